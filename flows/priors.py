@@ -1,0 +1,158 @@
+"""Base densities with exact normalisation, from which a flow starts.
+
+A prior is a frozen dataclass with a `lattice`, `sample(key, n, dtype) -> x (n, *field_shape)` and
+`log_density(x) -> (*batch,)`. Scalar fields `(*batch, *lattice)` have densities with respect to prod d phi,
+U(1) links `(*batch, d, *lattice)` with respect to the normalised Haar measure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow.backends import of
+from haarflow.core import random
+from haarflow.core.groups import U1
+from haarflow.core.lattice import check_lattice, volume
+from haarflow.flows.fourier import hartley, momentum_squared
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class UniformLinks:
+    """Independent Haar-distributed U(1) links: angles `(n, d, *lattice)` in [-pi, pi), log density 0.
+
+    Raises ValueError for extents that are not whole numbers >= 1.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> UniformLinks((4, 4)).sample(random.key(0, backend), 3).shape
+    (3, 2, 4, 4)
+    """
+
+    lattice: tuple[int, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, (d, *lattice)."""
+        return (len(self.lattice), *self.lattice)
+
+    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+        """Return `n` configurations of independent links."""
+        return U1().haar(key, (n, *self.field_shape), dtype)
+
+    def log_density(self, x: Array) -> Array:
+        """Return log r(x) = 0 in normalised Haar measure, one number per configuration."""
+        check_field(x, self.field_shape)
+        flat = _per_configuration(x, self.field_shape)
+        return 0.0 * flat[..., 0]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal sites: r(x) = prod (2 pi sigma^2)^(-1/2) exp(-x^2 / 2 sigma^2).
+
+    Raises ValueError for sigma that is not positive and finite.
+
+    >>> import numpy as np
+    >>> float(Gaussian((2, 2)).log_density(np.zeros((2, 2))).round(6))
+    -3.675754
+    """
+
+    lattice: tuple[int, ...]
+    sigma: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        _check_positive("sigma", self.sigma)
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, that of the lattice."""
+        return self.lattice
+
+    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+        """Return `n` independent configurations."""
+        return self.sigma * random.normal(key, (n, *self.lattice), dtype)
+
+    def log_density(self, x: Array) -> Array:
+        """Return log r(x), one number per configuration."""
+        check_field(x, self.lattice)
+        squares = _per_configuration(x * x, self.lattice)
+        log_norm = -volume(self.lattice) * math.log(self.sigma * math.sqrt(2.0 * math.pi))
+        return log_norm - array_namespace(x).sum(squares, axis=-1) / (2.0 * self.sigma**2)
+
+
+@dataclass(frozen=True)
+class FreeField:
+    """The free field of mass squared m2: r(x) = e^{-S(x)} / Z, S = sum_x [sum_mu (x(x+mu) - x(x))^2 + m2 x^2].
+
+    S = sum_p M(p) x(p)^2 with M = m2 + sum_mu 4 sin^2(p_mu/2), hence <x(p)^2> = 1/2M and ln Z = 1/2 sum_p ln(pi/M).
+    Raises ValueError for m2 that is not positive and finite.
+
+    >>> import numpy as np
+    >>> float(FreeField((1,), m2=np.pi).log_density(np.zeros(1)))
+    0.0
+    """
+
+    lattice: tuple[int, ...]
+    m2: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        _check_positive("m2", self.m2)
+        object.__setattr__(self, "m2", float(self.m2))
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, that of the lattice."""
+        return self.lattice
+
+    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+        """Return `n` independent configurations: white noise over momenta, scaled by (2M)^(-1/2)."""
+        noise = random.normal(key, (n, *self.lattice), dtype)
+        width = of(noise).asarray((2.0 * self._spectrum()) ** -0.5, dtype=noise.dtype)
+        return hartley(noise * width, len(self.lattice))
+
+    def log_density(self, x: Array) -> Array:
+        """Return log r(x) = -S(x) - ln Z, one number per configuration."""
+        check_field(x, self.lattice)
+        xp = array_namespace(x)
+        modes = hartley(x, len(self.lattice))
+        spectrum = of(x).asarray(self._spectrum(), dtype=x.dtype)
+        action = xp.sum(_per_configuration(spectrum * modes * modes, self.lattice), axis=-1)
+        return -action - self.log_z()
+
+    def log_z(self) -> float:
+        """Return ln Z = 1/2 sum_p ln(pi / M(p)) for the measure prod d phi.
+
+        >>> round(FreeField((2, 2), m2=1.0).log_z(), 12)
+        -0.418590429403
+        """
+        return float(sum(0.5 * math.log(math.pi / m) for m in self._spectrum().flat))
+
+    def _spectrum(self):
+        return self.m2 + momentum_squared(self.lattice)
+
+
+def check_field(x: Array, field_shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless the last axes of `x` are those of one configuration."""
+    if tuple(x.shape[-len(field_shape) :]) != tuple(field_shape):
+        raise ValueError(f"this prior wants fields (*batch, {', '.join(map(str, field_shape))}), got shape {x.shape}")
+
+
+def _per_configuration(x: Array, field_shape: tuple[int, ...]) -> Array:
+    batch = tuple(x.shape[: x.ndim - len(field_shape)])
+    return array_namespace(x).reshape(x, (*batch, math.prod(field_shape)))
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0.0):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
