@@ -1,0 +1,97 @@
+"""Array engines behind one record each: NumPy, CuPy, JAX, PyTorch, and any other Array API library.
+
+>>> from haarflow import backends
+>>> backend = backends.get("numpy", dtype="float32")
+>>> backends.of(backend.asarray([1.0])).name
+'numpy'
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module, util
+from typing import Any
+
+from haarflow.backends.protocol import Backend, MissingBackend, MixedBackends, NoAutodiff
+
+__all__ = ["NAMES", "Backend", "MissingBackend", "MixedBackends", "NoAutodiff", "get", "is_present", "of"]
+
+# name -> (the package that must be importable, what to install)
+NAMES = {
+    "numpy": ("numpy", "pip install numpy"),
+    "cupy": ("cupy", "pip install cupy-cuda12x (or the wheel of your CUDA version)"),
+    "jax": ("jax", "pip install 'haarflow[jax]'"),
+    "torch": ("torch", "pip install 'haarflow[torch]'"),
+}
+
+
+def is_present(name: str) -> bool:
+    """Return whether a backend's package can be imported, without importing it."""
+    return util.find_spec(NAMES[name][0]) is not None
+
+
+def get(name: str, device: Any = None, dtype: str | None = None) -> Backend:
+    """Select a backend: `name` of NAMES, a device such as "cuda" or "cpu", and "float64" (the default) or "float32".
+
+    Raises ValueError for an unknown name or dtype and for float64 asked of JAX while its 64-bit mode is off,
+    MissingBackend when the package or the device is not there.
+
+    >>> get("numpy").name
+    'numpy'
+    """
+    if name not in NAMES:
+        raise ValueError(f"a backend is one of {', '.join(NAMES)}, got {name!r}")
+    return _get(name, None if device is None else str(device), dtype)
+
+
+def _get(name: str, device: str | None, dtype: str | None) -> Backend:
+    package, remedy = NAMES[name]
+    try:
+        adapter = import_module(f"haarflow.backends.with_{name}")
+    except ImportError as error:
+        raise MissingBackend(f"the backend {name!r} needs the package {package!r}: {remedy} ({error})") from None
+    if name == "jax" and dtype is not None:
+        adapter.refuse(dtype)
+    return adapter.backend(device, dtype or "float64")
+
+
+def of(*trees: Any) -> Backend:
+    """Return the backend of the arrays in the given trees, tracers included.
+
+    Raises MixedBackends when several backends meet or no array is found.
+    """
+    from haarflow.backends.tree import leaves
+
+    kinds = {_kind(leaf): leaf for leaf in leaves(trees) if hasattr(leaf, "dtype")}
+    if len(kinds) != 1:
+        found = " and ".join(sorted(kinds)) or "no array"
+        raise MixedBackends(f"arrays of one backend wanted, got {found}: convert with backend.asarray(...)")
+    ((name, array),) = kinds.items()
+    return _of_array(name, array)
+
+
+def _kind(x: Any) -> str:
+    root = type(x).__module__.partition(".")[0]
+    known = {"numpy": "numpy", "cupy": "cupy", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
+    return known.get(root, root)
+
+
+def _of_array(name: str, array: Any) -> Backend:
+    if name in NAMES:
+        return import_module(f"haarflow.backends.with_{name}").of_array(array)
+    return _other(name)
+
+
+@cache
+def _other(name: str) -> Backend:
+    """The record of an Array API library without an adapter of its own, by its package's name."""
+    from haarflow.backends import standard
+
+    package = import_module(name)
+    return standard.record("standard", package, None, "float64", getattr(package, "__version__", ""))
+
+
+def __getattr__(name: str) -> Any:
+    if name in NAMES:
+        return get(name)
+    raise AttributeError(f"module 'haarflow.backends' has no attribute {name!r}")

@@ -1,0 +1,67 @@
+"""What a backend is: a frozen record of functions, beside the Array API itself.
+
+Standard functions come from `array_api_compat.array_namespace(x)`; the record holds what the standard lacks. A record
+pickles as (name, device, dtype), so that workers rebuild it in their own process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Array = Any
+Tree = Any
+
+
+class MissingBackend(ImportError):
+    """The package of a backend, or the device asked for, is not there."""
+
+
+class NoAutodiff(NotImplementedError):
+    """This backend has no automatic differentiation."""
+
+
+class MixedBackends(TypeError):
+    """Arrays of several backends meet in one call, or there is no array at all."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One array engine on one device with one default precision.
+
+    `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory; `value_and_grad vjp jvp jacobian
+    stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv matmul sincos`
+    are kernels.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()
+    ('numpy', 'float64', [1.0, 2.5])
+    """
+
+    name: str
+    device: Any
+    dtype: str
+    xp: Any = field(compare=False, repr=False)
+    asarray: Callable = field(compare=False, repr=False)
+    to_numpy: Callable = field(compare=False, repr=False)
+    value_and_grad: Callable = field(compare=False, repr=False)
+    vjp: Callable = field(compare=False, repr=False)
+    jvp: Callable = field(compare=False, repr=False)
+    jacobian: Callable = field(compare=False, repr=False)
+    stop_gradient: Callable = field(compare=False, repr=False)
+    checkpoint: Callable = field(compare=False, repr=False)
+    jit: Callable = field(compare=False, repr=False)
+    vmap: Callable = field(compare=False, repr=False)
+    scan: Callable = field(compare=False, repr=False)
+    while_loop: Callable = field(compare=False, repr=False)
+    conv: Callable = field(compare=False, repr=False)
+    matmul: Callable = field(compare=False, repr=False)
+    sincos: Callable = field(compare=False, repr=False)
+    autodiff: bool = field(compare=False, repr=False)
+    version: str = field(compare=False, repr=False)
+
+    def __reduce__(self):
+        from haarflow.backends import get
+
+        return get, (self.name, str(self.device), self.dtype)

@@ -1,0 +1,47 @@
+"""CuPy: the plain record on a CUDA device."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import array_api_compat.cupy as xp
+import cupy
+
+from haarflow.backends import standard
+from haarflow.backends.protocol import Backend, MissingBackend
+
+
+@cache
+def backend(device: str | None = None, dtype: str = "float64") -> Backend:
+    """Return the CuPy record of "cuda" or "cuda:N".
+
+    Raises MissingBackend when there is no such GPU.
+    """
+    number = _number(device)
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise MissingBackend(f"cupy is installed but finds no GPU ({error}): choose numpy, jax or torch") from None
+    if number >= count:
+        raise MissingBackend(f"cupy finds {count} GPU(s), device cuda:{number} was asked for")
+    place = cupy.cuda.Device(number)
+    own = {"asarray": partial(_asarray, place, dtype), "to_numpy": cupy.asnumpy}
+    return standard.record("cupy", xp, f"cuda:{number}", standard.check_precision(dtype), cupy.__version__, **own)
+
+
+def of_array(x: Any) -> Backend:
+    """Return the record of an array."""
+    return backend(f"cuda:{x.device.id}", "float32" if x.dtype == cupy.float32 else "float64")
+
+
+def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Any:
+    with place:
+        return standard.asarray(xp, place, default, x, dtype)
+
+
+def _number(device: str | None) -> int:
+    name, _, number = (device or "cuda:0").partition(":")
+    if name not in ("cuda", "gpu") or not (number or "0").isdigit():
+        raise MissingBackend(f"cupy computes on 'cuda' or 'cuda:N', got device {device!r}")
+    return int(number or 0)

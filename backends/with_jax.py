@@ -1,0 +1,147 @@
+"""JAX: jit, scan and autodiff by XLA, and the kernels that XLA on CPU leaves slow.
+
+The library never touches the x64 flag; float64 asked for without it is refused with the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy
+
+from haarflow.backends import standard
+from haarflow.backends.protocol import Array, Backend, MissingBackend
+
+X64 = (
+    "float64 was asked of JAX while its 64-bit mode is off: call jax.config.update('jax_enable_x64', True) "
+    "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
+)
+HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
+
+
+@cache
+def backend(device: str | None = None, dtype: str | None = "float64") -> Backend:
+    """Return the JAX record of a device such as "cpu", "cuda" or "cuda:1" (None: JAX's own choice).
+
+    Raises MissingBackend when JAX has no such device.
+    """
+    place = _place(device)
+    dtype = standard.check_precision(dtype or "float64")
+    return standard.record(
+        "jax",
+        jnp,
+        device,
+        dtype,
+        jax.__version__,
+        asarray=partial(_asarray, place, dtype),
+        to_numpy=lambda x: numpy.array(x),
+        value_and_grad=jax.value_and_grad,
+        vjp=_vjp,
+        jvp=lambda f, x, dx: jax.jvp(f, (x,), (dx,)),
+        jacobian=jax.jacobian,
+        stop_gradient=jax.lax.stop_gradient,
+        checkpoint=jax.checkpoint,
+        jit=jax.jit,
+        vmap=jax.vmap,
+        scan=jax.lax.scan,
+        while_loop=jax.lax.while_loop,
+        conv=conv,
+        sincos=sincos,
+        autodiff=True,
+    )
+
+
+def refuse(dtype: str) -> None:
+    """Raise ValueError when float64 is asked for while JAX would silently turn it into float32."""
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError(X64)
+
+
+def of_array(x: Any) -> Backend:
+    """Return the record of an array or a tracer."""
+    return backend(_device_name(x), "float32" if x.dtype == jnp.float32 else "float64")
+
+
+def _device_name(x: Any) -> str | None:
+    if isinstance(x, jax.core.Tracer):
+        return None
+    device = next(iter(x.devices()))
+    return None if device == jax.devices()[0] else f"{device.platform}:{device.id}"
+
+
+def _place(device: str | None) -> Any:
+    if device is None:
+        return None
+    platform, _, number = device.partition(":")
+    try:
+        return jax.devices(platform)[int(number or 0)]
+    except (RuntimeError, IndexError, ValueError):
+        present = ", ".join(f"{found.platform}:{found.id}" for found in jax.devices())
+        raise MissingBackend(f"jax has no device {device!r}; it sees {present}") from None
+
+
+def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
+    if not isinstance(x, jax.Array):
+        x = numpy.asarray(x)
+        dtype = standard.array_dtype(jnp, default, x, dtype)
+    if dtype is not None:
+        refuse(numpy.dtype(dtype).name)
+    array = jnp.asarray(x, dtype=dtype)
+    return array if place is None or isinstance(array, jax.core.Tracer) else jax.device_put(array, place)
+
+
+def _vjp(f: Any, x: Any) -> Any:
+    y, pullback = jax.vjp(f, x)
+    return y, lambda dy: pullback(dy)[0]
+
+
+def conv(x: Array, w: Array) -> Array:
+    """Return the periodic cross-correlation of `backends.standard.conv`."""
+    return standard.conv(x, w)
+
+
+@jax.custom_jvp
+def _sincos(x: Array) -> tuple[Array, Array]:
+    """Sine and cosine by reduction to [-pi/4, pi/4] and Taylor polynomials: vector code where XLA's is not."""
+    single = x.dtype == jnp.float32
+    quadrant = jnp.round(x * (2.0 / math.pi))
+    rest = x
+    for part in HALF_PI_SINGLE if single else HALF_PI:
+        rest = rest - quadrant * part
+    square = rest * rest
+    sine = rest * _series(square, [1.0 / math.factorial(n) for n in range(1, 12 if single else 18, 2)])
+    cosine = _series(square, [1.0 / math.factorial(n) for n in range(0, 12 if single else 18, 2)])
+    turn = quadrant - 4.0 * jnp.floor(quadrant * 0.25)
+    odd = (turn == 1.0) | (turn == 3.0)
+    a, b = jnp.where(odd, cosine, sine), jnp.where(odd, sine, cosine)
+    return jnp.where(turn >= 2.0, -a, a), jnp.where((turn == 1.0) | (turn == 2.0), -b, b)
+
+
+@_sincos.defjvp
+def _sincos_jvp(primals: tuple, tangents: tuple) -> tuple:
+    sine, cosine = _sincos(*primals)
+    (dx,) = tangents
+    return (sine, cosine), (cosine * dx, -sine * dx)
+
+
+def sincos(x: Array) -> tuple[Array, Array]:
+    """Return sine and cosine in radians, to the last bit or two for |x| below 1e5.
+
+    The reduction is by three parts of pi/2 (Cody and Waite); beyond, the error stays a few units in the last place
+    of x itself. On other devices than the CPU XLA's own functions are vector code and are used.
+    """
+    return _sincos(x)
+
+
+def _series(square: Array, coefficients: list[float]) -> Array:
+    """Sum (-1)^k c_k square^k by Horner's rule."""
+    signed = [c if k % 2 == 0 else -c for k, c in enumerate(coefficients)]
+    total = jnp.full_like(square, signed[-1])
+    for c in reversed(signed[:-1]):
+        total = total * square + c
+    return total

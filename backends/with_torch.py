@@ -1,0 +1,133 @@
+"""PyTorch: eager arrays with autodiff; loops run in Python, compilation stays the user's own choice."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy
+import torch
+from torch.utils.checkpoint import checkpoint as torch_checkpoint
+
+from haarflow.backends import standard, tree
+from haarflow.backends.protocol import Array, Backend, MissingBackend
+
+
+@cache
+def backend(device: str | None = None, dtype: str | None = "float64") -> Backend:
+    """Return the PyTorch record of a device such as "cpu", "cuda" or "cuda:1" (None: "cpu").
+
+    Raises MissingBackend when PyTorch has no such device.
+    """
+    place = _place(device or "cpu")
+    dtype = standard.check_precision(dtype or "float64")
+    return standard.record(
+        "torch",
+        xp,
+        str(place),
+        dtype,
+        torch.__version__,
+        asarray=partial(_asarray, place, dtype),
+        to_numpy=lambda x: x.detach().cpu().numpy().copy(),
+        value_and_grad=value_and_grad,
+        vjp=vjp,
+        jvp=jvp,
+        jacobian=jacobian,
+        stop_gradient=partial(tree.tree_map, torch.Tensor.detach),
+        checkpoint=checkpoint,
+        vmap=torch.func.vmap,
+        conv=conv,
+        matmul=standard.matmul,
+        autodiff=True,
+    )
+
+
+def of_array(x: Any) -> Backend:
+    """Return the record of a tensor."""
+    return backend(str(x.device), "float32" if x.dtype == torch.float32 else "float64")
+
+
+def _place(device: str) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise MissingBackend(f"torch cannot use the device {device!r} ({reason}): choose device='cpu'") from None
+    return place
+
+
+def _asarray(place: torch.device, default: str, x: Any, dtype: Any = None) -> Array:
+    if isinstance(x, torch.Tensor):
+        return x.to(device=place, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+    x = numpy.asarray(x)
+    return torch.tensor(x, dtype=standard.array_dtype(xp, default, x, dtype), device=place)
+
+
+def value_and_grad(f: Any, has_aux: bool = False) -> Any:
+    """Return g(*args) -> (value, gradient tree of the first argument), as `Backend` promises."""
+
+    def differentiated(x: Any, *args: Any) -> Any:
+        with torch.enable_grad():
+            roots = tree.tree_map(_root, x)
+            found = f(roots, *args)
+            value = found[0] if has_aux else found
+            grads = _grad(value, roots)
+        return tree.tree_map(_detached, found), grads
+
+    return differentiated
+
+
+def _root(x: Array) -> Array:
+    return x.detach().requires_grad_(True)
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, torch.Tensor) else x
+
+
+def _grad(value: Array, roots: Any, weight: Any = None) -> Any:
+    leaves, rebuild = tree.flatten(roots)
+    if not any(v.requires_grad for v in tree.leaves(value)):
+        return rebuild([torch.zeros_like(leaf) for leaf in leaves])
+    grads = torch.autograd.grad(value, leaves, grad_outputs=weight, allow_unused=True)
+    pairs = zip(grads, leaves, strict=True)
+    return rebuild([torch.zeros_like(leaf) if grad is None else grad for grad, leaf in pairs])
+
+
+def vjp(f: Any, x: Any) -> Any:
+    """Return f(x) and the function that pulls a cotangent tree of the output back to x."""
+    y, pullback = torch.func.vjp(f, x)
+    return y, lambda dy: pullback(dy)[0]
+
+
+def jvp(f: Any, x: Any, dx: Any) -> Any:
+    """Return f(x) and the derivative along dx."""
+    return torch.func.jvp(f, (x,), (dx,))
+
+
+def jacobian(f: Any) -> Any:
+    """Return the function that gives the dense Jacobian of f."""
+    return torch.func.jacrev(f)
+
+
+def checkpoint(f: Any) -> Any:
+    """Return f with its intermediate values computed again in the backward pass."""
+    return lambda *args: torch_checkpoint(f, *args, use_reentrant=False)
+
+
+CONVOLUTIONS = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
+
+
+def conv(x: Array, w: Array) -> Array:
+    """Return the periodic cross-correlation of `backends.standard.conv`, by torch's own kernels up to d = 3."""
+    d = standard.check_conv(x, w)
+    standard.offsets(tuple(w.shape[2:]))
+    reach = [extent // 2 for extent in w.shape[2:]]
+    if d not in CONVOLUTIONS or any(r > extent for r, extent in zip(reach, x.shape[-d:], strict=True)):
+        return standard.conv(x, w)
+    flat = torch.reshape(x, (-1, *x.shape[-d - 1 :]))
+    padding = [r for r in reversed(reach) for _ in range(2)]
+    y = CONVOLUTIONS[d](torch.nn.functional.pad(flat, padding, mode="circular"), w)
+    return torch.reshape(y, (*x.shape[: -d - 1], *y.shape[1:]))

@@ -1,0 +1,23 @@
+"""haarflow: machine-learned samplers for lattice field theory whose answers are exact.
+
+Pick an engine, then work with plain arrays of that engine:
+
+>>> from haarflow.backends import numpy as backend
+>>> from haarflow.theories import U1Gauge
+>>> theory = U1Gauge((8, 8))
+>>> theory.action(backend.asarray([[[0.0]]]) * backend.xp.ones((2, 8, 8)), {"beta": 2.0}).shape
+()
+"""
+
+__version__ = "0.1.0"
+
+_FROM = {"open_model": "haarflow.flows.modelfile", "save_model": "haarflow.flows.modelfile", "run": "haarflow.run"}
+
+
+def __getattr__(name: str):
+    """Load the heavier parts on first use, so that `import haarflow` costs next to nothing."""
+    if name in _FROM:
+        from importlib import import_module
+
+        return getattr(import_module(_FROM[name]), name)
+    raise AttributeError(f"module 'haarflow' has no attribute {name!r}")
