@@ -1,0 +1,207 @@
+"""Monotone rational-quadratic splines, on the circle, on an interval, and on the line.
+
+Bin k of a table of knots (x_k, y_k) with slopes d_k maps, for w = x_{k+1} - x_k, h = y_{k+1} - y_k, s = h/w, xi = (x - x_k)/w,
+
+    y = y_k + h (s xi^2 + d_k xi (1 - xi)) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi)),
+
+and its inverse is a quadratic in xi solved in closed form.  Source: arXiv:1906.04032, eqs. 4 to 8; on the circle arXiv:2002.02428.
+
+Shapes: the raw numbers of a network carry the bins along one axis that the variable does not have, `(*batch, channel, *lattice)`
+beside x of shape `(*batch, *lattice)`; that axis is named by `axis`.  All raw numbers zero give the identity.  Every function
+returns the value and the logarithm of its slope, both of x's shape.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace
+
+from haarflow.backends.protocol import Array
+from haarflow.core.groups import wrap
+
+MINIMUM = 1e-3  # the smallest bin, as a part of the interval, and the smallest slope at a knot
+
+
+class Table(NamedTuple):
+    """Knots of a monotone spline: bins `(left, size)` in x and in y, and the slopes at both ends of each bin, along `axis`."""
+
+    left: Array
+    width: Array
+    bottom: Array
+    height: Array
+    slope: Array
+    next_slope: Array
+
+
+def circular_channels(bins: int) -> int:
+    """Raw numbers that a circular spline reads: bins widths, heights and slopes, and one shift."""
+    return 3 * bins + 1
+
+
+def line_channels(bins: int) -> int:
+    """Raw numbers that a spline with linear tails reads: bins widths and heights, bins - 1 inner slopes."""
+    return 3 * bins - 1
+
+
+def circular_spline(x: Array, raw: Array, axis: int) -> tuple[Array, Array]:
+    """Map the circle to itself by a spline with one slope at the seam, then turn it by a learnt shift.
+
+    x: angles, any real numbers; raw: 3 bins + 1 numbers along `axis`; y in [-pi, pi).
+    Raises ValueError when the number of raw numbers is not 3 bins + 1.  Source: arXiv:2002.02428, section 2.4.
+
+    >>> import numpy as np
+    >>> y, log_slope = circular_spline(np.asarray([0.5, 3.0]), np.zeros((25, 2)), axis=0)
+    >>> [round(float(v), 12) for v in y]
+    [0.5, 3.0]
+    """
+    table, shift = _circular_table(raw, axis)
+    y, log_slope = _forward(wrap(x), table, axis)
+    return wrap(y + shift), log_slope
+
+
+def inverse_circular_spline(y: Array, raw: Array, axis: int) -> tuple[Array, Array]:
+    """Undo `circular_spline`; the second result is the logarithm of the inverse's slope.
+
+    >>> import numpy as np
+    >>> x, log_slope = inverse_circular_spline(np.asarray([0.5, 3.0]), np.zeros((25, 2)), axis=0)
+    >>> [round(float(v), 12) for v in x]
+    [0.5, 3.0]
+    """
+    table, shift = _circular_table(raw, axis)
+    x, log_slope = _inverse(wrap(y - shift), table, axis)
+    return wrap(x), log_slope
+
+
+def line_spline(x: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
+    """Map the line to itself: a spline on [-bound, bound] and the identity beyond, joined with slope one.
+
+    x: real numbers; raw: 3 bins - 1 numbers along `axis`.  Raises ValueError on another number of them or bound <= 0.
+    Source: arXiv:1906.04032, section 3.1.
+
+    >>> import numpy as np
+    >>> y, log_slope = line_spline(np.asarray([0.5, 7.0]), np.zeros((23, 2)), bound=3.0, axis=0)
+    >>> [round(float(v), 12) for v in y]
+    [0.5, 7.0]
+    """
+    return _with_tails(_forward, x, raw, bound, axis)
+
+
+def inverse_line_spline(y: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
+    """Undo `line_spline`; the second result is the logarithm of the inverse's slope.
+
+    >>> import numpy as np
+    >>> x, log_slope = inverse_line_spline(np.asarray([0.5, 7.0]), np.zeros((23, 2)), bound=3.0, axis=0)
+    >>> [round(float(v), 12) for v in x]
+    [0.5, 7.0]
+    """
+    return _with_tails(_inverse, y, raw, bound, axis)
+
+
+def _with_tails(direction: Any, x: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
+    if not bound > 0:
+        raise ValueError(f"a spline with linear tails needs bound > 0, got {bound}")
+    xp = array_namespace(x, raw)
+    bins = _bins(raw, axis, extra=-1, kind="a spline with linear tails")
+    one = xp.ones_like(_part(raw, axis, 0, 1))
+    inner = _slopes(_part(raw, axis, 2 * bins, 3 * bins - 1))
+    table = _table(raw, bins, xp.concat([one, inner, one], axis=axis), bound, axis)
+    inside = (x > -bound) & (x < bound)
+    # Outside, the spline is fed a harmless point, so that its unused branch sends no NaN into the gradient.
+    y, log_slope = direction(xp.where(inside, x, 0 * x), table, axis)
+    return xp.where(inside, y, x), xp.where(inside, log_slope, 0 * x)
+
+
+def _circular_table(raw: Array, axis: int) -> tuple[Table, Array]:
+    xp = array_namespace(raw)
+    bins = _bins(raw, axis, extra=1, kind="a circular spline")
+    slopes = _slopes(_part(raw, axis, 2 * bins, 3 * bins))
+    seam = _part(slopes, axis, 0, 1)
+    table = _table(raw, bins, xp.concat([slopes, seam], axis=axis), math.pi, axis)
+    return table, _only(raw, axis, 3 * bins)
+
+
+def _table(raw: Array, bins: int, slopes: Array, bound: float, axis: int) -> Table:
+    left, width = _bin_edges(_part(raw, axis, 0, bins), bound, axis)
+    bottom, height = _bin_edges(_part(raw, axis, bins, 2 * bins), bound, axis)
+    return Table(left, width, bottom, height, _part(slopes, axis, 0, bins), _part(slopes, axis, 1, bins + 1))
+
+
+def _bin_edges(raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
+    """Left edges and sizes of bins that fill [-bound, bound]."""
+    xp = array_namespace(raw)
+    bins = raw.shape[axis]
+    weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
+    part = weight / xp.sum(weight, axis=axis, keepdims=True)
+    size = 2 * bound * (MINIMUM + (1 - MINIMUM * bins) * part)
+    edges = [xp.full_like(_part(size, axis, 0, 1), -bound)]
+    for k in range(bins - 1):  # unrolled: a cumulative sum is slow on XLA, and bins are few
+        edges.append(edges[-1] + _part(size, axis, k, k + 1))
+    return xp.concat(edges, axis=axis), size
+
+
+def _slopes(raw: Array) -> Array:
+    """Positive slopes, one at raw = 0: a softplus above the smallest slope."""
+    xp = array_namespace(raw)
+    raw = raw + math.log(math.expm1(1 - MINIMUM))
+    return MINIMUM + xp.maximum(raw, 0 * raw) + xp.log1p(xp.exp(-xp.abs(raw)))
+
+
+def _forward(x: Array, table: Table, axis: int) -> tuple[Array, Array]:
+    xp = array_namespace(x)
+    left, width, bottom, height, slope, next_slope = _bin_of(x, table.left, table, axis)
+    xi = (x - left) / width
+    rest = xi * (1 - xi)
+    steepness = height / width
+    excess = slope + next_slope - 2 * steepness
+    denominator = steepness + excess * rest
+    y = bottom + height * (steepness * xi * xi + slope * rest) / denominator
+    return y, _log_slope(xp, xi, steepness, slope, next_slope, denominator)
+
+
+def _inverse(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
+    xp = array_namespace(y)
+    left, width, bottom, height, slope, next_slope = _bin_of(y, table.bottom, table, axis)
+    steepness = height / width
+    excess = slope + next_slope - 2 * steepness
+    rise = (y - bottom) / height
+    quadratic = steepness - slope + rise * excess
+    linear = slope - rise * excess
+    # The discriminant is a square in exact arithmetic; rounding must not make it negative, nor its root's slope infinite.
+    discriminant = linear * linear + 4 * quadratic * steepness * rise
+    root = xp.sqrt(xp.where(discriminant > 1e-30, discriminant, 0 * discriminant + 1e-30))
+    xi = 2 * steepness * rise / (linear + root)
+    denominator = steepness + excess * xi * (1 - xi)
+    return left + width * xi, -_log_slope(xp, xi, steepness, slope, next_slope, denominator)
+
+
+def _log_slope(xp: Any, xi: Array, steepness: Array, slope: Array, next_slope: Array, denominator: Array) -> Array:
+    rest = 1 - xi
+    numerator = next_slope * xi * xi + 2 * steepness * xi * rest + slope * rest * rest
+    return 2 * xp.log(steepness) + xp.log(numerator) - 2 * xp.log(denominator)
+
+
+def _bin_of(x: Array, edges: Array, table: Table, axis: int) -> list[Array]:
+    """The table's row for the bin that holds x: the difference of two step functions selects it, without a gather."""
+    xp = array_namespace(x)
+    bins = edges.shape[axis]
+    passed = xp.astype(xp.expand_dims(x, axis=axis) >= _part(edges, axis, 1, bins), x.dtype)
+    one = xp.ones_like(_part(passed, axis, 0, 1))
+    chosen = xp.concat([one, passed], axis=axis) - xp.concat([passed, 0 * one], axis=axis)
+    return [xp.sum(chosen * row, axis=axis) for row in table]
+
+
+def _bins(raw: Array, axis: int, extra: int, kind: str) -> int:
+    bins, left_over = divmod(raw.shape[axis] - extra, 3)
+    if left_over or bins < 1 or bins * MINIMUM >= 1:
+        raise ValueError(f"{kind} reads 3 bins {extra:+d} raw numbers along axis {axis}, got {raw.shape[axis]}")
+    return bins
+
+
+def _part(table: Array, axis: int, start: int, stop: int) -> Array:
+    index = [slice(None)] * table.ndim
+    index[axis] = slice(start, stop)
+    return table[tuple(index)]
+
+
+def _only(table: Array, axis: int, number: int) -> Array:
+    return array_namespace(table).squeeze(_part(table, axis, number, number + 1), axis=axis)
