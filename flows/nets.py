@@ -1,0 +1,131 @@
+"""Periodic convolutional nets: the context functions of couplings.
+
+Features are `(*batch, channel, *lattice)`; layers are `conv` plus bias, an activation between layers and an output
+map at the end. Weights live on any lattice, so a net transfers between volumes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.flows import hypercubic
+
+Array = Any
+Params = Any
+
+
+def leaky_relu(x: Array) -> Array:
+    """Return x where positive, 0.01 x elsewhere."""
+    xp = array_namespace(x)
+    return xp.where(x > 0, x, 0.01 * x)
+
+
+def silu(x: Array) -> Array:
+    """Return x / (1 + e^-x) = x (1 + tanh(x/2)) / 2."""
+    return 0.5 * x * (1.0 + array_namespace(x).tanh(0.5 * x))
+
+
+def tanh(x: Array) -> Array:
+    """Return tanh(x), an odd activation."""
+    return array_namespace(x).tanh(x)
+
+
+def identity(x: Array) -> Array:
+    """Return x."""
+    return x
+
+
+ACTIVATIONS = {"leaky_relu": leaky_relu, "silu": silu, "tanh": tanh, "none": identity}
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """A periodic convolutional net in d dimensions.
+
+    `channels` counts features from the input to the output; `kernel` is the odd extent of every layer's kernel, or
+    one for each layer; `activation` acts between layers, `final` on the output; `biased=False` makes an odd net of odd
+    activations; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of displacements);
+    `condition` names couplings that enter as constant features after the input's; `final_scale` scales the last
+    layer's initial weights (0: the net starts at zero).
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.flows.nets import ConvNet
+    >>> net = ConvNet(2, (1, 4, 3))
+    >>> params = net.init(random.key(0, backend))
+    >>> net.apply(params, backend.xp.ones((5, 1, 4, 4))).shape
+    (5, 3, 4, 4)
+    """
+
+    d: int
+    channels: tuple[int, ...]
+    kernel: int | tuple[int, ...] = 3
+    activation: str = "leaky_relu"
+    final: str = "none"
+    biased: bool = True
+    tied: bool = False
+    condition: tuple[str, ...] = ()
+    final_scale: float = 1.0
+
+    def kernels(self) -> tuple[int, ...]:
+        """Return the kernel extent of every layer."""
+        layers = len(self.channels) - 1
+        return (self.kernel,) * layers if isinstance(self.kernel, int) else self.kernel
+
+    def init(self, key: Array, dtype: str = "float64") -> Params:
+        """Return weights and biases uniform in +-1/sqrt(fan in), fan in = channels x taps."""
+        params = {}
+        inputs = (self.channels[0] + len(self.condition), *self.channels[1:])
+        for layer, extent in enumerate(self.kernels()):
+            weight_key, bias_key = random.split(random.fold_in(key, layer))[0, :], random.fold_in(key, 1000 + layer)
+            fan_in, out = inputs[layer], self.channels[layer + 1]
+            bound = 1.0 / math.sqrt(fan_in * extent**self.d)
+            bound *= self.final_scale if layer == len(self.channels) - 2 else 1.0
+            shape = (out, fan_in, hypercubic.orbits(self.d, extent)) if self.tied else (out, fan_in, *[extent] * self.d)
+            params[f"w{layer}"] = bound * (2.0 * random.uniform(weight_key, shape, dtype) - 1.0)
+            if self.biased:
+                params[f"b{layer}"] = bound * (2.0 * random.uniform(bias_key, (out,), dtype) - 1.0)
+        return params
+
+    def apply(self, params: Params, features: Array, condition: dict[str, Any] | None = None) -> Array:
+        """Return the output features `(*batch, channels[-1], *lattice)`.
+
+        Raises ValueError when a named coupling is not in `condition`.
+        """
+        x = self._with_condition(features, condition)
+        conv = backends.of(features).conv
+        kernels = self.kernels()
+        for layer, extent in enumerate(kernels):
+            weight = params[f"w{layer}"]
+            x = conv(x, hypercubic.expand(weight, self.d, extent) if self.tied else weight)
+            if self.biased:
+                bias = params[f"b{layer}"]
+                x = x + bias[(..., *(None,) * self.d)]
+            x = ACTIVATIONS[self.activation if layer < len(kernels) - 1 else self.final](x)
+        return x
+
+    def _with_condition(self, features: Array, condition: dict[str, Any] | None) -> Array:
+        if not self.condition:
+            return features
+        xp = array_namespace(features)
+        pick = (..., slice(0, 1), *(slice(None),) * self.d)
+        constant = [coupling(condition, name, features, self.d + 1) for name in self.condition]
+        return xp.concat([features, *[xp.zeros_like(features[pick]) + value for value in constant]], axis=-self.d - 1)
+
+
+def coupling(condition: dict[str, Any] | None, name: str, like: Array, axes: int) -> Any:
+    """Return a coupling of the condition, given `axes` trailing axes when it is batch-shaped.
+
+    Raises ValueError when the condition lacks it.
+    """
+    if condition is None or name not in condition:
+        given = ", ".join(condition) if condition else "none"
+        raise ValueError(f"this flow is conditioned on {name!r}; pass condition={{{name!r}: value}}, got {given}")
+    value = condition[name]
+    return value[(..., *(None,) * axes)] if hasattr(value, "ndim") and value.ndim else value

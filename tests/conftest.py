@@ -1,0 +1,82 @@
+"""The backend fixture: every function of fields runs on every member, hostile ones included.
+
+Each xdist worker keeps to one thread; JAX runs with 64-bit mode on, as the command line does.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy
+import pytest
+
+from haarflow import backends
+from haarflow.backends.protocol import MissingBackend
+
+MEMBERS = ("numpy", "readonly", "strict", "jax", "torch", "cupy")
+
+
+
+def readonly_numpy():
+    """Return the NumPy record whose `asarray` gives read-only arrays."""
+    from dataclasses import replace
+
+    plain = backends.get("numpy")
+
+    def asarray(x, dtype=None):
+        array = plain.asarray(x, dtype).copy()
+        array.flags.writeable = False
+        return array
+
+    return replace(plain, asarray=asarray)
+
+
+def strict():
+    """Return the record of array-api-strict, which has the standard and nothing else."""
+    array_api_strict = pytest.importorskip("array_api_strict")
+    return backends.of(array_api_strict.asarray([0.0]))
+
+
+def member(name):
+    """Return one member of the fixture, or skip with the reason in the summary."""
+    if name == "readonly":
+        return readonly_numpy()
+    if name == "strict":
+        return strict()
+    if name == "jax" and backends.is_present("jax"):
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    if name == "torch" and backends.is_present("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+    try:
+        return backends.get(name)
+    except MissingBackend as missing:
+        pytest.skip(f"backend {name} not tested: {missing}")
+
+
+@pytest.fixture(params=MEMBERS)
+def backend(request):
+    """Every backend in turn."""
+    return member(request.param)
+
+
+@pytest.fixture(params=("jax", "torch"))
+def autodiff_backend(request):
+    """The backends that differentiate."""
+    return member(request.param)
+
+
+@pytest.fixture
+def host():
+    """The NumPy record, the twin of all others."""
+    return backends.get("numpy")
+
+
+@pytest.fixture
+def generator():
+    """A seeded host generator for test inputs."""
+    return numpy.random.default_rng(20231)
