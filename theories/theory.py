@@ -1,0 +1,300 @@
+"""What a theory is, and the checks at its border.
+
+A theory is a frozen record with `lattice`, `group` and `action(field, couplings=None)`; all else is optional and
+listed in `FullTheory`. Couplings are an argument, a dict of numbers or batch-shaped arrays, so that a new value
+compiles nothing. The checks look at names, shapes and types alone: they are free under jit, where no value is known.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core.lattice import check_lattice
+
+Array = Any
+Couplings = Mapping[str, Any] | None
+
+
+@runtime_checkable
+class Theory(Protocol):
+    """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`)."""
+
+    lattice: tuple[int, ...]
+    group: Any
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S, of the batch's shape."""
+        ...
+
+
+class Derived(NamedTuple):
+    """A quantity formed from ensemble means: `function(*means)` of the named primary observables.
+
+    >>> half = Derived(("m_2",), lambda m_2: m_2 / 2)
+    >>> half.function(3.0)
+    1.5
+    """
+
+    ingredients: tuple[str, ...]
+    function: Callable
+
+
+@runtime_checkable
+class FullTheory(Theory, Protocol):
+    """All that a theory may declare beside its action.
+
+    `couplings`: names and defaults. `force`: F = dS along the group, field-shaped (`force = autodiff_force` in the
+    class body will do). `density`: `(*batch, term, *lattice)`, sums to the action; a change of the field at x touches
+    it within `reach` sites. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name ->
+    `Derived`. `summary`: the names a report shows. `exact`: name -> value where known. `symmetries`: words of
+    `SYMMETRIES`.
+    """
+
+    couplings: Mapping[str, float]
+    reach: int
+    symmetries: tuple[str, ...]
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The field's shape without the batch."""
+        ...
+
+    @property
+    def derived(self) -> dict[str, Derived]:
+        """Quantities formed from means of observables."""
+        ...
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The names a report shows, primary or derived."""
+        ...
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return F = dS along the group."""
+        ...
+
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the terms of the action at each site."""
+        ...
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the per-configuration values by name."""
+        ...
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return what is known exactly, by name."""
+        ...
+
+
+SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")
+
+
+def field_shape(theory: Theory) -> tuple[int, ...]:
+    """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none."""
+    return tuple(getattr(theory, "field_shape", theory.lattice))
+
+
+def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) -> Array:
+    """Return F = dS along the group by differentiating the action, shaped as the field (angles and real fields).
+
+    Write `force = autodiff_force` in the class body of a theory without a force of its own. Raises
+    `backends.NoAutodiff` on NumPy and CuPy.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.theories import Phi4
+    >>> autodiff_force(Phi4((4, 4)), backend.xp.zeros((4, 4)))
+    Traceback (most recent call last):
+        ...
+    haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend \
+has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
+    """
+    xp = array_namespace(field)
+
+    def total(w: Array) -> Array:
+        return xp.sum(theory.action(theory.group.update(field, w), couplings))
+
+    return backends.of(field).value_and_grad(total)(xp.zeros_like(field))[1]
+
+
+def force_of(theory: Theory) -> Callable[..., Array]:
+    """Return the theory's own force, or the one by autodiff where it has none, as `f(field, couplings)`."""
+    own = getattr(theory, "force", None)
+    return own if own is not None else lambda field, couplings=None: autodiff_force(theory, field, couplings)
+
+
+def check_theory(theory: Any) -> Any:
+    """Return the theory if it has the least a theory has, or raise TypeError naming what is missing.
+
+    >>> check_theory(3)
+    Traceback (most recent call last):
+        ...
+    TypeError: a theory has lattice, group and action(field, couplings=None); int lacks lattice, group, action
+    """
+    missing = [name for name in ("lattice", "group", "action") if not hasattr(theory, name)]
+    if missing:
+        raise TypeError(
+            f"a theory has lattice, group and action(field, couplings=None); {type(theory).__name__} lacks "
+            + ", ".join(missing)
+        )
+    check_lattice(theory.lattice)
+    return theory
+
+
+def check_field(theory: Theory, field: Array) -> int:
+    """Return the number of batch axes of a field, or raise for a wrong shape (ValueError) or type (TypeError).
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> check_field(Phi4((4, 4)), np.zeros((10, 4, 4)))
+    1
+    """
+    shape = field_shape(theory)
+    if not hasattr(field, "dtype") or not hasattr(field, "shape"):
+        raise TypeError(
+            f"{_name(theory)} wants an array of shape (*batch, {_inner(shape)}), got {type(field).__name__}: convert "
+            "with backend.asarray(...)"
+        )
+    if tuple(field.shape[-len(shape) :]) != shape:
+        raise ValueError(
+            f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
+            f"got {tuple(field.shape)}: the lattice axes come last"
+        )
+    if not array_namespace(field).isdtype(field.dtype, "real floating"):
+        raise TypeError(
+            f"{_name(theory)} wants a field of float64 or float32, got {field.dtype}: convert with backend.asarray(x, "
+            'dtype="float64")'
+        )
+    return len(field.shape) - len(shape)
+
+
+def check_finite(theory: Theory, field: Array) -> None:
+    """Raise ValueError when a concrete field holds a NaN or an infinity; it reads every value, so not under jit.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> check_finite(Phi4((2, 2)), np.asarray([[0.0, np.nan], [0.0, 0.0]]))
+    Traceback (most recent call last):
+        ...
+    ValueError: Phi4 wants a finite field, got 1 value of 4 that is NaN or infinite
+    """
+    check_field(theory, field)
+    xp = array_namespace(field)
+    bad = int(xp.sum(xp.astype(~xp.isfinite(field), xp.int32)))
+    if bad:
+        values = "1 value" if bad == 1 else f"{bad} values"
+        verb = "is" if bad == 1 else "are"
+        raise ValueError(
+            f"{_name(theory)} wants a finite field, got {values} of {math.prod(field.shape)} that {verb} NaN or infinite"
+        )
+
+
+def check_couplings(theory: Theory, couplings: Couplings = None) -> dict[str, Any]:
+    """Return all couplings by name, defaults filled in, numbers as floats.
+
+    Raises ValueError for an unknown name (with the nearest right one) and for a number that is not finite, TypeError
+    for what is neither a number nor an array.
+
+    >>> from haarflow.theories import U1Gauge
+    >>> check_couplings(U1Gauge((4, 4)), {"bta": 2.0})
+    Traceback (most recent call last):
+        ...
+    ValueError: U1Gauge has the coupling beta, got 'bta': did you mean 'beta'?
+    """
+    defaults = dict(getattr(theory, "couplings", {}))
+    given = {} if couplings is None else couplings
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"{_name(theory)} wants couplings as a dict of {_names(defaults)}, got {type(given).__name__}: "
+            f"write {_example(defaults)}"
+        )
+    for name in given:
+        if name not in defaults:
+            raise ValueError(_unknown(theory, name, defaults))
+    return {name: _number(theory, name, given.get(name, value)) for name, value in defaults.items()}
+
+
+def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int | None = None) -> dict[str, Any]:
+    """Check a field against the theory and return its couplings, ready to multiply arrays that carry `over` axes
+    after the batch (default: the field's own).
+
+    Batch-shaped arrays get the field's precision and `over` axes of extent 1. Raises as `check_field` and the theory's
+    own `check(couplings)` (or `check_couplings` where it has none) do, MixedBackends (a TypeError) when a coupling's backend is not the field's, and ValueError when
+    its shape does not broadcast with the batch.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> couplings_for(U1Gauge((4, 4)), np.zeros((3, 2, 4, 4)), {"beta": np.asarray([1.0, 2.0, 3.0])})["beta"].shape
+    (3, 1, 1, 1)
+    """
+    batch = check_field(theory, field)
+    over = len(field.shape) - batch if over is None else over
+    check = getattr(theory, "check", None)
+    found = check_couplings(theory, couplings) if check is None else check(couplings)
+    return {
+        name: value if isinstance(value, float) else _expand(theory, name, value, field, batch, over)
+        for name, value in found.items()
+    }
+
+
+def refuse(theory: Theory, **wanted: tuple[Any, bool, str]) -> None:
+    """Raise ValueError for couplings that make no sense: `name=(value, sensible, "what was wanted")`.
+
+    Arrays pass: their values may not be known.
+    """
+    for name, (value, sensible, what) in wanted.items():
+        if isinstance(value, float) and not sensible:
+            raise ValueError(f"{_name(theory)} wants {what}, got {name} = {value}")
+
+
+def _number(theory: Theory, name: str, value: Any) -> Any:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{_name(theory)} wants a finite number for {name}, got {value}")
+        return float(value)
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return value
+    raise TypeError(f"{_name(theory)} wants a number or a batch-shaped array for {name}, got {value!r}")
+
+
+def _expand(theory: Theory, name: str, value: Array, field: Array, batch: int, over: int) -> Array:
+    backends.of(field, value)
+    shape, wanted = tuple(value.shape), tuple(field.shape[:batch])
+    padded = (1,) * (batch - len(shape)) + shape
+    if len(shape) > batch or any(have not in (1, want) for have, want in zip(padded, wanted, strict=True)):
+        raise ValueError(
+            f"{_name(theory)} wants {name} as a number or an array of the batch's shape {wanted}, got shape {shape}"
+        )
+    xp = array_namespace(field)
+    value = value if value.dtype == field.dtype else xp.astype(value, field.dtype)
+    return xp.reshape(value, shape + (1,) * over) if shape and over else value
+
+
+def _unknown(theory: Theory, name: Any, defaults: dict) -> str:
+    near = difflib.get_close_matches(str(name), defaults, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return f"{_name(theory)} has {_names(defaults)}, got {name!r}{hint}"
+
+
+def _names(defaults: dict) -> str:
+    if not defaults:
+        return "no couplings"
+    return ("the coupling " if len(defaults) == 1 else "the couplings ") + ", ".join(defaults)
+
+
+def _example(defaults: dict) -> str:
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in defaults.items()) + "}"
+
+
+def _name(theory: Theory) -> str:
+    return type(theory).__name__
+
+
+def _inner(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,228 @@
+"""U(1) lattice gauge theory with Wilson's action in any dimension d >= 2.
+
+S = -beta sum_P cos theta_P, theta_P = theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x)
+
+Links are angles `(*batch, d, *lattice)`, theta_mu(x) from x to x + mu, normalised Haar measure d theta / 2 pi. In two
+dimensions the charge Q = (1/2pi) sum_P wrap(theta_P) is a whole number on every configuration (arXiv:2003.06413,
+eq. 12 and 13).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import loops
+from haarflow.core.groups import U1, wrap
+from haarflow.core.lattice import check_lattice, shift
+from haarflow.theories.theory import Couplings, Derived, check_couplings, check_field, couplings_for, refuse
+
+Array = Any
+
+WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
+
+
+@dataclass(frozen=True)
+class U1Gauge:
+    """Compact U(1) on a periodic lattice, coupling `beta` >= 0.
+
+    A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
+    Raises ValueError for a lattice with fewer than two axes or extents that are not whole and >= 1.
+
+    >>> import numpy as np
+    >>> float(U1Gauge((4, 4)).action(np.zeros((2, 4, 4)), {"beta": 2.0}))
+    -32.0
+    """
+
+    lattice: tuple[int, ...]
+
+    group = U1()
+    reach = 1
+    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        if self.d < 2:
+            raise ValueError(f"a gauge theory has plaquettes from two dimensions on, got the lattice {self.lattice}")
+
+    @property
+    def d(self) -> int:
+        """The lattice's dimension."""
+        return len(self.lattice)
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one field of links."""
+        return (self.d, *self.lattice)
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return {"beta": 2.0}
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one.
+
+        >>> U1Gauge((4, 4)).check({"beta": -1.0})
+        Traceback (most recent call last):
+            ...
+        ValueError: U1Gauge wants beta >= 0, got beta = -1.0
+        """
+        found = check_couplings(self, couplings)
+        beta = found["beta"]
+        refuse(self, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
+        return found
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S of the batch's shape, for links `(*batch, d, *lattice)`.
+
+        Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
+        """
+        beta = self._beta(field, couplings, over=0)
+        _, cosine = self._sincos(field)
+        return -beta * array_namespace(field).sum(cosine, axis=self._sites(1))
+
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return -beta cos theta_P, `(*batch, plane, *lattice)` in the order of `loops.planes(d)`."""
+        _, cosine = self._sincos(field)
+        return -self._beta(field, couplings, over=self.d + 1) * cosine
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links.
+
+        The sine of each plaquette is taken once and handed to the links that share it.
+        """
+        beta = self._beta(field, couplings, over=self.d)
+        parts: list[list[Array]] = [[] for _ in range(self.d)]
+        for mu, nu in loops.planes(self.d):
+            sine = beta * backends.of(field).sincos(loops.plaquette(field, mu, nu, self.d))[0]
+            parts[mu].append(sine - shift(sine, nu, self.d, -1))
+            parts[nu].append(shift(sine, mu, self.d, -1) - sine)
+        return array_namespace(field).stack([sum(part[1:], part[0]) for part in parts], axis=-1 - self.d)
+
+    def staple(self, field: Array, mu: int) -> tuple[Array, Array]:
+        """Return (Re A, Im A), each `(*batch, *lattice)`: A(x) = sum of e^{i angle} over the staples of links along mu.
+
+        The plaquettes that hold the link theta sum to Re(e^{i theta} A), so its conditional weight is
+        exp(beta Re(e^{i theta} A)). Needs extents >= 2 across mu, where no plaquette holds the link twice.
+        """
+        check_field(self, field)
+        sine, cosine = backends.of(field).sincos(loops.staples(field, mu, self.d))
+        xp = array_namespace(field)
+        return xp.sum(cosine, axis=-1 - self.d), xp.sum(sine, axis=-1 - self.d)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return per-configuration values `(*batch,)`.
+
+        plaquette: mean of cos theta_P; wilson_RxT: mean real Wilson loop over sites, planes and orientations;
+        polyakov: mean real loop closing in time; abs_polyakov: modulus of the mean complex one; action. In two
+        dimensions Q, Q2 = Q^2 and p_Q0 = 1 where Q = 0; above, `flux` and `flux2` `(*batch, plane)`, see `flux`.
+        """
+        beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
+        backend = backends.of(field)
+        angles = loops.plaquettes(field, self.d)
+        plaquette = xp.mean(backend.sincos(angles)[1], axis=self._sites(1))
+        closing = loops.polyakov(field, 0, self.lattice)[(..., 0) + (slice(None),) * (self.d - 1)]
+        sine, cosine = (xp.mean(part, axis=self._sites(-1)) for part in backend.sincos(closing))
+        found = {"plaquette": plaquette}
+        for extent in self._loops():
+            loop = backend.sincos(loops.rectangles(field, extent, self.d))[1]
+            found[wilson_name(extent)] = xp.mean(loop, axis=self._sites(1))
+        found |= {"polyakov": cosine, "abs_polyakov": xp.sqrt(cosine * cosine + sine * sine)}
+        found["action"] = -beta * plaquette * float(math.prod(self.lattice) * len(loops.planes(self.d)))
+        return found | self._topology(angles)
+
+    def charge(self, field: Array) -> Array:
+        """Return Q = (1/2pi) sum_P wrap(theta_P), a whole number, `(*batch,)`.
+
+        Two dimensions only: raises ValueError above, where `flux` gives the charge through each plane.
+
+        >>> import numpy as np
+        >>> float(U1Gauge((4, 4)).charge(np.zeros((2, 4, 4))))
+        0.0
+        """
+        if self.d != 2:
+            raise ValueError(
+                f"the charge Q is a whole number in two dimensions alone, got d = {self.d}: flux(field) gives the mean "
+                "flux through each plane"
+            )
+        check_field(self, field)
+        return self._flux(loops.plaquettes(field, self.d))[..., 0]
+
+    def flux(self, field: Array) -> Array:
+        """Return the flux (1/2pi) sum_P wrap(theta_P) through each plane, averaged over its slices, `(*batch, plane)`.
+
+        Each slice carries a whole number; above two dimensions monopoles let it vary from slice to slice, so the mean
+        need not be whole.
+        """
+        check_field(self, field)
+        return self._flux(loops.plaquettes(field, self.d))
+
+    @property
+    def derived(self) -> dict[str, Derived]:
+        """The topological susceptibility chi_top = <Q^2>/V in two dimensions."""
+        sites = math.prod(self.lattice)
+        return {"chi_top": Derived(("Q2",), partial(_per_site, sites=sites))} if self.d == 2 else {}
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The observables of a report."""
+        wilson = tuple(wilson_name(extent) for extent in self._loops())
+        return ("plaquette", *(("Q", "Q2", "p_Q0") if self.d == 2 else ()), *wilson, "polyakov")
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return what is known exactly: in two dimensions all of the torus (plaquette, Q, Q2, p_Q0, wilson_RxT,
+        polyakov, ln_Z, ess_uniform, ess_sweep); above, polyakov = 0 by the symmetry of the centre.
+        """
+        from haarflow.theories import exact
+
+        return exact.u1(self, couplings)
+
+    def _beta(self, field: Array, couplings: Couplings, over: int) -> Any:
+        return couplings_for(self, field, couplings, over)["beta"]
+
+    def _sincos(self, field: Array) -> tuple[Array, Array]:
+        check_field(self, field)
+        return backends.of(field).sincos(loops.plaquettes(field, self.d))
+
+    def _sites(self, internal: int) -> tuple[int, ...]:
+        """The last d + internal axes."""
+        return tuple(range(-self.d - internal, 0))
+
+    def _loops(self) -> list[tuple[int, int]]:
+        """The Wilson loops of WILSON that fit without overlapping themselves."""
+        return [extent for extent in WILSON if max(extent) < min(self.lattice)]
+
+    def _flux(self, angles: Array) -> Array:
+        xp = array_namespace(angles)
+        fluxes = []
+        for plane, (mu, nu) in enumerate(loops.planes(self.d)):
+            angle = wrap(angles[(..., plane) + (slice(None),) * self.d])
+            turns = xp.round(xp.sum(angle, axis=(mu - self.d, nu - self.d)) * (0.5 / math.pi))
+            fluxes.append(xp.mean(turns, axis=tuple(range(2 - self.d, 0))) if self.d > 2 else turns)
+        return xp.stack(fluxes, axis=-1)
+
+    def _topology(self, angles: Array) -> dict[str, Array]:
+        xp, flux = array_namespace(angles), self._flux(angles)
+        if self.d > 2:
+            return {"flux": flux, "flux2": flux * flux}
+        charge = flux[..., 0]
+        return {"Q": charge, "Q2": charge * charge, "p_Q0": xp.astype(charge == 0.0, charge.dtype)}
+
+
+def wilson_name(extent: tuple[int, int]) -> str:
+    """Return the name under which `observables` and `exact` list a Wilson loop.
+
+    >>> wilson_name((1, 2))
+    'wilson_1x2'
+    """
+    return f"wilson_{extent[0]}x{extent[1]}"
+
+
+def _per_site(total: Any, sites: int) -> Any:
+    return total / sites
