@@ -116,6 +116,15 @@ class U1Gauge:
         xp = array_namespace(field)
         return xp.sum(cosine, axis=-1 - self.d), xp.sum(sine, axis=-1 - self.d)
 
+    def local_weight(self, field: Array, mu: int, couplings: Couplings = None) -> tuple[Array, Array]:
+        """Return (a, b) of the conditional weight exp(a cos theta_mu(x) + b sin theta_mu(x)), for the heat bath.
+
+        With the staples' sum A (see `staple`): a = beta Re A, b = -beta Im A, each `(*batch, *lattice)`.
+        """
+        beta = self._beta(field, couplings, over=self.d)
+        real, imaginary = self.staple(field, mu)
+        return beta * real, -beta * imaginary
+
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return per-configuration values `(*batch,)`.
 
