@@ -1,0 +1,63 @@
+"""Batch axes in front, field axes behind: the small steps between them that every kernel takes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from array_api_compat import array_namespace
+
+Array = Any
+
+
+def total(x: Array, batch: int) -> Array:
+    """Return the sum over all axes but the first `batch`.
+
+    >>> import numpy as np
+    >>> total(np.ones((3, 2, 4, 4)), 1).tolist()
+    [32.0, 32.0, 32.0]
+    """
+    xp = array_namespace(x)
+    return xp.sum(xp.reshape(x, (*x.shape[:batch], math.prod(x.shape[batch:]))), axis=-1)
+
+
+def spread(x: Any, rank: int) -> Any:
+    """Return a batch-shaped array with `rank` axes of extent one behind; numbers pass unchanged.
+
+    >>> import numpy as np
+    >>> spread(np.ones(3), 2).shape, spread(0.5, 2)
+    ((3, 1, 1), 0.5)
+    """
+    if not hasattr(x, "ndim") or x.ndim == 0:
+        return x
+    return array_namespace(x).reshape(x, (*x.shape, *(1,) * rank))
+
+
+def field_shape(theory: Any) -> tuple[int, ...]:
+    """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none."""
+    return tuple(getattr(theory, "field_shape", theory.lattice))
+
+
+def batch_shape(theory: Any, field: Array) -> tuple[int, ...]:
+    """Return the batch axes of a field.
+
+    Raises ValueError when its last axes are not those of the theory's field.
+    """
+    shape = field_shape(theory)
+    if tuple(field.shape[-len(shape) :]) != shape:
+        raise ValueError(
+            f"{type(theory).__name__} wants fields of shape (*batch, {', '.join(map(str, shape))}), "
+            f"got {tuple(field.shape)}: the lattice axes come last"
+        )
+    return tuple(field.shape[: field.ndim - len(shape)])
+
+
+def per_chain(key: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return what is left of `shape` to draw for a key `(2,)` (all of it) or `(*batch, 2)` (one chain's share).
+
+    Raises ValueError when the key's batch axes are not the first of `shape`.
+    """
+    given = tuple(key.shape[:-1])
+    if given != tuple(shape[: len(given)]):
+        raise ValueError(f"one key (2,) or a key for each chain of {tuple(shape)} wanted, got keys {tuple(key.shape)}")
+    return tuple(shape[len(given) :])

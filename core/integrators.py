@@ -1,0 +1,75 @@
+"""Symplectic, reversible integrators of w' = -F(U), U' = w U as palindromic lists of coefficients.
+
+One step of size h is drift(c_0 h) kick(k_0 h) drift(c_1 h) ... kick(k_{n-1} h) drift(c_n h), where a drift is
+U -> exp(c h w) U and a kick w -> w - k h F(U): n force evaluations. A palindrome is reversible and its error in the
+energy at fixed length is O(h^order). Sources: Takaishi and de Forcrand, hep-lat/0505020 (second order minimum norm);
+Forest and Ruth, Physica D 43 (1990) 105; Omelyan, Mryglod and Folk, cond-mat/0110585 (fourth order, four forces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from haarflow import backends
+
+Array = Any
+
+
+class Scheme(NamedTuple):
+    """Drifts c_0 ... c_n and kicks k_0 ... k_{n-1} of one step, each summing to one, and the order of the error."""
+
+    drifts: tuple[float, ...]
+    kicks: tuple[float, ...]
+    order: int
+
+
+_MIN_NORM = 0.1931833275037836
+_RUTH = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
+_XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.06626458266981849
+
+LEAPFROG = Scheme((0.5, 0.5), (1.0,), 2)
+OMELYAN = Scheme((_MIN_NORM, 1.0 - 2.0 * _MIN_NORM, _MIN_NORM), (0.5, 0.5), 2)
+FOREST_RUTH = Scheme(
+    (0.5 * _RUTH, 0.5 - 0.5 * _RUTH, 0.5 - 0.5 * _RUTH, 0.5 * _RUTH), (_RUTH, 1.0 - 2.0 * _RUTH, _RUTH), 4
+)
+OMELYAN4 = Scheme(
+    (_XI, _CHI, 1.0 - 2.0 * (_CHI + _XI), _CHI, _XI),
+    (0.5 - _LAMBDA, _LAMBDA, _LAMBDA, 0.5 - _LAMBDA),
+    4,
+)
+SCHEMES = {"leapfrog": LEAPFROG, "omelyan": OMELYAN, "forest_ruth": FOREST_RUTH, "omelyan4": OMELYAN4}
+
+
+def integrate(
+    force: Callable[[Array], Array], field: Array, momentum: Array, scheme: Scheme, step_size, steps: int, group
+) -> tuple[Array, Array]:
+    """Return field and momentum after `steps` steps of size `step_size` (a number or an array that broadcasts).
+
+    `force(field)` has the momentum's shape, `group.update(U, w) = exp(w) U`. The last drift of a step and the first of
+    the next are one, so a trajectory costs `steps * len(scheme.kicks)` forces.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups import Real
+    >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, Real())[0].round(3).tolist()
+    [-0.416]
+    """
+
+    def drift(field, momentum, c):
+        return group.update(field, (c * step_size) * momentum)
+
+    def kick(field, momentum, k):
+        return momentum - (k * step_size) * force(field)
+
+    def inner(carry, last):
+        field, momentum = carry
+        for k, c in zip(scheme.kicks, (*scheme.drifts[1:-1], last), strict=True):
+            momentum = kick(field, momentum, k)
+            field = drift(field, momentum, c)
+        return field, momentum
+
+    carry = drift(field, momentum, scheme.drifts[0]), momentum
+    if steps > 1:
+        joined = scheme.drifts[-1] + scheme.drifts[0]
+        carry, _ = backends.of(field).scan(lambda c, _: (inner(c, joined), None), carry, None, length=steps - 1)
+    return inner(carry, scheme.drifts[-1])
