@@ -81,9 +81,9 @@ def _prefix(threshold: Array, index: Array, weight: Array) -> tuple[Array, Array
 class IndependenceMetropolis:
     """`tries` independent proposals a step from a model with `sample` and `log_density`, for a theory with `action`.
 
-    `values = {"params": ..., "couplings": {...}, "condition": {...}}` (the last two may be absent). The cache is the log
-    weight -S - log q of the field, which `init` finds by one inverse pass. Fields are `(*batch, *field_shape)`, one key
-    for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and `log_w` of the new state.
+    `values = {"params": ..., "couplings": {...}, "condition": {...}}` (the last two may be absent). The cache is the
+    log weight -S - log q of the field, which `init` finds by one inverse pass. Fields are `(*batch, *field_shape)`, one
+    key for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and `log_w` of the new state.
     Raises ValueError for tries < 1.
     """
 
@@ -142,8 +142,8 @@ class LocalMetropolis:
 
     The term of the action at x feels fields up to `reach` sites away in each direction, so sites more than 2 reach
     apart are moved at once, each accepted by the change of the terms around it. A site's internal components (the links
-    of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one key
-    `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
+    of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one
+    key `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
     accepted fraction of the sites.
     """
 
