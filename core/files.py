@@ -1,0 +1,122 @@
+"""Files that are either the old one or the whole new one, whatever moment the power fails.
+
+A file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed over its final
+name; the folder is flushed too. A reader, also after SIGKILL or on a full disk, sees the old bytes or the new bytes.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it over `path` when the block ends without an error.
+
+    On an error the temporary file is removed, `path` stays as it was, and the error goes on.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with replacing(folder / "a.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> [p.name for p in folder.iterdir()]
+    ['a.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` to `path` so that a reader finds the old file or the whole new one.
+
+    Raises OSError (a full disk, a folder that is not there) with the old file untouched.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.bin"
+    >>> write_bytes(path, b"1234"); path.read_bytes()
+    b'1234'
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8 to `path` as `write_bytes` does.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+    >>> write_text(path, "beta = 2"); path.read_text()
+    'beta = 2'
+    """
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as JSON to `path` as `write_bytes` does; NaN and infinity become null, which every reader takes.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.json"
+    >>> write_json(path, {"tau_int": float("nan")}); json.loads(path.read_text())
+    {'tau_int': None}
+    """
+    write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: arrays and numpy numbers as lists and numbers, NaN and infinity as None.
+
+    >>> plain({"a": (1, float("inf"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
+    """Remove the temporary files that a killed writer left in `folder` and return their names.
+
+    Only the one process that owns the folder may call it: another writer's file in the making would go too.
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / ".a.txt.01234567.part").write_text("hal"); remove_leftovers(folder)
+    ['.a.txt.01234567.part']
+    """
+    found = sorted(Path(folder).glob(".*.part"))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return [path.name for path in found]
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # The rename itself lives in the folder; systems that cannot open a folder keep renames in order by themselves.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

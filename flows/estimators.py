@@ -1,0 +1,184 @@
+"""Estimators of a loss's gradient: each is an object whose `gradient` gives the mean over n samples and what was seen.
+
+    reverse KL   L = E_q[log q + S] = KL(q|p) - ln Z,     forward KL   L = -E_p[log q]
+
+with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads in the form of the parameters,
+info a dict of 0-dimensional arrays `loss`, `ess` in (0, 1], `log_z`, and `log_w` itself.
+Sources: arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import random
+
+Array = Any
+Tree = Any
+
+
+class Samples(NamedTuple):
+    """Target configurations `(N, *field)`, with the couplings (dict of `(N,)`) each was drawn at where they differ."""
+
+    field: Array
+    couplings: dict[str, Array] | None = None
+
+
+class Estimator(Protocol):
+    """What training asks of an estimator.
+
+    `action(field, couplings)` gives `(n,)`; `couplings` and `condition` are dicts of numbers or `(n,)` arrays.
+    """
+
+    def gradient(
+        self,
+        model: Any,
+        action: Callable[..., Array],
+        params: Tree,
+        key: Array,
+        n: int,
+        couplings: dict | None = None,
+        condition: dict | None = None,
+        samples: Array | Samples | None = None,
+    ) -> tuple[Tree, dict[str, Array]]: ...
+
+
+@dataclass(frozen=True)
+class ReverseKL:
+    """Total derivative of E_q[log q + S] by reparameterisation: one forward pass and its gradient."""
+
+    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+        def loss(params):
+            y, log_q = model.sample(params, key, n, condition)
+            return _mean_and_log_w(action(y, couplings), log_q)
+
+        return _differentiate(loss, params, key)
+
+
+@dataclass(frozen=True)
+class PathGradient:
+    """Derivative through the samples alone, d/dy [S(y) + log q(y)] dy/dparams: its variance vanishes where q = p.
+
+    The parameters inside log q stand still (their score has mean zero); log q is taken by an inverse pass, so the
+    flow's inverse must be differentiable. Costs about twice `ReverseKL`. Source: arXiv:2206.09016.
+    """
+
+    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+        frozen = backends.of(key).stop_gradient(params)
+
+        def loss(params):
+            y, _ = model.sample(params, key, n, condition)
+            return _mean_and_log_w(action(y, couplings), model.log_density(frozen, y, condition))
+
+        return _differentiate(loss, params, key)
+
+
+@dataclass(frozen=True)
+class Reinforce:
+    """Score-function gradient 1/n sum_i (l_i - b_i) d log q(y_i), l = log q + S, b_i = mean of the other l_j.
+
+    No derivative of the action or of the samples is taken: one forward pass and the gradient of one inverse pass.
+    Raises ValueError for n < 2, where there is no other sample. Source: arXiv:2202.01314.
+    """
+
+    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+        if n < 2:
+            raise ValueError(f"Reinforce compares each sample with the others: a batch of at least 2 wanted, got {n}")
+        backend = backends.of(key)
+        y, log_q = backend.stop_gradient(model.sample(params, key, n, condition))
+        value, log_w = _mean_and_log_w(action(y, couplings), log_q)
+        xp = array_namespace(log_w)
+        weight = backend.stop_gradient((xp.mean(log_w) - log_w) * (n / (n - 1)))
+
+        def surrogate(params):
+            return xp.mean(weight * model.log_density(params, y, condition))
+
+        _, grads = backend.value_and_grad(surrogate)(params)
+        return grads, report(value, log_w)
+
+
+@dataclass(frozen=True)
+class ForwardKL:
+    """Gradient of -E_p[log q] over n of the given target samples, drawn with replacement by the key.
+
+    `ess` is the mode-aware one, Z/E_p[w] = 1/(E_p[1/w] E_p[w]), and `log_z` is -ln E_p[1/w].
+    Raises ValueError without samples.
+    """
+
+    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+        if samples is None:
+            raise ValueError("ForwardKL learns from samples of the target: pass samples=(N, *field), got None")
+        y, couplings, condition = _pick(samples, key, n, couplings, condition)
+
+        def loss(params):
+            log_q = model.log_density(params, y, condition)
+            return -array_namespace(log_q).mean(log_q), log_q
+
+        (value, log_q), grads = backends.of(key).value_and_grad(loss, has_aux=True)(params)
+        log_w = -action(y, couplings) - log_q
+        info = {"loss": value, "ess": target_ess(log_w), "log_z": -log_mean_exp(-log_w), "log_w": log_w}
+        return grads, info
+
+
+def report(value: Array, log_w: Array) -> dict[str, Array]:
+    """What an estimator that draws from the model tells of its batch: loss, ess, log_z and log_w."""
+    return {"loss": value, "ess": ess(log_w), "log_z": log_mean_exp(log_w), "log_w": log_w}
+
+
+def log_mean_exp(x: Array) -> Array:
+    """ln of the mean of exp(x) over axis 0, without overflow.
+
+    >>> import numpy
+    >>> float(log_mean_exp(numpy.asarray([1000.0, 1000.0])))
+    1000.0
+    """
+    xp = array_namespace(x)
+    top = xp.max(x, axis=0, keepdims=True)
+    return xp.squeeze(top, axis=0) + xp.log(xp.mean(xp.exp(x - top), axis=0))
+
+
+def ess(log_w: Array) -> Array:
+    """Effective sample size of weights over axis 0, (sum w)^2/(n sum w^2) in (0, 1].
+
+    >>> import numpy
+    >>> float(ess(numpy.log(numpy.asarray([1.0, 3.0]))).round(12))
+    0.8
+    """
+    xp = array_namespace(log_w)
+    return xp.exp(2.0 * log_mean_exp(log_w) - log_mean_exp(2.0 * log_w))
+
+
+def target_ess(log_w: Array) -> Array:
+    """Mode-aware effective sample size Z/E_p[w] from weights at samples of the target.
+
+    >>> import numpy
+    >>> float(target_ess(numpy.log(numpy.asarray([1.0, 3.0]))).round(12))
+    0.75
+    """
+    return array_namespace(log_w).exp(-log_mean_exp(-log_w) - log_mean_exp(log_w))
+
+
+def _mean_and_log_w(action: Array, log_q: Array) -> tuple[Array, Array]:
+    log_w = -action - log_q
+    return -array_namespace(log_w).mean(log_w), log_w
+
+
+def _differentiate(loss: Callable, params: Tree, key: Array) -> tuple[Tree, dict[str, Array]]:
+    (value, log_w), grads = backends.of(key).value_and_grad(loss, has_aux=True)(params)
+    return grads, report(value, log_w)
+
+
+def _pick(samples: Array | Samples, key: Array, n: int, couplings: dict | None, condition: dict | None):
+    """Draw n of the samples with their couplings; names of the condition follow the couplings drawn."""
+    samples = samples if isinstance(samples, Samples) else Samples(samples)
+    xp = array_namespace(samples.field)
+    count = samples.field.shape[0]
+    u = random.uniform(key, (n,), samples.field.dtype)
+    index = xp.clip(xp.astype(xp.floor(u * count), xp.int32), 0, count - 1)
+    if samples.couplings is not None:
+        couplings = {name: xp.take(values, index, axis=0) for name, values in samples.couplings.items()}
+        condition = None if condition is None else {name: couplings[name] for name in condition}
+    return xp.take(samples.field, index, axis=0), couplings, condition

@@ -1,0 +1,255 @@
+"""Model files: definition, parameters and model card in one safetensors file with a JSON header, no pickle.
+
+Header (one metadata entry, `haarflow`): {"format": "haarflow-model", "version": 1, "definition": {"kind": "Model",
+"fields": {...}}, "card": {...}, "conventions": {...}, "versions": {...}}. A definition is nested {"kind": class name,
+"fields": {name: value}}; a kind is looked up in the literal table KINDS below, never imported by a name in the file.
+Parameters are stored under their dotted paths, C-contiguous, in their own dtype.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Iterable
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.files import plain, write_bytes
+from haarflow.core.tree import flatten, paths
+from haarflow.flows.flow import Model
+
+Array = Any
+Tree = Any
+
+FORMAT = "haarflow-model"
+VERSION = 1
+CONVENTIONS = {
+    "weight": "exp(-S)",
+    "axes": "(*batch, *internal, *lattice), time first",
+    "log_det": "log |det dy/dx|; log q(y) = log r(x) - log_det; normalised Haar measure",
+    "conv": "y[o,x] = sum_{c,k} w[o,c,k] x[c, x+k-(K-1)/2], periodic",
+}
+
+# Every class a model file may name, with the module it lives in: a new one of ours is one line here.
+KINDS = {
+    "Chain": "flow",
+    "Model": "flow",
+    "Repeat": "flow",
+    "Translate": "flow",
+    "ConvNet": "nets",
+    "FreeField": "priors",
+    "Gaussian": "priors",
+    "UniformLinks": "priors",
+}
+
+
+class ModelFileError(ValueError):
+    """A file that is not a whole model file of this version, theory and shape."""
+
+
+class OpenedModel(NamedTuple):
+    """A model from a file: definition, parameters on the chosen backend, and its card.
+
+    `model.sample(params, key, n)` draws; the card has what was trained and measured.
+    """
+
+    model: Model
+    params: Tree
+    card: dict[str, Any]
+
+
+def save_model(path: str | os.PathLike[str], model: Model, params: Tree, card: dict[str, Any] | None = None) -> None:
+    """Write a model with its card, a JSON-able dict: `theory` (name, lattice, couplings), measured `ess`, and so on.
+
+    Raises TypeError for a definition or a card that holds something else than numbers, strings, tuples and frozen
+    dataclasses, and OSError with the old file untouched.
+    """
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "definition": encode(model),
+        "card": card or {},
+        "conventions": CONVENTIONS,
+        "versions": versions(),
+    }
+    write_bytes(path, pack(paths(params), header))
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    backend: Any = None,
+    definition: Any = None,
+    theory: str | None = None,
+    lattice: Iterable[int] | None = None,
+) -> OpenedModel:
+    """Open a model file on `backend` (a record or a name; NumPy when None).
+
+    `definition` hands over what is not in the library's table: a Model, a flow, or the class (or classes) that the
+    file names. `theory` is the name the caller expects; `lattice` puts a translation-invariant flow on another volume.
+    Raises ModelFileError for a truncated file, a newer version, another theory, an unknown kind, and parameters of
+    other names or shapes than the definition's; FileNotFoundError where there is none.
+    """
+    arrays, header = read(path, FORMAT, VERSION)
+    card = header.get("card", {})
+    check_theory(path, card, theory)
+    model = _definition(path, header["definition"], definition)
+    if lattice is not None:
+        model = dataclasses.replace(model, prior=dataclasses.replace(model.prior, lattice=tuple(lattice)))
+    backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
+    return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header.get("versions", {})})
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The whole header of a model file, without building the model: what `haarflow info` prints."""
+    return read(path, FORMAT, VERSION)[1]
+
+
+def encode(value: Any) -> Any:
+    """A definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
+
+    >>> from haarflow.flows.priors import Gaussian
+    >>> encode(Gaussian((4, 4)))
+    {'kind': 'Gaussian', 'fields': {'lattice': [4, 4], 'sigma': 1.0}}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        return {"kind": type(value).__name__, "fields": fields}
+    if isinstance(value, tuple | list):
+        return [encode(entry) for entry in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        f"a definition holds numbers, strings, tuples and frozen dataclasses, got {type(value).__name__}: arrays "
+        "belong to the parameters, functions are named by strings"
+    )
+
+
+def decode(value: Any, classes: dict[str, type] | None = None) -> Any:
+    """A definition from its JSON; `classes` adds kinds to the library's own table.
+
+    Raises ModelFileError for a kind that is in neither, and for fields that its class does not take.
+    """
+    if isinstance(value, list):
+        return tuple(decode(entry, classes) for entry in value)
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    fields = {name: decode(entry, classes) for name, entry in value.get("fields", {}).items()}
+    try:
+        return _class(kind, classes or {})(**fields)
+    except TypeError as error:
+        raise ModelFileError(f"the file's {kind} does not fit this version's: {error}") from None
+
+
+def pack(named: dict[str, Array], header: dict[str, Any]) -> bytes:
+    """The bytes of a safetensors file with arrays by name and one JSON metadata entry.
+
+    Arrays are made C-contiguous and little-endian first: safetensors writes the buffer as it lies.
+    """
+    arrays = {name: _host(leaf) for name, leaf in named.items()}
+    return save(arrays, metadata={"haarflow": json.dumps(plain(header), allow_nan=False, sort_keys=True)})
+
+
+def read(path: str | os.PathLike[str], kind: str, newest: int) -> tuple[dict[str, numpy.ndarray], dict[str, Any]]:
+    """Arrays by name and the header of a file of ours.
+
+    Raises ModelFileError for a file that is cut short, is of another format, or of a version above `newest`.
+    """
+    try:
+        with safe_open(Path(path), framework="numpy") as file:
+            header = (file.metadata() or {}).get("haarflow")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelFileError(f"{path} is cut short or no safetensors file ({error}): copy or write it again") from None
+    header = _header(path, header)
+    if header.get("format") != kind:
+        raise ModelFileError(f"{path} is no {kind} file: its format is {header.get('format')!r}")
+    if not isinstance(header.get("version"), int) or header["version"] > newest:
+        raise ModelFileError(
+            f"{path} has format version {header.get('version')}, this haarflow reads up to {newest}: upgrade haarflow"
+        )
+    return arrays, header
+
+
+def check_leaves(path: Any, found: dict[str, numpy.ndarray], wanted: dict[str, tuple[int, ...]]) -> None:
+    """Raise ModelFileError unless the arrays found have the names and shapes wanted."""
+    if missing := sorted(set(wanted) - set(found)):
+        raise ModelFileError(f"{path} lacks {_some(missing)} of its definition's arrays: it is another model's file")
+    if extra := sorted(set(found) - set(wanted)):
+        raise ModelFileError(f"{path} has {_some(extra)} that its definition does not: it is another model's file")
+    for name, shape in wanted.items():
+        if tuple(found[name].shape) != tuple(shape):
+            raise ModelFileError(f"{path}: {name} wants shape {tuple(shape)}, got {tuple(found[name].shape)}")
+
+
+def check_theory(path: Any, card: dict[str, Any], theory: str | None) -> None:
+    """Raise ModelFileError unless the card's theory is the wanted one (None: any)."""
+    trained = card.get("theory", {})
+    name = trained.get("name") if isinstance(trained, dict) else trained
+    if theory is not None and name != theory:
+        raise ModelFileError(f"{path} was trained for the theory {name!r}, {theory!r} was wanted: open another file")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, haarflow and the array libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in ("haarflow", "numpy", "jax", "torch", "cupy", "array-api-compat", "safetensors"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _definition(path: Any, stored: dict, given: Any) -> Model:
+    if isinstance(given, Model):
+        return given
+    if given is None or isinstance(given, type | tuple | list):
+        classes = (given,) if isinstance(given, type) else (given or ())
+        return decode(stored, {one.__name__: one for one in classes})
+    return Model(decode(stored["fields"]["prior"]), given)
+
+
+def _class(kind: Any, classes: dict[str, type]) -> type:
+    if kind in classes:
+        return classes[kind]
+    if kind in KINDS:
+        return getattr(import_module(f"haarflow.flows.{KINDS[kind]}"), kind)
+    raise ModelFileError(
+        f"the file's kind {kind!r} is not one of the library's: hand its class over, "
+        f"open_model(path, definition={kind})"
+    )
+
+
+def _params(path: Any, model: Model, arrays: dict[str, numpy.ndarray], backend: Any) -> Tree:
+    """Parameters in the form of a fresh set, which is drawn on the host for its names and shapes alone."""
+    dtype = next((array.dtype.name for array in arrays.values()), "float64")
+    fresh = model.init(random.key(0, backends.get("numpy")), dtype)
+    wanted = paths(fresh)
+    check_leaves(path, arrays, {name: leaf.shape for name, leaf in wanted.items()})
+    return flatten(fresh)[1]([backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in wanted])
+
+
+def _host(leaf: Array) -> numpy.ndarray:
+    array = numpy.asarray(backends.of(leaf).to_numpy(leaf))
+    return numpy.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).reshape(array.shape)
+
+
+def _header(path: Any, text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ModelFileError(f"{path} has no haarflow header: it is a safetensors file of another program")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{path} has a damaged header ({error}): copy or write it again") from None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

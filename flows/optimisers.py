@@ -1,0 +1,114 @@
+"""Adam for every backend with autodiff, in optax's protocol: `init(params)`, `update(grads, state, params)`.
+
+m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  update = -lr mhat / (sqrt(vhat) + eps)  (arXiv:1412.6980, alg. 1),
+with the gradient clipped to a global norm first where asked for (arXiv:1211.5063, alg. 1). Parameters, gradients and
+updates are trees of arrays of the same shapes. On JAX any optax transform takes this one's place.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from array_api_compat import array_namespace, device
+
+from haarflow.core.tree import leaves, tree_map
+
+Array = Any
+Tree = Any
+
+
+class Optimiser(Protocol):
+    """What training asks of an optimiser, as optax has it."""
+
+    def init(self, params: Tree) -> Tree: ...
+
+    def update(self, grads: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]: ...
+
+
+class AdamState(NamedTuple):
+    """Step number (int32, 0-dimensional) and the running means of the gradient and of its square."""
+
+    step: Array
+    mean: Tree
+    square: Tree
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with gradient clipping: `rate` is a number or a schedule, `clip` the largest global norm of a gradient.
+
+    >>> import numpy
+    >>> adam, params = Adam(rate=0.1), {"a": numpy.ones(2)}
+    >>> updates, state = adam.update({"a": numpy.asarray([3.0, -4.0])}, adam.init(params), params)
+    >>> numpy.round(updates["a"], 6).tolist()
+    [-0.1, 0.1]
+    """
+
+    rate: float | Callable[[Array], Array] = 1e-3
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    clip: float | None = None
+
+    def init(self, params: Tree) -> AdamState:
+        first = leaves(params)[0]
+        xp = array_namespace(first)
+        step = xp.zeros((), dtype=xp.int32, device=device(first))
+        zeros = tree_map(xp.zeros_like, params)
+        return AdamState(step, zeros, zeros)
+
+    def update(self, grads: Tree, state: AdamState, params: Tree = None) -> tuple[Tree, AdamState]:
+        if self.clip is not None:
+            grads = clip_by_norm(grads, self.clip)
+        mean = tree_map(lambda m, g: self.b1 * m + (1.0 - self.b1) * g, state.mean, grads)
+        square = tree_map(lambda v, g: self.b2 * v + (1.0 - self.b2) * g * g, state.square, grads)
+        rate, root = self._scales(state.step, leaves(grads)[0])
+        sqrt = array_namespace(root).sqrt
+        updates = tree_map(lambda m, v: -rate * m / (sqrt(v) / root + self.eps), mean, square)
+        return updates, AdamState(state.step + 1, mean, square)
+
+    def _scales(self, step: Array, like: Array) -> tuple[Array, Array]:
+        """Learning rate over 1 - b1^t, and the root of 1 - b2^t: the bias corrections as two numbers."""
+        xp = array_namespace(like)
+        done = xp.astype(step, like.dtype)
+        rate = self.rate(done) if callable(self.rate) else self.rate
+        number = done + 1.0
+        mean_weight = 1.0 - xp.exp(math.log(self.b1) * number) if self.b1 else 1.0
+        return rate / mean_weight, xp.sqrt(1.0 - xp.exp(math.log(self.b2) * number))
+
+
+def apply_updates(params: Tree, updates: Tree) -> Tree:
+    """Parameters plus updates, leaf by leaf.
+
+    >>> apply_updates({"a": 1.0}, {"a": 0.5})
+    {'a': 1.5}
+    """
+    return tree_map(lambda p, u: p + u, params, updates)
+
+
+def norm(tree: Tree) -> Array:
+    """The global norm of a tree, sqrt(sum of all squares), as a 0-dimensional array.
+
+    >>> import numpy
+    >>> float(norm({"a": numpy.asarray([3.0]), "b": numpy.asarray([[4.0]])}))
+    5.0
+    """
+    squares = [array_namespace(x).sum(x * x) for x in leaves(tree)]
+    total = squares[0]
+    for square in squares[1:]:
+        total = total + square
+    return array_namespace(total).sqrt(total)
+
+
+def clip_by_norm(tree: Tree, largest: float) -> Tree:
+    """The tree scaled down to the global norm `largest` where its norm is above; a norm of NaN stays NaN.
+
+    >>> import numpy
+    >>> clip_by_norm({"a": numpy.asarray([3.0, 4.0])}, 2.5)["a"].tolist()
+    [1.5, 2.0]
+    """
+    size = norm(tree)
+    xp = array_namespace(size)
+    scale = xp.where(size > largest, largest / xp.where(size > largest, size, 1.0 + 0.0 * size), 1.0 + 0.0 * size)
+    return tree_map(lambda x: x * scale, tree)

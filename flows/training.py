@@ -1,0 +1,211 @@
+"""Training: one compiled step, an iterator that yields its progress, and checkpoints that resume bit for bit.
+
+The state (params, optimiser, key, step) is a tree; step t draws with fold_in(key, t), so a run depends on neither the
+block length nor on where it was interrupted. The step is compiled once for each definition and traced once for each
+shape; couplings are its arguments (flows/couplings.py). A loss or gradient that is not finite leaves the state as it
+was and stops the training with `NotFinite`, which carries that last good state.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy
+from array_api_compat import array_namespace, device
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.tree import tree_map
+from haarflow.flows.couplings import Plan, as_plan
+from haarflow.flows.estimators import Estimator, ReverseKL, Samples, ess
+from haarflow.flows.flow import Model, precision
+from haarflow.flows.optimisers import Adam, Optimiser, apply_updates, norm
+
+Array = Any
+Tree = Any
+
+DEFAULT_OPTIMISER = Adam()
+DEFAULT_ESTIMATOR = ReverseKL()
+
+
+class TrainingState(NamedTuple):
+    """All that the next step needs: parameters, the optimiser's state, the key, and the step number (int32)."""
+
+    params: Tree
+    optimiser: Tree
+    key: Array
+    step: Array
+
+
+class Progress(NamedTuple):
+    """What a block of steps gave: the state after it, its step number, host records `(k,)` by name, CPU seconds so far.
+
+    Records: `step` (the number of the step that was taken), `loss`, `ess`, `log_z`, `grad_norm`.
+    """
+
+    state: TrainingState
+    step: int
+    records: dict[str, numpy.ndarray]
+    cpu_s: float
+
+
+class NotFinite(ArithmeticError):
+    """A loss or gradient was NaN or infinite; `state` is the last good one, `step` the step that failed."""
+
+    def __init__(self, state: TrainingState, step: int, records: dict[str, numpy.ndarray]):
+        self.state, self.step, self.records = state, step, records
+        seen = ", ".join(f"{name} {values[-1]:g}" for name, values in records.items() if name != "step")
+        super().__init__(
+            f"training stopped at step {step}: loss or gradient is not finite ({seen}); the state before that step is "
+            "kept: go on from it with a smaller learning rate, a gradient clip (Adam(clip=1.0)) or gentler couplings"
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained and how: the definition that one compiled step belongs to.
+
+    `action(field, couplings)` gives `(batch,)`; `condition` names the couplings that the flow is conditioned on;
+    `optimiser` is `Adam` or, on JAX, any optax transform.
+    """
+
+    model: Model
+    action: Callable[..., Array]
+    optimiser: Optimiser = DEFAULT_OPTIMISER
+    estimator: Estimator = DEFAULT_ESTIMATOR
+    batch: int = 64
+    condition: tuple[str, ...] = ()
+
+
+def start(training: Training, key: Array, params: Tree = None, dtype: str = "float64") -> TrainingState:
+    """The state before the first step, with fresh parameters or, for fine-tuning, the given ones.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.flows.flow import Translate
+    >>> from haarflow.flows.priors import Gaussian
+    >>> training = Training(Model(Gaussian((2,)), Translate((1,))), action=None)
+    >>> int(start(training, random.key(0, backend), params={"a": backend.asarray([1.0])}).step)
+    0
+    """
+    keys = random.split(key)
+    if params is None:
+        params = training.model.init(keys[0, :], dtype)
+    xp = array_namespace(key)
+    zero = xp.zeros((), dtype=xp.int32, device=device(key))
+    return TrainingState(params, training.optimiser.init(params), keys[1, :], zero)
+
+
+def train_step(
+    training: Training,
+    state: TrainingState,
+    couplings: Plan | dict | None = None,
+    samples: Array | Samples | None = None,
+) -> tuple[TrainingState, dict[str, Array]]:
+    """One step: `(state, info)` with info's `loss ess log_z grad_norm finite` as 0-dimensional arrays.
+
+    Raises NoAutodiff on backends without autodiff, ValueError for couplings that are not finite.
+    """
+    backend = _backend(state)
+    plan = as_plan(couplings, backend, precision(state.params))
+    return _compiled(training, backend)(state, plan, samples)
+
+
+def train(
+    training: Training,
+    state: TrainingState,
+    steps: int,
+    couplings: Plan | dict | None = None,
+    samples: Array | Samples | None = None,
+    every: int = 10,
+) -> Iterator[Progress]:
+    """Train until the state's step number is `steps`, and yield a `Progress` after every `every` steps.
+
+    Blocks end at multiples of `every`; the numbers depend on neither `every` nor on where a run was resumed. Raises
+    NotFinite (with the last good state), NoAutodiff, and ValueError for couplings that are not finite.
+    """
+    backend = _backend(state)
+    plan = as_plan(couplings, backend, precision(state.params))
+    step = _compiled(training, backend)
+    begin, number = time.process_time(), int(state.step)
+    while number < steps:
+        block = min(steps, number + every - number % every) - number
+        infos = []
+        for _ in range(block):
+            state, info = step(state, plan, samples)
+            infos.append(info)
+        records = _records(backend, infos, number)
+        _check_finite(state, infos, records, number)
+        number += block
+        yield Progress(state, number, records, time.process_time() - begin)
+
+
+def finish(progress: Iterator[Progress]) -> TrainingState:
+    """Run a training to its end and return the last state.
+
+    Raises ValueError when there was nothing left to train.
+    """
+    blocks = deque(progress, maxlen=1)
+    if not blocks:
+        raise ValueError("no step was left to take: ask for more steps than the state has behind it")
+    return blocks[0].state
+
+
+@lru_cache(maxsize=64)
+def _compiled(training: Training, backend: Any) -> Callable:
+    def step(state: TrainingState, plan: Plan, samples: Any) -> tuple[TrainingState, dict[str, Array]]:
+        return _step(training, state, plan, samples)
+
+    return backend.jit(step)
+
+
+def _step(training: Training, state: TrainingState, plan: Plan, samples: Any) -> tuple[TrainingState, dict[str, Array]]:
+    draw_key, sample_key = _two(random.split(random.fold_in(state.key, state.step)))
+    couplings = plan.draw(draw_key, state.step, training.batch)
+    condition = {name: couplings[name] for name in training.condition} or None
+    grads, info = training.estimator.gradient(
+        training.model, training.action, state.params, sample_key, training.batch, couplings, condition, samples
+    )
+    updates, optimiser = training.optimiser.update(grads, state.optimiser, state.params)
+    moved = TrainingState(apply_updates(state.params, updates), optimiser, state.key, state.step + 1)
+    info = _summary(info, grads, plan.groups(training.batch))
+    return _choose(info["finite"], moved, state), info
+
+
+def _summary(info: dict[str, Array], grads: Tree, groups: int) -> dict[str, Array]:
+    """Figures of the step; where a batch interleaves several couplings the ESS is the mean over them."""
+    size = norm(grads)
+    xp = array_namespace(size)
+    log_w = info["log_w"]
+    share = ess(xp.reshape(log_w, (-1, groups))) if groups > 1 else info["ess"]
+    finite = xp.isfinite(info["loss"]) & xp.isfinite(size)
+    return {"loss": info["loss"], "ess": xp.mean(share), "log_z": info["log_z"], "grad_norm": size, "finite": finite}
+
+
+def _choose(good: Array, new: Tree, old: Tree) -> Tree:
+    where = array_namespace(good).where
+    return tree_map(lambda a, b: where(good, a, b), new, old)
+
+
+def _two(keys: Array) -> tuple[Array, Array]:
+    return keys[0, :], keys[1, :]
+
+
+def _records(backend: Any, infos: list[dict[str, Array]], number: int) -> dict[str, numpy.ndarray]:
+    records = {"step": numpy.arange(number, number + len(infos))}
+    for name in ("loss", "ess", "log_z", "grad_norm"):
+        records[name] = numpy.asarray([float(info[name]) for info in infos])
+    return records
+
+
+def _check_finite(state: TrainingState, infos: list, records: dict[str, numpy.ndarray], number: int) -> None:
+    bad = [index for index, info in enumerate(infos) if not bool(info["finite"])]
+    if bad:
+        until = {name: values[: bad[0] + 1] for name, values in records.items()}
+        raise NotFinite(state, number + bad[0], until)
+
+
+def _backend(state: TrainingState) -> Any:
+    return backends.of(state.key)
