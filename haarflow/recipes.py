@@ -50,13 +50,47 @@ def load(source: str | Path, overrides: Iterable[str] = (), **fixed: Any) -> Rec
     >>> load("u1-tiny", ["theory.beta=2.5", "lattice=[6, 6]"]).theory.beta
     2.5
     """
-    table = read(source)
+    return check(overridden(read(source), overrides, **fixed))
+
+
+def overridden(table: dict[str, Any], overrides: Iterable[str] = (), **fixed: Any) -> dict[str, Any]:
+    """Return an unchecked table changed by `key=value` words and whole dotted paths, as in `load`.
+
+    >>> overridden({"theory": {"beta": 1.0}}, ["theory.beta=2"])
+    {'theory': {'beta': 2}}
+    """
     for override in overrides:
         _override(table, override)
     for path, value in fixed.items():
         if value is not None:
             _put(table, path.split("__"), value)
-    return check(table)
+    return table
+
+
+def for_model(name: str, kind: str, number: int, overrides: Iterable[str] = (), **fixed: Any) -> Recipe:
+    """Return the recipe that draws `number` configurations with a trained model, by default where it was trained.
+
+    Raises RecipeError for a model that is not there, ModelFileError for a damaged one or a card without a theory.
+    """
+    from haarflow import models
+    from haarflow.flows.modelfile import ModelFileError, read_card
+
+    path = models.path_of(name)
+    card = read_card(path).get("card", {})
+    theory = card.get("theory")
+    if not isinstance(theory, dict) or not {"name", "lattice", "couplings"} <= theory.keys():
+        raise ModelFileError(f"{path}: its card does not say for which theory, lattice and couplings it was trained")
+    table = {
+        "name": f"sample-{Path(name).stem}",
+        "lattice": list(theory["lattice"]),
+        "fields_every": 1,
+        "model": name,
+        "theory": {"name": theory["name"], **theory["couplings"]},
+        "samplers": {kind: {"draws": number}},
+    }
+    if kind == "flow-metropolis":
+        table["samplers"][kind]["warmup"] = number // 10
+    return check(overridden(table, overrides, **fixed))
 
 
 def read(source: str | Path) -> dict[str, Any]:
@@ -251,6 +285,16 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
         ]
     if recipe.theory.name == "phi4" and recipe.theory.lam == 0 and recipe.theory.m2 <= 0:
         faults.append(f"theory.m2: the free field needs m2 > 0, got {recipe.theory.m2}")
+    if recipe.train is not None:
+        couplings = [entry.name for entry in dataclasses.fields(recipe.theory) if entry.name != "name"]
+        faults += [
+            f"train.{table}.{name}: no such coupling{hint(name, couplings) or ', known here: ' + ', '.join(couplings)}"
+            for table in ("anneal", "between")
+            for name in getattr(recipe.train, table)
+            if name not in couplings
+        ]
+        if recipe.train.anneal and recipe.train.between:
+            faults.append("train.anneal: stands beside train.between; a training has one or the other")
     if recipe.theory.name == "u1" and len(recipe.lattice) < 2:
         faults.append(f"lattice: a gauge theory needs two extents or more, got {list(recipe.lattice)}")
     return faults

@@ -99,10 +99,10 @@ class RunFolder:
         whole = {name: numpy.ascontiguousarray(array) for name, array in arrays.items()}
         files.write_bytes(self.block(sampler, number), save(whole))
 
-    def read_block(self, sampler: str, number: int) -> dict[str, numpy.ndarray]:
+    def read_block(self, sampler: str, number: int, without: tuple[str, ...] = ()) -> dict[str, numpy.ndarray]:
         """Return the arrays of one committed block."""
         with safe_open(self.block(sampler, number), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            return {name: file.get_tensor(name) for name in file.keys() if name not in without}  # noqa: SIM118
 
     def clear_blocks(self) -> None:
         """Remove the blocks; they stand in ensemble.h5 now."""

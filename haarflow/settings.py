@@ -71,7 +71,7 @@ class Train:
     batch: Annotated[int, _count("configurations drawn in each step", 2)] = 128
     lr: Annotated[float, _number("Adam's learning rate at the start", gt=0)] = 1e-3
     schedule: Annotated[
-        Literal["constant", "cosine", "exponential"], Field(description="learning rate: constant, cosine, exponential")
+        Literal["constant", "linear", "cosine"], Field(description="course of the learning rate: constant, linear, cosine")
     ] = "cosine"
     warmup: Annotated[int, _count("steps over which the learning rate rises from 0", 0)] = 0
     clip: Annotated[float, _number("largest norm of a gradient; 0 clips nothing", ge=0)] = 10.0
@@ -81,6 +81,14 @@ class Train:
     ] = "reverse-kl"
     checkpoint: Annotated[int, _count("steps between checkpoints, and between lines of metrics.jsonl")] = 50
     start: Annotated[str, Field(description="a model file to start from (fine-tuning); empty: from nothing")] = ""
+    anneal: Annotated[
+        dict[str, Annotated[float, _number("coupling")]], Field(description="couplings at the first step, such as beta")
+    ] = field(default_factory=dict)
+    anneal_steps: Annotated[int, _count("steps from those couplings to the theory's", 0)] = 0
+    between: Annotated[
+        dict[str, Annotated[tuple[float, float], Field(description="")]],
+        Field(description="ranges of couplings, such as beta = [1.0, 3.0], for a flow conditioned on them"),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

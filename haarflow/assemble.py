@@ -1,0 +1,141 @@
+"""From a recipe's words to the library's objects: theory, flow, kernels, keys. Here a theory meets a flow.
+
+Every random number of a run comes from its seed through `stream(seed, name)`, a key for each purpose by name, so that
+leaving one sampler out of a recipe changes nothing in the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from functools import lru_cache
+from typing import Any
+
+from haarflow import backends, theories
+from haarflow.architectures import constructor
+from haarflow.core import random
+from haarflow.core.heatbath import HeatBath
+from haarflow.core.hmc import HMC
+from haarflow.core.integrators import SCHEMES
+from haarflow.core.kernels import Cycle, Kernel
+from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.flows.flow import Model
+from haarflow.flows.priors import Gaussian, UniformLinks
+from haarflow.settings import Recipe
+
+# recipe's name -> (family of flows, theory of a lattice)
+THEORIES: dict[str, tuple[str, Any]] = {
+    "u1": ("u1", theories.U1Gauge),
+    "phi4": ("phi4", theories.Phi4),
+    "phi4-hopping": ("phi4", lambda lattice: theories.Phi4(lattice, "hopping")),
+}
+
+
+def theory_of(recipe: Recipe) -> Any:
+    """Return the theory on the recipe's lattice.
+
+    >>> from haarflow.recipes import load
+    >>> theory_of(load("u1-tiny"))
+    U1Gauge(lattice=(4, 4))
+    """
+    return THEORIES[recipe.theory.name][1](recipe.lattice)
+
+
+def couplings_of(recipe: Recipe) -> dict[str, float]:
+    """Return the recipe's couplings by name.
+
+    >>> from haarflow.recipes import load
+    >>> couplings_of(load("u1-tiny"))
+    {'beta': 1.0}
+    """
+    table = dataclasses.asdict(recipe.theory)
+    return {name: float(value) for name, value in table.items() if name != "name"}
+
+
+def model_of(recipe: Recipe) -> Model:
+    """Return the recipe's untrained model; raises ValueError where its masks and the lattice do not fit.
+
+    One configuration is pushed through on NumPy, so that what does not fit shows before anything is written.
+    """
+    flow = dict(recipe.flow)
+    kind = flow.pop("kind")
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
+    model = constructor(THEORIES[recipe.theory.name][0], kind)(recipe.lattice, **options)
+    try_model(model)
+    return model
+
+
+def try_model(model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:
+    """Draw one configuration on NumPy; raises what the model raises."""
+    host = backends.get("numpy")
+    key = random.key(0, host)
+    model.sample(model.init(key) if params is None else params, key, 1, condition)
+
+
+def stream(seed: int, name: str, backend: backends.Backend) -> Any:
+    """Return the key of one purpose of a run, such as "train" or a sampler's name.
+
+    >>> stream(7, "hmc", backends.get("numpy")).tolist()
+    [-1279393427, -1218387204]
+    """
+    return random.fold_in(random.key(seed, backend), zlib.crc32(name.encode()) & 0x7FFFFFFF)
+
+
+def hot_start(recipe: Recipe, key: Any, chains: int, dtype: str) -> Any:
+    """Return disordered fields to start chains from, one for each chain."""
+    prior = UniformLinks(recipe.lattice) if recipe.theory.name == "u1" else Gaussian(recipe.lattice)
+    return prior.sample(key, chains, dtype)
+
+
+def kernel_of(recipe: Recipe, sampler: Any, flow: tuple[Any, Any, Any] | None) -> Kernel:
+    """Return the Markov kernel of a sampler's settings; `flow` is (model, params, condition) for a mixture."""
+    parts = sampler.kernels if sampler.kind == "cycle" else (sampler.kind,)
+    kernels = tuple(_kernel(part, recipe, sampler, flow) for part in parts)
+    return kernels[0] if len(kernels) == 1 else Cycle(kernels)
+
+
+def _kernel(part: str, recipe: Recipe, sampler: Any, flow: tuple[Any, Any, Any] | None) -> Kernel:
+    theory, couplings = theory_of(recipe), couplings_of(recipe)
+    if part == "hmc":
+        values = {"couplings": couplings, "step_size": sampler.step_size}
+        return HMC(theory, SCHEMES[sampler.scheme], sampler.steps, values=values)
+    if part == "heatbath":
+        return HeatBath(theory, values={"couplings": couplings})
+    if part == "metropolis":
+        return LocalMetropolis(theory, values={"couplings": couplings, "width": sampler.width})
+    if flow is None:
+        raise ValueError("a flow's kernel needs a model, and this recipe has none")
+    model, params, condition = flow
+    values = {"params": params, "couplings": couplings} | ({} if condition is None else {"condition": condition})
+    return IndependenceMetropolis(model, theory, values=values)
+
+
+@lru_cache(maxsize=16)
+def measure_of(theory: Any, couplings: tuple[tuple[str, float], ...], with_field: bool = False) -> Any:
+    """Return the function that measures a field, the same object for the same theory, so that it compiles once.
+
+    It returns the theory's observables, and with `with_field` the pair (observables, field).
+    """
+
+    def measure(field: Any) -> Any:
+        found = theory.observables(field, dict(couplings))
+        return (found, field) if with_field else found
+
+    return measure
+
+
+def block_draws(recipe: Recipe, sampler: Any, chains: int, total: int) -> int:
+    """Return the draws of a block: the recipe's word, or as many as keep a block's memory small.
+
+    >>> from haarflow.recipes import load
+    >>> recipe = load("u1-tiny")
+    >>> block_draws(recipe, recipe.samplers["hmc"], 16, 200)
+    50
+    """
+    if sampler.block:
+        return min(sampler.block, total)
+    sites = math.prod(recipe.lattice)
+    if sampler.kind.startswith("flow-"):
+        return max(1, min(total, 2**18 // (sites * chains)))
+    return max(1, min(-(-total // 10), 2**22 // (sites * chains)))

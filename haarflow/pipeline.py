@@ -1,0 +1,162 @@
+"""One run from a recipe to its results: train, draw, compose, weigh up, report; at any moment it may be killed.
+
+The same recipe on the same folder goes on from the last commit and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from haarflow import assemble, backends, ensemble, models
+from haarflow.backends import Backend, NoAutodiff
+from haarflow.core import files
+from haarflow.flows.farm import processes
+from haarflow.flows.modelfile import versions
+from haarflow.progress import Progress
+from haarflow.recipes import to_toml
+from haarflow.runfolder import RunFolder, opened
+from haarflow.sampling import plan, sample
+from haarflow.settings import Engine, Recipe
+from haarflow.summary import summarise
+
+
+def run(recipe: Recipe, out: str | Path, workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+    """Run a recipe in the folder `out` and return what summary.json holds.
+
+    `workers` processes draw the flow's blocks; the answer does not depend on their number. Raises ValueError,
+    NoAutodiff, OSError and TrainingStopped, each with what to do; what was committed before stays.
+    """
+    progress = progress or Progress()
+    recipe = resolved(recipe)
+    backend = engine(recipe)
+    model = prepared(recipe, backend)
+    with opened(out, to_toml(recipe)) as folder:
+        if not folder.summary.exists():
+            _work(recipe, model, folder, backend, workers, progress)
+        else:
+            progress.say(f"{folder.path} is complete; nothing to do again")
+        _report(folder, progress)
+        folder.clear_blocks()
+        return json.loads(folder.summary.read_text(encoding="utf-8"))
+
+
+def train_only(recipe: Recipe, out: str | Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Train a recipe's flow in the folder `out` and return the training's figures; `run` goes on from there."""
+    progress, recipe = progress or Progress(), resolved(recipe)
+    if not recipe.flow:
+        raise ValueError(f"the recipe {recipe.name!r} trains nothing: it has no [flow]")
+    backend = engine(recipe)
+    model = prepared(recipe, backend)
+    with opened(out, to_toml(recipe)) as folder:
+        _train(recipe, model, folder, backend, progress)
+        return training_figures(folder)
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Return the recipe with its engine named and the versions that matter to its numbers.
+
+    An empty backend means the first present of jax, torch, and numpy where neither is there.
+    """
+    name = recipe.run.backend or next((name for name in ("jax", "torch") if backends.is_present(name)), "numpy")
+    found = versions()
+    matter = ("haarflow", "python", "numpy", "array-api-compat", "h5py", name)
+    found |= {"h5py": metadata.version("h5py")}
+    there = {word: found[word] for word in matter if word in found}
+    return dataclasses.replace(recipe, run=Engine(backend=name, device=recipe.run.device, dtype=recipe.run.dtype), versions=there)
+
+
+def engine(recipe: Recipe) -> Backend:
+    """Return the backend of a resolved recipe."""
+    return backends.get(recipe.run.backend, recipe.run.device or None, recipe.run.dtype)
+
+
+def prepared(recipe: Recipe, backend: Backend) -> Any:
+    """Check all that can be checked before anything is written; return the untrained model, if the recipe has one.
+
+    Raises ValueError for couplings, lattice or masks that do not fit, NoAutodiff where this backend cannot train.
+    """
+    theory, couplings = assemble.theory_of(recipe), assemble.couplings_of(recipe)
+    if check := getattr(theory, "check", None):
+        check(couplings)
+    backend.asarray([0.0])
+    for name in recipe.samplers:
+        plan(recipe, name)
+    for name in sorted({getattr(sampler, "model", "") for sampler in recipe.samplers.values()} | {recipe.model} - {""}):
+        if name:
+            models.opened(name, recipe)
+    if not recipe.flow:
+        return None
+    if not backend.autodiff:
+        raise NoAutodiff(
+            f"training needs automatic differentiation, which {backend.name} does not have: choose --backend jax or "
+            "torch (pip install 'haarflow[jax]'), leave the flow out (flow=false and its samplers), or open a trained "
+            "model (flow=false model=FILE)"
+        )
+    return assemble.model_of(recipe)
+
+
+def _work(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, workers: int, progress: Progress) -> None:
+    if recipe.flow:
+        _train(recipe, model, folder, backend, progress)
+    folder.cut(lambda line: line.get("stage") != "sample" or folder.block(line["sampler"], line["block"]).exists())
+    if not folder.ensemble.exists():
+        with _executor(workers) as executor:
+            for name in recipe.samplers:
+                sample(recipe, name, folder, backend, _flow_for(recipe, name, folder), progress, executor)
+        progress.say("composing ensemble.h5")
+        ensemble.compose(recipe, folder)
+    files.write_json(folder.summary, summarise(recipe, ensemble.read(folder.ensemble), folder.lines()))
+
+
+def _train(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, progress: Progress) -> None:
+    from haarflow.training_stage import run_training
+
+    if folder.model.exists():
+        progress.say("the flow is trained")
+    else:
+        run_training(recipe, model, folder, backend, progress)
+
+
+@contextlib.contextmanager
+def _executor(workers: int) -> Iterator[Executor | None]:
+    if workers <= 1:
+        yield None
+        return
+    with processes(workers) as executor:
+        yield executor
+
+
+def _flow_for(recipe: Recipe, name: str, folder: RunFolder) -> tuple[Any, Any, Any] | None:
+    """The (model, host parameters, condition) of a sampler that has a flow."""
+    sampler = recipe.samplers[name]
+    if not hasattr(sampler, "model") or "flow" not in getattr(sampler, "kernels", ("flow",)):
+        return None
+    opened_model = models.opened(sampler.model or recipe.model or str(folder.model), recipe)
+    couplings = assemble.couplings_of(recipe)
+    condition = {word: couplings[word] for word in opened_model.card.get("condition", ())}
+    return opened_model.model, opened_model.params, condition or None
+
+
+def training_figures(folder: RunFolder) -> dict[str, Any]:
+    """Return {"steps", "cpu_s", "ess"} of the last chunk of training."""
+    lines = [line for line in folder.lines() if line.get("stage") == "train"]
+    last = lines[-1] if lines else {"step": 0, "cpu_s": 0.0, "ess": None}
+    return {"steps": last["step"], "cpu_s": last["cpu_s"], "ess": last["ess"]}
+
+
+def _report(folder: RunFolder, progress: Progress) -> None:
+    if folder.report.exists():
+        return
+    try:
+        from haarflow.report import write_report
+    except ImportError as missing:
+        progress.say(f"no report.html: it needs the package {missing.name!r}: pip install 'haarflow[cli]'")
+        return
+    write_report(folder.path)

@@ -1,0 +1,137 @@
+"""What a person sees while a run goes on: bars on a terminal, plain lines in a batch log, both on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_LINE_EVERY = 10.0  # seconds between plain lines
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a short word.
+
+    >>> duration(5), duration(125), duration(7300)
+    ('5s', '2m05s', '2h01m')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def figures(values: Mapping[str, float]) -> str:
+    """Return named figures in a row.
+
+    >>> figures({"loss": -13.25, "ess": 0.5})
+    'loss -13.25  ess 0.5'
+    """
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+class Task:
+    """One line of progress: `advance` by units done, with the figures of the moment."""
+
+    def __init__(self, name: str, total: int, done: int = 0):
+        self.name, self.total, self.done, self.first, self.begun = name, total, done, done, time.monotonic()
+
+    def advance(self, values: Mapping[str, float], units: int = 1) -> None:
+        """Count units and show the figures."""
+        self.done += units
+        self.show(values)
+
+    def left(self) -> str:
+        """The time left at the present pace."""
+        gained = self.done - self.first
+        if not gained or self.done >= self.total:
+            return ""
+        return f"{duration((time.monotonic() - self.begun) * (self.total - self.done) / gained)} left"
+
+    def show(self, values: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+
+class PlainTask(Task):
+    """A line now and then."""
+
+    shown = 0.0
+
+    def show(self, values: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self.shown < _LINE_EVERY and self.done < self.total:
+            return
+        self.shown = now
+        parts = [f"{self.name}: {self.done}/{self.total}", figures(values), self.left()]
+        print("  ".join(part for part in parts if part), file=sys.stderr, flush=True)
+
+
+class BarTask(Task):
+    """A bar of rich."""
+
+    def attach(self, bars: Any) -> BarTask:
+        """Put this task on the bars."""
+        self.bars = bars
+        self.number = bars.add_task(self.name, total=self.total, completed=self.done, figures="", left="")
+        return self
+
+    def show(self, values: Mapping[str, float]) -> None:
+        self.bars.update(self.number, completed=self.done, figures=figures(values), left=self.left())
+
+
+class Progress:
+    """Progress of a run, quiet unless one of the two kinds below."""
+
+    def say(self, text: str) -> None:
+        """Tell one plain sentence."""
+
+    @contextlib.contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
+        """One stage of the run."""
+        yield Task(name, total, done)
+
+
+class PlainProgress(Progress):
+    """Lines for a batch log."""
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
+        yield PlainTask(name, total, done)
+
+
+class BarProgress(Progress):
+    """Bars for a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False)
+
+    @contextlib.contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
+        from rich import progress as rich
+
+        columns = (
+            rich.TextColumn("{task.description:<18}"),
+            rich.BarColumn(),
+            rich.MofNCompleteColumn(),
+            rich.TextColumn("{task.fields[figures]}  {task.fields[left]}"),
+        )
+        with rich.Progress(*columns, console=self.console) as bars:
+            yield BarTask(name, total, done).attach(bars)
+
+
+def progress(quiet: bool = False) -> Progress:
+    """Return the progress that fits standard error: bars on a terminal, else plain lines."""
+    if quiet:
+        return Progress()
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()

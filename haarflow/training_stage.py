@@ -1,0 +1,132 @@
+"""The training of a run: from nothing or an existing model, in chunks, each committed as a checkpoint.
+
+metrics.jsonl gets one line a chunk: {"stage": "train", "step", "loss", "ess", "cpu_s"}, loss and ess being the means
+over the chunk's steps. A loss that is not finite ends the run; the last checkpoint stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from haarflow import assemble, models
+from haarflow.backends import Backend
+from haarflow.core.tree import tree_map
+from haarflow.flows import couplings, schedules
+from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
+from haarflow.flows.estimators import PathGradient, Reinforce, ReverseKL
+from haarflow.flows.modelfile import save_model
+from haarflow.flows.optimisers import Adam
+from haarflow.flows.training import NotFinite, Training, TrainingState, start, train
+from haarflow.progress import Progress
+from haarflow.runfolder import RunFolder
+from haarflow.settings import Recipe, Train
+
+ESTIMATORS = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
+
+
+class TrainingStopped(ArithmeticError):
+    """A training that met a loss or gradient that is not finite; what was good is kept."""
+
+
+def training_of(recipe: Recipe, model: Any) -> Training:
+    """Return the library's training of a recipe."""
+    words = _words(recipe)
+    return Training(
+        model,
+        assemble.theory_of(recipe).action,
+        Adam(_rate(words), clip=words.clip or None),
+        ESTIMATORS[words.estimator],
+        words.batch,
+        condition=tuple(sorted(words.between)),
+    )
+
+
+def _words(recipe: Recipe) -> Train:
+    if recipe.train is None:
+        raise ValueError("train: is missing; a recipe with [flow] needs [train]")
+    return recipe.train
+
+
+def _rate(words: Train) -> Any:
+    course: Any = schedules.Constant(words.lr)
+    if words.schedule == "linear":
+        course = schedules.Linear(words.lr, 0.0, words.steps)
+    if words.schedule == "cosine":
+        course = schedules.Cosine(words.lr, words.steps)
+    return schedules.WarmUp(course, words.warmup) if words.warmup else course
+
+
+def _plan(recipe: Recipe) -> Any:
+    words, target = _words(recipe), assemble.couplings_of(recipe)
+    if words.between:
+        low = {name: words.between.get(name, (value, value))[0] for name, value in target.items()}
+        high = {name: words.between.get(name, (value, value))[1] for name, value in target.items()}
+        return couplings.Drawn(low, high)
+    if words.anneal:
+        return couplings.Annealed({**target, **words.anneal}, target, float(words.anneal_steps or words.steps))
+    return couplings.Fixed(target)
+
+
+def run_training(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, progress: Progress) -> None:
+    """Train to the recipe's last step, from the folder's checkpoint if there is one, and write model.safetensors."""
+    training, words = training_of(recipe, model), _words(recipe)
+    state, cpu_before = _begin(recipe, training, folder, backend)
+    done = int(state.step)
+    try:
+        with progress.task("training", words.steps, done) as task:
+            for step in train(training, state, words.steps, _plan(recipe), every=words.checkpoint):
+                state, cpu = step.state, cpu_before + step.cpu_s
+                shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}
+                folder.log({"stage": "train", "step": step.step, **shown, "cpu_s": cpu})
+                save_checkpoint(folder.checkpoint, state, {"cpu_s": cpu})
+                task.advance(shown, step.step - done)
+                done = step.step
+    except NotFinite as stop:
+        kept = f"the checkpoint of step {done} is kept in {folder.checkpoint}" if done else "no step was good"
+        raise TrainingStopped(
+            f"training stopped at step {stop.step}: loss or gradient is not finite; {kept}. "
+            "Try a smaller train.lr, a smaller train.clip, or train.anneal, with another --out"
+        ) from None
+    save_model(folder.model, model, tree_map(backend.to_numpy, state.params), _card(recipe, training, folder))
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def _begin(recipe: Recipe, training: Training, folder: RunFolder, backend: Backend) -> tuple[TrainingState, float]:
+    words, params = _words(recipe), None
+    if words.start:
+        params = tree_map(backend.asarray, _start_params(recipe, training, words.start))
+    state, cpu = start(training, assemble.stream(recipe.seed, "train", backend), params, backend.dtype), 0.0
+    if folder.checkpoint.exists():
+        state, notes = load_checkpoint(folder.checkpoint, state)
+        cpu = float(notes["cpu_s"])
+    last = int(state.step)
+    folder.cut(lambda line: line.get("stage") != "train" or line["step"] <= last)
+    return state, cpu
+
+
+def _start_params(recipe: Recipe, training: Training, name: str) -> Any:
+    opened = models.opened(name, recipe)
+    if opened.model.flow != training.model.flow:
+        raise ValueError(
+            f"train.start: {name} holds another flow than [flow] describes; fine-tuning goes on from the same flow. "
+            f"It holds {opened.card.get('flow')}"
+        )
+    return opened.params
+
+
+def _card(recipe: Recipe, training: Training, folder: RunFolder) -> dict[str, Any]:
+    lines = [line for line in folder.lines() if line.get("stage") == "train"]
+    figures = {name: lines[-1][name] for name in ("ess", "loss", "cpu_s")} if lines else {}
+    return {
+        "theory": {"name": recipe.theory.name, "lattice": list(recipe.lattice), "couplings": assemble.couplings_of(recipe)},
+        "flow": recipe.flow,
+        "condition": list(training.condition),
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "training": {**dataclasses.asdict(_words(recipe)), **figures},
+        "ess": figures.get("ess"),
+    }
