@@ -61,15 +61,15 @@ def integrate(
     def kick(field, momentum, k):
         return momentum - (k * step_size) * force(field)
 
-    def inner(carry, last):
+    def one_step(carry, first):
         field, momentum = carry
-        for k, c in zip(scheme.kicks, (*scheme.drifts[1:-1], last), strict=True):
-            momentum = kick(field, momentum, k)
+        for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
             field = drift(field, momentum, c)
-        return field, momentum
+            momentum = kick(field, momentum, k)
+        return (field, momentum), None
 
-    carry = drift(field, momentum, scheme.drifts[0]), momentum
-    if steps > 1:
-        joined = scheme.drifts[-1] + scheme.drifts[0]
-        carry, _ = backends.of(field).scan(lambda c, _: (inner(c, joined), None), carry, None, length=steps - 1)
-    return inner(carry, scheme.drifts[-1])
+    joined = scheme.drifts[-1] + scheme.drifts[0]
+    firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
+    backend = backends.of(field)
+    (field, momentum), _ = backend.scan(one_step, (field, momentum), backend.asarray(firsts, dtype=momentum.dtype))
+    return drift(field, momentum, scheme.drifts[-1]), momentum

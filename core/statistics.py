@@ -38,8 +38,9 @@ def gamma_method(series: Any, function: Callable | None = None, window: float = 
 
     `series` is an array `(draw,)` or `(draw, chain)`; with `function` a sequence of such arrays, measured on the same
     draws, whose means it takes one by one and turns into a number (a ratio, a Binder cumulant). The error is
-    sqrt(2 tau_int Gamma(0) / N), the window the first W at which exp(-W/tau) < tau / sqrt(W N), tau from S = `window`
-    (hep-lat/0306017, eq. 50 to 52), the bias of the means corrected by eq. 49, the error of tau_int by eq. 42.
+    sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from tau_int and
+    S = `window`; the bias of the subtracted mean is corrected by eq. 49 and the error of tau_int is eq. 42 of
+    hep-lat/0306017.
     Raises ValueError for arrays of other shapes.
 
     >>> import numpy as np
@@ -71,7 +72,7 @@ def _rows(series: Any) -> numpy.ndarray:
 
 
 def _projected(rows: numpy.ndarray, means: numpy.ndarray, function: Callable | None) -> numpy.ndarray:
-    """The fluctuations (draw, chain) of the derived quantity, by its gradient at the means (eq. 37 to 39)."""
+    """The fluctuations (draw, chain) of the derived quantity, by its gradient at the means."""
     centred = rows - means[:, None, None]
     if function is None:
         return _without_rounding(centred[0], numpy.abs(rows).max())
@@ -134,7 +135,7 @@ def _shortness(n: int, draws: int, tau_int: float) -> str:
 
 
 def _autocovariance(fluctuations: numpy.ndarray) -> numpy.ndarray:
-    """Gamma(t) for t < draws / 2, averaged over all pairs of all chains (eq. 31), by Fourier transform."""
+    """Gamma(t) for t < draws / 2, averaged over all pairs of all chains, by Fourier transform."""
     draws, chains = fluctuations.shape
     power = numpy.abs(numpy.fft.rfft(fluctuations, n=2 * draws, axis=0)) ** 2
     sums = numpy.fft.irfft(power.sum(axis=1), n=2 * draws)[: draws // 2]
