@@ -44,6 +44,7 @@ KINDS = {
     "Repeat": "flow",
     "Translate": "flow",
     "ConvNet": "nets",
+    "GaugeCoupling": "equivariant",
     "FreeField": "priors",
     "Gaussian": "priors",
     "UniformLinks": "priors",
