@@ -1,8 +1,8 @@
 """Which couplings a training step uses: plans that give, for each step, numbers or one value per sample.
 
 A plan is a NamedTuple of numbers, that is a tree: its values are arguments of the compiled step, so another beta
-compiles nothing. `draw(key, step, n)` gives a dict of 0-dimensional or `(n,)` arrays. `groups(n)` tells how many couplings a
-batch interleaves (sample i belongs to group i mod groups), for figures that are wanted per coupling.
+compiles nothing. `draw(key, step, n)` gives a dict of 0-dimensional or `(n,)` arrays. `groups(n)` tells how many
+couplings a batch interleaves (sample i belongs to group i mod groups), for figures that are wanted per coupling.
 """
 
 import math
