@@ -64,4 +64,4 @@ class Backend:
     def __reduce__(self):
         from haarflow.backends import get
 
-        return get, (self.name, str(self.device), self.dtype)
+        return get, (self.name, self.device, self.dtype)

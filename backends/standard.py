@@ -11,8 +11,8 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace
 
-from haarflow.backends.protocol import Array, Backend, NoAutodiff
 from haarflow.backends import tree
+from haarflow.backends.protocol import Array, Backend, NoAutodiff
 
 PRECISIONS = ("float64", "float32")
 

@@ -8,14 +8,38 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
+import hypothesis
 import numpy
 import pytest
 
 from haarflow import backends
 from haarflow.backends.protocol import MissingBackend
 
-MEMBERS = ("numpy", "readonly", "strict", "jax", "torch", "cupy")
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+ENGINES = ("jax", "torch", "cupy")
+
+
+def absence(name):
+    """Return why an engine cannot be tested here, or None."""
+    try:
+        backends.get(name)
+    except MissingBackend as missing:
+        return str(missing)
+    return None
+
+
+ABSENT = {name: reason for name in ENGINES if (reason := absence(name))}
+MEMBERS = ("numpy", "readonly", "strict", *[name for name in ENGINES if name not in ABSENT])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say which engines were not tested, so that their absence is seen."""
+    for name, reason in ABSENT.items():
+        terminalreporter.write_line(f"NOT TESTED: {name}: {reason}", yellow=True)
 
 
 def readonly_numpy():
@@ -44,18 +68,17 @@ def member(name):
         return readonly_numpy()
     if name == "strict":
         return strict()
-    if name == "jax" and backends.is_present("jax"):
+    if name in ABSENT:
+        pytest.skip(f"backend {name} not tested: {ABSENT[name]}")
+    if name == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if name == "torch" and backends.is_present("torch"):
+    if name == "torch":
         import torch
 
         torch.set_num_threads(1)
-    try:
-        return backends.get(name)
-    except MissingBackend as missing:
-        pytest.skip(f"backend {name} not tested: {missing}")
+    return backends.get(name)
 
 
 @pytest.fixture(params=MEMBERS)
