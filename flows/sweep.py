@@ -1,0 +1,212 @@
+"""The sweep flow of two-dimensional U(1): one visit for each of V - 1 links, and every step is a map of one angle.
+
+With P(t,x) = theta_0(t,x) + theta_1(t+1,x) - theta_0(t,x+1) - theta_1(t,x) a link moves flux from one plaquette to the
+next, and uniform links have uniform, independent fluxes but for sum P = 0. Two stages fill the torus:
+
+    columns:    C(x) = sum_t P(t,x),  for x = 0 .. X-2:  theta_0(T-1, x+1) moves flux from column x to column x+1,
+                C(x) -> h(C(x) | r),  r = sum_{x' >= x} C(x');
+    plaquettes: in all columns at once, for t = 0 .. T-2:  theta_1(t+1, x) moves flux from P(t,x) to P(t+1,x),
+                P(t,x) -> h(P(t,x) | r),  r = sum_{t' >= t} P(t',x).
+
+Each step leaves r, the flux of what it has still to fill, as it is: the Jacobian is triangular, log_det = sum log h', and the
+inverse retraces the steps. In the target a step's flux p has the density f_a(p) f_b(r - p) given r, with a the area that
+p fills and b the area left behind it, f_n the n-fold convolution of e^{beta cos p}: a flow of this form can be exact.
+Nothing of those densities is built in. h is a circular spline around the mean direction of two unit vectors at 0 and r,
+weighed b : a, and a small net gives its knots from (r, a, b), one net for each stage, its weights tied over all steps:
+another volume is the same flow. It is gauge equivariant since steps read fluxes and add gauge-invariant angles.
+
+Links `(*batch, 2, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import loops, random
+from haarflow.core.groups import wrap
+from haarflow.core.lattice import check_lattice
+from haarflow.flows.flow import Condition, Model, Params
+from haarflow.flows.nets import ConvNet, coupling
+from haarflow.flows.priors import UniformLinks
+from haarflow.flows.splines import circular_channels, circular_spline, inverse_circular_spline
+
+Array = Any
+
+SPLINES = {"forward": circular_spline, "inverse": inverse_circular_spline}
+STAGES = ("columns", "plaquettes")
+SCALES = (1.0, 4.0, 16.0)  # areas at which the features of an area turn from one to zero
+STIFFNESS = 4.0  # the coupling at which an area counts as itself; what an unconditioned flow takes for beta
+TINY = 1e-24  # keeps the slope of the focus finite where it vanishes
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A gauge-equivariant flow of U(1) links in two dimensions that visits V - 1 links once each.
+
+    `bins` of each circular spline; `hidden` layers of the two nets; `condition=("beta",)` lets one flow serve a range of
+    couplings; `charge_symmetric` makes the flow commute with theta -> -theta whatever its parameters.
+    Raises ValueError for another condition than beta, and for fields that are not `(*batch, 2, T, X)`.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> flow = Sweep()
+    >>> y, log_det = flow.forward(flow.init(random.key(0, backend)), backend.xp.ones((5, 2, 4, 4)))
+    >>> y.shape, log_det.shape
+    ((5, 2, 4, 4), (5,))
+    """
+
+    bins: int = 12
+    hidden: tuple[int, ...] = (16, 16)
+    condition: tuple[str, ...] = ()
+    charge_symmetric: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "condition", tuple(self.condition))
+        if self.condition not in ((), ("beta",)):
+            raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
+
+    def init(self, key: Array, dtype: str = "float64") -> Params:
+        """Return the parameters of the two nets; the flow starts as the identity."""
+        keys = random.split(key, len(STAGES))
+        return {stage: self._net().init(keys[number, :], dtype) for number, stage in enumerate(STAGES)}
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return (y, log |det dy/dx|)."""
+        return self._run("forward", params, x, condition)
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return (x, log |det dx/dy|), in closed form and as many steps as `forward`."""
+        return self._run("inverse", params, y, condition)
+
+    def _run(self, way: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
+        """Fill the columns, then each column; either way r is made of the fluxes of the flow's output."""
+        batch = check_links(links)
+        xp, (times, spaces) = array_namespace(links), links.shape[-2:]
+        flat = xp.reshape(links, (math.prod(batch), 2, times, spaces))
+        beta = self._stiffness(condition, links, batch)
+        flux = xp.permute_dims(loops.plaquette(flat, 0, 1, 2), (1, 2, 0))  # sites first: steps go along axis 0
+        columns = xp.sum(flux, axis=0)
+        totals, turns, first = self._fill(way, params["columns"], columns, 0 * columns[0, :], times, beta)
+        beta = xp.concat([beta] * spaces) if self.condition else beta
+        rows = xp.reshape(flux, (times, -1))
+        _, shifts, second = self._fill(way, params["plaquettes"], rows, xp.reshape(totals, (-1,)), 1, beta)
+        log_det = first + xp.sum(xp.reshape(second, (spaces, -1)), axis=0)
+        moved = move_links(flat, turns, xp.reshape(shifts, flux.shape))
+        return xp.reshape(moved, links.shape), xp.reshape(log_det, batch)
+
+    def _fill(self, way: str, params: Params, flux: Array, total: Array, area: int, beta: Any) -> tuple[Array, Array, Array]:
+        """Map fluxes `(n, batch)` of one area one after another, given their total `(batch,)` on the output side.
+
+        Returns the output side's fluxes, by how much flux has moved across the front edge of each, and log_det.
+        """
+        xp, steps = array_namespace(flux), flux.shape[0] - 1
+        if steps == 0:
+            return total[None, :], 0 * flux, 0 * total
+
+        def step(carry, here):
+            left, moved, log_det = carry
+            old, area_left = here
+            new, log_slope = self._step(way, params, old, left, area, area_left, beta)
+            output, moved = (new if way == "forward" else old), moved + (new - old)
+            return (wrap(left - output), moved, log_det + log_slope), (output, moved)
+
+        areas = backends.of(flux).asarray([float(area * n) for n in range(steps, 0, -1)], dtype=flux.dtype)
+        start = (wrap(total), 0 * total, 0 * total)
+        (last, _, log_det), (outputs, moved) = backends.of(flux).scan(step, start, (flux[:steps, :], areas))
+        moved = xp.concat([0 * moved[:1, :], moved], axis=0)
+        return xp.concat([outputs, last[None, :]], axis=0), moved, log_det
+
+    def _step(
+        self, way: str, params: Params, flux: Array, total: Array, area: int, area_left: Array, beta: Any
+    ) -> tuple[Array, Array]:
+        """Map the flux through `area` given the total through it and `area_left`; all `(batch,)` but the areas."""
+        xp = array_namespace(flux)
+        sine, cosine = backends.of(flux).sincos(total)
+        east, north = area_left + area * cosine, area * sine
+        centre = xp.atan2(north, east)
+        focus = xp.sqrt(north * north + east * east + TINY) / (area_left + area)
+        known = self._features(focus, cosine, area + 0 * area_left, area_left, beta)
+        raw = self._net().apply(params, xp.stack(known if self.charge_symmetric else [*known, sine], axis=0))
+        raw = charge_symmetric(raw, sine, self.bins) if self.charge_symmetric else raw
+        new, log_slope = SPLINES[way](flux - centre, raw, axis=0)
+        return wrap(new + centre), log_slope
+
+    def _features(self, focus: Array, cosine: Array, area: Array, area_left: Array, beta: Any) -> list[Array]:
+        """What the net reads, all even under charge conjugation; areas count in units of beta."""
+        like, unit = 0 * focus, beta / STIFFNESS
+        sharpness = beta * focus * (1 / area + 1 / area_left)
+        sizes = [like + 1 / (1 + part / (scale * unit)) for part in (area, area_left) for scale in SCALES]
+        known = [focus, cosine, sharpness / (STIFFNESS + sharpness), *sizes]
+        return [*known, beta / (STIFFNESS + beta)] if self.condition else known
+
+    def _net(self) -> ConvNet:
+        inputs = 3 + 2 * len(SCALES) + len(self.condition) + (not self.charge_symmetric)
+        channels = (inputs, *self.hidden, circular_channels(self.bins))
+        return ConvNet(1, channels, kernel=1, activation="silu", final_scale=0.0)
+
+    def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Any:
+        """beta as one number per configuration, or the constant of a flow that is not conditioned."""
+        if not self.condition:
+            return STIFFNESS
+        xp = array_namespace(links)
+        beta = coupling(condition, "beta", links, 0)
+        return xp.reshape(xp.zeros_like(links[..., 0, 0, 0]) + beta, (math.prod(batch),))
+
+
+def sweep(
+    lattice: tuple[int, ...],
+    bins: int = 12,
+    hidden: tuple[int, ...] = (16, 16),
+    condition: tuple[str, ...] = (),
+    charge_symmetric: bool = True,
+) -> Model:
+    """Return the sweep flow on uniform links; raises ValueError unless the lattice has two axes.
+
+    >>> sweep((8, 8)).prior.lattice
+    (8, 8)
+    """
+    if len(check_lattice(lattice)) != 2:
+        raise ValueError(f"a sweep flow lives in two dimensions, got the lattice {tuple(lattice)}")
+    return Model(UniformLinks(tuple(lattice)), Sweep(bins, hidden, condition, charge_symmetric))
+
+
+def check_links(links: Array) -> tuple[int, ...]:
+    """Return the batch axes of two-dimensional links, or raise ValueError."""
+    if links.ndim < 3 or links.shape[-3] != 2:
+        raise ValueError(f"a sweep flow wants U(1) links (*batch, 2, T, X), got shape {tuple(links.shape)}")
+    return tuple(links.shape[:-3])
+
+
+def charge_symmetric(raw: Array, odd: Array, bins: int) -> Array:
+    """Return raw numbers `(3 bins + 1, *batch)` whose spline turns into its mirror image -h(-x) when `odd` changes sign.
+
+    With R the mirror image's raw numbers, raw -> (raw + R raw)/2 + odd (raw - R raw)/2.
+
+    >>> import numpy as np
+    >>> charge_symmetric(np.arange(7.0), np.asarray(0.0), bins=2).tolist()
+    [0.5, 0.5, 2.5, 2.5, 4.0, 5.0, 0.0]
+    """
+    xp = array_namespace(raw)
+    widths, heights = (xp.flip(raw[k * bins : (k + 1) * bins, ...], axis=0) for k in range(2))
+    seam, slopes = raw[2 * bins : 2 * bins + 1, ...], xp.flip(raw[2 * bins + 1 : 3 * bins, ...], axis=0)
+    mirror = xp.concat([widths, heights, seam, slopes, -raw[3 * bins :, ...]], axis=0)
+    return 0.5 * (raw + mirror) + 0.5 * odd * (raw - mirror)
+
+
+def move_links(links: Array, turns: Array, shifts: Array) -> Array:
+    """Add the flux moved across links: `turns` `(X, batch)` into each column, `shifts` `(T, X, batch)` into each plaquette.
+
+    theta_0(T-1, x) has P(T-1, x) behind it with the sign plus, theta_1(t, x) has P(t, x) with the sign minus.
+    Links `(batch, 2, T, X)`, wrapped to [-pi, pi).
+    """
+    xp = array_namespace(links)
+    last = -xp.permute_dims(turns, (1, 0))[:, None, :]
+    still = xp.zeros_like(links[:, 0, 1:, :])
+    change = [xp.concat([still, last], axis=1), xp.permute_dims(shifts, (2, 0, 1))]
+    return wrap(links + xp.stack(change, axis=1))
