@@ -109,10 +109,11 @@ def _with_error(value: float, fluctuations: numpy.ndarray, window: float) -> Est
 
 
 def _windowed(value: float, gamma: numpy.ndarray, draws: int, n: int, s: float) -> Estimate:
-    tau = 0.5 + numpy.cumsum(gamma[1:] / gamma[0])  # tau[W-1] is the sum up to W
-    w = numpy.arange(1, len(gamma))
-    safe = numpy.maximum(tau, 0.5 + 1e-12)
-    slow = numpy.where(tau <= 0.5, 1e-12, s / numpy.log((2.0 * safe + 1.0) / (2.0 * safe - 1.0)))
+    rho = gamma[1:] / gamma[0]
+    tau = 0.5 + numpy.cumsum(rho)  # tau[W-1] is the sum up to W
+    tau = numpy.where(tau > 0.5, tau, 0.5 + numpy.cumsum(numpy.abs(rho)))  # alternating series: their size decays alike
+    w, tau = numpy.arange(1, len(gamma)), numpy.maximum(tau, 0.5 + 1e-12)
+    slow = s / numpy.log((2.0 * tau + 1.0) / (2.0 * tau - 1.0))
     closed = numpy.exp(-w / slow) - slow / numpy.sqrt(w * n) < 0.0
     if not closed.any():
         return Estimate(value, None, note=f"autocorrelations outlast the chains of {draws} draws: tau_int is not known")
