@@ -65,6 +65,11 @@ class U1Gauge:
         """The couplings' names and defaults."""
         return {"beta": 2.0}
 
+    @property
+    def wilson(self) -> tuple[tuple[int, int], ...]:
+        """The Wilson loops that `observables` measures: those of WILSON shorter than every extent."""
+        return tuple(extent for extent in WILSON if max(extent) < min(self.lattice))
+
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one.
 
@@ -139,7 +144,7 @@ class U1Gauge:
         closing = loops.polyakov(field, 0, self.lattice)[(..., 0) + (slice(None),) * (self.d - 1)]
         sine, cosine = (xp.mean(part, axis=self._sites(-1)) for part in backend.sincos(closing))
         found = {"plaquette": plaquette}
-        for extent in self._loops():
+        for extent in self.wilson:
             loop = backend.sincos(loops.rectangles(field, extent, self.d))[1]
             found[wilson_name(extent)] = xp.mean(loop, axis=self._sites(1))
         found |= {"polyakov": cosine, "abs_polyakov": xp.sqrt(cosine * cosine + sine * sine)}
@@ -181,7 +186,7 @@ class U1Gauge:
     @property
     def summary(self) -> tuple[str, ...]:
         """The observables of a report."""
-        wilson = tuple(wilson_name(extent) for extent in self._loops())
+        wilson = tuple(wilson_name(extent) for extent in self.wilson)
         return ("plaquette", *(("Q", "Q2", "p_Q0") if self.d == 2 else ()), *wilson, "polyakov")
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
@@ -202,10 +207,6 @@ class U1Gauge:
     def _sites(self, internal: int) -> tuple[int, ...]:
         """The last d + internal axes."""
         return tuple(range(-self.d - internal, 0))
-
-    def _loops(self) -> list[tuple[int, int]]:
-        """The Wilson loops of WILSON that fit without overlapping themselves."""
-        return [extent for extent in WILSON if max(extent) < min(self.lattice)]
 
     def _flux(self, angles: Array) -> Array:
         xp = array_namespace(angles)

@@ -1,0 +1,222 @@
+"""phi^4 on tiny lattices by quadrature: an oracle for every sampler.
+
+S = sum_x [ sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4 ], measure prod d phi. Each site is integrated by the
+Gauss rule of its own weight e^{-m2 phi^2 - lam phi^4}; slices across the longest axis are the states s of a transfer
+matrix T = F F^T of low rank, so that Z = Tr T^L, a mean is Tr(O T^L)/Z with diagonal O, and the characteristic function
+of the magnetisation is <e^{z m}> = Tr (e^{z s/V} T)^L / Z. All traces are of the small matrices C(O) = F^T O F.
+A slice may have three sites at most. Relative accuracy 1e-11 (tested against finer rules at couplings of order one to
+ten; 1e-9 with three sites across, which take some seconds). Bonds count as `roll` counts them, extents 1 and 2 included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache, reduce
+from typing import NamedTuple
+
+import numpy as np
+
+SITES_ACROSS = 3
+NODES = {1: 60, 2: 28, 3: 14}  # Gauss points a site, by the sites of a slice
+DROP = {1: 1e-17, 2: 1e-15, 3: 1e-12}  # modes of the kernel left out, relative to the largest
+
+
+class Slices(NamedTuple):
+    """The transfer matrix T = factor factor^T over `states` (state, site), scaled by e^{-log_scale}, and the length."""
+
+    states: np.ndarray
+    factor: np.ndarray
+    log_scale: float
+    length: int
+
+    def matrix(self, diagonal: np.ndarray) -> np.ndarray:
+        """Return C(O) = F^T O F of a diagonal operator."""
+        return self.factor.T @ (diagonal[:, None] * self.factor)
+
+    def power(self, steps: int) -> np.ndarray:
+        """Return C(1)^steps."""
+        return np.linalg.matrix_power(self.factor.T @ self.factor, steps)
+
+
+def tractable(lattice: tuple[int, ...], across: int = SITES_ACROSS) -> bool:
+    """Return whether a slice across the longest axis has at most `across` sites.
+
+    >>> tractable((3, 3)), tractable((4, 4))
+    (True, False)
+    """
+    return math.prod(lattice) // max(lattice) <= across
+
+
+def gauss_rule(m2: float, lam: float, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points and weights of the Gauss rule for e^{-m2 phi^2 - lam phi^4} on the line.
+
+    By Lanczos on a fine equidistant rule, which converges exponentially for such weights. Raises ValueError where the
+    weight has no integral (lam < 0, or lam = 0 with m2 <= 0).
+
+    >>> points, weights = gauss_rule(1.0, 0.0, 8)
+    >>> round(float(weights.sum()), 12) == round(math.sqrt(math.pi), 12)
+    True
+    """
+    if lam < 0 or (lam == 0 and m2 <= 0):
+        raise ValueError(f"phi^4 needs lam > 0, or lam = 0 and m2 > 0, got m2 = {m2} and lam = {lam}")
+    edge = _edge(m2, lam)
+    x = np.linspace(-edge, edge, 4001)
+    exponent = -m2 * x**2 - lam * x**4
+    mass = np.exp(exponent - np.max(exponent)) * (x[1] - x[0])
+    off = _lanczos(x, mass, nodes)
+    points, basis = np.linalg.eigh(np.diag(off, 1) + np.diag(off, -1))
+    return points, basis[0] ** 2 * float(np.sum(mass)) * math.exp(float(np.max(exponent)))
+
+
+def transfer_matrix(lattice: tuple[int, ...], m2: float, lam: float) -> Slices:
+    """Return the transfer matrix along the longest axis. Raises ValueError for more than three sites across it."""
+    if not tractable(lattice):
+        raise ValueError(
+            f"quadrature takes lattices of at most {SITES_ACROSS} sites across the longest axis, got {tuple(lattice)}"
+        )
+    length = max(lattice)
+    across = tuple(extent for axis, extent in enumerate(lattice) if axis != lattice.index(length))
+    width = math.prod(across)
+    points, weights = gauss_rule(m2, lam, NODES[width])
+    site = np.sqrt(weights)[:, None] * np.exp(-((points[:, None] - points) ** 2)) * np.sqrt(weights)
+    size, basis = np.linalg.eigh(site)
+    states = np.asarray(list(itertools.product(points, repeat=width)))
+    bonds = sum((_ring_energy(states, across, axis) for axis in range(len(across))), np.zeros(len(states)))
+    sizes = reduce(np.kron, [size] * width)
+    keep = sizes > DROP[width] * sizes.max()
+    scale = float(sizes.max())
+    factor = np.exp(-0.5 * bonds)[:, None] * _modes(basis, width, keep) * np.sqrt(sizes[keep] / scale)
+    return Slices(states, factor, math.log(scale), length)
+
+
+def observables(lattice: tuple[int, ...], m2: float, lam: float) -> dict[str, float]:
+    """Return the means of phi^4's observables by name, ln Z among them.
+
+    Raises ValueError for a lattice with more than three sites across its longest axis.
+
+    >>> round(observables((2, 2), -4.0, 8.0)["phi2"], 9)
+    0.171434423
+    """
+    return dict(_observables(tuple(lattice), float(m2), float(lam)))
+
+
+@lru_cache(maxsize=32)
+def _observables(lattice: tuple[int, ...], m2: float, lam: float) -> tuple[tuple[str, float], ...]:
+    slices, sites = transfer_matrix(lattice, m2, lam), math.prod(lattice)
+    z = float(np.trace(slices.power(slices.length)))
+    phi2, phi4 = (_mean(slices, np.mean(slices.states**power, axis=1), z) for power in (2, 4))
+    m_2, m_4 = _moments(slices, sites, z)
+    found = {
+        "ln_Z": math.log(z) + slices.length * slices.log_scale,
+        "phi2": phi2,
+        "phi4": phi4,
+        "E": _bond(slices, lattice, phi2, z),
+        "abs_m": _abs_m(slices, sites, z, math.sqrt(m_2)),
+        "chi2": sites * m_2,
+        "m_4": m_4,
+        "binder": 1 - m_4 / (3 * m_2**2),
+    }
+    if slices.length > 1:
+        lowest = _lowest_mode(slices, sites, z)
+        found["G_min"] = lowest
+        found["xi_2"] = math.sqrt(max(sites * m_2 / lowest - 1, 0.0)) / (2 * math.sin(math.pi / slices.length))
+    return tuple(found.items())
+
+
+def _edge(m2: float, lam: float) -> float:
+    """Where the single-site weight has fallen by e^-90 from its top."""
+    top = m2**2 / (4 * lam) if lam > 0 and m2 < 0 else 0.0
+    if lam == 0:
+        return math.sqrt(90 / m2)
+    return math.sqrt((-m2 + math.sqrt(m2**2 + 4 * lam * (90 + top))) / (2 * lam))
+
+
+def _lanczos(x: np.ndarray, mass: np.ndarray, nodes: int) -> np.ndarray:
+    """The off-diagonal of the Jacobi matrix of an even discrete measure (its diagonal is zero), reorthogonalised."""
+    vectors = [np.sqrt(mass / np.sum(mass))]
+    off = []
+    for _ in range(nodes - 1):
+        new = x * vectors[-1]
+        for _ in range(2):
+            for old in vectors:
+                new = new - np.dot(new, old) * old
+        off.append(float(np.linalg.norm(new)))
+        vectors.append(new / off[-1])
+    return np.asarray(off)
+
+
+def _modes(basis: np.ndarray, width: int, keep: np.ndarray) -> np.ndarray:
+    """The kept columns of basis x basis x ... without forming the others."""
+    columns = np.unravel_index(np.flatnonzero(keep), (len(basis),) * width)
+    total = np.ones((1, int(keep.sum())))
+    for column in columns:
+        total = (total[:, None, :] * basis[:, column][None, :, :]).reshape(-1, total.shape[1])
+    return total
+
+
+def _ring_energy(states: np.ndarray, across: tuple[int, ...], axis: int) -> np.ndarray:
+    """sum over the slice of (phi(x + axis) - phi(x))^2, by state."""
+    fields = states.reshape(len(states), *across)
+    return np.sum((np.roll(fields, -1, axis + 1) - fields) ** 2, axis=tuple(range(1, fields.ndim)))
+
+
+def _mean(slices: Slices, diagonal: np.ndarray, z: float) -> float:
+    return float(np.sum(slices.matrix(diagonal) * slices.power(slices.length - 1).T)) / z
+
+
+def _bond(slices: Slices, lattice: tuple[int, ...], phi2: float, z: float) -> float:
+    """E, the mean of phi(x) phi(x+mu) over sites and directions."""
+    along = phi2
+    if slices.length > 1:
+        width, rest = slices.states.shape[1], slices.power(slices.length - 2)
+        matrices = [slices.matrix(slices.states[:, site]) for site in range(width)]
+        along = sum(float(np.trace(c @ c @ rest)) for c in matrices) / (width * z)
+    across = list(lattice)
+    across.remove(slices.length)
+    fields = slices.states.reshape(len(slices.states), *across)
+    inside = [(fields * np.roll(fields, -1, axis + 1)).reshape(len(fields), -1) for axis in range(len(across))]
+    return (along + sum(_mean(slices, np.mean(bond, axis=1), z) for bond in inside)) / len(lattice)
+
+
+def _characteristic(slices: Slices, sites: int, z: float, argument: complex) -> complex:
+    """<e^{argument m}>."""
+    phases = np.exp(argument / sites * np.sum(slices.states, axis=1))
+    matrix = slices.matrix(phases.real) + 1j * slices.matrix(phases.imag)
+    return complex(np.trace(np.linalg.matrix_power(matrix, slices.length))) / z
+
+
+def _moments(slices: Slices, sites: int, z: float) -> tuple[float, float]:
+    """<m^2> and <m^4> from Cauchy's formula on a circle; <e^{zm}> is even and real, so a quarter of it is enough."""
+    total = np.sum(slices.states, axis=1) / sites
+    radius = 1 / (slices.length * math.sqrt(_mean(slices, total**2, z)))
+    angles = [(j + 0.5) * math.pi / 32 for j in range(16)]
+    values = [_characteristic(slices, sites, z, radius * complex(math.cos(a), math.sin(a))) for a in angles]
+    circle = np.asarray(values)[:, None] * np.exp(-1j * np.outer(angles, (2, 4)))
+    second, fourth = np.mean(circle.real, axis=0)
+    return float(2 * second / radius**2), float(24 * fourth / radius**4)
+
+
+def _abs_m(slices: Slices, sites: int, z: float, width: float) -> float:
+    """<|m|> = (2/pi) int_0^inf (1 - <cos km>)/k^2 dk; beyond the cut, where <cos km> is gone, 1/k^2 is left."""
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    total, start, panel = 0.0, 0.0, 4 / width
+    for _ in range(12):
+        ks = start + panel * (nodes + 1) / 2
+        values = np.asarray([_characteristic(slices, sites, z, 1j * k).real for k in ks])
+        total += panel / 2 * float(np.sum(weights * (1 - values) / ks**2))
+        start += panel
+        if np.max(np.abs(values[-4:])) < 1e-10:
+            break
+    return 2 / math.pi * (total + 1 / start)
+
+
+def _lowest_mode(slices: Slices, sites: int, z: float) -> float:
+    """G(2 pi/L) along the longest axis from the correlation of slices."""
+    total, length = np.sum(slices.states, axis=1), slices.length
+    c = slices.matrix(total)
+    correlation = [_mean(slices, total**2, z)]
+    for t in range(1, length):
+        correlation.append(float(np.trace(c @ slices.power(t - 1) @ c @ slices.power(length - t - 1))) / z)
+    waves = [math.cos(2 * math.pi * t / length) for t in range(length)]
+    return length / sites * sum(w * value for w, value in zip(waves, correlation, strict=True))
