@@ -1,0 +1,203 @@
+"""The report's tables: every observable of every sampler against what is known, what it cost, where it comes from."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from haarflow.page import table
+from haarflow.settings import Recipe
+from haarflow.tables import pull, with_error
+
+NAMES = {
+    "plaquette": "⟨cos θ<sub>P</sub>⟩, the plaquette",
+    "Q": "⟨Q⟩, topological charge",
+    "Q2": "⟨Q²⟩",
+    "p_Q0": "p(Q = 0)",
+    "polyakov": "Polyakov loop, real part",
+    "phi2": "⟨φ²⟩",
+    "phi4": "⟨φ⁴⟩",
+    "E": "E = ⟨φ(x) φ(x+μ)⟩",
+    "abs_m": "⟨|m|⟩, m = mean of φ",
+    "chi2": "χ₂ = V ⟨m²⟩",
+    "binder": "Binder 1 − ⟨m⁴⟩/3⟨m²⟩²",
+    "xi_2": "ξ₂, second-moment correlation length",
+    "identity": "⟨φ ∂S/∂φ⟩, which is 1",
+}
+
+
+class Compared(NamedTuple):
+    """How far a number is from its yardstick in units of the error: the exact value, or the most precise sampler."""
+
+    sigmas: float | None
+    yardstick: str
+
+
+def compared(samplers: Mapping[str, Any], label: str, name: str) -> Compared:
+    """Return a number's distance from the exact value, or where none is known from the most precise other sampler.
+
+    >>> entry = {"value": 1.5, "error": 0.25, "exact": 1.0}
+    >>> compared({"hmc": {"observables": {"E": entry}}}, "hmc", "E")
+    Compared(sigmas=2.0, yardstick='exact')
+    """
+    entry = samplers[label]["observables"][name]
+    if entry["exact"] is not None:
+        return Compared(pull(entry), "exact")
+    best = _most_precise(samplers, name)
+    if best is None or best == label or not entry["error"]:
+        return Compared(None, "reference" if best == label and len(samplers) > 1 else "")
+    other = samplers[best]["observables"][name]
+    return Compared((entry["value"] - other["value"]) / math.hypot(entry["error"], other["error"]), best)
+
+
+def _most_precise(samplers: Mapping[str, Any], name: str) -> str | None:
+    errors = {
+        label: sampler["observables"][name]["error"]
+        for label, sampler in samplers.items()
+        if sampler["observables"].get(name, {}).get("error") and not sampler["observables"][name].get("note")
+    }
+    return min(errors, key=lambda label: errors[label]) if errors else None
+
+
+def grade(sigmas: float | None) -> str:
+    """Return the colour class of a distance: good to 2, fair to 3, poor to 4, bad beyond, none where it is not known.
+
+    >>> [grade(x) for x in (-1.9, 2.5, -3.5, 4.1, None)]
+    ['good', 'fair', 'poor', 'bad', 'none']
+    """
+    if sigmas is None or not math.isfinite(sigmas):
+        return "none"
+    return next((word for limit, word in ((2.0, "good"), (3.0, "fair"), (4.0, "poor")) if abs(sigmas) <= limit), "bad")
+
+
+def verdict(samplers: Mapping[str, Any]) -> str:
+    """Return the page's first lines: how many numbers were held against exact ones, and how far off the worst is."""
+    pulls = [
+        (abs(found), label, name)
+        for label, sampler in samplers.items()
+        for name, entry in sampler["observables"].items()
+        if (found := pull(entry)) is not None
+    ]
+    silent = [
+        f"{label} ({', '.join(names)})"
+        for label, sampler in samplers.items()
+        if (names := [name for name, entry in sampler["observables"].items() if entry["tau_int"] is None])
+    ]
+    lines = [_worst(pulls)] if pulls else []
+    if silent:
+        lines.append(f"No error bar could be given for {'; '.join(silent)}: see the notes below the numbers.")
+    return "".join(f'<p class="verdict">{line}</p>' for line in lines)
+
+
+def _worst(pulls: list[tuple[float, str, str]]) -> str:
+    size, label, name = max(pulls)
+    beyond = sum(found > 3.0 for found, *_ in pulls)
+    count = f"{len(pulls)} numbers were held against exact results. " if len(pulls) > 1 else "One number has an exact result. "
+    where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
+    if size > 4.0:
+        return f'{count}<b class="bad">{where}: {beyond} beyond 3. Do not trust this run before that is understood.</b>'
+    return f"{count}<b>{where}</b>" + (f"; {beyond} beyond 3." if beyond else ", none beyond 3.")
+
+
+def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the table of observables, with its notes, and the words that explain it."""
+    names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
+    notes: dict[str, int] = {}
+    rows = [
+        [_named(name), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)] for name in names
+    ]
+    body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
+    if notes:
+        body += '<ol class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ol>"
+    body += '<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span> '
+    body += '<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>'
+    words = "value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with "
+    words += "autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the "
+    words += "exact value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; "
+    words += "and τ_int in draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the "
+    words += "observables of one sampler share their draws, so their pulls go together."
+    return body, words
+
+
+def _named(name: str) -> str:
+    if name.startswith("wilson_"):
+        return f"Wilson loop {html.escape(name.removeprefix('wilson_').replace('x', '×'))}"
+    return NAMES.get(name, html.escape(name))
+
+
+def _exact(samplers: Mapping[str, Any], name: str) -> str:
+    exact = next((s["observables"][name]["exact"] for s in samplers.values() if name in s["observables"]), None)
+    return "–" if exact is None else f"{exact:.8g}"
+
+
+def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, int]) -> str:
+    entry = samplers[label]["observables"].get(name)
+    if entry is None:
+        return "–"
+    found = compared(samplers, label, name)
+    mark = ""
+    if entry.get("note"):
+        number = notes.setdefault(entry["note"], len(notes) + 1)
+        mark = f"<sup>{number}</sup>"
+    says = [_distance(found)] if found.yardstick else []
+    says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
+    value = html.escape(with_error(entry["value"], entry["error"])).replace("-", "−")
+    return f'<td class="{grade(found.sigmas)}"><b>{value}</b>{mark}<br><small>{" · ".join(filter(None, says))}</small></td>'
+
+
+def _distance(found: Compared) -> str:
+    if found.yardstick == "reference":
+        return "the yardstick"
+    if found.sigmas is None:
+        return ""
+    sign = "+" if found.sigmas >= 0 else "−"
+    return f"{sign}{abs(found.sigmas):.1f}σ" + ("" if found.yardstick == "exact" else f" from {html.escape(found.yardstick)}")
+
+
+def cost_table(samplers: Mapping[str, Any], training: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return what every sampler cost and gave, and the words that explain it."""
+    head = ["sampler", "acceptance", "ESS", "samples", "effective samples", "CPU s", "samples / CPU s", "effective / CPU s"]
+    rows = [[html.escape(label), *_costs(sampler)] for label, sampler in samplers.items()]
+    words = "ESS is the share of effective samples: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest "
+    words += "observable in the table for chains, unknown where one is frozen. For flow-metropolis the chain's own τ_int, in "
+    words += "the numbers above, counts too. CPU seconds of the process, compilation and warm-up included, training not. "
+    if training:
+        ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
+        words += f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+    else:
+        words += "Nothing was trained in this run."
+    return table(head, rows, "costs"), words
+
+
+def _costs(sampler: Mapping[str, Any]) -> list[str]:
+    share, samples, cpu = sampler["ess"], sampler["samples"], sampler["cpu_s"]
+    effective = None if share is None else share * samples
+    return [
+        _number(sampler["acceptance"], ".3f"),
+        _number(share, ".3f", "unknown"),
+        f"{samples:,}",
+        _number(effective, ",.0f", "unknown"),
+        _number(cpu, ".1f"),
+        _number(sampler["samples_per_cpu_s"], ",.0f"),
+        _number(effective / cpu if effective is not None and cpu else None, ",.0f", "unknown"),
+    ]
+
+
+def _number(value: float | None, form: str, absent: str = "–") -> str:
+    return absent if value is None else format(value, form)
+
+
+def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+    """Return what was run on what."""
+    flow = recipe.flow or ({"model": recipe.model} if recipe.model else {})
+    words = " ".join(f"{name}={value}" for name, value in flow.items() if name not in ("kind", "model"))
+    rows = [
+        ["recipe", html.escape(summary["recipe"])],
+        ["flow", html.escape(f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip())],
+        ["backend", html.escape(f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}")],
+        ["seed", str(summary["seed"])],
+        ["versions", html.escape(", ".join(f"{name} {version}" for name, version in summary["versions"].items()))],
+    ]
+    return table(["", ""], rows, "origin")
