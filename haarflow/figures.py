@@ -98,18 +98,22 @@ def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]
 
 @_styled
 def history(
-    panels: Sequence[Panel], label: str, exact: Mapping[float, float] | None = None, draws: int = 2000, wide: bool = True
+    panels: Sequence[Panel],
+    label: str,
+    exact: Mapping[float, float] | None = None,
+    draws: int = 2000,
+    wide: bool = True,
 ) -> str:
     """Return the histories of one quantity, a panel a sampler over shared axes, with its distribution at the right.
 
     The first chain is drawn in colour; further chains, up to three, in grey where the quantity hardly moves. `exact`
     maps whole numbers to their exact probability.
     """
-    rows, size = len(panels), (10.0 if wide else 4.6, 0.5 + 1.45 * len(panels))
+    rows, size = len(panels), (10.0 if wide else 4.6, 0.6 + (1.45 if wide else 1.3) * len(panels))
     figure, grid = _figure(size, rows=rows, columns=2, sharey=True, sharex="col", widths=(5.0 if wide else 3.2, 1.0))
     whole = exact is not None or all(_is_whole(panel.series) for panel in panels)
     span = _span(panels, whole)
-    length = min(draws, max(len(panel.series) for panel in panels))
+    length = min(draws, max(100, min(len(panel.series) for panel in panels)))
     for colour, panel, (left, right) in zip(_colours(rows), panels, grid, strict=True):
         _draw_history(left, panel, colour, length)
         _draw_distribution(right, panel, colour, span, exact, whole)
@@ -133,13 +137,25 @@ def _draw_history(axes: Any, panel: Panel, colour: str, length: int) -> None:
     shown = panel.series[:length]
     steps = numpy.arange(len(shown))
     if panel.weights is not None:
-        sizes = 5.0 * numpy.clip(panel.weights[:length, 0], 0.0, 6.0)
-        axes.scatter(steps, shown[:, 0], s=sizes, color=colour, linewidths=0)
+        _dots(axes, steps, shown[:, 0], panel.weights[:length, 0], colour)
         return
     others = shown[:, 1:4] if hardly_moves(panel.series) else shown[:, :0]
     for chain in others.T:
         axes.plot(steps, chain, color=FAINT, linewidth=1.2, drawstyle="steps-post")
     axes.plot(steps, shown[:, 0], color=colour, linewidth=0.8 if not others.size else 2.0, drawstyle="steps-post")
+
+
+def _dots(axes: Any, x: numpy.ndarray, y: numpy.ndarray, weights: numpy.ndarray, colour: str) -> None:
+    """Dots of area proportional to their weight, one path for each of ten sizes: a point for a dot keeps the page small."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    classes = numpy.clip(numpy.ceil(2.0 * weights), 0, 10)
+    for size in range(1, 11):
+        here = numpy.repeat(numpy.stack([x, y], axis=-1)[classes == size], 2, axis=0)
+        if len(here):
+            codes = numpy.tile([Path.MOVETO, Path.LINETO], len(here) // 2)
+            axes.add_patch(PathPatch(Path(here, codes), capstyle="round", linewidth=1.7 * size**0.5, edgecolor=colour))
 
 
 def hardly_moves(series: numpy.ndarray) -> bool:
@@ -201,7 +217,9 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
     axes.set_xticks(numbers if len(numbers) < 16 else numbers[::2])
     axes.set_xlabel(label)
     axes.set_ylabel(f"p({label})")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
+    )
     return _svg(figure)
 
 
@@ -221,7 +239,9 @@ def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str
         flat = numpy.ravel(log_w)[numpy.isfinite(numpy.ravel(log_w))]
         axes.hist(flat, edges, weights=numpy.full(flat.size, 1 / flat.size), color=colour, alpha=0.55, label="draws")
         relative = numpy.exp(flat - flat.max()) if flat.size else flat
-        axes.hist(flat, edges, weights=relative / relative.sum(), histtype="step", color=INK, linewidth=1.3, label="weight")
+        axes.hist(
+            flat, edges, weights=relative / relative.sum(), histtype="step", color=INK, linewidth=1.3, label="weight"
+        )
         axes.axvline(0.0, color=GREY, linestyle="--", linewidth=1.0)
         axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
         axes.set_title(f"ESS {ess:.3f} of {numpy.size(log_w):,}", loc="right", fontsize=9.5, color=INK)
@@ -244,7 +264,9 @@ def densities(panels: Sequence[Panel], label: str) -> str:
                   color=colour, label=panel.name)  # fmt: skip
     axes.set_xlabel(label)
     axes.set_ylabel("probability density")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
+    )
     return _svg(figure)
 
 

@@ -12,11 +12,12 @@ from haarflow.figures import in_page
 
 
 class Section(NamedTuple):
-    """A heading, its HTML, and the words under it that say what is seen."""
+    """A heading, its HTML, and the words under it that say what is seen; `half`: two side by side where there is room."""
 
     heading: str
     body: str
     words: str
+    half: bool = False
 
 
 def page(title: str, description: str, sections: Sequence[Section]) -> str:
@@ -33,7 +34,7 @@ def page(title: str, description: str, sections: Sequence[Section]) -> str:
 
 
 def _section(section: Section) -> str:
-    half = ' class="half"' if 'class="picture half"' in section.body else ""
+    half = ' class="half"' if section.half else ""
     heading = f"<h2>{html.escape(section.heading)}</h2>" if section.heading else ""
     words = f'<p class="words">{html.escape(section.words)}</p>' if section.words else ""
     return f"<section{half}>{heading}{section.body}{words}</section>"
@@ -44,8 +45,8 @@ def _sentence(text: str) -> str:
     return f"{text}." if text and text[-1] not in ".!?" else text
 
 
-def picture(svg: str, name: str, says: str, kind: str) -> str:
-    """Return an SVG as a figure of the page; `kind` is wide, narrow or half."""
+def picture(svg: str, name: str, says: str, kind: str = "") -> str:
+    """Return an SVG as a figure of the page; `kind` is "wide" or "narrow" for one shown on such screens alone."""
     return f'<figure class="picture {kind}">{in_page(svg, name, html.escape(says, quote=True))}</figure>'
 
 
@@ -58,7 +59,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") ->
     """
     top = "".join(f'<th scope="col">{word}</th>' for word in head)
     lines = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:])
+        + "</tr>"
         for row in rows
     )
-    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )

@@ -84,7 +84,9 @@ def title(run: Run) -> str:
     >>> title(Of(summary=summary))
     'U(1) gauge theory on 8×8, β = 2'
     """
-    couplings = [f"{SYMBOLS.get(name, name)} = {value:g}" for name, value in run.summary["theory"].items() if name != "name"]
+    couplings = [
+        f"{SYMBOLS.get(name, name)} = {value:g}" for name, value in run.summary["theory"].items() if name != "name"
+    ]
     name = run.summary["theory"]["name"]
     return f"{TITLES.get(name, name)} on {'×'.join(map(str, run.summary['lattice']))}, {', '.join(couplings)}"
 
@@ -95,12 +97,9 @@ def _sections(run: Run) -> list[Section]:
     if samplers:
         found += [_history(run), Section("The numbers", *observables_table(samplers))]
         found += [Section("What it cost", *cost_table(samplers, run.summary["training"]))]
-    found += [*_pair(run)]
-    return [*found, Section("Where it comes from", origin_table(run.recipe, run.summary), ""), _again(run)]
-
-
-def _again(run: Run) -> Section:
-    return Section("Do it again", *reproduce.section(run.recipe))
+    halves = _halves(run)
+    origin = Section("Where it comes from", origin_table(run.recipe, run.summary), "", half=len(halves) % 2 == 1)
+    return [*found, *halves, origin, Section("Do it again", *reproduce.section(run.recipe))]
 
 
 # ---- pictures
@@ -112,12 +111,19 @@ def _history(run: Run) -> Section:
     exact = run.charges if name == "Q" else None
     says = f"history of {word} for {', '.join(shown)}"
     pictures = [
-        picture(figures.history(list(shown.values()), word, exact, wide=wide), f"h{wide:d}", says, "wide" if wide else "narrow")
+        picture(
+            figures.history(list(shown.values()), word, exact, wide=wide),
+            f"h{wide:d}",
+            says,
+            "wide" if wide else "narrow",
+        )
         for wide in (True, False)
     ]
     captions = "".join(f"<li><b>{panel.name}</b>: {panel.caption}</li>" for panel in shown.values())
     return Section(
-        f"Does {word} move?", "".join(pictures) + f'<ul class="narrow">{captions}</ul>', _history_words(name, shown, exact)
+        f"Does {word} move?",
+        "".join(pictures) + f'<ul class="narrow">{captions}</ul>',
+        _history_words(name, shown, exact),
     )
 
 
@@ -167,16 +173,19 @@ def _history_words(name: str, shown: dict[str, Panel], exact: Any) -> str:
     }.get(name, f"{name} of each configuration.")
     words = [what, "All panels share their axes. Left: the first chain in colour; a draw is one proposal of the flow, one"
              " trajectory of HMC or one sweep of the heat bath (times `thin`), after warm-up."]  # fmt: skip
-    if any(len(panel.series) > 1 and panel.weights is None and figures.hardly_moves(panel.series) for panel in shown.values()):
+    if any(
+        len(panel.series) > 1 and panel.weights is None and figures.hardly_moves(panel.series)
+        for panel in shown.values()
+    ):
         words.append("Grey: up to three more chains where the quantity hardly moves.")
     if any(panel.weights is not None for panel in shown.values()):
-        words.append("Dots: independent draws, their area the weight of each.")
+        words.append("Dots: independent draws, their area proportional to the weight.")
     words.append("Right: the distribution over all draws of all chains" + ("; circles: exact p(Q)." if exact else "."))
     return " ".join(words)
 
 
-def _pair(run: Run) -> list[Section]:
-    """The smaller pictures: distribution, weights, training."""
+def _halves(run: Run) -> list[Section]:
+    """The smaller pictures, two side by side where there is room: distribution, weights, training."""
     found = [_distribution(run)] if run.summary["samplers"] else []
     flows = {label: sampled for label, sampled in run.found.samplers.items() if sampled.log_w is not None}
     if flows:
@@ -193,12 +202,16 @@ def _distribution(run: Run) -> Section:
         bars = {label: charge_bars(run.found.samplers[label], run.charges) for label in labels}
         exact = {charge: p for charge, p in (run.charges or {}).items() if charge in next(iter(bars.values()))}
         svg = figures.probabilities(bars, exact or None, "Q")
-        text = "p(Q): the share of configurations of charge Q, weights included, on a logarithmic scale. Thin lines: one "
-        text += "standard error by the Gamma method; a bar without one is frozen or empty. Black rules: the exact result."
-        return Section("How often each charge occurs", picture(svg, "p", "probability of each charge", "half"), text)
+        text = (
+            "p(Q): the share of configurations of charge Q, weights included, on a logarithmic scale. Thin lines: one "
+        )
+        text += (
+            "standard error by the Gamma method; a bar without one is frozen or empty. Black rules: the exact result."
+        )
+        return Section("How often each charge occurs", picture(svg, "p", "probability of each charge"), text, half=True)
     svg = figures.densities([_panel(run, label, name) for label in labels], word)
     text = f"The probability density of {word}, weights included, all draws of all chains."
-    return Section(f"How {word} is distributed", picture(svg, "p", f"density of {word}", "half"), text)
+    return Section(f"How {word} is distributed", picture(svg, "p", f"density of {word}"), text, half=True)
 
 
 def charge_bars(sampled: Sampled, exact: dict[int, float] | None) -> dict[int, Bar]:
@@ -228,9 +241,11 @@ def _weight_histogram(run: Run, flows: dict[str, Sampled]) -> Section:
     svg = figures.weights(rows, "log w − ln Z")
     text = "log w = −S − log q of each proposal; a perfect flow has log w = ln Z always (dashed). "
     text += "ln Z is the exact one." if exact is not None else "ln Z is estimated from the weights themselves."
-    text += " Filled: the share of draws. Line: the share of the weight, that is where the target lives; where it reaches"
+    text += (
+        " Filled: the share of draws. Line: the share of the weight, that is where the target lives; where it reaches"
+    )
     text += " beyond the draws, the flow misses something. ESS = (Σw)²/(n Σw²)."
-    return Section("How good the flow is", picture(svg, "w", "histogram of log weights", "half"), text)
+    return Section("How good the flow is", picture(svg, "w", "histogram of log weights"), text, half=True)
 
 
 def _log_z(log_w: numpy.ndarray, exact: float | None) -> float:
@@ -240,13 +255,18 @@ def _log_z(log_w: numpy.ndarray, exact: float | None) -> float:
 
 def _training(run: Run) -> Section:
     steps = [line for line in run.lines if line.get("stage") == "train"]
-    columns = ([float(line[word]) if line[word] is not None else math.nan for line in steps] for word in ("cpu_s", "loss", "ess"))
+    columns = (
+        [float(line[word]) if line[word] is not None else math.nan for line in steps]
+        for word in ("cpu_s", "loss", "ess")
+    )
     train = run.recipe.train
     fixed = train is None or not (train.between or train.anneal)
     exact = run.exact.get("ln_Z") if fixed else None
     svg = figures.training(*columns, None if exact is None else -exact)
     text = "Loss = the mean of log q + S over the flow's own draws, which is KL(q|p) − ln Z"
     text += ", so the dashed line is a perfect flow. " if exact is not None else ". "
-    text += "ESS of the weights within a batch. Each point is the mean over one stretch between checkpoints; CPU seconds "
+    text += (
+        "ESS of the weights within a batch. Each point is the mean over one stretch between checkpoints; CPU seconds "
+    )
     text += "are those of the process, compilation included. Far off first values of the loss are cut."
-    return Section("How it was trained", picture(svg, "t", "loss and ESS against CPU seconds", "half"), text)
+    return Section("How it was trained", picture(svg, "t", "loss and ESS against CPU seconds"), text, half=True)

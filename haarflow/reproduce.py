@@ -53,6 +53,8 @@ def section(recipe: Recipe) -> tuple[str, str]:
     text = html.escape(recipes.to_toml(recipe))
     body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
     body += f'<pre class="recipe">{text}</pre></details>'
-    words = "With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same"
+    words = (
+        "With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same"
+    )
     words += " backend and machine the whole run is repeated number for number. Another seed is a fresh experiment: --seed 1."
     return body, words

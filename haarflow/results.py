@@ -94,7 +94,11 @@ def verdict(samplers: Mapping[str, Any]) -> str:
 def _worst(pulls: list[tuple[float, str, str]]) -> str:
     size, label, name = max(pulls)
     beyond = sum(found > 3.0 for found, *_ in pulls)
-    count = f"{len(pulls)} numbers were held against exact results. " if len(pulls) > 1 else "One number has an exact result. "
+    count = (
+        f"{len(pulls)} numbers were held against exact results. "
+        if len(pulls) > 1
+        else "One number has an exact result. "
+    )
     where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
     if size > 4.0:
         return f'{count}<b class="bad">{where}: {beyond} beyond 3. Do not trust this run before that is understood.</b>'
@@ -106,16 +110,23 @@ def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
     names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
     notes: dict[str, int] = {}
     rows = [
-        [_named(name), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)] for name in names
+        [_named(name), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)]
+        for name in names
     ]
     body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
     if notes:
         body += '<ol class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ol>"
     body += '<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span> '
     body += '<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>'
-    words = "value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with "
-    words += "autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the "
-    words += "exact value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; "
+    words = (
+        "value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with "
+    )
+    words += (
+        "autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the "
+    )
+    words += (
+        "exact value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; "
+    )
     words += "and τ_int in draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the "
     words += "observables of one sampler share their draws, so their pulls go together."
     return body, words
@@ -153,16 +164,31 @@ def _distance(found: Compared) -> str:
     if found.sigmas is None:
         return ""
     sign = "+" if found.sigmas >= 0 else "−"
-    return f"{sign}{abs(found.sigmas):.1f}σ" + ("" if found.yardstick == "exact" else f" from {html.escape(found.yardstick)}")
+    return f"{sign}{abs(found.sigmas):.1f}σ" + (
+        "" if found.yardstick == "exact" else f" from {html.escape(found.yardstick)}"
+    )
 
 
 def cost_table(samplers: Mapping[str, Any], training: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return what every sampler cost and gave, and the words that explain it."""
-    head = ["sampler", "acceptance", "ESS", "samples", "effective samples", "CPU s", "samples / CPU s", "effective / CPU s"]
+    head = [
+        "sampler",
+        "acceptance",
+        "ESS",
+        "samples",
+        "effective samples",
+        "CPU s",
+        "samples / CPU s",
+        "effective / CPU s",
+    ]
     rows = [[html.escape(label), *_costs(sampler)] for label, sampler in samplers.items()]
-    words = "ESS is the share of effective samples: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest "
-    words += "observable in the table for chains, unknown where one is frozen. For flow-metropolis the chain's own τ_int, in "
-    words += "the numbers above, counts too. CPU seconds of the process, compilation and warm-up included, training not. "
+    words = (
+        "ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective "
+    )
+    words += (
+        "samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws; "
+    )
+    words += "unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not. "
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words += f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
@@ -171,9 +197,23 @@ def cost_table(samplers: Mapping[str, Any], training: Mapping[str, Any] | None) 
     return table(head, rows, "costs"), words
 
 
+def effective_samples(sampler: Mapping[str, Any]) -> float | None:
+    """Return how many independent draws of e^{-S} a sampler's draws are worth, None where one observable is frozen.
+
+    >>> effective_samples({"kind": "hmc", "samples": 100, "observables": {"E": {"tau_int": 5.0}}})
+    10.0
+    """
+    if sampler["kind"] == "flow-reweighting":
+        return None if sampler["ess"] is None else sampler["ess"] * sampler["samples"]
+    slowest = [entry["tau_int"] for entry in sampler["observables"].values()]
+    if not slowest or None in slowest:
+        return None
+    return sampler["samples"] * min(1.0, 1.0 / (2.0 * max(slowest)))
+
+
 def _costs(sampler: Mapping[str, Any]) -> list[str]:
     share, samples, cpu = sampler["ess"], sampler["samples"], sampler["cpu_s"]
-    effective = None if share is None else share * samples
+    effective = effective_samples(sampler)
     return [
         _number(sampler["acceptance"], ".3f"),
         _number(share, ".3f", "unknown"),
@@ -196,7 +236,10 @@ def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     rows = [
         ["recipe", html.escape(summary["recipe"])],
         ["flow", html.escape(f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip())],
-        ["backend", html.escape(f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}")],
+        [
+            "backend",
+            html.escape(f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}"),
+        ],
         ["seed", str(summary["seed"])],
         ["versions", html.escape(", ".join(f"{name} {version}" for name, version in summary["versions"].items()))],
     ]
