@@ -4,12 +4,12 @@ import math
 
 import numpy
 import pytest
-import toy
 
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.estimators import ForwardKL, PathGradient, Reinforce, ReverseKL, Samples, ess, target_ess
+from tests import toy
 
 PARAMS = {"scale": numpy.asarray([0.2, -0.3]), "shift": numpy.asarray([0.4, -0.1])}
 EXACT = {"scale": numpy.asarray([-0.5 * math.log(1.7)] * 2), "shift": numpy.asarray([1.0, 1.0])}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy
 import pytest
-import toy
 from safetensors import safe_open
 from safetensors.numpy import load, save
 
@@ -16,6 +15,7 @@ from haarflow.flows import modelfile
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.modelfile import ModelFileError, decode, encode, open_model, read_card, save_model
 from haarflow.flows.priors import Gaussian
+from tests import toy
 
 CARD = {"theory": {"name": "phi4", "lattice": [2], "couplings": {"m2": -4.0}}, "ess": numpy.float64(0.5), "note": "ü"}
 OURS = Model(Gaussian((4,), 0.5), Chain((Translate((1,)), Repeat(Translate((-1,)), 2))))

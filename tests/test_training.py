@@ -4,7 +4,6 @@ import math
 
 import numpy
 import pytest
-import toy
 from array_api_compat import array_namespace
 
 from haarflow import backends
@@ -17,6 +16,7 @@ from haarflow.flows.modelfile import ModelFileError
 from haarflow.flows.optimisers import Adam
 from haarflow.flows.schedules import Cosine, WarmUp
 from haarflow.flows.training import NotFinite, Training, finish, start, train, train_step
+from tests import toy
 
 ADAM = Adam(WarmUp(Cosine(0.05, 200), 5), clip=1.0)
 TOY = Training(toy.model(), toy.action, ADAM, batch=16)
