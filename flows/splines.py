@@ -33,6 +33,16 @@ class Table(NamedTuple):
     next_slope: Array
 
 
+def spline(x: Array, table: Table, axis: int) -> tuple[Array, Array]:
+    """Map x, which lies within the knots, by a table of knots; returns (y, log dy/dx)."""
+    return _forward(x, table, axis)
+
+
+def inverse_spline(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
+    """Undo `spline`; returns (x, log dx/dy)."""
+    return _inverse(y, table, axis)
+
+
 def circular_channels(bins: int) -> int:
     """Raw numbers that a circular spline reads: bins widths, heights and slopes, and one shift."""
     return 3 * bins + 1

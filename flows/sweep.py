@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
@@ -33,14 +35,16 @@ from haarflow.core.lattice import check_lattice
 from haarflow.flows.flow import Condition, Model, Params
 from haarflow.flows.nets import ConvNet, coupling
 from haarflow.flows.priors import UniformLinks
-from haarflow.flows.splines import circular_channels, circular_spline, inverse_circular_spline
+from haarflow.flows.splines import Table, inverse_spline, spline
 
 Array = Any
 
-SPLINES = {"forward": circular_spline, "inverse": inverse_circular_spline}
+SPLINES = {"forward": spline, "inverse": inverse_spline}
 STAGES = ("columns", "plaquettes")
 SCALES = (1.0, 4.0, 16.0)  # areas at which the features of an area turn from one to zero
 STIFFNESS = 4.0  # the coupling at which an area counts as itself; what an unconditioned flow takes for beta
+CROWD = 0.5  # how much denser than far away knots stand around the centre of a step
+FLOOR = 1e-5  # the part of the uniform density in every step: it bounds slopes and weights
 TINY = 1e-24  # keeps the slope of the focus finite where it vanishes
 
 
@@ -60,7 +64,8 @@ class Sweep:
     ((5, 2, 4, 4), (5,))
     """
 
-    bins: int = 12
+    bins: int = 16
+    harmonics: int = 4
     hidden: tuple[int, ...] = (16, 16)
     condition: tuple[str, ...] = ()
     charge_symmetric: bool = True
@@ -131,23 +136,26 @@ class Sweep:
         east, north = area_left + area * cosine, area * sine
         centre = xp.atan2(north, east)
         focus = xp.sqrt(north * north + east * east + TINY) / (area_left + area)
-        known = self._features(focus, cosine, area + 0 * area_left, area_left, beta)
-        raw = self._net().apply(params, xp.stack(known if self.charge_symmetric else [*known, sine], axis=0))
-        raw = charge_symmetric(raw, sine, self.bins) if self.charge_symmetric else raw
-        new, log_slope = SPLINES[way](flux - centre, raw, axis=0)
+        sharpness = beta * focus * (1 / area + 1 / area_left)
+        known = self._features(focus, cosine, sharpness, area, area_left, beta)
+        net = self._net().apply(params, xp.stack(known if self.charge_symmetric else [*known, sine], axis=0))
+        odd = sharpness * sine if self.charge_symmetric else sharpness
+        even, odd = sharpness * net[: self.harmonics, :], odd * net[self.harmonics :, :]
+        new, log_slope = SPLINES[way](wrap(flux - centre), circle_knots(even, odd, self.bins), axis=0)
         return wrap(new + centre), log_slope
 
-    def _features(self, focus: Array, cosine: Array, area: Array, area_left: Array, beta: Any) -> list[Array]:
+    def _features(
+        self, focus: Array, cosine: Array, sharpness: Array, area: int, area_left: Array, beta: Any
+    ) -> list[Array]:
         """What the net reads, all even under charge conjugation; areas count in units of beta."""
         like, unit = 0 * focus, beta / STIFFNESS
-        sharpness = beta * focus * (1 / area + 1 / area_left)
         sizes = [like + 1 / (1 + part / (scale * unit)) for part in (area, area_left) for scale in SCALES]
         known = [focus, cosine, sharpness / (STIFFNESS + sharpness), *sizes]
         return [*known, beta / (STIFFNESS + beta)] if self.condition else known
 
     def _net(self) -> ConvNet:
         inputs = 3 + 2 * len(SCALES) + len(self.condition) + (not self.charge_symmetric)
-        channels = (inputs, *self.hidden, circular_channels(self.bins))
+        channels = (inputs, *self.hidden, 2 * self.harmonics)
         return ConvNet(1, channels, kernel=1, activation="silu", final_scale=0.0)
 
     def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Any:
@@ -161,7 +169,8 @@ class Sweep:
 
 def sweep(
     lattice: tuple[int, ...],
-    bins: int = 12,
+    bins: int = 16,
+    harmonics: int = 4,
     hidden: tuple[int, ...] = (16, 16),
     condition: tuple[str, ...] = (),
     charge_symmetric: bool = True,
@@ -173,7 +182,7 @@ def sweep(
     """
     if len(check_lattice(lattice)) != 2:
         raise ValueError(f"a sweep flow lives in two dimensions, got the lattice {tuple(lattice)}")
-    return Model(UniformLinks(tuple(lattice)), Sweep(bins, hidden, condition, charge_symmetric))
+    return Model(UniformLinks(tuple(lattice)), Sweep(bins, harmonics, hidden, condition, charge_symmetric))
 
 
 def check_links(links: Array) -> tuple[int, ...]:
@@ -183,20 +192,45 @@ def check_links(links: Array) -> tuple[int, ...]:
     return tuple(links.shape[:-3])
 
 
-def charge_symmetric(raw: Array, odd: Array, bins: int) -> Array:
-    """Return raw numbers `(3 bins + 1, *batch)` whose spline turns into its mirror image -h(-x) when `odd` changes sign.
+def circle_knots(even: Array, odd: Array, bins: int) -> Table:
+    """Return the knots of the spline that takes uniform angles to about the density e^u / int e^u on the circle,
 
-    With R the mirror image's raw numbers, raw -> (raw + R raw)/2 + odd (raw - R raw)/2.
+        u(y) = sum_k even_k cos(k y) + odd_k sin(k y),   k = 1 .. harmonics.
 
-    >>> import numpy as np
-    >>> charge_symmetric(np.arange(7.0), np.asarray(0.0), bins=2).tolist()
-    [0.5, 0.5, 2.5, 2.5, 4.0, 5.0, 0.0]
+    Coefficients `(harmonics, batch)`, knots `(bins, batch)`. The knots in y stand still; each bin gets its share of the
+    mass by Simpson's rule, each knot its density as the slope, both with a little of the uniform density mixed in.
     """
-    xp = array_namespace(raw)
-    widths, heights = (xp.flip(raw[k * bins : (k + 1) * bins, ...], axis=0) for k in range(2))
-    seam, slopes = raw[2 * bins : 2 * bins + 1, ...], xp.flip(raw[2 * bins + 1 : 3 * bins, ...], axis=0)
-    mirror = xp.concat([widths, heights, seam, slopes, -raw[3 * bins :, ...]], axis=0)
-    return 0.5 * (raw + mirror) + 0.5 * odd * (raw - mirror)
+    xp = array_namespace(even)
+    constants = [backends.of(even).asarray(part, dtype=even.dtype) for part in circle_grid(bins, even.shape[0])]
+    waves, masses, bottom, height = constants
+    u = xp.matmul(waves, xp.concat([even, odd], axis=0))
+    density = xp.exp(u - xp.max(u, axis=0, keepdims=True))
+    mass = xp.matmul(masses, density)
+    floor = FLOOR / (1 + FLOOR)
+    density = density[::2, ...] * ((1 - floor) / mass[2 * bins :, ...]) + floor / (2 * math.pi)
+    mass = 2 * math.pi * (1 - floor) * mass[: 2 * bins, ...] / mass[2 * bins :, ...]
+    left, width = mass[:bins, ...] + floor * (bottom + math.pi) - math.pi, mass[bins:, ...] + floor * height
+    slope = 0.5 / (math.pi * density)
+    return Table(left, width, bottom + 0 * left, height + 0 * left, slope[:-1, ...], slope[1:, ...])
+
+
+@lru_cache(maxsize=16)
+def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
+    """Return the constants of `circle_knots`: waves at knots and bin centres, mass before and in each bin, knots, sizes.
+
+    The knots are y = 2 atan(CROWD tan(x/2)) with x equidistant: denser around y = 0, where the peaks are.
+    """
+    half = numpy.pi * (numpy.arange(2 * bins + 1) / (2 * bins) - 0.5)
+    y = 2 * numpy.arctan2(CROWD * numpy.sin(half), numpy.cos(half))
+    jacobian = CROWD / (numpy.cos(half) ** 2 + CROWD**2 * numpy.sin(half) ** 2)
+    simpson = numpy.zeros((bins, 2 * bins + 1))
+    for k in range(bins):
+        simpson[k, 2 * k : 2 * k + 3] = numpy.asarray([1, 4, 1]) * (2 * numpy.pi / bins / 6)
+    simpson = simpson * jacobian
+    masses = numpy.concatenate([numpy.tri(bins, k=-1) @ simpson, simpson, simpson.sum(0, keepdims=True)])
+    angles = numpy.outer(y, numpy.arange(1, harmonics + 1))
+    waves = numpy.concatenate([numpy.cos(angles), numpy.sin(angles)], axis=1)
+    return waves, masses, y[:-1:2, None], y[2::2, None] - y[:-1:2, None]
 
 
 def move_links(links: Array, turns: Array, shifts: Array) -> Array:
