@@ -122,19 +122,27 @@ def conv(x: Array, w: Array) -> Array:
 
 @jax.custom_jvp
 def _sincos(x: Array) -> tuple[Array, Array]:
-    """Sine and cosine by reduction to [-pi/4, pi/4] and Taylor polynomials: vector code where XLA's is not."""
+    """Sine and cosine by reduction to [-pi/2, pi/2] and Taylor polynomials: vector code where XLA's is not."""
+    turns = jnp.round(x * (1.0 / math.pi))
+    shifted = jnp.round(x * (1.0 / math.pi) - 0.5)
+    return _sine_of_rest(x, 2.0 * turns, turns), _sine_of_rest(x, 2.0 * shifted + 1.0, shifted + 1.0)
+
+
+def _sine_of_rest(x: Array, quarters: Array, turns: Array) -> Array:
+    """(-1)^turns sin(x - quarters pi/2); each of sine and cosine has its own, as most callers want only one.
+
+    The division by one, which XLA does not see to be one, keeps it from fusing the polynomial into every consumer that
+    shifts the result and evaluating it there again: the U(1) force takes a quarter of the time.
+    """
     single = x.dtype == jnp.float32
-    quadrant = jnp.round(x * (2.0 / math.pi))
     rest = x
     for part in HALF_PI_SINGLE if single else HALF_PI:
-        rest = rest - quadrant * part
+        rest = rest - quarters * part
     square = rest * rest
-    sine = rest * _series(square, [1.0 / math.factorial(n) for n in range(1, 12 if single else 18, 2)])
-    cosine = _series(square, [1.0 / math.factorial(n) for n in range(0, 12 if single else 18, 2)])
-    turn = quadrant - 4.0 * jnp.floor(quadrant * 0.25)
-    odd = (turn == 1.0) | (turn == 3.0)
-    a, b = jnp.where(odd, cosine, sine), jnp.where(odd, sine, cosine)
-    return jnp.where(turn >= 2.0, -a, a), jnp.where((turn == 1.0) | (turn == 2.0), -b, b)
+    bend = _series(square, [1.0 / math.factorial(n) for n in range(3, 14 if single else 22, 2)])
+    sine = rest - rest * square * bend
+    odd = turns - 2.0 * jnp.floor(0.5 * turns)
+    return sine * (1.0 - 2.0 * odd) / (x * 0.0 + 1.0)
 
 
 @_sincos.defjvp
@@ -148,7 +156,7 @@ def sincos(x: Array) -> tuple[Array, Array]:
     """Return sine and cosine in radians, to the last bit or two for |x| below 1e5.
 
     The reduction is by three parts of pi/2 (Cody and Waite); beyond, the error stays a few units in the last place
-    of x itself. On other devices than the CPU XLA's own functions are vector code and are used.
+    of x itself.
     """
     return _sincos(x)
 

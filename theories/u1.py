@@ -100,15 +100,16 @@ class U1Gauge:
     def force(self, field: Array, couplings: Couplings = None) -> Array:
         """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links.
 
-        The sine of each plaquette is taken once and handed to the links that share it.
+        The sine of each plaquette is taken once and handed to the links that share it; beta comes last, so that a
+        compiler that fuses the shifts with what they shift does not take it again.
         """
         beta = self._beta(field, couplings, over=self.d)
         parts: list[list[Array]] = [[] for _ in range(self.d)]
         for mu, nu in loops.planes(self.d):
-            sine = beta * backends.of(field).sincos(loops.plaquette(field, mu, nu, self.d))[0]
+            sine = backends.of(field).sincos(loops.plaquette(field, mu, nu, self.d))[0]
             parts[mu].append(sine - shift(sine, nu, self.d, -1))
             parts[nu].append(shift(sine, mu, self.d, -1) - sine)
-        return array_namespace(field).stack([sum(part[1:], part[0]) for part in parts], axis=-1 - self.d)
+        return array_namespace(field).stack([beta * sum(part[1:], part[0]) for part in parts], axis=-1 - self.d)
 
     def staple(self, field: Array, mu: int) -> tuple[Array, Array]:
         """Return (Re A, Im A), each `(*batch, *lattice)`: A(x) = sum of e^{i angle} over the staples of links along mu.
