@@ -10,9 +10,31 @@ import itertools
 from functools import cache
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 Array = Any
+
+
+@cache
+def orbit_numbers(steps: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """Return the orbit number of each displacement of a list, counted from the nearest orbit outwards.
+
+    >>> orbit_numbers(((0, 0), (0, 1), (-1, 0), (1, -1))).tolist()
+    [0, 1, 1, 2]
+    """
+    names = [tuple(sorted(abs(step) for step in displacement)) for displacement in steps]
+    number = {name: position for position, name in enumerate(sorted(set(names)))}
+    return np.asarray([number[name] for name in names])
+
+
+def count_orbits(steps: tuple[tuple[int, ...], ...]) -> int:
+    """Return the number of orbits among displacements.
+
+    >>> count_orbits(((0, 1), (1, 0), (0, -1), (-1, 0)))
+    1
+    """
+    return int(orbit_numbers(steps).max()) + 1
 
 
 @cache
@@ -23,9 +45,7 @@ def orbit_table(d: int, extent: int) -> tuple[int, ...]:
     (2, 1, 2, 1, 0, 1, 2, 1, 2)
     """
     reach = range(-(extent // 2), extent // 2 + 1)
-    names = [tuple(sorted(abs(step) for step in steps)) for steps in itertools.product(reach, repeat=d)]
-    number = {name: position for position, name in enumerate(sorted(set(names)))}
-    return tuple(number[name] for name in names)
+    return tuple(orbit_numbers(tuple(itertools.product(reach, repeat=d))).tolist())
 
 
 def orbits(d: int, extent: int) -> int:

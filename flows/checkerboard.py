@@ -1,0 +1,125 @@
+"""Checkerboards in any dimension: sites whose coordinates sum to an even number (parity 0) and the others (parity 1).
+
+`split` takes a field apart by static indices and `merge` puts it together, neither by set-item. Inside a coupling a
+sublattice is `(V/2, n)`: sites first, all configurations of the batch last, so that every operation on a small lattice
+runs over long rows and a convolution is one `take` of rows and one matrix product. Source: arXiv:1904.12072.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+Array = Any
+
+
+def check_checkerboard(lattice: tuple[int, ...]) -> None:
+    """Raise ValueError for an odd extent: around it two neighbours would have one colour."""
+    for axis, extent in enumerate(lattice):
+        if extent % 2:
+            raise ValueError(
+                f"a checkerboard mask has period 2 along every axis, but axis {axis} of the lattice {tuple(lattice)} "
+                f"has the odd extent {extent}: use even extents"
+            )
+
+
+def split(x: Array, d: int, parity: int = 0) -> tuple[Array, Array]:
+    """Return the sublattices of `x (*batch, *lattice)`, each `(V/2, n)`: the active one, of `parity`, and the other.
+
+    Raises ValueError for an odd extent or a field of fewer than d axes.
+
+    >>> import numpy as np
+    >>> active, passive = split(np.asarray([[1.0, 2.0, 3.0, 4.0]]), d=1)
+    >>> active[:, 0].tolist(), passive[:, 0].tolist()
+    ([1.0, 3.0], [2.0, 4.0])
+    """
+    if x.ndim < d:
+        raise ValueError(f"a scalar field on a lattice of {d} axes is (*batch, *lattice), got shape {tuple(x.shape)}")
+    xp = array_namespace(x)
+    lattice = tuple(x.shape[x.ndim - d :])
+    check_checkerboard(lattice)
+    rows = xp.permute_dims(xp.reshape(x, (-1, math.prod(lattice))), (1, 0))
+    active, passive = _sites(lattice, parity), _sites(lattice, 1 - parity)
+    return take(rows, active, 0), take(rows, passive, 0)
+
+
+def merge(active: Array, passive: Array, parity: int, shape: tuple[int, ...], d: int) -> Array:
+    """Return the field of `shape` from its sublattices: the inverse of `split`.
+
+    >>> import numpy as np
+    >>> x = np.arange(8.0).reshape(2, 4)
+    >>> bool((merge(*split(x, 1, 1), 1, x.shape, 1) == x).all())
+    True
+    """
+    xp = array_namespace(active)
+    rows = xp.concat([active, passive], axis=0)
+    field = take(rows, _places(tuple(shape[len(shape) - d :]), parity), 0)
+    return xp.reshape(xp.permute_dims(field, (1, 0)), tuple(shape))
+
+
+def sublattice(x: Array, d: int, parity: int) -> Array:
+    """Return the sites of one parity of features `(*batch, C, *lattice)` as `(C, V/2, n)`."""
+    xp = array_namespace(x)
+    lattice = tuple(x.shape[x.ndim - d :])
+    rows = xp.permute_dims(xp.reshape(x, (-1, x.shape[x.ndim - d - 1], math.prod(lattice))), (1, 2, 0))
+    return take(rows, _sites(lattice, parity), 1)
+
+
+def take(x: Array, index: np.ndarray, axis: int) -> Array:
+    """Return the rows of a static index table."""
+    xp = array_namespace(x)
+    return xp.take(x, xp.asarray(index, device=device(x)), axis=axis)
+
+
+@lru_cache(maxsize=256)
+def stencil(lattice: tuple[int, ...], parity: int, kernel: int, odd: bool) -> np.ndarray:
+    """Return, for each tap of a kernel and each site of `parity`, the row of its neighbour's sublattice: `(taps, V/2)`.
+
+    The kernel has `kernel^d` displacements, of which those of odd sum reach the other colour (`odd=True`) and those
+    of even sum its own. Periodic; a kernel larger than the lattice wraps around.
+
+    >>> stencil((4,), parity=0, kernel=3, odd=True).tolist()
+    [[1, 0], [0, 1]]
+    """
+    check_checkerboard(lattice)
+    own, other = _coordinates(lattice, parity), _sites(lattice, 1 - parity if odd else parity)
+    row = np.full(math.prod(lattice), -1)
+    row[other] = np.arange(len(other))
+    steps = np.asarray(displacements(len(lattice), kernel, odd)).reshape(-1, 1, len(lattice))
+    neighbours = (own[None] + steps) % np.asarray(lattice)
+    return row[np.ravel_multi_index(tuple(np.moveaxis(neighbours, -1, 0)), lattice)]
+
+
+@lru_cache(maxsize=256)
+def displacements(d: int, kernel: int, odd: bool) -> tuple[tuple[int, ...], ...]:
+    """Return a kernel's displacements of odd or even sum, in row-major order.
+
+    Raises ValueError for an even extent, which has no middle.
+
+    >>> displacements(2, 3, odd=True)
+    ((-1, 0), (0, -1), (0, 1), (1, 0))
+    """
+    if kernel % 2 == 0 or kernel < 1:
+        raise ValueError(f"a periodic kernel has an odd extent, got {kernel}")
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    return tuple(step for step in itertools.product(reach, repeat=d) if sum(step) % 2 == odd)
+
+
+@lru_cache(maxsize=256)
+def _sites(lattice: tuple[int, ...], parity: int) -> np.ndarray:
+    return np.flatnonzero(np.indices(lattice).sum(axis=0).ravel() % 2 == parity)
+
+
+def _coordinates(lattice: tuple[int, ...], parity: int) -> np.ndarray:
+    return np.stack(np.unravel_index(_sites(lattice, parity), lattice), axis=-1)
+
+
+@lru_cache(maxsize=256)
+def _places(lattice: tuple[int, ...], parity: int) -> np.ndarray:
+    """For every site, its row among the active sites followed by the passive ones."""
+    return np.argsort(np.concatenate([_sites(lattice, parity), _sites(lattice, 1 - parity)]))

@@ -1,0 +1,230 @@
+"""Context nets of scalar couplings: what the active sites of a checkerboard are told of the passive ones.
+
+A context net is a definition with `init(key, even, odd, dtype)` and `apply(params, passive, lattice, parity, even, odd,
+condition)`, which returns `(even + odd, V/2, n)` numbers on the active sites from the passive sublattice `(V/2, n)`.
+
+`CheckerboardNet` never leaves the sublattice: its first kernel reaches from active sites to passive ones (displacements
+of odd sum), the others (extent 1 or more) from active sites to active ones. With `symmetric=True` the first `even`
+numbers are even and the last `odd` numbers odd under phi -> -phi: hidden features come in pairs f(b + u), f(b - u),
+whose sum is even and whose difference is odd, and the two do not mix in the next linear map: half the work of an
+unconstrained net.
+`LatticeNet` is a `ConvNet` on the whole lattice, active sites set to zero: the published architecture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow.core import random
+from haarflow.flows import hypercubic
+from haarflow.flows.checkerboard import displacements, merge, stencil, sublattice, take
+from haarflow.flows.nets import ACTIVATIONS, ConvNet, coupling
+
+Array = Any
+Params = Any
+Condition = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class CheckerboardNet:
+    """A periodic net on the active sublattice.
+
+    `hidden` counts features; the first kernel has the odd extent `reach`, the others `kernel`; `symmetric=True`
+    gives numbers of definite parity under phi -> -phi; `tied=True` ties kernels by the hypercubic group; `condition`
+    names couplings that shift the first layer; `gain` is the first layer's response to a field of size 1;
+    `final_scale` scales the initial weights of the output (0: a coupling starts as the identity).
+    Raises ValueError for kernels that do not fit the layers.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> net = CheckerboardNet(2, hidden=(4,))
+    >>> params = net.init(random.key(0, backend), even=1, odd=1)
+    >>> net.apply(params, backend.xp.ones((8, 5)), (4, 4), 0, 1, 1).shape
+    (2, 8, 5)
+    """
+
+    d: int
+    hidden: tuple[int, ...] = (12, 12)
+    reach: int = 7
+    kernel: int = 1
+    activation: str = "leaky_relu"
+    symmetric: bool = True
+    tied: bool = False
+    condition: tuple[str, ...] = ()
+    gain: float = 2.5
+    final_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.hidden:
+            raise ValueError("a context net has at least one hidden layer, got hidden=()")
+        if self.reach < 3 or self.reach % 2 == 0 or self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(
+                f"kernels have odd extents, the first of 3 or more to reach the other colour, got reach={self.reach}, "
+                f"kernel={self.kernel}"
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"an activation is one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+
+    def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:
+        """Return fresh weights, uniform of variance 1/fan-in; biases spread a little where features must differ."""
+        keys = random.split(key, 3 * len(self.hidden) + 5)
+        taps = len(self._steps(0))
+        params = {
+            "w0": _uniform(keys[0, :], (self.hidden[0], 1, self._weights(0)), self.gain / math.sqrt(taps), dtype),
+            "b0": _uniform(keys[1, :], (self.hidden[0],), 0.3, dtype),
+        }
+        if self.condition:
+            params["k0"] = _uniform(keys[2, :], (self.hidden[0], len(self.condition)), 0.1, dtype)
+        streams = ("even", "odd") if self.symmetric else ("w",)
+        for layer in range(1, len(self.hidden)):
+            inputs, taps = self.hidden[layer - 1], len(self._steps(layer))
+            for number, stream in enumerate(streams):
+                shape = (self.hidden[layer], inputs, self._weights(layer))
+                own = keys[3 * layer + number, :]
+                params[f"{stream}{layer}"] = _uniform(own, shape, 1.0 / math.sqrt(inputs * taps), dtype)
+            params[f"b{layer}"] = _uniform(keys[3 * layer + 2, :], (self.hidden[layer],), 0.0, dtype)
+        scale = self.final_scale / math.sqrt(self.hidden[-1])
+        for number, (stream, count) in enumerate(self._outputs(even, odd)):
+            params[stream] = _uniform(keys[3 * len(self.hidden) + number, :], (count, self.hidden[-1]), scale, dtype)
+        params["bias"] = _uniform(keys[-1, :], (even if self.symmetric else even + odd,), 0.0, dtype)
+        return params
+
+    def apply(
+        self,
+        params: Params,
+        passive: Array,
+        lattice: tuple[int, ...],
+        parity: int,
+        even: int,
+        odd: int,
+        condition: Condition = None,
+    ) -> Array:
+        """Return the numbers `(even + odd, V/2, n)` of the active sites, those of `parity`."""
+        xp = array_namespace(passive)
+        u = self._convolve(params["w0"], passive[None, ...], lattice, parity, 0)
+        b = params["b0"][:, None, None]
+        for number, name in enumerate(self.condition):
+            value = coupling(condition, name, passive, 0)
+            value = xp.reshape(value, (-1,)) if hasattr(value, "ndim") and value.ndim else value
+            b = b + params["k0"][:, number, None, None] * value
+        if not self.symmetric:
+            return self._plain(params, b + u, lattice, parity)
+        plus, minus = self._act(b + u), self._act(b - u)
+        for layer in range(1, len(self.hidden)):
+            a = self._convolve(params[f"even{layer}"], 0.5 * (plus + minus), lattice, parity, layer)
+            a = a + params[f"b{layer}"][:, None, None]
+            u = self._convolve(params[f"odd{layer}"], 0.5 * (plus - minus), lattice, parity, layer)
+            plus, minus = self._act(a + u), self._act(a - u)
+        numbers = []
+        if even:
+            numbers.append(_mix(params["even"], 0.5 * (plus + minus)) + params["bias"][:, None, None])
+        if odd:
+            numbers.append(_mix(params["odd"], 0.5 * (plus - minus)))
+        return xp.concat(numbers, axis=0)
+
+    def _plain(self, params: Params, u: Array, lattice: tuple[int, ...], parity: int) -> Array:
+        features = self._act(u)
+        for layer in range(1, len(self.hidden)):
+            u = self._convolve(params[f"w{layer}"], features, lattice, parity, layer)
+            features = self._act(u + params[f"b{layer}"][:, None, None])
+        return _mix(params["w"], features) + params["bias"][:, None, None]
+
+    def _act(self, x: Array) -> Array:
+        return ACTIVATIONS[self.activation](x)
+
+    def _outputs(self, even: int, odd: int) -> tuple[tuple[str, int], ...]:
+        return (("even", even), ("odd", odd)) if self.symmetric else (("w", even + odd),)
+
+    def _steps(self, layer: int) -> tuple[tuple[int, ...], ...]:
+        """Displacements of one layer's taps: to the other colour in the first, within the own colour in the others."""
+        return displacements(self.d, self.reach if layer == 0 else self.kernel, layer == 0)
+
+    def _weights(self, layer: int) -> int:
+        """Free weights of one kernel: its taps, or their orbits."""
+        steps = self._steps(layer)
+        return hypercubic.count_orbits(steps) if self.tied else len(steps)
+
+    def _convolve(self, w: Array, x: Array, lattice: tuple[int, ...], parity: int, layer: int) -> Array:
+        """Return the kernel's sum over taps, `(C, V/2, n) -> (O, V/2, n)`."""
+        xp = array_namespace(x)
+        if self.tied:
+            w = take(w, hypercubic.orbit_numbers(self._steps(layer)), 2)
+        weights = xp.reshape(w, (w.shape[0], -1))
+        if layer > 0 and self.kernel == 1:
+            return _mix(weights, x)
+        table = stencil(lattice, parity, self.reach if layer == 0 else self.kernel, layer == 0)
+        rows = take(x, table.ravel(), 1)
+        return _mix(weights, xp.reshape(rows, (-1, *x.shape[1:])))
+
+
+@dataclass(frozen=True)
+class LatticeNet:
+    """A `ConvNet` on the whole lattice, fed with the field whose active sites are set to zero.
+
+    Its numbers have no definite parity under phi -> -phi. Fields as in `ConvNet`; `hidden` counts features.
+
+    >>> LatticeNet(2, hidden=(8, 8), final="tanh").net(2).channels
+    (1, 8, 8, 2)
+    """
+
+    d: int
+    hidden: tuple[int, ...] = (8, 8)
+    kernel: int | tuple[int, ...] = 3
+    activation: str = "leaky_relu"
+    final: str = "none"
+    tied: bool = False
+    condition: tuple[str, ...] = ()
+    final_scale: float = 1.0
+    symmetric = False
+
+    def net(self, outputs: int) -> ConvNet:
+        """Return the net of so many output channels."""
+        return ConvNet(
+            self.d,
+            (1, *self.hidden, outputs),
+            self.kernel,
+            self.activation,
+            self.final,
+            tied=self.tied,
+            condition=self.condition,
+            final_scale=self.final_scale,
+        )
+
+    def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:
+        """Return the net's parameters."""
+        return self.net(even + odd).init(key, dtype)
+
+    def apply(
+        self,
+        params: Params,
+        passive: Array,
+        lattice: tuple[int, ...],
+        parity: int,
+        even: int,
+        odd: int,
+        condition: Condition = None,
+    ) -> Array:
+        """Return the numbers `(even + odd, V/2, n)` of the active sites, those of `parity`."""
+        xp = array_namespace(passive)
+        features = merge(xp.zeros_like(passive), passive, parity, (passive.shape[1], 1, *lattice), self.d)
+        condition = condition and {name: _per_row(value) for name, value in condition.items()}
+        return sublattice(self.net(even + odd).apply(params, features, condition), self.d, parity)
+
+
+def _per_row(value: Any) -> Any:
+    return array_namespace(value).reshape(value, (-1,)) if hasattr(value, "ndim") and value.ndim else value
+
+
+def _mix(w: Array, x: Array) -> Array:
+    """Return w (O, C) times x (C, V/2, n), as one matrix product."""
+    xp = array_namespace(x)
+    return xp.reshape(w @ xp.reshape(x, (x.shape[0], -1)), (w.shape[0], *x.shape[1:]))
+
+
+def _uniform(key: Array, shape: tuple[int, ...], deviation: float, dtype: str) -> Array:
+    """Uniform numbers of mean 0 and the given standard deviation."""
+    return (math.sqrt(12.0) * deviation) * (random.uniform(key, shape, dtype) - 0.5)
