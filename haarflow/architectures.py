@@ -5,20 +5,46 @@ A constructor takes the lattice and keyword arguments and returns a `Model(prior
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
-# theory -> kind -> (module, constructor, what it is)
-ARCHITECTURES: dict[str, dict[str, tuple[str, str, str]]] = {
+
+class Architecture(NamedTuple):
+    """Where a constructor stands, what it makes, and which fields of which class its further `**options` are."""
+
+    module: str
+    name: str
+    what: str
+    options: tuple[str, str, tuple[str, ...]] | None = None
+
+
+GAUGE = (
+    "haarflow.flows.equivariant",
+    "GaugeCoupling",
+    ("map", "pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition"),
+)
+
+# theory -> kind -> architecture
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {
     "u1": {
-        "tutorial": ("haarflow.flows.architectures_u1", "tutorial", "mixtures of non-compact projections, arXiv:2101.08176"),
-        "convolutional": ("haarflow.flows.architectures_u1", "convolutional", "gauge-equivariant splines, any dimension"),
-        "sweep": ("haarflow.flows.sweep", "sweep", "one visit per link, flux swept ahead; two dimensions only"),
+        "tutorial": Architecture(
+            "haarflow.flows.architectures_u1", "tutorial", "mixtures of non-compact projections, arXiv:2101.08176"
+        ),
+        "convolutional": Architecture(
+            "haarflow.flows.architectures_u1", "convolutional", "gauge-equivariant couplings, any dimension", GAUGE
+        ),
+        "sweep": Architecture("haarflow.flows.sweep", "sweep", "one visit per link, flux swept ahead; two dimensions"),
     },
     "phi4": {
-        "tutorial": ("haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"),
-        "convolutional": ("haarflow.flows.architectures_phi4", "convolutional", "convolutional couplings, any dimension"),
+        "tutorial": Architecture(
+            "haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"
+        ),
+        "convolutional": Architecture(
+            "haarflow.flows.architectures_phi4", "convolutional", "convolutional couplings, any dimension"
+        ),
     },
 }
 
@@ -29,5 +55,23 @@ def constructor(family: str, kind: str) -> Callable[..., Any]:
     >>> constructor("u1", "tutorial").__name__
     'tutorial'
     """
-    module, name, _ = ARCHITECTURES[family][kind]
-    return getattr(import_module(module), name)
+    entry = ARCHITECTURES[family][kind]
+    return getattr(import_module(entry.module), entry.name)
+
+
+def options(family: str, kind: str) -> dict[str, Any]:
+    """Return the words [flow] may hold beside `kind`, with their types.
+
+    >>> options("u1", "tutorial")["layers"]
+    <class 'int'>
+    """
+    build = constructor(family, kind)
+    hints = typing.get_type_hints(build)
+    parameters = list(inspect.signature(build).parameters.values())[1:]
+    found = {p.name: hints.get(p.name, Any) for p in parameters if p.kind is not p.VAR_KEYWORD}
+    further = ARCHITECTURES[family][kind].options
+    if further is not None:
+        module, name, fields = further
+        types = typing.get_type_hints(getattr(import_module(module), name))
+        found |= {field: types[field] for field in fields}
+    return found

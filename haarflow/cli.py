@@ -52,6 +52,7 @@ Workers = Annotated[
     int, typer.Option(min=1, help="processes that draw the flow's blocks; the answer does not depend on it")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="write report.html at the end")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 
@@ -59,7 +60,7 @@ def main(words: list[str] | None = None) -> int:
     """Run the command line, on `words` or the process's own; return the exit code."""
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # this process is an application: float64 is its default on JAX
     try:
-        return app(words, standalone_mode=False) or 0
+        return app(words, prog_name="haarflow", standalone_mode=False) or 0
     except typer.Exit as stop:
         return stop.exit_code
     except KeyboardInterrupt:
@@ -152,6 +153,7 @@ def run(
     seed: Seed = None,
     threads: Threads = None,
     workers: Workers = 1,
+    report: Report = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -167,12 +169,12 @@ def run(
 
     asked = _recipe(recipe, overrides, run__backend=backend, run__device=device, run__dtype=dtype, seed=seed)
     folder = out or Path("runs") / asked.name
-    summary = run_recipe(asked, folder, workers, progress(quiet))
+    summary = run_recipe(asked, folder, workers, progress(quiet), report)
     if as_json:
         _print_json(summary)
     else:
         print(summary_table(summary))
-        print(f"\nThe report: {folder / 'report.html'}")
+        print(f"\nThe report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"\nThe run: {folder}")
 
 
 @app.command()
@@ -238,7 +240,7 @@ def sample(
     options = {"run__backend": backend, "run__device": device, "run__dtype": dtype, "seed": seed}
     asked = for_model(model, kind, number, overrides or (), **options)
     folder = out or Path("runs") / asked.name
-    summary = run_recipe(asked, folder, workers, progress(quiet))
+    summary = run_recipe(asked, folder, workers, progress(quiet), report=False)
     if as_json:
         _print_json(summary)
     else:

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from haarflow import assemble, backends, ensemble, models
+from haarflow import __version__, assemble, backends, ensemble, models
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.core import files
 from haarflow.flows.farm import processes
@@ -23,11 +23,13 @@ from haarflow.progress import Progress
 from haarflow.recipes import to_toml
 from haarflow.runfolder import RunFolder, opened
 from haarflow.sampling import plan, sample
-from haarflow.settings import Engine, Recipe
+from haarflow.settings import Recipe
 from haarflow.summary import summarise
 
 
-def run(recipe: Recipe, out: str | Path, workers: int = 1, progress: Progress | None = None) -> dict[str, Any]:
+def run(
+    recipe: Recipe, out: str | Path, workers: int = 1, progress: Progress | None = None, report: bool = True
+) -> dict[str, Any]:
     """Run a recipe in the folder `out` and return what summary.json holds.
 
     `workers` processes draw the flow's blocks; the answer does not depend on their number. Raises ValueError,
@@ -42,7 +44,8 @@ def run(recipe: Recipe, out: str | Path, workers: int = 1, progress: Progress | 
             _work(recipe, model, folder, backend, workers, progress)
         else:
             progress.say(f"{folder.path} is complete; nothing to do again")
-        _report(folder, progress)
+        if report:
+            _report(folder, progress)
         folder.clear_blocks()
         return json.loads(folder.summary.read_text(encoding="utf-8"))
 
@@ -66,10 +69,10 @@ def resolved(recipe: Recipe) -> Recipe:
     """
     name = recipe.run.backend or next((name for name in ("jax", "torch") if backends.is_present(name)), "numpy")
     found = versions()
+    found |= {"haarflow": __version__, "h5py": metadata.version("h5py")}
     matter = ("haarflow", "python", "numpy", "array-api-compat", "h5py", name)
-    found |= {"h5py": metadata.version("h5py")}
     there = {word: found[word] for word in matter if word in found}
-    return dataclasses.replace(recipe, run=Engine(backend=name, device=recipe.run.device, dtype=recipe.run.dtype), versions=there)
+    return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, backend=name), versions=there)
 
 
 def engine(recipe: Recipe) -> Backend:

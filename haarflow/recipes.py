@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import inspect
 import json
 import tomllib
 import types
@@ -20,7 +19,7 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from haarflow import tomltext
-from haarflow.architectures import ARCHITECTURES, constructor
+from haarflow.architectures import ARCHITECTURES, options
 from haarflow.settings import SAMPLER_KINDS, Recipe
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -258,9 +257,19 @@ def _flow_faults(table: Mapping[str, Any]) -> list[str]:
     if kind not in known:
         said = "is missing" if kind is None else f"got {kind!r}"
         return [f"flow.kind: {said}, wanted one of {', '.join(known)}{hint(str(kind), known)}"]
-    keys = list(inspect.signature(constructor(family, kind)).parameters)[1:]
-    wrong = [name for name in flow if name != "kind" and name not in keys]
-    return [f"flow.{name}: no such key{hint(name, keys) or ', known here: ' + ', '.join(keys)}" for name in wrong]
+    known_types, faults = options(family, kind), []
+    for name, value in flow.items():
+        if name == "kind":
+            continue
+        if name not in known_types:
+            near = hint(name, known_types) or f", known here: {', '.join(known_types)}"
+            faults.append(f"flow.{name}: no such key{near}")
+            continue
+        try:
+            pydantic.TypeAdapter(known_types[name]).validate_json(json.dumps(value, default=str), strict=True)
+        except pydantic.ValidationError as error:
+            faults += [_fault({**fault, "loc": ("flow", name)}) for fault in error.errors()[:1]]
+    return faults
 
 
 def _meeting_faults(recipe: Recipe) -> list[str]:

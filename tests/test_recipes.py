@@ -1,0 +1,139 @@
+"""Recipes: every fault at once, each with its path and the nearest right word; what is written is read back the same."""
+
+import tomllib
+
+import pytest
+
+from haarflow import recipes, tomltext
+from haarflow.recipes import RecipeError, as_table, check, load, names, template, to_toml
+from haarflow.settings import HMC, U1Theory
+
+TINY = {"name": "try", "lattice": [4, 4], "theory": {"name": "u1", "beta": 1.0}}
+
+
+def faults(table):
+    """Return the lines of the complaint about a table."""
+    with pytest.raises(RecipeError) as complaint:
+        check(table)
+    return [line.strip() for line in str(complaint.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_builtin_recipes_are_sound_and_their_templates_say_the_same(name):
+    recipe = load(name)
+    assert recipe.name == name and recipe.description
+    assert check(tomllib.loads(template(name))) == recipe
+    assert check(tomllib.loads(to_toml(recipe))) == recipe
+    assert check(as_table(recipe)) == recipe
+
+
+def test_every_key_of_a_template_is_explained():
+    lines = [line for line in template("u1-tiny").splitlines() if " = " in line]
+    keys = [line.split(" = ")[0] for line in lines if "#" not in line]
+    assert set(keys) <= {"kind", "pieces"}
+
+
+def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
+    found = faults({**TINY, "theory": {"name": "u1", "bta": 1.0}, "sampelrs": {}, "lattice": [4, "4"]})
+    assert "theory.bta: no such key, did you mean 'beta'?" in found
+    assert "theory.beta: is missing" in found
+    assert "sampelrs: no such key, did you mean 'samplers'?" in found
+    assert "lattice.1: wanted a valid integer, got '4'" in found
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("theory.name=u2", "theory.name: got 'u2', wanted one of u1, phi4, phi4-hopping, did you mean 'u1'?"),
+        ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0, got -1"),
+        ("theory.beta=inf", "theory.beta: wanted a finite number, got inf"),
+        ("theory.beta='2'", "theory.beta: wanted a valid number, got '2'"),
+        ("theory.beta=true", "theory.beta: wanted a valid number, got True"),
+        ("lattice=8", "lattice: wanted a list, got 8"),
+        ("lattice=[0, 4]", "lattice.0: wanted greater than 0, got 0"),
+        ("lattice=[4]", "lattice: a gauge theory needs two extents or more, got [4]"),
+        ("seed=-1", "seed: wanted greater than or equal to 0, got -1"),
+        ("seed=1.5", "seed: wanted a valid integer, got 1.5"),
+        ("run.backend=jx", "run.backend: got 'jx', wanted one of numpy, cupy, jax, torch, did you mean 'jax'?"),
+        ("flow.kind=tutoral", "flow.kind: got 'tutoral', wanted one of convolutional, sweep, tutorial, did you mean 'tutorial'?"),
+        ("flow.peices=3", "flow.peices: no such key, did you mean 'pieces'?"),
+        ("train.stesp=3", "train.stesp: no such key, did you mean 'steps'?"),
+        ("train.anneal.bta=3.0", "train.anneal.bta: no such coupling, did you mean 'beta'?"),
+        ("samplers.hmc.chians=3", "samplers.hmc.chians: no such key, did you mean 'chains'?"),
+        ("samplers.hmc.scheme=leapfrgo", None),
+        ("samplers.hm.kind=hcm", None),
+        ("samplers.mine.draws=3", None),
+        ("samplers.mix={kind = 'cycle', kernels = ['flow', 'hcm']}", None),
+        ("train=3", "train: wanted a table, got 3"),
+        ("train=false", "train: is missing; a recipe with [flow] needs [train]"),
+        ("flow=false", "samplers.flow-metropolis: needs a flow: give [flow] and [train], or model"),
+        ("model=x.safetensors", "model: stands beside flow; a recipe trains a flow or opens a model"),
+    ],
+)
+def test_a_fault_in_an_override(override, line):
+    with pytest.raises(RecipeError) as complaint:
+        load("u1-tiny", [override])
+    path = override.split("=")[0]
+    assert path.split(".")[0] in str(complaint.value) or path in ("flow",)
+    if line is not None:
+        assert line in str(complaint.value)
+
+
+def test_overrides_use_the_recipes_own_paths():
+    recipe = load("u1-tiny", ["theory.beta=2.5", "lattice=[6,6]", "train.steps=5", "samplers.heatbath=false", "name=other"])
+    assert recipe.theory == U1Theory(beta=2.5)
+    assert recipe.lattice == (6, 6) and recipe.train.steps == 5 and recipe.name == "other"
+    assert "heatbath" not in recipe.samplers and recipe.samplers["hmc"] == HMC(chains=16, draws=150, warmup=50, block=50)
+
+
+def test_options_of_the_command_win_over_the_recipe():
+    recipe = load("u1-tiny", ["seed=1"], seed=2, run__backend="numpy", run__device=None)
+    assert recipe.seed == 2 and recipe.run.backend == "numpy" and recipe.run.device == ""
+
+
+@pytest.mark.parametrize("word", ["theory.beta", "=3", "lattice"])
+def test_an_override_without_a_value_is_refused(word):
+    with pytest.raises(RecipeError, match="key=value"):
+        load("u1-tiny", [word])
+
+
+def test_an_override_below_a_value_is_refused():
+    with pytest.raises(RecipeError, match="is a value, not a table"):
+        load("u1-tiny", ["lattice.x=3"])
+
+
+def test_no_such_recipe_and_no_toml(tmp_path):
+    with pytest.raises(RecipeError, match="did you mean 'u1-tiny'"):
+        load("u1-tny")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("lattice = [8")
+    with pytest.raises(RecipeError, match="is not TOML"):
+        load(broken)
+
+
+def test_a_heat_bath_of_phi4_is_refused():
+    phi4 = {**TINY, "theory": {"name": "phi4", "m2": -4.0, "lam": 8.0}, "samplers": {"heatbath": {}}}
+    assert faults(phi4) == ["samplers.heatbath: a heat bath is there for u1 only"]
+
+
+def test_a_free_field_without_mass_is_refused():
+    assert faults({**TINY, "theory": {"name": "phi4", "m2": 0.0, "lam": 0.0}})[0].startswith("theory.m2")
+
+
+def test_toml_text_is_read_back_the_same():
+    table = {
+        "a": 1,
+        "b": -2.5e-300,
+        "c": 'quote " and \\ and \n and \u20ac',
+        "list": [1, 2],
+        "words": ["x", "y"],
+        "yes": True,
+        "sub": {"odd key.with dots": {"x": 1.0}, "empty": {}},
+    }
+    assert tomllib.loads(tomltext.dumps(table)) == table
+    with pytest.raises(TypeError, match="TOML holds"):
+        tomltext.dumps({"x": None})
+
+
+def test_hint_is_silent_where_nothing_is_near():
+    assert recipes.hint("zzz", ["leapfrog"]) == ""
