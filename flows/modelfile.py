@@ -51,6 +51,7 @@ KINDS = {
     "MomentumScaling": "momentum",
     "QuarticTail": "tails",
     "GaugeCoupling": "equivariant",
+    "Sweep": "sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
     "UniformLinks": "priors",

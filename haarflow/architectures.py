@@ -26,6 +26,11 @@ GAUGE = (
     "GaugeCoupling",
     ("map", "pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition"),
 )
+CHECKERBOARD = (
+    "haarflow.flows.context",
+    "CheckerboardNet",
+    ("hidden", "reach", "kernel", "activation", "symmetric", "tied"),
+)
 
 # theory -> kind -> architecture
 ARCHITECTURES: dict[str, dict[str, Architecture]] = {
@@ -42,8 +47,14 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
         "tutorial": Architecture(
             "haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"
         ),
+        "copula": Architecture(
+            "haarflow.flows.architectures_phi4", "copula", "momentum scalings and quartic tails, some 20 numbers"
+        ),
         "convolutional": Architecture(
-            "haarflow.flows.architectures_phi4", "convolutional", "convolutional couplings, any dimension"
+            "haarflow.flows.architectures_phi4",
+            "convolutional",
+            "the copula, then convolutional couplings; any dimension",
+            CHECKERBOARD,
         ),
     },
 }
