@@ -17,7 +17,7 @@ import numpy
 
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#b8b8b8"
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "haarflow",
     "font.family": "sans-serif",
@@ -81,7 +81,7 @@ def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float]
     below.set_ylim(0.0, 1.0)
     below.set_ylabel("ESS of the weights")
     below.set_xlabel("CPU seconds of training, compilation included")
-    below.set_xlim(left=0.0)
+    below.set_xlim(left=0.0 if 2.0 * cpu_s[0] < cpu_s[-1] else None)  # a short training would vanish beside compilation
     return _svg(figure)
 
 
@@ -146,7 +146,7 @@ def _draw_history(axes: Any, panel: Panel, colour: str, length: int) -> None:
 
 
 def _dots(axes: Any, x: numpy.ndarray, y: numpy.ndarray, weights: numpy.ndarray, colour: str) -> None:
-    """Dots of area proportional to their weight, one path for each of ten sizes: a point for a dot keeps the page small."""
+    """Dots of area proportional to their weight; one path for each of ten sizes keeps the page small."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -268,6 +268,11 @@ def densities(panels: Sequence[Panel], label: str) -> str:
         loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
     )
     return _svg(figure)
+
+
+def _legend_above(axes: Any) -> None:
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.24), "ncols": 2}
+    axes.legend(**place, fontsize=9, columnspacing=1.2, handlelength=1.4)
 
 
 def _colours(count: int) -> list[str]:

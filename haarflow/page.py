@@ -12,7 +12,7 @@ from haarflow.figures import in_page
 
 
 class Section(NamedTuple):
-    """A heading, its HTML, and the words under it that say what is seen; `half`: two side by side where there is room."""
+    """A heading, its HTML, and the words under it that say what is seen; two `half` ones stand side by side."""
 
     heading: str
     body: str
@@ -58,12 +58,19 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") ->
 <tbody><tr><th scope="row">x</th><td>1</td></tr></tbody></table></div>'
     """
     top = "".join(f'<th scope="col">{word}</th>' for word in head)
-    lines = "".join(
-        f'<tr><th scope="row">{row[0]}</th>'
-        + "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table></div>'
-    )
+    body = "".join(map(_row, rows))
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _row(row: Sequence[str]) -> str:
+    cells = "".join(cell if cell.startswith("<td") else f"<td>{cell}</td>" for cell in row[1:])
+    return f'<tr><th scope="row">{row[0]}</th>{cells}</tr>'
+
+
+def prose(text: str) -> str:
+    """Return words written over several lines as one line.
+
+    >>> prose("one" + chr(10) + "    line")
+    'one line'
+    """
+    return " ".join(text.split())

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haarflow import recipes
+from haarflow.page import prose
 from haarflow.settings import Recipe
 
 
@@ -47,14 +48,14 @@ def _word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) or not value else value
 
 
+AGAIN = """With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same
+    backend and machine the whole run is repeated number for number. Another seed is a fresh experiment: --seed 1."""
+
+
 def section(recipe: Recipe) -> tuple[str, str]:
     """Return the section's HTML and its words."""
     line = shlex.join(command(recipe))
     text = html.escape(recipes.to_toml(recipe))
     body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
     body += f'<pre class="recipe">{text}</pre></details>'
-    words = (
-        "With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same"
-    )
-    words += " backend and machine the whole run is repeated number for number. Another seed is a fresh experiment: --seed 1."
-    return body, words
+    return body, prose(AGAIN)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from haarflow.page import table
+from haarflow.page import prose, table
 from haarflow.settings import Recipe
 from haarflow.tables import pull, with_error
 
@@ -105,6 +105,28 @@ def _worst(pulls: list[tuple[float, str, str]]) -> str:
     return f"{count}<b>{where}</b>" + (f"; {beyond} beyond 3." if beyond else ", none beyond 3.")
 
 
+KEY = """<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span>
+<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>"""
+NUMBERS = """value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with
+    autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the exact
+    value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; and τ_int in
+    draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the observables of one
+    sampler share their draws, so their pulls go together."""
+COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective
+    samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws;
+    unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not."""
+COSTS = (
+    "sampler",
+    "acceptance",
+    "ESS",
+    "samples",
+    "effective samples",
+    "CPU s",
+    "samples / CPU s",
+    "effective / CPU s",
+)
+
+
 def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
     """Return the table of observables, with its notes, and the words that explain it."""
     names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
@@ -116,20 +138,7 @@ def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
     body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
     if notes:
         body += '<ol class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ol>"
-    body += '<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span> '
-    body += '<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>'
-    words = (
-        "value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with "
-    )
-    words += (
-        "autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the "
-    )
-    words += (
-        "exact value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; "
-    )
-    words += "and τ_int in draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the "
-    words += "observables of one sampler share their draws, so their pulls go together."
-    return body, words
+    return body + KEY, prose(NUMBERS)
 
 
 def _named(name: str) -> str:
@@ -155,7 +164,8 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
     says = [_distance(found)] if found.yardstick else []
     says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
     value = html.escape(with_error(entry["value"], entry["error"])).replace("-", "−")
-    return f'<td class="{grade(found.sigmas)}"><b>{value}</b>{mark}<br><small>{" · ".join(filter(None, says))}</small></td>'
+    small = " · ".join(filter(None, says))
+    return f'<td class="{grade(found.sigmas)}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
 
 
 def _distance(found: Compared) -> str:
@@ -171,30 +181,12 @@ def _distance(found: Compared) -> str:
 
 def cost_table(samplers: Mapping[str, Any], training: Mapping[str, Any] | None) -> tuple[str, str]:
     """Return what every sampler cost and gave, and the words that explain it."""
-    head = [
-        "sampler",
-        "acceptance",
-        "ESS",
-        "samples",
-        "effective samples",
-        "CPU s",
-        "samples / CPU s",
-        "effective / CPU s",
-    ]
     rows = [[html.escape(label), *_costs(sampler)] for label, sampler in samplers.items()]
-    words = (
-        "ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective "
-    )
-    words += (
-        "samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws; "
-    )
-    words += "unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not. "
+    words = "Nothing was trained in this run."
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
-        words += f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
-    else:
-        words += "Nothing was trained in this run."
-    return table(head, rows, "costs"), words
+        words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+    return table(COSTS, rows, "costs"), prose(f"{COST} {words}")
 
 
 def effective_samples(sampler: Mapping[str, Any]) -> float | None:
