@@ -1,14 +1,14 @@
 """Exact, independent configurations of U(1) on the two-dimensional torus, without a Markov chain and without a flow.
 
-In normalised Haar measure the weight e^{beta sum cos P} makes the V plaquettes independent von Mises angles under the one
-constraint sum P = 0 (mod 2 pi). So: draw V - 1 of them, let the last close the sum, and accept with the probability
-e^{beta (cos P_V - 1)}, on average e^{-beta} I_0(beta), about (2 pi beta)^{-1/2}. Then links that have these plaquettes, two
-uniform holonomies, and a uniform gauge transformation.
+In normalised Haar measure the weight e^{beta sum cos P} makes the V plaquettes independent von Mises angles under the
+one constraint sum P = 0 (mod 2 pi). So: draw V - 1 of them, let the last close the sum, and accept with the probability
+e^{beta (cos P_V - 1)}, on average e^{-beta} I_0(beta), about (2 pi beta)^{-1/2}. Then links that have these plaquettes,
+two uniform holonomies, and a uniform gauge transformation.
 
-A von Mises angle comes from strips of equal area under steps over e^{beta cos x}, x in [0, pi], which falls: a uniform point of
-a strip is kept when it lies under the curve. All tries are bounded. A candidate with one failed angle is rejected as a
-whole, and the candidates' order does not depend on what they are, so those accepted are exact; a configuration for which
-no candidate is left is NaN and marked, never a rejected candidate (chance below 1e-8 for each draw).
+A von Mises angle comes from strips of equal area under steps over e^{beta cos x}, x in [0, pi], which falls: a uniform
+point of a strip is kept when it lies under the curve. All tries are bounded. A candidate with one failed angle is
+rejected as a whole, and those accepted are taken in the order of drawing, so they are exact; a configuration for which
+no candidate is left is NaN and marked, never a rejected candidate (chance below 1e-8 for each group of draws).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Plan(NamedTuple):
 def exact_sample(theory: Any, key: Array, n: int, couplings: Couplings = None, dtype: str = "float64") -> ExactDraw:
     """Return `n` independent configurations of two-dimensional U(1), distributed as e^{-S}/Z exactly.
 
-    `theory` is a `U1Gauge` with two axes, beta a number (not an array). Raises ValueError for another dimension, n < 1, and
-    couplings that the theory refuses; TypeError for a beta that is an array.
+    `theory` is a `U1Gauge` with two axes, beta a number (not an array). Raises ValueError for another dimension, n < 1,
+    and couplings that the theory refuses; TypeError for a beta that is an array.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import U1Gauge
@@ -64,14 +64,15 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Couplings = None, d
     beta = _number(theory, couplings)
     lattice = tuple(theory.lattice)
     if len(lattice) != 2 or n < 1:
-        raise ValueError(f"exact sampling of U(1) wants two dimensions and n >= 1, got the lattice {lattice} and n = {n}")
+        raise ValueError(f"exact sampling of U(1) wants two dimensions and n >= 1, got lattice {lattice}, n = {n}")
     plan = plan_for(beta, volume(lattice), n)
     groups = -(-n // plan.group)
 
     def draw(carry: Array, key: Array) -> tuple[Array, tuple[Array, Array]]:
-        plaquettes, found = closed_plaquettes(key, beta, volume(lattice), plan, dtype)
+        keys = random.split(key, 2)
+        plaquettes, found = closed_plaquettes(keys[0, :], beta, volume(lattice), plan, dtype)
         flux = array_namespace(plaquettes).reshape(plaquettes, (plan.group, *lattice))
-        return carry, (random_links(key, flux), found)
+        return carry, (random_links(keys[1, :], flux), found)
 
     _, (field, found) = backends.of(key).scan(draw, key, random.split(key, groups))
     xp = array_namespace(field)
@@ -82,7 +83,7 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Couplings = None, d
 
 def closed_plaquettes(key: Array, beta: float, sites: int, plan: Plan, dtype: str) -> tuple[Array, Array]:
     """Return plaquettes `(plan.group, sites)` that sum to 0 (mod 2 pi), and which rows were accepted."""
-    keys = random.split(random.fold_in(key, 0), 2)
+    keys = random.split(key, 2)
     free, good = von_mises(keys[0, :], beta, (plan.candidates, sites - 1), plan.tries, dtype)
     xp = array_namespace(free)
     last = wrap(-xp.sum(free, axis=-1))
@@ -94,10 +95,9 @@ def closed_plaquettes(key: Array, beta: float, sites: int, plan: Plan, dtype: st
 
 def von_mises(key: Array, beta: float, shape: tuple[int, ...], tries: int, dtype: str) -> tuple[Array, Array]:
     """Return angles `shape` with the density e^{beta cos x} / 2 pi I_0(beta), and where one of the tries succeeded."""
-    backend, keys = backends.of(key), random.split(key, 2)
-    place = 2 * STRIPS * random.uniform(keys[0, :], (tries, *shape), dtype)
-    coin = random.uniform(keys[1, :], (tries, *shape), dtype)
-    xp = array_namespace(place)
+    u = random.uniform(key, (2, tries, *shape), dtype)
+    backend, xp = backends.of(u), array_namespace(u)
+    place, coin = 2 * STRIPS * u[0, ...], u[1, ...]
     strip = xp.floor(place)
     edges = backend.asarray(numpy.asarray(strips(beta)[0]), dtype=place.dtype)
     index = xp.reshape(xp.astype(strip, xp.int32) % STRIPS, (-1,))
@@ -113,7 +113,7 @@ def von_mises(key: Array, beta: float, shape: tuple[int, ...], tries: int, dtype
 
 @lru_cache(maxsize=32)
 def strips(beta: float) -> tuple[tuple[float, ...], float]:
-    """Return the edges of STRIPS strips of equal area that cover e^{beta (cos x - 1)} on [0, pi], and the share under it.
+    """Return the edges of STRIPS strips of equal area over e^{beta (cos x - 1)} on [0, pi], and the share under it.
 
     >>> edges, share = strips(7.0)
     >>> len(edges), edges[-1] >= math.pi, share > 0.97
@@ -127,7 +127,7 @@ def strips(beta: float) -> tuple[tuple[float, ...], float]:
             found.append(found[-1] + area * math.exp(min(-fall, 700.0)))
         return found
 
-    low, high = 0.0, math.pi / STRIPS
+    low, high = 0.0, math.pi / STRIPS * (1 + 1e-9)  # enough at beta = 0 in spite of rounding
     for _ in range(60):
         middle = 0.5 * (low + high)
         low, high = (low, middle) if edges(middle)[-1] >= math.pi else (middle, high)
@@ -165,12 +165,11 @@ def random_links(key: Array, plaquettes: Array) -> Array:
     row = -_sums_before(xp.sum(plaquettes, axis=-2), axis=-1)
     still = xp.zeros_like(plaquettes[:, 1:, :])
     links = xp.stack([xp.concat([still, row[:, None, :]], axis=1), _sums_before(plaquettes, axis=-2)], axis=1)
-    keys = random.split(random.fold_in(key, 1), 2)
-    turn = U1().haar(keys[0, :], (n, 2), plaquettes.dtype)
+    angles = U1().haar(key, (n, 2 + times * spaces), plaquettes.dtype)
+    turn, sites = angles[:, :2], xp.reshape(angles[:, 2:], (n, times, spaces))
     seam = numpy.zeros((2, times, spaces))
     seam[0, -1, :] = seam[1, :, -1] = 1
     links = links + turn[:, :, None, None] * backends.of(plaquettes).asarray(seam, dtype=plaquettes.dtype)
-    sites = U1().haar(keys[1, :], (n, times, spaces), plaquettes.dtype)
     return wrap(loops.gauge_transform(links, sites, 2))
 
 
@@ -183,5 +182,5 @@ def _number(theory: Any, couplings: Couplings) -> float:
     check = getattr(theory, "check", None)
     beta = (check(couplings) if check else check_couplings(theory, couplings))["beta"]
     if not isinstance(beta, float):
-        raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each value")
+        raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
     return beta

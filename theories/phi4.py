@@ -240,7 +240,8 @@ class Phi4:
         xp, extent = array_namespace(field), max(self.lattice)
         longest = [axis for axis in range(self.d) if self.lattice[axis] == extent]
         angle = 2 * math.pi * np.arange(extent) / extent
-        waves = [xp.asarray(wave, dtype=field.dtype, device=device_of(field)) for wave in (np.cos(angle), np.sin(angle))]
+        tables = (np.cos(angle), np.sin(angle))
+        waves = [xp.asarray(table, dtype=field.dtype, device=device_of(field)) for table in tables]
         parts = [xp.mean(self._slices(field, axis) * wave, axis=-1) for axis in longest for wave in waves]
         return _sum([part * part for part in parts]) * (volume(self.lattice) / len(longest))
 

@@ -191,7 +191,8 @@ def check_finite(theory: Theory, field: Array) -> None:
         values = "1 value" if bad == 1 else f"{bad} values"
         verb = "is" if bad == 1 else "are"
         raise ValueError(
-            f"{_name(theory)} wants a finite field, got {values} of {math.prod(field.shape)} that {verb} NaN or infinite"
+            f"{_name(theory)} wants a finite field, got {values} of {math.prod(field.shape)} that {verb} NaN or "
+            "infinite"
         )
 
 
@@ -225,8 +226,8 @@ def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int 
     after the batch (default: the field's own).
 
     Batch-shaped arrays get the field's precision and `over` axes of extent 1. Raises as `check_field` and the theory's
-    own `check(couplings)` (or `check_couplings` where it has none) do, MixedBackends (a TypeError) when a coupling's backend is not the field's, and ValueError when
-    its shape does not broadcast with the batch.
+    own `check(couplings)` (or `check_couplings` where it has none) do, MixedBackends (a TypeError) when a coupling's
+    backend is not the field's, and ValueError when its shape does not broadcast with the batch.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge

@@ -1,0 +1,176 @@
+"""phi^4: force, density, symmetries, observables, and what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haarflow.backends import MixedBackends
+from haarflow.theories import Phi4
+from haarflow.theories.phi4 import to_m2
+from haarflow.theories.theory import Theory, autodiff_force, check_finite
+from tests.theory_laws import difference_force, reflected_scalar, translated
+
+FORMS = {"m2": {"m2": -1.3, "lam": 0.7}, "hopping": {"kappa": 0.3, "lam": 0.4}}
+lattices = st.integers(1, 3).flatmap(lambda d: st.tuples(*[st.integers(1, 5)] * d))
+forms = st.sampled_from(sorted(FORMS))
+
+
+def draw(lattice, seed=3, batch=(2,)):
+    return np.random.default_rng(seed).normal(size=(*batch, *lattice))
+
+
+def plain_action(phi, m2, lam):
+    """The definition, bond by bond and site by site."""
+    total = 0.0
+    for x in np.ndindex(*phi.shape):
+        for mu in range(phi.ndim):
+            ahead = list(x)
+            ahead[mu] = (ahead[mu] + 1) % phi.shape[mu]
+            total += (phi[tuple(ahead)] - phi[x]) ** 2
+        total += m2 * phi[x] ** 2 + lam * phi[x] ** 4
+    return total
+
+
+@given(lattice=lattices, m2=st.floats(-5, 5), lam=st.floats(0.01, 9), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_action_equals_its_definition(lattice, m2, lam, seed):
+    phi = draw(lattice, seed, ())
+    assert float(Phi4(lattice).action(phi, {"m2": m2, "lam": lam})) == pytest.approx(
+        plain_action(phi, m2, lam), rel=1e-12, abs=1e-10
+    )
+
+
+@given(lattice=lattices, form=forms, seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_force_equals_differences_and_density_sums_to_action(lattice, form, seed):
+    theory, couplings, phi = Phi4(lattice, form), FORMS[form], draw(lattice, seed, ())
+    force = theory.force(phi, couplings)
+    assert np.max(np.abs(force - difference_force(theory, phi, couplings))) < 1e-9
+    density = theory.density(phi, couplings)
+    assert density.shape == (1, *lattice)
+    assert abs(float(np.sum(density)) - float(theory.action(phi, couplings))) < 1e-10
+
+
+def test_a_wrong_force_bites():
+    theory, phi = Phi4((3, 4)), draw((3, 4), batch=())
+    assert np.max(np.abs(1.01 * theory.force(phi) - difference_force(theory, phi, None))) > 1e-3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_force_equals_autodiff(autodiff_backend, form):
+    theory, phi = Phi4((3, 2), form), autodiff_backend.asarray(draw((3, 2)))
+    both = autodiff_backend.jit(lambda x: (theory.force(x, FORMS[form]), autodiff_force(theory, x, FORMS[form])))
+    force, exact = (autodiff_backend.to_numpy(part) for part in both(phi))
+    assert np.max(np.abs(force - exact)) < 1e-12
+
+
+def test_every_backend_agrees(backend):
+    theory, phi = Phi4((3, 2)), draw((3, 2))
+    mine = backend.asarray(phi)
+    assert np.max(np.abs(backend.to_numpy(backend.jit(theory.action)(mine)) - theory.action(phi))) < 1e-11
+    assert np.max(np.abs(backend.to_numpy(backend.jit(theory.force)(mine)) - theory.force(phi))) < 1e-11
+    found, expected = backend.jit(theory.observables)(mine), theory.observables(phi)
+    for name, value in expected.items():
+        assert np.max(np.abs(backend.to_numpy(found[name]) - value)) < 1e-11, name
+
+
+@given(lattice=lattices, form=forms, seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_symmetries(lattice, form, seed):
+    theory, phi, d = Phi4(lattice, form), draw(lattice, seed), len(lattice)
+    action = theory.action(phi, FORMS[form])
+    assert np.allclose(theory.action(-phi, FORMS[form]), action, rtol=1e-12)
+    for mu in range(d):
+        assert np.allclose(theory.action(translated(phi, lattice, mu), FORMS[form]), action, rtol=1e-12)
+        assert np.allclose(theory.action(reflected_scalar(phi, d, mu), FORMS[form]), action, rtol=1e-12)
+    turned = Phi4(lattice[::-1], form)
+    assert np.allclose(turned.action(np.transpose(phi, (0, *range(d, 0, -1))), FORMS[form]), action, rtol=1e-12)
+
+
+@given(lattice=lattices, kappa=st.floats(0.05, 1), lam=st.floats(0.01, 2), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_both_forms_are_one_action(lattice, kappa, lam, seed):
+    phi = draw(lattice, seed)
+    hopping = Phi4(lattice, "hopping").action(phi, {"kappa": kappa, "lam": lam})
+    ours = Phi4(lattice).action(math.sqrt(kappa) * phi, to_m2(kappa, lam, len(lattice)))
+    assert np.allclose(hopping, ours, rtol=1e-9, atol=1e-9)
+
+
+@given(lattice=lattices, form=forms, seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_observables_hang_together(lattice, form, seed):
+    theory, phi = Phi4(lattice, form), draw(lattice, seed)
+    found, sites = theory.observables(phi, FORMS[form]), math.prod(lattice)
+    flat = (phi * theory.force(phi, FORMS[form])).reshape(2, -1)
+    assert np.allclose(found["identity"], np.mean(flat, axis=-1), atol=1e-10)
+    assert np.allclose(found["action"], theory.action(phi, FORMS[form]), atol=1e-9)
+    assert np.allclose(found["chi2"], sites * np.mean(phi.reshape(2, -1), axis=-1) ** 2, atol=1e-12)
+    whole = sum(found["correlator"][:, min(t, lattice[0] - t)] for t in range(lattice[0]))
+    assert np.allclose(whole, found["chi2"], atol=1e-10)
+    extent, modes = max(lattice), np.fft.fftn(phi, axes=range(1, phi.ndim)) / sites
+    lowest = [
+        sites * np.abs(modes[(slice(None), *(int(nu == mu) % lattice[nu] for nu in range(len(lattice))))]) ** 2
+        for mu in range(len(lattice))
+        if lattice[mu] == extent
+    ]
+    assert np.allclose(found["G_min"], np.mean(lowest, axis=0), atol=1e-10)
+
+
+def test_derived_quantities_come_from_means():
+    theory = Phi4((8, 8))
+    assert set(theory.summary) <= set(theory.observables(draw((8, 8)))) | set(theory.derived)
+    names, function = theory.derived["binder"]
+    assert function(*{"chi2": 64 * 0.5, "m_4": 0.75}.values()) == pytest.approx(0.0) and names == ("chi2", "m_4")
+    assert theory.derived["xi_2"].function(2.0, 1.0) == pytest.approx(0.5 / math.sin(math.pi / 8))
+    assert math.isnan(theory.derived["xi_2"].function(1.0, 2.0))
+    assert "xi_2" not in Phi4((1, 1)).summary
+
+
+def test_couplings_may_differ_from_chain_to_chain(backend):
+    theory, phi = Phi4((3, 2)), draw((3, 2))
+    couplings = {"m2": backend.asarray([-1.0, 0.5]), "lam": 2.0}
+    for verb in (theory.action, theory.force, theory.density, lambda *args: theory.observables(*args)["identity"]):
+        both = backend.to_numpy(backend.jit(verb)(backend.asarray(phi), couplings))
+        for row, m2 in enumerate((-1.0, 0.5)):
+            assert np.max(np.abs(both[row] - verb(phi[row], {"m2": m2, "lam": 2.0}))) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "bad, error, words",
+    [
+        (lambda t: Phi4((4, 0)), ValueError, "extents >= 1"),
+        (lambda t: Phi4((4, 4), "kappa"), ValueError, "'m2' or 'hopping'"),
+        (lambda t: t.action(np.zeros((4, 5))), ValueError, r"\(\*batch, 4, 4\), got \(4, 5\)"),
+        (lambda t: t.action(np.zeros((4, 4), dtype=int)), TypeError, "float64 or float32"),
+        (lambda t: t.action([[0.0]]), TypeError, "got list"),
+        (lambda t: t.force(np.zeros((4, 4)), {"lamb": 1.0}), ValueError, "did you mean 'lam'"),
+        (lambda t: t.force(np.zeros((4, 4)), {"lam": math.nan}), ValueError, "finite number for lam"),
+        (lambda t: t.force(np.zeros((4, 4)), {"lam": "1"}), TypeError, "number or a batch-shaped array for lam"),
+        (lambda t: t.force(np.zeros((4, 4)), {"lam": -1.0}), ValueError, "lam >= 0"),
+        (lambda t: t.force(np.zeros((4, 4)), {"lam": 0.0, "m2": -1.0}), ValueError, "m2 > 0 where lam = 0"),
+        (lambda t: t.force(np.zeros((4, 4)), 3.0), TypeError, "couplings as a dict"),
+        (lambda t: t.force(np.zeros((2, 4, 4)), {"lam": np.ones(3)}), ValueError, r"batch's shape \(2,\)"),
+        (lambda t: check_finite(t, np.full((4, 4), math.inf)), ValueError, "16 values of 16"),
+        (lambda t: Phi4((4, 4), "hopping").check({"kappa": 0.3, "lam": 0.0}), ValueError, r"1/\(2d\)"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(bad, error, words):
+    with pytest.raises(error, match=words):
+        bad(Phi4((4, 4)))
+
+
+def test_mixed_backends_are_refused(autodiff_backend):
+    with pytest.raises(MixedBackends, match="one backend wanted"):
+        Phi4((4, 4)).action(np.zeros((2, 4, 4)), {"lam": autodiff_backend.asarray([1.0, 2.0])})
+
+
+def test_a_theory_is_hashable_and_pickles():
+    import pickle
+
+    theory = Phi4([4, 4])
+    assert hash(theory) == hash(Phi4((4, 4))) and pickle.loads(pickle.dumps(theory)) == theory
+    pickle.dumps(theory.derived)
+    assert isinstance(theory, Theory)
