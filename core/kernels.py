@@ -12,7 +12,7 @@ computes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -168,7 +168,7 @@ def run(
 
 
 @lru_cache(maxsize=64)
-def _compiled(definition: Hashable, backend: backends.Backend, measure, draws: int, thin: int) -> Callable:
+def _compiled(definition: Any, backend: backends.Backend, measure, draws: int, thin: int) -> Callable:
     """The jitted block of `draws` draws; everything that changes between calls is its argument."""
 
     def block(values, key, state, start):

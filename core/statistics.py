@@ -181,7 +181,7 @@ def mode_aware_ess(target_log_w: Any, exact_log_z: float) -> Estimate:
     1.0
     """
     mean = log_z(target_log_w)
-    if mean.value is None:
+    if mean.value is None or mean.error is None:
         return Estimate(None, None, note=mean.note)
     value = math.exp(exact_log_z - mean.value)
     return Estimate(value, value * mean.error, None, None, mean.note)
