@@ -163,7 +163,8 @@ def run(
     if start < 0:
         raise ValueError(f"start counts the draws made before, so it is >= 0, got {start}")
     backend = backends.of(state.field, key)
-    block = _compiled(kernel.with_values(None), backend, measure, int(draws), int(thin))
+    definition: Any = kernel.with_values(None)
+    block = _compiled(definition, backend, measure, int(draws), int(thin))
     return block(_plain(kernel.values), key, state, start)
 
 
