@@ -8,12 +8,14 @@ next, and uniform links have uniform, independent fluxes but for sum P = 0. Two 
     plaquettes: in all columns at once, for t = 0 .. T-2:  theta_1(t+1, x) moves flux from P(t,x) to P(t+1,x),
                 P(t,x) -> h(P(t,x) | r),  r = sum_{t' >= t} P(t',x).
 
-Each step leaves r, the flux of what it has still to fill, as it is: the Jacobian is triangular, log_det = sum log h', and the
-inverse retraces the steps. In the target a step's flux p has the density f_a(p) f_b(r - p) given r, with a the area that
-p fills and b the area left behind it, f_n the n-fold convolution of e^{beta cos p}: a flow of this form can be exact.
-Nothing of those densities is built in. h is a circular spline around the mean direction of two unit vectors at 0 and r,
-weighed b : a, and a small net gives its knots from (r, a, b), one net for each stage, its weights tied over all steps:
-another volume is the same flow. It is gauge equivariant since steps read fluxes and add gauge-invariant angles.
+Each step leaves r, the flux of what it has still to fill, as it is: the Jacobian is triangular, log_det = sum log h',
+and the inverse retraces the steps. In the target a step's flux p has, given r, the density f_a(p) f_b(r - p), a being the
+area that p fills, b the area left behind it, f_n the n-fold convolution of e^{beta cos p}: a flow of this form can be
+exact. Nothing of those densities is built in. A small net reads (r, a, b) and gives a few Fourier coefficients of a
+log-density around the mean direction of two arrows at 0 and r of lengths b and a; h is the circular rational-quadratic
+spline with that density at its knots (arXiv:2002.02428), invertible in closed form. Each stage has one net, its
+weights tied over all steps: another volume is the same flow. It is gauge equivariant, since steps read fluxes and add
+gauge-invariant angles.
 
 Links `(*batch, 2, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity.
 """
@@ -52,8 +54,9 @@ TINY = 1e-24  # keeps the slope of the focus finite where it vanishes
 class Sweep:
     """A gauge-equivariant flow of U(1) links in two dimensions that visits V - 1 links once each.
 
-    `bins` of each circular spline; `hidden` layers of the two nets; `condition=("beta",)` lets one flow serve a range of
-    couplings; `charge_symmetric` makes the flow commute with theta -> -theta whatever its parameters.
+    `bins` of each spline, more for larger beta (16 at beta = 2, 24 at 7); `harmonics` of its log-density; `hidden`
+    layers of the two nets; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes the
+    flow commute with theta -> -theta whatever its parameters.
     Raises ValueError for another condition than beta, and for fields that are not `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
@@ -105,7 +108,9 @@ class Sweep:
         moved = move_links(flat, turns, xp.reshape(shifts, flux.shape))
         return xp.reshape(moved, links.shape), xp.reshape(log_det, batch)
 
-    def _fill(self, way: str, params: Params, flux: Array, total: Array, area: int, beta: Any) -> tuple[Array, Array, Array]:
+    def _fill(
+        self, way: str, params: Params, flux: Array, total: Array, area: int, beta: Any
+    ) -> tuple[Array, Array, Array]:
         """Map fluxes `(n, batch)` of one area one after another, given their total `(batch,)` on the output side.
 
         Returns the output side's fluxes, by how much flux has moved across the front edge of each, and log_det.
@@ -216,7 +221,7 @@ def circle_knots(even: Array, odd: Array, bins: int) -> Table:
 
 @lru_cache(maxsize=16)
 def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
-    """Return the constants of `circle_knots`: waves at knots and bin centres, mass before and in each bin, knots, sizes.
+    """Return the constants of `circle_knots`: waves at knots and centres, mass before and in each bin, knots, sizes.
 
     The knots are y = 2 atan(CROWD tan(x/2)) with x equidistant: denser around y = 0, where the peaks are.
     """
@@ -234,7 +239,7 @@ def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
 
 
 def move_links(links: Array, turns: Array, shifts: Array) -> Array:
-    """Add the flux moved across links: `turns` `(X, batch)` into each column, `shifts` `(T, X, batch)` into each plaquette.
+    """Add the flux moved across links, `turns` `(X, batch)` into columns and `shifts` `(T, X, batch)` into plaquettes.
 
     theta_0(T-1, x) has P(T-1, x) behind it with the sign plus, theta_1(t, x) has P(t, x) with the sign minus.
     Links `(batch, 2, T, X)`, wrapped to [-pi, pi).
