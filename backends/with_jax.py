@@ -21,6 +21,7 @@ X64 = (
     "float64 was asked of JAX while its 64-bit mode is off: call jax.config.update('jax_enable_x64', True) "
     "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
 )
+LONGEST_ROW = 32
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
 
@@ -104,11 +105,53 @@ def _vjp(f: Any, x: Any) -> Any:
 def conv(x: Array, w: Array) -> Array:
     """Return the periodic cross-correlation of `backends.standard.conv`.
 
-    Patches with the channel last and one matrix product: on CPU about a third faster forward than XLA's own
-    convolution in float64, in any dimension.
+    On the CPU and for a short last axis this is a matrix product with the circulant matrix of the kernel's rows, rolled
+    along the other axes: it multiplies 2 to 5 times more than patches do and is still 1.5 to 2.5 times faster, gradient
+    included, since matrix products are fast there and copies are not.
     """
     d = standard.check_conv(x, w)
     standard.offsets(w.shape[2:])
+    if x.shape[-1] <= LONGEST_ROW and jax.default_backend() == "cpu":
+        return _conv_by_rows(x, w, d)
+    return _conv_by_patches(x, w, d)
+
+
+def _conv_by_rows(x: Array, w: Array, d: int) -> Array:
+    """Rows `(*batch, *others, C * L)` times a `(C * L, O * L)` matrix for each tap of the other axes."""
+    out, channels, *others, extent = w.shape
+    length, lattice, batch = x.shape[-1], x.shape[-d:-1], x.shape[: -d - 1]
+    steps = standard.offsets(tuple(others)) if others else [()]
+    rows = jnp.reshape(jnp.moveaxis(x, -d - 1, -2), (*batch, *lattice, channels * length))
+    kernel = jnp.reshape(w, (out, channels, len(steps), extent))
+    matrix = jnp.tensordot(kernel, jnp.asarray(_circulant(length, extent), w.dtype), 1)  # (O, C, tap, L in, L out)
+    if channels < out:
+        matrix = jnp.reshape(jnp.transpose(matrix, (2, 1, 3, 0, 4)), (-1, out * length))
+        y = jnp.concatenate([_rolled(rows, step) for step in steps], axis=-1) @ matrix
+    else:
+        matrix = jnp.reshape(jnp.transpose(matrix, (1, 3, 2, 0, 4)), (channels * length, -1))
+        parts = jnp.split(rows @ matrix, len(steps), axis=-1)
+        y = sum(_rolled(part, step) for part, step in zip(parts, steps, strict=True))
+    return jnp.moveaxis(jnp.reshape(y, (*batch, *lattice, out, length)), -2, -d - 1)
+
+
+def _rolled(rows: Array, steps: tuple[int, ...]) -> Array:
+    """x(n + steps) along the axes before the last."""
+    moving = [(-step, axis - len(steps) - 1) for axis, step in enumerate(steps) if step]
+    return jnp.roll(rows, *zip(*moving, strict=True)) if moving else rows
+
+
+@cache
+def _circulant(length: int, extent: int) -> numpy.ndarray:
+    """One matrix per tap k, entry (y + k - (K-1)/2 mod L, y) = 1."""
+    row = numpy.arange(length)
+    taps = numpy.zeros((extent, length, length))
+    for k in range(extent):
+        numpy.add.at(taps[k], ((row + k - extent // 2) % length, row), 1.0)
+    return taps
+
+
+def _conv_by_patches(x: Array, w: Array, d: int) -> Array:
+    """Patches with the channel last and one matrix product."""
     lattice, batch = x.shape[-d:], x.shape[: -d - 1]
     still = [(0, 0)] * len(batch)
     reach = [(extent // 2, extent // 2) for extent in w.shape[2:]]
