@@ -16,8 +16,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import random
 from haarflow.flows.checkerboard import merge, split
+from haarflow.flows.flow import constant
 from haarflow.flows.tails import inverse_quartic_tail, quartic_tail
 
 Array = Any
@@ -53,7 +53,7 @@ class AffineCoupling:
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the net's parameters and log c."""
         params = {"net": self.net.init(key, 1, 1, dtype)}
-        return {**params, "log_c": 0.0 * random.uniform(key, (), dtype) + math.log(self.tail)} if self.tail else params
+        return {**params, "log_c": constant(key, math.log(self.tail), (), dtype)} if self.tail else params
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active sites; log_det is that of the whole field."""

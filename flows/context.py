@@ -70,28 +70,38 @@ class CheckerboardNet:
             raise ValueError(f"an activation is one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
 
     def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:
-        """Return fresh weights, uniform of variance 1/fan-in; biases spread a little where features must differ."""
-        keys = random.split(key, 3 * len(self.hidden) + 5)
-        taps = len(self._steps(0))
-        params = {
-            "w0": _uniform(keys[0, :], (self.hidden[0], 1, self._weights(0)), self.gain / math.sqrt(taps), dtype),
-            "b0": _uniform(keys[1, :], (self.hidden[0],), 0.3, dtype),
+        """Return fresh weights, uniform of variance 1/fan-in; biases spread a little where features must differ.
+
+        All come from one draw: on JAX each eager draw of another shape compiles for itself.
+        """
+        shapes = self._shapes(even, odd)
+        sizes = [math.prod(shape) for shape, _ in shapes.values()]
+        noise = math.sqrt(12.0) * (random.uniform(key, (sum(sizes),), dtype) - 0.5)
+        xp, params, begin = array_namespace(noise), {}, 0
+        for (name, (shape, deviation)), size in zip(shapes.items(), sizes, strict=True):
+            params[name] = deviation * xp.reshape(noise[begin : begin + size], shape)
+            begin += size
+        return params
+
+    def _shapes(self, even: int, odd: int) -> dict[str, tuple[tuple[int, ...], float]]:
+        """Shape of every parameter and the standard deviation it starts with."""
+        first, last = self.hidden[0], self.hidden[-1]
+        shapes: dict[str, tuple[tuple[int, ...], float]] = {
+            "w0": ((first, 1, self._weights(0)), self.gain / math.sqrt(len(self._steps(0)))),
+            "b0": ((first,), 0.3),
         }
         if self.condition:
-            params["k0"] = _uniform(keys[2, :], (self.hidden[0], len(self.condition)), 0.1, dtype)
-        streams = ("even", "odd") if self.symmetric else ("w",)
+            shapes["k0"] = ((first, len(self.condition)), 0.1)
         for layer in range(1, len(self.hidden)):
-            inputs, taps = self.hidden[layer - 1], len(self._steps(layer))
-            for number, stream in enumerate(streams):
-                shape = (self.hidden[layer], inputs, self._weights(layer))
-                own = keys[3 * layer + number, :]
-                params[f"{stream}{layer}"] = _uniform(own, shape, 1.0 / math.sqrt(inputs * taps), dtype)
-            params[f"b{layer}"] = _uniform(keys[3 * layer + 2, :], (self.hidden[layer],), 0.0, dtype)
-        scale = self.final_scale / math.sqrt(self.hidden[-1])
-        for number, (stream, count) in enumerate(self._outputs(even, odd)):
-            params[stream] = _uniform(keys[3 * len(self.hidden) + number, :], (count, self.hidden[-1]), scale, dtype)
-        params["bias"] = _uniform(keys[-1, :], (even if self.symmetric else even + odd,), 0.0, dtype)
-        return params
+            inputs, outputs = self.hidden[layer - 1], self.hidden[layer]
+            deviation = 1.0 / math.sqrt(inputs * len(self._steps(layer)))
+            for stream in ("even", "odd") if self.symmetric else ("w",):
+                shapes[f"{stream}{layer}"] = ((outputs, inputs, self._weights(layer)), deviation)
+            shapes[f"b{layer}"] = ((outputs,), 0.0)
+        for stream, count in self._outputs(even, odd):
+            shapes[stream] = ((count, last), self.final_scale / math.sqrt(last))
+        shapes["bias"] = ((even if self.symmetric else even + odd,), 0.0)
+        return shapes
 
     def apply(
         self,
@@ -223,8 +233,3 @@ def _mix(w: Array, x: Array) -> Array:
     """Return w (O, C) times x (C, V/2, n), as one matrix product."""
     xp = array_namespace(x)
     return xp.reshape(w @ xp.reshape(x, (x.shape[0], -1)), (w.shape[0], *x.shape[1:]))
-
-
-def _uniform(key: Array, shape: tuple[int, ...], deviation: float, dtype: str) -> Array:
-    """Uniform numbers of mean 0 and the given standard deviation."""
-    return (math.sqrt(12.0) * deviation) * (random.uniform(key, shape, dtype) - 0.5)

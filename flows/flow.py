@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from haarflow import backends
 from haarflow.core import random
@@ -148,6 +148,12 @@ class Translate:
         if moving:
             x = xp.roll(x, tuple(steps for steps, _ in moving), axis=tuple(axis for _, axis in moving))
         return x, zero_log_det(x, d + self.internal)
+
+
+def constant(key: Array, value: float, shape: tuple[int, ...], dtype: str) -> Array:
+    """Return a parameter that starts at `value`, on the key's device."""
+    xp = array_namespace(key)
+    return xp.full(shape, value, dtype=getattr(xp, dtype), device=device(key))
 
 
 def zero_log_det(x: Array, field_axes: int) -> Array:

@@ -18,8 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import random
-from haarflow.flows.flow import zero_log_det
+from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.fourier import hartley, momentum_squared
 from haarflow.flows.nets import coupling
 
@@ -56,13 +55,12 @@ class MomentumScaling:
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return coefficients of the identity, or of the free field."""
-        zeros = 0.0 * random.uniform(key, (self.order + 1,), dtype)
-        params = {"a": zeros}
+        params = {"a": constant(key, 0.0, (self.order + 1,), dtype)}
         if self.m2 is not None:
-            params["log_m2"] = zeros[0] + math.log(self.m2)
+            params["log_m2"] = constant(key, math.log(self.m2), (), dtype)
         if self.condition:
             rows = self.order + 1 + (self.m2 is not None)
-            params["slope"] = 0.0 * random.uniform(key, (len(self.condition), rows), dtype)
+            params["slope"] = constant(key, 0.0, (len(self.condition), rows), dtype)
         return params
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import random
+from haarflow.flows.flow import constant
 from haarflow.flows.nets import coupling
 
 Array = Any
@@ -73,9 +73,9 @@ class QuarticTail:
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return log c."""
-        params = {"log_c": 0.0 * random.uniform(key, (), dtype) + math.log(self.strength)}
-        slope = 0.0 * random.uniform(key, (len(self.condition),), dtype) if self.condition else None
-        return params if slope is None else {**params, "slope": slope}
+        params = {"log_c": constant(key, math.log(self.strength), (), dtype)}
+        slope = {"slope": constant(key, 0.0, (len(self.condition),), dtype)} if self.condition else {}
+        return {**params, **slope}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Apply the map on every site."""
