@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy
 
-INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#b8b8b8"
+INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#9a9a9a"
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
+KNOWN = {"flow-metropolis": 0, "flow-reweighting": 1, "hmc": 2, "heatbath": 3}  # the same sampler, the same colour
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "haarflow",
@@ -114,14 +116,16 @@ def history(
     whole = exact is not None or all(_is_whole(panel.series) for panel in panels)
     span = _span(panels, whole)
     length = min(draws, max(100, min(len(panel.series) for panel in panels)))
-    for colour, panel, (left, right) in zip(_colours(rows), panels, grid, strict=True):
+    for colour, panel, (left, right) in zip(_colours([panel.name for panel in panels]), panels, grid, strict=True):
         _draw_history(left, panel, colour, length)
         _draw_distribution(right, panel, colour, span, exact, whole)
         _title(left, panel, wide)
         left.set_ylabel(label)
     grid[0][0].set_ylim(*span)
+    grid[0][0].yaxis.get_major_locator().set_params(nbins=5, integer=whole)
     grid[0][0].set_xlim(0, length)
-    grid[-1][0].set_xlabel(f"draw number ({'first ' if any(len(p.series) > length for p in panels) else ''}{length:,})")
+    cut = any(len(panel.series) > length for panel in panels)
+    grid[-1][0].set_xlabel(f"draw number (the first {length:,})" if cut else "draw number")
     grid[-1][1].set_xlabel("all draws")
     grid[-1][1].set_xlim(left=0.0)
     return _svg(figure)
@@ -173,7 +177,7 @@ def _draw_distribution(
     shares = counts / counts.sum() / (1.0 if whole else widths)
     axes.barh(middles, shares, height=widths * (0.7 if whole else 1.0), color=colour, alpha=0.85, linewidth=0)
     if exact:
-        inside = {value: p for value, p in exact.items() if span[0] < value < span[1]}
+        inside = {value: p for value, p in exact.items() if span[0] < value < span[1] and p > 1e-3}
         axes.plot(list(inside.values()), list(inside), "o", color=INK, markersize=3.5, markerfacecolor="none")
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
@@ -201,7 +205,7 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
     numbers = sorted({number for bars in found.values() for number in bars} | set(exact or ()))
     width = 0.8 / len(found)
     least = min([bar.value for bars in found.values() for bar in bars.values() if bar.value > 0], default=1e-3)
-    for place, (colour, (name, bars)) in enumerate(zip(_colours(len(found)), found.items(), strict=True)):
+    for place, (colour, (name, bars)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
         where = [number - 0.4 + width * (place + 0.5) for number in bars]
         values = [bar.value for bar in bars.values()]
         axes.bar(where, values, width=0.92 * width, color=colour, linewidth=0, label=name)
@@ -235,7 +239,7 @@ def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str
     values = values[numpy.isfinite(values)]
     low, high = (numpy.quantile(values, 0.002), values.max()) if values.size else (-1.0, 1.0)
     edges = numpy.linspace(low - 0.2, high + 0.2, 61)
-    for axes, colour, (name, (log_w, ess)) in zip(numpy.ravel(grid), _colours(rows), found.items(), strict=True):
+    for axes, colour, (name, (log_w, ess)) in zip(numpy.ravel(grid), _colours(list(found)), found.items(), strict=True):
         flat = numpy.ravel(log_w)[numpy.isfinite(numpy.ravel(log_w))]
         axes.hist(flat, edges, weights=numpy.full(flat.size, 1 / flat.size), color=colour, alpha=0.55, label="draws")
         relative = numpy.exp(flat - flat.max()) if flat.size else flat
@@ -258,7 +262,7 @@ def densities(panels: Sequence[Panel], label: str) -> str:
     """Return the probability densities of one real quantity, every sampler's in one picture."""
     figure, axes = _figure((5.0, 4.2))
     edges = numpy.linspace(*_span(panels, whole=False), 61)
-    for colour, panel in zip(_colours(len(panels)), panels, strict=True):
+    for colour, panel in zip(_colours([panel.name for panel in panels]), panels, strict=True):
         row = None if panel.weights is None else numpy.ravel(panel.weights)
         axes.hist(numpy.ravel(panel.series), edges, weights=row, density=True, histtype="step", linewidth=1.5,
                   color=colour, label=panel.name)  # fmt: skip
@@ -275,8 +279,10 @@ def _legend_above(axes: Any) -> None:
     axes.legend(**place, fontsize=9, columnspacing=1.2, handlelength=1.4)
 
 
-def _colours(count: int) -> list[str]:
-    return [COLOURS[number % len(COLOURS)] for number in range(count)]
+def _colours(names: Sequence[str]) -> list[str]:
+    """One colour a sampler: its own, or for other names the next that no sampler here has."""
+    free = itertools.cycle([place for place in range(len(COLOURS)) if place not in map(KNOWN.get, names)])
+    return [COLOURS[KNOWN[name] if name in KNOWN else next(free)] for name in names]
 
 
 def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1, widths: Any = None, **shared: Any) -> Any:

@@ -13,6 +13,7 @@ from haarflow.ensemble import Ensemble, Sampled
 from haarflow.figures import Bar, Panel
 from haarflow.finished import Run
 from haarflow.page import Section, picture, prose
+from haarflow.results import STUCK
 
 # ---- history
 
@@ -41,7 +42,7 @@ def _panel(run: Run, label: str, name: str) -> Panel:
     sampled, entry = run.found.samplers[label], run.summary["samplers"][label]
     series = sampled.observables[name].astype(float).T
     if sampled.kind != "flow-reweighting":
-        return Panel(label, _chain_caption(entry["observables"].get(name), series, name), series)
+        return Panel(label, _chain_caption(entry, series, name), series)
     caption = f"{series.size:,} independent draws, ESS {entry['ess'] or 0.0:.2f}"
     return Panel(label, caption, series, _weights(sampled))
 
@@ -59,11 +60,14 @@ def _log_w(sampled: Sampled) -> numpy.ndarray:
     return numpy.where(numpy.isnan(values), -math.inf, values)
 
 
-def _chain_caption(entry: dict[str, Any] | None, series: numpy.ndarray, name: str) -> str:
+def _chain_caption(sampler: dict[str, Any], series: numpy.ndarray, name: str) -> str:
+    entry, acceptance = sampler["observables"].get(name), sampler["acceptance"]
     draws, chains = series.shape
     changes = int(numpy.sum(numpy.diff(series, axis=0) != 0))
     counted = f"{name} changed {changes:,} times in " if name == "Q" else ""
     length = f"{chains:,} chains of {draws:,} draws" if chains > 1 else f"{draws:,} draws"
+    if acceptance is not None and acceptance < STUCK:
+        return f"STUCK: acceptance {acceptance:.3f}, {counted}{length}"
     if changes == 0:
         return f"FROZEN: {counted}{length}"
     if entry is None:

@@ -11,6 +11,7 @@ from haarflow.page import prose, table
 from haarflow.settings import Recipe
 from haarflow.tables import pull, with_error
 
+STUCK = 0.01  # acceptance below which a chain stands still by its steps, whatever its physics
 NAMES = {
     "plaquette": "⟨cos θ<sub>P</sub>⟩, the plaquette",
     "Q": "⟨Q⟩, topological charge",
@@ -73,36 +74,49 @@ def grade(sigmas: float | None) -> str:
 
 
 def verdict(samplers: Mapping[str, Any]) -> str:
-    """Return the page's first lines: how many numbers were held against exact ones, and how far off the worst is."""
+    """Return the page's first lines: how far the worst number is from its exact value, and which samplers do not count.
+
+    A sampler with a series that does not tell its error has not seen all of configuration space; what else it says is
+    no evidence for or against anything, and is left out of the count.
+    """
+    silent = {label: names for label, sampler in samplers.items() if (names := _silent(sampler))}
     pulls = [
         (abs(found), label, name)
         for label, sampler in samplers.items()
+        if label not in silent
         for name, entry in sampler["observables"].items()
         if (found := pull(entry)) is not None
     ]
-    silent = [
-        f"{label} ({', '.join(names)})"
-        for label, sampler in samplers.items()
-        if (names := [name for name, entry in sampler["observables"].items() if entry["tau_int"] is None])
-    ]
     lines = [_worst(pulls)] if pulls else []
-    if silent:
-        lines.append(f"No error bar could be given for {'; '.join(silent)}: see the notes below the numbers.")
+    lines += [_not_counted(samplers[label], label, names) for label, names in silent.items()]
     return "".join(f'<p class="verdict">{line}</p>' for line in lines)
+
+
+def _silent(sampler: Mapping[str, Any]) -> list[str]:
+    """The observables without an error bar that can be believed."""
+    return [name for name, entry in sampler["observables"].items() if entry["error"] is None]
+
+
+def _not_counted(sampler: Mapping[str, Any], label: str, names: list[str]) -> str:
+    acceptance = sampler.get("acceptance")
+    stuck = acceptance is not None and acceptance < STUCK
+    why = f"it accepted {acceptance:.1%} of its steps" if stuck else "a series that does not move tells no error"
+    count = f"{', '.join(names)}" if len(names) < len(sampler["observables"]) else "anything"
+    return f"<b>{html.escape(label)}</b> gives no error bar for {html.escape(count)}: {why}. None of its numbers counts here."
 
 
 def _worst(pulls: list[tuple[float, str, str]]) -> str:
     size, label, name = max(pulls)
     beyond = sum(found > 3.0 for found, *_ in pulls)
     count = (
-        f"{len(pulls)} numbers were held against exact results. "
-        if len(pulls) > 1
-        else "One number has an exact result. "
+        f"{len(pulls)} numbers were held against exact results." if len(pulls) > 1 else "One number has an exact value."
     )
     where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
     if size > 4.0:
-        return f'{count}<b class="bad">{where}: {beyond} beyond 3. Do not trust this run before that is understood.</b>'
-    return f"{count}<b>{where}</b>" + (f"; {beyond} beyond 3." if beyond else ", none beyond 3.")
+        return (
+            f'{count} <b class="bad">{where}: do not trust this run before that is understood.</b> {beyond} beyond 3.'
+        )
+    return f"{count} <b>{where}</b>; {beyond or 'none'} beyond 3."
 
 
 KEY = """<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span>
@@ -163,9 +177,16 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
         mark = f"<sup>{number}</sup>"
     says = [_distance(found)] if found.yardstick else []
     says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
-    value = html.escape(with_error(entry["value"], entry["error"])).replace("-", "−")
+    value = _value(entry)
     small = " · ".join(filter(None, says))
     return f'<td class="{grade(found.sigmas)}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
+
+
+def _value(entry: Mapping[str, Any]) -> str:
+    """value(error), or four digits of a value whose error is not known."""
+    known = entry["value"] is not None and entry["error"]
+    text = with_error(entry["value"], entry["error"]) if known else _number(entry["value"], ".4g")
+    return html.escape(text).replace("-", "−")
 
 
 def _distance(found: Compared) -> str:

@@ -118,7 +118,7 @@ def test_a_frozen_chain_is_called_frozen(folder, tmp_path, text):
     frozen = frozen_copy(folder, tmp_path)
     page = write_report(frozen).read_text(encoding="utf-8")
     assert "FROZEN: Q changed 0 times in 4 chains of 25 draws" in page
-    assert "No error bar could be given for hmc (Q, Q2" in html.unescape(page)
+    assert "<b>hmc</b> gives no error bar for Q, Q2, p_Q0" in html.unescape(page)
     assert "constant over all" in page or "frozen: each of the" in page
 
 
@@ -157,6 +157,18 @@ def test_a_number_far_off_makes_the_verdict_a_warning():
     assert "10.0 standard errors off (E by hmc)" in results.verdict(wrong) and "Do not trust" in results.verdict(wrong)
     fine = {"hmc": {"observables": {"E": entry(1.1, 0.1, 1.0)}}}
     assert "Do not trust" not in results.verdict(fine)
+
+
+def test_a_chain_that_accepts_nothing_is_called_stuck_not_frozen():
+    stuck = {"acceptance": 0.0, "observables": {"E": entry(2.0, None, 1.0, "constant")}}
+    assert "accepted 0.0% of its steps" in results.verdict({"hmc": stuck})
+
+
+def test_a_sampler_with_a_frozen_series_is_no_evidence():
+    slow = {"acceptance": None, "observables": {"E": entry(2.0, 0.1, 1.0), "Q": entry(3.0, None, 0.0, "frozen")}}
+    fine = {"acceptance": None, "observables": {"E": entry(1.1, 0.1, 1.0)}}
+    said = results.verdict({"heatbath": slow, "hmc": fine})
+    assert "One number" in said and "1.0 standard errors off (E by hmc)" in said and "<b>heatbath</b> gives no" in said
 
 
 def test_without_an_exact_value_the_most_precise_sampler_is_the_yardstick():
