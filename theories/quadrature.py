@@ -5,7 +5,7 @@ equidistant rule, which converges exponentially for such weights; slices across 
 transfer matrix T = F F^T of low rank, so that Z = Tr T^L, a mean is Tr(O T^L)/Z with diagonal O, and the characteristic
 function of the magnetisation is <e^{z m}> = Tr (e^{z s/V} T)^L / Z. All traces are of the small matrices
 C(O) = F^T O F. A slice may have three sites at most. Accuracy 1e-10 at couplings of order one to ten (1e-9 with three
-sites across, which take a minute). Bonds count as `roll` counts them, extents 1 and 2 included.
+sites across, which take two CPU minutes). Bonds count as `roll` counts them, extents 1 and 2 included.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def grid(m2: float, lam: float, d: int, coarseness: float = 1.0) -> tuple[np.nda
     (lam < 0, or lam = 0 with m2 <= 0).
 
     >>> points, h = grid(1.0, 0.0, d=1)
-    >>> abs(h * np.sum(np.exp(-(points**2))) - math.sqrt(math.pi)) < 1e-14
+    >>> bool(abs(h * np.sum(np.exp(-(points**2))) - math.sqrt(math.pi)) < 1e-14)
     True
     """
     if lam < 0 or (lam == 0 and m2 <= 0):

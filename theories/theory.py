@@ -26,8 +26,15 @@ Couplings = Mapping[str, Any] | None
 class Theory(Protocol):
     """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`)."""
 
-    lattice: tuple[int, ...]
-    group: Any
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The lattice's extents, time first."""
+        ...
+
+    @property
+    def group(self) -> Any:
+        """The group of the field's values: `Real()`, `U1()`."""
+        ...
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S, of the batch's shape."""
@@ -57,9 +64,20 @@ class FullTheory(Theory, Protocol):
     `SYMMETRIES`.
     """
 
-    couplings: Mapping[str, float]
-    reach: int
-    symmetries: tuple[str, ...]
+    @property
+    def couplings(self) -> Mapping[str, float]:
+        """The couplings' names and defaults."""
+        ...
+
+    @property
+    def reach(self) -> int:
+        """How many sites away the density feels a change."""
+        ...
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Words of `SYMMETRIES`."""
+        ...
 
     @property
     def field_shape(self) -> tuple[int, ...]:

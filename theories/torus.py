@@ -102,9 +102,10 @@ def ess_sweep(beta: float, sites: int) -> float:
     0.45979
     """
     double = bessel.ratios(2 * beta)
-    single = bessel.ratios(beta, len(double) - 1) ** (sites - 1)
-    closing = math.log1p(2 * float(np.sum(single[1:] * double[1:]))) + bessel.log_i0(2 * beta)
-    return math.exp(2 * log_z(beta, sites) - 2 * (sites - 1) * bessel.log_i0(beta) - closing)
+    single = bessel.ratios(beta, len(double) - 1)
+    closing = math.log1p(2 * float(np.sum(single[1:] ** (sites - 1) * double[1:])))
+    whole = math.log1p(2 * float(np.sum(single[1:] ** sites)))
+    return math.exp(2 * (bessel.log_i0(beta) + whole) - bessel.log_i0(2 * beta) - closing)
 
 
 def _charge_width(beta: float, sites: int) -> float:
