@@ -54,23 +54,27 @@ def couplings_of(recipe: Recipe) -> dict[str, float]:
 
 
 def model_of(recipe: Recipe) -> Model:
-    """Return the recipe's untrained model; raises ValueError where its masks and the lattice do not fit.
-
-    One configuration is pushed through on NumPy, so that what does not fit shows before anything is written.
-    """
+    """Return the recipe's untrained model; raises ValueError where its words do not fit together."""
     flow = dict(recipe.flow)
     kind = flow.pop("kind")
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
-    model = constructor(THEORIES[recipe.theory.name][0], kind)(recipe.lattice, **options)
-    try_model(model)
-    return model
+    words = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
+    return constructor(THEORIES[recipe.theory.name][0], kind)(recipe.lattice, **words)
 
 
-def try_model(model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:
-    """Draw one configuration on NumPy; raises what the model raises."""
-    host = backends.get("numpy")
+def try_model(recipe: Recipe, model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:
+    """Draw and weigh one configuration on NumPy, so that what does not fit shows before anything is written.
+
+    Raises what the model or the theory raises, and ValueError for a field or density of the wrong shape.
+    """
+    host, theory = backends.get("numpy"), theory_of(recipe)
     key = random.key(0, host)
-    model.sample(model.init(key) if params is None else params, key, 1, condition)
+    field, log_q = model.sample(model.init(key) if params is None else params, key, 1, condition)
+    if tuple(field.shape) != (1, *theory.field_shape) or tuple(log_q.shape) != (1,):
+        raise ValueError(
+            f"the model does not fit the lattice {list(recipe.lattice)}: one draw has the shape {tuple(field.shape[1:])}, "
+            f"wanted {tuple(theory.field_shape)}, and its log-density {tuple(log_q.shape)}, wanted (1,)"
+        )
+    theory.action(field, couplings_of(recipe))
 
 
 def stream(seed: int, name: str, backend: backends.Backend) -> Any:

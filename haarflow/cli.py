@@ -58,7 +58,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 def main(words: list[str] | None = None) -> int:
     """Run the command line, on `words` or the process's own; return the exit code."""
-    os.environ.setdefault("JAX_ENABLE_X64", "1")  # this process is an application: float64 is its default on JAX
+    _use_x64()
     try:
         return app(words, prog_name="haarflow", standalone_mode=False) or 0
     except typer.Exit as stop:
@@ -67,6 +67,13 @@ def main(words: list[str] | None = None) -> int:
         return _complain("interrupted; what was committed is kept, the same command goes on from there", 130)
     except Exception as error:
         return _failure(error)
+
+
+def _use_x64() -> None:
+    """Float64 is the default of this process, an application, and of the workers it starts."""
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", True)
 
 
 def _failure(error: Exception) -> int:

@@ -89,11 +89,11 @@ def prepared(recipe: Recipe, backend: Backend) -> Any:
     if check := getattr(theory, "check", None):
         check(couplings)
     backend.asarray([0.0])
-    for name in recipe.samplers:
-        plan(recipe, name)
-    for name in sorted({getattr(sampler, "model", "") for sampler in recipe.samplers.values()} | {recipe.model} - {""}):
-        if name:
-            models.opened(name, recipe)
+    for name, sampler in recipe.samplers.items():
+        word = getattr(sampler, "model", "") or recipe.model
+        flow = _opened_flow(recipe, word) if word and _has_flow(sampler) else None
+        if not plan(recipe, name).is_flow and (flow or not _has_flow(sampler)):
+            assemble.kernel_of(recipe, sampler, flow)
     if not recipe.flow:
         return None
     if not backend.autodiff:
@@ -102,7 +102,10 @@ def prepared(recipe: Recipe, backend: Backend) -> Any:
             "torch (pip install 'haarflow[jax]'), leave the flow out (flow=false and its samplers), or open a trained "
             "model (flow=false model=FILE)"
         )
-    return assemble.model_of(recipe)
+    model = assemble.model_of(recipe)
+    condition = {name: assemble.couplings_of(recipe)[name] for name in recipe.train.between} if recipe.train else None
+    assemble.try_model(recipe, model, condition=condition or None)
+    return model
 
 
 def _work(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, workers: int, progress: Progress) -> None:
@@ -136,15 +139,22 @@ def _executor(workers: int) -> Iterator[Executor | None]:
         yield executor
 
 
+def _has_flow(sampler: Any) -> bool:
+    return hasattr(sampler, "model") and "flow" in getattr(sampler, "kernels", ("flow",))
+
+
 def _flow_for(recipe: Recipe, name: str, folder: RunFolder) -> tuple[Any, Any, Any] | None:
     """The (model, host parameters, condition) of a sampler that has a flow."""
     sampler = recipe.samplers[name]
-    if not hasattr(sampler, "model") or "flow" not in getattr(sampler, "kernels", ("flow",)):
-        return None
-    opened_model = models.opened(sampler.model or recipe.model or str(folder.model), recipe)
+    return _opened_flow(recipe, sampler.model or recipe.model or str(folder.model)) if _has_flow(sampler) else None
+
+
+def _opened_flow(recipe: Recipe, name: str) -> tuple[Any, Any, Any]:
+    found = models.opened(name, recipe)
     couplings = assemble.couplings_of(recipe)
-    condition = {word: couplings[word] for word in opened_model.card.get("condition", ())}
-    return opened_model.model, opened_model.params, condition or None
+    condition = {word: couplings[word] for word in found.card.get("condition", ())} or None
+    assemble.try_model(recipe, found.model, found.params, condition)
+    return found.model, found.params, condition
 
 
 def training_figures(folder: RunFolder) -> dict[str, Any]:
