@@ -1,12 +1,12 @@
 """Gauge-equivariant couplings of U(1) links in any dimension.
 
-One layer moves the active links of a mask (flows/masks.py), one link in each active loop W, by the change of that loop:
+One layer moves the active links of a mask (flows/masks.py), one link in each active loop W, by that loop's change:
 
-    W -> h(W | frozen loops),    theta_mu(x) -> theta_mu(x) + [h(W) - W],    log_det = sum over active links of log h'(W),
+    W -> h(W | frozen loops),   theta_mu(x) -> theta_mu(x) + [h(W) - W],   log_det = sum over active links of log h'(W),
 
-with a circle map h (flows/circle_maps.py) whose raw numbers come from a periodic convolutional net on cosines and sines of
-frozen loops. W and its context are gauge invariant, so a gauge transformation passes through the layer. The loop is a
-plaquette P_mu,nu, or a larger rectangle that holds one active link; loops of active links that are neither are passive.
+with a circle map h (flows/circle_maps.py) whose raw numbers come from a periodic convolutional net on cosines and
+sines of frozen loops. W and its context are gauge invariant, so a gauge transformation passes through the layer. The
+loop is a plaquette P_mu,nu, or a larger rectangle that holds one active link; loops of active links that are neither are passive.
 
 Source: arXiv:2003.06413, eqs. 8 to 12; arXiv:2101.08176, section 4. Shapes: links `(*batch, d, *lattice)`, angles;
 log_det `(*batch,)`.
@@ -34,8 +34,8 @@ Params = Any
 class GaugeCoupling:
     """A gauge-equivariant coupling layer.
 
-    `mask` and the loops are the tuples of flows/masks.py; `context` lists the frozen loops that the net sees around each
-    active link; `active` is the loop that is mapped, by default the plaquette P_mu,nu at the link. The net runs on
+    `mask` and the loops are the tuples of flows/masks.py; `context` lists the frozen loops that the net sees around
+    each active link; `active` is the loop that is mapped, by default the plaquette P_mu,nu at the link. The net runs on
     the active sublattice with kernels of odd extents `kernel`, on cos and sin of 1 to `harmonics` times each angle.
     `on_lattice=True` runs it on the whole lattice instead, on frozen plaquettes, zero angles elsewhere (the published
     architecture). `tied=True` makes the kernels even along every axis but the mask's plane, the reflections that the
@@ -77,7 +77,7 @@ class GaugeCoupling:
             if masks.contains_active(loop, mask, self.d):
                 raise ValueError(f"context loops are frozen, but {loop} holds an active link of {tuple(mask)}")
         if self.tied and not all(_even(loop, mask, self.d) for loop in self.context):
-            raise ValueError("tied kernels want context loops in the mask's plane that lie evenly about the active link")
+            raise ValueError("tied kernels want context loops in the mask's plane, even about the active link")
 
     @property
     def loop(self) -> masks.Loop:
@@ -150,8 +150,10 @@ class GaugeCoupling:
         """The context's plaquettes at their places on the whole lattice, zero elsewhere."""
         d, mask = self.d, masks.LinkMask(*self.mask)
         period, offset = masks.periods(mask, d), masks.offsets(mask, d)
-        places = [tuple(o + s for o, s in zip(offset, loop[2])) for loop in self.context]
-        parts = [masks.spread(_flux(links, loop, mask, d), period, at) for loop, at in zip(self.context, places)]
+        places = [tuple(o + s for o, s in zip(offset, loop[2], strict=True)) for loop in self.context]
+        parts = [
+            masks.spread(_flux(links, loop, mask, d), period, at) for loop, at in zip(self.context, places, strict=True)
+        ]
         return sum(parts[1:], parts[0])
 
     def _even_kernel(self, name: str, w: Array) -> Array:
@@ -172,7 +174,7 @@ class GaugeCoupling:
 def _flux(links: Array, loop: masks.Loop, mask: masks.LinkMask, d: int) -> Array:
     """The angle of a loop seen from each active site, `(*batch, *coarse)`."""
     (rho, sigma), extents, displacement = loop
-    place = tuple(offset + step for offset, step in zip(masks.offsets(mask, d), displacement))
+    place = tuple(offset + step for offset, step in zip(masks.offsets(mask, d), displacement, strict=True))
     return masks.extract(loops.rectangle(links, rho, sigma, extents, d), masks.periods(mask, d), place)
 
 

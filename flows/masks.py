@@ -4,7 +4,7 @@ A mask is the tuple `(kind, direction, plane, period, offset)`: links along mu =
 (mu, nu) with nu = `plane`. Two kinds:
 
 - "stripes": the links with x_nu = offset modulo period; `period` and `offset` are whole numbers.
-- "cells":   one link in each cell of the plane, (x_mu, x_nu) = offset modulo period; both are pairs (along mu, along nu).
+- "cells": one link in each cell of the plane, (x_mu, x_nu) = offset modulo period; both are pairs (along mu, nu).
 
 A loop is the tuple `(plane, extents, displacement)`: the rectangle in the directions `plane` = (rho, sigma) with
 `extents` = (R, T) links, its corner displaced from the active site by a vector of d whole numbers. Frozen means
@@ -72,7 +72,8 @@ def periods(mask: LinkMask, d: int) -> tuple[int, ...]:
 
 def offsets(mask: LinkMask, d: int) -> tuple[int, ...]:
     """Return the active site's place in its cell along every axis, 0 where the period is 1."""
-    return tuple(offset % period for offset, period in zip(_per_axis(mask, mask.offset, 0, d), periods(mask, d)))
+    places = zip(_per_axis(mask, mask.offset, 0, d), periods(mask, d), strict=True)
+    return tuple(offset % period for offset, period in places)
 
 
 def _per_axis(mask: LinkMask, value: Any, default: int, d: int) -> tuple[int, ...]:
@@ -100,7 +101,7 @@ def extract(x: Array, period: tuple[int, ...], offset: tuple[int, ...]) -> Array
     [1, 5]
     """
     xp, d = array_namespace(x), len(period)
-    for axis, (step, place) in enumerate(zip(period, offset)):
+    for axis, (step, place) in enumerate(zip(period, offset, strict=True)):
         if step == 1 and place:
             x = xp.roll(x, -place, axis=axis - d)
         if step > 1:
@@ -118,11 +119,11 @@ def spread(values: Array, period: tuple[int, ...], offset: tuple[int, ...]) -> A
     [0, 1, 0, 0, 0, 5, 0, 0]
     """
     xp, d = array_namespace(values), len(period)
-    for axis, (step, place) in enumerate(zip(period, offset)):
+    for axis, (step, place) in enumerate(zip(period, offset, strict=True)):
         if step > 1:
             zero = xp.zeros_like(values)
-            row = xp.stack([values if number == place % step else zero for number in range(step)], axis=_after(axis - d))
-            values = _join(row, axis - d)
+            row = [values if number == place % step else zero for number in range(step)]
+            values = _join(xp.stack(row, axis=axis - d), axis - d)
     return values
 
 
@@ -132,7 +133,7 @@ def active_sites(x: Array, mask: LinkMask, d: int) -> Array:
 
 
 def move_links(links: Array, change: Array, mask: LinkMask, d: int) -> Array:
-    """Return links `(*batch, d, *lattice)` with the active ones replaced by their sum with `change` `(*batch, *coarse)`."""
+    """Return links `(*batch, d, *lattice)` with `change` `(*batch, *coarse)` added to the active ones."""
     xp = array_namespace(links)
     full = spread(change, periods(mask, d), offsets(mask, d))
     still = xp.zeros_like(full)
@@ -154,7 +155,7 @@ def active_count(loop: Loop, mask: LinkMask, d: int) -> int:
     """Return how many active links stand on a loop's boundary."""
     period = periods(mask, d)
     sites = [site for direction, site in boundary(loop) if direction == mask.direction]
-    return sum(all(x % step == 0 for x, step in zip(site, period)) for site in sites)
+    return sum(all(x % step == 0 for x, step in zip(site, period, strict=True)) for site in sites)
 
 
 def boundary(loop: Loop) -> list[tuple[int, tuple[int, ...]]]:
@@ -175,7 +176,7 @@ def boundary(loop: Loop) -> list[tuple[int, tuple[int, ...]]]:
 
 
 def frozen_loops(mask: Any, d: int, extents: Any, planes: Any = None) -> tuple[Loop, ...]:
-    """Return all frozen rectangles of the given extents, one for each place in the mask's cell, nearest to the active link.
+    """Return all frozen rectangles of the given extents, one for each place in the mask's cell around the active link.
 
     `extents` are pairs of links along (mu, nu), `planes` pairs of directions, by default the mask's own plane alone.
 
@@ -203,11 +204,6 @@ def _split(x: Array, axis: int, step: int) -> Array:
     shape = list(x.shape)
     place = len(shape) + axis
     return array_namespace(x).reshape(x, (*shape[:place], shape[place] // step, step, *shape[place + 1 :]))
-
-
-def _after(axis: int) -> int:
-    """The position behind a negative axis, in the array that has one axis more."""
-    return axis
 
 
 def _join(x: Array, axis: int) -> Array:

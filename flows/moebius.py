@@ -66,16 +66,16 @@ def inverse_moebius(y: Array, raw: Array, axis: int) -> tuple[Array, Array]:
 def mixture(x: Array, centre: tuple[Array, Any], axis: int) -> tuple[Array, Array]:
     """Return the lifted value and the slope of the mean of Moebius maps with centres (a, b) stacked along `axis`.
 
-    The value is not wrapped: it differs from x by less than pi. `b` may be the number 0.
+    The value is not wrapped: it differs from x by less than pi. `b` is None for centres on the real axis.
     """
     xp = array_namespace(x)
     sine, cosine = (xp.expand_dims(part, axis=axis) for part in backends.of(x).sincos(x))
     a, b = centre
-    gap = 1.0 - a * cosine - b * sine
-    turn = xp.atan((a * sine - b * cosine) / gap)
-    size = a * a + b * b
-    slope = (1.0 - size) / (2.0 * gap - (1.0 - size))
-    return x + 2.0 * xp.mean(turn, axis=axis), xp.mean(slope, axis=axis)
+    rise, run, size = a * sine, 1.0 - a * cosine, 1.0 - a * a
+    if b is not None:
+        rise, run, size = rise - b * cosine, run - b * sine, size - b * b
+    slope = size / (2.0 * run - size)
+    return x + 2.0 * xp.mean(xp.atan(rise / run), axis=axis), xp.mean(slope, axis=axis)
 
 
 def inverse_mixture(y: Array, centre: tuple[Array, Any], axis: int) -> tuple[Array, Array]:
@@ -84,7 +84,7 @@ def inverse_mixture(y: Array, centre: tuple[Array, Any], axis: int) -> tuple[Arr
     A single Moebius map is undone by the opposite centre; the mean of those is where Newton's method starts.
     """
     y, (a, b) = wrap(y), centre
-    guess, _ = mixture(y, (-a, -b), axis)
+    guess, _ = mixture(y, (-a, None if b is None else -b), axis)
     x = solve_increasing(lambda x, centre: mixture(x, centre, axis), y, centre, guess, math.pi)
     _, slope = mixture(x, centre, axis)
     return wrap(x), -array_namespace(x).log(slope)

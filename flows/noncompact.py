@@ -56,9 +56,9 @@ def inverse_noncompact(y: Array, raw: Array, axis: int) -> tuple[Array, Array]:
     return inverse_mixture(y - shift, centre, axis)
 
 
-def _centres(raw: Array, axis: int) -> tuple[tuple[Array, float], Array]:
+def _centres(raw: Array, axis: int) -> tuple[tuple[Array, None], Array]:
     xp = array_namespace(raw)
     if raw.shape[axis] < 2:
         raise ValueError(f"n projections read n + 1 raw numbers along axis {axis}, got {raw.shape[axis]}")
     centre = xp.tanh(0.5 * part(raw, axis, 0, -1))
-    return (centre, 0.0), xp.squeeze(part(raw, axis, -1, None), axis=axis)
+    return (centre, None), xp.squeeze(part(raw, axis, -1, None), axis=axis)

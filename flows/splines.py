@@ -1,20 +1,23 @@
 """Monotone rational-quadratic splines, on the circle, on an interval, and on the line.
 
-Bin k of a table of knots (x_k, y_k) with slopes d_k maps, for w = x_{k+1} - x_k, h = y_{k+1} - y_k, s = h/w, xi = (x - x_k)/w,
+Bin k between the knots (x_k, y_k) with slopes d_k maps, with w = x_{k+1} - x_k, h = y_{k+1} - y_k, s = h/w and
+xi = (x - x_k)/w,
 
     y = y_k + h (s xi^2 + d_k xi (1 - xi)) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi)),
 
-and its inverse is a quadratic in xi solved in closed form.  Source: arXiv:1906.04032, eqs. 4 to 8; on the circle arXiv:2002.02428.
+and its inverse is a quadratic in xi solved in closed form. Source: arXiv:1906.04032, eqs. 4 to 8; on the circle
+arXiv:2002.02428.
 
-Shapes: the raw numbers of a network carry the bins along one axis that the variable does not have, `(*batch, channel, *lattice)`
-beside x of shape `(*batch, *lattice)`; that axis is named by `axis`.  All raw numbers zero give the identity.  Every function
-returns the value and the logarithm of its slope, both of x's shape.
+Shapes: the raw numbers of a network carry the bins along one axis that the variable does not have, `(*batch, channel,
+*lattice)` beside x of shape `(*batch, *lattice)`; that axis is named by `axis`. All raw numbers zero give the identity.
+Every function returns the value and the logarithm of its slope, both of x's shape.
 """
 
 import math
 from typing import Any, NamedTuple
 
-from array_api_compat import array_namespace
+import numpy
+from array_api_compat import array_namespace, device
 
 from haarflow.backends.protocol import Array
 from haarflow.core.groups import wrap
@@ -23,7 +26,7 @@ MINIMUM = 1e-3  # the smallest bin, as a part of the interval, and the smallest 
 
 
 class Table(NamedTuple):
-    """Knots of a monotone spline: bins `(left, size)` in x and in y, and the slopes at both ends of each bin, along `axis`."""
+    """A monotone spline's bins: edge and size in x and in y, and the slopes at both ends of each bin, along `axis`."""
 
     left: Array
     width: Array
@@ -143,10 +146,16 @@ def _bin_edges(raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
     weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
     part = weight / xp.sum(weight, axis=axis, keepdims=True)
     size = 2 * bound * (MINIMUM + (1 - MINIMUM * bins) * part)
-    edges = [xp.full_like(_part(size, axis, 0, 1), -bound)]
-    for k in range(bins - 1):  # unrolled: a cumulative sum is slow on XLA, and bins are few
-        edges.append(edges[-1] + _part(size, axis, k, k + 1))
-    return xp.concat(edges, axis=axis), size
+    return _before(size, axis) - bound, size
+
+
+def _before(size: Array, axis: int) -> Array:
+    """Sums of all earlier entries along an axis by a triangular matrix: XLA compiles and runs a scan slower."""
+    xp, bins = array_namespace(size), size.shape[axis]
+    earlier = xp.asarray(numpy.tri(bins, k=-1), dtype=size.dtype, device=device(size))
+    place = axis % size.ndim
+    flat = xp.reshape(size, (*size.shape[: place + 1], -1))
+    return xp.reshape(xp.matmul(earlier, flat), size.shape)
 
 
 def _slopes(raw: Array) -> Array:
@@ -176,7 +185,7 @@ def _inverse(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
     rise = (y - bottom) / height
     quadratic = steepness - slope + rise * excess
     linear = slope - rise * excess
-    # The discriminant is a square in exact arithmetic; rounding must not make it negative, nor its root's slope infinite.
+    # Positive in exact arithmetic; rounding must not make it negative, nor its root's slope infinite.
     discriminant = linear * linear + 4 * quadratic * steepness * rise
     root = xp.sqrt(xp.where(discriminant > 1e-30, discriminant, 0 * discriminant + 1e-30))
     xi = 2 * steepness * rise / (linear + root)
