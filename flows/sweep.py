@@ -57,7 +57,8 @@ class Sweep:
     `bins` of each spline, more for larger beta (16 at beta = 2, 24 at 7); `harmonics` of its log-density; `hidden`
     layers of the two nets; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes the
     flow commute with theta -> -theta whatever its parameters.
-    Raises ValueError for another condition than beta, and for fields that are not `(*batch, 2, T, X)`.
+    Raises ValueError for another condition than beta, fewer than 2 bins or 1 harmonic, and for fields that are not
+    `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -76,6 +77,8 @@ class Sweep:
     def __post_init__(self):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "condition", tuple(self.condition))
+        if self.bins < 2 or self.harmonics < 1:
+            raise ValueError(f"a sweep flow wants bins >= 2 and harmonics >= 1, got {self.bins} and {self.harmonics}")
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
@@ -223,19 +226,22 @@ def circle_knots(even: Array, odd: Array, bins: int) -> Table:
 def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
     """Return the constants of `circle_knots`: waves at knots and centres, mass before and in each bin, knots, sizes.
 
-    The knots are y = 2 atan(CROWD tan(x/2)) with x equidistant: denser around y = 0, where the peaks are.
+    The knots are y = 2 atan(CROWD tan(x/2)) with x equidistant: denser around y = 0, where the peaks are. Simpson's rule
+    in x is scaled to be exact for the uniform density, so that the flow starts as the identity.
     """
     half = numpy.pi * (numpy.arange(2 * bins + 1) / (2 * bins) - 0.5)
     y = 2 * numpy.arctan2(CROWD * numpy.sin(half), numpy.cos(half))
     jacobian = CROWD / (numpy.cos(half) ** 2 + CROWD**2 * numpy.sin(half) ** 2)
     simpson = numpy.zeros((bins, 2 * bins + 1))
     for k in range(bins):
-        simpson[k, 2 * k : 2 * k + 3] = numpy.asarray([1, 4, 1]) * (2 * numpy.pi / bins / 6)
+        simpson[k, 2 * k : 2 * k + 3] = (1, 4, 1)
+    height = y[2::2, None] - y[:-1:2, None]
     simpson = simpson * jacobian
+    simpson = simpson * (height / simpson.sum(1, keepdims=True))
     masses = numpy.concatenate([numpy.tri(bins, k=-1) @ simpson, simpson, simpson.sum(0, keepdims=True)])
     angles = numpy.outer(y, numpy.arange(1, harmonics + 1))
     waves = numpy.concatenate([numpy.cos(angles), numpy.sin(angles)], axis=1)
-    return waves, masses, y[:-1:2, None], y[2::2, None] - y[:-1:2, None]
+    return waves, masses, y[:-1:2, None], height
 
 
 def move_links(links: Array, turns: Array, shifts: Array) -> Array:
