@@ -60,7 +60,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
 def refuse(dtype: str) -> None:
     """Raise ValueError when float64 is asked for while JAX would silently turn it into float32."""
-    if dtype == "float64" and not jax.config.jax_enable_x64:
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError(X64)
 
 

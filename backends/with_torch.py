@@ -98,7 +98,7 @@ def _grad(value: Array, roots: Any, weight: Any = None) -> Any:
 
 def vjp(f: Any, x: Any) -> Any:
     """Return f(x) and the function that pulls a cotangent tree of the output back to x."""
-    y, pullback = torch.func.vjp(f, x)
+    y, pullback = torch.func.vjp(f, x)[:2]
     return y, lambda dy: pullback(dy)[0]
 
 

@@ -25,7 +25,7 @@ from haarflow.pipeline import run, train_only
 from haarflow.theories import U1Gauge, torus
 
 RECIPES = {"u1": "u1-2d", "phi4": "phi4-2d"}
-DRAWS = {
+DRAWS: dict[str, dict[str, dict[str, float]]] = {
     "u1": {
         "flow-metropolis": {"draws": 60_000, "warmup": 6_000},
         "flow-reweighting": {"draws": 40_000},
@@ -95,7 +95,7 @@ def _one(theory: str, backend: str, seed: int, model: str, out: Path, scale: flo
     table["run"] = {"backend": backend}
     summary = run(recipes.check(table), out)
     found = ensemble.read(out / "ensemble.h5")
-    pulls = []
+    pulls: list[float] = []
     for name, result in summary["samplers"].items():
         rows = {
             word: (o["value"], o["error"], o["exact"])
@@ -112,13 +112,13 @@ def _one(theory: str, backend: str, seed: int, model: str, out: Path, scale: flo
     return pulls
 
 
-def charges(sampled: ensemble.Sampled, lattice: tuple[int, ...], beta: float) -> dict[str, tuple[float, float, float]]:
+def charges(sampled: ensemble.Sampled, lattice: tuple[int, ...], beta: float) -> dict[str, tuple]:
     """Return p(|Q| = 1) and p(|Q| = 2) of a sampler with errors, beside the exact values."""
     exact = torus.charge_distribution(beta, math.prod(lattice))
-    rows = {}
+    rows: dict[str, tuple] = {}
     for charge in (1, 2):
         hit = (numpy.abs(numpy.rint(sampled.observables["Q"])) == charge).astype(float).T
-        if sampled.kind == "flow-reweighting":
+        if sampled.kind == "flow-reweighting" and sampled.log_w is not None:
             estimate = statistics.reweight(sampled.log_w.T, hit)
         else:
             estimate = statistics.gamma_method(hit)

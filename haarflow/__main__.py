@@ -14,7 +14,10 @@ def main() -> int:
         import pydantic  # noqa: F401
         import typer  # noqa: F401
     except ImportError as missing:
-        print(f"haarflow: the command line needs the package {missing.name!r}: pip install 'haarflow[cli]'", file=sys.stderr)
+        print(
+            f"haarflow: the command line needs the package {missing.name!r}: pip install 'haarflow[cli]'",
+            file=sys.stderr,
+        )
         return 1
     from haarflow.cli import main as command_line
 
