@@ -31,6 +31,13 @@ def history(run: Run) -> Section:
     return Section(f"Does {name} move?", body, _history_words(name, shown, exact is not None))
 
 
+def history_svg(run: Run, draws: int = 2000) -> str:
+    """Return the histories alone, as an SVG file's text."""
+    name = history_of(run.found)
+    shown = [_panel(run, label, name) for label in run.summary["samplers"]]
+    return figures.history(shown, name, run.charges if name == "Q" else None, draws)
+
+
 def history_of(found: Ensemble) -> str:
     """Return the observable whose history tells most: the charge, the magnetisation, or the first there is."""
     series = next(iter(found.samplers.values())).observables

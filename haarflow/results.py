@@ -102,20 +102,17 @@ def _not_counted(sampler: Mapping[str, Any], label: str, names: list[str]) -> st
     stuck = acceptance is not None and acceptance < STUCK
     why = f"it accepted {acceptance:.1%} of its steps" if stuck else "a series that does not move tells no error"
     count = f"{', '.join(names)}" if len(names) < len(sampler["observables"]) else "anything"
-    return f"<b>{html.escape(label)}</b> gives no error bar for {html.escape(count)}: {why}. None of its numbers counts here."
+    told = f"<b>{html.escape(label)}</b> gives no error bar for {html.escape(count)}: {why}."
+    return f"{told} None of its numbers counts here."
 
 
 def _worst(pulls: list[tuple[float, str, str]]) -> str:
     size, label, name = max(pulls)
     beyond = sum(found > 3.0 for found, *_ in pulls)
-    count = (
-        f"{len(pulls)} numbers were held against exact results." if len(pulls) > 1 else "One number has an exact value."
-    )
+    count = "One number has an exact value." if len(pulls) == 1 else f"{len(pulls)} numbers have exact values."
     where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
     if size > 4.0:
-        return (
-            f'{count} <b class="bad">{where}: do not trust this run before that is understood.</b> {beyond} beyond 3.'
-        )
+        return f'{count} {beyond} beyond 3. <b class="bad">{where}: do not trust this before it is understood.</b>'
     return f"{count} <b>{where}</b>; {beyond or 'none'} beyond 3."
 
 

@@ -154,9 +154,9 @@ def entry(value, error, exact=None, note=""):
 
 def test_a_number_far_off_makes_the_verdict_a_warning():
     wrong = {"hmc": {"observables": {"E": entry(2.0, 0.1, 1.0), "phi2": entry(1.0, 0.1, 1.0)}}}
-    assert "10.0 standard errors off (E by hmc)" in results.verdict(wrong) and "Do not trust" in results.verdict(wrong)
+    assert "10.0 standard errors off (E by hmc)" in results.verdict(wrong) and "do not trust" in results.verdict(wrong)
     fine = {"hmc": {"observables": {"E": entry(1.1, 0.1, 1.0)}}}
-    assert "Do not trust" not in results.verdict(fine)
+    assert "do not trust" not in results.verdict(fine)
 
 
 def test_a_chain_that_accepts_nothing_is_called_stuck_not_frozen():
