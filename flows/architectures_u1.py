@@ -1,12 +1,14 @@
 """Flows of U(1) gauge fields by name: each constructor takes a lattice and gives `Model(UniformLinks(lattice), flow)`.
 
 - `tutorial`: as published in arXiv:2101.08176, stripes of period 4 and mixtures of non-compact projections.
+- `stripes`: the published masks in another order, larger loops as context.
 - `convolutional`: coarse to fine. Each coupling splits the flux of a rectangle between its two halves, conditioned on
   the rectangle's own Wilson loop, which no active link touches; the halves are split next, everywhere at once.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from haarflow.core.loops import planes
@@ -51,11 +53,39 @@ def _tutorial_layer(mu: int, components: int, hidden: tuple[int, ...]) -> GaugeC
     )
 
 
-def convolutional(lattice: tuple[int, ...], block: int = 4, **options: Any) -> Model:
+def stripes(
+    lattice: tuple[int, ...],
+    rounds: int = 2,
+    period: int = 4,
+    extents: tuple = ((1, 1), (1, 2), (1, 3)),
+    **options: Any,
+) -> Model:
+    """Return a model of the published masks with other ideas, in two dimensions.
+
+    Each round visits every link once, first those along one direction, then the others, and within a direction the
+    stripes follow each other so that a coupling pushes flux into plaquettes that come next. Context are all frozen loops
+    of the `extents`, among them the rectangle around the active link. `options` are those of `GaugeCoupling`.
+
+    >>> len(stripes((8, 8)).flow.flows)
+    4
+    """
+    options = {"map": "moebius", "pieces": 4, "hidden": (16,), "kernel": (3, 1), "final_scale": 0.1, **options}
+    passes = []
+    for mu in (0, 1) * rounds:
+        mask = ("stripes", mu, 1 - mu, period, 0)
+        coupling = GaugeCoupling(2, mask, frozen_loops(mask, 2, extents), **options)
+        passes.append(Repeat(Chain((coupling, Translate((mu, 1 - mu), 1))), period))
+    return Model(UniformLinks(tuple(lattice)), Chain(tuple(passes)))
+
+
+def convolutional(
+    lattice: tuple[int, ...], block: int = 4, depth: int = 1, conditioned: bool = True, **options: Any
+) -> Model:
     """Return the coarse-to-fine model: log2(block^2) couplings for each plane, in any dimension.
 
     `block` is a power of two that divides the extents; `options` are those of `GaugeCoupling` (map, pieces, hidden,
-    harmonics, kernel, condition). In two dimensions the one flux left free is that of a block, whose exact density is
+    harmonics, kernel, condition); `depth` couplings in a row share each split; `conditioned=False` leaves
+    the rectangle's loop unseen. In two dimensions the one flux left free is that of a block, whose exact density is
     flat up to (I_1/I_0)^(block^2): 0.003 for beta = 2 and block 4, 0.007 for beta = 7 and block 8.
     Raises ValueError for another block.
 
@@ -64,9 +94,11 @@ def convolutional(lattice: tuple[int, ...], block: int = 4, **options: Any) -> M
     """
     if block < 2 or block & (block - 1):
         raise ValueError(f"a block is a power of two >= 2, got {block}")
-    options = {"pieces": 12, "hidden": (16,), "harmonics": 2, "final_scale": 0.1, **options}
+    options = {"map": "moebius", "pieces": 8, "hidden": (24,), "harmonics": 3, "final_scale": 0.1, **options}
     d = len(lattice)
-    flows = [split for plane in planes(d) for split in _splits(d, plane, block, options)]
+    flows = [split for plane in planes(d) for split in _splits(d, plane, block, options) for _ in range(depth)]
+    if not conditioned:
+        flows = [replace(flow, context=()) for flow in flows]
     return Model(UniformLinks(tuple(lattice)), Chain(tuple(flows)))
 
 

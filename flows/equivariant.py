@@ -6,7 +6,7 @@ One layer moves the active links of a mask (flows/masks.py), one link in each ac
 
 with a circle map h (flows/circle_maps.py) whose raw numbers come from a periodic convolutional net on cosines and
 sines of frozen loops. W and its context are gauge invariant, so a gauge transformation passes through the layer. The
-loop is a plaquette P_mu,nu, or a larger rectangle that holds one active link; loops of active links that are neither are passive.
+loop is a plaquette P_mu,nu, or a larger rectangle that holds one active link; other loops of active links are passive.
 
 Source: arXiv:2003.06413, eqs. 8 to 12; arXiv:2101.08176, section 4. Shapes: links `(*batch, d, *lattice)`, angles;
 log_det `(*batch,)`.
