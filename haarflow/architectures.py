@@ -44,9 +44,7 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
         "sweep": Architecture("haarflow.flows.sweep", "sweep", "one visit per link, flux swept ahead; two dimensions"),
     },
     "phi4": {
-        "tutorial": Architecture(
-            "haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"
-        ),
+        "tutorial": Architecture("haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Architecture(
             "haarflow.flows.architectures_phi4", "copula", "momentum scalings and quartic tails, some 20 numbers"
         ),

@@ -20,15 +20,91 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=" ".join(
-        """Machine-learned samplers for lattice field theory whose answers are exact. Start with [bold]haarflow
-        recipes[/bold] (what there is to run), then [bold]haarflow run u1-tiny[/bold] (seconds) or [bold]haarflow run
-        u1-2d[/bold] (minutes): it trains a flow, draws with it, runs HMC and heat bath beside it, compares all with the
-        exact result and writes report.html. [bold]haarflow new u1-2d > mine.toml[/bold] gives a commented recipe to
-        change. A run that was killed goes on when the same command is given again.""".split()
+        [
+            "Machine-learned",
+            "samplers",
+            "for",
+            "lattice",
+            "field",
+            "theory",
+            "whose",
+            "answers",
+            "are",
+            "exact.",
+            "Start",
+            "with",
+            "[bold]haarflow",
+            "recipes[/bold]",
+            "(what",
+            "there",
+            "is",
+            "to",
+            "run),",
+            "then",
+            "[bold]haarflow",
+            "run",
+            "u1-tiny[/bold]",
+            "(seconds)",
+            "or",
+            "[bold]haarflow",
+            "run",
+            "u1-2d[/bold]",
+            "(minutes):",
+            "it",
+            "trains",
+            "a",
+            "flow,",
+            "draws",
+            "with",
+            "it,",
+            "runs",
+            "HMC",
+            "and",
+            "heat",
+            "bath",
+            "beside",
+            "it,",
+            "compares",
+            "all",
+            "with",
+            "the",
+            "exact",
+            "result",
+            "and",
+            "writes",
+            "report.html.",
+            "[bold]haarflow",
+            "new",
+            "u1-2d",
+            ">",
+            "mine.toml[/bold]",
+            "gives",
+            "a",
+            "commented",
+            "recipe",
+            "to",
+            "change.",
+            "A",
+            "run",
+            "that",
+            "was",
+            "killed",
+            "goes",
+            "on",
+            "when",
+            "the",
+            "same",
+            "command",
+            "is",
+            "given",
+            "again.",
+        ]
     ),
 )
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="a built-in name (see `haarflow recipes`) or a TOML file")]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="a built-in name (see `haarflow recipes`) or a TOML file")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
@@ -72,7 +148,7 @@ def main(words: list[str] | None = None) -> int:
 def _use_x64() -> None:
     """Float64 is the default of this process, an application, and of the workers it starts."""
     os.environ.setdefault("JAX_ENABLE_X64", "1")
-    if "jax" in sys.modules:
+    if sys.modules.get("jax") is not None:
         sys.modules["jax"].config.update("jax_enable_x64", True)
 
 
@@ -119,7 +195,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
 ) -> None:
     """The options before the verb."""
 
@@ -170,8 +248,8 @@ def run(
     and report.html. The same command on the same folder goes on where it stopped; another recipe there is refused.
     """
     _use_threads(threads)
-    from haarflow.progress import progress
     from haarflow.pipeline import run as run_recipe
+    from haarflow.progress import progress
     from haarflow.tables import summary_table
 
     asked = _recipe(recipe, overrides, run__backend=backend, run__device=device, run__dtype=dtype, seed=seed)
@@ -181,7 +259,9 @@ def run(
         _print_json(summary)
     else:
         print(summary_table(summary))
-        print(f"\nThe report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"\nThe run: {folder}")
+        print(
+            f"\nThe report: {folder / 'report.html'}" if (folder / "report.html").exists() else f"\nThe run: {folder}"
+        )
 
 
 @app.command()
@@ -199,8 +279,8 @@ def train(
 ) -> None:
     """Train a recipe's flow and stop there; `haarflow run` with the same recipe and folder goes on."""
     _use_threads(threads)
-    from haarflow.progress import progress
     from haarflow.pipeline import train_only
+    from haarflow.progress import progress
 
     asked = _recipe(recipe, overrides, run__backend=backend, run__device=device, run__dtype=dtype, seed=seed)
     folder = out or Path("runs") / asked.name
@@ -209,15 +289,21 @@ def train(
         _print_json({"model": str(folder / "model.safetensors"), **figures})
     else:
         ess = "unknown" if figures["ess"] is None else f"{figures['ess']:.3f}"
-        print(f"{figures['steps']} steps, {figures['cpu_s']:.1f} CPU seconds, ESS {ess}: {folder / 'model.safetensors'}")
+        print(
+            f"{figures['steps']} steps, {figures['cpu_s']:.1f} CPU seconds, ESS {ess}: {folder / 'model.safetensors'}"
+        )
 
 
 @app.command()
 def sample(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="a model file, a run's folder or a shipped model's name")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a model file, a run's folder or a shipped model's name")
+    ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="theory.beta=2.5 lattice=[16,16]; by default what it was trained for"),
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="theory.beta=2.5 lattice=[16,16]; by default what it was trained for"
+        ),
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="configurations to draw")] = 1000,
     metropolis: Annotated[
@@ -238,9 +324,9 @@ def sample(
     The folder gets ensemble.h5 with the configurations, their observables and log weights, and summary.json.
     """
     _use_threads(threads)
+    from haarflow.pipeline import run as run_recipe
     from haarflow.progress import progress
     from haarflow.recipes import for_model
-    from haarflow.pipeline import run as run_recipe
     from haarflow.tables import summary_table
 
     kind = "flow-metropolis" if metropolis else "flow-reweighting"
@@ -273,7 +359,9 @@ def measure(
 
 @app.command()
 def info(
-    path: Annotated[str, typer.Argument(metavar="FILE", help="a model, an ensemble, a run's folder or a shipped model")],
+    path: Annotated[
+        str, typer.Argument(metavar="FILE", help="a model, an ensemble, a run's folder or a shipped model")
+    ],
     as_json: Json = False,
 ) -> None:
     """Tell what a file holds: a model's card, an ensemble's samplers, a run's state."""
@@ -290,7 +378,9 @@ def info(
 @app.command()
 def new(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="the recipe to start from")] = "u1-2d",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="write to this file instead of standard output")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="write to this file instead of standard output")
+    ] = None,
 ) -> None:
     """Write a commented template: every key there is, with its meaning, ready to change and run."""
     from haarflow import recipes

@@ -17,7 +17,13 @@ def engines() -> dict[str, dict[str, Any]]:
 
 
 def _engine(name: str) -> dict[str, Any]:
-    absent = {"present": False, "version": None, "devices": [], "precision": [], "trains": name in ("jax", "torch")}
+    absent: dict[str, Any] = {
+        "present": False,
+        "version": None,
+        "devices": [],
+        "precision": [],
+        "trains": name in ("jax", "torch"),
+    }
     if not backends.is_present(name):
         return {**absent, "remedy": backends.NAMES[name][1]}
     try:
@@ -105,7 +111,11 @@ def _run(path: Path) -> dict[str, Any]:
     for line in lines:
         if line.get("stage") == "sample":
             blocks[line["sampler"]] = blocks.get(line["sampler"], 0) + 1
-    found: dict[str, Any] = {"run": str(path), "complete": folder.summary.is_file(), "trained_steps": max(steps, default=0)}
+    found: dict[str, Any] = {
+        "run": str(path),
+        "complete": folder.summary.is_file(),
+        "trained_steps": max(steps, default=0),
+    }
     found["blocks"] = blocks
     found["recipe"] = recipes.as_table(recipes.load(path))
     if folder.summary.is_file():
@@ -133,4 +143,3 @@ def exact_results(theory: str, values: Iterable[str]) -> dict[str, Any]:
         "lattice": list(recipe.lattice),
         "exact": {name: float(value) for name, value in found.exact(couplings).items()},
     }
-

@@ -145,7 +145,7 @@ def _has_flow(sampler: Any) -> bool:
 
 def _flow_for(recipe: Recipe, name: str, folder: RunFolder) -> tuple[Any, Any, Any] | None:
     """The (model, host parameters, condition) of a sampler that has a flow."""
-    sampler = recipe.samplers[name]
+    sampler: Any = recipe.samplers[name]
     return _opened_flow(recipe, sampler.model or recipe.model or str(folder.model)) if _has_flow(sampler) else None
 
 

@@ -79,7 +79,7 @@ def for_model(name: str, kind: str, number: int, overrides: Iterable[str] = (), 
     theory = card.get("theory")
     if not isinstance(theory, dict) or not {"name", "lattice", "couplings"} <= theory.keys():
         raise ModelFileError(f"{path}: its card does not say for which theory, lattice and couplings it was trained")
-    table = {
+    table: dict[str, Any] = {
         "name": f"sample-{Path(name).stem}",
         "lattice": list(theory["lattice"]),
         "fields_every": 1,
@@ -197,10 +197,12 @@ def _fault(fault: Any) -> str:
         said = f"got {name!r}" if "tag" in context else "is missing"
         return f"{path}.{tag}: {said}, wanted one of {', '.join(known)}{hint(name, known)}"
     if kind == "literal_error":
-        known = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        known = tuple(word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", "))
         near = hint(str(got), known)
         return f"{path}: got {got!r}, wanted one of {', '.join(filter(None, known))}{near}"
-    wanted = fault["msg"].removeprefix("Input should be ").replace("an object", "a table").replace("a valid array", "a list")
+    wanted = (
+        fault["msg"].removeprefix("Input should be ").replace("an object", "a table").replace("a valid array", "a list")
+    )
     return f"{path}: wanted {wanted}, got {got!r}"
 
 
@@ -237,7 +239,7 @@ def _classes(annotation: Any) -> dict[str, Any]:
     bare = _bare(annotation)
     if not isinstance(bare, types.UnionType):
         return {}
-    tags = [
+    tags: list[Any] = [
         next(entry.default for entry in dataclasses.fields(choice) if entry.name in ("kind", "name"))
         for choice in typing.get_args(bare)
     ]
@@ -336,14 +338,20 @@ def _comments(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
             continue
         here = (*path, name)
         child = getattr(value, name)
-        comments[".".join(here)] = next((note.description or "" for note in getattr(annotation, "__metadata__", ()) if isinstance(note, FieldInfo)), "")
+        comments[".".join(here)] = next(
+            (note.description or "" for note in getattr(annotation, "__metadata__", ()) if isinstance(note, FieldInfo)),
+            "",
+        )
         if dataclasses.is_dataclass(child):
             comments |= {".".join(here): (type(child).__doc__ or "").strip(), **_comments(child, here)}
         elif isinstance(child, dict):
             for key, grandchild in child.items():
                 if dataclasses.is_dataclass(grandchild):
                     below = (*here, key)
-                    comments |= {".".join(below): (type(grandchild).__doc__ or "").strip(), **_comments(grandchild, below)}
+                    comments |= {
+                        ".".join(below): (type(grandchild).__doc__ or "").strip(),
+                        **_comments(grandchild, below),
+                    }
     return comments
 
 

@@ -169,7 +169,9 @@ def _refuse_other(folder: RunFolder, recipe_text: str) -> None:
     of_versions = [line for line in differing if line.startswith("versions.")]
     if len(differing) > len(of_versions):
         lines = "\n  ".join(line for line in differing if line not in of_versions)
-        raise FolderError(f"{folder.path} holds a run of another recipe; choose another --out. What differs:\n  {lines}")
+        raise FolderError(
+            f"{folder.path} holds a run of another recipe; choose another --out. What differs:\n  {lines}"
+        )
     if of_versions and not folder.summary.exists():
         lines = "\n  ".join(of_versions)
         raise FolderError(

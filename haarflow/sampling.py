@@ -156,7 +156,12 @@ def _chain_blocks(
         begun, field = time.process_time(), None
         if numbers:
             field = _start(recipe, todo, backend, folder, numbers[0])
-        if numbers and numbers[0] == 0 and todo.warmup and "hmc" in getattr(todo.settings, "kernels", (todo.settings.kind,)):
+        if (
+            numbers
+            and numbers[0] == 0
+            and todo.warmup
+            and "hmc" in getattr(todo.settings, "kernels", (todo.settings.kind,))
+        ):
             field = _settled(recipe, todo, backend, kernel, measure, field)
         for number in numbers:
             # the cache is rebuilt at each block, as it is when a killed run goes on from the block's file

@@ -18,7 +18,7 @@ def _count(text: str, least: int = 1) -> Any:
     return Field(ge=least, description=text)
 
 
-def _number(text: str, **bounds: float) -> Any:
+def _number(text: str, **bounds: Any) -> Any:
     return Field(allow_inf_nan=False, description=text, **bounds)
 
 
@@ -27,7 +27,9 @@ Chains = Annotated[int, _count("chains side by side, each with its own random nu
 Draws = Annotated[int, _count("draws kept for each chain")]
 Warmup = Annotated[int, _count("draws dropped at the start of each chain", 0)]
 Block = Annotated[int, _count("draws in a block, the unit that is computed, written and resumed; 0 chooses one", 0)]
-Scheme = Annotated[Literal["leapfrog", "omelyan", "omelyan4"], Field(description="integrator: leapfrog, omelyan, omelyan4")]
+Scheme = Annotated[
+    Literal["leapfrog", "omelyan", "omelyan4"], Field(description="integrator: leapfrog, omelyan, omelyan4")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,8 @@ class Train:
     batch: Annotated[int, _count("configurations drawn in each step", 2)] = 128
     lr: Annotated[float, _number("Adam's learning rate at the start", gt=0)] = 1e-3
     schedule: Annotated[
-        Literal["constant", "linear", "cosine"], Field(description="course of the learning rate: constant, linear, cosine")
+        Literal["constant", "linear", "cosine"],
+        Field(description="course of the learning rate: constant, linear, cosine"),
     ] = "cosine"
     warmup: Annotated[int, _count("steps over which the learning rate rises from 0", 0)] = 0
     clip: Annotated[float, _number("largest norm of a gradient; 0 clips nothing", ge=0)] = 10.0
@@ -184,7 +187,8 @@ class Engine:
 
     __pydantic_config__ = _STRICT
     backend: Annotated[
-        Literal["", "numpy", "cupy", "jax", "torch"], Field(description="numpy, cupy, jax, torch; empty: the first present")
+        Literal["", "numpy", "cupy", "jax", "torch"],
+        Field(description="numpy, cupy, jax, torch; empty: the first present"),
     ] = ""
     device: Annotated[str, Field(description="such as cpu or cuda; empty: the engine's default")] = ""
     dtype: Annotated[Literal["float64", "float32"], Field(description="precision: float64, float32")] = "float64"
@@ -197,9 +201,7 @@ class Recipe:
     __pydantic_config__ = _STRICT
     name: Annotated[str, Field(min_length=1, description="what the run is called")]
     description: Annotated[str, Field(description="one line on what it shows")] = ""
-    lattice: Annotated[
-        tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1, description="extents, time first")
-    ]
+    lattice: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1, description="extents, time first")]
     seed: Annotated[int, Field(ge=0, lt=2**63, description="the one seed of all random numbers")] = 0
     fields_every: Annotated[int, _count("keep every n-th configuration in ensemble.h5; 0 keeps none", 0)] = 0
     model: Annotated[str, Field(description="a model file or a shipped model's name, instead of training")] = ""

@@ -55,10 +55,9 @@ def _sampler(recipe: Recipe, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     table = observables(recipe, sampled)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
-    refused = sampled.accepted is not None
     return {
         "kind": sampled.kind,
-        "acceptance": float(numpy.mean(sampled.accepted)) if refused else None,
+        "acceptance": None if sampled.accepted is None else float(numpy.mean(sampled.accepted)),
         "ess": _ess(sampled, table),
         "cpu_s": cpu_s,
         "samples": samples,
@@ -104,7 +103,9 @@ def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
     if sampled.kind == "flow-reweighting":
         return _reweighted(sampled.log_w, columns, None if derived is None else derived.function)
-    return statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
+    return (
+        statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
+    )
 
 
 def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | None) -> Estimate:

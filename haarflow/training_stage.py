@@ -7,7 +7,6 @@ over the chunk's steps. A loss that is not finite ends the run; the last checkpo
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -25,7 +24,7 @@ from haarflow.progress import Progress
 from haarflow.runfolder import RunFolder
 from haarflow.settings import Recipe, Train
 
-ESTIMATORS = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
+ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
 
 
 class TrainingStopped(ArithmeticError):
@@ -122,7 +121,11 @@ def _card(recipe: Recipe, training: Training, folder: RunFolder) -> dict[str, An
     lines = [line for line in folder.lines() if line.get("stage") == "train"]
     figures = {name: lines[-1][name] for name in ("ess", "loss", "cpu_s")} if lines else {}
     return {
-        "theory": {"name": recipe.theory.name, "lattice": list(recipe.lattice), "couplings": assemble.couplings_of(recipe)},
+        "theory": {
+            "name": recipe.theory.name,
+            "lattice": list(recipe.lattice),
+            "couplings": assemble.couplings_of(recipe),
+        },
         "flow": recipe.flow,
         "condition": list(training.condition),
         "recipe": recipe.name,

@@ -96,7 +96,9 @@ def test_a_model_from_a_newer_version(recipe, tmp_path, capsys):
     newer = tmp_path / "newer.safetensors"
     header = {"format": "haarflow-model", "version": 99, "definition": {}, "card": {}}
     save_file({}, newer, metadata={"haarflow": json.dumps(header)})
-    assert "upgrade haarflow" in refused(capsys, tmp_path / "run", "run", recipe, f"model={newer}", "--backend", "numpy")
+    assert "upgrade haarflow" in refused(
+        capsys, tmp_path / "run", "run", recipe, f"model={newer}", "--backend", "numpy"
+    )
 
 
 def test_a_model_with_wrong_shapes(recipe, tmp_path, capsys):
@@ -114,7 +116,10 @@ def test_fine_tuning_from_another_flow(recipe, tmp_path, capsys):
     pytest.importorskip("torch")
     model = uniform_model(tmp_path / "uniform.safetensors")
     capsys.readouterr()
-    assert haarflow("run", "u1-tiny", f"train.start={model}", "--backend", "torch", "--out", tmp_path / "run", "--quiet") == 1
+    assert (
+        haarflow("run", "u1-tiny", f"train.start={model}", "--backend", "torch", "--out", tmp_path / "run", "--quiet")
+        == 1
+    )
     assert "another flow" in capsys.readouterr().err
 
 
@@ -171,7 +176,9 @@ def test_nan_in_a_loss_stops_with_the_last_good_checkpoint_kept(tmp_path, capsys
         assert (out / "checkpoint.safetensors").read_bytes() == kept
 
 
-@pytest.mark.parametrize("words", [["info", "nowhere"], ["measure", "nowhere"], ["sample", "nowhere"], ["run", "nowhere"]])
+@pytest.mark.parametrize(
+    "words", [["info", "nowhere"], ["measure", "nowhere"], ["sample", "nowhere"], ["run", "nowhere"]]
+)
 def test_what_is_not_there(words, capsys):
     assert haarflow(*words) == 1
     assert "nowhere" in capsys.readouterr().err

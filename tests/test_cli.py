@@ -47,7 +47,9 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == f"haarflow {__version__}"
 
 
-@pytest.mark.parametrize(("words", "hint"), [(["rnu"], "run"), (["run"], "RECIPE"), (["run", "u1-tiny", "--backnd", "x"], "--backend")])
+@pytest.mark.parametrize(
+    ("words", "hint"), [(["rnu"], "run"), (["run"], "RECIPE"), (["run", "u1-tiny", "--backnd", "x"], "--backend")]
+)
 def test_a_slip_of_the_hand_is_a_usage_error_with_a_hint(words, hint, capsys):
     assert haarflow(*words) == 2
     assert hint in capsys.readouterr().err
@@ -170,7 +172,10 @@ def test_a_model_trained_on_torch_goes_on_from_there_and_draws_on_numpy(tmp_path
     words = ("u1-tiny", *few, "train.batch=8", "--backend", "torch", "--quiet", "--out")
     assert haarflow("train", *words, tmp_path / "first") == 0
     assert haarflow("train", *words, tmp_path / "second", f"train.start={tmp_path / 'first'}", "theory.beta=1.1") == 0
-    assert haarflow("sample", tmp_path / "second", "-n", 20, "--backend", "numpy", "--quiet", "--out", tmp_path / "drawn") == 0
+    assert (
+        haarflow("sample", tmp_path / "second", "-n", 20, "--backend", "numpy", "--quiet", "--out", tmp_path / "drawn")
+        == 0
+    )
 
 
 def test_a_plain_process_keeps_results_and_progress_apart(finished, tmp_path):
@@ -184,10 +189,7 @@ def test_a_plain_process_keeps_results_and_progress_apart(finished, tmp_path):
 
 @pytest.mark.parametrize("missing", ["typer", "pydantic"])
 def test_a_missing_package_is_one_plain_sentence(missing):
-    code = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from haarflow.__main__ import main; sys.exit(main())"
-    )
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom haarflow.__main__ import main; sys.exit(main())"
     done = process("recipes", code=code)
     assert done.returncode == 1 and "pip install 'haarflow[cli]'" in done.stderr and "Traceback" not in done.stderr
 

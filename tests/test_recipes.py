@@ -55,7 +55,10 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
         ("seed=-1", "seed: wanted greater than or equal to 0, got -1"),
         ("seed=1.5", "seed: wanted a valid integer, got 1.5"),
         ("run.backend=jx", "run.backend: got 'jx', wanted one of numpy, cupy, jax, torch, did you mean 'jax'?"),
-        ("flow.kind=tutoral", "flow.kind: got 'tutoral', wanted one of convolutional, sweep, tutorial, did you mean 'tutorial'?"),
+        (
+            "flow.kind=tutoral",
+            "flow.kind: got 'tutoral', wanted one of convolutional, sweep, tutorial, did you mean 'tutorial'?",
+        ),
         ("flow.peices=3", "flow.peices: no such key, did you mean 'pieces'?"),
         ("train.stesp=3", "train.stesp: no such key, did you mean 'steps'?"),
         ("train.anneal.bta=3.0", "train.anneal.bta: no such coupling, did you mean 'beta'?"),
@@ -80,10 +83,14 @@ def test_a_fault_in_an_override(override, line):
 
 
 def test_overrides_use_the_recipes_own_paths():
-    recipe = load("u1-tiny", ["theory.beta=2.5", "lattice=[6,6]", "train.steps=5", "samplers.heatbath=false", "name=other"])
+    recipe = load(
+        "u1-tiny", ["theory.beta=2.5", "lattice=[6,6]", "train.steps=5", "samplers.heatbath=false", "name=other"]
+    )
     assert recipe.theory == U1Theory(beta=2.5)
     assert recipe.lattice == (6, 6) and recipe.train.steps == 5 and recipe.name == "other"
-    assert "heatbath" not in recipe.samplers and recipe.samplers["hmc"] == HMC(chains=16, draws=150, warmup=50, block=50)
+    assert "heatbath" not in recipe.samplers and recipe.samplers["hmc"] == HMC(
+        chains=16, draws=150, warmup=50, block=50
+    )
 
 
 def test_options_of_the_command_win_over_the_recipe():

@@ -9,7 +9,6 @@ import sys
 import h5py
 import numpy
 import pytest
-from tests.runs import ROOT, haarflow, numbers, process, uniform_recipe
 
 from haarflow import ensemble, recipes, runfolder
 from haarflow.core import files
@@ -17,6 +16,7 @@ from haarflow.core.statistics import ess
 from haarflow.ensemble import EnsembleError
 from haarflow.pipeline import run
 from haarflow.runfolder import FolderError, RunFolder, opened, read_metrics
+from tests.runs import ROOT, haarflow, numbers, process, uniform_recipe
 
 # The process kills itself with SIGKILL in its n-th commit, before (odd n) or after (even n) the rename.
 DIES = """
@@ -78,7 +78,12 @@ def test_the_ensemble_has_chains_first_and_its_observables_are_those_of_its_fiel
     from haarflow import backends
     from haarflow.theories import U1Gauge
 
-    shapes = {"flow-metropolis": (3, 90, 23), "flow-reweighting": (1, 100, 25), "hmc": (4, 25, 7), "mixture": (2, 10, 3)}
+    shapes = {
+        "flow-metropolis": (3, 90, 23),
+        "flow-reweighting": (1, 100, 25),
+        "hmc": (4, 25, 7),
+        "mixture": (2, 10, 3),
+    }
     found = ensemble.read(whole / "ensemble.h5")
     assert found.couplings == {"beta": 0.5} and found.lattice == (4, 4)
     for name, (chains, draws, kept) in shapes.items():
@@ -88,7 +93,9 @@ def test_the_ensemble_has_chains_first_and_its_observables_are_those_of_its_fiel
         assert fields.shape == (chains, kept, 2, 4, 4)
         again = U1Gauge((4, 4)).observables(backends.get("numpy").asarray(fields), {"beta": 0.5})
         assert numpy.array_equal(again["Q"], charge[:, ::4])
-        numpy.testing.assert_allclose(again["plaquette"], found.samplers[name].observables["plaquette"][:, ::4], atol=1e-12)
+        numpy.testing.assert_allclose(
+            again["plaquette"], found.samplers[name].observables["plaquette"][:, ::4], atol=1e-12
+        )
 
 
 def test_the_weights_ess_in_the_summary_is_that_of_the_ensemble(whole):
@@ -107,7 +114,9 @@ def test_the_seed_matters_and_leaving_a_sampler_out_does_not(recipe, whole, tmp_
     few = ["samplers.flow-metropolis=false", "samplers.mixture=false", "samplers.heatbath=false"]
     run(recipes.load(recipe, few, run__backend="numpy"), tmp_path / "few", report=False)
     run(recipes.load(recipe, few, run__backend="numpy", seed=1), tmp_path / "other", report=False)
-    one, two, three = (ensemble.read(folder / "ensemble.h5") for folder in (whole, tmp_path / "few", tmp_path / "other"))
+    one, two, three = (
+        ensemble.read(folder / "ensemble.h5") for folder in (whole, tmp_path / "few", tmp_path / "other")
+    )
     for name in ("hmc", "flow-reweighting"):
         plaquette = [found.samplers[name].observables["plaquette"] for found in (one, two, three)]
         assert numpy.array_equal(plaquette[0], plaquette[1]) and not numpy.array_equal(plaquette[1], plaquette[2])
@@ -182,15 +191,18 @@ def test_a_folder_of_other_files_is_refused(recipe, tmp_path, capsys):
 
 
 def test_two_processes_in_one_folder_are_refused(tmp_path):
-    with opened(tmp_path / "run", "name = 'x'\n"), pytest.raises(FolderError, match="another process"):
-        with opened(tmp_path / "run", "name = 'x'\n"):
-            pass
+    again = opened(tmp_path / "run", "name = 'x'\n")
+    with opened(tmp_path / "run", "name = 'x'\n"), pytest.raises(FolderError, match="another process"), again:
+        pass
 
 
 def test_other_versions_must_not_go_on_with_a_run_begun(tmp_path):
     with opened(tmp_path / "run", "name = 'x'\n[versions]\nnumpy = '1'\n"):
         pass
-    with pytest.raises(FolderError, match="other versions"), opened(tmp_path / "run", "name = 'x'\n[versions]\nnumpy = '2'\n"):
+    with (
+        pytest.raises(FolderError, match="other versions"),
+        opened(tmp_path / "run", "name = 'x'\n[versions]\nnumpy = '2'\n"),
+    ):
         pass
 
 
