@@ -86,7 +86,7 @@ def uniform(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
     >>> round(float(random.uniform(random.key(0, backend))), 6)
-    0.704242
+    0.965321
     """
     return _uniform(key, shape, dtype, UNIFORM)
 
