@@ -1,0 +1,160 @@
+"""The two published architectures by hand in native JAX: what the library's flows cost beside code for one engine.
+
+Same layers, same algorithm (convolutions by circulant rows, circle maps on active stripes alone), no abstraction: jnp,
+lax.scan, jax.random. Parameters as in tutorial_torch, stacked over pairs of layers.
+"""
+
+import math
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy
+
+
+@cache
+def circulant(length):
+    """Matrices of the three taps along a periodic row."""
+    row, taps = numpy.arange(length), numpy.zeros((3, length, length))
+    for k in range(3):
+        taps[k, (row + k - 1) % length, row] = 1.0
+    return taps
+
+
+def conv(x, w, b):
+    """Periodic 3 x 3 convolution of rows `(n, X, C, Y)` to `(n, X, O, Y)`."""
+    n, extent, channels, length = x.shape
+    matrix = jnp.tensordot(w, circulant(length), 1)
+    rows = jnp.reshape(x, (n, extent, channels * length))
+    if channels < w.shape[0]:
+        matrix = jnp.reshape(jnp.transpose(matrix, (2, 1, 3, 0, 4)), (-1, w.shape[0] * length))
+        y = jnp.concatenate([jnp.roll(rows, 1, 1), rows, jnp.roll(rows, -1, 1)], -1) @ matrix
+    else:
+        matrix = jnp.reshape(jnp.transpose(matrix, (1, 3, 2, 0, 4)), (channels * length, -1))
+        up, here, down = jnp.split(rows @ matrix, 3, -1)
+        y = jnp.roll(up, 1, 1) + here + jnp.roll(down, -1, 1)
+    return jnp.reshape(y, (n, extent, w.shape[0], length)) + b[:, None]
+
+
+def net(weights, x):
+    """Three convolutions, leaky ReLU between them, on rows."""
+    for number in range(3):
+        x = conv(x, weights[2 * number], weights[2 * number + 1])
+        x = jnp.where(x > 0, x, 0.01 * x) if number < 2 else x
+    return x
+
+
+def phi4_prior(key, n, lattice):
+    """Standard normal sites and their log-density."""
+    x = jax.random.normal(key, (n, *lattice), jnp.float64)
+    return x, -0.5 * jnp.sum(x * x, (1, 2)) - 0.5 * math.prod(lattice) * math.log(2.0 * math.pi)
+
+
+def phi4_flow(pairs, x):
+    """Return (y, log_det); `pairs` = two lists of weights, each stacked over the pairs of layers."""
+    sites = numpy.indices(x.shape[1:]).sum(0) % 2
+
+    def pair(x, weights):
+        total = 0.0
+        for parity in (0, 1):
+            active = jnp.asarray(sites == parity, x.dtype)
+            raw = jnp.tanh(net(weights[parity], ((1 - active) * x)[:, :, None, :]))
+            s, t = active * raw[:, :, 0], active * raw[:, :, 1]
+            x, total = x * jnp.exp(s) + t, total + jnp.sum(s, (1, 2))
+        return x, total
+
+    x, log_dets = jax.lax.scan(pair, x, pairs)
+    return x, jnp.sum(log_dets, 0)
+
+
+def phi4_action(x, m2=-4.0, lam=8.0):
+    """sum_x [sum_mu (x(x+mu) - x(x))^2 + m2 x^2 + lam x^4]."""
+    density = m2 * x**2 + lam * x**4
+    for axis in (1, 2):
+        density = density + (jnp.roll(x, -1, axis) - x) ** 2
+    return jnp.sum(density, (1, 2))
+
+
+def u1_prior(key, n, lattice):
+    """Uniform links; the log-density in normalised Haar measure is 0."""
+    return jax.random.uniform(key, (n, 2, *lattice), jnp.float64, -math.pi, math.pi), jnp.zeros(n)
+
+
+def wrap(x):
+    """Angles into [-pi, pi)."""
+    return x - 2.0 * math.pi * jnp.floor((x + math.pi) / (2.0 * math.pi))
+
+
+def plaquettes(x, mu, nu):
+    """theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x)."""
+    a, b = x[:, mu], x[:, nu]
+    return a + jnp.roll(b, -1, mu + 1) - jnp.roll(a, -1, nu + 1) - b
+
+
+def projections(x, s):
+    """(value, log slope) of the mean over axis 1 of 2 atan(e^s tan(x/2)), as Moebius maps with centre tanh(s/2)."""
+    centre = jnp.tanh(0.5 * s)
+    sine, cosine = jnp.sin(x)[:, None], jnp.cos(x)[:, None]
+    gap = 1.0 - centre * cosine
+    slope = (1.0 - centre**2) / (2.0 * gap - (1.0 - centre**2))
+    return x + 2.0 * jnp.mean(jnp.arctan(centre * sine / gap), 1), jnp.log(jnp.mean(slope, 1))
+
+
+def u1_flow(pairs, x):
+    """Return (y, log_det); each pair moves links along 0, links along 1, then the field by (-1, -1) sites."""
+
+    def pair(x, weights):
+        x, first = u1_layer(weights[0], x, 0, 1)
+        x, second = u1_layer(weights[1], x, 1, 0)
+        return jnp.roll(x, (-1, -1), (2, 3)), first + second
+
+    x, log_dets = jax.lax.scan(pair, x, pairs)
+    return x, jnp.sum(log_dets, 0)
+
+
+def u1_layer(weights, x, mu, nu):
+    """One coupling with active stripes at x_nu = 0 modulo 4: the net on the whole lattice, the map on the stripes."""
+    place = numpy.arange(x.shape[2 + nu]) % 4
+    frozen = ((place == 1) | (place == 2)).reshape((-1, 1) if nu == 0 else (1, -1))
+    loops = plaquettes(x, mu, nu)
+    seen = jnp.where(frozen, loops, 0.0)
+    raw = net(weights, jnp.stack([jnp.cos(seen), jnp.sin(seen)], 2))
+    pick = (slice(None, None, 4),) if nu == 0 else (slice(None), slice(None, None, 4))
+    s = jnp.moveaxis(raw[:, :, :-1], 2, 1)[(slice(None), slice(None), *pick)]
+    t, flux = raw[:, :, -1][(slice(None), *pick)], loops[(slice(None), *pick)]
+    moved, log_slope = projections(flux, s)
+    link = x[(slice(None), mu, *pick)]
+    return x.at[(slice(None), mu, *pick)].set(wrap(link + wrap(moved + t - flux))), jnp.sum(log_slope, (1, 2))
+
+
+def u1_action(x, beta=2.0):
+    """-beta sum cos theta_P."""
+    return -beta * jnp.sum(jnp.cos(plaquettes(x, 0, 1)), (1, 2))
+
+
+def train_step(flow, action, prior, optimiser, n, lattice):
+    """The jitted step (params, optimiser state, key) -> (params, state, key, loss) of Adam on the reverse KL."""
+
+    def loss(params, key):
+        x, log_r = prior(key, n, lattice)
+        y, log_det = flow(params, x)
+        return jnp.mean(log_r - log_det + action(y))
+
+    def step(params, state, key):
+        key, draw = jax.random.split(key)
+        value, grads = jax.value_and_grad(loss)(params, draw)
+        updates, state = optimiser.update(grads, state, params)
+        return jax.tree.map(jnp.add, params, updates), state, key, value
+
+    return jax.jit(step)
+
+
+def sampler(flow, prior, n, lattice):
+    """The jitted sampler (params, key) -> (y, log_q)."""
+
+    def sample(params, key):
+        x, log_r = prior(key, n, lattice)
+        y, log_det = flow(params, x)
+        return y, log_r - log_det
+
+    return jax.jit(sample)
