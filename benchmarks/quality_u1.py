@@ -51,8 +51,8 @@ class Entry(NamedTuple):
 
 
 def small(**options) -> Entry:
-    """The coarse-to-fine flow with fewer pieces, and other options: what the ideas are compared on."""
-    return Entry(architectures.convolutional, {"pieces": 4, "hidden": (16,), "harmonics": 2, **options})
+    """The coarse-to-fine flow with one coupling for each split, and other options: what the ideas are compared on."""
+    return Entry(architectures.convolutional, {"depth": 1, "harmonics": 2, **options})
 
 
 ENTRIES = {
@@ -66,6 +66,7 @@ ENTRIES = {
     "noncompact": small(map="noncompact"),
     "one-harmonic": small(harmonics=1),
     "depth-2": small(depth=2, pieces=3),
+    "eight-pieces": small(pieces=8, hidden=(24,), harmonics=3)._replace(steps=3000, rate=6e-3),
     "wide-start": small(final_scale=1.0),
     "block-8": small(block=8),
     "path-gradient": small()._replace(path=500),
@@ -95,7 +96,7 @@ def trained(row: Entry, seed: int, steps: int | None):
 
 def _show(training, state, steps: int):
     def told():
-        for progress in train(training, state, steps, COUPLINGS, max(steps // 6, 1)):
+        for progress in train(training, state, steps, COUPLINGS, every=max(steps // 6, 1)):
             loss, ess = (float(np.mean(progress.records[name][-50:])) for name in ("loss", "ess"))
             print(f"  step {progress.step} loss {loss:.4f} ess {ess:.3f} cpu {progress.cpu_s:.0f} s", flush=True)
             yield progress

@@ -79,9 +79,9 @@ def stripes(
 
 
 def convolutional(
-    lattice: tuple[int, ...], block: int = 4, depth: int = 1, conditioned: bool = True, **options: Any
+    lattice: tuple[int, ...], block: int = 4, depth: int = 2, conditioned: bool = True, **options: Any
 ) -> Model:
-    """Return the coarse-to-fine model: log2(block^2) couplings for each plane, in any dimension.
+    """Return the coarse-to-fine model: depth x log2(block^2) couplings for each plane, in any dimension.
 
     `block` is a power of two that divides the extents; `options` are those of `GaugeCoupling` (map, pieces, hidden,
     harmonics, kernel, condition); `depth` couplings in a row share each split; `conditioned=False` leaves
@@ -89,12 +89,12 @@ def convolutional(
     flat up to (I_1/I_0)^(block^2): 0.003 for beta = 2 and block 4, 0.007 for beta = 7 and block 8.
     Raises ValueError for another block.
 
-    >>> [flow.mask[0] for flow in convolutional((8, 8)).flow.flows]
+    >>> [flow.mask[0] for flow in convolutional((8, 8), depth=1).flow.flows]
     ['cells', 'cells', 'cells', 'stripes']
     """
     if block < 2 or block & (block - 1):
         raise ValueError(f"a block is a power of two >= 2, got {block}")
-    options = {"map": "moebius", "pieces": 8, "hidden": (24,), "harmonics": 3, "final_scale": 0.1, **options}
+    options = {"map": "moebius", "pieces": 4, "hidden": (16,), "harmonics": 3, "final_scale": 0.1, **options}
     d = len(lattice)
     flows = [split for plane in planes(d) for split in _splits(d, plane, block, options) for _ in range(depth)]
     if not conditioned:

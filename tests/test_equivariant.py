@@ -29,11 +29,13 @@ LAYERS = {
         (2, 4),
     ),
     "cells": (
-        GaugeCoupling(2, CELLS, (((1, 0), (2, 2), (-1, 0)),), pieces=4, harmonics=3, active=((1, 0), (2, 1), (0, 0))),
+        GaugeCoupling(
+            2, CELLS, (((1, 0), (2, 2), (-1, 0)),), "moebius", 2, harmonics=3, active=((1, 0), (2, 1), (0, 0))
+        ),
         (4, 4),
     ),
     "published": (tutorial((4, 4), hidden=(4,)).flow.flow.flows[1], (4, 4)),
-    "space": (GaugeCoupling(3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), "moebius", 2), (2, 2, 2)),
+    "space": (GaugeCoupling(3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), "spline", 3), (2, 2, 2)),
     "time": (GaugeCoupling(4, TIME, frozen_loops(TIME, 4, [(1, 2)]), "noncompact", 2), (2, 2, 1, 2)),
 }
 
@@ -87,9 +89,8 @@ def test_log_det_is_that_of_the_dense_jacobian(name):
         assert abs(log_det[number] - dense_log_det(layer, params, x[number])) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["cells", "published"])
-def test_log_det_is_that_of_the_jacobian_by_autodiff(autodiff_backend, name):
-    backend, (layer, lattice) = autodiff_backend, LAYERS[name]
+def test_log_det_is_that_of_the_jacobian_by_autodiff(autodiff_backend):
+    backend, (layer, lattice) = autodiff_backend, LAYERS["cells"]
     x, params = host_numbers(layer, lattice, batch=1)
     params, field = on(backend, params), backend.asarray(x[0])
     dense = backend.jit(backend.jacobian(lambda x: layer.forward(params, x)[0]))(field)
@@ -149,7 +150,7 @@ def test_the_net_does_not_see_active_links_and_nothing_else_moves(name):
 
 @pytest.mark.parametrize("options", [{"map": "moebius", "pieces": 2}, {"map": "noncompact", "pieces": 3}])
 def test_density_integrates_to_one_on_a_tiny_lattice(options):
-    model = convolutional((2, 2), block=2, final_scale=1.0, **options)
+    model = convolutional((2, 2), block=2, depth=1, final_scale=1.0, **options)
     params = tree_map(lambda w: 1.5 * w, model.init(random.key(3, backends.get("numpy"))))
     # On 2 x 2 sites three links reach all plaquettes (two each: t1 - t3, -t1, t2 + t3, -t2), and log q sees no more.
     n = 20
@@ -164,7 +165,7 @@ def test_density_integrates_to_one_on_a_tiny_lattice(options):
 
 @pytest.mark.parametrize("lattice", [(4, 8), (4, 4, 4)])
 def test_the_coarse_to_fine_flow_moves_one_link_for_each_plaquette_but_one_in_a_block(lattice):
-    model, d = convolutional(lattice), len(lattice)
+    model, d = convolutional(lattice, depth=1), len(lattice)
     moved = 0
     for layer in model.flow.flows:
         moved += math.prod(lattice) // math.prod(masks.periods(masks.LinkMask(*layer.mask), d))
