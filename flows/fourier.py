@@ -52,4 +52,4 @@ def momentum_squared(lattice: tuple[int, ...]) -> np.ndarray:
     [0.0, 2.0, 4.0, 2.0]
     """
     squares = [4.0 * np.sin(np.pi * np.arange(extent) / extent) ** 2 for extent in lattice]
-    return sum(np.meshgrid(*squares, indexing="ij"))
+    return np.sum(np.meshgrid(*squares, indexing="ij"), axis=0)
