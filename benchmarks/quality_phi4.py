@@ -66,6 +66,8 @@ ENTRIES = {
     "one-pair": conv(pairs=1),
     "three-pairs": conv(pairs=3),
     "splines": conv(bins=8),
+    "last-spline": conv(pairs=1, last_bins=8),
+    "affine-spline": conv(pairs=0, last_bins=8),
     "not-symmetric": conv(symmetric=False),
     "tied": conv(tied=True),
     "reach-3": conv(reach=3),
