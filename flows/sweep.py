@@ -9,13 +9,16 @@ next, and uniform links have uniform, independent fluxes but for sum P = 0. Two 
                 P(t,x) -> h(P(t,x) | r),  r = sum_{t' >= t} P(t',x).
 
 Each step leaves r, the flux of what it has still to fill, as it is: the Jacobian is triangular, log_det = sum log h',
-and the inverse retraces the steps. In the target a step's flux p has, given r, the density f_a(p) f_b(r - p), a being the
-area that p fills, b the area left behind it, f_n the n-fold convolution of e^{beta cos p}: a flow of this form can be
-exact. Nothing of those densities is built in. A small net reads (r, a, b) and gives a few Fourier coefficients of a
-log-density around the mean direction of two arrows at 0 and r of lengths b and a; h is the circular rational-quadratic
-spline with that density at its knots (arXiv:2002.02428), invertible in closed form. Each stage has one net, its
-weights tied over all steps: another volume is the same flow. It is gauge equivariant, since steps read fluxes and add
-gauge-invariant angles.
+and the inverse retraces the steps. A step shares out the flux r between the area a that it fills and the area b left
+behind, and gives the part p of a about the density
+
+    e^{F_a(p) + F_b(r - p)} / int dp',      F_n(p) = sum_k f_k(n) cos(k p),
+
+where f_k(n) are the Fourier coefficients of the area's effective log-weight, learnt at some areas and interpolated
+between them, or given by a small net of (n, beta). That the weights of two areas multiply is all that is built in; with
+the right ones (those of n plaquettes whose total flux is p) the flow is exact. h is the circular rational-quadratic
+spline with that density at its knots (arXiv:2002.02428), inverted in closed form. One set of weights serves all steps,
+so another volume is the same flow. It is gauge equivariant, since steps read fluxes and add gauge-invariant angles.
 
 Links `(*batch, 2, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity.
 """
@@ -31,7 +34,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import loops, random
+from haarflow.core import loops
 from haarflow.core.groups import wrap
 from haarflow.core.lattice import check_lattice
 from haarflow.flows.flow import Condition, Model, Params
@@ -42,21 +45,20 @@ from haarflow.flows.splines import Table, inverse_spline, spline
 Array = Any
 
 SPLINES = {"forward": spline, "inverse": inverse_spline}
-STAGES = ("columns", "plaquettes")
-SCALES = (1.0, 4.0, 16.0)  # areas at which the features of an area turn from one to zero
-STIFFNESS = 4.0  # the coupling at which an area counts as itself; what an unconditioned flow takes for beta
+NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # areas between which is interpolated
+STIFFNESS = 4.0  # what an unconditioned flow takes for beta in its units
 CROWD = 0.5  # how much denser than far away knots stand around the centre of a step
 FLOOR = 1e-5  # the part of the uniform density in every step: it bounds slopes and weights
-TINY = 1e-24  # keeps the slope of the focus finite where it vanishes
+TINY = 1e-24  # keeps the mean direction's slope finite where two arrows cancel
 
 
 @dataclass(frozen=True)
 class Sweep:
     """A gauge-equivariant flow of U(1) links in two dimensions that visits V - 1 links once each.
 
-    `bins` of each spline, more for larger beta (16 at beta = 2, 24 at 7); `harmonics` of its log-density; `hidden`
-    layers of the two nets; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes the
-    flow commute with theta -> -theta whatever its parameters.
+    `bins` of each spline and `harmonics` of a log-weight, more for larger beta (16 and 8 at beta = 2, 24 and 12 at 7);
+    `hidden` layers of the net, none for a table; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes
+    the flow commute with theta -> -theta whatever its parameters, without it log-weights have sines too.
     Raises ValueError for another condition than beta, fewer than 2 bins or 1 harmonic, and for fields that are not
     `(*batch, 2, T, X)`.
 
@@ -69,8 +71,8 @@ class Sweep:
     """
 
     bins: int = 16
-    harmonics: int = 4
-    hidden: tuple[int, ...] = (16, 16)
+    harmonics: int = 8
+    hidden: tuple[int, ...] = ()
     condition: tuple[str, ...] = ()
     charge_symmetric: bool = True
 
@@ -83,9 +85,8 @@ class Sweep:
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the parameters of the two nets; the flow starts as the identity."""
-        keys = random.split(key, len(STAGES))
-        return {stage: self._net().init(keys[number, :], dtype) for number, stage in enumerate(STAGES)}
+        """Return the parameters of the net; the flow starts as the identity."""
+        return self._net().init(key, dtype)
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return (y, log |det dy/dx|)."""
@@ -103,16 +104,16 @@ class Sweep:
         beta = self._stiffness(condition, links, batch)
         flux = xp.permute_dims(loops.plaquette(flat, 0, 1, 2), (1, 2, 0))  # sites first: steps go along axis 0
         columns = xp.sum(flux, axis=0)
-        totals, turns, first = self._fill(way, params["columns"], columns, 0 * columns[0, :], times, beta)
+        totals, turns, first = self._fill(way, params, columns, 0 * columns[0, :], times, beta)
         beta = xp.concat([beta] * spaces) if self.condition else beta
         rows = xp.reshape(flux, (times, -1))
-        _, shifts, second = self._fill(way, params["plaquettes"], rows, xp.reshape(totals, (-1,)), 1, beta)
+        _, shifts, second = self._fill(way, params, rows, xp.reshape(totals, (-1,)), 1, beta)
         log_det = first + xp.sum(xp.reshape(second, (spaces, -1)), axis=0)
         moved = move_links(flat, turns, xp.reshape(shifts, flux.shape))
         return xp.reshape(moved, links.shape), xp.reshape(log_det, batch)
 
     def _fill(
-        self, way: str, params: Params, flux: Array, total: Array, area: int, beta: Any
+        self, way: str, params: Params, flux: Array, total: Array, area: int, beta: Array
     ) -> tuple[Array, Array, Array]:
         """Map fluxes `(n, batch)` of one area one after another, given their total `(batch,)` on the output side.
 
@@ -121,56 +122,58 @@ class Sweep:
         xp, steps = array_namespace(flux), flux.shape[0] - 1
         if steps == 0:
             return total[None, :], 0 * flux, 0 * total
+        sizes = [area * n for n in range(steps, 0, -1)]
+        weights = self._weights(params, [area, *sizes], beta)
 
         def step(carry, here):
             left, moved, log_det = carry
-            old, area_left = here
-            new, log_slope = self._step(way, params, old, left, area, area_left, beta)
+            old, size, weight_left = here
+            new, log_slope = self._step(way, old, left, (area, size), (weights[0, ...], weight_left))
             output, moved = (new if way == "forward" else old), moved + (new - old)
             return (wrap(left - output), moved, log_det + log_slope), (output, moved)
 
-        areas = backends.of(flux).asarray([float(area * n) for n in range(steps, 0, -1)], dtype=flux.dtype)
+        sizes = backends.of(flux).asarray([float(size) for size in sizes], dtype=flux.dtype)
         start = (wrap(total), 0 * total, 0 * total)
-        (last, _, log_det), (outputs, moved) = backends.of(flux).scan(step, start, (flux[:steps, :], areas))
+        steps = (flux[:steps, :], sizes, weights[1:, ...])
+        (last, _, log_det), (outputs, moved) = backends.of(flux).scan(step, start, steps)
         moved = xp.concat([0 * moved[:1, :], moved], axis=0)
         return xp.concat([outputs, last[None, :]], axis=0), moved, log_det
 
-    def _step(
-        self, way: str, params: Params, flux: Array, total: Array, area: int, area_left: Array, beta: Any
-    ) -> tuple[Array, Array]:
-        """Map the flux through `area` given the total through it and `area_left`; all `(batch,)` but the areas."""
-        xp = array_namespace(flux)
-        sine, cosine = backends.of(flux).sincos(total)
-        east, north = area_left + area * cosine, area * sine
-        centre = xp.atan2(north, east)
-        focus = xp.sqrt(north * north + east * east + TINY) / (area_left + area)
-        sharpness = beta * focus * (1 / area + 1 / area_left)
-        known = self._features(focus, cosine, sharpness, area, area_left, beta)
-        net = self._net().apply(params, xp.stack(known if self.charge_symmetric else [*known, sine], axis=0))
-        odd = sharpness * sine if self.charge_symmetric else sharpness
-        even, odd = sharpness * net[: self.harmonics, :], odd * net[self.harmonics :, :]
-        new, log_slope = SPLINES[way](wrap(flux - centre), circle_knots(even, odd, self.bins), axis=0)
+    def _step(self, way: str, flux: Array, total: Array, areas: tuple, weights: tuple) -> tuple[Array, Array]:
+        """Map the flux through the first of two areas given the total through both, by their log-weights."""
+        xp, (sine, cosine) = array_namespace(flux), backends.of(flux).sincos(total)
+        east, north = areas[1] + areas[0] * cosine, areas[0] * sine  # arrows at 0 and at r, lengths b and a
+        length = xp.sqrt(north * north + east * east + TINY)
+        centre, sine_here, cosine_here = xp.atan2(north, east), north / length, east / length
+        here = waves(sine_here, cosine_here, self.harmonics)
+        left = waves(sine * cosine_here - cosine * sine_here, cosine * cosine_here + sine * sine_here, self.harmonics)
+        new, log_slope = SPLINES[way](wrap(flux - centre), circle_knots(*shared(weights, here, left), self.bins), axis=0)
         return wrap(new + centre), log_slope
 
-    def _features(
-        self, focus: Array, cosine: Array, sharpness: Array, area: int, area_left: Array, beta: Any
-    ) -> list[Array]:
-        """What the net reads, all even under charge conjugation; areas count in units of beta."""
-        like, unit = 0 * focus, beta / STIFFNESS
-        sizes = [like + 1 / (1 + part / (scale * unit)) for part in (area, area_left) for scale in SCALES]
-        known = [focus, cosine, sharpness / (STIFFNESS + sharpness), *sizes]
-        return [*known, beta / (STIFFNESS + beta)] if self.condition else known
+    def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
+        """Return the coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines after cosines.
+
+        They come in units of beta / (area k), since beta / area is how stiff an area is at weak coupling.
+        """
+        xp, rows = array_namespace(beta), self.harmonics * (1 if self.charge_symmetric else 2)
+        size = backends.of(beta).asarray([[float(area)] for area in areas], dtype=beta.dtype)
+        hats = backends.of(beta).asarray(interpolation(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
+        features = xp.concat([hats, hats * xp.log(beta / STIFFNESS)], axis=0) if self.condition else hats
+        features = xp.reshape(features, (features.shape[0], -1))
+        net = xp.reshape(self._net().apply(params, features), (rows, len(areas), -1))
+        orders = [1.0 / (1 + k % self.harmonics) for k in range(rows)]
+        units = backends.of(beta).asarray(orders, dtype=beta.dtype)[:, None, None] * (beta / size)
+        return xp.permute_dims(net * units, (1, 0, 2))
 
     def _net(self) -> ConvNet:
-        inputs = 3 + 2 * len(SCALES) + len(self.condition) + (not self.charge_symmetric)
-        channels = (inputs, *self.hidden, 2 * self.harmonics)
-        return ConvNet(1, channels, kernel=1, activation="silu", final_scale=0.0)
+        inputs, outputs = len(NODES) * (1 + len(self.condition)), self.harmonics * (1 if self.charge_symmetric else 2)
+        return ConvNet(1, (inputs, *self.hidden, outputs), kernel=1, activation="silu", final_scale=0.0)
 
-    def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Any:
-        """beta as one number per configuration, or the constant of a flow that is not conditioned."""
-        if not self.condition:
-            return STIFFNESS
+    def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Array:
+        """beta as one number per configuration `(batch,)`, or `(1,)` with the constant of an unconditioned flow."""
         xp = array_namespace(links)
+        if not self.condition:
+            return xp.reshape(xp.zeros_like(links[(0,) * links.ndim]) + STIFFNESS, (1,))
         beta = coupling(condition, "beta", links, 0)
         return xp.reshape(xp.zeros_like(links[..., 0, 0, 0]) + beta, (math.prod(batch),))
 
@@ -178,8 +181,8 @@ class Sweep:
 def sweep(
     lattice: tuple[int, ...],
     bins: int = 16,
-    harmonics: int = 4,
-    hidden: tuple[int, ...] = (16, 16),
+    harmonics: int = 8,
+    hidden: tuple[int, ...] = (),
     condition: tuple[str, ...] = (),
     charge_symmetric: bool = True,
 ) -> Model:
@@ -198,6 +201,47 @@ def check_links(links: Array) -> tuple[int, ...]:
     if links.ndim < 3 or links.shape[-3] != 2:
         raise ValueError(f"a sweep flow wants U(1) links (*batch, 2, T, X), got shape {tuple(links.shape)}")
     return tuple(links.shape[:-3])
+
+
+@lru_cache(maxsize=64)
+def interpolation(areas: tuple[int, ...]) -> numpy.ndarray:
+    """Return the weight of each node `(node, area)` in the linear interpolation in ln n, constant beyond the last node.
+
+    >>> interpolation((1, 3, 5))[:5].round(3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.45], [0.0, 0.0, 0.55]]
+    """
+    nodes = numpy.log(NODES)
+    return numpy.asarray([numpy.interp(numpy.log(areas), nodes, unit) for unit in numpy.eye(len(nodes))])
+
+
+def waves(sine: Array, cosine: Array, harmonics: int) -> tuple[Array, Array]:
+    """Return sin(k p) and cos(k p) for k = 1 .. harmonics on a new first axis, from sin p and cos p.
+
+    >>> import numpy as np
+    >>> [part.round(9).tolist() for part in waves(np.asarray(1.0), np.asarray(0.0), 2)]
+    [[1.0, 0.0], [0.0, -1.0]]
+    """
+    xp = array_namespace(sine)
+    sines, cosines = [sine], [cosine]
+    for _ in range(harmonics - 1):
+        s, c = sines[-1], cosines[-1]
+        sines, cosines = [*sines, s * cosine + c * sine], [*cosines, c * cosine - s * sine]
+    return xp.stack(sines, axis=0), xp.stack(cosines, axis=0)
+
+
+def shared(weights: tuple, here: tuple, left: tuple) -> tuple[Array, Array]:
+    """Return the cosine and sine coefficients in y of F_a(c + y) + F_b(r - c - y).
+
+    `weights` are the coefficients of F_a and F_b, `here` the waves of c, `left` those of r - c.
+    """
+    (own, other), (s, c), (t, d) = weights, here, left
+    harmonics = s.shape[0]
+    even = own[:harmonics, :] * c + other[:harmonics, :] * d
+    odd = other[:harmonics, :] * t - own[:harmonics, :] * s
+    if own.shape[0] > harmonics:
+        even = even + own[harmonics:, :] * s + other[harmonics:, :] * t
+        odd = odd + own[harmonics:, :] * c - other[harmonics:, :] * d
+    return even, odd
 
 
 def circle_knots(even: Array, odd: Array, bins: int) -> Table:
@@ -226,7 +270,7 @@ def circle_knots(even: Array, odd: Array, bins: int) -> Table:
 def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
     """Return the constants of `circle_knots`: waves at knots and centres, mass before and in each bin, knots, sizes.
 
-    The knots are y = 2 atan(CROWD tan(x/2)) with x equidistant: denser around y = 0, where the peaks are. Simpson's rule
+    The knots are y = 2 atan(CROWD tan(x/2)), x equidistant: denser around y = 0, where the peaks are. Simpson's rule
     in x is scaled to be exact for the uniform density, so that the flow starts as the identity.
     """
     half = numpy.pi * (numpy.arange(2 * bins + 1) / (2 * bins) - 0.5)

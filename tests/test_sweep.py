@@ -1,4 +1,4 @@
-"""The sweep flow of 2D U(1): exact log-determinant, equivariance, inverse, volumes, and how good it gets when trained."""
+"""The sweep flow of 2D U(1): exact log-determinant, equivariance, inverse, volumes, knots, untrained quality."""
 
 import math
 
@@ -10,7 +10,7 @@ from haarflow.core import loops, random, statistics
 from haarflow.core.groups import wrap
 from haarflow.core.tree import tree_map
 from haarflow.flows.splines import spline
-from haarflow.flows.sweep import STAGES, Sweep, circle_knots, move_links, sweep
+from haarflow.flows.sweep import Sweep, circle_knots, move_links, sweep
 from haarflow.theories import U1Gauge, bessel, torus
 
 SMALL = {"bins": 8, "harmonics": 3, "hidden": (6,)}
@@ -238,7 +238,3 @@ def test_refuses_what_is_not_two_dimensional(host):
 def test_refuses_too_few_knots(number):
     with pytest.raises(ValueError, match="got"):
         Sweep(**number)
-
-
-def test_parameters_by_stage(host):
-    assert tuple(Sweep().init(random.key(0, host))) == STAGES
