@@ -43,9 +43,9 @@ def split(x: Array, d: int, parity: int = 0) -> tuple[Array, Array]:
     xp = array_namespace(x)
     lattice = tuple(x.shape[x.ndim - d :])
     check_checkerboard(lattice)
-    rows = xp.permute_dims(xp.reshape(x, (-1, math.prod(lattice))), (1, 0))
-    active, passive = _sites(lattice, parity), _sites(lattice, 1 - parity)
-    return take(rows, active, 0), take(rows, passive, 0)
+    flat = xp.reshape(x, (-1, math.prod(lattice)))
+    active, passive = (_part(flat, lattice, colour) for colour in (parity, 1 - parity))
+    return xp.permute_dims(active, (1, 0)), xp.permute_dims(passive, (1, 0))
 
 
 def merge(active: Array, passive: Array, parity: int, shape: tuple[int, ...], d: int) -> Array:
@@ -57,17 +57,42 @@ def merge(active: Array, passive: Array, parity: int, shape: tuple[int, ...], d:
     True
     """
     xp = array_namespace(active)
-    rows = xp.concat([active, passive], axis=0)
-    field = take(rows, _places(tuple(shape[len(shape) - d :]), parity), 0)
-    return xp.reshape(xp.permute_dims(field, (1, 0)), tuple(shape))
+    lattice = tuple(shape[len(shape) - d :])
+    first = _first_is_active(active, lattice, parity)
+    a, p = (xp.reshape(xp.permute_dims(part, (1, 0)), (-1, *_pairs(lattice))) for part in (active, passive))
+    pairs = xp.stack([xp.where(first, a, p), xp.where(first, p, a)], axis=-1)
+    return xp.reshape(pairs, tuple(shape))
 
 
 def sublattice(x: Array, d: int, parity: int) -> Array:
     """Return the sites of one parity of features `(*batch, C, *lattice)` as `(C, V/2, n)`."""
     xp = array_namespace(x)
     lattice = tuple(x.shape[x.ndim - d :])
-    rows = xp.permute_dims(xp.reshape(x, (-1, x.shape[x.ndim - d - 1], math.prod(lattice))), (1, 2, 0))
-    return take(rows, _sites(lattice, parity), 1)
+    flat = xp.reshape(x, (-1, x.shape[x.ndim - d - 1], math.prod(lattice)))
+    return xp.permute_dims(_part(flat, lattice, parity), (1, 2, 0))
+
+
+def _part(x: Array, lattice: tuple[int, ...], parity: int) -> Array:
+    """Return the sites of one parity of `(..., V)`: in each pair along the last axis the first or the second.
+
+    A `where` of two strided halves, whose gradient is one too; that of a `take` would be a scatter.
+    """
+    xp = array_namespace(x)
+    pairs = xp.reshape(x, (*x.shape[:-1], *_pairs(lattice), 2))
+    sites = xp.where(_first_is_active(x, lattice, parity), pairs[..., 0], pairs[..., 1])
+    return xp.reshape(sites, (*x.shape[:-1], math.prod(lattice) // 2))
+
+
+def _pairs(lattice: tuple[int, ...]) -> tuple[int, int]:
+    """How many rows along the last axis a lattice has, and how many pairs of neighbours each of them."""
+    return math.prod(lattice[:-1]), lattice[-1] // 2
+
+
+def _first_is_active(like: Array, lattice: tuple[int, ...], parity: int) -> Array:
+    """For every row of the lattice, whether the sites of `parity` are the first of their pairs: `(rows, 1)`."""
+    xp = array_namespace(like)
+    rows = np.indices(lattice[:-1]).sum(axis=0).reshape(-1, 1) if len(lattice) > 1 else np.zeros((1, 1), int)
+    return xp.asarray(rows % 2 == parity, device=device(like))
 
 
 def take(x: Array, index: np.ndarray, axis: int) -> Array:
@@ -117,9 +142,3 @@ def _sites(lattice: tuple[int, ...], parity: int) -> np.ndarray:
 
 def _coordinates(lattice: tuple[int, ...], parity: int) -> np.ndarray:
     return np.stack(np.unravel_index(_sites(lattice, parity), lattice), axis=-1)
-
-
-@lru_cache(maxsize=256)
-def _places(lattice: tuple[int, ...], parity: int) -> np.ndarray:
-    """For every site, its row among the active sites followed by the passive ones."""
-    return np.argsort(np.concatenate([_sites(lattice, parity), _sites(lattice, 1 - parity)]))
