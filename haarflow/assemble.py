@@ -87,9 +87,16 @@ def stream(seed: int, name: str, backend: backends.Backend) -> Any:
 
 
 def hot_start(recipe: Recipe, key: Any, chains: int, dtype: str) -> Any:
-    """Return disordered fields to start chains from, one for each chain."""
-    prior = UniformLinks(recipe.lattice) if recipe.theory.name == "u1" else Gaussian(recipe.lattice)
-    return prior.sample(key, chains, dtype)
+    """Return disordered fields to start chains from, one for each chain.
+
+    A scalar field is as wide as its quartic term lets it be, lam sigma^4 = 1/4 at most: from far out, where the force
+    grows as phi^3, no step of HMC is ever accepted.
+    """
+    if recipe.theory.name == "u1":
+        return UniformLinks(recipe.lattice).sample(key, chains, dtype)
+    lam = couplings_of(recipe)["lam"]
+    sigma = min(1.0, (4.0 * lam) ** -0.25) if lam > 0 else 1.0
+    return Gaussian(recipe.lattice, sigma).sample(key, chains, dtype)
 
 
 def kernel_of(recipe: Recipe, sampler: Any, flow: tuple[Any, Any, Any] | None) -> Kernel:

@@ -75,7 +75,7 @@ def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float]
     above.plot(cpu_s, loss, color=COLOURS[2])
     if floor is not None:
         above.axhline(floor, color=INK, linestyle="--", linewidth=1.0)
-        above.annotate("-ln Z, exact", (1.0, floor), xycoords=("axes fraction", "data"), xytext=(0, 4),
+        above.annotate("−ln Z, exact", (1.0, floor), xycoords=("axes fraction", "data"), xytext=(0, 4),
                        textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
     above.set_ylabel("loss")
     above.set_ylim(*_loss_range(numpy.asarray(loss, dtype=float), floor))
@@ -215,7 +215,7 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
                           ecolor=INK, elinewidth=0.9)  # fmt: skip
     for place, (number, p) in enumerate((exact or {}).items()):
         axes.plot([number - 0.45, number + 0.45], [p, p], color=INK, linewidth=1.3, label=None if place else "exact")
-    low = min([least, *[p for p in (exact or {}).values() if p > 0]])
+    low = min([p for p in (exact or {}).values() if p > 0], default=least)
     axes.set_yscale("log")
     axes.set_ylim(0.5 * low, 1.6)
     axes.set_xticks(numbers if len(numbers) < 16 else numbers[::2])

@@ -11,7 +11,8 @@ from haarflow.page import prose, table
 from haarflow.settings import Recipe
 from haarflow.tables import pull, with_error
 
-STUCK = 0.01  # acceptance below which a chain stands still by its steps, whatever its physics
+SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
+STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics
 NAMES = {
     "plaquette": "⟨cos θ<sub>P</sub>⟩, the plaquette",
     "Q": "⟨Q⟩, topological charge",
@@ -76,10 +77,10 @@ def grade(sigmas: float | None) -> str:
 def verdict(samplers: Mapping[str, Any]) -> str:
     """Return the page's first lines: how far the worst number is from its exact value, and which samplers do not count.
 
-    A sampler with a series that does not tell its error has not seen all of configuration space; what else it says is
-    no evidence for or against anything, and is left out of the count.
+    A sampler with a series that does not tell its error, or that is shorter than SHORT autocorrelation times, has not
+    seen all of configuration space; what else it says is no evidence for or against anything, and is left out.
     """
-    silent = {label: names for label, sampler in samplers.items() if (names := _silent(sampler))}
+    silent = {label: why for label, sampler in samplers.items() if (why := _no_evidence(sampler))}
     pulls = [
         (abs(found), label, name)
         for label, sampler in samplers.items()
@@ -88,22 +89,26 @@ def verdict(samplers: Mapping[str, Any]) -> str:
         if (found := pull(entry)) is not None
     ]
     lines = [_worst(pulls)] if pulls else []
-    lines += [_not_counted(samplers[label], label, names) for label, names in silent.items()]
+    lines += [
+        f"<b>{html.escape(label)}</b> {html.escape(why)}. None of its numbers counts here."
+        for label, why in silent.items()
+    ]
     return "".join(f'<p class="verdict">{line}</p>' for line in lines)
 
 
-def _silent(sampler: Mapping[str, Any]) -> list[str]:
-    """The observables without an error bar that can be believed."""
-    return [name for name, entry in sampler["observables"].items() if entry["error"] is None]
-
-
-def _not_counted(sampler: Mapping[str, Any], label: str, names: list[str]) -> str:
-    acceptance = sampler.get("acceptance")
-    stuck = acceptance is not None and acceptance < STUCK
-    why = f"it accepted {acceptance:.1%} of its steps" if stuck else "a series that does not move tells no error"
-    count = f"{', '.join(names)}" if len(names) < len(sampler["observables"]) else "anything"
-    told = f"<b>{html.escape(label)}</b> gives no error bar for {html.escape(count)}: {why}."
-    return f"{told} None of its numbers counts here."
+def _no_evidence(sampler: Mapping[str, Any]) -> str:
+    """Why a sampler's numbers do not count, or nothing where they do."""
+    acceptance, entries = sampler.get("acceptance"), sampler["observables"]
+    if acceptance is not None and acceptance < STUCK:
+        return f"accepted {acceptance:.1%} of its steps"
+    if silent := [name for name, entry in entries.items() if entry["error"] is None]:
+        return f"gives no error bar for {', '.join(silent)}: a series that does not move tells no error"
+    name, slowest = max(((name, entry["tau_int"] or 0.0) for name, entry in entries.items()), key=lambda pair: pair[1])
+    if sampler["samples"] < SHORT * slowest:
+        return (
+            f"is {sampler['samples'] / slowest:.0f} autocorrelation times of {name} long: not enough to tell an error"
+        )
+    return ""
 
 
 def _worst(pulls: list[tuple[float, str, str]]) -> str:
@@ -176,7 +181,8 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
     says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
     value = _value(entry)
     small = " · ".join(filter(None, says))
-    return f'<td class="{grade(found.sigmas)}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
+    colour = "plain" if found.yardstick == "reference" else grade(found.sigmas)
+    return f'<td class="{colour}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
 
 
 def _value(entry: Mapping[str, Any]) -> str:

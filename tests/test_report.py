@@ -88,7 +88,7 @@ def test_the_page_shows_every_number_of_the_summary(folder, text):
         assert label in text and f"{sampler['samples']:,}" in text
     for version in summary["versions"].values():
         assert version in text
-    cells = re.findall(r'<td class="(good|fair|poor|bad|none)">', text)
+    cells = re.findall(r'<td class="(good|fair|poor|bad|none|plain)">', text)
     assert len(cells) == sum(len(sampler["observables"]) for sampler in summary["samplers"].values())
 
 
@@ -152,23 +152,33 @@ def entry(value, error, exact=None, note=""):
     return {"value": value, "error": error, "tau_int": None if note else 0.5, "exact": exact, "note": note}
 
 
+def sampler(**observables):
+    return {"kind": "hmc", "acceptance": None, "samples": 1000, "observables": observables}
+
+
 def test_a_number_far_off_makes_the_verdict_a_warning():
-    wrong = {"hmc": {"observables": {"E": entry(2.0, 0.1, 1.0), "phi2": entry(1.0, 0.1, 1.0)}}}
+    wrong = {"hmc": sampler(E=entry(2.0, 0.1, 1.0), phi2=entry(1.0, 0.1, 1.0))}
     assert "10.0 standard errors off (E by hmc)" in results.verdict(wrong) and "do not trust" in results.verdict(wrong)
-    fine = {"hmc": {"observables": {"E": entry(1.1, 0.1, 1.0)}}}
+    fine = {"hmc": sampler(E=entry(1.1, 0.1, 1.0))}
     assert "do not trust" not in results.verdict(fine)
 
 
 def test_a_chain_that_accepts_nothing_is_called_stuck_not_frozen():
-    stuck = {"acceptance": 0.0, "observables": {"E": entry(2.0, None, 1.0, "constant")}}
+    stuck = {**sampler(E=entry(2.0, None, 1.0, "constant")), "acceptance": 0.0}
     assert "accepted 0.0% of its steps" in results.verdict({"hmc": stuck})
 
 
 def test_a_sampler_with_a_frozen_series_is_no_evidence():
-    slow = {"acceptance": None, "observables": {"E": entry(2.0, 0.1, 1.0), "Q": entry(3.0, None, 0.0, "frozen")}}
-    fine = {"acceptance": None, "observables": {"E": entry(1.1, 0.1, 1.0)}}
+    slow = sampler(E=entry(2.0, 0.1, 1.0), Q=entry(3.0, None, 0.0, "frozen"))
+    fine = sampler(E=entry(1.1, 0.1, 1.0))
     said = results.verdict({"heatbath": slow, "hmc": fine})
     assert "One number" in said and "1.0 standard errors off (E by hmc)" in said and "<b>heatbath</b> gives no" in said
+
+
+def test_a_chain_of_few_autocorrelation_times_is_no_evidence():
+    slow = sampler(E=entry(2.0, 0.1, 1.0), Q={**entry(3.0, 1.0, 0.0), "tau_int": 100.0})
+    said = results.verdict({"hmc": slow})
+    assert "10 autocorrelation times of Q" in said and "standard errors off" not in said
 
 
 def test_without_an_exact_value_the_most_precise_sampler_is_the_yardstick():
@@ -190,8 +200,7 @@ def test_the_bars_of_a_weighted_sampler_count_by_weight():
 
 
 def test_effective_samples_of_a_frozen_chain_are_unknown():
-    sampler = {"kind": "hmc", "samples": 10, "observables": {"Q": {"tau_int": None}}}
-    assert results.effective_samples(sampler) is None
+    assert results.effective_samples(sampler(Q={"tau_int": None})) is None
 
 
 # ---- the command that does it again
