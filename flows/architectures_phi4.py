@@ -53,17 +53,14 @@ def convolutional(
     pairs: int = 2,
     rounds: int = 1,
     bins: int = 0,
-    last_bins: int = 0,
     condition: tuple[str, ...] = (),
     m2: float = 0.67,
     **net: Any,
 ) -> Model:
     """Return the copula followed by `pairs` of convolutional couplings, one of each colour.
 
-    Couplings are affine with a quartic tail, or splines of `bins` bins; `last_bins` adds one pair more whose
-    last coupling is a spline: the last colour's sites are independent given the others, and a spline learns the shape
-    of their density at four times the price of an affine coupling. `net` holds options of `CheckerboardNet`
-    (hidden, reach, kernel, activation, symmetric, tied). By default all layers commute with phi -> -phi.
+    Couplings are affine with a quartic tail, or splines of `bins` bins at five times the price; `net` holds options of
+    `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied). By default all layers commute with phi -> -phi.
     Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n
@@ -71,9 +68,8 @@ def convolutional(
     """
     d = len(lattice)
     context = CheckerboardNet(d, condition=condition, **net)
-    couplings = (Repeat(Chain((_coupling(context, 1, bins), _coupling(context, 0, bins))), pairs),) if pairs else ()
-    last = (_coupling(context, 1, bins), _coupling(context, 0, last_bins)) if last_bins else ()
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), *couplings, *last)))
+    colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
+    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs))))
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Any:
