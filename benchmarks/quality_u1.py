@@ -68,6 +68,7 @@ ENTRIES = {
     "depth-2": small(depth=2, pieces=3),
     "eight-pieces": small(pieces=8, hidden=(24,), harmonics=3)._replace(steps=3000, rate=6e-3),
     "wide-start": small(final_scale=1.0),
+    "noncompact-depth-4": small(map="noncompact", pieces=2, depth=4, harmonics=3),
     "block-8": small(block=8),
     "path-gradient": small()._replace(path=500),
 }

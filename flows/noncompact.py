@@ -14,6 +14,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core.groups import wrap
 from haarflow.flows.moebius import inverse_mixture, mixture, part
 
@@ -53,7 +54,27 @@ def inverse_noncompact(y: Array, raw: Array, axis: int) -> tuple[Array, Array]:
     ([0.5], [-0.0])
     """
     centre, shift = _centres(raw, axis)
+    if raw.shape[axis] == 3:
+        return _inverse_of_two(y - shift, raw, centre, axis)
     return inverse_mixture(y - shift, centre, axis)
+
+
+def _inverse_of_two(y: Array, raw: Array, centre: tuple[Array, None], axis: int) -> tuple[Array, Array]:
+    """Two projections with scales a, b undone in closed form: w = tan(x/2) solves a b sin(y) w^2 + (a + b) cos(y) w = sin(y).
+
+    The root with the sign of sin y, written as sine and cosine so that neither w = 0 nor its pole loses digits.
+    """
+    xp = array_namespace(y)
+    sine, cosine = backends.of(y).sincos(y)
+    a, b = (xp.squeeze(part(raw, axis, c, c + 1), axis=axis) for c in (0, 1))
+    # a and b times e^{-(s_a + s_b)/2}: the equation in w e^{(s_a + s_b)/2} holds cosh((s_a - s_b)/2) alone.
+    middle, spread = xp.exp(0.5 * (a + b)), 0.5 * (xp.exp(0.5 * (a - b)) + xp.exp(0.5 * (b - a))) * cosine
+    size = xp.sqrt(spread * spread + sine * sine)
+    large = size + xp.abs(spread)
+    up, down = xp.where(spread >= 0, xp.abs(sine), large), xp.where(spread >= 0, large, xp.abs(sine))
+    x = 2.0 * xp.atan2(xp.where(sine >= 0, up, -up), middle * down)
+    _, slope = mixture(x, centre, axis)
+    return wrap(x), -xp.log(slope)
 
 
 def _centres(raw: Array, axis: int) -> tuple[tuple[Array, None], Array]:

@@ -7,6 +7,7 @@ import pytest
 
 from haarflow.core.groups import wrap
 from haarflow.flows.circle_maps import CIRCLE_MAPS, circle_map
+from haarflow.flows.moebius import inverse_mixture
 
 NAMES = tuple(CIRCLE_MAPS)
 
@@ -66,6 +67,19 @@ def test_a_turn_is_one_turn_and_nothing_happens_at_the_seam(name):
     steps = wrap(numpy.roll(y, -1) - y)
     assert steps.min() > 0 and abs(steps.sum() - 2 * math.pi) < 1e-9
     numpy.testing.assert_allclose(wrap(h.forward(grid + 4 * math.pi, raw, 0)[0] - y), 0.0, atol=1e-12)
+
+
+def test_two_projections_are_undone_in_closed_form_as_by_newton():
+    raw, h = numpy.random.default_rng(4).normal(size=(3, 500)) * 1.5, circle_map("noncompact")
+    special = [0.0, -math.pi, math.pi / 2, 1e-9, -1e-12]
+    x = numpy.concatenate([special, numpy.random.default_rng(5).uniform(-math.pi, math.pi, 495)])
+    y, log_slope = h.forward(x, raw, 0)
+    back, log_back = h.inverse(y, raw, 0)
+    newton, _ = inverse_mixture(y - raw[2], (numpy.tanh(0.5 * raw[:2]), None), 0)
+    largest = math.exp(numpy.abs(log_slope).max())
+    assert numpy.abs(wrap(back - x)).max() < 1e-13 * largest
+    assert numpy.abs(wrap(back - newton)).max() < 1e-13 * largest
+    numpy.testing.assert_allclose(log_back, -log_slope, atol=1e-12 * largest)
 
 
 def test_noncompact_projection_is_the_published_formula():
