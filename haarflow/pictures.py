@@ -71,7 +71,7 @@ def _chain_caption(sampler: dict[str, Any], series: numpy.ndarray, name: str) ->
     entry, acceptance = sampler["observables"].get(name), sampler["acceptance"]
     draws, chains = series.shape
     changes = int(numpy.sum(numpy.diff(series, axis=0) != 0))
-    counted = f"{name} changed {changes:,} times in " if name == "Q" else ""
+    counted = f"{name} changed {changes:,} time{'s' * (changes != 1)} in " if name == "Q" else ""
     length = f"{chains:,} chains of {draws:,} draws" if chains > 1 else f"{draws:,} draws"
     if acceptance is not None and acceptance < STUCK:
         return f"STUCK: acceptance {acceptance:.3f}, {counted}{length}"

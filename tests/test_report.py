@@ -11,7 +11,7 @@ import pytest
 from haarflow import figures, recipes, reproduce, results
 from haarflow.ensemble import Sampled
 from haarflow.finished import ReportError, read
-from haarflow.pictures import charge_bars, history_of
+from haarflow.pictures import charge_bars, history_of, history_svg
 from haarflow.report import write_report
 from haarflow.summary import observables as summarised
 from tests.runs import haarflow, uniform_recipe
@@ -220,6 +220,13 @@ def test_a_recipe_of_ones_own_is_named_by_its_file(folder):
 
 
 # ---- pictures
+
+
+def test_the_history_alone_is_a_small_file(folder, tmp_path):
+    from xml.etree import ElementTree
+
+    svg = history_svg(read(folder), draws=1000)
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg" and len(svg) < 200_000
 
 
 def test_training_with_a_nan_and_a_single_line_is_drawn():
