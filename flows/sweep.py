@@ -48,7 +48,7 @@ SPLINES = {"forward": spline, "inverse": inverse_spline}
 NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # areas between which is interpolated
 STIFFNESS = 4.0  # what an unconditioned flow takes for beta in its units
 CROWD = 0.5  # how much denser than far away knots stand around the centre of a step
-FLOOR = 1e-5  # the part of the uniform density in every step: it bounds slopes and weights
+FLOOR = 1e-5  # added to every step's density, whose peak is one: it bounds slopes and weights
 TINY = 1e-24  # keeps the mean direction's slope finite where two arrows cancel
 
 
@@ -249,21 +249,19 @@ def circle_knots(even: Array, odd: Array, bins: int) -> Table:
 
         u(y) = sum_k even_k cos(k y) + odd_k sin(k y),   k = 1 .. harmonics.
 
-    Coefficients `(harmonics, batch)`, knots `(bins, batch)`. The knots in y stand still; each bin gets its share of the
-    mass by Simpson's rule, each knot its density as the slope, both with a little of the uniform density mixed in.
+    Coefficients `(harmonics, batch)`, knots `(bins, batch)`. The knots in y stand still, `(bins, 1)`; each bin gets its
+    share of the mass by Simpson's rule, each knot the slope of its density, with a little of the uniform one mixed in.
     """
     xp = array_namespace(even)
     constants = [backends.of(even).asarray(part, dtype=even.dtype) for part in circle_grid(bins, even.shape[0])]
     waves, masses, bottom, height = constants
     u = xp.matmul(waves, xp.concat([even, odd], axis=0))
-    density = xp.exp(u - xp.max(u, axis=0, keepdims=True))
+    density = xp.exp(u - xp.max(u, axis=0, keepdims=True)) + FLOOR
     mass = xp.matmul(masses, density)
-    floor = FLOOR / (1 + FLOOR)
-    density = density[::2, ...] * ((1 - floor) / mass[2 * bins :, ...]) + floor / (2 * math.pi)
-    mass = 2 * math.pi * (1 - floor) * mass[: 2 * bins, ...] / mass[2 * bins :, ...]
-    left, width = mass[:bins, ...] + floor * (bottom + math.pi) - math.pi, mass[bins:, ...] + floor * height
-    slope = 0.5 / (math.pi * density)
-    return Table(left, width, bottom + 0 * left, height + 0 * left, slope[:-1, ...], slope[1:, ...])
+    total = mass[2 * bins :, ...] / (2 * math.pi)
+    mass = mass[: 2 * bins, ...] / total
+    slope = total / density[::2, ...]
+    return Table(mass[:bins, ...] - math.pi, mass[bins:, ...], bottom, height, slope[:-1, ...], slope[1:, ...])
 
 
 @lru_cache(maxsize=16)
