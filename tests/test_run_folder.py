@@ -140,10 +140,11 @@ def test_sigkill_in_a_commit_and_again_ends_with_the_same_bytes(recipe, whole, t
     assert numbers(tmp_path / "run") == numbers(whole)
 
 
-def test_sigkill_while_training_ends_with_the_same_bytes(tmp_path):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("engine", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+def test_sigkill_while_training_ends_with_the_same_bytes(engine, tmp_path):
+    pytest.importorskip(engine)
     few = ["train.steps=12", "train.checkpoint=4", "samplers.hmc=false", "samplers.heatbath=false"]
-    command = ("run", "u1-tiny", *few, "--backend", "torch", "--threads", "1", "--quiet", "--no-report", "--out")
+    command = ("run", "u1-tiny", *few, "--backend", engine, "--threads", "1", "--quiet", "--no-report", "--out")
     assert process(*command, tmp_path / "whole").returncode == 0
     for n in (5, 4):  # the second checkpoint half written; then the second of what is left, just renamed
         died = process(*command, tmp_path / "killed", code=DIES.format(n=n))
