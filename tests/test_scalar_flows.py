@@ -202,6 +202,16 @@ def test_quartic_tails_reach_far_and_find_back(backend, c):
     assert numpy.all(numpy.diff(backend.to_numpy(y)) > 0)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_sum_of_a_compiled_tails_slopes_is_the_sum(backend, generator, axis):
+    """A compiler once made such a sum of log1p zero, where each term was right."""
+    u = generator.normal(size=(32, 200))
+    for map in (quartic_tail, inverse_quartic_tail):
+        summed = backend.jit(lambda u, c, map=map: backend.xp.sum(map(u, c)[1], axis=axis))
+        found = summed(backend.asarray(u), backend.asarray(0.06))
+        assert numpy.allclose(backend.to_numpy(found), numpy.sum(map(u, 0.06)[1], axis=axis), rtol=1e-12)
+
+
 def test_splines_join_their_tails(host):
     """Value and slope are continuous at the bound, and beyond it the map is the affine one."""
     flow = SplineCoupling(LINE, bins=4, bound=1.0)
