@@ -6,6 +6,7 @@ couplings a batch interleaves (sample i belongs to group i mod groups), for figu
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from array_api_compat import array_namespace
@@ -22,6 +23,8 @@ class Plan(Protocol):
     def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]: ...
 
     def groups(self, n: int) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
 class Fixed(NamedTuple):
@@ -90,7 +93,7 @@ def as_plan(couplings: Plan | dict | None, backend: Any, dtype: Any) -> Plan:
 
     Raises ValueError for names that differ within a plan and for values that are not finite.
     """
-    plan = Fixed(couplings or {}) if couplings is None or isinstance(couplings, dict) else couplings
+    plan: Any = Fixed(couplings or {}) if couplings is None or isinstance(couplings, dict) else couplings
     names = [set(part) for part in plan if isinstance(part, dict)]
     if any(other != names[0] for other in names):
         raise ValueError(f"a plan gives every coupling in each of its parts, got {[sorted(part) for part in names]}")
