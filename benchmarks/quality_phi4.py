@@ -1,6 +1,6 @@
 """Quality of phi^4 flows for their training cost: what each idea bought (docs/ablation_phi4.md).
 
-    python -m haarflow.benchmarks.quality_phi4 convolutional tutorial --seed 0 [--steps 2000] [--out table.jsonl]
+    python -m haarflow.benchmarks.quality_phi4 convolutional tutorial --seed 0 [--steps 1500] [--out table.jsonl]
 
 phi^4, L = 8, m2 = -4, lam = 8. Each entry of ENTRIES is trained by reverse KL in float32 on one thread of JAX (CPU
 seconds are stated, compilation included), then weighed in float64 on fresh draws: acceptance of a chain of 10^5 draws
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     options: dict = {}  # noqa: RUF012 (a constant, never written)
     rate: float = 5e-3
     batch: int = 256
-    steps: int = 2000
+    steps: int = 1500
     estimator: Estimator = ReverseKL()
     constant: bool = False
 
@@ -56,29 +56,32 @@ def conv(**options) -> Entry:
     return Entry(architectures.convolutional, options)
 
 
+def affine(pairs=2, **options) -> Entry:
+    """The convolutional flow with affine couplings."""
+    return conv(pairs=pairs, bins=0, **options)
+
+
 ENTRIES = {
     "tutorial": Entry(architectures.tutorial, rate=1e-3, batch=64, steps=2500, constant=True),
     "free-tail": Entry(architectures.copula, {"rounds": 0}, rate=1e-2),
     "copula": Entry(architectures.copula, rate=1e-2),
     "copula-2": Entry(architectures.copula, {"rounds": 2}, rate=1e-2),
     "convolutional": conv(),
-    "no-copula": conv(rounds=0),
-    "one-pair": conv(pairs=1),
-    "three-pairs": conv(pairs=3),
-    "splines": conv(bins=8),
-    "splines-one-pair": conv(pairs=1, bins=6),
-    "not-symmetric": conv(symmetric=False),
-    "tied": conv(tied=True),
-    "reach-3": conv(reach=3),
-    "reach-5": conv(reach=5),
-    "two-convolutions": conv(reach=5, kernel=3),
-    "wide": conv(hidden=(24, 24)),
-    "shallow": conv(hidden=(16,)),
-    "silu": conv(activation="silu"),
+    "two-pairs": conv(pairs=2, bins=8),
+    "affine": affine(),
+    "affine-one-pair": affine(pairs=1),
+    "affine-no-copula": affine(rounds=0),
+    "affine-not-symmetric": affine(symmetric=False),
+    "affine-tied": affine(tied=True),
+    "affine-reach-3": affine(reach=3),
+    "affine-reach-5-3": affine(reach=5, kernel=3),
+    "affine-wide": affine(hidden=(24, 24)),
+    "affine-shallow": affine(hidden=(16,)),
+    "affine-silu": affine(activation="silu"),
     "rate-2e-3": conv()._replace(rate=2e-3),
     "batch-128": conv()._replace(batch=128),
     "path-gradient": conv()._replace(estimator=PathGradient()),
-    "long": conv()._replace(steps=11000),
+    "long": conv()._replace(steps=10000),
 }
 
 

@@ -50,16 +50,16 @@ def copula(lattice: tuple[int, ...], rounds: int = 1, condition: tuple[str, ...]
 
 def convolutional(
     lattice: tuple[int, ...],
-    pairs: int = 2,
+    pairs: int = 1,
     rounds: int = 1,
-    bins: int = 0,
+    bins: int = 6,
     condition: tuple[str, ...] = (),
     m2: float = 0.67,
     **net: Any,
 ) -> Model:
     """Return the copula followed by `pairs` of convolutional couplings, one of each colour.
 
-    Couplings are affine with a quartic tail, or splines of `bins` bins at five times the price; `net` holds options of
+    Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail at half the price; `net` has options of
     `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied). By default all layers commute with phi -> -phi.
     Raises ValueError as its parts do, and on use for odd extents.
 

@@ -37,7 +37,7 @@ FLOWS = {
     "inverse tail": (QuarticTail(2, 2.0, expand=True), (3, 2), True),
     "copula": (architectures.copula((4, 4)).flow, (4, 4), True),
     "convolutional": (
-        architectures.convolutional((4, 4), hidden=(4, 3), reach=3, final_scale=0.5).flow,
+        architectures.convolutional((4, 4), 2, bins=0, hidden=(4, 3), reach=3, final_scale=0.5).flow,
         (4, 4),
         True,
     ),
