@@ -59,13 +59,13 @@ class Entry(NamedTuple):
 
 
 ENTRIES = {
-    "u1-2d": Entry(2.0, {}, (Stage((8, 8), 300, 128, 2e-2),)),
+    "u1-2d": Entry(2.0, {"stiffness": 2.0}, (Stage((8, 8), 300, 128, 2e-2),)),
     "u1-freezing": Entry(
         7.0,
-        {"bins": 24, "harmonics": 12},
+        {"bins": 24, "harmonics": 12, "stiffness": 7.0},
         (
-            Stage((16, 4), 600, 128, 3e-2),
-            Stage((16, 16), 300, 64, 5e-3, PathGradient()),
+            Stage((16, 4), 500, 128, 3e-2),
+            Stage((16, 16), 500, 64, 1e-2, PathGradient()),
         ),
     ),
 }
@@ -78,7 +78,7 @@ def trained(name: str, seed: int):
     for number, stage in enumerate(row.stages):
         model = sweep(stage.lattice, **row.options)
         rise = min(20, stage.steps // 10)
-        adam = Adam(WarmUp(Cosine(stage.rate, stage.steps - rise, 0.01 * stage.rate), rise), clip=20.0)
+        adam = Adam(WarmUp(Cosine(stage.rate, stage.steps - rise, 0.01 * stage.rate), rise), b2=0.95, clip=5.0)  # b2: the gradient falls by orders
         action = U1Gauge(stage.lattice).action
         training = Training(model, action, adam, stage.estimator, stage.batch)
         state = start(training, random.fold_in(random.key(seed, backend), number), params, "float32")

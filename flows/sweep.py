@@ -12,10 +12,11 @@ Each step leaves r, the flux of what it has still to fill, as it is: the Jacobia
 and the inverse retraces the steps. A step shares out the flux r between the area a that it fills and the area b left
 behind, and gives the part p of a about the density
 
-    e^{F_a(p) + F_b(r - p)} / int dp',      F_n(p) = sum_k f_k(n) cos(k p),
+    e^{F_a(p) + F_b(r - p)} / int dp',      F_n(p) = sum_j g_j(n) phi_j(p),
 
-where f_k(n) are the Fourier coefficients of the area's effective log-weight, learnt at some areas and interpolated
-between them, or given by a small net of (n, beta). That the weights of two areas multiply is all that is built in; with
+where g_j(n) are the coefficients of the area's effective log-weight, learnt at some areas and interpolated between them,
+or given by a small net of (n, beta), and phi_j are trigonometric polynomials of p, made orthogonal so that training is
+well-conditioned. That the weights of two areas multiply is all that is built in; with
 the right ones (those of n plaquettes whose total flux is p) the flow is exact. h is the circular rational-quadratic
 spline with that density at its knots (arXiv:2002.02428), inverted in closed form. One set of weights serves all steps,
 so another volume is the same flow. It is gauge equivariant, since steps read fluxes and add gauge-invariant angles.
@@ -46,7 +47,7 @@ Array = Any
 
 SPLINES = {"forward": spline, "inverse": inverse_spline}
 NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # areas between which is interpolated
-STIFFNESS = 4.0  # what an unconditioned flow takes for beta in its units
+EVEN_OUT = 0.01  # the part of the uniform density in the reference density of the basis: it tames the far tails
 CROWD = 0.5  # how much denser than far away knots stand around the centre of a step
 FLOOR = 1e-5  # added to every step's density, whose peak is one: it bounds slopes and weights
 TINY = 1e-24  # keeps the mean direction's slope finite where two arrows cancel
@@ -58,9 +59,10 @@ class Sweep:
 
     `bins` of each spline and `harmonics` of a log-weight, more for larger beta (16 and 8 at beta = 2, 24 and 12 at 7);
     `hidden` layers of the net, none for a table; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes
-    the flow commute with theta -> -theta whatever its parameters, without it log-weights have sines too.
-    Raises ValueError for another condition than beta, fewer than 2 bins or 1 harmonic, and for fields that are not
-    `(*batch, 2, T, X)`.
+    the flow commute with theta -> -theta whatever its parameters, without it log-weights have sines too; `stiffness` is
+    the beta for which the basis of log-weights is orthogonal (any will do, one near the target's trains faster).
+    Raises ValueError for another condition than beta, fewer than 2 bins or 1 harmonic, a negative stiffness, and for
+    fields that are not `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -75,12 +77,15 @@ class Sweep:
     hidden: tuple[int, ...] = ()
     condition: tuple[str, ...] = ()
     charge_symmetric: bool = True
+    stiffness: float = 4.0
 
     def __post_init__(self):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "condition", tuple(self.condition))
         if self.bins < 2 or self.harmonics < 1:
             raise ValueError(f"a sweep flow wants bins >= 2 and harmonics >= 1, got {self.bins} and {self.harmonics}")
+        if not (math.isfinite(self.stiffness) and self.stiffness >= 0):
+            raise ValueError(f"the stiffness is a finite number >= 0, got {self.stiffness}")
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
@@ -151,29 +156,30 @@ class Sweep:
         return wrap(new + centre), log_slope
 
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
-        """Return the coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines after cosines.
-
-        They come in units of beta / (area k), since beta / area is how stiff an area is at weak coupling.
-        """
-        xp, rows = array_namespace(beta), self.harmonics * (1 if self.charge_symmetric else 2)
-        size = backends.of(beta).asarray([[float(area)] for area in areas], dtype=beta.dtype)
-        hats = backends.of(beta).asarray(interpolation(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        features = xp.concat([hats, hats * xp.log(beta / STIFFNESS)], axis=0) if self.condition else hats
-        features = xp.reshape(features, (features.shape[0], -1))
-        net = xp.reshape(self._net().apply(params, features), (rows, len(areas), -1))
-        orders = [1.0 / (1 + k % self.harmonics) for k in range(rows)]
-        units = backends.of(beta).asarray(orders, dtype=beta.dtype)[:, None, None] * (beta / size)
-        return xp.permute_dims(net * units, (1, 0, 2))
+        """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
+        xp, backend = array_namespace(beta), backends.of(beta)
+        hats = backend.asarray(interpolation(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
+        features = xp.concat([hats, hats * xp.log(beta / self._scale())], axis=0) if self.condition else hats
+        net = self._net().apply(params, xp.reshape(features, (features.shape[0], -1)))
+        net = xp.permute_dims(xp.reshape(net, (-1, *hats.shape[1:])), (1, 0, 2))
+        change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
+        blocks = range(1 if self.charge_symmetric else 2)
+        parts = [net[:, n * self.harmonics : (n + 1) * self.harmonics, :] for n in blocks]
+        return xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
 
     def _net(self) -> ConvNet:
         inputs, outputs = len(NODES) * (1 + len(self.condition)), self.harmonics * (1 if self.charge_symmetric else 2)
-        return ConvNet(1, (inputs, *self.hidden, outputs), kernel=1, activation="silu", final_scale=0.0)
+        channels = (inputs, *self.hidden, outputs)
+        return ConvNet(1, channels, kernel=1, activation="silu", biased=bool(self.hidden), final_scale=0.0)
+
+    def _scale(self) -> float:
+        return max(self.stiffness, 1.0)
 
     def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Array:
-        """beta as one number per configuration `(batch,)`, or `(1,)` with the constant of an unconditioned flow."""
+        """beta as one number per configuration `(batch,)`, or `(1,)` where the flow is not conditioned."""
         xp = array_namespace(links)
         if not self.condition:
-            return xp.reshape(xp.zeros_like(links[(0,) * links.ndim]) + STIFFNESS, (1,))
+            return xp.reshape(xp.zeros_like(links[(0,) * links.ndim]) + self.stiffness, (1,))
         beta = coupling(condition, "beta", links, 0)
         return xp.reshape(xp.zeros_like(links[..., 0, 0, 0]) + beta, (math.prod(batch),))
 
@@ -185,6 +191,7 @@ def sweep(
     hidden: tuple[int, ...] = (),
     condition: tuple[str, ...] = (),
     charge_symmetric: bool = True,
+    stiffness: float = 4.0,
 ) -> Model:
     """Return the sweep flow on uniform links; raises ValueError unless the lattice has two axes.
 
@@ -193,7 +200,7 @@ def sweep(
     """
     if len(check_lattice(lattice)) != 2:
         raise ValueError(f"a sweep flow lives in two dimensions, got the lattice {tuple(lattice)}")
-    return Model(UniformLinks(tuple(lattice)), Sweep(bins, harmonics, hidden, condition, charge_symmetric))
+    return Model(UniformLinks(tuple(lattice)), Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness))
 
 
 def check_links(links: Array) -> tuple[int, ...]:
@@ -212,6 +219,29 @@ def interpolation(areas: tuple[int, ...]) -> numpy.ndarray:
     """
     nodes = numpy.log(NODES)
     return numpy.asarray([numpy.interp(numpy.log(areas), nodes, unit) for unit in numpy.eye(len(nodes))])
+
+
+@lru_cache(maxsize=64)
+def basis(areas: tuple[int, ...], harmonics: int, stiffness: float) -> numpy.ndarray:
+    """Return how orthonormal polynomials are made of cosines, and of sines, `(2, area, harmonic, polynomial)`.
+
+    They are orthonormal under the density proportional to e^{(stiffness / n) cos p}, a little evened out: close to that
+    of the fluxes, so that the coefficients of a log-weight are learnt at about one rate.
+
+    >>> basis((1,), 1, 0.0).round(6).tolist()
+    [[[[1.414214]]], [[[1.414214]]]]
+    """
+    p = 2 * numpy.pi * numpy.arange(16 * harmonics) / (16 * harmonics)
+    angles = numpy.outer(numpy.arange(1, harmonics + 1), p)
+    found = [[_orthonormal(wave(angles), p, stiffness / n) for n in areas] for wave in (numpy.cos, numpy.sin)]
+    return numpy.asarray(found)
+
+
+def _orthonormal(rows: numpy.ndarray, p: numpy.ndarray, stiffness: float) -> numpy.ndarray:
+    density = numpy.exp(stiffness * (numpy.cos(p) - 1))
+    density = (1 - EVEN_OUT) * density / density.sum() + EVEN_OUT / len(p)
+    free = rows - (rows @ density)[:, None]
+    return numpy.linalg.inv(numpy.linalg.cholesky((free * density) @ free.T)).T
 
 
 def waves(sine: Array, cosine: Array, harmonics: int) -> tuple[Array, Array]:
