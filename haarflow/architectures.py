@@ -38,6 +38,9 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
         "tutorial": Architecture(
             "haarflow.flows.architectures_u1", "tutorial", "mixtures of non-compact projections, arXiv:2101.08176"
         ),
+        "stripes": Architecture(
+            "haarflow.flows.architectures_u1", "stripes", "the published masks, larger loops as context", GAUGE
+        ),
         "convolutional": Architecture(
             "haarflow.flows.architectures_u1", "convolutional", "gauge-equivariant couplings, any dimension", GAUGE
         ),
