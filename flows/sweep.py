@@ -159,7 +159,7 @@ class Sweep:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
         xp, backend = array_namespace(beta), backends.of(beta)
         hats = backend.asarray(interpolation(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        features = xp.concat([hats, hats * xp.log(beta / self._scale())], axis=0) if self.condition else hats
+        features = xp.concat([hats, hats * (beta / (beta + self._scale()))], axis=0) if self.condition else hats
         net = self._net().apply(params, xp.reshape(features, (features.shape[0], -1)))
         net = xp.permute_dims(xp.reshape(net, (-1, *hats.shape[1:])), (1, 0, 2))
         change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
