@@ -62,10 +62,10 @@ ENTRIES = {
     "u1-2d": Entry(2.0, {"stiffness": 2.0}, (Stage((8, 8), 300, 128, 2e-2),)),
     "u1-freezing": Entry(
         7.0,
-        {"bins": 24, "harmonics": 12, "stiffness": 7.0},
+        {"bins": 32, "harmonics": 8, "stiffness": 7.0},
         (
             Stage((16, 4), 600, 128, 2e-2),
-            Stage((16, 16), 400, 64, 3e-3, PathGradient()),
+            Stage((16, 16), 600, 64, 4e-3, PathGradient()),
         ),
     ),
 }

@@ -46,7 +46,9 @@ from haarflow.flows.splines import Table, inverse_spline, spline
 Array = Any
 
 SPLINES = {"forward": spline, "inverse": inverse_spline}
-NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)  # areas between which is interpolated
+# Areas at which log-weights are learnt. Later rows hold departures from the interpolation between earlier ones: an area
+# that training has not met falls back on it, so that a flow trained on a small lattice makes sense on a large one.
+NODES = (tuple(2**k for k in range(10)), tuple(3 * 2**k for k in range(8)))
 EVEN_OUT = 0.01  # the part of the uniform density in the reference density of the basis: it tames the far tails
 CROWD = 0.5  # how much denser than far away knots stand around the centre of a step
 FLOOR = 1e-5  # added to every step's density, whose peak is one: it bounds slopes and weights
@@ -158,22 +160,20 @@ class Sweep:
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
         xp, backend = array_namespace(beta), backends.of(beta)
-        hats = backend.asarray(interpolation(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        features = xp.concat([hats, hats * (beta / (beta + self._scale()))], axis=0) if self.condition else hats
+        known = backend.asarray(hats(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
+        strength = beta / (beta + max(self.stiffness, 1.0))
+        features = xp.concat([known, known * strength], axis=0) if self.condition else known
         net = self._net().apply(params, xp.reshape(features, (features.shape[0], -1)))
-        net = xp.permute_dims(xp.reshape(net, (-1, *hats.shape[1:])), (1, 0, 2))
+        net = xp.permute_dims(xp.reshape(net, (-1, *known.shape[1:])), (1, 0, 2))
         change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
         blocks = range(1 if self.charge_symmetric else 2)
         parts = [net[:, n * self.harmonics : (n + 1) * self.harmonics, :] for n in blocks]
         return xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
 
     def _net(self) -> ConvNet:
-        inputs, outputs = len(NODES) * (1 + len(self.condition)), self.harmonics * (1 if self.charge_symmetric else 2)
+        inputs, outputs = sum(map(len, NODES)) * (1 + len(self.condition)), self.harmonics * (1 if self.charge_symmetric else 2)
         channels = (inputs, *self.hidden, outputs)
         return ConvNet(1, channels, kernel=1, activation="silu", biased=bool(self.hidden), final_scale=0.0)
-
-    def _scale(self) -> float:
-        return max(self.stiffness, 1.0)
 
     def _stiffness(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Array:
         """beta as one number per configuration `(batch,)`, or `(1,)` where the flow is not conditioned."""
@@ -211,14 +211,20 @@ def check_links(links: Array) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def interpolation(areas: tuple[int, ...]) -> numpy.ndarray:
-    """Return the weight of each node `(node, area)` in the linear interpolation in ln n, constant beyond the last node.
+def hats(areas: tuple[int, ...]) -> numpy.ndarray:
+    """Return the hierarchical hat functions of an area, `(node, area)`, linear in ln n, constant beyond the last node.
 
-    >>> interpolation((1, 3, 5))[:5].round(3).tolist()
-    [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.45], [0.0, 0.0, 0.55]]
+    The hat of a node is one there and falls to zero at its neighbours among the nodes of its own and earlier rows.
+
+    >>> hats((1, 3, 5))[[0, 1, 2, 10, 11]].round(3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.415, 0.0], [0.0, 0.585, 0.678], [0.0, 1.0, 0.0], [0.0, 0.0, 0.55]]
     """
-    nodes = numpy.log(NODES)
-    return numpy.asarray([numpy.interp(numpy.log(areas), nodes, unit) for unit in numpy.eye(len(nodes))])
+    met, found = [], []
+    for row in NODES:
+        met = sorted([*met, *row])
+        units = numpy.eye(len(met))
+        found += [numpy.interp(numpy.log(areas), numpy.log(met), units[met.index(node)]) for node in row]
+    return numpy.asarray(found)
 
 
 @lru_cache(maxsize=64)
