@@ -59,7 +59,7 @@ TINY = 1e-24  # keeps the mean direction's slope finite where two arrows cancel
 class Sweep:
     """A gauge-equivariant flow of U(1) links in two dimensions that visits V - 1 links once each.
 
-    `bins` of each spline and `harmonics` of a log-weight, more for larger beta (16 and 8 at beta = 2, 24 and 12 at 7);
+    `bins` of each spline, more for larger beta (16 at beta = 2, 32 at 7), and `harmonics` of a log-weight;
     `hidden` layers of the net, none for a table; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes
     the flow commute with theta -> -theta whatever its parameters, without it log-weights have sines too; `stiffness` is
     the beta for which the basis of log-weights is orthogonal (any will do, one near the target's trains faster).
@@ -161,9 +161,10 @@ class Sweep:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
         xp, backend = array_namespace(beta), backends.of(beta)
         known = backend.asarray(hats(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        strength = beta / (beta + max(self.stiffness, 1.0))
-        features = xp.concat([known, known * strength], axis=0) if self.condition else known
-        net = self._net().apply(params, xp.reshape(features, (features.shape[0], -1)))
+        if self.condition:  # parabolas of beta, from its neighbourhood to both ends of the half-line
+            strength = (beta - self.stiffness) / (beta + self.stiffness + 1)
+            known = xp.concat([known, known * strength, known * strength * strength], axis=0)
+        net = self._net().apply(params, xp.reshape(known, (known.shape[0], -1)))
         net = xp.permute_dims(xp.reshape(net, (-1, *known.shape[1:])), (1, 0, 2))
         change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
         blocks = range(1 if self.charge_symmetric else 2)
@@ -171,7 +172,8 @@ class Sweep:
         return xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
 
     def _net(self) -> ConvNet:
-        inputs, outputs = sum(map(len, NODES)) * (1 + len(self.condition)), self.harmonics * (1 if self.charge_symmetric else 2)
+        inputs = sum(map(len, NODES)) * (3 if self.condition else 1)
+        outputs = self.harmonics * (1 if self.charge_symmetric else 2)
         channels = (inputs, *self.hidden, outputs)
         return ConvNet(1, channels, kernel=1, activation="silu", biased=bool(self.hidden), final_scale=0.0)
 
@@ -219,7 +221,8 @@ def hats(areas: tuple[int, ...]) -> numpy.ndarray:
     >>> hats((1, 3, 5))[[0, 1, 2, 10, 11]].round(3).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.415, 0.0], [0.0, 0.585, 0.678], [0.0, 1.0, 0.0], [0.0, 0.0, 0.55]]
     """
-    met, found = [], []
+    met: list[int] = []
+    found: list[numpy.ndarray] = []
     for row in NODES:
         met = sorted([*met, *row])
         units = numpy.eye(len(met))
