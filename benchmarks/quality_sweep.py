@@ -78,7 +78,9 @@ def trained(name: str, seed: int):
     for number, stage in enumerate(row.stages):
         model = sweep(stage.lattice, **row.options)
         rise = min(20, stage.steps // 10)
-        adam = Adam(WarmUp(Cosine(stage.rate, stage.steps - rise, 0.01 * stage.rate), rise), b2=0.95, clip=5.0)  # b2: the gradient falls by orders
+        adam = Adam(
+            WarmUp(Cosine(stage.rate, stage.steps - rise, 0.01 * stage.rate), rise), b2=0.95, clip=5.0
+        )  # b2: the gradient falls by orders
         action = U1Gauge(stage.lattice).action
         training = Training(model, action, adam, stage.estimator, stage.batch)
         state = start(training, random.fold_in(random.key(seed, backend), number), params, "float32")
@@ -135,7 +137,10 @@ def _pull(estimate: statistics.Estimate, exact: float) -> float:
 def card(name: str, seed: int, row: dict) -> dict:
     """Return the model card: what was trained, how, and what it came to."""
     entry = ENTRIES[name]
-    stages = [f"{s.steps} steps of {s.batch} on {s.lattice}, {type(s.estimator).__name__}, rate {s.rate}" for s in entry.stages]
+    stages = [
+        f"{s.steps} steps of {s.batch} on {s.lattice}, {type(s.estimator).__name__}, rate {s.rate}"
+        for s in entry.stages
+    ]
     return {
         "name": name,
         "kind": "sweep flow",

@@ -59,8 +59,8 @@ TINY = 1e-24  # keeps the mean direction's slope finite where two arrows cancel
 class Sweep:
     """A gauge-equivariant flow of U(1) links in two dimensions that visits V - 1 links once each.
 
-    `bins` of each spline, more for larger beta (16 at beta = 2, 32 at 7), and `harmonics` of a log-weight;
-    `hidden` layers of the net, none for a table; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes
+    `bins` of each spline, more for larger beta (16 at beta = 2, 32 at 7), and `harmonics` of a log-weight; `hidden` layers
+    of the net, none for a table; `condition=("beta",)` lets one flow serve a range of couplings; `charge_symmetric` makes
     the flow commute with theta -> -theta whatever its parameters, without it log-weights have sines too; `stiffness` is
     the beta for which the basis of log-weights is orthogonal (any will do, one near the target's trains faster).
     Raises ValueError for another condition than beta, fewer than 2 bins or 1 harmonic, a negative stiffness, and for
@@ -154,7 +154,9 @@ class Sweep:
         centre, sine_here, cosine_here = xp.atan2(north, east), north / length, east / length
         here = waves(sine_here, cosine_here, self.harmonics)
         left = waves(sine * cosine_here - cosine * sine_here, cosine * cosine_here + sine * sine_here, self.harmonics)
-        new, log_slope = SPLINES[way](wrap(flux - centre), circle_knots(*shared(weights, here, left), self.bins), axis=0)
+        new, log_slope = SPLINES[way](
+            wrap(flux - centre), circle_knots(*shared(weights, here, left), self.bins), axis=0
+        )
         return wrap(new + centre), log_slope
 
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:

@@ -123,9 +123,11 @@ def test_a_sampler_without_the_closing_constraint_is_caught(monkeypatch):
     """The law bites: plaquettes that close without the accept step are 40 sigma and more off."""
     original = exact_sampler.random.uniform
     monkeypatch.setattr(
-        exact_sampler.random, "uniform", lambda key, shape=(), dtype="float64": (
+        exact_sampler.random,
+        "uniform",
+        lambda key, shape=(), dtype="float64": (
             original(key, shape, dtype) * 1e-30 if len(shape) == 1 else original(key, shape, dtype)
-        )
+        ),
     )
     found = pulls((4, 4), 2.0, 20000, seed=0)
     assert abs(found["plaquette"]) > 10
