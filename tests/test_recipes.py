@@ -57,7 +57,7 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
         ("run.backend=jx", "run.backend: got 'jx', wanted one of numpy, cupy, jax, torch, did you mean 'jax'?"),
         (
             "flow.kind=tutoral",
-            "flow.kind: got 'tutoral', wanted one of convolutional, sweep, tutorial, did you mean 'tutorial'?",
+            "flow.kind: got 'tutoral', wanted one of convolutional, stripes, sweep, tutorial, did you mean 'tutorial'?",
         ),
         ("flow.peices=3", "flow.peices: no such key, did you mean 'pieces'?"),
         ("train.stesp=3", "train.stesp: no such key, did you mean 'steps'?"),
