@@ -56,7 +56,9 @@ def test_adam_equals_optax():
 
 def test_the_twin_bites(host):
     found, wanted = run(Adam(0.1, b2=0.99), host), twin(lambda t: 0.1, GRADS)
-    assert max(numpy.max(numpy.abs(a - b)) for a, b in zip(found, wanted, strict=True)) > 1e-6  # the law above holds to 1e-12
+    assert (
+        max(numpy.max(numpy.abs(a - b)) for a, b in zip(found, wanted, strict=True)) > 1e-6
+    )  # the law above holds to 1e-12
 
 
 def test_adam_keeps_single_precision(backend):
