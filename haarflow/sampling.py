@@ -18,6 +18,7 @@ import numpy
 from haarflow import assemble
 from haarflow.backends import Backend
 from haarflow.core import kernels
+from haarflow.core.statistics import ess
 from haarflow.core.tree import paths
 from haarflow.flows.farm import farm
 from haarflow.flows.samplers import DrawBlock
@@ -132,14 +133,8 @@ def _flow_arrays(block: dict[str, Any], todo: Plan) -> tuple[dict[str, Any], dic
     arrays["log_w"] = by_chain(block["log_w"])
     if block["field"] is not None:
         arrays["field"] = by_chain(block["field"])
-    line = {"draws": todo.block * todo.chains, "ess": _ess(block["log_w"]), "cpu_s": block["cpu_s"]}
+    line = {"draws": todo.block * todo.chains, "ess": ess(block["log_w"]), "cpu_s": block["cpu_s"]}
     return arrays, line
-
-
-def _ess(log_w: Any) -> float | None:
-    weights = numpy.exp(log_w - numpy.max(log_w))
-    ess = float(numpy.sum(weights) ** 2 / (weights.size * numpy.sum(weights**2)))
-    return ess if numpy.isfinite(ess) else None
 
 
 def _chain_blocks(
