@@ -1,0 +1,195 @@
+"""What a law is: a public function that holds an object against a formula and returns a verdict.
+
+A law computes a residual on concrete input and says which tolerance it must meet and why; the first line of its
+docstring is its formula. A row of a layer's literal table `LAWS` tells how its input is made of a `Given`, the few
+words that fix an example (lattice, seed, style, size), and to which objects it applies. Hypothesis draws and shrinks
+these words, not arrays, so a counterexample is one line that can be pasted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.tree import leaves
+
+Array = Any
+
+STYLES = ("cold", "haar", "near", "seam", "huge")
+SIZES = ("zero", "small", "one", "large")
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
+
+
+class Verdict(NamedTuple):
+    """What a law found: the residual, the tolerance it must meet with its reason, and the input.
+
+    >>> verdict = Verdict("closure", "a b is in the group", 1e-17, 1e-15, "4 units in the last place")
+    >>> verdict.passed, verdict.ratio < 0.02
+    (True, True)
+    """
+
+    law: str
+    formula: str
+    residual: float
+    tolerance: float
+    reason: str
+    example: dict[str, Any] = {}  # noqa: RUF012 (a constant, never written)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the residual meets the tolerance; NaN does not."""
+        return self.residual <= self.tolerance
+
+    @property
+    def ratio(self) -> float:
+        """The residual in units of the tolerance; NaN counts as infinite."""
+        if math.isnan(self.residual) or math.isnan(self.tolerance):
+            return math.inf
+        if self.tolerance == 0.0:
+            return 0.0 if self.residual == 0.0 else math.inf
+        return self.residual / self.tolerance
+
+
+def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
+    """Return the verdict of a law function; `residual` is a number or an array, whose largest size counts.
+
+    A NaN anywhere is a residual of infinity. `example` names the offending input.
+    """
+    return Verdict(law.__name__, formula(law), largest(residual), float(tolerance), reason, example)
+
+
+def formula(law: Callable) -> str:
+    """Return a law's formula, the first line of its docstring."""
+    return (law.__doc__ or law.__name__).strip().splitlines()[0]
+
+
+def largest(x: Any) -> float:
+    """Return the largest |x| as a float, infinity where there is a NaN, 0 for no elements.
+
+    >>> largest([1.0, -3.0]), largest([float("nan")])
+    (3.0, inf)
+    """
+    host = numpy.abs(to_host(x).astype("float64"))
+    if host.size == 0:
+        return 0.0
+    return math.inf if bool(numpy.isnan(host).any()) else float(host.max())
+
+
+def to_host(x: Any) -> numpy.ndarray:
+    """Return an array of any backend, or a number, as a NumPy array."""
+    return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The input of one check, all of it fixed by a few words.
+
+    `style` says how fields are drawn: cold (zero, the identity), haar (uniform angles, standard normal numbers), near
+    (1e-6 off the identity), seam (on or next to +-pi, 0 and the knots of 8 equal bins), huge (angles of many turns,
+    numbers of size 30). `size` says how large parameters are. `backend` is the record that computes, `dtype` its
+    precision, `batch` the number of fields.
+
+    >>> from haarflow.core.groups import U1
+    >>> Given((2, 2), seed=3).field(U1(), (2, 2, 2)).shape
+    (3, 2, 2, 2)
+    """
+
+    lattice: tuple[int, ...] = (4, 4)
+    seed: int = 0
+    style: str = "haar"
+    size: str = "one"
+    batch: int = 3
+    dtype: str = "float64"
+    backend: Any = field(default_factory=lambda: backends.get("numpy"), repr=False)
+
+    def generator(self, salt: int = 0) -> numpy.random.Generator:
+        """Return a host generator; each use has a `salt` of its own."""
+        return numpy.random.default_rng((self.seed, salt))
+
+    def array(self, host: Any, dtype: str | None = None) -> Array:
+        """Return host numbers on the backend; floats in the given precision."""
+        host = numpy.asarray(host)
+        wanted = self.dtype if dtype is None and host.dtype.kind == "f" else dtype
+        return self.backend.asarray(host) if wanted is None else self.backend.asarray(host, dtype=wanted)
+
+    def key(self, salt: int = 0) -> Array:
+        """Return a random key; each use has a `salt` of its own."""
+        return random.fold_in(random.key(self.seed, self.backend), salt)
+
+    def normal(self, shape: tuple[int, ...], salt: int = 1) -> Array:
+        """Return standard normal numbers, momenta for example."""
+        return self.array(self.generator(salt).standard_normal(shape))
+
+    def field(self, group: Any, shape: tuple[int, ...], salt: int = 0) -> Array:
+        """Return fields `(batch, *shape)` of a group in this style."""
+        return self.array(host_field(group.name, (self.batch, *shape), self.style, self.generator(salt)))
+
+    def elements(self, group: Any, shape: tuple[int, ...], salt: int = 2) -> Array:
+        """Return generic group elements of exactly `shape`, whatever the style: gauge transformations."""
+        return self.array(host_field(group.name, shape, "haar", self.generator(salt)))
+
+    @property
+    def epsilon(self) -> float:
+        """The unit in the last place of 1."""
+        return EPSILON[self.dtype]
+
+    def jit(self, owner: Any, method: str) -> Callable:
+        """Return a method compiled by the backend, once for each owner."""
+        return compiled(self.backend.jit, owner, method)
+
+
+@lru_cache(maxsize=512)
+def compiled(jit: Callable, owner: Any, method: str) -> Callable:
+    """Return `jit(owner.method)`, the same for the same hashable owner: no law compiles twice."""
+    return jit(getattr(owner, method))
+
+
+def host_field(group: str, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
+    """Return field values in a style, for the groups "Real" and "U1"; raises ValueError for another style or group."""
+    if style not in STYLES:
+        raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
+    if group not in ("Real", "U1"):
+        raise ValueError(f"fields are drawn for the groups Real and U1, got {group!r}")
+    angle = group == "U1"
+    haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
+    if style == "cold":
+        return numpy.zeros(shape)
+    if style == "near":
+        return 1e-6 * haar
+    if style == "huge":
+        return haar + 2 * math.pi * generator.integers(-100, 101, shape) if angle else 30.0 * haar
+    if style == "seam":
+        knots = (math.pi if angle else 3.0) * numpy.arange(-4, 5) / 4
+        return generator.choice(knots, shape) + generator.choice([-1e-9, 0.0, 1e-9], shape)
+    return haar
+
+
+class Law(NamedTuple):
+    """One row of a layer's table: the law, how it meets a `Given`, and why it may not apply to an object.
+
+    `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
+    `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
+    """
+
+    law: Callable
+    check: Callable[[Any, Given], Verdict]
+    applies: Callable[[Any], str | None] = lambda obj: None
+    sampled: bool = False
+
+    @property
+    def name(self) -> str:
+        """The law's name, that of its function."""
+        return self.law.__name__
+
+
+def precision_of(tree: Any) -> str:
+    """Return "float32" or "float64", the precision of a tree's first array."""
+    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]
+    return "float32" if found and "float32" in str(found[0].dtype) else "float64"
