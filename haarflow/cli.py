@@ -13,93 +13,22 @@ from typing import Annotated, Any
 
 import typer
 
+HELP = (
+    "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
+    "Start with [bold]haarflow recipes[/bold] (what there is to run), then [bold]haarflow run u1-tiny[/bold] (seconds) "
+    "or [bold]haarflow run u1-2d[/bold] (minutes): it trains a flow, draws with it, runs HMC and heat bath beside it, "
+    "compares all with the exact result and writes report.html. [bold]haarflow new u1-2d > mine.toml[/bold] gives a "
+    "commented recipe to change. A run that was killed goes on when the same command is given again. "
+    "[bold]haarflow verify[/bold] holds the library, or an action, kernel or flow of your own, against its laws."
+)
+
 app = typer.Typer(
     name="haarflow",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help=" ".join(
-        [
-            "Machine-learned",
-            "samplers",
-            "for",
-            "lattice",
-            "field",
-            "theory",
-            "whose",
-            "answers",
-            "are",
-            "exact.",
-            "Start",
-            "with",
-            "[bold]haarflow",
-            "recipes[/bold]",
-            "(what",
-            "there",
-            "is",
-            "to",
-            "run),",
-            "then",
-            "[bold]haarflow",
-            "run",
-            "u1-tiny[/bold]",
-            "(seconds)",
-            "or",
-            "[bold]haarflow",
-            "run",
-            "u1-2d[/bold]",
-            "(minutes):",
-            "it",
-            "trains",
-            "a",
-            "flow,",
-            "draws",
-            "with",
-            "it,",
-            "runs",
-            "HMC",
-            "and",
-            "heat",
-            "bath",
-            "beside",
-            "it,",
-            "compares",
-            "all",
-            "with",
-            "the",
-            "exact",
-            "result",
-            "and",
-            "writes",
-            "report.html.",
-            "[bold]haarflow",
-            "new",
-            "u1-2d",
-            ">",
-            "mine.toml[/bold]",
-            "gives",
-            "a",
-            "commented",
-            "recipe",
-            "to",
-            "change.",
-            "A",
-            "run",
-            "that",
-            "was",
-            "killed",
-            "goes",
-            "on",
-            "when",
-            "the",
-            "same",
-            "command",
-            "is",
-            "given",
-            "again.",
-        ]
-    ),
+    help=HELP,
 )
 
 RecipeName = Annotated[

@@ -78,6 +78,8 @@ class Train:
     ] = "cosine"
     warmup: Annotated[int, _count("steps over which the learning rate rises from 0", 0)] = 0
     clip: Annotated[float, _number("largest norm of a gradient; 0 clips nothing", ge=0)] = 10.0
+    b1: Annotated[float, _number("memory of Adam's mean gradient", ge=0, lt=1)] = 0.9
+    b2: Annotated[float, _number("memory of Adam's mean square; 0.95 forgets a rough start sooner", ge=0, lt=1)] = 0.999
     estimator: Annotated[
         Literal["reverse-kl", "path-gradient", "reinforce"],
         Field(description="gradient estimator: reverse-kl, path-gradient, reinforce"),

@@ -37,7 +37,7 @@ def training_of(recipe: Recipe, model: Any) -> Training:
     return Training(
         model,
         assemble.theory_of(recipe).action,
-        Adam(_rate(words), clip=words.clip or None),
+        Adam(_rate(words), words.b1, words.b2, clip=words.clip or None),
         ESTIMATORS[words.estimator],
         words.batch,
         condition=tuple(sorted(words.between)),
