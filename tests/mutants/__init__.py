@@ -1,0 +1,18 @@
+"""Deliberately wrong objects, each of which must fail the laws meant for it: the proof that the laws bite."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Mutant(NamedTuple):
+    """A wrong object, its kind, and the laws that must catch it.
+
+    `make(lattice)` returns the object; for the kind "backend" it returns a function that spoils a healthy record, so
+    that one mutant serves every backend. `given` holds the words of `Given` other than the defaults.
+    """
+
+    name: str
+    kind: str  # "backend", "random", "group", "theory", "kernel", "prior", "flow", "model"
+    make: Callable
+    laws: tuple[str, ...]
+    given: dict[str, Any] = {}  # noqa: RUF012 (a constant, never written)
