@@ -131,3 +131,8 @@ def conv(x: Array, w: Array) -> Array:
     padding = [r for r in reversed(reach) for _ in range(2)]
     y = CONVOLUTIONS[d](torch.nn.functional.pad(flat, padding, mode="circular"), w)
     return torch.reshape(y, (*x.shape[: -d - 1], *y.shape[1:]))
+
+
+def whole_graph(function: Any) -> Any:
+    """Return the function traced by `torch.compile` as one graph, run eagerly; a graph break is an error."""
+    return torch.compile(function, backend="eager", fullgraph=True, dynamic=False)
