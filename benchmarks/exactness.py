@@ -36,7 +36,7 @@ DRAWS: dict[str, dict[str, dict[str, float]]] = {
         "flow-metropolis": {"draws": 120_000, "warmup": 10_000},
         "flow-reweighting": {"draws": 60_000},
         "hmc": {"chains": 64, "draws": 2000, "warmup": 200, "step_size": 0.06},
-        "metropolis": {"chains": 64, "draws": 3000, "warmup": 200},
+        "metropolis": {"chains": 64, "draws": 8000, "warmup": 200},
     },
 }
 
