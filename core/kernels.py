@@ -165,7 +165,7 @@ def run(
     backend = backends.of(state.field, key)
     definition: Any = kernel.with_values(None)
     block = _compiled(definition, backend, measure, int(draws), int(thin))
-    return block(_plain(kernel.values), key, state, start)
+    return block(as_floats(kernel.values), key, state, start)
 
 
 @lru_cache(maxsize=64)
@@ -207,8 +207,12 @@ def _numbers(key: Array, n: int) -> Array:
     return xp.arange(n, dtype=xp.int32, device=device(key))
 
 
-def _plain(values: Tree) -> Tree:
-    """Python numbers as floats, so that beta = 2 and beta = 2.0 are one compiled program."""
+def as_floats(values: Tree) -> Tree:
+    """Return a tree with Python numbers as floats, so that beta = 2 and beta = 2.0 are one compiled program.
+
+    >>> as_floats({"beta": 2, "none": None})
+    {'beta': 2.0, 'none': None}
+    """
     return tree_map(lambda value: float(value) if isinstance(value, (int, float)) else value, values)
 
 

@@ -18,6 +18,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.kernels import as_floats
 from haarflow.core.metropolis import independence_chain
 from haarflow.core.tree import tree_map
 from haarflow.flows.farm import farm
@@ -62,7 +63,7 @@ def draw(
     if n < 1:
         raise ValueError(f"at least one draw wanted, got n = {n}")
     compiled = _compiled(model, theory, int(n), measure, backends.of(key))
-    return Draws(*compiled(params, key, _plain(couplings), _plain(condition)))
+    return Draws(*compiled(params, key, as_floats(couplings), as_floats(condition)))
 
 
 @lru_cache(maxsize=32)
@@ -73,13 +74,6 @@ def _compiled(model: Hashable, theory: Hashable, n: int, measure: Any, backend: 
         return y, log_q, log_w, None if measure is None else measure(y)
 
     return backend.jit(block)
-
-
-def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Whole numbers as floats, so that beta = 2 and beta = 2.0 are one compiled program."""
-    if values is None:
-        return None
-    return {name: float(value) if isinstance(value, int | float) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
