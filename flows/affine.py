@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
@@ -49,6 +50,20 @@ class AffineCoupling:
         check_parity(self.parity)
         if not (math.isfinite(self.tail) and self.tail >= 0.0):
             raise ValueError(f"a tail's strength is 0 (no tail) or positive, got {self.tail!r}")
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Translations within a colour, and what the net has."""
+        return checkerboard_symmetries(self.net)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Two sites along each axis: one would exchange the colours."""
+        return (2,) * self.net.d
+
+    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
+        """Return on the host which components of a field move: the sites of `parity`."""
+        return np.indices(lattice).sum(axis=0) % 2 == self.parity
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the net's parameters and log c."""
@@ -97,6 +112,12 @@ def write_back(
     xp = array_namespace(active)
     log_det = xp.reshape(xp.sum(log_slope, axis=0), tuple(like.shape[: like.ndim - d]))
     return merge(active, passive, parity, like.shape, d), log_det
+
+
+def checkerboard_symmetries(net: Any) -> tuple[str, ...]:
+    """Return the symmetries of a coupling whose net has tied kernels, or numbers of definite parity, or neither."""
+    point_group = ("reflection", "hypercubic") if getattr(net, "tied", False) else ()
+    return ("translation", *point_group, *(("Z2",) if net.symmetric else ()))
 
 
 def check_parity(parity: int) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
@@ -78,6 +79,22 @@ class GaugeCoupling:
                 raise ValueError(f"context loops are frozen, but {loop} holds an active link of {tuple(mask)}")
         if self.tied and not all(_even(loop, mask, self.d) for loop in self.context):
             raise ValueError("tied kernels want context loops in the mask's plane, even about the active link")
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Gauge transformations, and the mask's translations."""
+        return ("translation", "gauge")
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The mask's period along each axis."""
+        return masks.periods(masks.LinkMask(*self.mask), self.d)
+
+    def moves(self, lattice: tuple[int, ...]) -> numpy.ndarray:
+        """Return on the host which links `(d, *lattice)` move."""
+        mask = masks.LinkMask(*self.mask)
+        coarse = tuple(extent // step for extent, step in zip(lattice, self.periods, strict=True))
+        return masks.move_links(numpy.zeros((self.d, *lattice)), numpy.ones(coarse), mask, self.d) > 0
 
     @property
     def loop(self) -> masks.Loop:

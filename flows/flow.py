@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.tree import leaves, tree_map
+from haarflow.flows.symmetries import SYMMETRIES, common, common_periods, total_displacement
 
 Array = Any
 Params = Any
@@ -39,6 +40,8 @@ class Prior(Protocol):
     """A distribution of fields on one lattice, drawn directly."""
 
     lattice: tuple[int, ...]
+    group: Any
+    field_shape: tuple[int, ...]
 
     def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
         """Return n fields `(n, *field_shape)`."""
@@ -60,6 +63,21 @@ class Chain:
     """
 
     flows: tuple[Any, ...]
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """The symmetries that all flows have."""
+        return common(self.flows)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The steps along each axis under which all flows commute."""
+        return common_periods(self.flows)
+
+    @property
+    def displacement(self) -> tuple[int, ...]:
+        """By how many sites the field ends up further."""
+        return total_displacement(self.flows)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each from its own key."""
@@ -93,6 +111,21 @@ class Repeat:
 
     flow: Any
     n: int
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """The symmetries of the body."""
+        return common([self.flow])
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """The steps along each axis under which the body commutes."""
+        return common_periods([self.flow])
+
+    @property
+    def displacement(self) -> tuple[int, ...]:
+        """By how many sites the field ends up further."""
+        return total_displacement([self.flow] * self.n)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the body's parameters n times, stacked on axis 0."""
@@ -129,6 +162,18 @@ class Translate:
 
     shifts: tuple[int, ...]
     internal: int = 0
+
+    symmetries = SYMMETRIES
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Translations by one site."""
+        return (1,) * len(self.shifts)
+
+    @property
+    def displacement(self) -> tuple[int, ...]:
+        """The shifts themselves."""
+        return self.shifts
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return no parameters."""
@@ -167,6 +212,11 @@ class Model:
 
     prior: Any
     flow: Any
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """The symmetries of the density: those that the prior and the flow share."""
+        return common([self.prior, self.flow])
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return fresh parameters of the flow."""

@@ -47,6 +47,8 @@ class MomentumScaling:
     m2: float | None = None
     condition: tuple[str, ...] = ()
 
+    symmetries = ("translation", "reflection", "hypercubic", "Z2")
+
     def __post_init__(self) -> None:
         if self.order < 0:
             raise ValueError(f"the order of the polynomial is 0 or more, got {self.order}")

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends import of
 from haarflow.core import random
-from haarflow.core.groups import U1
+from haarflow.core.groups import U1, Real
 from haarflow.core.lattice import check_lattice, volume
 from haarflow.flows.fourier import hartley, momentum_squared
 
@@ -35,6 +35,9 @@ class UniformLinks:
     """
 
     lattice: tuple[int, ...]
+
+    group = U1()
+    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
     def __post_init__(self):
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -68,6 +71,9 @@ class Gaussian:
 
     lattice: tuple[int, ...]
     sigma: float = 1.0
+
+    group = Real()
+    symmetries = ("translation", "reflection", "hypercubic", "Z2")
 
     def __post_init__(self):
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -104,6 +110,9 @@ class FreeField:
 
     lattice: tuple[int, ...]
     m2: float = 1.0
+
+    group = Real()
+    symmetries = ("translation", "reflection", "hypercubic", "Z2")
 
     def __post_init__(self):
         object.__setattr__(self, "lattice", check_lattice(self.lattice))

@@ -81,6 +81,11 @@ class Sweep:
     charge_symmetric: bool = True
     stiffness: float = 4.0
 
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Gauge transformations, and theta -> -theta where the log-weights have no sines."""
+        return ("gauge", "charge_conjugation") if self.charge_symmetric else ("gauge",)
+
     def __post_init__(self):
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "condition", tuple(self.condition))

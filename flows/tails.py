@@ -68,6 +68,8 @@ class QuarticTail:
     expand: bool = False
     condition: tuple[str, ...] = ()
 
+    symmetries = ("translation", "reflection", "hypercubic", "Z2")
+
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength > 0.0):
             raise ValueError(f"a tail's strength c is positive and finite, got {self.strength!r}")
