@@ -30,7 +30,7 @@ class MixedBackends(TypeError):
 class Backend:
     """One array engine on one device with one default precision.
 
-    `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory; `value_and_grad vjp jvp jacobian
+    `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
     stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv matmul sincos`
     are kernels.
 

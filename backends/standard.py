@@ -21,7 +21,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
     """Return the record of the namespace `xp`; `own` replaces the plain functions by the adapter's."""
     functions: dict[str, Any] = {
         "asarray": partial(asarray, xp, device, dtype),
-        "to_numpy": numpy.asarray,
+        "to_numpy": numpy.array,
         "stop_gradient": identity,
         "checkpoint": identity,
         "jit": identity,
@@ -54,11 +54,12 @@ def array_dtype(xp: Any, default: str, x: Any, dtype: Any) -> Any:
 
 
 def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Array:
-    """Return host data as an array of the record's device and precision."""
+    """Return host data as an array of the record's device and precision, in memory of its own."""
     if not hasattr(x, "__array_namespace__"):
         x = numpy.asarray(x)
-    wanted = array_dtype(xp, default, x, dtype) if isinstance(x, numpy.ndarray | numpy.generic) else dtype
-    return xp.asarray(x, dtype=wanted, device=device)
+    host = isinstance(x, numpy.ndarray | numpy.generic)
+    wanted = array_dtype(xp, default, x, dtype) if host else dtype
+    return xp.asarray(x, dtype=wanted, device=device, copy=True if host else None)
 
 
 def identity(x: Any) -> Any:

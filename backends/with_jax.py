@@ -91,6 +91,7 @@ def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
     if not isinstance(x, jax.Array):
         x = numpy.asarray(x)
         dtype = standard.array_dtype(jnp, default, x, dtype)
+        x = x.copy()  # XLA on the CPU may read the host's memory as long as the array lives
     if dtype is not None:
         refuse(numpy.dtype(dtype).name)
     array = jnp.asarray(x, dtype=dtype)
