@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from haarflow.flows import moebius, noncompact, splines
+from haarflow.flows import moebius, moebius_pairs, noncompact, splines
 
 
 class CircleMap(NamedTuple):
@@ -23,6 +23,9 @@ CIRCLE_MAPS = {
     "spline": CircleMap(splines.circular_channels, splines.circular_spline, splines.inverse_circular_spline),
     "noncompact": CircleMap(noncompact.noncompact_channels, noncompact.noncompact, noncompact.inverse_noncompact),
     "moebius": CircleMap(moebius.moebius_channels, moebius.moebius, moebius.inverse_moebius),
+    "moebius_pairs": CircleMap(
+        moebius_pairs.pairs_channels, moebius_pairs.moebius_pairs, moebius_pairs.inverse_moebius_pairs
+    ),
 }
 
 

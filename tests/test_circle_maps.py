@@ -7,7 +7,7 @@ import pytest
 
 from haarflow.core.groups import wrap
 from haarflow.flows.circle_maps import CIRCLE_MAPS, circle_map
-from haarflow.flows.moebius import inverse_mixture
+from haarflow.flows.moebius import LARGEST, inverse_mixture, mixture
 
 NAMES = tuple(CIRCLE_MAPS)
 
@@ -82,6 +82,61 @@ def test_two_projections_are_undone_in_closed_form_as_by_newton():
     numpy.testing.assert_allclose(log_back, -log_slope, atol=1e-12 * largest)
 
 
+@pytest.mark.parametrize("size", [0.5, 3.0, 1e3])
+def test_pairs_are_means_of_two_lifted_moebius_maps(size):
+    rng, h, pieces = numpy.random.default_rng(3), circle_map("moebius_pairs"), 3
+    raw, x = size * rng.normal(size=(h.channels(pieces), 400)), rng.uniform(-math.pi, math.pi, 400)
+    y, log_slope = h.forward(x, raw, 0)
+    centre = raw[:-1].reshape(2, 2 * pieces, 400)
+    centre = LARGEST * centre / numpy.sqrt(1 + (centre**2).sum(0))
+    expected, slope = x, 1.0
+    for n in range(pieces):
+        expected, factor = mixture(expected, tuple(centre[:, 2 * n : 2 * n + 2]), 0)
+        slope = slope * factor
+    largest = numpy.maximum(slope, 1 / slope).max()
+    assert numpy.abs(wrap(y - expected - raw[-1])).max() < 1e-13 * largest
+    numpy.testing.assert_allclose(log_slope, numpy.log(slope), atol=1e-12 * largest)
+    back, log_back = h.inverse(y, raw, 0)
+    assert numpy.abs(wrap(back - x)).max() < 1e-12 * largest
+    numpy.testing.assert_allclose(log_back, -log_slope, atol=1e-11 * largest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slope_is_that_of_a_difference_of_high_order(name):
+    h, step = circle_map(name), 2e-3
+    x, raw = numbers(name, 0.4)
+    _, log_slope = h.forward(x, raw, -3)
+    ends = [wrap(h.forward(x + k * step, raw, -3)[0] - h.forward(x - k * step, raw, -3)[0]) for k in (1, 2, 3)]
+    slope = (45 * ends[0] - 9 * ends[1] + ends[2]) / (60 * step)
+    # Within a spline's bin too, but not across a knot, where its second derivative jumps.
+    off = numpy.sort(numpy.abs(slope * numpy.exp(-log_slope) - 1), axis=None)
+    assert off[-off.size // 5 if name == "spline" else -1] < 1e-8
+
+
+def test_a_pair_with_both_centres_at_the_edge_is_undone():
+    h, edge, x = circle_map("moebius_pairs"), 1e6, numpy.linspace(-math.pi, math.pi, 1001)
+    for first, second in ((0.3, 0.3), (0.3, 0.3 + 1e-9), (0.3, 0.3 + math.pi), (-math.pi, math.pi / 2)):
+        centres = edge * numpy.asarray([math.cos(first), math.cos(second), math.sin(first), math.sin(second)])
+        raw = numpy.broadcast_to(numpy.append(centres, 0.2)[:, None], (5, x.size))
+        y, log_slope = h.forward(x, raw, 0)
+        back, log_back = h.inverse(y, raw, 0)
+        largest = math.exp(numpy.abs(log_slope).max())
+        assert largest > 500 and numpy.abs(wrap(back - x)).max() < 1e-12 * largest
+        numpy.testing.assert_allclose(log_back, -log_slope, atol=1e-11 * largest)
+
+
+@pytest.mark.parametrize("name", ["moebius", "moebius_pairs"])
+def test_derivatives_are_finite_where_all_raw_numbers_are_zero(autodiff_backend, name):
+    backend, h = autodiff_backend, circle_map(name)
+    x = backend.asarray(numpy.linspace(-math.pi, math.pi, 17))
+    raw = backend.asarray(numpy.zeros((h.channels(2), 17)))
+    for direction in (h.forward, h.inverse):
+        (y, log_slope), pullback = backend.vjp(lambda raw, go=direction: go(x, raw, 0), raw)
+        found = backend.to_numpy(pullback((y + 1.0, log_slope + 1.0)))
+        assert numpy.isfinite(found).all() and numpy.abs(found).max() > 0.1
+        assert numpy.abs(wrap(backend.to_numpy(y - x))).max() < 1e-15
+
+
 def test_noncompact_projection_is_the_published_formula():
     x, s = numpy.linspace(-3.0, 3.0, 7), numpy.asarray([0.7, -1.2])
     y, log_slope = circle_map("noncompact").forward(x, numpy.asarray([0.7, -1.2, 0.0])[:, None] + 0 * x, 0)
@@ -108,5 +163,7 @@ def test_an_unknown_map_and_wrong_numbers_are_refused():
         circle_map("affine")
     with pytest.raises(ValueError, match="got 4"):
         circle_map("moebius").forward(numpy.zeros(2), numpy.zeros((4, 2)), 0)
+    with pytest.raises(ValueError, match="got 7"):
+        circle_map("moebius_pairs").inverse(numpy.zeros(2), numpy.zeros((7, 2)), 0)
     with pytest.raises(ValueError, match="got 1"):
         circle_map("noncompact").forward(numpy.zeros(2), numpy.zeros((1, 2)), 0)
