@@ -1,0 +1,236 @@
+"""Laws of the Jacobian: log_det against the determinant of the dense matrix over every component of the field.
+
+Components move along the algebra frame, dU = A U: a real number or an angle has dx added, and changes of the result are
+differences on the group. Two independent derivatives: that of the backend's autodiff, and central differences of sixth
+order,
+
+    f'(x) = sum_k w_k [f(x + k h) - f(x - k h)] / h,   k = 1, 2, 3,   w = 3/4, -3/20, 1/60,
+
+at steps h and 2h. Splines are C1 and some activations C0: a stencil that straddles a knot shows as a difference between
+the two steps. Then that column is taken again with an eighth of the step, and if three times do not help the field is
+moved a little and all columns are redrawn. What is left of the difference enters the tolerance through the inverse
+matrix: d log |det J| = tr(J^-1 dJ).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy
+
+from haarflow import backends
+from haarflow.core.groups import Real
+from haarflow.core.law import EPSILON, Verdict, judge, precision_of, to_host
+from haarflow.core.tree import tree_map
+from haarflow.flows.judging import Bound, Condition, Params, apart, member, repeated, unbound
+
+Array = Any
+
+WEIGHTS = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+STEP = 1e-3
+SHRINK = 8.0
+SHRINKS = 3
+SMOOTH = 1e-8  # how far the columns of two step sizes may lie apart, in units of the column
+REDRAWS = 8
+LARGEST = 512
+REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
+
+
+class Dense(NamedTuple):
+    """A dense Jacobian `(component of y, component of x)`, the error of each column, the row of d log_det, and log_det.
+
+    `bad` counts columns that no step size settled.
+    """
+
+    matrix: numpy.ndarray
+    error: numpy.ndarray
+    slope: numpy.ndarray
+    log_det: float
+    moved: float = 0.0
+    shrinks: int = 0
+    bad: int = 0
+
+
+def log_det_by_differences(
+    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+) -> Verdict:
+    """log_det = log |det dy/dx| over all components, by differences of sixth order.
+
+    `x` is `(batch, *field_shape)`; member `number` is differentiated, in float64 whatever its precision. `group` is that
+    of the field (default: real numbers). Where there are more than 512 components, those that move are differentiated,
+    and the others must stand still and leave those alone. Raises ValueError where more than 512 move.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.flows.tails import QuarticTail
+    >>> log_det_by_differences(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).passed
+    True
+    """
+    dense, start, redraws = settled(flow, params, x, condition, group or Real(), number)
+    _, log_det = flow.forward(
+        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, number, 1)
+    )
+    found = {"x": start, "params": params, "redraws": redraws, "shrunk columns": dense.shrinks}
+    return _compare(log_det_by_differences, dense, float(to_host(log_det)[0]), precision_of(x), **found)
+
+
+def log_det_by_autodiff(
+    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+) -> Verdict:
+    """log_det = log |det dy/dx| over all components, by the backend's autodiff.
+
+    As `log_det_by_differences`; one column at a time by forward mode, on a field without batch axes. Raises
+    `backends.NoAutodiff` on NumPy and CuPy.
+    """
+    dense = by_autodiff(flow, params, x[number, ...], member(condition, number))
+    log_det = float(to_host(flow.forward(params, x, condition)[1])[number])
+    found = {"x": to_host(x)[number], "params": params}
+    return _compare(log_det_by_autodiff, dense, log_det, precision_of(x), **found)
+
+
+def frozen_components(
+    flow: Any, params: Params, x: Array, moves: Any, condition: Condition = None, group: Any = None, number: int = 0
+) -> Verdict:
+    """dy_F/dx = 1 on frozen components F bit for bit, dy_A/dx_A diagonal, log_det = sum log |dy_a/dx_a|.
+
+    The law of a coupling: `moves`, booleans of the field's shape, says which components are active; what drives them
+    reads frozen ones alone. Derivatives by autodiff where the backend has it, else by differences.
+    """
+    active, group = numpy.asarray(moves).ravel(), group or Real()
+    if backends.of(x).autodiff:
+        dense, start = by_autodiff(flow, params, x[number, ...], member(condition, number)), to_host(x)[number]
+    else:
+        dense, start, _ = settled(flow, params, x, condition, group, number)
+    y, log_det = flow.forward(
+        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, number, 1)
+    )
+    still = (to_host(y)[0] - start).ravel()[~active]
+    block = dense.matrix[numpy.ix_(active, active)]
+    reading = block - numpy.diag(numpy.diag(block))
+    claimed = float(to_host(log_det)[0]) - float(numpy.sum(numpy.log(numpy.abs(numpy.diag(block)))))
+    allowed = _allowed(dense, precision_of(x))
+    # A frozen component that moves at all, by rounding even, is wrong: it counts as a whole tolerance.
+    residual = max(_largest(still) / EPSILON[precision_of(x)] * allowed, _largest(reading), abs(claimed))
+    return judge(frozen_components, residual, allowed, REASON, x=start, params=params)
+
+
+def settled(
+    flow: Any, params: Params, x: Array, condition: Condition, group: Any, number: int
+) -> tuple[Dense, numpy.ndarray, int]:
+    """Return a Jacobian by differences off the knots, the field at which it was taken, and how often that was redrawn."""
+    generator, start = numpy.random.default_rng(number), to_host(x)[number]
+    function = _in_float64(flow, params, x, condition, number)
+    for redraws in range(REDRAWS):
+        dense = by_differences(function, start, group)
+        if not dense.bad:
+            break
+        if redraws < REDRAWS - 1:
+            start = (start + 0.02 * generator.standard_normal(start.shape)).astype(start.dtype)
+    return dense, start, redraws
+
+
+def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
+    """Return the dense Jacobian of `function(rows) -> (y, log_det)` on host rows `(n, *field_shape)`, at one field."""
+    x = x.astype("float64")
+    y, log_det = function(x[None, ...])
+    change = apart(group, y[0], x).ravel()
+    columns = numpy.arange(x.size) if x.size <= LARGEST else numpy.flatnonzero(change)
+    if len(columns) > LARGEST:
+        raise ValueError(f"a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}")
+    matrix, slope = numpy.zeros((x.size, len(columns))), numpy.zeros(len(columns))
+    error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
+    step, shrinks = STEP, 0
+    for _ in range(SHRINKS + 1):
+        found, found_slope, found_error = _stencil(function, x, columns[open_columns], step, group)
+        better = ~(found_error >= error[open_columns])
+        taken = open_columns[better]
+        matrix[:, taken], slope[taken], error[taken] = found[:, better], found_slope[better], found_error[better]
+        open_columns = open_columns[~(error[open_columns] <= SMOOTH * _column_size(matrix[:, open_columns]))]
+        if not len(open_columns):
+            break
+        step, shrinks = step / SHRINK, shrinks + len(open_columns)
+    frozen = numpy.setdiff1d(numpy.arange(x.size), columns)
+    leak = max(_largest(matrix[frozen, :]), _largest(change[frozen]))
+    return Dense(matrix[columns, :], error, slope, float(log_det[0]), leak, shrinks, len(open_columns))
+
+
+def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None) -> Dense:
+    """Return the dense Jacobian at one field without batch axes, one column at a time."""
+    host = to_host(x)
+    tangent = flow.tangent if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).tangent
+    rows, slopes = [], []
+    for unit in numpy.eye(host.size).reshape(host.size, *host.shape):
+        (_, log_det), (dy, slope) = tangent(params, x, backends.of(x).asarray(unit, dtype=x.dtype), condition)
+        rows.append(to_host(dy).ravel().astype("float64"))
+        slopes.append(float(to_host(slope)))
+    matrix = numpy.stack(rows, axis=-1)
+    error = 8 * EPSILON[precision_of(x)] * numpy.sqrt(host.size) * _column_size(matrix)
+    return Dense(matrix, error, numpy.asarray(slopes), float(to_host(log_det)))
+
+
+def _stencil(
+    function: Callable, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Columns of the Jacobian and d log_det at one step size, with the distance to those at twice the step."""
+    units = numpy.zeros((len(columns), x.size))
+    units[numpy.arange(len(columns)), columns] = step
+    multiples = sorted({n * k for n in (1, 2) for k in WEIGHTS})
+    rows = [x.ravel() + sign * k * units for k in multiples for sign in (1, -1)]
+    y, log_det = function(numpy.concatenate(rows).reshape(-1, *x.shape))
+    y, log_det = y.reshape(len(multiples), 2, len(columns), x.size), log_det.reshape(len(multiples), 2, len(columns))
+    change = {k: apart(group, y[n, 0], y[n, 1]) for n, k in enumerate(multiples)}
+    rise = {k: log_det[n, 0] - log_det[n, 1] for n, k in enumerate(multiples)}
+    fine, coarse = (sum(w * change[n * k] for k, w in WEIGHTS.items()) / (n * step) for n in (1, 2))
+    slope = sum(w * rise[k] for k, w in WEIGHTS.items()) / step
+    unit = EPSILON["float64"] * max(_largest(y), _largest(x), 1.0) / step
+    error = numpy.max(numpy.abs(fine - coarse), axis=1) + unit
+    return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
+
+
+def _in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
+    """The flow on host rows in double precision, with the condition of one member of the batch."""
+    backend, plain = backends.of(x), flow
+    try:
+        backend.asarray(numpy.zeros(1), dtype="float64")
+    except ValueError:  # an engine that is kept to single precision: the host takes its place
+        backend, plain = backends.get("numpy"), unbound(flow)
+
+    def double(leaf: Any) -> Array:
+        return backend.asarray(to_host(leaf).astype("float64"), dtype="float64")
+
+    exact = tree_map(double, params)
+    values = None if condition is None else {name: double(value) for name, value in condition.items()}
+
+    def function(rows: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        y, log_det = plain.forward(exact, double(rows), repeated(values, number, len(rows)))
+        return to_host(y), to_host(log_det)
+
+    return function
+
+
+def _compare(law: Callable, dense: Dense, claimed: float, precision: str, **found: Any) -> Verdict:
+    """The verdict on a claimed log_det; a frozen component that moves counts as it is."""
+    _, expected = numpy.linalg.slogdet(dense.matrix)
+    return judge(law, max(abs(claimed - expected), dense.moved), _allowed(dense, precision), REASON, **found)
+
+
+def _allowed(dense: Dense, precision: str) -> float:
+    """How far log |det J| may be off by the columns' errors, and log_det by rounding."""
+    try:
+        inverse = numpy.abs(numpy.linalg.inv(dense.matrix))
+    except numpy.linalg.LinAlgError:
+        inverse = numpy.zeros_like(dense.matrix)
+    by_columns = float(numpy.sum(numpy.sum(inverse, axis=1) * dense.error))
+    unit = 64 * EPSILON[precision]
+    rounding = unit * (len(dense.slope) + abs(dense.log_det) + 4 * math.pi * float(numpy.sum(numpy.abs(dense.slope))))
+    return min(by_columns, 1e-4) + rounding
+
+
+def _column_size(matrix: numpy.ndarray) -> numpy.ndarray:
+    return numpy.maximum(numpy.max(numpy.abs(matrix), axis=0, initial=0.0), 1.0)
+
+
+def _largest(x: numpy.ndarray) -> float:
+    found = numpy.abs(x)
+    return math.inf if numpy.isnan(found).any() else float(numpy.max(found, initial=0.0))

@@ -1,0 +1,262 @@
+"""The laws of flows, models and priors, as literal tables: one row for each law and how a `Given` becomes its input.
+
+A model is a flow on a prior: the prior says on which lattice and in which group the fields live, so the laws of a flow
+are checked on a model too. `FLOW_LAWS` look at the flow alone, `MODEL_LAWS` are these and those of the density,
+`PRIOR_LAWS` those of a prior. The functions are in flows/jacobian_laws.py, map_laws.py, symmetry_laws.py and
+density_laws.py, and take a user's own arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from haarflow.core.law import Given, Law, Verdict
+from haarflow.flows.density_laws import (
+    LARGEST,
+    draws_have_the_density,
+    draws_on_the_host,
+    file_keeps_the_model,
+    free_components,
+    integrates_to_one,
+    prior_draws,
+    prior_moments,
+    sample_is_its_density,
+)
+from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
+from haarflow.flows.judging import case, conditions, field, parameters, repeated
+from haarflow.flows.map_laws import (
+    batch_is_its_members,
+    compiled_is_eager,
+    fresh_parameters,
+    input_unchanged,
+    log_dets_cancel,
+    round_trip,
+    same_numbers,
+    support,
+    traced_once,
+)
+from haarflow.flows.symmetries import declared, periods
+from haarflow.flows.symmetry_laws import equivariance, invariant_density, undeclared
+
+__all__ = [
+    "FLOW_LAWS",
+    "MODEL_LAWS",
+    "PRIOR_LAWS",
+    "batch_is_its_members",
+    "compiled_is_eager",
+    "draws_have_the_density",
+    "equivariance",
+    "file_keeps_the_model",
+    "fresh_parameters",
+    "frozen_components",
+    "input_unchanged",
+    "integrates_to_one",
+    "invariant_density",
+    "log_det_by_autodiff",
+    "log_det_by_differences",
+    "log_dets_cancel",
+    "prior_draws",
+    "prior_moments",
+    "round_trip",
+    "same_numbers",
+    "sample_is_its_density",
+    "support",
+    "traced_once",
+    "undeclared",
+]
+
+DRAWS = 4096
+RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
+
+
+def _on_arrays(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of (flow, params, x, condition, group)."""
+    return lambda model, given: law(*case(model, given))
+
+
+def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
+
+    def check(model: Any, given: Given) -> Verdict:
+        for halvings in range(8):
+            verdict = law(model, given, 0.5**halvings)
+            if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
+                break
+        return verdict
+
+    return check
+
+
+def _by_differences(model: Any, given: Given, share: float) -> Verdict:
+    return log_det_by_differences(*case(model, given, share=share))
+
+
+def _by_autodiff(model: Any, given: Given, share: float) -> Verdict:
+    found = case(model, given, share=share)
+    if not given.backend.autodiff:  # differences stand in, of another field
+        return log_det_by_differences(*found, number=given.batch - 1)
+    return log_det_by_autodiff(*found)
+
+
+def _frozen(model: Any, given: Given, share: float) -> Verdict:
+    flow, params, x, condition, group = case(model, given, share=share)
+    return frozen_components(flow, params, x, model.flow.moves(model.prior.lattice), condition, group)
+
+
+def _is_coupling(model: Any) -> str | None:
+    return None if hasattr(model.flow, "moves") else "it does not say which components stand still: it is no coupling"
+
+
+def _unchanged(model: Any, given: Given) -> Verdict:
+    return input_unchanged(*case(model, given)[:4])
+
+
+def _traced(model: Any, given: Given) -> Verdict:
+    flow, params, x, condition, _ = case(model, given)
+    return traced_once(flow, params, x, field(model, given, salt=5), condition)
+
+
+def _fresh(model: Any, given: Given) -> Verdict:
+    return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
+
+
+def _equivariant(model: Any, given: Given) -> Verdict:
+    return equivariance(*case(model, given), seed=given.seed)
+
+
+def _has_symmetries(obj: Any) -> str | None:
+    return None if declared(getattr(obj, "flow", obj)) else "it declares no symmetries"
+
+
+def bound(model: Any, given: Given) -> Any:
+    """Return a model whose flow is compiled by the backend."""
+    return dataclasses.replace(model, flow=case(model, given).flow)
+
+
+def _invariant(model: Any, given: Given) -> Verdict:
+    compiled, (_, params, y, condition, group) = bound(model, given), case(model, given)
+    steps = periods(model.flow, len(model.prior.lattice))
+
+    def density(y: Any) -> Any:
+        return compiled.log_density(params, y, condition)
+
+    return invariant_density(density, y, group, declared(model), steps, given.seed)
+
+
+def _density_is_symmetric(model: Any) -> str | None:
+    return None if declared(model) else "its prior and its flow share no declared symmetry"
+
+
+def _model_integral(model: Any, given: Given) -> Verdict:
+    """Near the identity, where the rule is exact enough, and for one value of a condition."""
+    given = dataclasses.replace(given, size="small", style="haar")
+    compiled, params = bound(model, given), parameters(model, given)
+    start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
+
+    def values(n: int) -> Any:
+        return repeated(conditions(model, given), 0, n)
+
+    draws, _ = compiled.flow.forward(params, given.array(start), values(256))
+    gauge = "gauge" in declared(model)
+    return integrates_to_one(
+        lambda y: compiled.log_density(params, y, values(y.shape[0])),
+        model.prior.field_shape,
+        model.prior.group,
+        draws,
+        gauge,
+        draws,
+    )
+
+
+def _model_is_small(model: Any) -> str | None:
+    return _too_many(model.prior, "gauge" in declared(model))
+
+
+def _prior_is_small(prior: Any) -> str | None:
+    return _too_many(prior, "gauge" in declared(prior))
+
+
+def _too_many(prior: Any, gauge: bool) -> str | None:
+    variables = len(free_components(prior.field_shape, prior.group, gauge))
+    if variables <= LARGEST:
+        return None
+    return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
+
+
+def _model_draws(model: Any, given: Given) -> Verdict:
+    given = dataclasses.replace(given, size="small", style="haar")
+    compiled, params = bound(model, given), parameters(model, given)
+    found = []
+    for seed in (0, 1):
+        start = given.array(draws_on_the_host(model.prior, 100 + seed, DRAWS, given.dtype))
+        found.append(compiled.flow.forward(params, start, repeated(conditions(model, given), 0, DRAWS))[0])
+    log_q = compiled.log_density(params, found[0], repeated(conditions(model, given), 0, DRAWS))
+    return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
+
+
+def _sample(model: Any, given: Given) -> Verdict:
+    key, params = given.key(3), parameters(model, given)
+    return sample_is_its_density(bound(model, given), params, key, given.batch, conditions(model, given))
+
+
+def _file(model: Any, given: Given) -> Verdict:
+    return file_keeps_the_model(model, parameters(model, given), given.backend)
+
+
+def _prior_integral(prior: Any, given: Given) -> Verdict:
+    draws = given.array(draws_on_the_host(prior, given.seed, 256, given.dtype))
+    shape, gauge = prior.field_shape, "gauge" in declared(prior)
+    return integrates_to_one(prior.log_density, shape, prior.group, draws, gauge, draws)
+
+
+def _prior_invariant(prior: Any, given: Given) -> Verdict:
+    x = given.field(prior.group, prior.field_shape)
+    return invariant_density(prior.log_density, x, prior.group, declared(prior), (1,) * len(prior.lattice), given.seed)
+
+
+def _prior_moments(prior: Any, given: Given) -> Verdict:
+    return prior_moments(prior, prior.sample(given.key(4), DRAWS, given.dtype))
+
+
+def _void(reason: Callable, check: Callable) -> Callable[[Any, Given], Verdict]:
+    """A check that is void, and says so, on a lattice where it does not apply."""
+
+    def checked(obj: Any, given: Given) -> Verdict:
+        why = reason(obj)
+        return Verdict(check.__name__, "", 0.0, 0.0, f"does not apply: {why}") if why else check(obj, given)
+
+    return checked
+
+
+FLOW_LAWS: tuple[Law, ...] = (
+    Law(log_det_by_differences, _resolved(_by_differences)),
+    Law(log_det_by_autodiff, _resolved(_by_autodiff)),
+    Law(frozen_components, _resolved(_frozen), _is_coupling),
+    Law(round_trip, _on_arrays(round_trip)),
+    Law(log_dets_cancel, _on_arrays(log_dets_cancel)),
+    Law(support, _on_arrays(support)),
+    Law(batch_is_its_members, _on_arrays(batch_is_its_members)),
+    Law(input_unchanged, _unchanged),
+    Law(same_numbers, _on_arrays(same_numbers)),
+    Law(traced_once, _traced),
+    Law(fresh_parameters, _fresh),
+    Law(equivariance, _equivariant, _has_symmetries),
+)
+
+MODEL_LAWS: tuple[Law, ...] = (
+    *FLOW_LAWS,
+    Law(invariant_density, _invariant, _density_is_symmetric),
+    Law(integrates_to_one, _void(_model_is_small, _model_integral), _model_is_small),
+    Law(draws_have_the_density, _model_draws, sampled=True),
+    Law(sample_is_its_density, _sample),
+    Law(file_keeps_the_model, _file),
+)
+
+PRIOR_LAWS: tuple[Law, ...] = (
+    Law(prior_draws, lambda prior, given: prior_draws(prior, given.key(3), given.batch, given.dtype)),
+    Law(prior_moments, _prior_moments, sampled=True),
+    Law(integrates_to_one, _void(_prior_is_small, _prior_integral), _prior_is_small),
+    Law(invariant_density, _prior_invariant, _has_symmetries),
+)

@@ -1,0 +1,115 @@
+"""Laws of the symmetries that flows, models and priors declare (flows/symmetries.py), and what holds undeclared.
+
+    f(g x) = g f(x) and log_det(g x) = log_det(x),      r(g x) = r(x),
+
+for random gauge transformations, translations by the flow's periods, all reflections and exchanges of axes, signs and
+charge conjugation: exactly those declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.core.law import Verdict, judge, to_host
+from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, largest_of, reach, size, unbound
+from haarflow.flows.symmetries import MEANING, SYMMETRIES, declared, displacement, images, move, periods
+
+Array = Any
+REASON = f"1 in units of {ROUNDING}"
+
+
+def equivariance(
+    flow: Any,
+    params: Params,
+    x: Array,
+    condition: Condition = None,
+    group: Any = None,
+    words: Iterable[str] | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """f(g x) = g f(x) and log_det(g x) = log_det(x) for every symmetry g that the flow declares.
+
+    `x` is `(batch, *field_shape)`, links `(batch, d, *lattice)` for the group U1; `words` takes the place of what the
+    flow declares. A flow that ends up displaced is looked at with the displacement undone.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.groups import Real
+    >>> from haarflow.flows.tails import QuarticTail
+    >>> params, x = {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, -20.0]])
+    >>> equivariance(QuarticTail(1), params, x, group=Real()).passed
+    True
+    """
+    plain = unbound(flow)
+    lattice = _lattice(x, group)
+    back = tuple(-step for step in displacement(plain))
+    found = images(
+        declared(plain) if words is None else words,
+        group,
+        lattice,
+        periods(plain, len(lattice)),
+        numpy.random.default_rng(seed),
+    )
+    there = [image.transform(to_host(x)) for image in found]
+    expected = flow.forward(params, x, condition)
+    if not there:
+        return judge(equivariance, 0.0, 1.0, "does not apply: no symmetry acts on this lattice")
+    allowed = reach(lambda x: flow.forward(params, x, condition), x, group, expected)
+    straight = move(to_host(expected[0]), back, len(lattice))
+    ratios = {}
+    for image, rows in zip(found, there, strict=True):
+        y, log_det = flow.forward(params, backends.of(x).asarray(rows, dtype=x.dtype), condition)
+        difference = apart(group, move(to_host(y), back, len(lattice)), image.transform(straight))
+        off = [size(difference) / allowed.field, size(to_host(log_det) - to_host(expected[1])) / allowed.log_det]
+        ratios[image.name] = largest_of(off)
+    worst = max(ratios, key=ratios.__getitem__)
+    return judge(equivariance, ratios[worst], 1.0, REASON, x=x, params=params, image=worst)
+
+
+def undeclared(model: Any, given: Any) -> tuple[str, ...]:
+    """Return the symmetries that a model's flow does not declare and yet has, as far as one example tells.
+
+    >>> from haarflow.core.law import Given
+    >>> from haarflow.flows.flow import Model
+    >>> from haarflow.flows.priors import Gaussian
+    >>> from haarflow.flows.tails import QuarticTail
+    >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
+    ()
+    """
+    flow, params, x, condition, group = case(model, given)
+    words = [word for word in SYMMETRIES if word in MEANING[group.name] and word not in declared(model.flow)]
+    held = [word for word in words if equivariance(flow, params, x, condition, group, (word,)).passed]
+    return tuple(held)
+
+
+def invariant_density(
+    density: Any, x: Array, group: Any, words: Iterable[str], steps: tuple[int, ...], seed: int = 0
+) -> Verdict:
+    """log r(g x) = log r(x) for every declared symmetry g of a density.
+
+    `density` is a function of fields `(batch, *field_shape)`; translations are by `steps` along each axis.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.flows.priors import Gaussian
+    >>> prior = Gaussian((2,))
+    >>> words, steps = prior.symmetries, (1,)
+    >>> invariant_density(prior.log_density, backend.asarray([[0.3, -2.0]]), prior.group, words, steps).passed
+    True
+    """
+    found = images(words, group, _lattice(x, group), steps, numpy.random.default_rng(seed))
+    expected = density(x)
+    allowed = reach(lambda x: (x, density(x)), x, group, (x, expected)).log_det
+    ratios = {"": 0.0}
+    for image in found:
+        value = density(backends.of(x).asarray(image.transform(to_host(x)), dtype=x.dtype))
+        ratios[image.name] = size(to_host(value) - to_host(expected)) / allowed
+    worst = max(ratios, key=lambda name: largest_of([ratios[name]]))
+    return judge(invariant_density, largest_of(ratios.values()), 1.0, REASON, x=x, image=worst)
+
+
+def _lattice(x: Array, group: Any) -> tuple[int, ...]:
+    """The lattice of fields with one batch axis, and one of directions for links."""
+    return tuple(x.shape[1:]) if group.name == "Real" else tuple(x.shape[2:])
