@@ -31,8 +31,8 @@ class Backend:
     """One array engine on one device with one default precision.
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
-    stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv matmul sincos`
-    are kernels.
+    stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
+    matmul sincos` are kernels.
 
     >>> from haarflow.backends import numpy as backend
     >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()
@@ -56,6 +56,7 @@ class Backend:
     scan: Callable = field(compare=False, repr=False)
     while_loop: Callable = field(compare=False, repr=False)
     conv: Callable = field(compare=False, repr=False)
+    conv_net: Callable = field(compare=False, repr=False)
     matmul: Callable = field(compare=False, repr=False)
     sincos: Callable = field(compare=False, repr=False)
     autodiff: bool = field(compare=False, repr=False)

@@ -5,6 +5,8 @@ adapter of its own. Loops run in Python, there is no autodiff.
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -35,7 +37,9 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
     }
     for verb in ("value_and_grad", "vjp", "jvp", "jacobian"):
         functions[verb] = partial(no_autodiff, name, verb)
-    return Backend(name=name, device=device, dtype=dtype, xp=xp, version=version, **{**functions, **own})
+    functions = {**functions, **own}
+    functions.setdefault("conv_net", partial(conv_net, functions["conv"]))
+    return Backend(name=name, device=device, dtype=dtype, xp=xp, version=version, **functions)
 
 
 def check_precision(dtype: str) -> str:
@@ -152,9 +156,38 @@ def conv(x: Array, w: Array) -> Array:
     """
     xp, d = array_namespace(x), check_conv(x, w)
     rows = taps(x, w.shape[2:])
-    flat = xp.reshape(rows, rows.shape[:-d] + (-1,))
+    flat = xp.reshape(rows, (*rows.shape[:-d], math.prod(x.shape[-d:])))
     y = xp.matmul(xp.reshape(w, (w.shape[0], -1)), flat)
     return xp.reshape(y, y.shape[:-1] + x.shape[-d:])
+
+
+def check_net(x: Array, weights: Sequence[Array]) -> None:
+    """Raise ValueError for a layer whose kernel is even or does not fit the features that reach it."""
+    d, channels = check_conv(x, weights[0]), x.shape[-weights[0].ndim + 1]
+    for number, w in enumerate(weights):
+        if w.ndim != d + 2 or w.shape[1] != channels:
+            raise ValueError(
+                f"layer {number} of a net gets {channels} channels on {d} lattice axes: its w is (O, {channels}, *kernel), "
+                f"got {tuple(w.shape)}"
+            )
+        offsets(tuple(w.shape[2:]))
+        channels = w.shape[0]
+
+
+def conv_net(
+    conv: Callable, x: Array, weights: Sequence[Array], biases: Sequence[Array | None], activations: Sequence[Callable]
+) -> Array:
+    """Return the features behind several layers, each activation(conv(x, w) + b), one after another.
+
+    Shapes: x `(*batch, C, *lattice)`, each w as `conv` has it, each b `(O,)` or None; activations act element by element.
+    An adapter may keep a layout of its own between the layers.
+    Raises ValueError for layers that do not fit.
+    """
+    check_net(x, weights)
+    for w, b, activate in zip(weights, biases, activations, strict=True):
+        x = conv(x, w)
+        x = activate(x if b is None else x + b[(..., *(None,) * (w.ndim - 2))])
+    return x
 
 
 def matmul(a: Array, b: Array, d: int) -> Array:

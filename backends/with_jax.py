@@ -1,11 +1,10 @@
-"""JAX: jit, scan and autodiff by XLA, and the kernels that XLA on CPU leaves slow.
+"""JAX: jit, scan and autodiff by XLA, and the kernels that XLA on CPU leaves slow (convolutions in a file of their own).
 
 The library never touches the x64 flag; float64 asked for without it is refused with the remedy.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from functools import cache, partial
 from typing import Any
@@ -14,14 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy
 
-from haarflow.backends import standard
+from haarflow.backends import convolutions_jax, standard
 from haarflow.backends.protocol import Array, Backend, MissingBackend
 
 X64 = (
     "float64 was asked of JAX while its 64-bit mode is off: call jax.config.update('jax_enable_x64', True) "
     "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
 )
-LONGEST_ROW = 32
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
 
@@ -52,7 +50,8 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         vmap=jax.vmap,
         scan=jax.lax.scan,
         while_loop=jax.lax.while_loop,
-        conv=conv,
+        conv=convolutions_jax.conv,
+        conv_net=convolutions_jax.conv_net,
         sincos=sincos,
         autodiff=True,
     )
@@ -101,67 +100,6 @@ def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
 def _vjp(f: Any, x: Any) -> Any:
     y, pullback = jax.vjp(f, x)
     return y, lambda dy: pullback(dy)[0]
-
-
-def conv(x: Array, w: Array) -> Array:
-    """Return the periodic cross-correlation of `backends.standard.conv`.
-
-    On the CPU and for a short last axis this is a matrix product with the circulant matrix of the kernel's rows, rolled
-    along the other axes: it multiplies 2 to 5 times more than patches do and is still 1.5 to 2.5 times faster, gradient
-    included, since matrix products are fast there and copies are not.
-    """
-    d = standard.check_conv(x, w)
-    standard.offsets(w.shape[2:])
-    if x.shape[-1] <= LONGEST_ROW and jax.default_backend() == "cpu":
-        return _conv_by_rows(x, w, d)
-    return _conv_by_patches(x, w, d)
-
-
-def _conv_by_rows(x: Array, w: Array, d: int) -> Array:
-    """Rows `(*batch, *others, C * L)` times a `(C * L, O * L)` matrix for each tap of the other axes."""
-    out, channels, *others, extent = w.shape
-    length, lattice, batch = x.shape[-1], x.shape[-d:-1], x.shape[: -d - 1]
-    steps = standard.offsets(tuple(others)) if others else [()]
-    rows = jnp.reshape(jnp.moveaxis(x, -d - 1, -2), (*batch, *lattice, channels * length))
-    kernel = jnp.reshape(w, (out, channels, len(steps), extent))
-    matrix = jnp.tensordot(kernel, jnp.asarray(_circulant(length, extent), w.dtype), 1)  # (O, C, tap, L in, L out)
-    if channels < out:
-        matrix = jnp.reshape(jnp.transpose(matrix, (2, 1, 3, 0, 4)), (-1, out * length))
-        y = jnp.concatenate([_rolled(rows, step) for step in steps], axis=-1) @ matrix
-    else:
-        matrix = jnp.reshape(jnp.transpose(matrix, (1, 3, 2, 0, 4)), (channels * length, -1))
-        parts = jnp.split(rows @ matrix, len(steps), axis=-1)
-        y = sum(_rolled(part, step) for part, step in zip(parts, steps, strict=True))
-    return jnp.moveaxis(jnp.reshape(y, (*batch, *lattice, out, length)), -2, -d - 1)
-
-
-def _rolled(rows: Array, steps: tuple[int, ...]) -> Array:
-    """x(n + steps) along the axes before the last."""
-    moving = [(-step, axis - len(steps) - 1) for axis, step in enumerate(steps) if step]
-    return jnp.roll(rows, *zip(*moving, strict=True)) if moving else rows
-
-
-@cache
-def _circulant(length: int, extent: int) -> numpy.ndarray:
-    """One matrix per tap k, entry (y + k - (K-1)/2 mod L, y) = 1."""
-    row = numpy.arange(length)
-    taps = numpy.zeros((extent, length, length))
-    for k in range(extent):
-        numpy.add.at(taps[k], ((row + k - extent // 2) % length, row), 1.0)
-    return taps
-
-
-def _conv_by_patches(x: Array, w: Array, d: int) -> Array:
-    """Patches with the channel last and one matrix product."""
-    lattice, batch = x.shape[-d:], x.shape[: -d - 1]
-    still = [(0, 0)] * len(batch)
-    reach = [(extent // 2, extent // 2) for extent in w.shape[2:]]
-    padded = jnp.pad(jnp.moveaxis(x, -d - 1, -1), [*still, *reach, (0, 0)], mode="wrap")
-    corners = itertools.product(*[range(extent) for extent in w.shape[2:]])
-    windows = [tuple(slice(k, k + extent) for k, extent in zip(corner, lattice, strict=True)) for corner in corners]
-    patches = jnp.concatenate([padded[(..., *window, slice(None))] for window in windows], axis=-1)
-    kernel = jnp.reshape(jnp.moveaxis(w, 1, -1), (w.shape[0], -1))
-    return jnp.moveaxis(patches @ kernel.T, -1, -d - 1)
 
 
 @jax.custom_jvp

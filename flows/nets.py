@@ -1,6 +1,6 @@
 """Periodic convolutional nets: the context functions of couplings.
 
-Features are `(*batch, channel, *lattice)`; layers are `conv` plus bias, an activation between layers and an output
+Features are `(*batch, channel, *lattice)`; layers are a convolution plus bias, an activation between layers and an output
 map at the end. Weights live on any lattice, so a net transfers between volumes.
 """
 
@@ -98,17 +98,15 @@ class ConvNet:
 
         Raises ValueError when a named coupling is not in `condition`.
         """
+        layers = range(len(self.kernels()))
+        weights = [self._kernel(params[f"w{layer}"], extent) for layer, extent in enumerate(self.kernels())]
+        biases = [params[f"b{layer}"] if self.biased else None for layer in layers]
+        activations = [ACTIVATIONS[self.activation]] * (len(layers) - 1) + [ACTIVATIONS[self.final]]
         x = self._with_condition(features, condition)
-        conv = backends.of(features).conv
-        kernels = self.kernels()
-        for layer, extent in enumerate(kernels):
-            weight = params[f"w{layer}"]
-            x = conv(x, hypercubic.expand(weight, self.d, extent) if self.tied else weight)
-            if self.biased:
-                bias = params[f"b{layer}"]
-                x = x + bias[(..., *(None,) * self.d)]
-            x = ACTIVATIONS[self.activation if layer < len(kernels) - 1 else self.final](x)
-        return x
+        return backends.of(features).conv_net(x, weights, biases, activations)
+
+    def _kernel(self, weight: Array, extent: int) -> Array:
+        return hypercubic.expand(weight, self.d, extent) if self.tied else weight
 
     def _with_condition(self, features: Array, condition: dict[str, Any] | None) -> Array:
         if not self.condition:

@@ -53,6 +53,66 @@ def test_conv_refuses_what_does_not_fit(backend):
         backend.conv(x, backend.asarray(numpy.zeros((2, 3, 2, 3))))
 
 
+NETS = [
+    ((2,), (5,), ((3,), (1,))),
+    ((3,), (6,), ((1,), (1,))),
+    ((), (4, 3), ((3, 5), (1, 3))),
+    ((2, 2), (2, 2), ((5, 5), (3, 3))),
+    ((2,), (3, 2, 4), ((3, 3, 1), (1, 3, 3))),
+    ((1,), (2,) * 4, ((3,) * 4, (1,) * 4)),
+    ((0,), (4, 4), ((3, 3), (3, 3))),
+    ((2,), (3, 36), ((3, 3), (3, 1))),
+]
+
+
+def net_inputs(generator, batch, lattice, kernels):
+    """Features of 2 channels, kernels to 3 and back to 2, a bias on the second layer alone."""
+    weights = [generator.normal(size=(o, c, *kernel)) for o, c, kernel in zip((3, 2), (2, 3), kernels, strict=True)]
+    return generator.normal(size=(*batch, 2, *lattice)), weights, generator.normal(size=2)
+
+
+def cube(x):
+    return x * x * x
+
+
+@pytest.mark.parametrize(("batch", "lattice", "kernels"), NETS)
+def test_conv_net_equals_its_layers_one_by_one(backend, host, generator, batch, lattice, kernels):
+    x, weights, bias = net_inputs(generator, batch, lattice, kernels)
+    expected = host.conv(cube(host.conv(x, weights[0])), weights[1]) + bias.reshape(-1, *(1,) * len(lattice))
+    arrays = [backend.asarray(w) for w in weights]
+    biases, activations = [None, backend.asarray(bias)], [cube, lambda y: y]
+    found = backend.jit(lambda x: backend.conv_net(x, arrays, biases, activations))(backend.asarray(x))
+    assert found.shape == expected.shape
+    assert numpy.allclose(backend.to_numpy(found), expected, rtol=1e-13, atol=1e-11)
+
+
+def test_conv_net_under_jit_vmap_and_gradient(autodiff_backend, host, generator):
+    """The gradient through jit and vmap against a difference of the plain twin."""
+    b, (x, weights, bias) = autodiff_backend, net_inputs(generator, (3,), (4, 6), ((3, 3), (3, 3)))
+
+    def total(engine, x, first, mapped):
+        arrays = [first, engine.asarray(weights[1])]
+        net = lambda row: engine.conv_net(row, arrays, [None, engine.asarray(bias)], [cube, cube])  # noqa: E731
+        return engine.xp.sum(engine.vmap(net)(x) if mapped else net(x))
+
+    gradient = b.jit(b.value_and_grad(lambda w: total(b, b.asarray(x), w, True)))
+    _, grad = gradient(b.asarray(weights[0]))
+    step, direction = 1e-5, generator.normal(size=weights[0].shape)
+    ahead, behind = (total(host, x, weights[0] + s * direction, False) for s in (step, -step))
+    assert math.isclose(float((b.to_numpy(grad) * direction).sum()), (ahead - behind) / (2 * step), rel_tol=1e-6)
+
+
+def test_conv_net_refuses_layers_that_do_not_fit(backend):
+    x, w = backend.asarray(numpy.zeros((2, 3, 4, 4))), backend.asarray(numpy.zeros((2, 3, 3, 3)))
+    identity = lambda y: y  # noqa: E731
+    with pytest.raises(ValueError, match=r"layer 1 of a net gets 2 channels .* got \(2, 3, 3, 3\)"):
+        backend.conv_net(x, [w, w], [None, None], [identity, identity])
+    with pytest.raises(ValueError, match="odd extents"):
+        backend.conv_net(x, [backend.asarray(numpy.zeros((2, 3, 3, 2)))], [None], [identity])
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        backend.conv_net(x, [w], [None], [identity, identity])
+
+
 def test_sincos_to_the_last_bits(backend, generator):
     for scale, tolerance in ((1.0, 2.3e-16), (1e3, 2.3e-16), (1e5, 2.3e-16)):
         x = numpy.concatenate([scale * generator.uniform(-1, 1, 4000), math.pi / 4 * numpy.arange(-8, 9)])

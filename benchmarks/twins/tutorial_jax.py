@@ -1,7 +1,7 @@
 """The two published architectures by hand in native JAX: what the library's flows cost beside code for one engine.
 
-Same layers, same algorithm (convolutions by circulant rows, circle maps on active stripes alone), no abstraction: jnp,
-lax.scan, jax.random. Parameters as in tutorial_torch, stacked over pairs of layers.
+Same layers, same algorithm (convolutions by circulants of half rows, circle maps on active stripes alone), no
+abstraction: jnp, lax.scan, jax.random. Parameters as in tutorial_torch, stacked over pairs of layers.
 """
 
 import math
@@ -13,35 +13,47 @@ import numpy
 
 
 @cache
-def circulant(length):
-    """Matrices of the three taps along a periodic row."""
-    row, taps = numpy.arange(length), numpy.zeros((3, length, length))
+def circulants(length):
+    """For each tap of three the matrices (A + B)/2 and (A - B)/2, A within a half of the row and B across."""
+    row, taps, half = numpy.arange(length), numpy.zeros((3, length, length)), length // 2
     for k in range(3):
         taps[k, (row + k - 1) % length, row] = 1.0
-    return taps
+    a, b = taps[:, :half, :half], taps[:, half:, :half]
+    return (a + b) / 2, (a - b) / 2
 
 
-def conv(x, w, b):
-    """Periodic 3 x 3 convolution of rows `(n, X, C, Y)` to `(n, X, O, Y)`."""
-    n, extent, channels, length = x.shape
-    matrix = jnp.tensordot(w, circulant(length), 1)
-    rows = jnp.reshape(x, (n, extent, channels * length))
-    if channels < w.shape[0]:
-        matrix = jnp.reshape(jnp.transpose(matrix, (2, 1, 3, 0, 4)), (-1, w.shape[0] * length))
-        y = jnp.concatenate([jnp.roll(rows, 1, 1), rows, jnp.roll(rows, -1, 1)], -1) @ matrix
-    else:
-        matrix = jnp.reshape(jnp.transpose(matrix, (1, 3, 2, 0, 4)), (channels * length, -1))
-        up, here, down = jnp.split(rows @ matrix, 3, -1)
-        y = jnp.roll(up, 1, 1) + here + jnp.roll(down, -1, 1)
-    return jnp.reshape(y, (n, extent, w.shape[0], length)) + b[:, None]
+def mix(a, b):
+    """Sum and difference."""
+    return a + b, a - b
+
+
+def conv(halves, w, b):
+    """Periodic 3 x 3 convolution of halves of rows `(C, Y/2, X, n)` to `(O, Y/2, X, n)`."""
+    out, channels = w.shape[:2]
+    half, *others = halves[0].shape[1:]
+    found = []
+    for rows, taps in zip(mix(*halves), circulants(2 * half), strict=True):
+        matrix = jnp.tensordot(w, taps, 1)
+        if channels < out:
+            matrix = jnp.reshape(jnp.transpose(matrix, (0, 4, 2, 1, 3)), (out * half, -1))
+            rows = jnp.concatenate([jnp.roll(rows, 1, 2), rows, jnp.roll(rows, -1, 2)], 0)
+            found.append(jnp.reshape(matrix @ jnp.reshape(rows, (3 * channels * half, -1)), (out, half, *others)))
+        else:
+            matrix = jnp.reshape(jnp.transpose(matrix, (2, 0, 4, 1, 3)), (-1, channels * half))
+            rows = jnp.reshape(matrix @ jnp.reshape(rows, (channels * half, -1)), (3, out, half, *others))
+            found.append(jnp.roll(rows[0], 1, 2) + rows[1] + jnp.roll(rows[2], -1, 2))
+    return [part + b[:, None, None, None] for part in mix(*found)]
 
 
 def net(weights, x):
-    """Three convolutions, leaky ReLU between them, on rows."""
+    """Three convolutions, leaky ReLU between them, `(n, C, X, Y)` to `(n, O, X, Y)`."""
+    n, channels, extent, length = x.shape
+    x = jnp.transpose(jnp.reshape(x, (n, channels, extent, 2, length // 2)), (3, 1, 4, 2, 0))
+    halves = [x[0], x[1]]
     for number in range(3):
-        x = conv(x, weights[2 * number], weights[2 * number + 1])
-        x = jnp.where(x > 0, x, 0.01 * x) if number < 2 else x
-    return x
+        halves = conv(halves, weights[2 * number], weights[2 * number + 1])
+        halves = [jnp.where(x > 0, x, 0.01 * x) for x in halves] if number < 2 else halves
+    return jnp.reshape(jnp.transpose(jnp.stack(halves), (4, 1, 3, 0, 2)), (n, -1, extent, length))
 
 
 def phi4_prior(key, n, lattice):
@@ -58,8 +70,8 @@ def phi4_flow(pairs, x):
         total = 0.0
         for parity in (0, 1):
             active = jnp.asarray(sites == parity, x.dtype)
-            raw = jnp.tanh(net(weights[parity], ((1 - active) * x)[:, :, None, :]))
-            s, t = active * raw[:, :, 0], active * raw[:, :, 1]
+            raw = jnp.tanh(net(weights[parity], ((1 - active) * x)[:, None]))
+            s, t = active * raw[:, 0], active * raw[:, 1]
             x, total = x * jnp.exp(s) + t, total + jnp.sum(s, (1, 2))
         return x, total
 
@@ -118,10 +130,10 @@ def u1_layer(weights, x, mu, nu):
     frozen = ((place == 1) | (place == 2)).reshape((-1, 1) if nu == 0 else (1, -1))
     loops = plaquettes(x, mu, nu)
     seen = jnp.where(frozen, loops, 0.0)
-    raw = net(weights, jnp.stack([jnp.cos(seen), jnp.sin(seen)], 2))
+    raw = net(weights, jnp.stack([jnp.cos(seen), jnp.sin(seen)], 1))
     pick = (slice(None, None, 4),) if nu == 0 else (slice(None), slice(None, None, 4))
-    s = jnp.moveaxis(raw[:, :, :-1], 2, 1)[(slice(None), slice(None), *pick)]
-    t, flux = raw[:, :, -1][(slice(None), *pick)], loops[(slice(None), *pick)]
+    raw, flux = raw[(slice(None), slice(None), *pick)], loops[(slice(None), *pick)]
+    s, t = raw[:, :-1], raw[:, -1]
     moved, log_slope = projections(flux, s)
     link = x[(slice(None), mu, *pick)]
     return x.at[(slice(None), mu, *pick)].set(wrap(link + wrap(moved + t - flux))), jnp.sum(log_slope, (1, 2))
