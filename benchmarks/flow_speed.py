@@ -1,10 +1,11 @@
 """Speed of the two published flows on JAX beside twins of the same layers in plain Torch and in native JAX.
 
-    python -m haarflow.benchmarks.flow_speed [phi4 u1] [--pairs 30] [--json FILE]
+    python -m haarflow.benchmarks.flow_speed [phi4 u1] [--inverse] [--pairs 30] [--json FILE]
 
 First the twins must give the library's numbers (field, log-determinant, gradient), then all of them take turns in one
 process with one thread, in float64; figures are medians of process CPU seconds, factors the median of the ratios within
 a turn with the 95% interval of that median. A train step is batch 64: draw, reverse KL, gradient, Adam 1e-3.
+With --inverse instead: what the inverse of each flow costs beside its forward pass (flow_inverse.py).
 """
 
 from __future__ import annotations
@@ -215,17 +216,23 @@ def show(name, figures, pairs):
 def main():
     """Measure, print, and store where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("flows", nargs="*", default=["phi4", "u1"], choices=["phi4", "u1"])
+    parser.add_argument("flows", nargs="*", default="all", choices=[*COUPLINGS, "all"])
     parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--inverse", action="store_true", help="inverse over forward of every flow, nothing else")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     import jax
 
+    from haarflow.benchmarks.flow_inverse import measure_inverses
+
     jax.config.update("jax_enable_x64", True)
     stored = {}
-    for name in options.flows:
-        stored[name] = measure(name, options.pairs)
-        show(name, stored[name], options.pairs)
+    if options.inverse:
+        stored = measure_inverses(LATTICE, options.pairs, cpu_seconds, median_interval)
+    else:
+        for name in COUPLINGS if "all" in options.flows else options.flows:
+            stored[name] = measure(name, options.pairs)
+            show(name, stored[name], options.pairs)
     if options.json:
         from haarflow.core.files import write_json
 
