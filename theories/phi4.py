@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,8 @@ class Phi4:
     group = Real()
     reach = 1
     symmetries = ("translation", "reflection", "hypercubic", "Z2")
+    odd = MappingProxyType({"m": ("Z2",)})
+    tied = MappingProxyType({"correlator": ("hypercubic",)})  # to the time axis
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -214,6 +217,33 @@ class Phi4:
         """The observables of a report."""
         names = ("phi2", "phi4", "E", "abs_m", "chi2", "binder", "xi_2", "identity")
         return names if max(self.lattice) > 1 else tuple(name for name in names if name != "xi_2")
+
+    @property
+    def conjugates(self) -> dict[str, dict[str, float]]:
+        """What each coupling multiplies in the action: dS/dc = sum of number x observable, `{c: {name: number}}`.
+
+        >>> Phi4((2, 2)).conjugates
+        {'m2': {'phi2': 4.0}, 'lam': {'phi4': 4.0}}
+        """
+        sites = float(volume(self.lattice))
+        if self.parameterisation == "m2":
+            return {"m2": {"phi2": sites}, "lam": {"phi4": sites}}
+        return {"kappa": {"E": -2.0 * self.d * sites}, "lam": {"phi4": sites, "phi2": -2.0 * sites}}
+
+    def other_form(self, couplings: Couplings = None) -> tuple[Phi4, dict[str, float], float]:
+        """Return the theory in the other parameterisation, its couplings, and the factor that its field has gained.
+
+        S(phi) = S'(factor phi); couplings are numbers. Raises ValueError where the other form does not exist.
+
+        >>> theory, couplings, factor = Phi4((4, 4), "hopping").other_form({"kappa": 0.25, "lam": 0.25})
+        >>> theory.parameterisation, couplings, factor
+        ('m2', {'m2': -2.0, 'lam': 4.0}, 0.5)
+        """
+        found = self.check(couplings)
+        if self.parameterisation == "hopping":
+            return Phi4(self.lattice), to_m2(**found, d=self.d), math.sqrt(found["kappa"])
+        mapped = to_hopping(**found, d=self.d)
+        return Phi4(self.lattice, "hopping"), mapped, 1 / math.sqrt(mapped["kappa"])
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: `identity` = 1 and `m` = 0 always; all of the free field at lam = 0; all

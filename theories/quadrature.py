@@ -19,6 +19,7 @@ import numpy as np
 
 SITES_ACROSS = 3
 COARSENESS = {1: 0.4, 2: 0.9, 3: 1.15}  # of the grid, by the sites of a slice
+PANELS = 400  # of four radians each: the peaks of a broken phase may be so much narrower than their distance
 DROP = {1: 1e-17, 2: 1e-15, 3: 1e-12}  # modes of the kernel left out, relative to the largest
 
 
@@ -110,7 +111,7 @@ def observables(lattice: tuple[int, ...], m2: float, lam: float) -> dict[str, fl
     return dict(_observables(tuple(lattice), float(m2), float(lam)))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=512)
 def _observables(lattice: tuple[int, ...], m2: float, lam: float) -> tuple[tuple[str, float], ...]:
     slices, sites = transfer_matrix(lattice, m2, lam), math.prod(lattice)
     z = float(np.trace(slices.power(slices.length)))
@@ -184,10 +185,13 @@ def _moments(slices: Slices, sites: int, z: float) -> tuple[float, float]:
 
 
 def _abs_m(slices: Slices, sites: int, z: float, width: float) -> float:
-    """<|m|> = (2/pi) int_0^inf (1 - <cos km>)/k^2 dk; beyond the cut, where <cos km> is gone, 1/k^2 is left."""
+    """<|m|> = (2/pi) int_0^inf (1 - <cos km>)/k^2 dk; beyond the cut, where <cos km> is gone, 1/k^2 is left.
+
+    In a broken phase <cos km> turns with the width of the whole distribution and dies with that of one peak.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(20)
     total, start, panel = 0.0, 0.0, 4 / width
-    for _ in range(12):
+    for _ in range(PANELS):
         ks = start + panel * (nodes + 1) / 2
         values = np.asarray([_characteristic(slices, sites, z, 1j * k).real for k in ks])
         total += panel / 2 * float(np.sum(weights * (1 - values) / ks**2))

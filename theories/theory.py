@@ -61,7 +61,9 @@ class FullTheory(Theory, Protocol):
     class body will do). `density`: `(*batch, term, *lattice)`, sums to the action; a change of the field at x touches
     it within `reach` sites. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name ->
     `Derived`. `summary`: the names a report shows. `exact`: name -> value where known. `symmetries`: words of
-    `SYMMETRIES`.
+    `SYMMETRIES`, under which the action and every observable is invariant, but for `odd` and `tied`: name -> the words
+    under which an observable changes sign, or turns into something else. `conjugates`: coupling c -> the numbers k_O of
+    dS/dc = sum_O k_O O.
     """
 
     @property
@@ -77,6 +79,21 @@ class FullTheory(Theory, Protocol):
     @property
     def symmetries(self) -> tuple[str, ...]:
         """Words of `SYMMETRIES`."""
+        ...
+
+    @property
+    def odd(self) -> Mapping[str, tuple[str, ...]]:
+        """The symmetries that turn an observable's sign, by its name."""
+        ...
+
+    @property
+    def tied(self) -> Mapping[str, tuple[str, ...]]:
+        """The symmetries that turn an observable into another one, by its name."""
+        ...
+
+    @property
+    def conjugates(self) -> Mapping[str, Mapping[str, float]]:
+        """dS/dc as numbers times observables, by the coupling's name."""
         ...
 
     @property

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -44,6 +45,15 @@ class U1Gauge:
     group = U1()
     reach = 1
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
+    odd = MappingProxyType({"Q": ("reflection", "hypercubic", "charge_conjugation"), "flux": ("charge_conjugation",)})
+    tied = MappingProxyType(
+        {
+            "polyakov": ("hypercubic",),  # to the time axis
+            "abs_polyakov": ("hypercubic",),
+            "flux": ("reflection", "hypercubic"),  # to its planes
+            "flux2": ("hypercubic",),
+        }
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -177,6 +187,15 @@ class U1Gauge:
         """
         check_field(self, field)
         return self._flux(loops.plaquettes(field, self.d))
+
+    @property
+    def conjugates(self) -> dict[str, dict[str, float]]:
+        """What beta multiplies in the action: dS/dbeta = -(number of plaquettes) x plaquette.
+
+        >>> U1Gauge((4, 4)).conjugates
+        {'beta': {'plaquette': -16.0}}
+        """
+        return {"beta": {"plaquette": -float(math.prod(self.lattice) * len(loops.planes(self.d)))}}
 
     @property
     def derived(self) -> dict[str, Derived]:

@@ -1,0 +1,89 @@
+"""The theories that the laws are held against: phi^4 in both forms and U(1), in every dimension, and one user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+
+from array_api_compat import array_namespace
+
+from haarflow.core.groups import Real
+from haarflow.core.lattice import shift
+from haarflow.theories import Phi4, U1Gauge
+from haarflow.theories.theory import couplings_for
+from haarflow.verify.entry import Entry
+
+
+class FreeField(Phi4):
+    """phi^4 at lam = 0: the couplings at which everything is known."""
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """A mass and no interaction."""
+        return {"m2": 1.0, "lam": 0.0} if self.parameterisation == "m2" else {"kappa": 0.1, "lam": 0.0}
+
+
+@dataclass(frozen=True)
+class SineGordon:
+    """S = sum_x [ 1/2 sum_mu (phi(x+mu) - phi(x))^2 + 1/2 m2 phi^2 - g cos phi ], as a user would write it."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+    couplings = MappingProxyType({"m2": 1.0, "g": 1.0})
+    symmetries = ("translation", "reflection", "hypercubic", "Z2")
+
+    def action(self, phi, couplings=None):
+        """Return S of the batch's shape."""
+        xp, d, c = array_namespace(phi), len(self.lattice), couplings_for(self, phi, couplings)
+        bonds = sum((shift(phi, mu, d) - phi) ** 2 for mu in range(d))
+        return xp.sum(0.5 * bonds + 0.5 * c["m2"] * phi**2 - c["g"] * xp.cos(phi), axis=tuple(range(-d, 0)))
+
+    def force(self, phi, couplings=None):
+        """Return dS/dphi."""
+        xp, d, c = array_namespace(phi), len(self.lattice), couplings_for(self, phi, couplings)
+        around = sum(2 * phi - shift(phi, mu, d) - shift(phi, mu, d, -1) for mu in range(d))
+        return around + c["m2"] * phi + c["g"] * xp.sin(phi)
+
+    def observables(self, phi, couplings=None):
+        """Return the means of phi^2 and cos phi."""
+        xp, axes = array_namespace(phi), tuple(range(-len(self.lattice), 0))
+        return {"phi2": xp.mean(phi**2, axis=axes), "cos": xp.mean(xp.cos(phi), axis=axes)}
+
+
+@dataclass(frozen=True)
+class Bare:
+    """S = sum_x phi^2: the least a theory has."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+
+    def action(self, phi, couplings=None):
+        """Return S of the batch's shape."""
+        return array_namespace(phi).sum(phi**2, axis=tuple(range(-len(self.lattice), 0)))
+
+
+hopping = partial(Phi4, parameterisation="hopping")
+
+RING = ((4,), (1,), (2,), (5,))
+SQUARE = ((4, 4), (2, 2), (3, 5), (1, 4), (2, 1), (1, 1))
+CUBE = ((2, 2, 2), (3, 1, 4), (2, 4, 3), (1, 1, 1))
+FOUR = ((2, 2, 2, 2), (3, 1, 2, 2), (1, 4, 1, 2))
+
+THEORY_ENTRIES: tuple[Entry, ...] = (
+    Entry("phi^4 d=1", "theory", Phi4, RING),
+    Entry("phi^4 d=2", "theory", Phi4, SQUARE),
+    Entry("phi^4 d=3", "theory", Phi4, CUBE),
+    Entry("phi^4 d=4", "theory", Phi4, FOUR),
+    Entry("phi^4 hopping d=1", "theory", hopping, RING),
+    Entry("phi^4 hopping d=2", "theory", hopping, SQUARE),
+    Entry("phi^4 hopping d=3", "theory", hopping, CUBE),
+    Entry("phi^4 hopping d=4", "theory", hopping, FOUR),
+    Entry("free field d=2", "theory", FreeField, SQUARE),
+    Entry("free field hopping d=2", "theory", partial(FreeField, parameterisation="hopping"), SQUARE),
+    Entry("U(1) d=2", "theory", U1Gauge, SQUARE),
+    Entry("U(1) d=3", "theory", U1Gauge, CUBE),
+    Entry("U(1) d=4", "theory", U1Gauge, FOUR),
+    Entry("an own action d=2", "theory", SineGordon, SQUARE),
+    Entry("the least theory d=1", "theory", Bare, RING),
+)

@@ -1,0 +1,224 @@
+"""Laws of an action and what belongs to it: values, rows of a batch, force, density, the weight of one link.
+
+A field is `(batch, *field_shape)`, couplings a dict of numbers. Each law is a public function of a theory and arrays of
+any backend and returns a `Verdict`; `theories.laws` lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import loops
+from haarflow.core.lattice import shift
+from haarflow.core.law import EPSILON, Verdict, judge, precision_of, to_host
+from haarflow.theories.judging import ROUNDING, bound, nearby, rounding, strength
+from haarflow.theories.theory import Couplings, autodiff_force, field_shape
+
+Array = Any
+
+# eighth-order central difference: f'(0) = sum_k weight_k [f(k h) - f(-k h)] / h - h^8 f^(9) / 630
+STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
+STEP = {"float64": 0.04, "float32": 0.35}  # where rounding and the next order weigh the same
+
+
+def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """S is real, finite, of the batch's shape and of the field's precision.
+
+    The residual is 0, or infinity where one of these fails. `field` is `(batch, *field_shape)`.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> action_values(Phi4((4, 4)), np.ones((3, 4, 4))).passed
+    True
+    """
+    value = bound(theory, "action", field)(field, couplings)
+    right = tuple(value.shape) == tuple(field.shape[: field.ndim - len(field_shape(theory))])
+    right = right and value.dtype == field.dtype and bool(numpy.isfinite(to_host(value)).all())
+    found = f"shape {tuple(value.shape)}, {value.dtype}"
+    return judge(action_values, 0.0 if right else math.inf, 0.0, "nothing is rounded", field=field, found=found)
+
+
+def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """S(x_1, ..., x_n)_i = S(x_i): a row does not see its neighbours, and needs no batch.
+
+    Each row is put beside copies of itself, and taken without a batch.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> batch_rows(Phi4((4, 4)), np.ones((3, 4, 4))).residual
+    0.0
+    """
+    xp, action = array_namespace(field), bound(theory, "action", field)
+    whole, worst = to_host(action(field, couplings)), 0.0
+    for number in range(field.shape[0]):
+        copies = xp.stack([field[number, ...]] * field.shape[0])
+        worst = max(worst, float(numpy.abs(to_host(action(copies, couplings)) - whole[number]).max()))
+    alone = to_host(action(field[0, ...], couplings))
+    worst = max(worst, float(numpy.abs(alone - whole[0]).max())) if alone.shape == () else math.inf
+    return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
+
+
+def force_by_differences(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
+
+    All components of the first row, on every backend. The tolerance is the rounding of the differences and h^8/630 times
+    the ninth derivative, which is taken to be as large as the couplings.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> force_by_differences(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), {"beta": 2.0}).passed
+    True
+    """
+    x, precision = field[0, ...], precision_of(field)
+    size, h = math.prod(x.shape), STEP[precision]
+    moves = numpy.concatenate([sign * k * h * numpy.eye(size) for k, _ in STENCIL for sign in (1, -1)])
+    moved = theory.group.update(x[None, ...], backends.of(field).asarray(moves.reshape(-1, *x.shape), dtype=x.dtype))
+    s = to_host(bound(theory, "action", field)(moved, couplings)).astype("float64").reshape(len(STENCIL), 2, size)
+    slope = sum(weight * (pair[0] - pair[1]) for (_, weight), pair in zip(STENCIL, s, strict=True)) / h
+    found = to_host(bound(theory, "force", field)(field, couplings))[0]
+    noise = 2.0 * _rounding_of(theory, "action", field, couplings) / h
+    tolerance = noise + 4 * len(theory.lattice) * strength(couplings) * h**8 / 630
+    reason = f"rounding of the action over the step {h}, and h^8/630"
+    return judge(force_by_differences, found.reshape(-1) - slope, tolerance, reason, field=x)
+
+
+def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """F = d/ds S(exp(i s T) U) at s = 0, by the backend's automatic differentiation of the action.
+
+    On a backend without it this is `force_by_differences`.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> force_by_autodiff(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), {"beta": 2.0}).law
+    'force_by_differences'
+    """
+    backend = backends.of(field)
+    if not backend.autodiff:
+        return force_by_differences(theory, field, couplings)
+    wanted = backend.jit(lambda x, values: autodiff_force(theory, x, values))(field, couplings)
+    found = bound(theory, "force", field)(field, couplings)
+    tolerance = _rounding_of(theory, "force", field, couplings)
+    return judge(force_by_autodiff, to_host(found) - to_host(wanted), tolerance, ROUNDING, field=field)
+
+
+def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """sum_mu F_mu(x) - F_mu(x - mu) = 0: no force along a gauge orbit, for links by angles.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> gauge_orbit(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
+    True
+    """
+    d, force = len(theory.lattice), bound(theory, "force", field)(field, couplings)
+    parts = [loops.direction(force, mu, d) for mu in range(d)]
+    total = sum(to_host(part) - to_host(shift(part, mu, d, -1)) for mu, part in enumerate(parts))
+    tolerance = 2 * d * _rounding_of(theory, "force", field, couplings)
+    return judge(gauge_orbit, total, tolerance, ROUNDING, field=field)
+
+
+def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """sum_x density(x) = S, in the shape (*batch, term, *lattice).
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> density_sums(Phi4((4, 4)), np.ones((3, 4, 4))).passed
+    True
+    """
+    density = bound(theory, "density", field)(field, couplings)
+    batch, d = field.ndim - len(field_shape(theory)), len(theory.lattice)
+    shaped = density.ndim == batch + 1 + d and tuple(density.shape[-d:]) == tuple(theory.lattice)
+    if not shaped or tuple(density.shape[:batch]) != tuple(field.shape[:batch]):
+        wanted = f"(*batch, term, *lattice), got {tuple(density.shape)}"
+        return judge(density_sums, math.inf, 0.0, f"the density's shape is {wanted}", field=field)
+    host = to_host(density).astype("float64")
+    value = to_host(bound(theory, "action", field)(field, couplings)).astype("float64")
+    residual = host.sum(axis=tuple(range(batch, host.ndim))) - value
+    own = 8.0 * EPSILON[precision_of(field)] * float(numpy.abs(host).sum())
+    return judge(density_sums, residual, own + _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
+
+
+def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """d density(x) / d field(y) = 0 unless x and y are within `reach` sites of each other along every axis.
+
+    The field at `site` (all its components) is moved by 1, and the density may change near it alone: a local
+    Metropolis adds up no more. Void where every site is that near.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> density_reach(Phi4((4, 4)), np.ones((3, 4, 4)), (0, 1)).residual
+    0.0
+    """
+    lattice, d = theory.lattice, len(theory.lattice)
+    here = numpy.zeros(lattice)
+    here[site] = 1.0
+    move = backends.of(field).asarray(numpy.broadcast_to(here, field.shape).copy(), dtype=field.dtype)
+    density = bound(theory, "density", field)
+    change = numpy.abs(to_host(density(field + move, couplings)) - to_host(density(field, couplings)))
+    far = numpy.zeros(lattice, dtype=bool)
+    for mu, extent in enumerate(lattice):
+        steps = numpy.abs(numpy.arange(extent) - site[mu])
+        shape = [extent if axis == mu else 1 for axis in range(d)]
+        far |= (numpy.minimum(steps, extent - steps) > theory.reach).reshape(shape)
+    residual = change[..., far]
+    return judge(
+        density_reach, residual, 0.0, "what is not touched is the same to the last bit", field=field, site=site
+    )
+
+
+def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
+
+    (a, b) = `local_weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
+    Void on lattices with an extent of 1, where a loop holds a link twice.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> link_weight(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), (0, 1)).passed
+    True
+    """
+    lattice, d, worst = tuple(theory.lattice), len(theory.lattice), 0.0
+    action, backend = bound(theory, "action", field), backends.of(field)
+    before = to_host(action(field, couplings))
+    for mu in range(d) if min(lattice) > 1 else ():
+        link: Any = (..., mu, *site)
+        here: Any = (..., *site)
+        a, b = (to_host(part)[here] for part in theory.local_weight(field, mu, couplings))
+        old = to_host(field)[link].astype("float64")
+        for turn in (0.3, -2.0):
+            move = numpy.zeros(field.shape)
+            move[link] = turn
+            after = to_host(action(field + backend.asarray(move, dtype=field.dtype), couplings))
+            weight = a * (numpy.cos(old + turn) - numpy.cos(old)) + b * (numpy.sin(old + turn) - numpy.sin(old))
+            worst = max(worst, float(numpy.abs(after - before + weight).max()))
+    tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
+    return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
+
+
+def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """a = k Re A and b = -k Im A with one k: `local_weight` is that of the `staple` A in every direction.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> staple_weight(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
+    True
+    """
+    pairs = []
+    for mu in range(len(theory.lattice)):
+        a, b = theory.local_weight(field, mu, couplings)
+        real, imaginary = theory.staple(field, mu)
+        pairs += [(to_host(a), to_host(real)), (to_host(b), -to_host(imaginary))]
+    weight, staple = (numpy.stack(parts).astype("float64") for parts in zip(*pairs, strict=True))
+    k = float(numpy.sum(weight * staple) / max(float(numpy.sum(staple * staple)), 1e-300))
+    tolerance = _rounding_of(theory, "force", field, couplings)
+    return judge(staple_weight, weight - k * staple, tolerance, ROUNDING, field=field)
+
+
+def _rounding_of(theory: Any, method: str, field: Array, couplings: Couplings) -> float:
+    call = bound(theory, method, field)
+    here, moved = call(field, couplings), call(nearby(field), couplings)
+    return rounding(theory, here, moved, precision_of(field), couplings)

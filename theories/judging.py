@@ -1,0 +1,133 @@
+"""What the laws of a theory share: its methods compiled once, its couplings by size, and how much rounding may do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.core.law import EPSILON, Given, Law, Verdict, compiled, formula, precision_of, to_host
+from haarflow.core.regimes import couplings_at
+from haarflow.theories.theory import Couplings, autodiff_force, field_shape
+
+Array = Any
+UNITS = 64  # units in the last place that the terms of a sum are allowed
+ROUNDING = (
+    f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"
+)
+
+
+def bound(theory: Any, method: str, field: Array) -> Callable:
+    """Return a theory's method as the field's backend compiles it, once for each theory (a theory that cannot be hashed
+    is called as it is)."""
+    try:
+        return compiled(backends.of(field).jit, theory, method)
+    except TypeError:
+        return getattr(theory, method)
+
+
+def strength(couplings: Couplings) -> float:
+    """Return 1 + the sizes of all couplings, the scale of a term of the action.
+
+    >>> strength({"m2": -4.0, "lam": 8.0}), strength(None)
+    (13.0, 1.0)
+    """
+    return 1.0 + sum(float(numpy.abs(to_host(value)).max()) for value in (couplings or {}).values())
+
+
+def nearby(field: Array) -> Array:
+    """Return the field with every value moved by `UNITS` units in its last place, up or down as by a coin."""
+    host = to_host(field)
+    coins = numpy.random.default_rng(0).choice([-1.0, 1.0], host.shape)
+    step = UNITS * EPSILON[precision_of(field)] * coins * numpy.abs(host)
+    return field + backends.of(field).asarray(step, dtype=field.dtype)
+
+
+def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: Couplings = None) -> float:
+    """Return how large an error of a result rounding may make: `ROUNDING`, for the result `here` and that of the
+    `nearby` field. Terms are taken as large as the couplings, and as many as sites."""
+    value, shifted = to_host(here).astype("float64"), to_host(moved).astype("float64")
+    terms = strength(couplings) * math.prod(theory.lattice) + float(numpy.abs(value).max(initial=0.0))
+    return UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+
+
+def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
+    """Return the action and every observable by name."""
+    found = {"S": bound(theory, "action", field)(field, couplings)}
+    if hasattr(theory, "observables"):
+        found |= bound(theory, "observables", field)(field, couplings)
+    return found
+
+
+def worst(
+    theory: Any, differences: Mapping[str, Any], here: Mapping, moved: Mapping, precision: str, couplings: Couplings
+) -> tuple[float, str]:
+    """Return the largest difference in units of the rounding of its quantity, and that quantity's name.
+
+    A difference that is not a number counts as infinite.
+    """
+    ratios = {}
+    for name, difference in differences.items():
+        size = float(numpy.abs(to_host(difference)).max(initial=0.0))
+        allowed = rounding(theory, here[name], moved[name], precision, couplings)
+        ratios[name] = size / allowed if math.isfinite(size / allowed) else math.inf
+    name = max(ratios, key=ratios.__getitem__, default="")
+    return ratios.get(name, 0.0), name
+
+
+def couplings_of(theory: Any, given: Given) -> dict[str, float] | None:
+    """Return the couplings of the size that is given; None where the theory declares none."""
+    return couplings_at(theory, given.size)
+
+
+def numbers_of(theory: Any, given: Given) -> dict[str, float]:
+    """Return `couplings_of` as a dict, empty where the theory declares none."""
+    return couplings_of(theory, given) or {}
+
+
+def field_of(theory: Any, given: Given) -> Array:
+    """Return fields `(batch, *field_shape)` of the style that is given."""
+    return given.field(theory.group, field_shape(theory))
+
+
+def is_links(theory: Any) -> bool:
+    """Return whether the field lives on links: one component for each direction before the lattice."""
+    return field_shape(theory) == (len(theory.lattice), *theory.lattice)
+
+
+def lacks(*names: str) -> Callable[[Any], str | None]:
+    """Return the `applies` of a law that needs some attributes of a theory."""
+
+    def applies(theory: Any) -> str | None:
+        missing = [name for name in names if not hasattr(theory, name)]
+        return f"it declares no {' and no '.join(missing)}" if missing else None
+
+    return applies
+
+
+def row(law: Callable, check: Callable, applies: Callable = lambda theory: None, sampled: bool = False) -> Law:
+    """Return a row of the table; on a lattice where the law does not apply its check is void and says so."""
+
+    def checked(theory: Any, given: Given) -> Verdict:
+        reason = applies(theory)
+        if reason is not None:
+            return void(law, reason)
+        return check(theory, given)
+
+    return Law(law, checked, applies, sampled)
+
+
+def void(law: Callable, reason: str) -> Verdict:
+    """Return the verdict of a law that has nothing to say on one example."""
+    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"does not apply: {reason}")
+
+
+def runs_here(theory: Any, method: str, field: Array) -> bool:
+    """Return whether a theory has a method and the field's backend can run it: a force by autodiff needs autodiff."""
+    if not hasattr(theory, method):
+        return False
+    by_autodiff = method == "force" and getattr(type(theory), "force", None) is autodiff_force
+    return not by_autodiff or backends.of(field).autodiff

@@ -1,0 +1,246 @@
+"""The laws of a theory, each a public function, and the table that says how they meet a `Given`.
+
+A theory with no more than a lattice, a group and an action gets those that make sense for it; for every other law the
+table says what it does not declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.law import Given, Law, Verdict
+from haarflow.theories.action_laws import (
+    action_values,
+    batch_rows,
+    density_reach,
+    density_sums,
+    force_by_autodiff,
+    force_by_differences,
+    gauge_orbit,
+    link_weight,
+    staple_weight,
+)
+from haarflow.theories.border_laws import (
+    border,
+    compiled_equals_eager,
+    couplings_by_row,
+    equals_numpy,
+    inputs_unchanged,
+    no_retrace,
+)
+from haarflow.theories.exact_laws import (
+    conjugate_observables,
+    exact_by_quadrature,
+    exact_by_samples,
+    forms_agree,
+    smallest,
+    thermodynamic_identity,
+)
+from haarflow.theories.exact_sampler import exact_sample
+from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, numbers_of, row, runs_here, void
+from haarflow.theories.symmetry_laws import (
+    charge_of_flux,
+    conjugation_invariance,
+    exchange_invariance,
+    gauge_invariance,
+    off_the_seam,
+    reflection_invariance,
+    sign_invariance,
+    translation_invariance,
+    winding_invariance,
+)
+from haarflow.theories.theory import field_shape
+from haarflow.theories.u1 import U1Gauge
+
+__all__ = [
+    "THEORY_LAWS",
+    "action_values",
+    "batch_rows",
+    "border",
+    "charge_of_flux",
+    "compiled_equals_eager",
+    "conjugate_observables",
+    "conjugation_invariance",
+    "couplings_by_row",
+    "density_reach",
+    "density_sums",
+    "equals_numpy",
+    "exact_by_quadrature",
+    "exact_by_samples",
+    "exchange_invariance",
+    "force_by_autodiff",
+    "force_by_differences",
+    "forms_agree",
+    "gauge_invariance",
+    "gauge_orbit",
+    "inputs_unchanged",
+    "link_weight",
+    "no_retrace",
+    "reflection_invariance",
+    "sign_invariance",
+    "staple_weight",
+    "thermodynamic_identity",
+    "translation_invariance",
+    "winding_invariance",
+]
+
+
+def _on_a_field(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The check of a law of (theory, field, couplings)."""
+    return lambda theory, given: law(theory, field_of(theory, given), couplings_of(theory, given))
+
+
+def _off_the_seam(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The same, on fields whose charges do not stand on a jump."""
+    return lambda theory, given: law(theory, _smooth(theory, given), couplings_of(theory, given))
+
+
+def _at_a_site(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The check of a law of (theory, field, site, couplings)."""
+
+    def check(theory: Any, given: Given) -> Verdict:
+        site = tuple(int(given.generator(3).integers(extent)) for extent in theory.lattice)
+        return law(theory, field_of(theory, given), site, couplings_of(theory, given))
+
+    return check
+
+
+def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The same, void where a force by autodiff meets a backend without it."""
+
+    def check(theory: Any, given: Given) -> Verdict:
+        field = field_of(theory, given)
+        if not runs_here(theory, "force", field):
+            return void(law, "its force is by autodiff, which this backend has not")
+        return law(theory, field, couplings_of(theory, given))
+
+    return check
+
+
+def _gauge(theory: Any, given: Given) -> Verdict:
+    sites = given.elements(theory.group, (given.batch, *theory.lattice))
+    return gauge_invariance(theory, _smooth(theory, given), sites, couplings_of(theory, given))
+
+
+def _winding(theory: Any, given: Given) -> Verdict:
+    turns = given.array(given.generator(4).integers(-3, 4, (given.batch, *field_shape(theory))).astype("float64"))
+    return winding_invariance(theory, _smooth(theory, given), turns, couplings_of(theory, given))
+
+
+def _charge(theory: Any, given: Given) -> Verdict:
+    highest = (numpy.prod(theory.lattice) - 1) // 2
+    charge = int(given.generator(5).integers(-highest, highest + 1))
+    return charge_of_flux(
+        theory, given.normal((given.batch, *field_shape(theory))), charge, couplings_of(theory, given)
+    )
+
+
+def _quadrature(theory: Any, given: Given) -> Verdict:
+    return exact_by_quadrature(smallest(theory), couplings_of(theory, given))
+
+
+def _identity(theory: Any, given: Given) -> Verdict:
+    couplings, twin = numbers_of(theory, given), smallest(theory)
+    # closed forms on the theory's own lattice, integrals on the smallest: they cost seconds on larger ones
+    for known in (twin, theory) if theory.group.name == "Real" else (theory, twin):
+        if known is not None and "ln_Z" in known.exact(couplings):
+            return thermodynamic_identity(known, couplings)
+    return void(thermodynamic_identity, "its ln Z is not known")
+
+
+def _forms(theory: Any, given: Given) -> Verdict:
+    couplings = numbers_of(theory, given)
+    try:
+        theory.other_form(couplings)
+    except ValueError:
+        couplings = dict(theory.couplings)
+    return forms_agree(theory, field_of(theory, given), couplings)
+
+
+def _samples(theory: Any, given: Given) -> Verdict:
+    couplings, host = numbers_of(theory, given), backends.get("numpy")
+    field = exact_sample(theory, random.key(given.seed, host), 1000, couplings).field
+    return exact_by_samples(theory, given.array(field), couplings)
+
+
+def _smooth(theory: Any, given: Given) -> Any:
+    field = field_of(theory, given)
+    return off_the_seam(theory, field, given.normal(tuple(field.shape), salt=6))
+
+
+def _symmetry(word: str) -> Callable[[Any], str | None]:
+    def applies(theory: Any) -> str | None:
+        return None if word in getattr(theory, "symmetries", ()) else f"it does not declare the symmetry {word!r}"
+
+    return applies
+
+
+def _both(*conditions: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    """The first reason of several why a law does not apply."""
+    return lambda theory: next((reason for applies in conditions if (reason := applies(theory)) is not None), None)
+
+
+def _with_exact(theory: Any) -> str | None:
+    return lacks("exact")(theory) or (
+        None if smallest(theory) is not None else "it cannot be made on a lattice of two sites"
+    )
+
+
+def _circle(theory: Any) -> str | None:
+    return None if theory.group.name == "U1" else "its field is no angle"
+
+
+def _links(theory: Any) -> str | None:
+    return None if is_links(theory) else "its field does not live on links"
+
+
+def _whole_charge(theory: Any) -> str | None:
+    return lacks("charge")(theory) or (None if len(theory.lattice) == 2 else "a whole charge needs two dimensions")
+
+
+def _two_forms(theory: Any) -> str | None:
+    if not hasattr(theory, "other_form"):
+        return "it is written in one form alone"
+    return None
+
+
+def _a_sampler(theory: Any) -> str | None:
+    known = isinstance(theory, U1Gauge) and len(theory.lattice) == 2
+    return None if known else "there is no exact sampler for it"
+
+
+THEORY_LAWS: tuple[Law, ...] = (
+    row(action_values, _on_a_field(action_values)),
+    row(batch_rows, _on_a_field(batch_rows)),
+    row(force_by_differences, _of_the_force(force_by_differences), lacks("force")),
+    row(force_by_autodiff, _of_the_force(force_by_autodiff), lacks("force")),
+    row(gauge_orbit, _of_the_force(gauge_orbit), _both(lacks("force"), _symmetry("gauge"), _links)),
+    row(density_sums, _on_a_field(density_sums), lacks("density")),
+    row(density_reach, _at_a_site(density_reach), lacks("density", "reach")),
+    row(link_weight, _at_a_site(link_weight), lacks("local_weight")),
+    row(staple_weight, _on_a_field(staple_weight), lacks("local_weight", "staple")),
+    row(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),
+    row(reflection_invariance, _off_the_seam(reflection_invariance), _symmetry("reflection")),
+    row(exchange_invariance, _off_the_seam(exchange_invariance), _symmetry("hypercubic")),
+    row(sign_invariance, _off_the_seam(sign_invariance), _symmetry("Z2")),
+    row(conjugation_invariance, _off_the_seam(conjugation_invariance), _symmetry("charge_conjugation")),
+    row(gauge_invariance, _gauge, _both(_symmetry("gauge"), _links)),
+    row(winding_invariance, _winding, _circle),
+    row(charge_of_flux, _charge, _whole_charge),
+    row(exact_by_quadrature, _quadrature, _with_exact),
+    row(thermodynamic_identity, _identity, _both(_with_exact, lacks("conjugates"))),
+    row(conjugate_observables, _on_a_field(conjugate_observables), lacks("conjugates")),
+    row(exact_by_samples, _samples, _a_sampler, sampled=True),
+    row(forms_agree, _forms, _two_forms),
+    row(couplings_by_row, _on_a_field(couplings_by_row), lacks("couplings")),
+    row(no_retrace, _on_a_field(no_retrace), lacks("couplings")),
+    row(border, lambda theory, given: border(theory, field_of(theory, given)), lacks("check")),
+    row(inputs_unchanged, _on_a_field(inputs_unchanged)),
+    row(compiled_equals_eager, _off_the_seam(compiled_equals_eager)),
+    row(equals_numpy, _off_the_seam(equals_numpy)),
+)
