@@ -24,6 +24,8 @@ Params = Any
 Condition = dict[str, Any] | None
 
 CHUNK = 64
+HALVINGS = 5
+TALL = 1e3
 SPREAD = {"zero": 0.0, "small": 0.03, "one": 0.3, "large": 1.0}
 UNITS = 512
 ROUNDING = f"{UNITS} units in the last place, times how far the result moves with its argument"
@@ -40,16 +42,33 @@ class Case(NamedTuple):
 
 
 def case(model: Any, given: Given, salt: int = 0, share: float = 1.0) -> Case:
-    """Return a model's flow with the parameters, fields and condition of a `Given`, bound to its backend."""
-    flow, params = bind(model.flow, given.backend, len(model.prior.field_shape)), parameters(model, given, share)
-    return Case(flow, params, field(model, given, salt), conditions(model, given), model.prior.group)
+    """Return a model's flow with the parameters, fields and condition of a `Given`, bound to its backend.
+
+    Large parameters of real fields are halved until the flow and its inverse make no numbers beyond TALL of numbers of
+    size one: stacked affine couplings multiply by e^s with s linear in what the last one made. What is not a number at
+    all for another reason does not become one.
+    """
+    flow, group = bind(model.flow, given.backend, len(model.prior.field_shape)), model.prior.group
+    x, values = field(model, given, salt), conditions(model, given)
+    plain = field(model, dataclasses.replace(given, style="haar"), 9)
+    for halvings in range(HALVINGS):
+        params = parameters(model, given, share * 0.5**halvings)
+        if given.size != "large" or group.name != "Real" or _is_tame(flow, params, plain, values):
+            break
+    return Case(flow, params, x, values, group)
+
+
+def _is_tame(flow: Any, params: Params, x: Array, condition: Condition) -> bool:
+    ends = [apply(params, x, condition) for apply in (flow.forward, flow.inverse)]
+    ends += [flow.inverse(params, ends[0][0], condition), flow.forward(params, ends[1][0], condition)]
+    return sum(size(part) for end in ends for part in end) < TALL
 
 
 def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
     """Return parameters as `init` draws them, moved by normal numbers; the size zero is all zero.
 
-    The spread is `share` times that of the size, over the root of how many inputs a weight has: SPREAD is about that of
-    an output.
+    The spread is that of the size over the root of how many inputs a weight has: SPREAD is about that of an output. In
+    the end all numbers are multiplied by `share`, that is moved towards the size zero.
 
     >>> from haarflow.flows.flow import Model
     >>> from haarflow.flows.priors import Gaussian
@@ -59,12 +78,12 @@ def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
     """
     host, generator = backends.get("numpy"), given.generator(7)
     fresh = model.init(random.key(given.seed, host), given.dtype)
-    keep, spread = float(given.size != "zero"), share * SPREAD[given.size]
+    keep, spread = float(given.size != "zero"), SPREAD[given.size]
 
     def moved(leaf: Array) -> Array:
         start = to_host(leaf)
         inputs = math.sqrt(max(math.prod(start.shape[1:]), 1))
-        return given.array(keep * start + spread / inputs * generator.standard_normal(start.shape))
+        return given.array(share * (keep * start + spread / inputs * generator.standard_normal(start.shape)))
 
     return tree_map(moved, fresh)
 

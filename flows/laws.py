@@ -25,7 +25,7 @@ from haarflow.flows.density_laws import (
     sample_is_its_density,
 )
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.judging import case, conditions, field, parameters, repeated
+from haarflow.flows.judging import HALVINGS, bind, case, conditions, field, parameters, repeated
 from haarflow.flows.map_laws import (
     batch_is_its_members,
     compiled_is_eager,
@@ -68,6 +68,8 @@ __all__ = [
 ]
 
 DRAWS = 4096
+INTEGRATED = 1e-4  # the largest error of an integral that tells something
+USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
 
 
@@ -80,7 +82,7 @@ def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
     def check(model: Any, given: Given) -> Verdict:
-        for halvings in range(8):
+        for halvings in range(HALVINGS):
             verdict = law(model, given, 0.5**halvings)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
                 break
@@ -132,7 +134,7 @@ def _has_symmetries(obj: Any) -> str | None:
 
 def bound(model: Any, given: Given) -> Any:
     """Return a model whose flow is compiled by the backend."""
-    return dataclasses.replace(model, flow=case(model, given).flow)
+    return dataclasses.replace(model, flow=bind(model.flow, given.backend, len(model.prior.field_shape)))
 
 
 def _invariant(model: Any, given: Given) -> Verdict:
@@ -150,9 +152,16 @@ def _density_is_symmetric(model: Any) -> str | None:
 
 
 def _model_integral(model: Any, given: Given) -> Verdict:
-    """Near the identity, where the rule is exact enough, and for one value of a condition."""
-    given = dataclasses.replace(given, size="small", style="haar")
-    compiled, params = bound(model, given), parameters(model, given)
+    """For one value of a condition; parameters are halved until the rule is exact enough."""
+    for halvings in range(HALVINGS):
+        verdict = _integral(model, given, 0.5**halvings)
+        if verdict.example["error"] <= INTEGRATED:
+            break
+    return verdict
+
+
+def _integral(model: Any, given: Given, share: float) -> Verdict:
+    compiled, params = bound(model, given), parameters(model, given, share)
     start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
 
     def values(n: int) -> Any:
@@ -186,8 +195,16 @@ def _too_many(prior: Any, gauge: bool) -> str | None:
 
 
 def _model_draws(model: Any, given: Given) -> Verdict:
-    given = dataclasses.replace(given, size="small", style="haar")
-    compiled, params = bound(model, given), parameters(model, given)
+    """Parameters are halved until the weights spread little enough for their mean to tell."""
+    for halvings in range(HALVINGS):
+        verdict = _draws(model, given, 0.5**halvings)
+        if verdict.example["ess"] >= USEFUL:
+            break
+    return verdict
+
+
+def _draws(model: Any, given: Given, share: float) -> Verdict:
+    compiled, params = bound(model, given), parameters(model, given, share)
     found = []
     for seed in (0, 1):
         start = given.array(draws_on_the_host(model.prior, 100 + seed, DRAWS, given.dtype))
@@ -197,8 +214,8 @@ def _model_draws(model: Any, given: Given) -> Verdict:
 
 
 def _sample(model: Any, given: Given) -> Verdict:
-    key, params = given.key(3), parameters(model, given)
-    return sample_is_its_density(bound(model, given), params, key, given.batch, conditions(model, given))
+    _, params, _, condition, _ = case(model, given)
+    return sample_is_its_density(bound(model, given), params, given.key(3), given.batch, condition)
 
 
 def _file(model: Any, given: Given) -> Verdict:

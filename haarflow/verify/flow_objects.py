@@ -1,0 +1,256 @@
+"""The flows and priors that the laws are held against: every public one, each architecture in small, the shipped models.
+
+A flow stands in a `Model`, on the prior that says where its fields live. Nets are a few features wide: what a law sees
+does not depend on their size, what an engine compiles does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from haarflow import models
+from haarflow.backends import of
+from haarflow.core.law import to_host
+from haarflow.core.tree import tree_map
+from haarflow.flows import architectures_phi4 as phi4
+from haarflow.flows import architectures_u1 as u1
+from haarflow.flows.affine import AffineCoupling
+from haarflow.flows.context import CheckerboardNet, LatticeNet
+from haarflow.flows.equivariant import GaugeCoupling
+from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.masks import frozen_loops
+from haarflow.flows.modelfile import open_model
+from haarflow.flows.momentum import MomentumScaling
+from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
+from haarflow.flows.scalar_spline import SplineCoupling
+from haarflow.flows.sweep import Sweep
+from haarflow.flows.tails import QuarticTail
+from haarflow.verify.entry import Entry
+
+Lattice = tuple[int, ...]
+
+
+def on(prior: type, flow: Any) -> Callable[[Lattice], Model]:
+    """Return what makes a flow on a prior of any lattice.
+
+    >>> on(Gaussian, QuarticTail(2))((2, 2)).prior
+    Gaussian(lattice=(2, 2), sigma=1.0)
+    """
+    return lambda lattice: Model(prior(lattice), flow)
+
+
+@dataclass(frozen=True)
+class Shipped(Model):
+    """A shipped model on any lattice, whose fresh parameters are the trained ones."""
+
+    name: str = ""
+
+    def init(self, key: Any, dtype: str = "float64") -> Any:
+        """Return the trained parameters."""
+        params = open_model(models.path_of(self.name)).params
+        return tree_map(lambda leaf: of(key).asarray(to_host(leaf), dtype=dtype), params)
+
+
+def shipped(name: str) -> Callable[[Lattice], Shipped]:
+    """Return what makes a shipped model on any lattice: another volume is the same flow.
+
+    >>> shipped("u1-freezing")((4, 4)).flow.bins
+    32
+    """
+    return lambda lattice: Shipped(UniformLinks(lattice), open_model(models.path_of(name)).model.flow, name)
+
+
+# One coupling splits the flux of 1 x 2 rectangles: its mask has period 2, the smallest lattice is 2 x 2.
+HALVES = ("stripes", 1, 0, 2, 1)
+WHOLE, HALF = ((1, 0), (1, 2), (-1, 0)), ((1, 0), (1, 1), (0, 0))
+STRIPES = ("stripes", 0, 1, 4, 3)
+CELLS = ("cells", 1, 0, (2, 2), (1, 0))
+SPACE = ("stripes", 2, 0, 2, 1)
+TIME = ("stripes", 3, 1, 2, 0)
+
+
+def halving(map: str, pieces: int, **options: Any) -> GaugeCoupling:
+    """Return the smallest gauge coupling, with one family of circle maps.
+
+    >>> halving("spline", 3).periods
+    (2, 1)
+    """
+    return GaugeCoupling(2, HALVES, (WHOLE,), map, pieces, hidden=(3,), active=HALF, **options)
+
+
+NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)
+DEEP = CheckerboardNet(2, hidden=(3, 2), reach=3, kernel=3, final_scale=0.5)
+TIED = CheckerboardNet(2, hidden=(3,), reach=3, tied=True, final_scale=0.5)
+PLAIN = CheckerboardNet(2, hidden=(3,), reach=3, symmetric=False, final_scale=0.5)
+LATTICE = LatticeNet(2, hidden=(3,), final="tanh")
+SQUARES = ((2, 2), (4, 4), (2, 4))
+PAIR = Chain((halving("moebius", 1), Translate((1, 1), 1)))
+
+FLOW_ENTRIES: tuple[Entry, ...] = (
+    # gauge couplings
+    *[
+        Entry(f"gauge coupling, {map}", "model", on(UniformLinks, halving(map, pieces)), ((2, 2), (4, 2), (2, 3)))
+        for map, pieces in (("spline", 3), ("noncompact", 2), ("moebius", 2), ("moebius_pairs", 1))
+    ],
+    Entry("three projections", "model", on(UniformLinks, halving("noncompact", 3)), ((2, 2), (2, 3))),
+    Entry(
+        "stripes and larger loops",
+        "model",
+        on(
+            UniformLinks,
+            GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1), (1, 2)]), "spline", 4, hidden=(4,), kernel=3),
+        ),
+        ((2, 4), (1, 4), (3, 8)),
+    ),
+    Entry(
+        "cells, a larger active loop",
+        "model",
+        on(
+            UniformLinks,
+            GaugeCoupling(
+                2, CELLS, (((1, 0), (2, 2), (-1, 0)),), "moebius", 2, (3,), active=((1, 0), (2, 1), (0, 0)), harmonics=3
+            ),
+        ),
+        ((4, 4), (2, 4)),
+    ),
+    Entry(
+        "net on the whole lattice",
+        "model",
+        lambda lattice: Model(UniformLinks(lattice), u1.tutorial(lattice, hidden=(3,)).flow.flow.flows[1]),
+        ((4, 4), (4, 8)),
+    ),
+    Entry(
+        "tied kernels",
+        "model",
+        on(
+            UniformLinks,
+            GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1)]), "moebius", 1, (3,), kernel=3, tied=True),
+        ),
+        ((3, 4), (4, 4)),
+    ),
+    Entry(
+        "three dimensions",
+        "model",
+        on(
+            UniformLinks,
+            GaugeCoupling(3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), "spline", 3, hidden=(3,)),
+        ),
+        ((2, 2, 2), (2, 1, 3)),
+    ),
+    Entry(
+        "four dimensions",
+        "model",
+        on(UniformLinks, GaugeCoupling(4, TIME, frozen_loops(TIME, 4, [(1, 2)]), "noncompact", 2, hidden=(3,))),
+        ((2, 2, 1, 2), (1, 2, 2, 1)),
+    ),
+    Entry(
+        "gauge coupling, conditioned",
+        "model",
+        on(UniformLinks, halving("moebius", 2, condition=("beta",))),
+        ((2, 2), (4, 3)),
+    ),
+    Entry("chain that ends up displaced", "model", on(UniformLinks, Repeat(PAIR, 3)), ((2, 2), (4, 2))),
+    Entry("translation of links", "model", on(UniformLinks, Translate((1, -2), 1)), ((2, 3), (1, 4))),
+    # the sweep
+    Entry("sweep", "model", on(UniformLinks, Sweep(8, 3)), ((2, 2), (1, 3), (3, 1), (2, 3))),
+    Entry(
+        "sweep, conditioned, a net",
+        "model",
+        on(UniformLinks, Sweep(6, 2, hidden=(4,), condition=("beta",))),
+        ((1, 3), (3, 1), (2, 2), (3, 2)),
+    ),
+    Entry(
+        "sweep without charge symmetry",
+        "model",
+        on(UniformLinks, Sweep(6, 2, charge_symmetric=False)),
+        ((3, 1), (2, 2), (2, 3)),
+    ),
+    # U(1) architectures and shipped models
+    Entry("u1 tutorial", "model", lambda lattice: u1.tutorial(lattice, 2, hidden=(3,)), ((4, 4), (4, 8))),
+    Entry(
+        "u1 stripes",
+        "model",
+        lambda lattice: u1.stripes(lattice, 1, extents=((1, 1), (1, 2)), hidden=(3,), pieces=1, kernel=1),
+        ((4, 4),),
+    ),
+    Entry(
+        "u1 convolutional",
+        "model",
+        lambda lattice: u1.convolutional(lattice, 2, 1, hidden=(3,), pieces=1, harmonics=1),
+        ((2, 2), (2, 4), (2, 2, 2)),
+    ),
+    Entry("shipped u1-freezing", "model", shipped("u1-freezing"), ((2, 2), (4, 4))),
+    Entry("shipped u1-freezing-convolutional", "model", shipped("u1-freezing-convolutional"), ((4, 4),)),
+    # scalar couplings
+    Entry("affine coupling", "model", on(Gaussian, AffineCoupling(NET, tail=2.0)), SQUARES),
+    Entry("affine coupling, odd sites, deep net", "model", on(FreeField, AffineCoupling(DEEP, parity=1)), SQUARES),
+    Entry(
+        "affine coupling, one dimension",
+        "model",
+        on(Gaussian, AffineCoupling(CheckerboardNet(1, (3,), reach=5, final_scale=0.5))),
+        ((4,), (2,), (6,)),
+    ),
+    Entry("affine coupling, tied", "model", on(Gaussian, AffineCoupling(TIED)), SQUARES),
+    Entry(
+        "affine coupling, three dimensions",
+        "model",
+        on(Gaussian, AffineCoupling(CheckerboardNet(3, (2,), reach=3, final_scale=0.5))),
+        ((2, 2, 2), (2, 4, 2)),
+    ),
+    Entry(
+        "affine coupling, four dimensions",
+        "model",
+        on(Gaussian, AffineCoupling(CheckerboardNet(4, (2,), reach=3, final_scale=0.5))),
+        ((2, 2, 2, 2),),
+    ),
+    Entry("affine coupling, no parity", "model", on(Gaussian, AffineCoupling(PLAIN, tail=1.0)), SQUARES),
+    Entry("affine coupling, net on the lattice", "model", on(Gaussian, AffineCoupling(LATTICE)), SQUARES),
+    Entry(
+        "affine coupling, conditioned",
+        "model",
+        on(
+            Gaussian,
+            AffineCoupling(CheckerboardNet(2, (3,), 3, condition=("lam", "m2"), final_scale=0.5), tail=1.0),
+        ),
+        SQUARES,
+    ),
+    Entry("spline coupling", "model", on(Gaussian, SplineCoupling(NET, bins=4, bound=1.0)), SQUARES),
+    Entry(
+        "spline coupling, net on the lattice", "model", on(Gaussian, SplineCoupling(LATTICE, parity=1, bins=3)), SQUARES
+    ),
+    # whole-field maps
+    Entry(
+        "momentum scaling", "model", on(Gaussian, MomentumScaling(2, 2, m2=0.7, condition=("m2",))), ((2, 2), (3, 4))
+    ),
+    Entry("momentum scaling, three dimensions", "model", on(Gaussian, MomentumScaling(3, 3)), ((2, 3, 1), (1, 2, 2))),
+    Entry("global scale", "model", on(Gaussian, MomentumScaling(1, 0)), ((3,), (1,), (4,))),
+    Entry("quartic tail", "model", on(Gaussian, QuarticTail(2, 2.0)), ((2, 2), (3, 2))),
+    Entry(
+        "inverse quartic tail, conditioned",
+        "model",
+        on(Gaussian, QuarticTail(2, 2.0, expand=True, condition=("lam",))),
+        ((2, 2), (3, 2)),
+    ),
+    Entry("translation of sites", "model", on(FreeField, Translate((2, -1))), ((2, 2), (3, 1))),
+    # phi^4 architectures
+    Entry("phi4 tutorial", "model", lambda lattice: phi4.tutorial(lattice, 2, (3,)), SQUARES),
+    Entry("phi4 copula", "model", lambda lattice: phi4.copula(lattice, condition=("m2",)), ((2, 2), (3, 4))),
+    Entry(
+        "phi4 convolutional",
+        "model",
+        lambda lattice: phi4.convolutional(lattice, bins=2, rounds=0, hidden=(3,), reach=3),
+        SQUARES,
+    ),
+    Entry(
+        "phi4 convolutional, affine",
+        "model",
+        lambda lattice: phi4.convolutional(lattice, 2, bins=0, rounds=0, hidden=(3,), reach=3, tied=True),
+        SQUARES,
+    ),
+    # priors
+    Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
+    Entry("normal sites", "prior", lambda lattice: Gaussian(lattice, 0.7), ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
+    Entry("free field", "prior", lambda lattice: FreeField(lattice, 0.7), ((2, 2), (5,), (1, 2, 2), (2, 1, 1, 2))),
+)
