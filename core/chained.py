@@ -1,0 +1,108 @@
+"""A kernel beside its distribution: exact draws from it and what to compare them by.
+
+Exact draws turn stationarity into a test: start from them, take steps, and no mean may move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy
+
+from haarflow.core import random
+from haarflow.core.batch import field_shape
+from haarflow.core.kernels import State, run
+
+Array = Any
+
+DRAWS = 2  # steps of one compiled block, the same program for every law
+
+
+@dataclass(frozen=True)
+class Chained:
+    """A kernel with its distribution: `exact(key, n)` draws fields from it, `observables(fields)` is a dict of numbers.
+
+    Both get NumPy arrays, whatever engine the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
+    `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. `burn_in` steps lead from a wrong start to equilibrium, for the
+    slowest observable. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not).
+    It is itself a kernel, the one it holds.
+
+    >>> from haarflow.core.metropolis import LocalMetropolis
+    >>> from haarflow.theories import Phi4
+    >>> theory = Phi4((2, 2))
+    >>> values = {"couplings": {"m2": 2.0, "lam": 0.5}, "width": 0.7}
+    >>> exact = ExactScalars(theory, {"m2": 2.0, "lam": 0.5}, mass=2.0)
+    >>> stationary_law = Chained(LocalMetropolis(theory, values), exact, theory.observables)
+    """
+
+    kernel: Any
+    exact: Callable
+    observables: Callable
+    burn_in: int = 20
+    reversible: bool = False
+
+    @property
+    def values(self) -> Any:
+        """The kernel's values."""
+        return self.kernel.values
+
+    def with_values(self, values: Any) -> Chained:
+        """Return this with the kernel's values replaced."""
+        return replace(self, kernel=self.kernel.with_values(values))
+
+    def init(self, field: Array) -> State:
+        """Return the kernel's state of a field."""
+        return self.kernel.init(field)
+
+    def step(self, key: Array, state: State) -> tuple[State, dict]:
+        """Take the kernel's step."""
+        return self.kernel.step(key, state)
+
+
+@dataclass(frozen=True)
+class ExactScalars:
+    """Exact draws of a real field with S >= mass sum phi^2, by rejection from the Gaussian exp(-mass sum phi^2).
+
+    phi^4 of the form "m2" has this bound for mass <= m2, as its hopping term is a sum of squares. `(key, n)` returns
+    fields `(n, *lattice)` on the key's backend, NumPy. Raises ValueError where S falls below the bound.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.theories import Phi4
+    >>> ExactScalars(Phi4((2, 2)), {"m2": 2.0, "lam": 0.5}, mass=2.0)(random.key(0, backend), 5).shape
+    (5, 2, 2)
+    """
+
+    theory: Any
+    couplings: Any = field(compare=False)
+    mass: float = 1.0
+
+    def __call__(self, key: Array, n: int) -> Array:
+        """Return `n` independent fields."""
+        found: list[numpy.ndarray] = []
+        while sum(map(len, found)) < n:
+            draws, coins, key = random.split(key, 3)
+            fields = random.normal(draws, (8 * n, *field_shape(self.theory))) / math.sqrt(2.0 * self.mass)
+            squares = (fields**2).reshape(8 * n, -1).sum(axis=-1)
+            excess = self.theory.action(fields, self.couplings) - self.mass * squares
+            if excess.min() < -1e-9:
+                raise ValueError(
+                    f"S >= {self.mass} sum phi^2 wanted, got {excess.min():.3g} less: choose a smaller mass"
+                )
+            found.append(fields[random.uniform(coins, (8 * n,)) < numpy.exp(-excess)])
+        return numpy.concatenate(found)[:n]
+
+
+def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict]:
+    """Return the state and the infos `(DRAWS, n)` after a block of steps from some fields.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.metropolis import LocalMetropolis
+    >>> from haarflow.theories import Phi4
+    >>> block_of_steps(LocalMetropolis(Phi4((2, 2))), numpy.zeros((3, 2, 2)), random.key(0, backend))[0].field.shape
+    (3, 2, 2)
+    """
+    state, records = run(kernel, key, kernel.init(fields), DRAWS)
+    return state, records["info"]

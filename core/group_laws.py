@@ -1,0 +1,315 @@
+"""Laws of a group of field values, written in compose, inverse, exp, log, project, update, inner and the two draws.
+
+Elements are compared by `faithful`, host numbers that name an element whatever its representative: an angle by
+(cos, sin), a real number or a matrix by itself. Elements are `(*batch, *element, *lattice)`, algebra elements real.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from haarflow.core.law import EPSILON, Given, Law, Verdict, host_field, judge, largest, precision_of, to_host
+from haarflow.core.pulls import LIMIT, LUCK, largest_pull
+
+Array = Any
+
+DRAWS = 50_000
+HARMONICS = (1, 2, 3, 4)
+
+
+def _angles(a: numpy.ndarray) -> numpy.ndarray:
+    return numpy.stack([numpy.cos(a), numpy.sin(a)])
+
+
+# name -> how host numbers name an element; a group that is not here names its elements by themselves
+FAITHFUL: dict[str, Callable] = {"U1": _angles}
+# name -> exp(i w_a T_a) as faithful numbers, by a plain twin
+EXPONENTIALS: dict[str, Callable] = {"Real": lambda w: w, "U1": _angles}
+# name -> rows whose mean under Haar is zero, from elements on the host
+HAAR_ZEROS: dict[str, Callable] = {
+    "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1)
+}
+
+
+def faithful(group: Any, a: Array) -> numpy.ndarray:
+    """Return host numbers in float64 that name an element whatever its representative.
+
+    >>> from haarflow.core.groups import U1
+    >>> bool(numpy.allclose(faithful(U1(), numpy.asarray(3.0)), faithful(U1(), numpy.asarray(3.0 - 2 * math.pi))))
+    True
+    """
+    host = to_host(a)
+    host = host.astype("complex128" if host.dtype.kind == "c" else "float64")
+    return FAITHFUL.get(group.name, lambda a: a)(host)
+
+
+def _apart(group: Any, a: Array, b: Array) -> float:
+    """The largest distance of two elements."""
+    return largest(numpy.abs(faithful(group, a) - faithful(group, b)))
+
+
+def _rounding(*arrays: Array, steps: int = 8) -> float:
+    """The rounding of a few operations on numbers of this size."""
+    return steps * EPSILON[precision_of(arrays[0])] * max(1.0, *map(largest, arrays))
+
+
+REASON = "8 roundings of the largest number"
+
+
+def closure(group: Any, a: Array, b: Array) -> Verdict:
+    """a b is an element in standard form: project(a b) = a b.
+
+    >>> from haarflow.core.groups import U1
+    >>> closure(U1(), numpy.asarray([3.0]), numpy.asarray([1.0])).passed
+    True
+    """
+    product = group.compose(a, b)
+    residual = largest(to_host(group.project(product)) - to_host(product))
+    return judge(closure, residual, _rounding(a, b), REASON, a=a, b=b)
+
+
+def associativity(group: Any, a: Array, b: Array, c: Array) -> Verdict:
+    """(a b) c = a (b c).
+
+    >>> from haarflow.core.groups import U1
+    >>> associativity(U1(), numpy.asarray([3.0]), numpy.asarray([1.0]), numpy.asarray([2.0])).passed
+    True
+    """
+    left = group.compose(group.compose(a, b), c)
+    right = group.compose(a, group.compose(b, c))
+    return judge(associativity, _apart(group, left, right), _rounding(a, b, c), REASON, a=a, b=b, c=c)
+
+
+def inverses(group: Any, a: Array, w: Array) -> Verdict:
+    """a a^-1 = a^-1 a = exp(0) = 1, and 1 a = a.
+
+    `w` is any algebra element of a's shape; zero times it makes the identity.
+
+    >>> from haarflow.core.groups import U1
+    >>> inverses(U1(), numpy.asarray([3.0]), numpy.asarray([1.0])).passed
+    True
+    """
+    one, back = group.exp(0.0 * w), group.inverse(a)
+    pairs = [(group.compose(a, back), one), (group.compose(back, a), one), (group.compose(one, a), a)]
+    residual = max(_apart(group, x, y) for x, y in pairs)
+    return judge(inverses, residual, _rounding(a), REASON, a=a)
+
+
+def projection(group: Any, a: Array) -> Verdict:
+    """project(project(a)) = project(a), the same element as a, and for angles within [-pi, pi].
+
+    >>> from haarflow.core.groups import U1
+    >>> projection(U1(), numpy.asarray([9.0])).passed
+    True
+    """
+    once = group.project(a)
+    residual = largest(to_host(group.project(once)) - to_host(once))
+    moved = _apart(group, once, a)
+    beyond = largest(once) - math.pi if group.name == "U1" else 0.0
+    return judge(projection, max(residual, moved, beyond), _rounding(a), REASON, a=a)
+
+
+def exponential(group: Any, w: Array) -> Verdict:
+    """exp(w) = 1 + i w_a T_a + (i w_a T_a)^2 / 2 + ..., by a plain twin.
+
+    >>> from haarflow.core.groups import U1
+    >>> exponential(U1(), numpy.asarray([9.0])).passed
+    True
+    """
+    twin = EXPONENTIALS[group.name](to_host(w).astype("float64"))
+    residual = largest(numpy.abs(faithful(group, group.exp(w)) - twin))
+    return judge(exponential, residual, _rounding(w), REASON, w=w)
+
+
+def one_parameter(group: Any, w: Array) -> Verdict:
+    """exp(s w) exp(t w) = exp((s + t) w).
+
+    >>> from haarflow.core.groups import U1
+    >>> one_parameter(U1(), numpy.asarray([9.0])).passed
+    True
+    """
+    product = group.compose(group.exp(0.25 * w), group.exp(1.5 * w))
+    return judge(one_parameter, _apart(group, product, group.exp(1.75 * w)), _rounding(w), REASON, w=w)
+
+
+def logarithm(group: Any, a: Array, w: Array) -> Verdict:
+    """exp(log a) = a, and log(exp w) = w for a small w.
+
+    `w` is an algebra element inside the injectivity radius (|w| < 3 for angles).
+
+    >>> from haarflow.core.groups import U1
+    >>> logarithm(U1(), numpy.asarray([9.0]), numpy.asarray([0.5])).passed
+    True
+    """
+    there = _apart(group, group.exp(group.log(a)), a)
+    back = largest(to_host(group.log(group.exp(w))) - to_host(w))
+    return judge(logarithm, max(there, back), _rounding(a), REASON, a=a, w=w)
+
+
+def update_by_exponential(group: Any, a: Array, w: Array) -> Verdict:
+    """update(a, w) = exp(w) a, in this order.
+
+    >>> from haarflow.core.groups import U1
+    >>> update_by_exponential(U1(), numpy.asarray([3.0]), numpy.asarray([0.5])).passed
+    True
+    """
+    residual = _apart(group, group.update(a, w), group.compose(group.exp(w), a))
+    return judge(update_by_exponential, residual, _rounding(a, w), REASON, a=a, w=w)
+
+
+def inner_product(group: Any, v: Array, w: Array) -> Verdict:
+    """inner(v, w) summed is sum_a v_a w_a: twice the kinetic energy for v = w.
+
+    >>> from haarflow.core.groups import U1
+    >>> inner_product(U1(), numpy.asarray([3.0]), numpy.asarray([0.5])).passed
+    True
+    """
+    plain = to_host(v).astype("float64") * to_host(w)
+    residual = to_host(group.inner(v, w)).astype("float64").sum() - plain.sum()
+    tolerance = 4 * EPSILON[precision_of(v)] * max(1.0, float(numpy.abs(plain).sum()))
+    return judge(inner_product, residual, tolerance, "one rounding a term", v=v, w=w)
+
+
+def momenta(group: Any, key: Array, shape: tuple[int, ...], dtype: str = "float64", n: int = DRAWS) -> Verdict:
+    """algebra_normal gives w_a ~ N(0, 1), so <inner(w, w)> = 1 a component: what the kinetic energy 1/2 w^2 wants.
+
+    Moments up to the fourth and products of neighbouring components, of `n` draws of `shape`.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.groups import U1
+    >>> momenta(U1(), random.key(1, backend), (2,), n=1000).passed
+    True
+    """
+    drawn = group.algebra_normal(key, (n, *shape), dtype)
+    w = to_host(drawn).astype("float64").reshape(n, -1)
+    energy = to_host(group.inner(drawn, drawn)).astype("float64").reshape(n, -1).sum(axis=-1) - w.shape[1]
+    rows = [w, w**2 - 1, w**4 - 3, w * numpy.roll(w, 1, axis=1) if w.shape[1] > 1 else w, energy[:, None]]
+    return judge(momenta, largest_pull(numpy.concatenate(rows, axis=1)), LIMIT, LUCK, key=key, n=n)
+
+
+def haar_moments(group: Any, u: Array) -> Verdict:
+    """<D(U)> = 0 under Haar for every nontrivial representation; U(1): <e^{i n theta}> = 0, n = 1 ... 4.
+
+    `u` is a sample of independent elements on axis 0, in standard form.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.groups import U1
+    >>> haar_moments(U1(), U1().haar(random.key(1, backend), (1000,))).passed
+    True
+    """
+    rows = HAAR_ZEROS[group.name](to_host(u).astype("float64")).reshape(u.shape[0], -1)
+    outside = largest(to_host(group.project(u)) - to_host(u)) > 4 * EPSILON[precision_of(u)] * max(1.0, largest(u))
+    return judge(haar_moments, math.inf if outside else largest_pull(rows), LIMIT, LUCK, u=u)
+
+
+def left_invariance(group: Any, u: Array, g: Array) -> Verdict:
+    """g U is distributed as U under Haar: <f(g U)> = <f(U)>, paired, for the harmonics f.
+
+    `u` a sample on axis 0, `g` one element of the rest's shape; f runs over harmonics of U and of shifted angles.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.groups import U1
+    >>> left_invariance(U1(), U1().haar(random.key(1, backend), (1000,)), numpy.asarray(1.0)).passed
+    True
+    """
+    residual = _invariance(group, group.compose(g, u), u)
+    return judge(left_invariance, residual, LIMIT, LUCK, u=u, g=g)
+
+
+def right_invariance(group: Any, u: Array, g: Array) -> Verdict:
+    """U g is distributed as U under Haar: <f(U g)> = <f(U)>, paired, for the harmonics f.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.groups import U1
+    >>> right_invariance(U1(), U1().haar(random.key(1, backend), (1000,)), numpy.asarray(1.0)).passed
+    True
+    """
+    residual = _invariance(group, group.compose(u, g), u)
+    return judge(right_invariance, residual, LIMIT, LUCK, u=u, g=g)
+
+
+def _invariance(group: Any, moved: Array, u: Array) -> float:
+    rows = [HAAR_ZEROS[group.name](to_host(x).astype("float64")).reshape(u.shape[0], -1) for x in (moved, u)]
+    return largest_pull(rows[0] - rows[1])
+
+
+def _shape(group: Any, given: Given) -> tuple[int, ...]:
+    """(batch, [N, N,] *lattice)."""
+    matrix = (getattr(group, "n", 1),) * getattr(group, "matrix_axes", 0)
+    return (given.batch, *matrix, *given.lattice)
+
+
+def _elements(group: Any, given: Given, count: int) -> list[Array]:
+    """Elements in the style of `given`: angles and numbers from the host, other groups from their own Haar draw."""
+    shape = _shape(group, given)
+    if _plain(group):
+        return [given.array(host_field(group.name, shape, given.style, given.generator(n))) for n in range(count)]
+    return [group.haar(given.key(number), shape, given.dtype) for number in range(count)]
+
+
+def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
+    """Algebra elements; those of angles and numbers do not rest on the group's own draw."""
+    if _plain(group):
+        return scale * given.normal(_shape(group, given), salt)
+    return scale * group.algebra_normal(given.key(salt), _shape(group, given), given.dtype)
+
+
+def _small(group: Any, given: Given) -> Array:
+    """Algebra elements inside the injectivity radius."""
+    shape = tuple(_algebra(group, given, 3).shape)
+    return given.array(given.generator(7).uniform(-1.5, 1.5, shape) / math.sqrt(max(1, len(group.basis()))))
+
+
+def _plain(group: Any) -> bool:
+    return group.name in ("Real", "U1")
+
+
+def _haar(group: Any, given: Given) -> Array:
+    return group.haar(given.key(), (DRAWS, 2), given.dtype)
+
+
+def _invariances(law: Callable) -> Callable[[Any, Given], Verdict]:
+    def check(group: Any, given: Given) -> Verdict:
+        g = given.array(numpy.asarray([1.0, -2.4])) if group.name == "U1" else group.haar(given.key(9), (2,))
+        return law(group, _haar(group, given), g)
+
+    return check
+
+
+def _compact(group: Any) -> str | None:
+    return "the real line has no normalised Haar measure" if group.name == "Real" else None
+
+
+def _has_twin(group: Any) -> str | None:
+    return None if group.name in EXPONENTIALS else f"no plain twin of exp for {group.name} yet"
+
+
+GROUP_LAWS: tuple[Law, ...] = (
+    Law(closure, lambda obj, given: closure(obj, *_elements(obj, given, 2))),
+    Law(associativity, lambda obj, given: associativity(obj, *_elements(obj, given, 3))),
+    Law(inverses, lambda obj, given: inverses(obj, *_elements(obj, given, 1), _algebra(obj, given, 3))),
+    Law(projection, lambda obj, given: projection(obj, *_elements(obj, given, 1))),
+    Law(exponential, lambda obj, given: exponential(obj, _algebra(obj, given, 3, 2.0)), _has_twin),
+    Law(one_parameter, lambda obj, given: one_parameter(obj, _algebra(obj, given, 3, 2.0))),
+    Law(logarithm, lambda obj, given: logarithm(obj, *_elements(obj, given, 1), _small(obj, given))),
+    Law(
+        update_by_exponential,
+        lambda obj, given: update_by_exponential(obj, *_elements(obj, given, 1), _algebra(obj, given, 3)),
+    ),
+    Law(
+        inner_product,
+        lambda obj, given: inner_product(obj, _algebra(obj, given, 3), _algebra(obj, given, 4)),
+    ),
+    Law(momenta, lambda obj, given: momenta(obj, given.key(), (2,), given.dtype), sampled=True),
+    Law(haar_moments, lambda obj, given: haar_moments(obj, _haar(obj, given)), _compact, sampled=True),
+    Law(left_invariance, _invariances(left_invariance), _compact, sampled=True),
+    Law(right_invariance, _invariances(right_invariance), _compact, sampled=True),
+)

@@ -1,0 +1,91 @@
+"""Every public object of the core on its smallest lattice, kernels with their exact draws."""
+
+from typing import NamedTuple
+
+from haarflow.core.chained import Chained, ExactScalars
+from haarflow.core.groups import U1, Real
+from haarflow.core.heatbath import HeatBath
+from haarflow.core.hmc import HMC
+from haarflow.core.integrators import SCHEMES
+from haarflow.core.kernels import Cycle, Repeat
+from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.flows.priors import FreeField, UniformLinks
+from haarflow.theories import Phi4, U1Gauge
+from haarflow.theories.exact_sampler import exact_sample
+
+PHI4 = {"m2": 2.0, "lam": 0.5}
+BETA = {"beta": 1.0}
+SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
+
+
+class Plain(NamedTuple):
+    """The least model: a prior with the signature of a flow model."""
+
+    prior: object
+
+    def sample(self, params, key, n, condition=None):
+        x = self.prior.sample(key, n, params["like"].dtype if "like" in params else "float64")
+        return x, self.prior.log_density(x)
+
+    def log_density(self, params, y, condition=None):
+        return self.prior.log_density(y)
+
+
+def exact_links(key, n):
+    """Exact draws of U(1) at BETA."""
+    return exact_sample(LINKS, key, n, BETA).field
+
+
+def scalars(kernel, **words):
+    """A kernel of phi^4 on 2x2 with its exact draws."""
+    return Chained(kernel, ExactScalars(SCALARS, PHI4, mass=2.0), SCALARS.observables, **words)
+
+
+def links(kernel, **words):
+    """A kernel of U(1) on 2x2 with its exact draws."""
+    return Chained(kernel, exact_links, LINKS.observables, **words)
+
+
+def hmc_of_scalars(kind=HMC, scheme="leapfrog", steps=5, step_size=0.22):
+    """HMC of phi^4, violating the energy by about one unit."""
+    return kind(SCALARS, SCHEMES[scheme], steps, {"couplings": PHI4, "step_size": step_size})
+
+
+def hmc_of_links(kind=HMC, scheme="leapfrog", steps=3, step_size=0.5):
+    """HMC of U(1)."""
+    return kind(LINKS, SCHEMES[scheme], steps, {"couplings": BETA, "step_size": step_size})
+
+
+def local(theory=SCALARS, kind=LocalMetropolis):
+    """A sweep of local moves."""
+    couplings = PHI4 if theory is SCALARS else BETA
+    return kind(theory, {"couplings": couplings, "width": 0.7 if theory is SCALARS else 1.5})
+
+
+def independent(kind=IndependenceMetropolis, tries=2, theory=SCALARS):
+    """Independence Metropolis from a prior."""
+    prior, couplings = (FreeField((2, 2), 2.5), PHI4) if theory is SCALARS else (UniformLinks((2, 2)), BETA)
+    return kind(Plain(prior), theory, tries, {"params": {}, "couplings": couplings})
+
+
+def heat_bath(kind=HeatBath, **words):
+    """Heat bath of U(1)."""
+    return kind(LINKS, values={"couplings": BETA}, **words)
+
+
+GROUPS = {"Real": Real(), "U1": U1()}
+KERNELS = {
+    "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
+    "hmc_u1_omelyan": links(hmc_of_links(scheme="omelyan", step_size=0.7), reversible=True),
+    "hmc_phi4_forest_ruth": scalars(hmc_of_scalars(scheme="forest_ruth", step_size=0.18), reversible=True),
+    "hmc_u1_omelyan4": links(hmc_of_links(scheme="omelyan4", step_size=0.7), reversible=True),
+    "local_phi4": scalars(local()),
+    "local_u1": links(local(LINKS)),
+    "independence_phi4": scalars(independent(), reversible=True),
+    "independence_u1": links(independent(theory=LINKS, tries=4), reversible=True),
+    "heat_bath": links(heat_bath()),
+    "heat_bath_few_tries": links(heat_bath(tries=1)),
+    "heat_bath_overrelaxed": links(heat_bath(overrelaxation=1)),
+    "cycle": scalars(Cycle((independent(tries=1), local()))),
+    "repeat": scalars(Repeat(local(), 2)),
+}
