@@ -12,9 +12,11 @@ from functools import cache
 from importlib import import_module, util
 from typing import Any
 
+import array_api_compat
+
 from haarflow.backends.protocol import Backend, MissingBackend, MixedBackends, NoAutodiff
 
-__all__ = ["NAMES", "Backend", "MissingBackend", "MixedBackends", "NoAutodiff", "get", "is_present", "of"]
+__all__ = ["NAMES", "Backend", "MissingBackend", "MixedBackends", "NoAutodiff", "get", "is_present", "of", "place"]
 
 # name -> (the package that must be importable, what to install)
 NAMES = {
@@ -68,6 +70,18 @@ def of(*trees: Any) -> Backend:
         raise MixedBackends(f"arrays of one backend wanted, got {found}: convert with backend.asarray(...)")
     ((name, array),) = kinds.items()
     return _of_array(name, array)
+
+
+def place(x: Any) -> Any:
+    """Return the device for a new array beside `x`: None where it is the engine's own choice.
+
+    JAX binds an array to a device that is named, and compiles a function again for arguments that are bound.
+
+    >>> import numpy
+    >>> place(numpy.zeros(2))
+    'cpu'
+    """
+    return None if of(x).device is None else array_api_compat.device(x)
 
 
 def _kind(x: Any) -> str:

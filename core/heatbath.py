@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
@@ -106,7 +106,7 @@ class HeatBath:
             new = xp.where(active, new, old)[(..., None) + (slice(None),) * d]
             return xp.where(here, new, links), failed
 
-        colours = xp.arange(count, dtype=xp.int32, device=device(links))
+        colours = xp.arange(count, dtype=xp.int32, device=backends.place(links))
         links, failed = backends.of(links).scan(one_colour, links, colours)
         return links, xp.sum(failed, axis=0)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
@@ -204,7 +204,7 @@ def _mean(rows: Array) -> Array:
 
 def _numbers(key: Array, n: int) -> Array:
     xp = array_namespace(key)
-    return xp.arange(n, dtype=xp.int32, device=device(key))
+    return xp.arange(n, dtype=xp.int32, device=backends.place(key))
 
 
 def as_floats(values: Tree) -> Tree:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
@@ -46,7 +46,7 @@ def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None
         raise ValueError(f"start wants one log weight a chain, {tuple(log_w.shape[1:])}, got {tuple(start.shape)}")
     xp = array_namespace(log_w)
     weight = xp.where(xp.isnan(log_w), -math.inf, log_w)
-    own = xp.reshape(xp.arange(log_w.shape[0], dtype=xp.int32, device=device(log_w)), (-1, *(1,) * (log_w.ndim - 1)))
+    own = xp.reshape(xp.arange(log_w.shape[0], dtype=xp.int32, device=backends.place(log_w)), (-1, *(1,) * (log_w.ndim - 1)))
     own = xp.broadcast_to(own, log_w.shape)
     threshold, index = weight - xp.log(uniforms), own
     if start is None:
@@ -179,7 +179,7 @@ class LocalMetropolis:
             return xp.where(aside, new, field), total(xp.astype(accepted, old.dtype), len(batch))
 
         count = int(numpy.max(colours(lattice, self.theory.reach))) + 1
-        numbers = xp.arange(count, dtype=xp.int32, device=device(old))
+        numbers = xp.arange(count, dtype=xp.int32, device=backends.place(old))
         field, accepted = backends.of(old).scan(one_colour, old, numbers)
         return State(field), {"accepted": xp.sum(accepted, axis=0) / math.prod(lattice)}
 

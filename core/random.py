@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 
@@ -69,7 +69,7 @@ def fold_in(key: Array, number: int | Array) -> Array:
     """Return the key `(*batch, 2)` of `number` under `key`: draw t of a chain uses `fold_in(key, t)`."""
     xp = array_namespace(key)
     if isinstance(number, int):
-        number = xp.asarray(_signed(number & 0xFFFFFFFF), dtype=xp.int32, device=device(key))
+        number = xp.asarray(_signed(number & 0xFFFFFFFF), dtype=xp.int32, device=backends.place(key))
     return xp.concat(_encipher(key, number[..., None] + xp.zeros_like(key[..., :1]), FOLD), axis=-1)
 
 
@@ -153,7 +153,7 @@ def _encipher(key: Array, numbers: Array, purpose: int) -> tuple[Array, Array]:
 
 def _counters(key: Array, n: int) -> Array:
     xp = array_namespace(key)
-    return xp.arange(n, dtype=xp.int32, device=device(key))
+    return xp.arange(n, dtype=xp.int32, device=backends.place(key))
 
 
 def _rotate_left(x: Array, bits: int) -> Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
@@ -198,7 +198,7 @@ class Translate:
 def constant(key: Array, value: float, shape: tuple[int, ...], dtype: str) -> Array:
     """Return a parameter that starts at `value`, on the key's device."""
     xp = array_namespace(key)
-    return xp.full(shape, value, dtype=getattr(xp, dtype), device=device(key))
+    return xp.full(shape, value, dtype=getattr(xp, dtype), device=backends.place(key))
 
 
 def zero_log_det(x: Array, field_axes: int) -> Array:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core.tree import leaves, tree_map
 
 Array = Any
@@ -54,7 +55,7 @@ class Adam:
     def init(self, params: Tree) -> AdamState:
         first = leaves(params)[0]
         xp = array_namespace(first)
-        step = xp.zeros((), dtype=xp.int32, device=device(first))
+        step = xp.zeros((), dtype=xp.int32, device=backends.place(first))
         zeros = tree_map(xp.zeros_like, params)
         return AdamState(step, zeros, zeros)
 

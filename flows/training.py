@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy
-from array_api_compat import array_namespace, device
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
@@ -94,7 +94,7 @@ def start(training: Training, key: Array, params: Tree = None, dtype: str = "flo
     if params is None:
         params = training.model.init(keys[0, :], dtype)
     xp = array_namespace(key)
-    zero = xp.zeros((), dtype=xp.int32, device=device(key))
+    zero = xp.zeros((), dtype=xp.int32, device=backends.place(key))
     return TrainingState(params, training.optimiser.init(params), keys[1, :], zero)
 
 
