@@ -1,4 +1,4 @@
-"""phi^4: force, density, symmetries, observables, and what is refused."""
+"""phi^4: the action's definition, observables, and what is refused; the laws are held in test_laws_theories.py."""
 
 import math
 
@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from haarflow.backends import MixedBackends
 from haarflow.theories import Phi4
-from haarflow.theories.phi4 import to_m2
-from haarflow.theories.theory import Theory, autodiff_force, check_finite
-from tests.theory_laws import difference_force, reflected_scalar, translated
+from haarflow.theories.theory import Theory, check_finite
 
 FORMS = {"m2": {"m2": -1.3, "lam": 0.7}, "hopping": {"kappa": 0.3, "lam": 0.4}}
 lattices = st.integers(1, 3).flatmap(lambda d: st.tuples(*[st.integers(1, 5)] * d))
@@ -45,62 +43,6 @@ def test_action_equals_its_definition(lattice, m2, lam, seed):
 
 @given(lattice=lattices, form=forms, seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-def test_force_equals_differences_and_density_sums_to_action(lattice, form, seed):
-    theory, couplings, phi = Phi4(lattice, form), FORMS[form], draw(lattice, seed, ())
-    force = theory.force(phi, couplings)
-    assert np.max(np.abs(force - difference_force(theory, phi, couplings))) < 1e-9
-    density = theory.density(phi, couplings)
-    assert density.shape == (1, *lattice)
-    assert abs(float(np.sum(density)) - float(theory.action(phi, couplings))) < 1e-10
-
-
-def test_a_wrong_force_bites():
-    theory, phi = Phi4((3, 4)), draw((3, 4), batch=())
-    assert np.max(np.abs(1.01 * theory.force(phi) - difference_force(theory, phi, None))) > 1e-3
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_force_equals_autodiff(autodiff_backend, form):
-    theory, phi = Phi4((3, 2), form), autodiff_backend.asarray(draw((3, 2)))
-    both = autodiff_backend.jit(lambda x: (theory.force(x, FORMS[form]), autodiff_force(theory, x, FORMS[form])))
-    force, exact = (autodiff_backend.to_numpy(part) for part in both(phi))
-    assert np.max(np.abs(force - exact)) < 1e-12
-
-
-def test_every_backend_agrees(backend):
-    theory, phi = Phi4((3, 2)), draw((3, 2))
-    mine = backend.asarray(phi)
-    assert np.max(np.abs(backend.to_numpy(backend.jit(theory.action)(mine)) - theory.action(phi))) < 1e-11
-    assert np.max(np.abs(backend.to_numpy(backend.jit(theory.force)(mine)) - theory.force(phi))) < 1e-11
-    found, expected = backend.jit(theory.observables)(mine), theory.observables(phi)
-    for name, value in expected.items():
-        assert np.max(np.abs(backend.to_numpy(found[name]) - value)) < 1e-11, name
-
-
-@given(lattice=lattices, form=forms, seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
-def test_symmetries(lattice, form, seed):
-    theory, phi, d = Phi4(lattice, form), draw(lattice, seed), len(lattice)
-    action = theory.action(phi, FORMS[form])
-    assert np.allclose(theory.action(-phi, FORMS[form]), action, rtol=1e-12)
-    for mu in range(d):
-        assert np.allclose(theory.action(translated(phi, lattice, mu), FORMS[form]), action, rtol=1e-12)
-        assert np.allclose(theory.action(reflected_scalar(phi, d, mu), FORMS[form]), action, rtol=1e-12)
-    turned = Phi4(lattice[::-1], form)
-    assert np.allclose(turned.action(np.transpose(phi, (0, *range(d, 0, -1))), FORMS[form]), action, rtol=1e-12)
-
-
-@given(lattice=lattices, kappa=st.floats(0.05, 1), lam=st.floats(0.01, 2), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
-def test_both_forms_are_one_action(lattice, kappa, lam, seed):
-    phi = draw(lattice, seed)
-    hopping = Phi4(lattice, "hopping").action(phi, {"kappa": kappa, "lam": lam})
-    ours = Phi4(lattice).action(math.sqrt(kappa) * phi, to_m2(kappa, lam, len(lattice)))
-    assert np.allclose(hopping, ours, rtol=1e-9, atol=1e-9)
-
-
-@given(lattice=lattices, form=forms, seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
 def test_observables_hang_together(lattice, form, seed):
     theory, phi = Phi4(lattice, form), draw(lattice, seed)
     found, sites = theory.observables(phi, FORMS[form]), math.prod(lattice)
@@ -127,15 +69,6 @@ def test_derived_quantities_come_from_means():
     assert theory.derived["xi_2"].function(2.0, 1.0) == pytest.approx(0.5 / math.sin(math.pi / 8))
     assert math.isnan(theory.derived["xi_2"].function(1.0, 2.0))
     assert "xi_2" not in Phi4((1, 1)).summary
-
-
-def test_couplings_may_differ_from_chain_to_chain(backend):
-    theory, phi = Phi4((3, 2)), draw((3, 2))
-    couplings = {"m2": backend.asarray([-1.0, 0.5]), "lam": 2.0}
-    for verb in (theory.action, theory.force, theory.density, lambda *args: theory.observables(*args)["identity"]):
-        both = backend.to_numpy(backend.jit(verb)(backend.asarray(phi), couplings))
-        for row, m2 in enumerate((-1.0, 0.5)):
-            assert np.max(np.abs(both[row] - verb(phi[row], {"m2": m2, "lam": 2.0}))) < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.lattice import shift
-from haarflow.core.law import EPSILON, Verdict, judge, precision_of, to_host
+from haarflow.core.law import EPSILON, Verdict, judge, largest, precision_of, to_host
 from haarflow.theories.judging import ROUNDING, bound, nearby, rounding, strength
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
 
@@ -55,11 +55,13 @@ def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdic
     """
     xp, action = array_namespace(field), bound(theory, "action", field)
     whole, worst = to_host(action(field, couplings)), 0.0
+    if whole.shape != field.shape[:1]:
+        return judge(batch_rows, math.inf, 0.0, f"one value for each row wanted, got shape {whole.shape}", field=field)
     for number in range(field.shape[0]):
         copies = xp.stack([field[number, ...]] * field.shape[0])
-        worst = max(worst, float(numpy.abs(to_host(action(copies, couplings)) - whole[number]).max()))
+        worst = max(worst, largest(to_host(action(copies, couplings)) - whole[number, ...]))
     alone = to_host(action(field[0, ...], couplings))
-    worst = max(worst, float(numpy.abs(alone - whole[0]).max())) if alone.shape == () else math.inf
+    worst = max(worst, largest(alone - whole[0, ...])) if alone.shape == () else math.inf
     return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
 
 
@@ -194,7 +196,7 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
             move[link] = turn
             after = to_host(action(field + backend.asarray(move, dtype=field.dtype), couplings))
             weight = a * (numpy.cos(old + turn) - numpy.cos(old)) + b * (numpy.sin(old + turn) - numpy.sin(old))
-            worst = max(worst, float(numpy.abs(after - before + weight).max()))
+            worst = max(worst, largest(after - before + weight))
     tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
     return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
 

@@ -24,7 +24,7 @@ REASON = f"1 in units of {ROUNDING}"
 
 
 def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
-    """f(x, c)_i = f(x_i, c_i) for couplings c of the batch's shape, in action and force.
+    """f(x, c)_i = f(x_i, c_i) for couplings c of the batch's shape, in action, force, density and observables.
 
     Row i has c_i = (1 + i/4) c + i/10.
 
@@ -36,43 +36,51 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
     count, backend = field.shape[0], backends.of(field)
     rows = [{name: (1 + i / 4) * value + i / 10 for name, value in couplings.items()} for i in range(count)]
     arrays = {name: backend.asarray([row[name] for row in rows], dtype=field.dtype) for name in couplings}
+
+    def by_row(call: Callable, x: Array) -> dict[str, Any]:
+        parts = [_named(call(x, values)) for values in rows]
+        return {name: numpy.stack([to_host(part[name])[i] for i, part in enumerate(parts)]) for name in parts[0]}
+
     ratio, found = 0.0, ""
-    for method in [name for name in METHODS[:2] if runs_here(theory, name, field)]:
+    for method in [name for name in METHODS if runs_here(theory, name, field)]:
         call = bound(theory, method, field)
-        together = to_host(call(field, arrays))
-        here, moved = (
-            numpy.stack([to_host(call(x, rows[i]))[i] for i in range(count)]) for x in (field, nearby(field))
-        )
-        size, _ = worst(theory, {"": together - here}, {"": here}, {"": moved}, precision_of(field), rows[-1])
-        ratio, found = max((ratio, found), (size, method))
-    return judge(couplings_by_row, ratio, 1.0, REASON, field=field, couplings=rows, method=found)
+        together, here, moved = _named(call(field, arrays)), by_row(call, field), by_row(call, nearby(field))
+        differences = {name: to_host(together[name]) - here[name] for name in here}
+        size, name = worst(theory, differences, here, moved, precision_of(field), rows[-1])
+        ratio, found = max((ratio, found), (size, f"{method} {name}"))
+    return judge(couplings_by_row, ratio, 1.0, REASON, field=field, couplings=rows, quantity=found)
 
 
 def no_retrace(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
-    """Other values of the couplings trace a compiled function no more often than the same values do.
+    """Other values of the couplings trace a compiled action no more often than the same values do.
 
-    Counts the runs of the Python code of `action` under the backend's `jit`, for numbers as arrays.
+    Counts the runs of the Python code of `action` under the backend's `jit`, with couplings as arrays. Code that reads a
+    coupling's value cannot be traced at all: infinity. Only an engine that compiles can fail.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
     >>> no_retrace(U1Gauge((2, 2)), np.ones((3, 2, 2, 2)), {"beta": 2.0}).residual
     0.0
     """
-    backend, runs = backends.of(field), []
-
-    def counted(field: Array, values: Any) -> Array:
-        runs.append(1)
-        return theory.action(field, values)
+    backend, said = backends.of(field), ""
 
     def traces(factors: tuple[float, ...]) -> int:
-        runs.clear()
-        call = backend.jit(lambda *args: counted(*args))
+        runs = []
+
+        def counted(field: Array, values: Any) -> Array:
+            runs.append(1)
+            return theory.action(field, values)
+
+        call = backend.jit(counted)
         for factor in factors:
             call(field, {name: backend.asarray(factor * c, dtype=field.dtype) for name, c in couplings.items()})
         return len(runs)
 
-    more = max(0, traces((1.0, 1.5, 2.0)) - traces((1.0, 1.0, 1.0)))
-    return judge(no_retrace, float(more), 0.0, "a count", field=field, couplings=couplings)
+    try:
+        more = float(max(0, traces((1.0, 1.5, 2.0)) - traces((1.0, 1.0, 1.0))))
+    except (TypeError, ValueError, RuntimeError) as refusal:
+        more, said = math.inf, str(refusal)
+    return judge(no_retrace, more, 0.0, "a count", field=field, couplings=couplings, said=said)
 
 
 def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
@@ -127,7 +135,7 @@ def equals_numpy(theory: Any, field: Array, couplings: Couplings = None) -> Verd
 def border(theory: Any, field: Array) -> Verdict:
     """A wrong shape, type or coupling raises ValueError or TypeError, in every method.
 
-    The residual counts what was let through.
+    The residual counts what was let through, or stumbled over later.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -141,6 +149,8 @@ def border(theory: Any, field: Array) -> Verdict:
                 getattr(theory, method)(*args)
             except (ValueError, TypeError):
                 continue
+            except Exception as stumble:
+                what = f"{what} ({type(stumble).__name__})"
             let_through.append(f"{method} of {what}")
     return judge(border, float(len(let_through)), 0.0, "a count", field=field, let_through=let_through)
 
@@ -170,14 +180,12 @@ def _compare(law: Any, theory: Any, field: Array, couplings: Couplings, twin: Ca
     ratio, found = 0.0, ""
     for method in [name for name in METHODS if runs_here(theory, name, field)]:
         call = bound(theory, method, field)
-        here, moved, other = (
-            _named(method, x) for x in (call(field, couplings), call(nearby(field), couplings), twin(method))
-        )
+        here, moved, other = (_named(x) for x in (call(field, couplings), call(nearby(field), couplings), twin(method)))
         differences = {name: to_host(here[name]) - to_host(other[name]) for name in here}
         size, name = worst(theory, differences, here, moved, precision_of(field), couplings)
-        ratio, found = max((ratio, found), (size, name))
+        ratio, found = max((ratio, found), (size, f"{method} {name}"))
     return judge(law, ratio, 1.0, REASON, field=field, couplings=couplings, quantity=found)
 
 
-def _named(method: str, result: Any) -> dict[str, Any]:
-    return result if isinstance(result, dict) else {method: result}
+def _named(result: Any) -> dict[str, Any]:
+    return result if isinstance(result, dict) else {"": result}

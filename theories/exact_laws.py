@@ -16,12 +16,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.lattice import volume
-from haarflow.core.law import Verdict, judge, precision_of, to_host
+from haarflow.core.law import Verdict, judge, largest, precision_of, to_host
 from haarflow.theories.judging import ROUNDING, bound, is_links, nearby, quantities, rounding
 from haarflow.theories.theory import Couplings, field_shape
 
 Array = Any
-POINTS = 20_000  # fields of one grid
 RESOLVED = 1e-7  # two grids agree to this where brute force can judge
 STENCIL = ((1, 2 / 3), (2, -1 / 12))  # fourth-order central difference
 SIGMAS = 5.0
@@ -35,10 +34,10 @@ class Means(NamedTuple):
     values: dict[str, Any]
 
 
-def exact_by_quadrature(theory: Any, couplings: Couplings = None) -> Verdict:
+def exact_by_quadrature(theory: Any, couplings: Couplings = None, fields: int = 20_000) -> Verdict:
     """exact(couplings)[O] = int O e^{-S} / int e^{-S}, and ln_Z = ln int e^{-S}, by an equidistant rule.
 
-    For theories of few variables (`smallest` gives one). A quantity counts where two grids agree on it to 1e-7: a jump
+    For theories of few variables (`smallest` gives one), on a grid of so many fields. A quantity counts where two grids agree on it to 1e-7: a jump
     (of a charge is not resolved so. Measures: prod d phi, and normalised Haar for angles.
 
     >>> from haarflow.theories import U1Gauge
@@ -46,13 +45,13 @@ def exact_by_quadrature(theory: Any, couplings: Couplings = None) -> Verdict:
     True
     """
     exact, free = theory.exact(couplings), _free_variables(theory)
-    points = max(4, int(POINTS ** (1 / len(free))))
+    points = max(4, int(fields ** (1 / len(free))))
     fine, coarse = (_means(theory, couplings, free, number) for number in (points, points - max(1, points // 5)))
     found = {**fine.values, "ln_Z": fine.log_z}
     other = {**coarse.values, "ln_Z": coarse.log_z}
-    gaps = {name: float(numpy.abs(found[name] - other[name]).max()) for name in exact if name in found}
+    gaps = {name: largest(found[name] - other[name]) for name in exact if name in found}
     judged = [name for name, gap in gaps.items() if gap < RESOLVED]
-    residuals = {name: float(numpy.abs(found[name] - exact[name]).max()) for name in judged}
+    residuals = {name: largest(found[name] - exact[name]) for name in judged}
     tolerance = max([1e-9, *(10 * gaps[name] for name in judged)])
     worst = max(residuals, key=residuals.__getitem__, default="")
     reason = "1e-9 of quadrature, and ten times the distance of two grids"
@@ -82,7 +81,7 @@ def conjugate_observables(theory: Any, field: Array, couplings: dict[str, float]
     for name, terms in theory.conjugates.items():
         h = 0.25 * max(abs(couplings[name]), 0.1)
         wanted = sum(k * to_host(here[observable]).astype("float64") for observable, k in terms.items())
-        worst = max(worst, float(numpy.abs(_slope(action, couplings, name, h) - wanted).max()))
+        worst = max(worst, largest(_slope(action, couplings, name, h) - wanted))
         tolerance = max(tolerance, 4.0 * allowed["S"] / h + sum(abs(k) * allowed[o] for o, k in terms.items()))
     return judge(conjugate_observables, worst, tolerance, ROUNDING, field=field, couplings=couplings)
 
@@ -163,7 +162,7 @@ def forms_agree(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     precision = precision_of(field)
     maps = [factor * inverse - 1.0, *(back[name] - couplings[name] for name in couplings)]
     tolerance = rounding(theory, here, moved, precision, {**mapped, **couplings})
-    residual = max(float(numpy.abs(to_host(here) - wanted).max()), *(abs(gap) for gap in maps))
+    residual = max(largest(to_host(here) - wanted), *(abs(gap) for gap in maps))
     return judge(forms_agree, residual, tolerance, ROUNDING, field=field, couplings=couplings)
 
 
