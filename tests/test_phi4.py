@@ -61,6 +61,14 @@ def test_observables_hang_together(lattice, form, seed):
     assert np.allclose(found["G_min"], np.mean(lowest, axis=0), atol=1e-10)
 
 
+def test_observables_take_couplings_for_each_chain(backend):
+    theory, phi = Phi4((3, 2)), draw((3, 2))
+    both = theory.observables(backend.asarray(phi), {"m2": backend.asarray([-1.0, 0.5]), "lam": 2.0})["identity"]
+    for row, m2 in enumerate((-1.0, 0.5)):
+        alone = theory.observables(phi[row], {"m2": m2, "lam": 2.0})["identity"]
+        assert abs(backend.to_numpy(both)[row] - alone) < 1e-12
+
+
 def test_derived_quantities_come_from_means():
     theory = Phi4((8, 8))
     assert set(theory.summary) <= set(theory.observables(draw((8, 8)))) | set(theory.derived)

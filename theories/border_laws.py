@@ -24,7 +24,7 @@ REASON = f"1 in units of {ROUNDING}"
 
 
 def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
-    """f(x, c)_i = f(x_i, c_i) for couplings c of the batch's shape, in action, force, density and observables.
+    """f(x, c)_i = f(x_i, c_i) for couplings c of the batch's shape, in action, force and density.
 
     Row i has c_i = (1 + i/4) c + i/10.
 
@@ -42,7 +42,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
         return {name: numpy.stack([to_host(part[name])[i] for i, part in enumerate(parts)]) for name in parts[0]}
 
     ratio, found = 0.0, ""
-    for method in [name for name in METHODS if runs_here(theory, name, field)]:
+    for method in [name for name in METHODS[:3] if runs_here(theory, name, field)]:
         call = bound(theory, method, field)
         together, here, moved = _named(call(field, arrays)), by_row(call, field), by_row(call, nearby(field))
         differences = {name: to_host(together[name]) - here[name] for name in here}

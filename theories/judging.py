@@ -14,7 +14,7 @@ from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
 
 Array = Any
-UNITS = 64  # units in the last place that the terms of a sum are allowed
+UNITS = 8  # units in the last place that the terms of a sum are allowed
 ROUNDING = (
     f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"
 )
