@@ -51,8 +51,8 @@ class Entry(NamedTuple):
 
 
 def small(**options) -> Entry:
-    """The coarse-to-fine flow with one coupling for each split, and other options: what the ideas are compared on."""
-    return Entry(architectures.convolutional, {"depth": 1, "harmonics": 2, **options})
+    """The coarse-to-fine flow with one mixture for each split, and other options: what the ideas are compared on."""
+    return Entry(architectures.convolutional, {"depth": 1, "harmonics": 2, "map": "moebius", "pieces": 4, **options})
 
 
 ENTRIES = {
@@ -60,6 +60,7 @@ ENTRIES = {
     "stripes": Entry(architectures.stripes, steps=1000),
     "stripes-plaquettes": Entry(architectures.stripes, {"extents": ((1, 1),)}, steps=1000),
     "convolutional": Entry(architectures.convolutional, rate=6e-3, steps=3000),
+    "pairs": Entry(architectures.convolutional, {"map": "moebius_pairs", "pieces": 2}, rate=6e-3, steps=3000),
     "small": small(),
     "no-context": small(conditioned=False),
     "splines": small(map="spline", pieces=12),

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from haarflow import backends
 from haarflow.core import loops
@@ -117,8 +117,13 @@ class GaugeCoupling:
         )
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the net's parameters."""
-        return {"net": self.net.init(key, dtype)}
+        """Return the net's parameters, its last biases moved to where the circle map wants to start."""
+        net, start = self.net.init(key, dtype), circle_map(self.map).start(self.pieces)
+        if start:
+            last = f"b{len(self.hidden)}"
+            xp = array_namespace(net[last])
+            net[last] = net[last] + xp.asarray(start, dtype=net[last].dtype, device=device(net[last]))
+        return {"net": net}
 
     def forward(self, params: Params, x: Array, condition: Any = None) -> tuple[Array, Array]:
         """Move the active links; log_det is that of all links.

@@ -29,6 +29,8 @@ from haarflow.flows.moebius import LARGEST, part
 
 Array = Any
 
+APART = 0.5  # where the centres of a pair start, as raw numbers
+
 
 class Point(NamedTuple):
     """A complex number for each angle, as its real and imaginary parts."""
@@ -52,6 +54,20 @@ def pairs_channels(pieces: int) -> int:
     9
     """
     return 4 * pieces + 1
+
+
+def pairs_start(pieces: int) -> tuple[float, ...]:
+    """Return raw numbers to start a training from: the centres of each pair apart, along the axes in turn.
+
+    Equal centres are a saddle: there no gradient tells them apart, and training is slow to leave it.
+
+    >>> pairs_start(2)
+    (0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 0.5, -0.5, 0.0)
+    """
+    apart, along = (APART, -APART), [n % 2 for n in range(pieces)]
+    real = [value if axis == 0 else 0.0 for axis in along for value in apart]
+    imaginary = [value if axis == 1 else 0.0 for axis in along for value in apart]
+    return (*real, *imaginary, 0.0)
 
 
 def moebius_pairs(x: Array, raw: Array, axis: int) -> tuple[Array, Array]:

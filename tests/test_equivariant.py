@@ -22,7 +22,7 @@ CELLS = ("cells", 1, 0, (2, 2), (1, 0))
 SPACE = ("stripes", 2, 0, 2, 1)
 TIME = ("stripes", 3, 1, 2, 0)
 
-# name -> (coupling, lattice): both kinds of mask, three circle maps, d = 2, 3, 4, larger loops
+# name -> (coupling, lattice): both kinds of mask, all circle maps, d = 2, 3, 4, larger loops
 LAYERS = {
     "stripes": (
         GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1), (1, 2)]), pieces=4, hidden=(4,), kernel=3),
@@ -34,6 +34,7 @@ LAYERS = {
         ),
         (4, 4),
     ),
+    "pairs": (GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1)]), "moebius_pairs", 2), (2, 4)),
     "published": (tutorial((4, 4), hidden=(4,)).flow.flow.flows[1], (4, 4)),
     "space": (GaugeCoupling(3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), "spline", 3), (2, 2, 2)),
     "time": (GaugeCoupling(4, TIME, frozen_loops(TIME, 4, [(1, 2)]), "noncompact", 2), (2, 2, 1, 2)),
@@ -98,6 +99,12 @@ def test_log_det_is_that_of_the_jacobian_by_autodiff(autodiff_backend):
     numpy.testing.assert_allclose(layer.forward(host_numbers(layer, lattice)[1], x)[1][0], expected, rtol=1e-10)
 
 
+def test_a_fresh_net_starts_where_the_circle_map_asks():
+    host, flow = backends.get("numpy"), GaugeCoupling(2, STRIPES, map="moebius_pairs", pieces=2, final_scale=0.0)
+    expected = [0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 0.5, -0.5, 0.0]
+    assert flow.init(random.key(0, host), "float32")["net"]["b1"].tolist() == expected
+
+
 class Unfrozen(GaugeCoupling):
     """A wrong member: its net sees the active loop itself."""
 
@@ -148,10 +155,13 @@ def test_the_net_does_not_see_active_links_and_nothing_else_moves(name):
     assert numpy.array_equal(y[still], x[still]) and (y[~still] != x[~still]).all()
 
 
-@pytest.mark.parametrize("options", [{"map": "moebius", "pieces": 2}, {"map": "noncompact", "pieces": 3}])
-def test_density_integrates_to_one_on_a_tiny_lattice(options):
+@pytest.mark.parametrize(
+    "options, size",
+    [({"map": "moebius"}, 1.5), ({"map": "moebius_pairs"}, 0.5), ({"map": "noncompact", "pieces": 3}, 1.5)],
+)
+def test_density_integrates_to_one_on_a_tiny_lattice(options, size):
     model = convolutional((2, 2), block=2, depth=1, final_scale=1.0, **options)
-    params = tree_map(lambda w: 1.5 * w, model.init(random.key(3, backends.get("numpy"))))
+    params = tree_map(lambda w: size * w, model.init(random.key(3, backends.get("numpy"))))
     # On 2 x 2 sites three links reach all plaquettes (two each: t1 - t3, -t1, t2 + t3, -t2), and log q sees no more.
     n = 20
     t = (numpy.arange(n) * (2 * math.pi / n)) - math.pi
