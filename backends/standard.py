@@ -62,7 +62,7 @@ def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Ar
     if not hasattr(x, "__array_namespace__"):
         x = numpy.asarray(x)
     host = isinstance(x, numpy.ndarray | numpy.generic)
-    wanted = array_dtype(xp, default, x, dtype) if host else dtype
+    wanted = array_dtype(xp, default, x, dtype) if host or dtype is not None else None
     return xp.asarray(x, dtype=wanted, device=device, copy=True if host else None)
 
 

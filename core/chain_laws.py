@@ -237,10 +237,10 @@ def _order(obj: Any, given: Given) -> Verdict:
 
 
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
-    """Half of the chains start cold, half hot: from Haar, or from white noise twice as wide as the exact draws."""
+    """Half of the chains start cold, half hot: from Haar, or from white noise as wide as the exact draws."""
     fields, theory = _exact(obj, given), _theory(obj.kernel)
     noise = replace(given, style="haar", batch=CHAINS // 2).field(theory.group, field_shape(theory))
-    hot = to_host(noise) * (2.0 * float(to_host(fields).std()) if theory.group.name == "Real" else 1.0)
+    hot = to_host(noise) * (float(to_host(fields).std()) if theory.group.name == "Real" else 1.0)
     start = given.array(numpy.concatenate([0.0 * hot, hot]))
     return equilibrium(obj.kernel, start, fields, given.key(2), obj.observables, obj.burn_in)
 

@@ -37,6 +37,7 @@ def reversible(kernel: Any, field: Array, momentum: Array) -> Verdict:
 
     The tolerance is the rounding of both ways times the growth of a small perturbation along the trajectory, measured.
 
+    >>> from haarflow.core.hmc import HMC
     >>> from haarflow.theories import Phi4
     >>> hmc = HMC(Phi4((2, 2)), steps=3, values={"couplings": {"m2": 2.0, "lam": 0.5}, "step_size": 0.2})
     >>> reversible(hmc, numpy.ones((1, 2, 2)), numpy.ones((1, 2, 2))).passed
@@ -102,6 +103,7 @@ def kinetic_energy(kernel: Any, field: Array, momentum: Array, final: Array) -> 
 
     <exp(-dH)> = 1 alone does not see a kinetic term and momenta that are wrong together.
 
+    >>> from haarflow.core.hmc import HMC
     >>> from haarflow.theories import Phi4
     >>> hmc = HMC(Phi4((2, 2)), values={"couplings": {"m2": 2.0, "lam": 0.5}})
     >>> kinetic_energy(hmc, numpy.ones((1, 2, 2)), numpy.ones((1, 2, 2)), numpy.zeros((1, 2, 2))).passed

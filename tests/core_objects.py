@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy
+
 from haarflow.core.chained import Chained, ExactScalars
 from haarflow.core.groups import U1, Real
 from haarflow.core.heatbath import HeatBath
@@ -43,10 +45,16 @@ def scalars(kernel, **words):
 
 def links(kernel, **words):
     """A kernel of U(1) on 2x2 with its exact draws."""
-    return Chained(kernel, exact_links, LINKS.observables, **words)
+    return Chained(kernel, exact_links, links_observables, **words)
 
 
-def hmc_of_scalars(kind=HMC, scheme="leapfrog", steps=5, step_size=0.22):
+def links_observables(fields):
+    """The theory's, and both parts of the loop in time, which a drift turns into each other."""
+    loop = fields[:, 0].sum(axis=1)
+    return LINKS.observables(fields) | {"cosine": numpy.cos(loop), "sine": numpy.sin(loop)}
+
+
+def hmc_of_scalars(kind=HMC, scheme="leapfrog", steps=2, step_size=0.25):
     """HMC of phi^4, violating the energy by about one unit."""
     return kind(SCALARS, SCHEMES[scheme], steps, {"couplings": PHI4, "step_size": step_size})
 
@@ -64,7 +72,7 @@ def local(theory=SCALARS, kind=LocalMetropolis):
 
 def independent(kind=IndependenceMetropolis, tries=2, theory=SCALARS):
     """Independence Metropolis from a prior."""
-    prior, couplings = (FreeField((2, 2), 2.5), PHI4) if theory is SCALARS else (UniformLinks((2, 2)), BETA)
+    prior, couplings = (FreeField((2, 2), 1.2), PHI4) if theory is SCALARS else (UniformLinks((2, 2)), BETA)
     return kind(Plain(prior), theory, tries, {"params": {}, "couplings": couplings})
 
 
@@ -77,7 +85,7 @@ GROUPS = {"Real": Real(), "U1": U1()}
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
     "hmc_u1_omelyan": links(hmc_of_links(scheme="omelyan", step_size=0.7), reversible=True),
-    "hmc_phi4_forest_ruth": scalars(hmc_of_scalars(scheme="forest_ruth", step_size=0.18), reversible=True),
+    "hmc_phi4_forest_ruth": scalars(hmc_of_scalars(scheme="forest_ruth", steps=3, step_size=0.16), reversible=True),
     "hmc_u1_omelyan4": links(hmc_of_links(scheme="omelyan4", step_size=0.7), reversible=True),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),

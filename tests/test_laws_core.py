@@ -1,0 +1,163 @@
+"""Every law of the core on every object and backend, and every mutant caught by the law meant for it."""
+
+import functools
+
+import pytest
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.law import Given
+from haarflow.core.laws import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
+from tests.conftest import MEMBERS, member
+from tests.core_objects import GROUPS, KERNELS
+from tests.mutants.core import MUTANTS
+
+LAWS = {"backend": BACKEND_LAWS, "random": RANDOM_LAWS, "group": GROUP_LAWS, "kernel": KERNEL_LAWS}
+LATTICES = [(3,), (4, 3), (2, 2, 2), (2, 2, 2, 2), (40,)]
+STYLES = ("haar", "seam", "huge")
+# eager and jitted JAX pays seconds for each new program: there the rest of the kernels is left to the slow tests
+QUICK_ON_JAX = ("hmc_phi4", "independence_phi4", "cycle")
+
+
+def members(quick=lambda name: True):
+    """The members of the backend fixture, those not quick marked slow."""
+    return [pytest.param(name, marks=() if quick(name) else pytest.mark.slow) for name in MEMBERS]
+
+
+@functools.cache
+def engine(name, dtype="float64"):
+    """A member, or for float32 the record of its engine in single precision."""
+    record = member(name)
+    return record if dtype == "float64" or record.name == "standard" else backends.get(record.name, dtype=dtype)
+
+
+def held(kind, obj, given, only=None):
+    """Hold all laws of a kind (or those named) against an object; return what failed, by name."""
+    failed = {}
+    for law in LAWS[kind]:
+        if (only is None or law.name in only) and law.applies(obj) is None:
+            verdict = law.check(obj, given)
+            if not verdict.passed:
+                failed[law.name] = (verdict.residual, verdict.tolerance, verdict.reason)
+    return failed
+
+
+@pytest.mark.parametrize("name", members())
+@pytest.mark.parametrize("lattice", LATTICES, ids=str)
+def test_backends_obey_their_laws(name, lattice):
+    if name == "jax" and lattice in ((3,), (2, 2, 2, 2)):
+        pytest.skip("JAX compiles long for it: (4, 3), (2, 2, 2) and (40,) take both its ways to convolve")
+    record = engine(name)
+    assert not held("backend", record, Given(lattice, backend=record, seed=len(lattice)))
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict", "torch", "jax"])
+def test_backends_obey_their_laws_in_single_precision(name):
+    if name not in MEMBERS:
+        pytest.skip(f"{name} is not here")
+    record = engine(name, "float32")
+    laws = {"convolution", "convolution_net", "small_matrices", "sine_and_cosine", "scanning", "derivatives"}
+    assert not held("backend", record, Given((4, 3), backend=record, dtype="float32"), laws)
+
+
+@pytest.mark.parametrize("name", members())
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_random_numbers_obey_their_laws(name, dtype):
+    record = engine(name, dtype)
+    if dtype == "float32" and name == "jax":
+        only = {"same_bits", "open_interval", "box_muller", "disjoint_streams"}
+        assert not held("random", random, Given(backend=record, dtype=dtype, seed=1), only)
+        return
+    assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3))
+
+
+@pytest.mark.parametrize("name", members())
+@pytest.mark.parametrize("group", GROUPS)
+def test_groups_obey_their_laws(name, group):
+    record = engine(name)
+    for style in STYLES[:1] if name == "jax" else STYLES:
+        assert not held("group", GROUPS[group], Given((4, 3), style=style, backend=record))
+    single = Given((4, 3), style="seam", dtype="float32", backend=engine(name, "float32"))
+    assert name == "jax" or not held("group", GROUPS[group], single)
+
+
+def kernel_members():
+    quick = {name: KERNELS if name != "jax" else QUICK_ON_JAX for name in MEMBERS}
+    return [
+        pytest.param(name, kernel, marks=() if kernel in quick[name] else pytest.mark.slow)
+        for name in MEMBERS
+        for kernel in KERNELS
+    ]
+
+
+@pytest.mark.parametrize(("name", "kernel"), kernel_members())
+def test_kernels_obey_their_laws(name, kernel):
+    """Sampled laws: 5 errors of the mean for each of some 15 numbers, chance of luck 1e-5 a kernel; seeds fixed."""
+    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels_obey_their_laws_in_single_precision(kernel):
+    record = engine("numpy", "float32")
+    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=record, dtype="float32"))
+
+
+def mutant_members():
+    return [
+        pytest.param(name, mutant, marks=pytest.mark.slow if name == "jax" and mutant.kind == "kernel" else ())
+        for name in MEMBERS
+        for mutant in MUTANTS
+    ]
+
+
+@pytest.mark.parametrize(("name", "mutant"), mutant_members(), ids=lambda x: getattr(x, "name", x))
+def test_every_mutant_is_caught_by_the_law_meant_for_it(name, mutant):
+    record, words = engine(name), {"lattice": (4, 3) if mutant.kind != "kernel" else (2, 2), **mutant.given}
+    if mutant.kind == "backend":
+        obj = mutant.make(words["lattice"])(record)
+    else:
+        obj = mutant.make(words["lattice"])
+    laws = {law.name: law for law in LAWS[mutant.kind]}
+    if mutant.name == "conv that writes into its argument" and name == "jax":
+        pytest.skip("JAX has no arrays that can be written to")
+    for law in mutant.laws:
+        reason = laws[law].applies(obj)
+        if reason is not None:
+            assert mutant.kind == "backend" and not record.autodiff
+            continue
+        try:
+            verdict = laws[law].check(obj, Given(backend=record, **words))
+        except ValueError as refused:
+            assert name == "readonly" and "read-only" in str(refused)
+            continue
+        assert not verdict.passed, f"{law} lets it pass: {verdict.residual:.3g} <= {verdict.tolerance:.3g}"
+
+
+def test_every_law_has_a_mutant():
+    meant = {(mutant.kind, law) for mutant in MUTANTS for law in mutant.laws}
+    assert meant == {(kind, law.name) for kind, laws in LAWS.items() for law in laws}
+
+
+def test_a_kinetic_term_and_momenta_that_are_wrong_together_need_a_law_of_their_own(host):
+    """<exp(-dH)> = 1 and stationarity hold for it; the law of the kinetic energy and of the order do not."""
+    (wrong,) = [mutant for mutant in MUTANTS if mutant.name == "kinetic term and momenta off by two"]
+    blind = {"exp_minus_dh", "accept_rule", "stationary", "equilibrium", "reversible"}
+    assert not held("kernel", wrong.make((2, 2)), Given((2, 2), backend=host), blind)
+
+
+def test_a_second_block_compiles_nothing():
+    """The case of arrays bound to a device: a run that went on from its own state was compiled twice."""
+    jax = pytest.importorskip("jax")
+    from haarflow.core.kernels import run
+
+    record, compiled = engine("jax"), []
+    kernel = KERNELS["hmc_phi4"].kernel
+    fields = record.asarray([[[0.1, 0.2], [0.3, 0.4]]])
+    key = random.fold_in(random.key(1, record), 7)
+    state, _ = run(kernel, key, kernel.init(fields), 3)
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
+    try:
+        run(kernel, key, state, 3, start=3)
+    finally:
+        jax.monitoring.clear_event_listeners()
+    assert not [event for event in compiled if "backend_compile" in event]
