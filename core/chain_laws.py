@@ -233,7 +233,8 @@ DIVISIONS = {"float64": (4, 8, 16), "float32": (3, 4, 6)}
 
 
 def _order(obj: Any, given: Given) -> Verdict:
-    return energy_order(_kernel(obj), *_phase_space(obj, given), DIVISIONS[given.dtype])
+    fields, momenta = _phase_space(obj, given)
+    return energy_order(_kernel(obj), fields, momenta, DIVISIONS[given.dtype])
 
 
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
@@ -268,10 +269,10 @@ def _loop(obj: Any, given: Given) -> Verdict:
     start = given.array(host.standard_normal(20)) if given.seed % 2 == 0 else None
     log_w[0] = numpy.where(numpy.isfinite(log_w[0]), log_w[0], 0.0)
     uniforms = given.array(host.uniform(1e-6, 1.0, log_w.shape))
-    return independence_loop(obj_chain(obj), given.array(log_w), uniforms, start)
+    return independence_loop(chain_of(obj), given.array(log_w), uniforms, start)
 
 
-def obj_chain(obj: Any) -> Callable:
+def chain_of(obj: Any) -> Callable:
     """Return the associative pass a kernel uses: its own `chain`, or the library's."""
     return getattr(_kernel(obj), "chain", independence_chain)
 

@@ -91,7 +91,7 @@ def energy_order(kernel: Any, field: Array, momentum: Array, divisions: tuple[in
 
 def _violation(kernel: Any, field: Array, momentum: Array, step_size: float, count: int) -> float:
     """The root mean square of dH over `count` trajectories joined to one."""
-    total = 0.0
+    total: Any = 0.0
     for _ in range(count):
         field, momentum, d_h = _trajectory(kernel, field, momentum, step_size)
         total = total + to_host(d_h).astype("float64")

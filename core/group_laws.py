@@ -255,6 +255,10 @@ def _elements(group: Any, given: Given, count: int) -> list[Array]:
     return [group.haar(given.key(number), shape, given.dtype) for number in range(count)]
 
 
+def _element(group: Any, given: Given) -> Array:
+    return _elements(group, given, 1)[0]
+
+
 def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
     """Algebra elements; those of angles and numbers do not rest on the group's own draw."""
     if _plain(group):
@@ -295,14 +299,14 @@ def _has_twin(group: Any) -> str | None:
 GROUP_LAWS: tuple[Law, ...] = (
     Law(closure, lambda obj, given: closure(obj, *_elements(obj, given, 2))),
     Law(associativity, lambda obj, given: associativity(obj, *_elements(obj, given, 3))),
-    Law(inverses, lambda obj, given: inverses(obj, *_elements(obj, given, 1), _algebra(obj, given, 3))),
-    Law(projection, lambda obj, given: projection(obj, *_elements(obj, given, 1))),
+    Law(inverses, lambda obj, given: inverses(obj, _element(obj, given), _algebra(obj, given, 3))),
+    Law(projection, lambda obj, given: projection(obj, _element(obj, given))),
     Law(exponential, lambda obj, given: exponential(obj, _algebra(obj, given, 3, 2.0)), _has_twin),
     Law(one_parameter, lambda obj, given: one_parameter(obj, _algebra(obj, given, 3, 2.0))),
-    Law(logarithm, lambda obj, given: logarithm(obj, *_elements(obj, given, 1), _small(obj, given))),
+    Law(logarithm, lambda obj, given: logarithm(obj, _element(obj, given), _small(obj, given))),
     Law(
         update_by_exponential,
-        lambda obj, given: update_by_exponential(obj, *_elements(obj, given, 1), _algebra(obj, given, 3)),
+        lambda obj, given: update_by_exponential(obj, _element(obj, given), _algebra(obj, given, 3)),
     ),
     Law(
         inner_product,

@@ -8,20 +8,30 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.law import Given
 from haarflow.core.laws import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
+from haarflow.verify.core_objects import GROUPS, KERNELS
 from tests.conftest import MEMBERS, member
-from tests.core_objects import GROUPS, KERNELS
 from tests.mutants.core import MUTANTS
 
 LAWS = {"backend": BACKEND_LAWS, "random": RANDOM_LAWS, "group": GROUP_LAWS, "kernel": KERNEL_LAWS}
 LATTICES = [(3,), (4, 3), (2, 2, 2), (2, 2, 2, 2), (40,)]
 STYLES = ("haar", "seam", "huge")
-# eager and jitted JAX pays seconds for each new program: there the rest of the kernels is left to the slow tests
-QUICK_ON_JAX = ("hmc_phi4", "independence_phi4", "cycle")
+# JAX pays seconds for each new program, strict for each step of many: what they run by default; the rest is slow
+QUICK = {
+    "jax": {"backend": [(4, 3), (40,)], "kernel": ["hmc_phi4", "cycle"], "mutant": ["group"]},
+    "strict": {"kernel": ["hmc_u1_omelyan", "local_phi4", "independence_u1", "heat_bath_few_tries", "cycle"]},
+    "readonly": {"kernel": ["hmc_phi4", "heat_bath_overrelaxed", "cycle"], "mutant": ["backend", "random", "group"]},
+}
 
 
-def members(quick=lambda name: True):
-    """The members of the backend fixture, those not quick marked slow."""
-    return [pytest.param(name, marks=() if quick(name) else pytest.mark.slow) for name in MEMBERS]
+def pairs(what, things):
+    """All members with all things, those that are not quick marked slow; `things` maps the words of QUICK to things."""
+    found = []
+    for name in MEMBERS:
+        for word, thing in things:
+            quick = QUICK.get(name, {}).get(what)
+            marks = () if quick is None or word in quick else pytest.mark.slow
+            found.append(pytest.param(name, thing, marks=marks, id=f"{name}-{getattr(thing, 'name', thing)}"))
+    return found
 
 
 @functools.cache
@@ -42,11 +52,8 @@ def held(kind, obj, given, only=None):
     return failed
 
 
-@pytest.mark.parametrize("name", members())
-@pytest.mark.parametrize("lattice", LATTICES, ids=str)
+@pytest.mark.parametrize(("name", "lattice"), pairs("backend", [(lattice, lattice) for lattice in LATTICES]))
 def test_backends_obey_their_laws(name, lattice):
-    if name == "jax" and lattice in ((3,), (2, 2, 2, 2)):
-        pytest.skip("JAX compiles long for it: (4, 3), (2, 2, 2) and (40,) take both its ways to convolve")
     record = engine(name)
     assert not held("backend", record, Given(lattice, backend=record, seed=len(lattice)))
 
@@ -60,7 +67,7 @@ def test_backends_obey_their_laws_in_single_precision(name):
     assert not held("backend", record, Given((4, 3), backend=record, dtype="float32"), laws)
 
 
-@pytest.mark.parametrize("name", members())
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_random_numbers_obey_their_laws(name, dtype):
     record = engine(name, dtype)
@@ -71,7 +78,7 @@ def test_random_numbers_obey_their_laws(name, dtype):
     assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3))
 
 
-@pytest.mark.parametrize("name", members())
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("group", GROUPS)
 def test_groups_obey_their_laws(name, group):
     record = engine(name)
@@ -81,16 +88,7 @@ def test_groups_obey_their_laws(name, group):
     assert name == "jax" or not held("group", GROUPS[group], single)
 
 
-def kernel_members():
-    quick = {name: KERNELS if name != "jax" else QUICK_ON_JAX for name in MEMBERS}
-    return [
-        pytest.param(name, kernel, marks=() if kernel in quick[name] else pytest.mark.slow)
-        for name in MEMBERS
-        for kernel in KERNELS
-    ]
-
-
-@pytest.mark.parametrize(("name", "kernel"), kernel_members())
+@pytest.mark.parametrize(("name", "kernel"), pairs("kernel", [(kernel, kernel) for kernel in KERNELS]))
 def test_kernels_obey_their_laws(name, kernel):
     """Sampled laws: 5 errors of the mean for each of some 15 numbers, chance of luck 1e-5 a kernel; seeds fixed."""
     assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)))
@@ -102,15 +100,7 @@ def test_kernels_obey_their_laws_in_single_precision(kernel):
     assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=record, dtype="float32"))
 
 
-def mutant_members():
-    return [
-        pytest.param(name, mutant, marks=pytest.mark.slow if name == "jax" and mutant.kind == "kernel" else ())
-        for name in MEMBERS
-        for mutant in MUTANTS
-    ]
-
-
-@pytest.mark.parametrize(("name", "mutant"), mutant_members(), ids=lambda x: getattr(x, "name", x))
+@pytest.mark.parametrize(("name", "mutant"), pairs("mutant", [(mutant.kind, mutant) for mutant in MUTANTS]))
 def test_every_mutant_is_caught_by_the_law_meant_for_it(name, mutant):
     record, words = engine(name), {"lattice": (4, 3) if mutant.kind != "kernel" else (2, 2), **mutant.given}
     if mutant.kind == "backend":

@@ -16,7 +16,7 @@ from haarflow.core.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, in
 from haarflow.core.kernels import Cycle, Repeat, State
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.theories import U1Gauge
-from tests.core_objects import (
+from haarflow.verify.core_objects import (
     BETA,
     LINKS,
     PHI4,
@@ -108,7 +108,7 @@ def asarray_in_single(record):
 def gradient_doubled(record):
     def value_and_grad(f, has_aux=False):
         def both(*args):
-            value, grad = record.value_and_grad(f, has_aux)(*args)
+            value, grad = record.value_and_grad(f, has_aux=has_aux)(*args)
             return value, backends.tree.tree_map(lambda g: 2.0 * g, grad)
 
         return both

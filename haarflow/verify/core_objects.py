@@ -1,9 +1,14 @@
-"""Every public object of the core on its smallest lattice, kernels with their exact draws."""
+"""The objects of the core that the laws are held against: engines, random numbers, groups, kernels with exact draws."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy
 
+from haarflow.backends import members
+from haarflow.core import random
 from haarflow.core.chained import Chained, ExactScalars
 from haarflow.core.groups import U1, Real
 from haarflow.core.heatbath import HeatBath
@@ -14,6 +19,7 @@ from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.exact_sampler import exact_sample
+from haarflow.verify.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
 BETA = {"beta": 1.0}
@@ -23,7 +29,7 @@ SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
 class Plain(NamedTuple):
     """The least model: a prior with the signature of a flow model."""
 
-    prior: object
+    prior: Any
 
     def sample(self, params, key, n, condition=None):
         x = self.prior.sample(key, n, params["like"].dtype if "like" in params else "float64")
@@ -97,3 +103,21 @@ KERNELS = {
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
 }
+
+
+def _this(obj: Any, lattice: tuple[int, ...]) -> Any:
+    """The same object on every lattice."""
+    return obj
+
+
+def _member(name: str, lattice: tuple[int, ...]) -> Any:
+    """A backend's record; its lattices are those of the arrays it is given."""
+    return members.member(name)
+
+
+CORE_ENTRIES: tuple[Entry, ...] = (
+    *(Entry(name, "backend", partial(_member, name), ((4, 3), (40,), (2, 2, 2))) for name in members.OURS),
+    Entry("random numbers", "random", partial(_this, random), ((4,),)),
+    *(Entry(name, "group", partial(_this, group), ((4, 3),)) for name, group in GROUPS.items()),
+    *(Entry(name, "kernel", partial(_this, kernel), ((2, 2),)) for name, kernel in KERNELS.items()),
+)
