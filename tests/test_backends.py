@@ -1,6 +1,5 @@
 """Backends: one record each, the same numbers, and one clear sentence where something is missing."""
 
-import itertools
 import math
 import pickle
 import subprocess
@@ -11,38 +10,6 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import tree
-
-
-def slow_conv(x, w):
-    """y[o,x] = sum_{c,k} w[o,c,k] x[c, x + k - (K-1)/2], term by term."""
-    d = w.ndim - 2
-    lattice = x.shape[-d:]
-    y = numpy.zeros((*x.shape[: -d - 1], w.shape[0], *lattice))
-    for site in itertools.product(*[range(extent) for extent in lattice]):
-        for tap in itertools.product(*[range(extent) for extent in w.shape[2:]]):
-            source = tuple(
-                (s + k - (extent - 1) // 2) % size
-                for s, k, extent, size in zip(site, tap, w.shape[2:], lattice, strict=True)
-            )
-            y[(..., *site)] += x[(..., *source)] @ w[(slice(None), slice(None), *tap)].T
-    return y
-
-
-@pytest.mark.parametrize(
-    ("batch", "lattice", "kernel"),
-    [
-        ((2,), (5,), (3,)),
-        ((), (4, 3), (3, 5)),
-        ((2, 2), (2, 2), (5, 5)),
-        ((2,), (2, 3, 2), (3, 3, 3)),
-        ((1,), (2,) * 4, (3,) * 4),
-    ],
-)
-def test_conv_equals_its_slow_twin(backend, generator, batch, lattice, kernel):
-    x = generator.normal(size=(*batch, 3, *lattice))
-    w = generator.normal(size=(2, 3, *kernel))
-    found = backend.to_numpy(backend.conv(backend.asarray(x), backend.asarray(w)))
-    assert numpy.allclose(found, slow_conv(x, w), rtol=0, atol=1e-12)
 
 
 def test_conv_refuses_what_does_not_fit(backend):
@@ -111,88 +78,6 @@ def test_conv_net_refuses_layers_that_do_not_fit(backend):
         backend.conv_net(x, [backend.asarray(numpy.zeros((2, 3, 3, 2)))], [None], [identity])
     with pytest.raises(ValueError, match=r"shorter|longer"):
         backend.conv_net(x, [w], [None], [identity, identity])
-
-
-def test_sincos_to_the_last_bits(backend, generator):
-    for scale, tolerance in ((1.0, 2.3e-16), (1e3, 2.3e-16), (1e5, 2.3e-16)):
-        x = numpy.concatenate([scale * generator.uniform(-1, 1, 4000), math.pi / 4 * numpy.arange(-8, 9)])
-        sine, cosine = backend.sincos(backend.asarray(x))
-        assert numpy.max(numpy.abs(backend.to_numpy(sine) - numpy.sin(x))) <= tolerance
-        assert numpy.max(numpy.abs(backend.to_numpy(cosine) - numpy.cos(x))) <= tolerance
-
-
-def test_sincos_in_single_precision(backend):
-    x = numpy.linspace(-100, 100, 4001).astype(numpy.float32)
-    sine, cosine = backend.sincos(backend.asarray(x, dtype="float32"))
-    assert backend.to_numpy(sine).dtype == numpy.float32
-    assert numpy.max(numpy.abs(backend.to_numpy(sine) - numpy.sin(x.astype(float)))) < 1.2e-7
-    assert numpy.max(numpy.abs(backend.to_numpy(cosine) - numpy.cos(x.astype(float)))) < 1.2e-7
-
-
-def test_matmul_of_small_matrices(backend, generator):
-    a, b = generator.normal(size=(2, 3, 4, 5, 5)), generator.normal(size=(2, 4, 3, 5, 5))
-    found = backend.to_numpy(backend.matmul(backend.asarray(a), backend.asarray(b), 2))
-    expected = numpy.moveaxis(
-        numpy.moveaxis(a, (1, 2), (-2, -1)) @ numpy.moveaxis(b, (1, 2), (-2, -1)), (-2, -1), (1, 2)
-    )
-    assert numpy.allclose(found, expected, rtol=0, atol=1e-13)
-
-
-def test_scan_carries_and_stacks(backend):
-    xs = {"a": backend.asarray([1.0, 2.0, 3.0])}
-    carry, ys = backend.scan(lambda c, x: (c + x["a"], c * x["a"]), backend.asarray(1.0) + 0.0 * xs["a"][0], xs)
-    assert float(carry) == 7.0
-    assert backend.to_numpy(ys).tolist() == [1.0, 4.0, 12.0]
-
-
-def test_scan_without_inputs_and_while_loop(backend):
-    start = backend.asarray([1.0])
-    carry, ys = backend.scan(lambda c, _: (2.0 * c, c), start, None, length=3)
-    assert backend.to_numpy(carry).tolist() == [8.0] and ys.shape == (3, 1)
-    last = backend.while_loop(lambda c: c[0] < 100.0, lambda c: 3.0 * c, start)
-    assert backend.to_numpy(last).tolist() == [243.0]
-
-
-def test_the_input_is_left_alone(backend, generator):
-    x, w = generator.normal(size=(2, 1, 4)), generator.normal(size=(1, 1, 3))
-    a, b = backend.asarray(x), backend.asarray(w)
-    backend.conv(a, b)
-    assert numpy.array_equal(backend.to_numpy(a), x) and numpy.array_equal(backend.to_numpy(b), w)
-
-
-def test_derivatives(autodiff_backend, generator):
-    """f(x) = sum x_i^3: value, gradient, products with the Jacobian and the Jacobian itself against the formula."""
-    b, x, v = autodiff_backend, generator.normal(size=4), generator.normal(size=4)
-    cube = lambda a: a * a * a  # noqa: E731
-    xp = b.xp
-    (value, aux), grad = b.value_and_grad(lambda p: (xp.sum(cube(p["x"])), {"square": p["x"] ** 2}), has_aux=True)(
-        {"x": b.asarray(x)}
-    )
-    assert math.isclose(float(value), float((x**3).sum()))
-    assert numpy.allclose(b.to_numpy(grad["x"]), 3 * x**2) and numpy.allclose(b.to_numpy(aux["square"]), x**2)
-    y, pullback = b.vjp(cube, b.asarray(x))
-    assert numpy.allclose(b.to_numpy(pullback(b.asarray(v))), 3 * x**2 * v)
-    y, dy = b.jvp(cube, b.asarray(x), b.asarray(v))
-    assert numpy.allclose(b.to_numpy(y), x**3) and numpy.allclose(b.to_numpy(dy), 3 * x**2 * v)
-    assert numpy.allclose(b.to_numpy(b.jacobian(cube)(b.asarray(x))), numpy.diag(3 * x**2))
-    stopped = b.value_and_grad(lambda a: xp.sum(b.stop_gradient(a) * a))(b.asarray(x))[1]
-    assert numpy.allclose(b.to_numpy(stopped), x)
-    again = b.value_and_grad(lambda a: xp.sum(b.checkpoint(cube)(a)))(b.asarray(x))[1]
-    assert numpy.allclose(b.to_numpy(again), 3 * x**2)
-
-
-def test_derivatives_of_sincos_and_conv(autodiff_backend, host, generator):
-    b = autodiff_backend
-    x, w = generator.normal(size=(2, 2, 4, 4)), generator.normal(size=(3, 2, 3, 3))
-
-    def loss(engine, w):
-        sine, cosine = engine.sincos(engine.conv(engine.asarray(x), w))
-        return engine.xp.sum(sine * cosine)
-
-    _, grad = b.value_and_grad(lambda w: loss(b, w))(b.asarray(w))
-    step, direction = 1e-5, generator.normal(size=w.shape)
-    difference = (float(loss(host, w + step * direction)) - float(loss(host, w - step * direction))) / (2 * step)
-    assert math.isclose(float((b.to_numpy(grad) * direction).sum()), difference, rel_tol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict"])

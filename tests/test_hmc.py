@@ -1,4 +1,4 @@
-"""HMC: reversibility, the order of each scheme, <exp(-dH)> = 1, precision, batches of couplings and keys."""
+"""HMC beyond its laws: coefficients, one step by hand, divergence, precision, batches of couplings and keys."""
 
 import math
 
@@ -9,7 +9,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.groups import Real
 from haarflow.core.hmc import HMC, action_difference
-from haarflow.core.integrators import LEAPFROG, OMELYAN, OMELYAN4, SCHEMES, integrate
+from haarflow.core.integrators import OMELYAN, OMELYAN4, SCHEMES, integrate
 from haarflow.core.kernels import run
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, U1Gauge
@@ -29,44 +29,6 @@ def test_coefficients_are_palindromes_that_sum_to_one(scheme):
         assert part == pytest.approx(part[::-1], abs=1e-15)
         assert math.fsum(part) == pytest.approx(1.0, abs=1e-15)
     assert len(scheme.drifts) == len(scheme.kicks) + 1
-
-
-@pytest.mark.parametrize("name", THEORIES)
-@pytest.mark.parametrize("scheme", ["leapfrog", "omelyan4"])
-def test_a_trajectory_turned_round_comes_back(backend, name, scheme):
-    theory, couplings = THEORIES[name]
-    kernel = HMC(theory, SCHEMES[scheme], 5, {"couplings": couplings, "step_size": 0.2})
-    field, momentum = (backend.asarray(part) for part in start(theory))
-    trajectory = backend.jit(kernel.trajectory)
-    there, final = trajectory(field, momentum)
-    back, turned = trajectory(there, -final)
-    assert numpy.abs(backend.to_numpy(there) - backend.to_numpy(field)).max() > 0.1
-    assert numpy.allclose(backend.to_numpy(back), backend.to_numpy(field), rtol=0, atol=1e-12)
-    assert numpy.allclose(backend.to_numpy(turned), -backend.to_numpy(momentum), rtol=0, atol=1e-12)
-
-
-def order_of(theory, couplings, scheme, coarse, step=None):
-    """The slope of log rms dH over the step size at fixed length 1."""
-    field, momentum = start(theory, chains=64)
-    counts, errors = coarse * numpy.asarray([1, 2, 4, 8]), []
-    for count in counts:
-        kernel = HMC(theory, scheme, int(count), {"couplings": couplings, "step_size": 1.0 / count})
-        new, final = (step or kernel.trajectory)(field, momentum)
-        errors.append(numpy.sqrt(numpy.mean(kernel.energy_difference(field, momentum, new, final) ** 2)))
-    return -numpy.polyfit(numpy.log(counts), numpy.log(errors), 1)[0]
-
-
-@pytest.mark.parametrize("name", THEORIES)
-@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
-def test_the_energy_error_has_the_order_of_the_scheme(name, scheme):
-    theory, couplings = THEORIES[name]
-    assert order_of(theory, couplings, scheme, 16) == pytest.approx(scheme.order, abs=0.1)
-
-
-def test_the_law_of_order_bites():
-    crooked = LEAPFROG._replace(drifts=(0.6, 0.4))
-    theory, couplings = THEORIES["phi4"]
-    assert order_of(theory, couplings, crooked, 32) < 1.4
 
 
 def test_a_harmonic_oscillator_turns(backend):
@@ -162,19 +124,6 @@ def test_wrong_fields_steps_and_keys_are_refused(host):
 
 
 # Statistical: 4 sigma, chance of luck 6e-5 per number; seeds fixed.
-@pytest.mark.statistical
-@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
-def test_exp_minus_dh_averages_to_one(host, scheme):
-    theory, couplings = THEORIES["u1"]
-    size = {2: 0.35, 4: 0.4}[scheme.order]
-    kernel = HMC(theory, scheme, 3, {"couplings": couplings, "step_size": size})
-    state, _ = run(kernel, random.key(1, host), kernel.init(numpy.zeros((200, 2, 4, 4))), 60)
-    _, records = run(kernel, random.key(2, host), state, 100)
-    found = gamma_method(numpy.exp(-records["info"]["dH"]))
-    assert records["info"]["dH"].std() > 0.05
-    assert abs(found.value - 1.0) < 4 * found.error < 0.2
-
-
 @pytest.mark.statistical
 def test_hmc_has_the_exact_values_of_u1(host):
     theory = U1Gauge((4, 4))

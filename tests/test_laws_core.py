@@ -17,16 +17,18 @@ LATTICES = [(3,), (4, 3), (2, 2, 2), (2, 2, 2, 2), (40,)]
 STYLES = ("haar", "seam", "huge")
 # JAX pays seconds for each new program, strict for each step of many: what they run by default; the rest is slow
 QUICK = {
-    "jax": {"backend": [(4, 3), (40,)], "kernel": ["hmc_phi4", "cycle"], "mutant": ["group"]},
+    "jax": {"backend": [(4, 3), (40,)], "kernel": ["hmc_phi4"], "mutant": ["group"]},
     "strict": {"kernel": ["hmc_u1_omelyan", "local_phi4", "independence_u1", "heat_bath_few_tries", "cycle"]},
+    "torch": {"kernel": ["hmc_phi4", "local_u1", "independence_phi4", "heat_bath_overrelaxed", "repeat"]},
+    "float32": {"kernel": ["hmc_phi4_forest_ruth", "local_u1", "independence_phi4", "heat_bath", "cycle"]},
     "readonly": {"kernel": ["hmc_phi4", "heat_bath_overrelaxed", "cycle"], "mutant": ["backend", "random", "group"]},
 }
 
 
-def pairs(what, things):
-    """All members with all things, those that are not quick marked slow; `things` maps the words of QUICK to things."""
+def pairs(what, things, names=MEMBERS):
+    """All members with all things, those that are not quick marked slow; `things` are (word of QUICK, thing)."""
     found = []
-    for name in MEMBERS:
+    for name in names:
         for word, thing in things:
             quick = QUICK.get(name, {}).get(what)
             marks = () if quick is None or word in quick else pytest.mark.slow
@@ -94,10 +96,9 @@ def test_kernels_obey_their_laws(name, kernel):
     assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_kernels_obey_their_laws_in_single_precision(kernel):
-    record = engine("numpy", "float32")
-    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=record, dtype="float32"))
+@pytest.mark.parametrize(("dtype", "kernel"), pairs("kernel", [(kernel, kernel) for kernel in KERNELS], ("float32",)))
+def test_kernels_obey_their_laws_in_single_precision(dtype, kernel):
+    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine("numpy", dtype), dtype=dtype))
 
 
 @pytest.mark.parametrize(("name", "mutant"), pairs("mutant", [(mutant.kind, mutant) for mutant in MUTANTS]))

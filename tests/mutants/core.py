@@ -588,7 +588,7 @@ KERNELS = (
     kernel("the pass forgets the coin", lambda: scalars(independent(ForgetsTheCoin)), "independence_loop"),
     kernel("local moves with the sign turned", lambda: scalars(local(kind=LocalTurned)), "detailed_balance", "stationary"),
     kernel("local moves without neighbours", lambda: scalars(local(kind=LocalWithoutNeighbours)), "stationary"),
-    kernel("heat bath at a wrong beta", lambda: links(HeatBath(LINKS, values={"couplings": {"beta": 1.25}})), "stationary", "equilibrium"),
+    kernel("heat bath at a wrong beta", lambda: links(HeatBath(LINKS, values={"couplings": {"beta": 1.25}})), "stationary"),
     kernel("bounded rejection keeps its last proposal", lambda: links(heat_bath(KeepsTheLastProposal, tries=1)), "stationary"),
     kernel("over-relaxation about a wrong angle", lambda: links(heat_bath(ReflectsAboutAWrongAngle, overrelaxation=1)), "stationary"),
     kernel("a cycle with stale caches", lambda: scalars(StaleCycle((local(), independent(tries=1)))), "fresh_cache", "in_turn"),
