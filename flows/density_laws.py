@@ -25,7 +25,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.law import Verdict, judge, precision_of, to_host
 from haarflow.core.tree import paths
-from haarflow.flows.judging import ROUNDING, Condition, Params, largest_of, reach, size
+from haarflow.flows.judging import ROUNDING, Condition, Params, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
 
 Array = Any
@@ -127,7 +127,8 @@ def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condit
         return y, model.log_density(params, y, condition)
 
     allowed = reach(density, y, model.prior.group, (y, again)).log_det
-    return judge(sample_is_its_density, to_host(again) - to_host(log_q), allowed, ROUNDING, y=y, params=params)
+    off = worst(to_host(again) - to_host(log_q), allowed)
+    return judge(sample_is_its_density, off.residual, off.allowed, ROUNDING, y=y, params=params)
 
 
 def file_keeps_the_model(model: Any, params: Params, backend: Any) -> Verdict:

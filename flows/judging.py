@@ -226,8 +226,8 @@ def in_chunks(function: Callable, x: Array, condition: Condition, axes: int) -> 
         y, log_det = function(backend.asarray(rows[index], dtype=x.dtype), part)
         found.append((to_host(y), to_host(log_det)))
     whole = [numpy.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True)]
-    shaped = whole[0].reshape(host.shape), whole[1].reshape(batch)
-    return tuple(backend.asarray(part, dtype=x.dtype) for part in shaped)  # type: ignore[return-value]
+    y, log_det = whole[0].reshape(host.shape), whole[1].reshape(batch)
+    return backend.asarray(y, dtype=y.dtype.name), backend.asarray(log_det, dtype=log_det.dtype.name)
 
 
 def repeated(condition: Condition, number: int, times: int) -> Condition:
@@ -258,31 +258,69 @@ def apart(group: Any, a: Array, b: Array) -> numpy.ndarray:
 
 
 def nearby(x: Array, seed: int = 0) -> Array:
-    """Return a field with every value moved by UNITS units in the last place of its size, of 1 at least."""
-    host = to_host(x)
-    coins = numpy.random.default_rng(seed).choice([-1.0, 1.0], host.shape)
+    """Return a field with every value moved by up to UNITS units in the last place of its size, of 1 at least.
+
+    By unlike amounts: equal ones cancel in differences of links.
+    """
+    host, generator = to_host(x), numpy.random.default_rng(seed)
+    coins = generator.choice([-1.0, 1.0], host.shape) * generator.uniform(0.5, 1.0, host.shape)
     step = UNITS * EPSILON[precision_of(x)] * numpy.maximum(numpy.abs(host), 1.0)
     return backends.of(x).asarray((host + coins * step).astype(host.dtype), dtype=x.dtype)
 
 
 class Reach(NamedTuple):
-    """How far rounding may carry the two results of a map: the field's error and that of log_det."""
+    """How far rounding may carry the two results of a map, on the host: each component of the field, and log_det."""
 
-    field: float
-    log_det: float
+    field: numpy.ndarray
+    log_det: numpy.ndarray
 
 
 def reach(function: Callable, x: Array, group: Any, result: tuple | None = None) -> Reach:
     """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
-    four times the change of each when its argument moves by as many."""
+    four times the change of each number when the argument moves by as many.
+
+    One number at a time, so that a steep place, or a jump, excuses itself alone.
+    """
     y, log_det = function(x) if result is None else result
     unit = UNITS * EPSILON[precision_of(x)]
-    moved = numpy.zeros(2)
+    n = math.prod(tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
+    field, rest = unit * _at_least(y, 1.0), unit * _at_least(log_det, max(n, 1.0))
     for seed in (0, 1):
         z, other = function(nearby(x, seed))
-        moved = numpy.maximum(moved, [size(apart(group, z, y)), size(to_host(other) - to_host(log_det))])
-    n = math.prod(tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
-    return Reach(unit * max(size(y), 1.0) + 4 * moved[0], unit * max(size(log_det), 1.0, n) + 4 * moved[1])
+        field = numpy.maximum(field, unit + 4 * numpy.abs(apart(group, z, y)))
+        rest = numpy.maximum(rest, unit + 4 * numpy.abs(to_host(other).astype("float64") - to_host(log_det)))
+    return Reach(field, rest)
+
+
+class Worst(NamedTuple):
+    """The difference that is largest in units of what rounding may do there, and that."""
+
+    residual: float
+    allowed: float
+
+    @property
+    def ratio(self) -> float:
+        """One in units of the other, infinity for what is not a number."""
+        return largest_of([self.residual / self.allowed])
+
+
+def worst(difference: Any, allowed: Any) -> Worst:
+    """Return the worst place of a difference; NaN and infinity anywhere are worst of all.
+
+    >>> worst([1.0, -3.0], [0.5, 2.0])
+    Worst(residual=1.0, allowed=0.5)
+    """
+    off = numpy.abs(to_host(difference).astype("float64"))
+    limit = numpy.broadcast_to(to_host(allowed).astype("float64"), off.shape)
+    if off.size == 0:
+        return Worst(0.0, 1.0)
+    ratios = numpy.where(numpy.isfinite(off / limit), off / limit, numpy.inf)
+    place = int(numpy.argmax(ratios))
+    return Worst(float(off.ravel()[place]), float(limit.ravel()[place]))
+
+
+def _at_least(x: Array, least: float) -> numpy.ndarray:
+    return numpy.maximum(numpy.abs(to_host(x).astype("float64")), least)
 
 
 def size(x: Any) -> float:

@@ -28,7 +28,6 @@ from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff,
 from haarflow.flows.judging import HALVINGS, bind, case, conditions, field, parameters, repeated
 from haarflow.flows.map_laws import (
     batch_is_its_members,
-    compiled_is_eager,
     fresh_parameters,
     input_unchanged,
     log_dets_cancel,
@@ -45,7 +44,6 @@ __all__ = [
     "MODEL_LAWS",
     "PRIOR_LAWS",
     "batch_is_its_members",
-    "compiled_is_eager",
     "draws_have_the_density",
     "equivariance",
     "file_keeps_the_model",

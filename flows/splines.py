@@ -188,7 +188,10 @@ def _inverse(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
     # Positive in exact arithmetic; rounding must not make it negative, nor its root's slope infinite.
     discriminant = linear * linear + 4 * quadratic * steepness * rise
     root = xp.sqrt(xp.where(discriminant > 1e-30, discriminant, 0 * discriminant + 1e-30))
-    xi = 2 * steepness * rise / (linear + root)
+    # Either form of the root where it does not cancel: next to a slope far above the bin's steepness linear is negative.
+    falls = linear < 0
+    above = xp.where(falls, root - linear, 2 * steepness * rise)
+    xi = above / xp.where(falls, 2 * quadratic, linear + root)
     denominator = steepness + excess * xi * (1 - xi)
     return left + width * xi, -_log_slope(xp, xi, steepness, slope, next_slope, denominator)
 

@@ -15,7 +15,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.law import Verdict, judge, to_host
-from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, largest_of, reach, size, unbound
+from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, reach, unbound, worst
 from haarflow.flows.symmetries import MEANING, SYMMETRIES, declared, displacement, images, move, periods
 
 Array = Any
@@ -58,15 +58,17 @@ def equivariance(
     if not there:
         return judge(equivariance, 0.0, 1.0, "does not apply: no symmetry acts on this lattice")
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, expected)
+    # An image moves components around: what is allowed to any of a field is allowed to all.
+    field = numpy.max(allowed.field, axis=tuple(range(1, x.ndim)), keepdims=True)
     straight = move(to_host(expected[0]), back, len(lattice))
     ratios = {}
     for image, rows in zip(found, there, strict=True):
         y, log_det = flow.forward(params, backends.of(x).asarray(rows, dtype=x.dtype), condition)
         difference = apart(group, move(to_host(y), back, len(lattice)), image.transform(straight))
-        off = [size(difference) / allowed.field, size(to_host(log_det) - to_host(expected[1])) / allowed.log_det]
-        ratios[image.name] = largest_of(off)
-    worst = max(ratios, key=ratios.__getitem__)
-    return judge(equivariance, ratios[worst], 1.0, REASON, x=x, params=params, image=worst)
+        change = to_host(log_det) - to_host(expected[1])
+        ratios[image.name] = max(worst(difference, field).ratio, worst(change, allowed.log_det).ratio)
+    name = max(ratios, key=ratios.__getitem__)
+    return judge(equivariance, ratios[name], 1.0, REASON, x=x, params=params, image=name)
 
 
 def undeclared(model: Any, given: Any) -> tuple[str, ...]:
@@ -81,8 +83,8 @@ def undeclared(model: Any, given: Any) -> tuple[str, ...]:
     """
     flow, params, x, condition, group = case(model, given)
     words = [word for word in SYMMETRIES if word in MEANING[group.name] and word not in declared(model.flow)]
-    held = [word for word in words if equivariance(flow, params, x, condition, group, (word,)).passed]
-    return tuple(held)
+    verdicts = {word: equivariance(flow, params, x, condition, group, (word,)) for word in words}
+    return tuple(word for word, verdict in verdicts.items() if verdict.passed and verdict.reason == REASON)
 
 
 def invariant_density(
@@ -105,9 +107,9 @@ def invariant_density(
     ratios = {"": 0.0}
     for image in found:
         value = density(backends.of(x).asarray(image.transform(to_host(x)), dtype=x.dtype))
-        ratios[image.name] = size(to_host(value) - to_host(expected)) / allowed
-    worst = max(ratios, key=lambda name: largest_of([ratios[name]]))
-    return judge(invariant_density, largest_of(ratios.values()), 1.0, REASON, x=x, image=worst)
+        ratios[image.name] = worst(to_host(value) - to_host(expected), allowed).ratio
+    name = max(ratios, key=ratios.__getitem__)
+    return judge(invariant_density, ratios[name], 1.0, REASON, x=x, image=name)
 
 
 def _lattice(x: Array, group: Any) -> tuple[int, ...]:
