@@ -60,7 +60,7 @@ ENTRIES = {
     "stripes": Entry(architectures.stripes, steps=1000),
     "stripes-plaquettes": Entry(architectures.stripes, {"extents": ((1, 1),)}, steps=1000),
     "convolutional": Entry(architectures.convolutional, rate=6e-3, steps=3000),
-    "pairs": Entry(architectures.convolutional, {"map": "moebius_pairs", "pieces": 2}, rate=6e-3, steps=3000),
+    "mixture": Entry(architectures.convolutional, {"map": "moebius", "pieces": 4}, rate=6e-3, steps=3000),
     "small": small(),
     "no-context": small(conditioned=False),
     "splines": small(map="spline", pieces=12),

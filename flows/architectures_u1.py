@@ -94,7 +94,7 @@ def convolutional(
     """
     if block < 2 or block & (block - 1):
         raise ValueError(f"a block is a power of two >= 2, got {block}")
-    options = {"map": "moebius", "pieces": 4, "hidden": (16,), "harmonics": 3, "final_scale": 0.1, **options}
+    options = {"map": "moebius_pairs", "pieces": 2, "hidden": (16,), "harmonics": 3, "final_scale": 0.1, **options}
     d = len(lattice)
     flows = [split for plane in planes(d) for split in _splits(d, plane, block, options) for _ in range(depth)]
     if not conditioned:
