@@ -46,7 +46,9 @@ def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None
         raise ValueError(f"start wants one log weight a chain, {tuple(log_w.shape[1:])}, got {tuple(start.shape)}")
     xp = array_namespace(log_w)
     weight = xp.where(xp.isnan(log_w), -math.inf, log_w)
-    own = xp.reshape(xp.arange(log_w.shape[0], dtype=xp.int32, device=backends.place(log_w)), (-1, *(1,) * (log_w.ndim - 1)))
+    own = xp.reshape(
+        xp.arange(log_w.shape[0], dtype=xp.int32, device=backends.place(log_w)), (-1, *(1,) * (log_w.ndim - 1))
+    )
     own = xp.broadcast_to(own, log_w.shape)
     threshold, index = weight - xp.log(uniforms), own
     if start is None:
