@@ -16,6 +16,9 @@ from haarflow.core.lattice import shift
 
 Array = Any
 
+# The words by which theories and flows declare their symmetries.
+SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")
+
 
 def reflect(field: Array, mu: int, d: int) -> Array:
     """Return phi(x) with x_mu -> -x_mu, the lattice on the last `d` axes.

@@ -267,9 +267,8 @@ def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
 
 def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
     """d log r along one component, `(n,)`, by differences of fourth order."""
-    unit = numpy.zeros(math.prod(host.shape[1:]))
-    unit[number] = step
-    backend, unit = backends.of(x), unit.reshape(host.shape[1:])
+    backend, unit = backends.of(x), numpy.zeros(host.shape[1:])
+    unit.flat[number] = step
 
     def log_r(k: int) -> numpy.ndarray:
         return to_host(prior.log_density(backend.asarray(host + k * unit, dtype=x.dtype))).astype("float64")

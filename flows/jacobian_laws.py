@@ -24,7 +24,8 @@ from haarflow import backends
 from haarflow.core.groups import Real
 from haarflow.core.law import EPSILON, Verdict, judge, precision_of, to_host
 from haarflow.core.tree import tree_map
-from haarflow.flows.judging import Bound, Condition, Params, apart, member, repeated, unbound
+from haarflow.flows.bound import Bound, member, repeated, unbound
+from haarflow.flows.judging import Condition, Params, apart
 
 Array = Any
 
@@ -181,8 +182,9 @@ def _stencil(
     y, log_det = y.reshape(len(multiples), 2, len(columns), x.size), log_det.reshape(len(multiples), 2, len(columns))
     change = {k: apart(group, y[n, 0], y[n, 1]) for n, k in enumerate(multiples)}
     rise = {k: log_det[n, 0] - log_det[n, 1] for n, k in enumerate(multiples)}
-    fine, coarse = (sum(w * change[n * k] for k, w in WEIGHTS.items()) / (n * step) for n in (1, 2))
-    slope = sum(w * rise[k] for k, w in WEIGHTS.items()) / step
+    parts = {n: numpy.stack([w * change[n * k] for k, w in WEIGHTS.items()]) for n in (1, 2)}
+    fine, coarse = (part.sum(axis=0) / (n * step) for n, part in parts.items())
+    slope = numpy.stack([w * rise[k] for k, w in WEIGHTS.items()]).sum(axis=0) / step
     unit = EPSILON["float64"] * max(_largest(y), _largest(x), 1.0) / step
     error = numpy.max(numpy.abs(fine - coarse), axis=1) + unit
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)

@@ -1,7 +1,6 @@
-"""What the laws of a flow share: fields and parameters of a `Given`, compiled functions, and how far rounding carries.
+"""What the laws of a flow share: fields and parameters of a `Given`, and how far rounding carries.
 
-A law is checked on a flow whose functions the backend has compiled once (`bind`). Engines that compile for each shape
-see one batch of CHUNK fields, whatever a law asks for: it is cut into chunks, the last one filled up.
+A law is checked on a flow whose functions the backend has compiled once (flows/bound.py).
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy
@@ -18,16 +16,17 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.law import EPSILON, Given, precision_of, to_host
 from haarflow.core.tree import tree_map
+from haarflow.flows.bound import bind
 
 Array = Any
 Params = Any
 Condition = dict[str, Any] | None
 
-CHUNK = 64
 HALVINGS = 5
 TALL = 1e3
 SPREAD = {"zero": 0.0, "small": 0.03, "one": 0.3, "large": 1.0}
 UNITS = 512
+STEEP = 1e3
 ROUNDING = f"{UNITS} units in the last place, times how far the result moves with its argument"
 
 
@@ -122,135 +121,6 @@ def conditions(model: Any, given: Given) -> Condition:
     return {name: given.array(generator.uniform(0.5, 2.0, given.batch)) for name in names} or None
 
 
-@dataclasses.dataclass(frozen=True)
-class Bound:
-    """A flow whose functions are compiled by one backend; `axes` counts those of a field."""
-
-    flow: Any
-    backend: Any
-    axes: int
-
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the flow's own parameters."""
-        return self.flow.init(key, dtype)
-
-    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Return the flow's (y, log_det)."""
-        return self._apply("forward", params, x, condition)
-
-    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Return the flow's (x, log_det) of the inverse."""
-        return self._apply("inverse", params, y, condition)
-
-    def tangent(self, params: Params, x: Array, dx: Array, condition: Condition = None) -> tuple[tuple, tuple]:
-        """Return (y, log_det) of one field without batch axes, and how they change along `dx`."""
-        return traced(self.backend.jit, self.flow, "tangent").function(params, x, dx, condition)
-
-    def traces(self, method: str) -> int:
-        """Return how often the Python code of a method has run since it was bound."""
-        return len(traced(self.backend.jit, self.flow, method).runs)
-
-    def _apply(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        if not compiles(self.backend):
-            return getattr(self.flow, method)(params, x, condition)
-        if x.ndim == self.axes:
-            return self._alone(method, params, x, condition)
-        function = traced(self.backend.jit, self.flow, method).function
-        return in_chunks(lambda part, values: function(params, part, values), x, condition, self.axes)
-
-    def _alone(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        if method == "forward" and self.backend.name == "jax":
-            return self.tangent(params, x, 0 * x, condition)[0]
-        return getattr(self.flow, method)(params, x, condition)
-
-
-def bind(flow: Any, backend: Any, axes: int) -> Any:
-    """Return the flow with its functions compiled by a backend; a flow that is bound already, or cannot be hashed, as is."""
-    try:
-        hash(flow)
-    except TypeError:
-        return flow
-    return flow if isinstance(flow, Bound) else Bound(flow, backend, axes)
-
-
-def unbound(flow: Any) -> Any:
-    """Return the flow itself, free of what `bind` put around it."""
-    return flow.flow if isinstance(flow, Bound) else flow
-
-
-def compiles(backend: Any) -> bool:
-    """Return whether a backend's `jit` is more than the function itself.
-
-    >>> compiles(backends.get("numpy"))
-    False
-    """
-    return backend.jit(compiles) is not compiles
-
-
-class Traced(NamedTuple):
-    """A compiled function, and one entry for each time its Python code ran."""
-
-    function: Callable
-    runs: list[None]
-
-
-@lru_cache(maxsize=1024)
-def traced(jit: Callable, flow: Any, method: str) -> Traced:
-    """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
-    runs: list[None] = []
-    apply = getattr(flow, "forward" if method == "tangent" else method)
-
-    def plain(params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        runs.append(None)
-        return apply(params, x, condition)
-
-    def tangent(params: Params, x: Array, dx: Array, condition: Condition) -> tuple[tuple, tuple]:
-        runs.append(None)
-        return backends.of(x).jvp(lambda x: tuple(apply(params, x, condition)), x, dx)
-
-    # PyTorch's compiler does not trace forward mode.
-    compiler = jit if method != "tangent" or "torch" not in getattr(jit, "__module__", "") else (lambda f: f)
-    return Traced(compiler(tangent if method == "tangent" else plain), runs)
-
-
-def in_chunks(function: Callable, x: Array, condition: Condition, axes: int) -> tuple[Array, Array]:
-    """Return `function(x, condition)` of any batch, computed CHUNK fields at a time."""
-    backend, host = backends.of(x), to_host(x)
-    batch, shape = host.shape[: host.ndim - axes], host.shape[host.ndim - axes :]
-    rows = host.reshape(-1, *shape)
-    values = {name: numpy.broadcast_to(to_host(value), batch).reshape(-1) for name, value in (condition or {}).items()}
-    found = []
-    for start in range(0, len(rows), CHUNK):
-        index = numpy.arange(start, start + CHUNK) % len(rows)
-        part = {name: backend.asarray(value[index], dtype=x.dtype) for name, value in values.items()} or None
-        y, log_det = function(backend.asarray(rows[index], dtype=x.dtype), part)
-        found.append((to_host(y), to_host(log_det)))
-    whole = [numpy.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True)]
-    y, log_det = whole[0].reshape(host.shape), whole[1].reshape(batch)
-    return backend.asarray(y, dtype=y.dtype.name), backend.asarray(log_det, dtype=log_det.dtype.name)
-
-
-def repeated(condition: Condition, number: int, times: int) -> Condition:
-    """Return the condition of one member of the batch for `times` fields.
-
-    >>> repeated({"beta": numpy.asarray([1.0, 2.0])}, 1, 3)
-    {'beta': array([2., 2., 2.])}
-    """
-    if condition is None:
-        return None
-    found = {}
-    for name, value in condition.items():
-        host = to_host(value)
-        one = host[number] if host.ndim else host
-        found[name] = backends.of(value).asarray(numpy.full(times, one), dtype=value.dtype) if host.ndim else value
-    return found
-
-
-def member(condition: Condition, number: int) -> Condition:
-    """Return the condition of one member of the batch, as numbers without axes."""
-    return condition and {n: value[number] if getattr(value, "ndim", 0) else value for n, value in condition.items()}
-
-
 def apart(group: Any, a: Array, b: Array) -> numpy.ndarray:
     """Return a - b on the host in float64, along the group: angles by the shorter way round."""
     one, other = (to_host(part).astype("float64") for part in (a, b))
@@ -279,17 +149,22 @@ def reach(function: Callable, x: Array, group: Any, result: tuple | None = None)
     """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
     four times the change of each number when the argument moves by as many.
 
-    One number at a time, so that a steep place, or a jump, excuses itself alone.
+    Components of one field, and log-determinants of one batch, share what slopes below STEEP amount to; a steeper
+    place, or a jump, excuses itself alone.
     """
     y, log_det = function(x) if result is None else result
     unit = UNITS * EPSILON[precision_of(x)]
     n = math.prod(tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
-    field, rest = unit * _at_least(y, 1.0), unit * _at_least(log_det, max(n, 1.0))
+    change, rest = numpy.zeros(tuple(y.shape)), numpy.zeros(tuple(log_det.shape))
     for seed in (0, 1):
         z, other = function(nearby(x, seed))
-        field = numpy.maximum(field, unit + 4 * numpy.abs(apart(group, z, y)))
-        rest = numpy.maximum(rest, unit + 4 * numpy.abs(to_host(other).astype("float64") - to_host(log_det)))
-    return Reach(field, rest)
+        change = numpy.fmax(change, numpy.abs(apart(group, z, y)))
+        rest = numpy.fmax(rest, numpy.abs(to_host(other).astype("float64") - to_host(log_det)))
+    axes = tuple(range(rest.ndim, change.ndim))
+    shared = numpy.minimum(numpy.max(change, axis=axes, keepdims=True), STEEP * unit)
+    field = unit * _at_least(y, 1.0) + 4 * numpy.maximum(change, shared)
+    rest = numpy.maximum(rest, min(float(numpy.max(rest, initial=0.0)), STEEP * unit * max(n, 1.0)))
+    return Reach(field, unit * _at_least(log_det, max(n, 1.0)) + 4 * rest)
 
 
 class Worst(NamedTuple):

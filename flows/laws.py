@@ -8,11 +8,11 @@ density_laws.py, and take a user's own arrays.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from haarflow.core.law import Given, Law, Verdict
+from haarflow.core.law import Given, Law, Verdict, judge
+from haarflow.flows.bound import bind_model, compiles, repeated
 from haarflow.flows.density_laws import (
     LARGEST,
     draws_have_the_density,
@@ -24,15 +24,16 @@ from haarflow.flows.density_laws import (
     prior_moments,
     sample_is_its_density,
 )
+from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.judging import HALVINGS, bind, case, conditions, field, parameters, repeated
+from haarflow.flows.judging import HALVINGS, case, conditions, field, parameters
 from haarflow.flows.map_laws import (
     batch_is_its_members,
+    equals_numpy,
     fresh_parameters,
-    input_unchanged,
+    inputs_unchanged,
     log_dets_cancel,
     round_trip,
-    same_numbers,
     support,
     traced_once,
 )
@@ -45,11 +46,12 @@ __all__ = [
     "PRIOR_LAWS",
     "batch_is_its_members",
     "draws_have_the_density",
+    "equals_numpy",
     "equivariance",
     "file_keeps_the_model",
     "fresh_parameters",
     "frozen_components",
-    "input_unchanged",
+    "inputs_unchanged",
     "integrates_to_one",
     "invariant_density",
     "log_det_by_autodiff",
@@ -58,7 +60,6 @@ __all__ = [
     "prior_draws",
     "prior_moments",
     "round_trip",
-    "same_numbers",
     "sample_is_its_density",
     "support",
     "traced_once",
@@ -110,7 +111,7 @@ def _is_coupling(model: Any) -> str | None:
 
 
 def _unchanged(model: Any, given: Given) -> Verdict:
-    return input_unchanged(*case(model, given)[:4])
+    return inputs_unchanged(*case(model, given)[:4])
 
 
 def _traced(model: Any, given: Given) -> Verdict:
@@ -119,6 +120,10 @@ def _traced(model: Any, given: Given) -> Verdict:
 
 
 def _fresh(model: Any, given: Given) -> Verdict:
+    """Where every draw compiles for itself, chains are left to their parts."""
+    if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
+        reason = "does not apply: the parts draw their own parameters, and are checked"
+        return judge(fresh_parameters, 0.0, 0.0, reason)
     return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
 
 
@@ -130,17 +135,12 @@ def _has_symmetries(obj: Any) -> str | None:
     return None if declared(getattr(obj, "flow", obj)) else "it declares no symmetries"
 
 
-def bound(model: Any, given: Given) -> Any:
-    """Return a model whose flow is compiled by the backend."""
-    return dataclasses.replace(model, flow=bind(model.flow, given.backend, len(model.prior.field_shape)))
-
-
 def _invariant(model: Any, given: Given) -> Verdict:
-    compiled, (_, params, y, condition, group) = bound(model, given), case(model, given)
+    bound, (_, params, y, condition, group) = bind_model(model, given.backend), case(model, given)
     steps = periods(model.flow, len(model.prior.lattice))
 
     def density(y: Any) -> Any:
-        return compiled.log_density(params, y, condition)
+        return bound.log_density(params, y, condition)
 
     return invariant_density(density, y, group, declared(model), steps, given.seed)
 
@@ -159,16 +159,16 @@ def _model_integral(model: Any, given: Given) -> Verdict:
 
 
 def _integral(model: Any, given: Given, share: float) -> Verdict:
-    compiled, params = bound(model, given), parameters(model, given, share)
+    bound, params = bind_model(model, given.backend), parameters(model, given, share)
     start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
 
     def values(n: int) -> Any:
         return repeated(conditions(model, given), 0, n)
 
-    draws, _ = compiled.flow.forward(params, given.array(start), values(256))
+    draws, _ = bound.flow.forward(params, given.array(start), values(256))
     gauge = "gauge" in declared(model)
     return integrates_to_one(
-        lambda y: compiled.log_density(params, y, values(y.shape[0])),
+        lambda y: bound.log_density(params, y, values(y.shape[0])),
         model.prior.field_shape,
         model.prior.group,
         draws,
@@ -202,18 +202,18 @@ def _model_draws(model: Any, given: Given) -> Verdict:
 
 
 def _draws(model: Any, given: Given, share: float) -> Verdict:
-    compiled, params = bound(model, given), parameters(model, given, share)
+    bound, params = bind_model(model, given.backend), parameters(model, given, share)
     found = []
     for seed in (0, 1):
         start = given.array(draws_on_the_host(model.prior, 100 + seed, DRAWS, given.dtype))
-        found.append(compiled.flow.forward(params, start, repeated(conditions(model, given), 0, DRAWS))[0])
-    log_q = compiled.log_density(params, found[0], repeated(conditions(model, given), 0, DRAWS))
+        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, DRAWS))[0])
+    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, DRAWS))
     return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
 
 
 def _sample(model: Any, given: Given) -> Verdict:
     _, params, _, condition, _ = case(model, given)
-    return sample_is_its_density(bound(model, given), params, given.key(3), given.batch, condition)
+    return sample_is_its_density(bind_model(model, given.backend), params, given.key(3), given.batch, condition)
 
 
 def _file(model: Any, given: Given) -> Verdict:
@@ -253,8 +253,8 @@ FLOW_LAWS: tuple[Law, ...] = (
     Law(log_dets_cancel, _on_arrays(log_dets_cancel)),
     Law(support, _on_arrays(support)),
     Law(batch_is_its_members, _on_arrays(batch_is_its_members)),
-    Law(input_unchanged, _unchanged),
-    Law(same_numbers, _on_arrays(same_numbers)),
+    Law(inputs_unchanged, _unchanged),
+    Law(equals_numpy, _on_arrays(equals_numpy)),
     Law(traced_once, _traced),
     Law(fresh_parameters, _fresh),
     Law(equivariance, _equivariant, _has_symmetries),

@@ -16,20 +16,8 @@ from haarflow import backends
 from haarflow.core.groups import Real
 from haarflow.core.law import Verdict, judge, precision_of, to_host
 from haarflow.core.tree import leaves, tree_map
-from haarflow.flows.judging import (
-    ROUNDING,
-    Bound,
-    Condition,
-    Params,
-    apart,
-    compiles,
-    largest_of,
-    member,
-    reach,
-    size,
-    unbound,
-    worst,
-)
+from haarflow.flows.bound import Bound, compiles, member, unbound
+from haarflow.flows.judging import ROUNDING, Condition, Params, apart, largest_of, reach, size, worst
 
 Array = Any
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"
@@ -125,12 +113,12 @@ def batch_is_its_members(
     return judge(batch_is_its_members, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
 
 
-def input_unchanged(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
+def inputs_unchanged(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
     """forward and inverse leave their field, parameters and condition as they were, bit for bit.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.tails import QuarticTail
-    >>> input_unchanged(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).passed
+    >>> inputs_unchanged(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).passed
     True
     """
     given = (params, x, condition)
@@ -139,17 +127,17 @@ def input_unchanged(flow: Any, params: Params, x: Array, condition: Condition = 
         apply(*given)
     after = [to_host(leaf) for leaf in leaves(given)]
     changed = [float(not numpy.array_equal(a, b)) for a, b in zip(before, after, strict=True)]
-    return judge(input_unchanged, max(changed), 0.0, "bit for bit", x=x)
+    return judge(inputs_unchanged, max(changed), 0.0, "bit for bit", x=x)
 
 
-def same_numbers(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Verdict:
+def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Verdict:
     """forward and inverse are those of NumPy, and of NumPy's precision and shape.
 
     The numbers of a backend, compiled where it compiles, against NumPy's step by step: compiled is eager, too.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.tails import QuarticTail
-    >>> same_numbers(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).residual
+    >>> equals_numpy(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).residual
     0.0
     """
     group, host = group or Real(), backends.get("numpy")
@@ -164,7 +152,7 @@ def same_numbers(flow: Any, params: Params, x: Array, condition: Condition = Non
         found.append(_unless(precision_of(y) == precision_of(log_det) == precision_of(x)))
         found.append(worst(apart(group, y, expected[0]), allowed.field).ratio)
         found.append(worst(to_host(log_det) - expected[1], allowed.log_det).ratio)
-    return judge(same_numbers, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
+    return judge(equals_numpy, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
 
 
 def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: Condition = None) -> Verdict:

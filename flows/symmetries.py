@@ -14,16 +14,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy
 
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
+from haarflow.core.symmetries import SYMMETRIES
 
 Array = Any
 
-SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")
 POINT_GROUP = ("reflection", "hypercubic")
 # What a word means nothing for: real fields have no gauge transformation, links no sign.
 MEANING = {
@@ -123,7 +124,7 @@ def _links(group: Any) -> bool:
 def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
     d = len(lattice)
     return [
-        Image(f"translation by {step} along axis {axis}", lambda x, axis=axis, step=step: shift(x, axis, d, -step))
+        Image(f"translation by {step} along axis {axis}", partial(shift, mu=axis, d=d, steps=-step))
         for axis, step in enumerate(steps)
         if step % lattice[axis]
     ]
@@ -131,13 +132,13 @@ def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], 
 
 def _reflections(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
     d, turn = len(lattice), symmetries.reflect_links if _links(group) else symmetries.reflect
-    return [Image(f"reflection of axis {axis}", lambda x, axis=axis: turn(x, axis, d)) for axis in range(d)]
+    return [Image(f"reflection of axis {axis}", partial(turn, mu=axis, d=d)) for axis in range(d)]
 
 
 def _exchanges(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
     d, turn = len(lattice), symmetries.exchange_links if _links(group) else symmetries.exchange
     pairs = [pair for pair in itertools.combinations(range(d), 2) if lattice[pair[0]] == lattice[pair[1]]]
-    return [Image(f"exchange of axes {a} and {b}", lambda x, a=a, b=b: turn(x, a, b, d)) for a, b in pairs]
+    return [Image(f"exchange of axes {a} and {b}", partial(turn, mu=a, nu=b, d=d)) for a, b in pairs]
 
 
 def _gauge(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:

@@ -15,7 +15,8 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.law import Verdict, judge, to_host
-from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, reach, unbound, worst
+from haarflow.flows.bound import unbound
+from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, reach, worst
 from haarflow.flows.symmetries import MEANING, SYMMETRIES, declared, displacement, images, move, periods
 
 Array = Any

@@ -13,6 +13,7 @@ from haarflow.core.groups import U1, Real
 from haarflow.core.law import SIZES, STYLES, Given
 from haarflow.core.tree import tree_map
 from haarflow.flows import judging
+from haarflow.flows.bound import Bound
 from haarflow.flows.density_laws import free_components, integrates_to_one, lattice_rule
 from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
@@ -26,17 +27,16 @@ from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.flows.splines import circular_channels, circular_spline
 from haarflow.flows.symmetries import declared, displacement, periods
 from haarflow.flows.tails import QuarticTail
-from haarflow.verify.flow_objects import FLOW_ENTRIES, STRIPES, halving
+from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
 from tests.conftest import member
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
 OBJECTS = {entry.name: entry for entry in FLOW_ENTRIES}
 # Engines that compile for each shape see these: one of each kind of map, the others have NumPy's numbers anyway.
+FREE_SWEEP = OBJECTS["sweep, conditioned, a net, no charge symmetry"]
 COMPILED = ("gauge coupling, moebius_pairs", "affine coupling", "free field")
-GIVENS = tuple(
-    {"seed": seed, "style": STYLES[seed % 5], "size": SIZES[(seed + seed // 4) % 4]} for seed in (1, 2, 3, 8)
-)
+GIVENS = tuple({"seed": seed, "style": STYLES[seed % 5], "size": SIZES[(seed + seed // 4) % 4]} for seed in (1, 3))
 
 
 def check(law, obj, given):
@@ -129,7 +129,7 @@ def test_the_law_of_one_trace_bites(host):
     given = Given((2, 2), backend=forgetful)
     verdict = check(LAWS["model"]["traced_once"], OBJECTS["quartic tail"].make((2, 2)), given)
     assert not verdict.passed and verdict.residual == 2.0
-    flow = judging.Bound(QuarticTail(1), host, 1)
+    flow = Bound(QuarticTail(1), host, 1)
     assert "nothing is compiled" in traced_once(flow, {}, numpy.zeros((1, 1)), numpy.zeros((1, 1))).reason
 
 
@@ -196,7 +196,7 @@ def test_what_holds_undeclared_is_told():
     """Where the identity hides what a flow breaks, the helper says so; a symmetry that does nothing there counts not."""
     model = OBJECTS["affine coupling"].make((4, 4))
     assert undeclared(model, Given((4, 4), seed=1)) == ()
-    assert undeclared(OBJECTS["sweep without charge symmetry"].make((2, 3)), Given((2, 3), seed=1)) == ()
+    assert undeclared(FREE_SWEEP.make((2, 3)), Given((2, 3), seed=1)) == ()
     assert undeclared(OBJECTS["sweep"].make((2, 3)), Given((2, 3), seed=1, size="zero")) != ()
 
 
@@ -250,7 +250,7 @@ def test_laws_run_on_bare_arrays_of_any_backend(backend):
     """As a user calls them: a flow, parameters, fields; on every member of the fixture."""
     flow, params = QuarticTail(1), {"log_c": backend.asarray(0.5)}
     x = backend.asarray([[0.3, -2.0, 0.0]])
-    for law in ("log_det_by_differences", "round_trip", "log_dets_cancel", "support", "same_numbers"):
+    for law in ("log_det_by_differences", "round_trip", "log_dets_cancel", "support", "equals_numpy"):
         verdict = LAWS["model"][law].law(flow, params, x)
         assert verdict.passed and verdict.formula.strip()
     if backend.autodiff:

@@ -17,6 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core.lattice import check_lattice
+from haarflow.core.symmetries import SYMMETRIES as SYMMETRIES
 
 Array = Any
 Couplings = Mapping[str, Any] | None
@@ -126,9 +127,6 @@ class FullTheory(Theory, Protocol):
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly, by name."""
         ...
-
-
-SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")
 
 
 def field_shape(theory: Theory) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from haarflow.flows.flow import Chain, Model, zero_log_det
 from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
 from haarflow.flows.splines import circular_spline, inverse_circular_spline
 from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
-from haarflow.verify.flow_objects import HALF, HALVES, SPACE, WHOLE, halving
+from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, halving
 from tests.mutants import Mutant
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
@@ -361,15 +361,15 @@ MUTANTS: tuple[Mutant, ...] = (
         TWO,
     ),
     Mutant("a flow that mixes the batch", "model", affine(Mixing), ("batch_is_its_members",), TWO),
-    Mutant("a flow that writes into its input", "model", affine(Spoiler), ("input_unchanged",), TWO),
+    Mutant("a flow that writes into its input", "model", affine(Spoiler), ("inputs_unchanged",), TWO),
     Mutant(
         "a flow that leaves single precision",
         "model",
         sites(Promoting(2)),
-        ("same_numbers",),
+        ("equals_numpy",),
         {**TWO, "dtype": "float32"},
     ),
-    Mutant("another flow on another engine", "model", sites(HalfHearted(2)), ("same_numbers",), TWO),
+    Mutant("another flow on another engine", "model", sites(HalfHearted(2)), ("equals_numpy",), TWO),
     Mutant(
         "parameters in double precision",
         "model",

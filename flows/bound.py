@@ -1,0 +1,190 @@
+"""A flow and its prior as one backend compiles them, and what a law asks of a batch: one shape, whatever its size.
+
+Engines that compile for each shape see one batch of CHUNK fields: it is cut into chunks, the last one filled up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy
+
+from haarflow import backends
+from haarflow.core.law import compiled, to_host
+
+Array = Any
+Params = Any
+Condition = dict[str, Any] | None
+
+CHUNK = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """A flow whose functions are compiled by one backend; `axes` counts those of a field."""
+
+    flow: Any
+    backend: Any
+    axes: int
+
+    def init(self, key: Array, dtype: str = "float64") -> Params:
+        """Return the flow's own parameters."""
+        return self.flow.init(key, dtype)
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return the flow's (y, log_det)."""
+        return self._apply("forward", params, x, condition)
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return the flow's (x, log_det) of the inverse."""
+        return self._apply("inverse", params, y, condition)
+
+    def tangent(self, params: Params, x: Array, dx: Array, condition: Condition = None) -> tuple[tuple, tuple]:
+        """Return (y, log_det) of one field without batch axes, and how they change along `dx`."""
+        return traced(self.backend.jit, self.flow, "tangent").function(params, x, dx, condition)
+
+    def traces(self, method: str) -> int:
+        """Return how often the Python code of a method has run since it was bound."""
+        return len(traced(self.backend.jit, self.flow, method).runs)
+
+    def _apply(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        if not compiles(self.backend):
+            return getattr(self.flow, method)(params, x, condition)
+        if x.ndim == self.axes:
+            return self._alone(method, params, x, condition)
+        function = traced(self.backend.jit, self.flow, method).function
+        return in_chunks(lambda part, values: function(params, part, values), x, condition, self.axes)
+
+    def _alone(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        if method == "forward" and self.backend.name == "jax":
+            return self.tangent(params, x, 0 * x, condition)[0]
+        return getattr(self.flow, method)(params, x, condition)
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundPrior:
+    """A prior on an engine that compiles for each shape: its density is compiled once, its draws come from NumPy.
+
+    That the draws are the engine's own, too, is the law `prior_draws`.
+    """
+
+    prior: Any
+    backend: Any
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration."""
+        return self.prior.field_shape
+
+    @property
+    def group(self) -> Any:
+        """The group of the field's values."""
+        return self.prior.group
+
+    def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
+        """Return the prior's draws."""
+        host = backends.get("numpy")
+        return self.backend.asarray(self.prior.sample(host.asarray(to_host(key)), n, dtype), dtype=dtype)
+
+    def log_density(self, x: Array) -> Array:
+        """Return the prior's log-density."""
+        axes = len(self.prior.field_shape)
+        function = compiled(self.backend.jit, self.prior, "log_density")
+        return in_chunks(lambda part, _: (part, function(part)), x, None, axes)[1]
+
+
+def bind_model(model: Any, backend: Any) -> Any:
+    """Return a model with its flow, and where shapes compile its prior, bound to a backend."""
+    flow = bind(model.flow, backend, len(model.prior.field_shape))
+    prior = BoundPrior(model.prior, backend) if compiles(backend) and flow is not model.flow else model.prior
+    return dataclasses.replace(model, prior=prior, flow=flow)
+
+
+def bind(flow: Any, backend: Any, axes: int) -> Any:
+    """Return the flow with its functions compiled by a backend; a flow that is bound already, or cannot be hashed, as is."""
+    try:
+        hash(flow)
+    except TypeError:
+        return flow
+    return flow if isinstance(flow, Bound) else Bound(flow, backend, axes)
+
+
+def unbound(flow: Any) -> Any:
+    """Return the flow itself, free of what `bind` put around it."""
+    return flow.flow if isinstance(flow, Bound) else flow
+
+
+def compiles(backend: Any) -> bool:
+    """Return whether a backend's `jit` is more than the function itself.
+
+    >>> compiles(backends.get("numpy"))
+    False
+    """
+    return backend.jit(compiles) is not compiles
+
+
+class Traced(NamedTuple):
+    """A compiled function, and one entry for each time its Python code ran."""
+
+    function: Callable
+    runs: list[None]
+
+
+@lru_cache(maxsize=1024)
+def traced(jit: Callable, flow: Any, method: str) -> Traced:
+    """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
+    runs: list[None] = []
+    apply = getattr(flow, "forward" if method == "tangent" else method)
+
+    def plain(params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        runs.append(None)
+        return apply(params, x, condition)
+
+    def tangent(params: Params, x: Array, dx: Array, condition: Condition) -> tuple[tuple, tuple]:
+        runs.append(None)
+        return backends.of(x).jvp(lambda x: tuple(apply(params, x, condition)), x, dx)
+
+    # PyTorch's compiler does not trace forward mode.
+    compiler = jit if method != "tangent" or "torch" not in getattr(jit, "__module__", "") else (lambda f: f)
+    return Traced(compiler(tangent if method == "tangent" else plain), runs)
+
+
+def in_chunks(function: Callable, x: Array, condition: Condition, axes: int) -> tuple[Array, Array]:
+    """Return `function(x, condition)` of any batch, computed CHUNK fields at a time."""
+    backend, host = backends.of(x), to_host(x)
+    batch, shape = host.shape[: host.ndim - axes], host.shape[host.ndim - axes :]
+    rows = host.reshape(-1, *shape)
+    values = {name: numpy.broadcast_to(to_host(value), batch).reshape(-1) for name, value in (condition or {}).items()}
+    found = []
+    for start in range(0, len(rows), CHUNK):
+        index = numpy.arange(start, start + CHUNK) % len(rows)
+        part = {name: backend.asarray(value[index], dtype=x.dtype) for name, value in values.items()} or None
+        y, log_det = function(backend.asarray(rows[index], dtype=x.dtype), part)
+        found.append((to_host(y), to_host(log_det)))
+    whole = [numpy.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True)]
+    y, log_det = whole[0].reshape(host.shape), whole[1].reshape(batch)
+    return backend.asarray(y, dtype=y.dtype.name), backend.asarray(log_det, dtype=log_det.dtype.name)
+
+
+def repeated(condition: Condition, number: int, times: int) -> Condition:
+    """Return the condition of one member of the batch for `times` fields.
+
+    >>> repeated({"beta": numpy.asarray([1.0, 2.0])}, 1, 3)
+    {'beta': array([2., 2., 2.])}
+    """
+    if condition is None:
+        return None
+    found = {}
+    for name, value in condition.items():
+        host = to_host(value)
+        one = host[number] if host.ndim else host
+        found[name] = backends.of(value).asarray(numpy.full(times, one), dtype=value.dtype) if host.ndim else value
+    return found
+
+
+def member(condition: Condition, number: int) -> Condition:
+    """Return the condition of one member of the batch, as numbers without axes."""
+    return condition and {n: value[number] if getattr(value, "ndim", 0) else value for n, value in condition.items()}
