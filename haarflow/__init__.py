@@ -11,7 +11,12 @@ Pick an engine, then work with plain arrays of that engine:
 
 __version__ = "0.1.0"
 
-_FROM = {"open_model": "haarflow.flows.modelfile", "save_model": "haarflow.flows.modelfile", "run": "haarflow.pipeline"}
+_FROM = {
+    "open_model": "haarflow.flows.modelfile",
+    "save_model": "haarflow.flows.modelfile",
+    "run": "haarflow.pipeline",
+    "verify": "haarflow.verification.verify",
+}
 
 
 def __getattr__(name: str):

@@ -8,7 +8,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.law import Given
 from haarflow.core.laws import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
-from haarflow.verify.core_objects import GROUPS, KERNELS
+from haarflow.verification.core_objects import GROUPS, KERNELS
 from tests.conftest import MEMBERS, member
 from tests.mutants.core import MUTANTS
 

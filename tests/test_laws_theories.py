@@ -13,7 +13,7 @@ from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.exact_laws import exact_by_quadrature
 from haarflow.theories.laws import THEORY_LAWS
 from haarflow.theories.theory import SYMMETRIES, autodiff_force
-from haarflow.verify.theory_objects import THEORY_ENTRIES, Bare, SineGordon
+from haarflow.verification.theory_objects import THEORY_ENTRIES, Bare, SineGordon
 from tests.mutants.theories import MUTANTS
 
 LAWS = {law.name: law for law in THEORY_LAWS}
@@ -78,7 +78,7 @@ def test_every_law_bites(mutant, backend):
 
 def test_every_law_has_a_mutant():
     caught = Counter(name for mutant in MUTANTS for name in mutant.laws)
-    assert set(LAWS) - set(caught) == {"no_retrace"}  # which only an engine that compiles can fail: the next test
+    assert set(LAWS) - set(caught) == {"traced_once"}  # which only an engine that compiles can fail: the next test
 
 
 class ReadsItsCoupling(U1Gauge):
@@ -89,7 +89,7 @@ class ReadsItsCoupling(U1Gauge):
 
 
 def test_a_coupling_that_is_read_is_caught_where_functions_are_traced(backend):
-    verdict = LAWS["no_retrace"].check(ReadsItsCoupling((2, 2)), Given((2, 2), backend=backend))
+    verdict = LAWS["traced_once"].check(ReadsItsCoupling((2, 2)), Given((2, 2), backend=backend))
     assert verdict.passed == (backend.name != "jax")
 
 
@@ -99,7 +99,7 @@ def test_the_least_theory_gets_what_makes_sense_and_reasons_for_the_rest():
         "action_values",
         "batch_rows",
         "inputs_unchanged",
-        "compiled_equals_eager",
+        "compiled_as_eager",
         "equals_numpy",
     }
     assert reasons["density_sums"] == "it declares no density"

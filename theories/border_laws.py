@@ -51,7 +51,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
     return judge(couplings_by_row, ratio, 1.0, REASON, field=field, couplings=rows, quantity=found)
 
 
-def no_retrace(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
     """Other values of the couplings trace a compiled action no more often than the same values do.
 
     Counts the runs of the Python code of `action` under the backend's `jit`, with couplings as arrays. Code that reads a
@@ -59,7 +59,7 @@ def no_retrace(theory: Any, field: Array, couplings: dict[str, float]) -> Verdic
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
-    >>> no_retrace(U1Gauge((2, 2)), np.ones((3, 2, 2, 2)), {"beta": 2.0}).residual
+    >>> traced_once(U1Gauge((2, 2)), np.ones((3, 2, 2, 2)), {"beta": 2.0}).residual
     0.0
     """
     backend, said = backends.of(field), ""
@@ -80,7 +80,7 @@ def no_retrace(theory: Any, field: Array, couplings: dict[str, float]) -> Verdic
         more = float(max(0, traces((1.0, 1.5, 2.0)) - traces((1.0, 1.0, 1.0))))
     except (TypeError, ValueError, RuntimeError) as refusal:
         more, said = math.inf, str(refusal)
-    return judge(no_retrace, more, 0.0, "a count", field=field, couplings=couplings, said=said)
+    return judge(traced_once, more, 0.0, "a count", field=field, couplings=couplings, said=said)
 
 
 def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
@@ -107,16 +107,16 @@ def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> 
     return judge(inputs_unchanged, 0.0 if same and not said else math.inf, 0.0, "the same bits", field=field, said=said)
 
 
-def compiled_equals_eager(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def compiled_as_eager(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
     """jit(f)(x) = f(x) for action, force, density and observables.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
-    >>> compiled_equals_eager(U1Gauge((2, 2)), np.ones((3, 2, 2, 2))).residual
+    >>> compiled_as_eager(U1Gauge((2, 2)), np.ones((3, 2, 2, 2))).residual
     0.0
     """
     return _compare(
-        compiled_equals_eager, theory, field, couplings, lambda method: getattr(theory, method)(field, couplings)
+        compiled_as_eager, theory, field, couplings, lambda method: getattr(theory, method)(field, couplings)
     )
 
 

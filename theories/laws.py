@@ -27,11 +27,11 @@ from haarflow.theories.action_laws import (
 )
 from haarflow.theories.border_laws import (
     border,
-    compiled_equals_eager,
+    compiled_as_eager,
     couplings_by_row,
     equals_numpy,
     inputs_unchanged,
-    no_retrace,
+    traced_once,
 )
 from haarflow.theories.exact_laws import (
     conjugate_observables,
@@ -63,7 +63,7 @@ __all__ = [
     "batch_rows",
     "border",
     "charge_of_flux",
-    "compiled_equals_eager",
+    "compiled_as_eager",
     "conjugate_observables",
     "conjugation_invariance",
     "couplings_by_row",
@@ -80,11 +80,11 @@ __all__ = [
     "gauge_orbit",
     "inputs_unchanged",
     "link_weight",
-    "no_retrace",
     "reflection_invariance",
     "sign_invariance",
     "staple_weight",
     "thermodynamic_identity",
+    "traced_once",
     "translation_invariance",
     "winding_invariance",
 ]
@@ -238,9 +238,9 @@ THEORY_LAWS: tuple[Law, ...] = (
     row(exact_by_samples, _samples, _a_sampler, sampled=True),
     row(forms_agree, _forms, _two_forms),
     row(couplings_by_row, _on_a_field(couplings_by_row), lacks("couplings")),
-    row(no_retrace, _on_a_field(no_retrace), lacks("couplings")),
+    row(traced_once, _on_a_field(traced_once), lacks("couplings")),
     row(border, lambda theory, given: border(theory, field_of(theory, given)), lacks("check")),
     row(inputs_unchanged, _on_a_field(inputs_unchanged)),
-    row(compiled_equals_eager, _off_the_seam(compiled_equals_eager)),
+    row(compiled_as_eager, _off_the_seam(compiled_as_eager)),
     row(equals_numpy, _off_the_seam(equals_numpy)),
 )

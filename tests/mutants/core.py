@@ -16,7 +16,7 @@ from haarflow.core.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, in
 from haarflow.core.kernels import Cycle, Repeat, State
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.theories import U1Gauge
-from haarflow.verify.core_objects import (
+from haarflow.verification.core_objects import (
     BETA,
     LINKS,
     PHI4,

@@ -291,5 +291,5 @@ MUTANTS = (
     Mutant("squares of angles", "theory", NotOnTheCircle, ("winding_invariance",), TINY),
     Mutant("one beta for all chains", "theory", MeanCoupling, ("couplings_by_row",), TINY),
     Mutant("a theory without a border", "theory", NoBorder, ("border",)),
-    Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_equals_eager", "equals_numpy")),
+    Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_as_eager", "equals_numpy")),
 )

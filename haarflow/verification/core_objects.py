@@ -19,7 +19,7 @@ from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.exact_sampler import exact_sample
-from haarflow.verify.entry import Entry
+from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
 BETA = {"beta": 1.0}

@@ -12,7 +12,7 @@ from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
 from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.theory import couplings_for
-from haarflow.verify.entry import Entry
+from haarflow.verification.entry import Entry
 
 
 class FreeField(Phi4):

@@ -1,0 +1,1 @@
+"""The laws held against objects: `haarflow verify` and `haarflow.verify`."""

@@ -1,0 +1,133 @@
+"""The coverage statement: every public flow, prior, theory, kernel and group against every law of its kind.
+
+    python -m haarflow.verification.coverage > docs/coverage.md
+
+A class counts as checked by a law when the law applies to an entry that is made of it; where the law applies to none of
+its entries the reason stands in the table; a class without an entry is missing, and a test fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from typing import Any, NamedTuple
+
+from haarflow.core.law import Law, formula
+from haarflow.verification.entry import Entry
+from haarflow.verification.objects import ENTRIES, LAWS
+from haarflow.verification.parts import parts
+
+# kind -> (package, the methods that tell a public class of it)
+PUBLIC = {
+    "group": ("haarflow.core", ("compose", "haar", "project")),
+    "kernel": ("haarflow.core", ("init", "step", "with_values")),
+    "theory": ("haarflow.theories", ("action",)),
+    "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
+    "model": ("haarflow.flows", ("init", "forward", "inverse")),
+}
+# what the laws themselves are made of
+NOT_OBJECTS = ("Bound", "Chained")
+
+
+class Covered(NamedTuple):
+    """One class against one law: checked (by the entries named), or why not; `reason` is "missing" without an entry."""
+
+    kind: str
+    name: str
+    law: str
+    entries: tuple[str, ...]
+    reason: str
+
+
+def public(kind: str) -> list[str]:
+    """Return the names of the public classes of a kind.
+
+    >>> public("group")
+    ['Real', 'U1']
+    """
+    package, methods = PUBLIC[kind]
+    found = set()
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            ours = (
+                inspect.isclass(value)
+                and value.__module__ == module.name
+                and not name.startswith("_")
+                and name not in NOT_OBJECTS
+            )
+            if ours and dataclasses.is_dataclass(value) and all(_has(value, method) for method in methods):
+                found.add(name)
+    return sorted(found)
+
+
+def _has(owner: Any, name: str) -> bool:
+    return hasattr(owner, name) or name in {field.name for field in dataclasses.fields(owner)}
+
+
+def coverage() -> list[Covered]:
+    """Return one row for each public class and law."""
+    made = [(entry, entry.make(entry.lattices[0])) for entry in ENTRIES if entry.kind in PUBLIC]
+    return [
+        _covered(
+            kind, name, law, [(entry, obj) for entry, obj in made if entry.kind == kind and name in set(parts(obj))]
+        )
+        for kind in PUBLIC
+        for name in public(kind)
+        for law in LAWS[kind]
+    ]
+
+
+def _covered(kind: str, name: str, law: Law, held: list[tuple[Entry, Any]]) -> Covered:
+    reasons = {entry.name: law.applies(obj) for entry, obj in held}
+    checked = tuple(entry for entry, reason in reasons.items() if reason is None)
+    why = next((reason for reason in reasons.values() if reason), "") if held else "missing"
+    return Covered(kind, name, law.name, checked, "" if checked else why)
+
+
+def statement() -> str:
+    """Return the statement as Markdown."""
+    rows = coverage()
+    text = [HEAD]
+    for kind, laws in LAWS.items():
+        text += [f"## {TITLES[kind]}", ""]
+        text += [f"- `{law.name}`: {formula(law.law)}" for law in laws] + [""]
+        if kind in PUBLIC:
+            text += _table([row for row in rows if row.kind == kind]) + [""]
+    return "\n".join(text).rstrip() + "\n"
+
+
+def _table(rows: list[Covered]) -> list[str]:
+    names = list(dict.fromkeys(row.name for row in rows))
+    laws = list(dict.fromkeys(row.law for row in rows))
+    cell = {(row.name, row.law): "checked" if row.entries else row.reason for row in rows}
+    why = [reason for reason in dict.fromkeys(cell.values()) if reason not in ("checked", "missing")]
+    short = {"checked": "checked", "missing": "**missing**"} | {reason: f"({n + 1})" for n, reason in enumerate(why)}
+    head = ["| law | " + " | ".join(f"`{name}`" for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    body = [f"| `{law}` | " + " | ".join(short[cell[name, law]] for name in names) + " |" for law in laws]
+    notes = [f"({n + 1}) does not apply, because {reason}  " for n, reason in enumerate(why)]
+    return head + body + ([""] + notes if notes else [])
+
+
+TITLES = {
+    "backend": "Backends, each of those named above",
+    "random": "Random numbers, on each of them",
+    "group": "Groups",
+    "kernel": "Kernels",
+    "theory": "Theories",
+    "prior": "Priors",
+    "model": "Flows, on a prior",
+}
+HEAD = """# What is checked
+
+Every public group, kernel, theory, prior and flow against every law of its kind. A cell says "checked" when the law is
+held against an object made of that class on NumPy (also with read-only arrays), array-api-strict, JAX (also eager) and
+PyTorch (also under `torch.compile`), in the tests and by `haarflow verify`; on CuPy where there is a GPU. Otherwise the
+number of the reason stands there. The tests write this page and fail where an object is missing:
+
+    python -m haarflow.verification.coverage > docs/coverage.md
+"""
+
+if __name__ == "__main__":
+    print(statement(), end="")

@@ -1,0 +1,130 @@
+"""One law held against one object on one backend: Hypothesis draws the words of `Given`, and shrinks what fails.
+
+The result names the law, the object, the backend, the worst residual over its tolerance, and for a failure the
+smallest example as a line of Python that repeats it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import hypothesis
+import numpy
+from hypothesis import strategies as st
+
+from haarflow import backends
+from haarflow.core import strategies
+from haarflow.core.law import Given, Law, Verdict
+from haarflow.verification.entry import Entry
+
+# Examples where each shape compiles or each call is slow, by profile; elsewhere those of core.strategies.PROFILES.
+COMPILED = {"quick": 1, "ci": 3, "deep": 30}
+COMPILES = ("jax", "torch", "cupy", "standard")
+
+
+class Result(NamedTuple):
+    """What a law found for an object on a backend; `passed` is None where it does not apply, and `reason` says why."""
+
+    law: str
+    object: str
+    backend: str
+    dtype: str
+    residual: float | None
+    tolerance: float | None
+    passed: bool | None
+    reason: str
+    example: str | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """The residual in units of the tolerance."""
+        if self.residual is None or self.tolerance is None:
+            return None
+        return Verdict(self.law, "", self.residual, self.tolerance, "").ratio
+
+
+class _Failed(Exception):
+    """A law that does not hold for the example at hand; Hypothesis sees it and shrinks."""
+
+
+def check(
+    law: Law, entry: Entry, backend: Any, dtype: str = "float64", profile: str = "quick", member: str = ""
+) -> Result:
+    """Return the result of one law for one entry; an exception in object or law is a failure with its message.
+
+    `member` is the name under which the backend is listed, by default its own.
+    """
+    name = member or backend.name
+    reason = law.applies(entry.make(entry.lattices[0]))
+    if reason is not None:
+        return Result(law.name, entry.name, name, dtype, None, None, None, reason)
+    found = Explored([], [])
+
+    def once(given: Given) -> None:
+        verdict, fault = attempt(law, entry.make(given.lattice), given)
+        if verdict is None or not verdict.passed:
+            found.failures.append((given, verdict, fault))
+            raise _Failed
+        found.verdicts.append(verdict)
+
+    try:
+        _explore(once, law, entry, backend, dtype, profile)
+    except (_Failed, hypothesis.errors.Flaky):
+        given, verdict, fault = found.failures[-1]
+        return result_of(law, entry, name, dtype, verdict, fault)._replace(example=spoken(law, entry, name, given))
+    return result_of(law, entry, name, dtype, max(found.verdicts, key=lambda verdict: verdict.ratio), "")
+
+
+class Explored(NamedTuple):
+    """What the examples of one law gave."""
+
+    verdicts: list[Verdict]
+    failures: list[tuple[Given, Verdict | None, str]]
+
+
+def result_of(law: Law, entry: Entry, name: str, dtype: str, verdict: Verdict | None, fault: str) -> Result:
+    """Return the result of a verdict, or of what was raised in its place."""
+    if verdict is None:
+        return Result(law.name, entry.name, name, dtype, math.inf, 0.0, False, fault)
+    return Result(
+        law.name, entry.name, name, dtype, verdict.residual, verdict.tolerance, verdict.passed, verdict.reason
+    )
+
+
+def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
+    """Return the verdict on one example, or None and what was raised."""
+    try:
+        with warnings.catch_warnings(), numpy.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return law.check(obj, given), ""
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _explore(once: Callable, law: Law, entry: Entry, backend: Any, dtype: str, profile: str) -> None:
+    """Run `once` on the plain example and on drawn ones; a Monte Carlo law on the plain one alone, from seed 0."""
+    plain = Given(entry.lattices[0], dtype=dtype, backend=backend)
+    compiles = backend.name in COMPILES
+    if law.sampled or (compiles and COMPILED[profile] == 1):
+        once(plain)
+        return
+    settings = hypothesis.settings(
+        strategies.profile(profile),
+        max_examples=COMPILED[profile] if compiles else strategies.PROFILES[profile]["max_examples"],
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+    words = strategies.givens(st.sampled_from(entry.lattices), backend, dtype)
+    settings(hypothesis.example(plain)(hypothesis.given(words)(once)))()
+
+
+def spoken(law: Law, entry: Entry, name: str, given: Given) -> str:
+    """Return a line of Python that repeats one example."""
+    words = repr(replace(given, backend=backends.get("numpy")))
+    source = entry.source or repr(entry.name)
+    return f"haarflow.verify({source}, laws={law.name!r}, backend={name!r}, given={words})"

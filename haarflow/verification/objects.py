@@ -1,0 +1,26 @@
+"""What `haarflow verify` holds against the laws by default, and which laws each kind has: two literal tables.
+
+An object of ours that is new is one line in a layer's table; the coverage statement fails where one is missing.
+"""
+
+from __future__ import annotations
+
+from haarflow.core import laws as core_laws
+from haarflow.core.law import Law
+from haarflow.flows import laws as flow_laws
+from haarflow.theories import laws as theory_laws
+from haarflow.verification.core_objects import CORE_ENTRIES
+from haarflow.verification.entry import Entry
+from haarflow.verification.flow_objects import FLOW_ENTRIES
+from haarflow.verification.theory_objects import THEORY_ENTRIES
+
+LAWS: dict[str, tuple[Law, ...]] = {
+    "backend": core_laws.BACKEND_LAWS,
+    "random": core_laws.RANDOM_LAWS,
+    "group": core_laws.GROUP_LAWS,
+    "kernel": core_laws.KERNEL_LAWS,
+    "theory": theory_laws.THEORY_LAWS,
+    "prior": flow_laws.PRIOR_LAWS,
+    "model": flow_laws.MODEL_LAWS,
+}
+ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)

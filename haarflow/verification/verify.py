@@ -1,0 +1,169 @@
+"""`haarflow.verify`: every law that applies to a subject, on every backend asked for, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from haarflow.backends import members
+from haarflow.core.law import Given, Law
+from haarflow.core.strategies import PROFILES
+from haarflow.flows.farm import farm, processes
+from haarflow.progress import Progress
+from haarflow.verification.entry import Entry
+from haarflow.verification.harness import Result, attempt, check, result_of
+from haarflow.verification.objects import LAWS
+from haarflow.verification.parts import representatives
+from haarflow.verification.subjects import entries
+
+
+class Findings(NamedTuple):
+    """What the laws found: the results of those that apply, and those that do not, with the reason."""
+
+    results: tuple[Result, ...]
+    skipped: tuple[Result, ...]
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """The results that failed."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return `{"results": [...], "failed": n, "does_not_apply": [...]}`, JSON-able."""
+        words = ("law", "object", "backend", "dtype", "residual", "tolerance", "passed", "example")
+        rows = [{word: getattr(result, word) for word in words} for result in self.results]
+        skipped = [{"law": r.law, "object": r.object, "backend": r.backend, "reason": r.reason} for r in self.skipped]
+        return {"results": rows, "failed": len(self.failed), "does_not_apply": skipped}
+
+
+def verify(
+    subject: Any = None,
+    backend: str | Sequence[str] = "all",
+    dtype: str = "float64",
+    profile: str = "quick",
+    laws: str | Sequence[str] = (),
+    given: Given | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Findings:
+    """Hold a subject against the laws of its kind and return what was found.
+
+    `subject` is a flow, model, prior, theory, kernel or group; "module:name" of one; a model file; a recipe; the name of
+    one of ours; or None for everything. `backend` is "all" (those present), a name or names (`backends.members`), `dtype`
+    a precision, `profile` quick, ci or deep, `laws` the names of laws (default: all), `jobs` how many processes. With
+    `given` one example alone is checked, the way a failure prints it. Raises ValueError for a word that leads nowhere.
+
+    >>> from haarflow.core.groups import U1
+    >>> findings = verify(U1(), backend="numpy")
+    >>> len(findings.results) > 3, findings.failed
+    (True, ())
+    """
+    names = _members(backend)
+    if profile not in PROFILES:
+        raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {profile!r}")
+    found = entries(subject)
+    wanted = _law_names(laws, found)
+    if given is not None:
+        return _divided(
+            _one(entry, law, name, dtype, given) for entry in found for law in _laws(entry, wanted) for name in names
+        )
+    shared = subject if subject is None or isinstance(subject, str) else None
+    task = _Task(shared, names, dtype, profile, wanted, found if shared is None and subject is not None else None)
+    results: list[Result] = []
+    with (progress or Progress()).task("laws", task.count()) as line:
+        for _, part in _blocks(task, jobs):
+            results += part
+            line.advance({"checks": len(results), "failed": sum(result.passed is False for result in results)})
+    return _divided(results)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Block number n: all laws of one entry on one backend; it travels to a worker by the subject's name."""
+
+    subject: str | None
+    members: tuple[str, ...]
+    dtype: str
+    profile: str
+    laws: tuple[str, ...]
+    given: list[Entry] | None = None
+
+    def entries(self) -> list[Entry]:
+        return self.given if self.given is not None else entries(self.subject)
+
+    def pairs(self) -> list[tuple[Entry, str]]:
+        """The blocks, those of one backend together: a worker loads few engines.
+
+        The quick profile takes every entry on NumPy, elsewhere enough of them to meet every class.
+        """
+        every = self.entries()
+        few = representatives(every) if self.profile == "quick" else every
+        return [
+            (entry, name)
+            for name in self.members
+            for entry in (every if name == "numpy" else few)
+            if _belongs(entry, name)
+        ]
+
+    def count(self) -> int:
+        return len(self.pairs())
+
+    def __call__(self, number: int) -> list[Result]:
+        entry, name = self.pairs()[number]
+        record = members.member(name)
+        return [check(law, entry, record, self.dtype, self.profile, name) for law in _laws(entry, self.laws)]
+
+
+def _blocks(task: _Task, jobs: int) -> Iterable[tuple[int, list[Result]]]:
+    numbers = range(task.count())
+    if jobs == 1 or task.given is not None:
+        yield from farm(task, numbers)
+        return
+    with processes(jobs) as executor:
+        yield from farm(task, numbers, executor, ahead=4 * jobs)
+
+
+def _belongs(entry: Entry, name: str) -> bool:
+    """A backend's own entry is checked on that backend alone."""
+    return entry.kind != "backend" or entry.name == name
+
+
+def _one(entry: Entry, law: Law, name: str, dtype: str, given: Given) -> Result:
+    """The result of one example."""
+    obj = entry.make(given.lattice)
+    reason = law.applies(obj)
+    if reason is not None:
+        return Result(law.name, entry.name, name, dtype, None, None, None, reason)
+    verdict, fault = attempt(law, obj, replace(given, backend=members.member(name), dtype=dtype))
+    return result_of(law, entry, name, dtype, verdict, fault)
+
+
+def _laws(entry: Entry, wanted: Sequence[str]) -> list[Law]:
+    return [law for law in LAWS[entry.kind] if not wanted or law.name in wanted]
+
+
+def _law_names(laws: str | Sequence[str], found: list[Entry]) -> tuple[str, ...]:
+    wanted = (laws,) if isinstance(laws, str) else tuple(laws)
+    known = sorted({law.name for entry in found for law in LAWS[entry.kind]})
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"no law {name!r} for this subject: there are {', '.join(known)}")
+    return wanted
+
+
+def _members(backend: str | Sequence[str]) -> tuple[str, ...]:
+    if backend == "all":
+        return tuple(name for name in members.OURS if members.absence(name) is None)
+    names = tuple(backend.split(",")) if isinstance(backend, str) else tuple(backend)
+    for name in names:
+        members.member(name)
+    return names
+
+
+def _divided(results: Iterable[Result]) -> Findings:
+    all_of_them = tuple(results)
+    return Findings(
+        tuple(result for result in all_of_them if result.passed is not None),
+        tuple(result for result in all_of_them if result.passed is None),
+    )

@@ -1,0 +1,109 @@
+"""`haarflow verify`: subjects, what is printed, exit codes, and counterexamples that can be pasted."""
+
+import json
+import textwrap
+
+import pytest
+
+import haarflow as library
+from haarflow.core.groups import U1
+from haarflow.core.law import Given
+from haarflow.verification.subjects import entries, kind_of
+from tests.runs import haarflow
+
+WRONG = """
+    from dataclasses import dataclass
+    from haarflow.flows.tails import QuarticTail
+
+    @dataclass(frozen=True)
+    class Wrong(QuarticTail):
+        def forward(self, params, x, condition=None):
+            y, log_det = super().forward(params, x, condition)
+            return y, 0.5 * log_det
+
+    wrong = Wrong(2)
+    right = QuarticTail(2)
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A module of a user in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine_to_verify.py").write_text(textwrap.dedent(WRONG))
+    yield "mine_to_verify"
+    __import__("sys").modules.pop("mine_to_verify", None)
+
+
+def test_a_wrong_log_det_is_found_with_an_example_that_repeats_it(module, capsys):
+    assert haarflow("verify", f"{module}:wrong", "--backend", "numpy", "--jobs", 1, "--quiet", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    failed = {row["law"]: row for row in found["results"] if not row["passed"]}
+    assert found["failed"] == len(failed) and "log_det_by_differences" in failed and "round_trip" not in failed
+    row = failed["log_det_by_differences"]
+    assert row.keys() == {"law", "object", "backend", "dtype", "residual", "tolerance", "passed", "example"}
+    repeated = eval(row["example"], {"haarflow": library, "Given": Given})
+    assert [result.law for result in repeated.failed] == ["log_det_by_differences"]
+    assert repeated.failed[0].residual == pytest.approx(row["residual"])
+
+
+def test_the_right_one_passes_in_worker_processes(module, capsys, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ".")
+    assert haarflow("verify", f"{module}:right", "--backend", "numpy", "--jobs", 2, "--quiet") == 0
+    printed = capsys.readouterr().out
+    assert "log_det_by_differences" in printed and "0 failed" in printed
+
+
+@pytest.mark.parametrize(
+    "subject, kinds",
+    [
+        ("u1-tiny", {"theory", "model"}),
+        ("u1-freezing", {"model"}),
+        (U1(), {"group"}),
+        ("haarflow.theories:Phi4", {"theory"}),
+    ],
+)
+def test_subjects_of_every_sort(subject, kinds):
+    assert {entry.kind for entry in entries(subject)} >= kinds
+
+
+def test_a_trained_model_is_verified_with_its_own_parameters():
+    found = library.verify("u1-freezing", backend="numpy", laws=("round_trip", "log_dets_cancel"))
+    assert len(found.results) >= 2 and not found.failed
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (("no.such.module:flow",), "no module 'no'"),
+        (("haarflow.theories:Phi5",), "haarflow.theories has no 'Phi5'"),
+        (("u1-2x",), "nothing to verify is called 'u1-2x'"),
+        (("U1", "--law", "round_tripp"), "no law 'round_tripp'"),
+        (("U1", "--backend", "jaxx"), "jaxx"),
+        (("U1", "--profile", "fast"), "a profile is one of"),
+        (("haarflow.core.lattice:volume",), "makes nothing"),
+    ],
+)
+def test_a_word_that_leads_nowhere_is_one_sentence(words, sentence, capsys):
+    assert haarflow("verify", *words, "--jobs", 1, "--quiet") == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_what_is_of_no_kind_is_refused_with_what_each_kind_has():
+    with pytest.raises(TypeError, match="a kernel has init, step, values"):
+        kind_of(3)
+
+
+def test_an_object_that_raises_fails_its_laws_with_the_message():
+    class Broken(U1):
+        def exp(self, w):
+            raise ArithmeticError("out of order")
+
+    found = library.verify(Broken(), backend="numpy")
+    assert any("ArithmeticError: out of order" in result.reason for result in found.failed)
+
+
+def test_the_list_names_objects_and_formulas(capsys):
+    assert haarflow("verify", "--list") == 0
+    printed = capsys.readouterr().out
+    assert "round_trip" in printed and "U(1) d=2" in printed
