@@ -90,10 +90,16 @@ def _kind(x: Any) -> str:
     return known.get(root, root)
 
 
+# Adapters met so far: a compiler that traces `of` can look into a dict, not import a module.
+_ADAPTERS: dict[str, Any] = {}
+
+
 def _of_array(name: str, array: Any) -> Backend:
-    if name in NAMES:
-        return import_module(f"haarflow.backends.with_{name}").of_array(array)
-    return _other(name)
+    if name not in NAMES:
+        return _other(name)
+    if name not in _ADAPTERS:
+        _ADAPTERS[name] = import_module(f"haarflow.backends.with_{name}")
+    return _ADAPTERS[name].of_array(array)
 
 
 @cache
