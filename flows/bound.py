@@ -147,9 +147,10 @@ def traced(jit: Callable, flow: Any, method: str) -> Traced:
         runs.append(None)
         return backends.of(x).jvp(lambda x: tuple(apply(params, x, condition)), x, dx)
 
-    # PyTorch's compiler does not trace forward mode.
-    compiler = jit if method != "tangent" or "torch" not in getattr(jit, "__module__", "") else (lambda f: f)
-    return Traced(compiler(tangent if method == "tangent" else plain), runs)
+    # PyTorch's compiler does not trace forward mode, and guards what it sees: a list that grows would compile every time.
+    if "torch" in getattr(jit, "__module__", ""):
+        return Traced(tangent if method == "tangent" else jit(apply), runs)
+    return Traced(jit(tangent if method == "tangent" else plain), runs)
 
 
 def in_chunks(function: Callable, x: Array, condition: Condition, axes: int) -> tuple[Array, Array]:

@@ -158,7 +158,7 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
 def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: Condition = None) -> Verdict:
     """a compiled flow is traced once for a shape: other values run no Python.
 
-    Fields `x` and `other` have one shape. Void where nothing is compiled.
+    Fields `x` and `other` have one shape. Void where nothing is compiled, and for PyTorch, whose compiler guards for itself.
     """
     if not isinstance(flow, Bound) or not compiles(flow.backend):
         return judge(traced_once, 0.0, 0.0, "does not apply: nothing is compiled")
