@@ -59,6 +59,8 @@ ENTRIES = {
     "tutorial": Entry(architectures.tutorial, rate=1e-3, batch=64, steps=1000, constant=True),
     "stripes": Entry(architectures.stripes, steps=1000),
     "stripes-plaquettes": Entry(architectures.stripes, {"extents": ((1, 1),)}, steps=1000),
+    "stripes-square": Entry(architectures.stripes, {"extents": ((1, 1),), "kernel": 3}, steps=600),
+    "stripes-square-tied": Entry(architectures.stripes, {"extents": ((1, 1),), "kernel": 3, "tied": True}, steps=600),
     "convolutional": Entry(architectures.convolutional, rate=6e-3, steps=3000),
     "mixture": Entry(architectures.convolutional, {"map": "moebius", "pieces": 4}, rate=6e-3, steps=3000),
     "small": small(),
