@@ -20,7 +20,7 @@ from haarflow.core.regimes import REGIMES, accepts, couplings_at
 Strategy = st.SearchStrategy
 
 PROFILES: dict[str, dict[str, Any]] = {
-    "quick": {"max_examples": 3, "derandomize": True},
+    "quick": {"max_examples": 2, "derandomize": True},
     "ci": {"max_examples": 25, "derandomize": True},
     "deep": {"max_examples": 500, "derandomize": False},
 }
@@ -33,7 +33,7 @@ def profile(name: str) -> hypothesis.settings:
     Raises ValueError for another name.
 
     >>> profile("quick").max_examples
-    3
+    2
     """
     if name not in PROFILES:
         raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {name!r}")

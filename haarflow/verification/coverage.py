@@ -8,27 +8,12 @@ its entries the reason stands in the table; a class without an entry is missing,
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import inspect
-import pkgutil
 from typing import Any, NamedTuple
 
 from haarflow.core.law import Law, formula
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES, LAWS
-from haarflow.verification.parts import parts
-
-# kind -> (package, the methods that tell a public class of it)
-PUBLIC = {
-    "group": ("haarflow.core", ("compose", "haar", "project")),
-    "kernel": ("haarflow.core", ("init", "step", "with_values")),
-    "theory": ("haarflow.theories", ("action",)),
-    "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
-    "model": ("haarflow.flows", ("init", "forward", "inverse")),
-}
-# what the laws themselves are made of
-NOT_OBJECTS = ("Bound", "Chained")
+from haarflow.verification.parts import PUBLIC, parts, public
 
 
 class Covered(NamedTuple):
@@ -39,31 +24,6 @@ class Covered(NamedTuple):
     law: str
     entries: tuple[str, ...]
     reason: str
-
-
-def public(kind: str) -> list[str]:
-    """Return the names of the public classes of a kind.
-
-    >>> public("group")
-    ['Real', 'U1']
-    """
-    package, methods = PUBLIC[kind]
-    found = set()
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
-        for name, value in vars(importlib.import_module(module.name)).items():
-            ours = (
-                inspect.isclass(value)
-                and value.__module__ == module.name
-                and not name.startswith("_")
-                and name not in NOT_OBJECTS
-            )
-            if ours and dataclasses.is_dataclass(value) and all(_has(value, method) for method in methods):
-                found.add(name)
-    return sorted(found)
-
-
-def _has(owner: Any, name: str) -> bool:
-    return hasattr(owner, name) or name in {field.name for field in dataclasses.fields(owner)}
 
 
 def coverage() -> list[Covered]:

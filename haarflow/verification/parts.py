@@ -1,12 +1,51 @@
-"""The classes that an object is made of, and the fewest entries in which each of them is met."""
+"""The public classes of the library, those that an object is made of, and the fewest entries that show each of them."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from haarflow.verification.entry import Entry
+
+# kind -> (package, the methods that tell a public class of it)
+PUBLIC = {
+    "group": ("haarflow.core", ("compose", "haar", "project")),
+    "kernel": ("haarflow.core", ("init", "step", "with_values")),
+    "theory": ("haarflow.theories", ("action",)),
+    "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
+    "model": ("haarflow.flows", ("init", "forward", "inverse")),
+}
+# what the laws themselves are made of
+NOT_OBJECTS = ("Bound", "Chained")
+
+
+def public(kind: str) -> list[str]:
+    """Return the names of the public classes of a kind.
+
+    >>> public("group")
+    ['Real', 'U1']
+    """
+    package, methods = PUBLIC[kind]
+    found = set()
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            ours = (
+                inspect.isclass(value)
+                and value.__module__ == module.name
+                and not name.startswith("_")
+                and name not in NOT_OBJECTS
+            )
+            if ours and dataclasses.is_dataclass(value) and all(_has(value, method) for method in methods):
+                found.add(name)
+    return sorted(found)
+
+
+def _has(owner: Any, name: str) -> bool:
+    return hasattr(owner, name) or name in {field.name for field in dataclasses.fields(owner)}
 
 
 def parts(obj: Any) -> Iterator[str]:
@@ -21,14 +60,22 @@ def parts(obj: Any) -> Iterator[str]:
 
 
 def representatives(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries, simplest first, of which each brings a class that those before it do not have; all backends."""
-    every = list(entries)
-    kept = [entry for entry in every if entry.kind == "backend"]
-    made = [(entry, set(parts(entry.make(entry.lattices[0]))) or {entry.name}) for entry in every if entry not in kept]
+    """Return the entries, simplest first, of which each brings a public class that those before it do not have.
+
+    An object of no public class, a theory of a user for example, stands for itself; so does every backend.
+    """
     met: set[tuple[str, str]] = set()
-    for entry, names in sorted(made, key=lambda pair: len(pair[1])):
+    kept = []
+    for entry, names in sorted(((entry, _classes(entry)) for entry in entries), key=lambda pair: len(pair[1])):
         found = {(entry.kind, name) for name in names}
         if not found <= met:
             kept.append(entry)
             met |= found
     return kept
+
+
+def _classes(entry: Entry) -> set[str]:
+    if entry.kind not in PUBLIC:
+        return {entry.name}
+    obj = entry.make(entry.lattices[0])
+    return set(parts(obj)) & set(public(entry.kind)) or {type(obj).__name__}
