@@ -96,7 +96,7 @@ def test_regimes_fall_back_on_the_defaults():
 
 
 def test_profiles_say_how_many_and_how():
-    assert [strategies.profile(name).max_examples for name in strategies.PROFILES] == [3, 25, 500]
+    assert [strategies.profile(name).max_examples for name in strategies.PROFILES] == [2, 25, 500]
     assert strategies.profile("ci").derandomize and not strategies.profile("deep").derandomize
     with pytest.raises(ValueError, match="quick, ci, deep"):
         strategies.profile("slow")
