@@ -65,6 +65,11 @@ def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example
     return Verdict(law.__name__, formula(law), largest(residual), float(tolerance), reason, example)
 
 
+def void(law: Callable, reason: str) -> Verdict:
+    """Return the verdict of a law that has nothing to say on one example."""
+    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"does not apply: {reason}")
+
+
 def formula(law: Callable) -> str:
     """Return a law's formula, the first line of its docstring."""
     return (law.__doc__ or law.__name__).strip().splitlines()[0]
@@ -187,6 +192,11 @@ class Law(NamedTuple):
     def name(self) -> str:
         """The law's name, that of its function."""
         return self.law.__name__
+
+    def verdict(self, obj: Any, given: Given) -> Verdict:
+        """Return the verdict on one example; void on a lattice where the law does not apply to the object."""
+        reason = self.applies(obj)
+        return self.check(obj, given) if reason is None else void(self.law, reason)
 
 
 def precision_of(tree: Any) -> str:

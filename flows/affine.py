@@ -26,8 +26,30 @@ Params = Any
 Condition = dict[str, Any] | None
 
 
+class CheckerboardCoupling:
+    """What couplings of the sites of one `parity`, told of the others by a `net`, have in common."""
+
+    net: Any
+    parity: int
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Translations within a colour, the point group of tied kernels, Z2 of numbers of definite parity."""
+        point_group = ("reflection", "hypercubic") if getattr(self.net, "tied", False) else ()
+        return ("translation", *point_group, *(("Z2",) if self.net.symmetric else ()))
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Two sites along each axis: one would exchange the colours."""
+        return (2,) * self.net.d
+
+    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
+        """Return on the host which components of a field move: the sites of `parity`."""
+        return np.indices(lattice).sum(axis=0) % 2 == self.parity
+
+
 @dataclass(frozen=True)
-class AffineCoupling:
+class AffineCoupling(CheckerboardCoupling):
     """An affine coupling of the sites of `parity`; `net` is a `CheckerboardNet` or `LatticeNet`.
 
     `tail` > 0 bends the result by a quartic tail whose learnt strength c starts there, 0 is no bend.
@@ -50,20 +72,6 @@ class AffineCoupling:
         check_parity(self.parity)
         if not (math.isfinite(self.tail) and self.tail >= 0.0):
             raise ValueError(f"a tail's strength is 0 (no tail) or positive, got {self.tail!r}")
-
-    @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Translations within a colour, and what the net has."""
-        return checkerboard_symmetries(self.net)
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Two sites along each axis: one would exchange the colours."""
-        return (2,) * self.net.d
-
-    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
-        """Return on the host which components of a field move: the sites of `parity`."""
-        return np.indices(lattice).sum(axis=0) % 2 == self.parity
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the net's parameters and log c."""
@@ -112,12 +120,6 @@ def write_back(
     xp = array_namespace(active)
     log_det = xp.reshape(xp.sum(log_slope, axis=0), tuple(like.shape[: like.ndim - d]))
     return merge(active, passive, parity, like.shape, d), log_det
-
-
-def checkerboard_symmetries(net: Any) -> tuple[str, ...]:
-    """Return the symmetries of a coupling whose net has tied kernels, or numbers of definite parity, or neither."""
-    point_group = ("reflection", "hypercubic") if getattr(net, "tied", False) else ()
-    return ("translation", *point_group, *(("Z2",) if net.symmetric else ()))
 
 
 def check_parity(parity: int) -> None:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from array_api_compat import array_namespace
 
-from haarflow.flows.affine import check_parity, checkerboard_symmetries, context, write_back
+from haarflow.flows.affine import CheckerboardCoupling, check_parity, context, write_back
 from haarflow.flows.splines import inverse_line_spline, line_channels, line_spline
 
 Array = Any
@@ -25,7 +24,7 @@ Condition = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
-class SplineCoupling:
+class SplineCoupling(CheckerboardCoupling):
     """A spline coupling of the sites of `parity`; `net` is a `CheckerboardNet` or `LatticeNet`.
 
     `bins` is the number of bins of the spline on [-bound, bound]. Raises ValueError for a parity other than 0 and 1,
@@ -51,20 +50,6 @@ class SplineCoupling:
             raise ValueError(f"a spline wants bins >= 1 and bound > 0, got bins={self.bins}, bound={self.bound}")
         if self.net.symmetric and self.bins % 2:
             raise ValueError(f"a spline that commutes with phi -> -phi has an even number of bins, got {self.bins}")
-
-    @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Translations within a colour, and what the net has."""
-        return checkerboard_symmetries(self.net)
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Two sites along each axis: one would exchange the colours."""
-        return (2,) * self.net.d
-
-    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
-        """Return on the host which components of a field move: the sites of `parity`."""
-        return np.indices(lattice).sum(axis=0) % 2 == self.parity
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the net's parameters."""

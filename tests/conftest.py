@@ -13,27 +13,17 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends.protocol import MissingBackend
+from haarflow.backends import members
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
 hypothesis.settings.register_profile("deep", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-ENGINES = ("jax", "torch", "cupy")
+ENGINES = ("strict", "jax", "torch", "cupy")
 
-
-def absence(name):
-    """Return why an engine cannot be tested here, or None."""
-    try:
-        backends.get(name)
-    except MissingBackend as missing:
-        return str(missing)
-    return None
-
-
-ABSENT = {name: reason for name in ENGINES if (reason := absence(name))}
-MEMBERS = ("numpy", "readonly", "strict", *[name for name in ENGINES if name not in ABSENT])
+ABSENT = {name: reason for name in ENGINES if (reason := members.absence(name))}
+MEMBERS = ("numpy", "readonly", *[name for name in ENGINES if name not in ABSENT])
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -42,43 +32,19 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"NOT TESTED: {name}: {reason}", yellow=True)
 
 
-def readonly_numpy():
-    """Return the NumPy record whose `asarray` gives read-only arrays."""
-    from dataclasses import replace
-
-    plain = backends.get("numpy")
-
-    def asarray(x, dtype=None):
-        array = plain.asarray(x, dtype).copy()
-        array.flags.writeable = False
-        return array
-
-    return replace(plain, asarray=asarray)
-
-
-def strict():
-    """Return the record of array-api-strict, which has the standard and nothing else."""
-    array_api_strict = pytest.importorskip("array_api_strict")
-    return backends.of(array_api_strict.asarray([0.0]))
-
-
 def member(name):
     """Return one member of the fixture, or skip with the reason in the summary."""
-    if name == "readonly":
-        return readonly_numpy()
-    if name == "strict":
-        return strict()
     if name in ABSENT:
         pytest.skip(f"backend {name} not tested: {ABSENT[name]}")
-    if name == "jax":
+    if name.startswith("jax"):
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if name == "torch":
+    if name.startswith("torch"):
         import torch
 
         torch.set_num_threads(1)
-    return backends.get(name)
+    return members.member(name)
 
 
 @pytest.fixture(params=MEMBERS)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.core.law import EPSILON, Given, Law, Verdict, compiled, formula, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
 from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
 
@@ -106,23 +106,6 @@ def lacks(*names: str) -> Callable[[Any], str | None]:
         return f"it declares no {' and no '.join(missing)}" if missing else None
 
     return applies
-
-
-def row(law: Callable, check: Callable, applies: Callable = lambda theory: None, sampled: bool = False) -> Law:
-    """Return a row of the table; on a lattice where the law does not apply its check is void and says so."""
-
-    def checked(theory: Any, given: Given) -> Verdict:
-        reason = applies(theory)
-        if reason is not None:
-            return void(law, reason)
-        return check(theory, given)
-
-    return Law(law, checked, applies, sampled)
-
-
-def void(law: Callable, reason: str) -> Verdict:
-    """Return the verdict of a law that has nothing to say on one example."""
-    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"does not apply: {reason}")
 
 
 def runs_here(theory: Any, method: str, field: Array) -> bool:

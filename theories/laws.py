@@ -13,7 +13,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.law import Given, Law, Verdict
+from haarflow.core.law import Given, Law, Verdict, void
 from haarflow.theories.action_laws import (
     action_values,
     batch_rows,
@@ -42,7 +42,7 @@ from haarflow.theories.exact_laws import (
     thermodynamic_identity,
 )
 from haarflow.theories.exact_sampler import exact_sample
-from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, numbers_of, row, runs_here, void
+from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, numbers_of, runs_here
 from haarflow.theories.symmetry_laws import (
     charge_of_flux,
     conjugation_invariance,
@@ -215,32 +215,32 @@ def _a_sampler(theory: Any) -> str | None:
 
 
 THEORY_LAWS: tuple[Law, ...] = (
-    row(action_values, _on_a_field(action_values)),
-    row(batch_rows, _on_a_field(batch_rows)),
-    row(force_by_differences, _of_the_force(force_by_differences), lacks("force")),
-    row(force_by_autodiff, _of_the_force(force_by_autodiff), lacks("force")),
-    row(gauge_orbit, _of_the_force(gauge_orbit), _both(lacks("force"), _symmetry("gauge"), _links)),
-    row(density_sums, _on_a_field(density_sums), lacks("density")),
-    row(density_reach, _at_a_site(density_reach), lacks("density", "reach")),
-    row(link_weight, _at_a_site(link_weight), lacks("local_weight")),
-    row(staple_weight, _on_a_field(staple_weight), lacks("local_weight", "staple")),
-    row(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),
-    row(reflection_invariance, _off_the_seam(reflection_invariance), _symmetry("reflection")),
-    row(exchange_invariance, _off_the_seam(exchange_invariance), _symmetry("hypercubic")),
-    row(sign_invariance, _off_the_seam(sign_invariance), _symmetry("Z2")),
-    row(conjugation_invariance, _off_the_seam(conjugation_invariance), _symmetry("charge_conjugation")),
-    row(gauge_invariance, _gauge, _both(_symmetry("gauge"), _links)),
-    row(winding_invariance, _winding, _circle),
-    row(charge_of_flux, _charge, _whole_charge),
-    row(exact_by_quadrature, _quadrature, _with_exact),
-    row(thermodynamic_identity, _identity, _both(_with_exact, lacks("conjugates"))),
-    row(conjugate_observables, _on_a_field(conjugate_observables), lacks("conjugates")),
-    row(exact_by_samples, _samples, _a_sampler, sampled=True),
-    row(forms_agree, _forms, _two_forms),
-    row(couplings_by_row, _on_a_field(couplings_by_row), lacks("couplings")),
-    row(traced_once, _on_a_field(traced_once), lacks("couplings")),
-    row(border, lambda theory, given: border(theory, field_of(theory, given)), lacks("check")),
-    row(inputs_unchanged, _on_a_field(inputs_unchanged)),
-    row(compiled_as_eager, _off_the_seam(compiled_as_eager)),
-    row(equals_numpy, _off_the_seam(equals_numpy)),
+    Law(action_values, _on_a_field(action_values)),
+    Law(batch_rows, _on_a_field(batch_rows)),
+    Law(force_by_differences, _of_the_force(force_by_differences), lacks("force")),
+    Law(force_by_autodiff, _of_the_force(force_by_autodiff), lacks("force")),
+    Law(gauge_orbit, _of_the_force(gauge_orbit), _both(lacks("force"), _symmetry("gauge"), _links)),
+    Law(density_sums, _on_a_field(density_sums), lacks("density")),
+    Law(density_reach, _at_a_site(density_reach), lacks("density", "reach")),
+    Law(link_weight, _at_a_site(link_weight), lacks("local_weight")),
+    Law(staple_weight, _on_a_field(staple_weight), lacks("local_weight", "staple")),
+    Law(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),
+    Law(reflection_invariance, _off_the_seam(reflection_invariance), _symmetry("reflection")),
+    Law(exchange_invariance, _off_the_seam(exchange_invariance), _symmetry("hypercubic")),
+    Law(sign_invariance, _off_the_seam(sign_invariance), _symmetry("Z2")),
+    Law(conjugation_invariance, _off_the_seam(conjugation_invariance), _symmetry("charge_conjugation")),
+    Law(gauge_invariance, _gauge, _both(_symmetry("gauge"), _links)),
+    Law(winding_invariance, _winding, _circle),
+    Law(charge_of_flux, _charge, _whole_charge),
+    Law(exact_by_quadrature, _quadrature, _with_exact),
+    Law(thermodynamic_identity, _identity, _both(_with_exact, lacks("conjugates"))),
+    Law(conjugate_observables, _on_a_field(conjugate_observables), lacks("conjugates")),
+    Law(exact_by_samples, _samples, _a_sampler, sampled=True),
+    Law(forms_agree, _forms, _two_forms),
+    Law(couplings_by_row, _on_a_field(couplings_by_row), lacks("couplings")),
+    Law(traced_once, _on_a_field(traced_once), lacks("couplings")),
+    Law(border, lambda theory, given: border(theory, field_of(theory, given)), lacks("check")),
+    Law(inputs_unchanged, _on_a_field(inputs_unchanged)),
+    Law(compiled_as_eager, _off_the_seam(compiled_as_eager)),
+    Law(equals_numpy, _off_the_seam(equals_numpy)),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -68,11 +69,14 @@ def verify(
         return _divided(
             _one(entry, law, name, dtype, given) for entry in found for law in _laws(entry, wanted) for name in names
         )
-    shared = subject if subject is None or isinstance(subject, str) else None
-    task = _Task(shared, names, dtype, profile, wanted, found if shared is None and subject is not None else None)
+    travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object stays in this process
+    task = _Task(subject if travels else found, tuple(_blocks(found, names, profile)), dtype, profile, wanted)
     results: list[Result] = []
-    with (progress or Progress()).task("laws", task.count()) as line:
-        for _, part in _blocks(task, jobs):
+    with (
+        (progress or Progress()).task("laws", len(task.blocks)) as line,
+        processes(jobs) if travels else nullcontext() as executor,
+    ):
+        for _, part in farm(task, range(len(task.blocks)), executor, ahead=4 * jobs):
             results += part
             line.advance({"checks": len(results), "failed": sum(result.passed is False for result in results)})
     return _divided(results)
@@ -80,48 +84,34 @@ def verify(
 
 @dataclass(frozen=True)
 class _Task:
-    """Block number n: all laws of one entry on one backend; it travels to a worker by the subject's name."""
+    """Block number n: all laws of one entry, by its place, on one backend.
 
-    subject: str | None
-    members: tuple[str, ...]
+    `source` is the entries, or for a worker elsewhere the name they are made from.
+    """
+
+    source: list[Entry] | str | None
+    blocks: tuple[tuple[int, str], ...]
     dtype: str
     profile: str
     laws: tuple[str, ...]
-    given: list[Entry] | None = None
-
-    def entries(self) -> list[Entry]:
-        return self.given if self.given is not None else entries(self.subject)
-
-    def pairs(self) -> list[tuple[Entry, str]]:
-        """The blocks, those of one backend together: a worker loads few engines.
-
-        The quick profile takes every entry on NumPy, elsewhere enough of them to meet every class.
-        """
-        every = self.entries()
-        few = representatives(every) if self.profile == "quick" else every
-        return [
-            (entry, name)
-            for name in self.members
-            for entry in (every if name == "numpy" else few)
-            if _belongs(entry, name)
-        ]
-
-    def count(self) -> int:
-        return len(self.pairs())
 
     def __call__(self, number: int) -> list[Result]:
-        entry, name = self.pairs()[number]
-        record = members.member(name)
+        place, name = self.blocks[number]
+        every = self.source if isinstance(self.source, list) else entries(self.source)
+        entry, record = every[place], members.member(name)
         return [check(law, entry, record, self.dtype, self.profile, name) for law in _laws(entry, self.laws)]
 
 
-def _blocks(task: _Task, jobs: int) -> Iterable[tuple[int, list[Result]]]:
-    numbers = range(task.count())
-    if jobs == 1 or task.given is not None:
-        yield from farm(task, numbers)
-        return
-    with processes(jobs) as executor:
-        yield from farm(task, numbers, executor, ahead=4 * jobs)
+def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[tuple[int, str]]:
+    """The places of entries, each with a backend, those of one backend together: a worker loads few engines.
+
+    The quick profile takes every entry on NumPy, elsewhere enough of them to meet every class.
+    """
+    few = representatives(found) if profile == "quick" else found
+    for name in names:
+        for place, entry in enumerate(found):
+            if _belongs(entry, name) and (name == "numpy" or entry in few):
+                yield place, name
 
 
 def _belongs(entry: Entry, name: str) -> bool:
