@@ -8,6 +8,8 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -88,11 +90,21 @@ def uniform(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
     >>> round(float(random.uniform(random.key(0, backend))), 6)
     0.965321
     """
-    return _uniform(key, shape, dtype, UNIFORM)
+    return _program(backends.of(key).jit, _uniform, tuple(shape), dtype, UNIFORM)(key)
 
 
 def normal(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
     """Return standard normal numbers `(*batch, *shape)` by Box-Muller, both branches of each pair used."""
+    return _program(backends.of(key).jit, _normal, tuple(shape), dtype)(key)
+
+
+@lru_cache(maxsize=1024)
+def _program(jit: Callable, draw: Callable, *words: Any) -> Callable:
+    """A draw of one shape as one compiled program: on an engine that compiles, each of its operations would be one."""
+    return jit(lambda *arrays: draw(*arrays, *words))
+
+
+def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
     xp = array_namespace(key)
     count = math.prod(shape)
     half = (count + 1) // 2
@@ -147,6 +159,10 @@ def _draw_words(key: Array, shape: tuple[int, ...], purpose: int) -> Array:
 
 
 def _encipher(key: Array, numbers: Array, purpose: int) -> tuple[Array, Array]:
+    return _program(backends.of(key).jit, _cipher, purpose)(key, numbers)
+
+
+def _cipher(key: Array, numbers: Array, purpose: int) -> tuple[Array, Array]:
     xp = array_namespace(key)
     return threefry(key[..., 0:1], key[..., 1:2], numbers, xp.full_like(numbers, purpose))
 

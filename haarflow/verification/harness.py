@@ -52,11 +52,18 @@ class _Failed(Exception):
 
 
 def check(
-    law: Law, entry: Entry, backend: Any, dtype: str = "float64", profile: str = "quick", member: str = ""
+    law: Law,
+    entry: Entry,
+    backend: Any,
+    dtype: str = "float64",
+    profile: str = "quick",
+    member: str = "",
+    drawn: bool = True,
 ) -> Result:
     """Return the result of one law for one entry; an exception in object or law is a failure with its message.
 
-    `member` is the name under which the backend is listed, by default its own.
+    `member` is the name under which the backend is listed, by default its own; without `drawn` the plain example alone
+    is checked.
     """
     name = member or backend.name
     reason = law.applies(entry.make(entry.lattices[0]))
@@ -72,7 +79,7 @@ def check(
         found.verdicts.append(verdict)
 
     try:
-        _explore(once, law, entry, backend, dtype, profile)
+        _explore(once, entry, backend, dtype, profile, drawn and not law.sampled)
     except (_Failed, hypothesis.errors.Flaky):
         given, verdict, fault = found.failures[-1]
         return result_of(law, entry, name, dtype, verdict, fault)._replace(example=spoken(law, entry, name, given))
@@ -105,11 +112,11 @@ def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
         return None, f"{type(error).__name__}: {error}"
 
 
-def _explore(once: Callable, law: Law, entry: Entry, backend: Any, dtype: str, profile: str) -> None:
-    """Run `once` on the plain example and on drawn ones; a Monte Carlo law on the plain one alone, from seed 0."""
+def _explore(once: Callable, entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
+    """Run `once` on the plain example and on drawn ones; a Monte Carlo law sees the plain one alone, from seed 0."""
     plain = Given(entry.lattices[0], dtype=dtype, backend=backend)
     compiles = backend.name in COMPILES
-    if law.sampled or (compiles and COMPILED[profile] == 1):
+    if not drawn or (compiles and COMPILED[profile] == 1):
         once(plain)
         return
     settings = hypothesis.settings(

@@ -90,28 +90,36 @@ class _Task:
     """
 
     source: list[Entry] | str | None
-    blocks: tuple[tuple[int, str], ...]
+    blocks: tuple[_Block, ...]
     dtype: str
     profile: str
     laws: tuple[str, ...]
 
     def __call__(self, number: int) -> list[Result]:
-        place, name = self.blocks[number]
+        place, name, drawn = self.blocks[number]
         every = self.source if isinstance(self.source, list) else entries(self.source)
         entry, record = every[place], members.member(name)
-        return [check(law, entry, record, self.dtype, self.profile, name) for law in _laws(entry, self.laws)]
+        return [check(law, entry, record, self.dtype, self.profile, name, drawn) for law in _laws(entry, self.laws)]
 
 
-def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[tuple[int, str]]:
-    """The places of entries, each with a backend, those of one backend together: a worker loads few engines.
+class _Block(NamedTuple):
+    """An entry's place and a backend; `drawn` where Hypothesis draws examples beside the plain one."""
 
-    The quick profile takes every entry on NumPy, elsewhere enough of them to meet every class.
+    place: int
+    name: str
+    drawn: bool
+
+
+def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[_Block]:
+    """The blocks, those of one backend together: a worker loads few engines.
+
+    The quick profile draws examples for enough entries to meet every class; the others meet the plain one on NumPy.
     """
     few = representatives(found) if profile == "quick" else found
     for name in names:
         for place, entry in enumerate(found):
             if _belongs(entry, name) and (name == "numpy" or entry in few):
-                yield place, name
+                yield _Block(place, name, entry in few)
 
 
 def _belongs(entry: Entry, name: str) -> bool:
