@@ -17,6 +17,7 @@ from haarflow.backends import tree
 from haarflow.backends.protocol import Array, Backend, NoAutodiff
 
 PRECISIONS = ("float64", "float32")
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
 def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any) -> Backend:
@@ -50,11 +51,13 @@ def check_precision(dtype: str) -> str:
 
 
 def array_dtype(xp: Any, default: str, x: Any, dtype: Any) -> Any:
-    """Return the type an array gets at the border: floats the default, whole numbers int32, unless told."""
+    """Return the type an array gets at the border: floats and complex numbers of the default precision, whole numbers
+    int32, unless told."""
     if dtype is not None:
         return getattr(xp, dtype) if isinstance(dtype, str) else dtype
     kind = numpy.asarray(x).dtype.kind
-    return {"f": getattr(xp, default), "i": xp.int32, "u": xp.int32, "b": xp.bool}.get(kind)
+    kinds = {"f": default, "c": COMPLEX[default], "i": "int32", "u": "int32", "b": "bool"}
+    return getattr(xp, kinds[kind]) if kind in kinds else None
 
 
 def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Array:

@@ -32,7 +32,7 @@ def backend(device: str | None = None, dtype: str = "float64") -> Backend:
 
 def of_array(x: Any) -> Backend:
     """Return the record of an array."""
-    return backend(f"cuda:{x.device.id}", "float32" if x.dtype == cupy.float32 else "float64")
+    return backend(f"cuda:{x.device.id}", "float32" if x.dtype in (cupy.float32, cupy.complex64) else "float64")
 
 
 def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Any:

@@ -20,6 +20,7 @@ X64 = (
     "float64 was asked of JAX while its 64-bit mode is off: call jax.config.update('jax_enable_x64', True) "
     "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
 )
+SINGLE = (jnp.float32, jnp.complex64)
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
 
@@ -59,13 +60,13 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
 def refuse(dtype: str) -> None:
     """Raise ValueError when float64 is asked for while JAX would silently turn it into float32."""
-    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+    if dtype in ("float64", "complex128") and not jax.config.read("jax_enable_x64"):
         raise ValueError(X64)
 
 
 def of_array(x: Any) -> Backend:
     """Return the record of an array or a tracer."""
-    return backend(_device_name(x), "float32" if x.dtype == jnp.float32 else "float64")
+    return backend(_device_name(x), "float32" if x.dtype in SINGLE else "float64")
 
 
 def _device_name(x: Any) -> str | None:

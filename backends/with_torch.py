@@ -13,6 +13,8 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 from haarflow.backends import standard, tree
 from haarflow.backends.protocol import Array, Backend, MissingBackend
 
+SINGLE = (torch.float32, torch.complex64)
+
 
 @cache
 def backend(device: str | None = None, dtype: str | None = "float64") -> Backend:
@@ -29,7 +31,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         dtype,
         torch.__version__,
         asarray=partial(_asarray, place, dtype),
-        to_numpy=lambda x: x.detach().cpu().numpy().copy(),
+        to_numpy=_to_numpy,
         value_and_grad=value_and_grad,
         vjp=vjp,
         jvp=jvp,
@@ -43,9 +45,14 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
     )
 
 
+def _to_numpy(x: torch.Tensor) -> numpy.ndarray:
+    """Host numbers; a conjugate that torch has not yet written out is written now."""
+    return x.detach().cpu().resolve_conj().resolve_neg().numpy().copy()
+
+
 def of_array(x: Any) -> Backend:
     """Return the record of a tensor."""
-    return backend(str(x.device), "float32" if x.dtype == torch.float32 else "float64")
+    return backend(str(x.device), "float32" if x.dtype in SINGLE else "float64")
 
 
 def _place(device: str) -> torch.device:

@@ -1,0 +1,379 @@
+"""SU(N): special unitary matrices, N >= 2, stored with the lattice last.
+
+Elements are complex `(*batch, N, N, *lattice)` with d lattice axes (d = 0: matrices last), algebra elements real
+`(*batch, N^2-1, *lattice)`: A = i w_a T_a with Hermitian traceless T_a, tr T_a T_b = delta_ab / 2, the generalised
+Gell-Mann matrices over two in the order of their usual numbers. Measure: normalised Haar. A draw takes the shape of an
+array of elements; the draws of algebra elements have N^2-1 where that has (N, N).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow.core import matrices, random, spectra
+from haarflow.core.exponentials import exponential
+from haarflow.core.matrices import complex_array, precision
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class SU:
+    """The group SU(n) on `d` lattice axes, both static.
+
+    Raises ValueError for n < 2 or d < 0.
+
+    >>> import numpy as np
+    >>> group = SU(3)
+    >>> group.name, group.dim, group.exp(np.zeros(8)).real.tolist()
+    ('SU(3)', 8, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    """
+
+    n: int
+    d: int = 0
+
+    matrix_axes = 2
+
+    def __post_init__(self) -> None:
+        if int(self.n) != self.n or self.n < 2 or int(self.d) != self.d or self.d < 0:
+            raise ValueError(f"SU(n, d) has a whole n >= 2 and d >= 0 lattice axes, got n = {self.n!r}, d = {self.d!r}")
+
+    @property
+    def name(self) -> str:
+        """The group's name, such as "SU(3)"."""
+        return f"SU({self.n})"
+
+    @property
+    def dim(self) -> int:
+        """The number of generators, N^2 - 1."""
+        return self.n**2 - 1
+
+    def compose(self, a: Array, b: Array) -> Array:
+        """Return the matrix products a b."""
+        return matrices.matmul(a, b, self.d)
+
+    def inverse(self, a: Array) -> Array:
+        """Return the adjoint matrices, the inverse elements."""
+        return matrices.dagger(a, self.d)
+
+    def trace(self, u: Array) -> Array:
+        """Return the complex traces, `(*batch, *lattice)`."""
+        return matrices.trace(u, self.d)
+
+    def identity(self, u: Array) -> Array:
+        """Return identity elements of u's shape."""
+        return matrices.identity(u, self.d) + array_namespace(u).zeros_like(u)
+
+    def basis(self) -> tuple[numpy.ndarray, ...]:
+        """Return the generators T_a as host matrices.
+
+        >>> [round(float(abs(t @ t).trace()), 12) for t in SU(3).basis()] == [0.5] * 8
+        True
+        """
+        return generators(self.n)
+
+    def inner(self, v: Array, w: Array) -> Array:
+        """Return sum_a v_a w_a per element, `(*batch, *lattice)`: for v = w twice the kinetic energy, 2 tr P^2."""
+        return array_namespace(v, w).sum(v * w, axis=-self.d - 1)
+
+    def algebra(self, w: Array) -> Array:
+        """Return the Hermitian matrices w_a T_a, `(*batch, N, N, *lattice)`.
+
+        >>> import numpy as np
+        >>> SU(2).algebra(np.asarray([0.0, 2.0, 0.0])).tolist()
+        [[0j, -1j], [1j, 0j]]
+        """
+        rest = (slice(None),) * self.d
+        parts = [w[(..., a) + rest] for a in range(self.dim)]
+        diagonal = self._diagonal([parts[(j + 1) ** 2 - 2] for j in range(1, self.n)])
+        zero = array_namespace(w).zeros_like(diagonal[0])
+        rows: list[list[Any]] = [[None] * self.n for _ in range(self.n)]
+        for i in range(self.n):
+            rows[i][i] = complex_array(diagonal[i], zero)
+        for i, j in itertools.combinations(range(self.n), 2):
+            x, y = 0.5 * parts[_offset(i, j)], 0.5 * parts[_offset(i, j) + 1]
+            rows[i][j], rows[j][i] = complex_array(x, -y), complex_array(x, y)
+        return matrices.assemble(rows, self.d)
+
+    def coordinates(self, m: Array) -> Array:
+        """Return w_a = 2 tr T_a P, P = (m + m^+)/2 less its trace: for any complex matrices, the inverse of `algebra`.
+
+        For an anti-Hermitian part ask `coordinates(-1j * m)`.
+
+        >>> import numpy as np
+        >>> SU(3).coordinates(SU(3).algebra(np.arange(8.0))).round(12).tolist()
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+        """
+        xp, rows = array_namespace(m), matrices.entries(m, self.d)
+        found: list[Any] = [None] * self.dim
+        for i, j in itertools.combinations(range(self.n), 2):
+            found[_offset(i, j)] = xp.real(rows[i][j] + rows[j][i])
+            found[_offset(i, j) + 1] = xp.imag(rows[j][i] - rows[i][j])
+        total = xp.real(rows[0][0])
+        for j in range(1, self.n):
+            here = xp.real(rows[j][j])
+            found[(j + 1) ** 2 - 2] = (2.0 / math.sqrt(2.0 * j * (j + 1))) * (total - j * here)
+            total = total + here
+        return xp.stack(found, axis=-self.d - 1)
+
+    def exp(self, w: Array) -> Array:
+        """Return exp(i w_a T_a), with all derivatives at w = 0 and at degenerate spectra.
+
+        NaN beyond |w| = 24 for N > 2, see `core.exponentials`.
+
+        >>> import numpy as np
+        >>> SU(2).exp(np.asarray([0.0, 0.0, np.pi])).round(12) + 0.0
+        array([[0.+1.j, 0.+0.j],
+               [0.+0.j, 0.-1.j]])
+        """
+        return exponential(self.algebra(w), self.inner(w, w), self.d)
+
+    def update(self, u: Array, w: Array) -> Array:
+        """Return exp(w) u, the step of every integrator."""
+        return matrices.matmul(self.exp(w), u, self.d)
+
+    def log(self, u: Array) -> Array:
+        """Return the algebra coordinates w of least size with exp(w) = u.
+
+        The eigen-angles lie in (-pi, pi) but for the few that a turn makes sum to zero; where several w are of least
+        size (at -1 in SU(2), at the other elements of the centre) one of them is returned. First derivatives are right
+        away from there, at degenerate spectra too; higher ones are not.
+
+        >>> import numpy as np
+        >>> SU(3).log(SU(3).exp(0.1 * np.arange(1.0, 9.0))).round(12).tolist()
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+        """
+        values, vectors = spectra.diagonalise(u, self.d)
+        return self.coordinates(-1j * self._log_near(u, _traceless(_angles(values), self.d), vectors))
+
+    def project(self, u: Array) -> Array:
+        """Return the elements nearest to any invertible matrices: the unitary polar factor with det = 1.
+
+        Its phase is shared evenly; for N = 2 the nearest element, above up to terms of second order in the defect.
+        NaN for singular matrices.
+
+        >>> import numpy as np
+        >>> SU(2).project(np.asarray([[2.0, 0.0], [0.0, 1.0]]) + 0j).real.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
+        if self.n == 2:
+            a = self.quaternion(u, 0, 1)
+            xp = array_namespace(a)
+            return self._from_quaternion(a / xp.sqrt(xp.sum(a * a, axis=-self.d - 1, keepdims=True)))
+        unitary = matrices.polar(u, self.d)
+        return unitary * self._beside(_phase(matrices.determinant(unitary, self.d), -1.0 / self.n))
+
+    def haar(self, key: Array, shape: tuple[int, ...], dtype: Any = "float64") -> Array:
+        """Return elements of the given shape `(..., N, N, *lattice)`, Haar distributed.
+
+        Gram-Schmidt of normal vectors; the last row makes the determinant one.
+
+        >>> from haarflow.backends import numpy as backend
+        >>> from haarflow.core import random
+        >>> u = SU(3).haar(random.key(1, backend), (5, 3, 3))
+        >>> bool(abs(numpy.linalg.det(u) - 1).max() < 1e-14)
+        True
+        """
+        lead, lattice = self._split(shape)
+        n, rest = self.n, (slice(None),) * self.d
+        drawn = random.normal(key, (*lead, 2, n - 1, n, *lattice), precision(dtype))
+        vectors = complex_array(
+            drawn[(..., 0, slice(None), slice(None)) + rest], drawn[(..., 1, slice(None), slice(None)) + rest]
+        )
+        return matrices.assemble(_orthonormal(matrices.entries(vectors, self.d)), self.d)
+
+    def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype: Any = "float64") -> Array:
+        """Return w_a ~ N(0, 1) for elements of the given shape, `(..., N^2-1, *lattice)`.
+
+        >>> from haarflow.backends import numpy as backend
+        >>> from haarflow.core import random
+        >>> SU(3, d=1).algebra_normal(random.key(1, backend), (5, 3, 3, 4)).shape
+        (5, 8, 4)
+        """
+        lead, lattice = self._split(shape)
+        return random.normal(key, (*lead, self.dim, *lattice), precision(dtype))
+
+    @property
+    def subgroups(self) -> tuple[tuple[int, int], ...]:
+        """The pairs (i, j), i < j, of rows whose SU(2) subgroups generate the group.
+
+        >>> SU(3).subgroups
+        ((0, 1), (0, 2), (1, 2))
+        """
+        return tuple(itertools.combinations(range(self.n), 2))
+
+    def quaternion(self, m: Array, i: int, j: int) -> Array:
+        """Return the real a = (a0, a1, a2, a3), `(*batch, 4, *lattice)`, of the block (i, j) of any matrices m.
+
+        a0 + i a.sigma is the part of the block that is a multiple of SU(2): Re tr(g m) of an element g = b0 + i b.sigma
+        of that subgroup depends on the block as 2 (b0 a0 - b.a).
+        """
+        xp, d = array_namespace(m), self.d
+        a, b, c, e = (matrices.entry(m, *place, d) for place in ((i, i), (i, j), (j, i), (j, j)))
+        parts = [xp.real(a + e), xp.imag(b + c), xp.real(b - c), xp.imag(a - e)]
+        return 0.5 * xp.stack(parts, axis=-d - 1)
+
+    def embed(self, a: Array, i: int, j: int) -> Array:
+        """Return the elements that are a0 + i a.sigma in the block (i, j) and one elsewhere, for unit a of `quaternion`.
+
+        >>> import numpy as np
+        >>> SU(3).embed(np.asarray([0.0, 0.0, 1.0, 0.0]), 0, 2).real.tolist()
+        [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
+        """
+        block = matrices.entries(SU(2, self.d)._from_quaternion(a), self.d)
+        zero = array_namespace(a).zeros_like(block[0][0])
+        rows = [[zero + float(k == l) for l in range(self.n)] for k in range(self.n)]
+        for k, row in zip((i, j), block, strict=True):
+            rows[k][i], rows[k][j] = row
+        return matrices.assemble(rows, self.d)
+
+    def _from_quaternion(self, a: Array) -> Array:
+        a0, a1, a2, a3 = (a[(..., k) + (slice(None),) * self.d] for k in range(4))
+        rows = [[complex_array(a0, a3), complex_array(a2, a1)], [complex_array(-a2, a1), complex_array(a0, -a3)]]
+        return matrices.assemble(rows, self.d)
+
+    def _diagonal(self, parts: list[Array]) -> list[Array]:
+        """The diagonal of w_a T_a from the coordinates of its N-1 diagonal generators."""
+        scaled = [part / math.sqrt(2.0 * j * (j + 1)) for j, part in enumerate(parts, start=1)]
+        found = []
+        for row in range(self.n):
+            terms = [-float(row) * scaled[row - 1]] if row else []
+            terms += scaled[row:]
+            found.append(sum(terms[1:], terms[0]))
+        return found
+
+    def _split(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The axes before and behind the matrix axes of a shape of elements."""
+        end = len(shape) - self.d
+        if end < 2 or tuple(shape[end - 2 : end]) != (self.n, self.n):
+            raise ValueError(
+                f"{self.name} on {self.d} lattice axes draws for elements (..., {self.n}, {self.n}, *lattice), "
+                f"got the shape {tuple(shape)}"
+            )
+        return tuple(shape[: end - 2]), tuple(shape[end:])
+
+    def _beside(self, x: Array) -> Array:
+        return x[(..., None, None) + (slice(None),) * self.d]
+
+    def _log_near(self, u: Array, angles: Array, vectors: Array) -> Array:
+        """The logarithm, expanded to first order about V diag(e^{i angle}) V^+ with V and the angles fixed.
+
+        Divided differences of the logarithm, i (s - t) / (e^{is} - e^{it}), make the first order exact.
+        """
+        d = self.d
+        back = matrices.dagger(vectors, d)
+        inside = matrices.entries(matrices.matmul(matrices.matmul(back, u, d), vectors, d), d)
+        angle = [angles[(..., k) + (slice(None),) * d] for k in range(self.n)]
+        rows = [[_log_entry(inside[i][j], angle[i], angle[j], i == j) for j in range(self.n)] for i in range(self.n)]
+        return matrices.matmul(matrices.matmul(vectors, matrices.assemble(rows, d), d), back, d)
+
+
+def _log_entry(x: Array, s: Array, t: Array, diagonal: bool) -> Array:
+    """Entry (i, j) of the logarithm's first-order expansion in the eigenbasis, x the element's entry."""
+    xp = array_namespace(x)
+    middle, half = 0.5 * (s + t), 0.5 * (s - t)
+    zero = xp.zeros_like(s)
+    turn = complex_array(xp.cos(middle), -xp.sin(middle))
+    if diagonal:
+        return complex_array(zero, s) + turn * x - 1.0
+    safe = xp.abs(xp.sin(half)) > 1e-3 if precision(x) == "float32" else xp.abs(xp.sin(half)) > 1e-6
+    close = xp.where(safe, half, zero)  # angles a full turn apart name one eigenvalue: their entry is rounding
+    factor = close / xp.where(safe, xp.sin(half), xp.ones_like(half)) + xp.where(safe, zero, xp.ones_like(half))
+    return (factor * turn) * x
+
+
+def _angles(values: Array) -> Array:
+    xp = array_namespace(values)
+    return xp.atan2(xp.imag(values), xp.real(values))
+
+
+def _traceless(angles: Array, d: int) -> Array:
+    """Angles `(*batch, N, *lattice)` equal to the given ones modulo 2 pi, whose sum is zero and whose squares sum to least.
+
+    They sum to 2 pi k; the k largest lose a turn, or the -k smallest gain one.
+    """
+    xp, rest = array_namespace(angles), (slice(None),) * d
+    n = angles.shape[angles.ndim - d - 1]
+    parts = [angles[(..., k) + rest] for k in range(n)]
+    turns = xp.round(sum(parts[1:], parts[0]) / (2.0 * math.pi))
+    found = []
+    for k, part in enumerate(parts):
+        above = sum(_before(other, part, j < k) for j, other in enumerate(parts) if j != k)
+        below = float(n - 1) - above
+        lose = xp.astype(above < turns, part.dtype)
+        gain = xp.astype(below < -turns, part.dtype)
+        found.append(part + (2.0 * math.pi) * (gain - lose))
+    return xp.stack(found, axis=-d - 1)
+
+
+def _before(other: Array, part: Array, first: bool) -> Array:
+    """1 where `other` comes before `part` in falling order, ties by place."""
+    xp = array_namespace(part)
+    return xp.astype((other >= part) if first else (other > part), part.dtype)
+
+
+def _phase(z: Array, power: float) -> Array:
+    """The phase of z, raised to a power on the principal branch."""
+    xp = array_namespace(z)
+    angle = power * xp.atan2(xp.imag(z), xp.real(z))
+    return complex_array(xp.cos(angle), xp.sin(angle))
+
+
+def _orthonormal(rows: matrices.Rows) -> matrices.Rows:
+    """N-1 rows made orthonormal (Gram and Schmidt, twice), and the last one that makes the determinant one."""
+    xp = array_namespace(rows[0][0])
+    done: matrices.Rows = []
+    for row in rows:
+        for _ in range(2):
+            for other in done:
+                overlap = sum(xp.conj(x) * y for x, y in zip(other, row, strict=True))
+                row = [y - overlap * x for x, y in zip(other, row, strict=True)]
+            size = xp.sqrt(sum(xp.real(x) ** 2 + xp.imag(x) ** 2 for x in row))
+            row = [x / size for x in row]
+        done.append(row)
+    return [*done, _closing(done)]
+
+
+def _closing(rows: matrices.Rows) -> list[Array]:
+    """The conjugate cofactors of the last row: orthogonal to N-1 orthonormal rows, with determinant one."""
+    xp, n = array_namespace(rows[0][0]), len(rows[0])
+    found = []
+    for column in range(n):
+        inner = [[x for place, x in enumerate(row) if place != column] for row in rows]
+        d = inner[0][0].ndim  # every axis stands behind the matrix axes here
+        cofactor = matrices.determinant(matrices.assemble(inner, d), d)
+        found.append((-1.0) ** (n - 1 + column) * xp.conj(cofactor))
+    return found
+
+
+def _offset(i: int, j: int) -> int:
+    """The place of the symmetric generator of rows i < j; the antisymmetric one follows."""
+    return j * j - 1 + 2 * i
+
+
+@lru_cache(maxsize=16)
+def generators(n: int) -> tuple[numpy.ndarray, ...]:
+    """Return the generalised Gell-Mann matrices over two: for j = 1 ... n-1 the pairs (i, j), i < j, then a diagonal.
+
+    >>> generators(2)[2].real.tolist()
+    [[0.5, 0.0], [0.0, -0.5]]
+    """
+    found = []
+    for j in range(1, n):
+        for i in range(j):
+            symmetric, antisymmetric = numpy.zeros((n, n), dtype=complex), numpy.zeros((n, n), dtype=complex)
+            symmetric[i, j] = symmetric[j, i] = 0.5
+            antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
+            found += [symmetric, antisymmetric]
+        levels = [1.0] * j + [-float(j)] + [0.0] * (n - j - 1)
+        found.append(numpy.diag(levels).astype(complex) / math.sqrt(2.0 * j * (j + 1)))
+    for matrix in found:
+        matrix.flags.writeable = False
+    return tuple(found)
