@@ -12,10 +12,14 @@ Pick an engine, then work with plain arrays of that engine:
 __version__ = "0.1.0"
 
 _FROM = {
+    "convert_gauge": "haarflow.gaugefiles",
+    "gauge_info": "haarflow.gaugefiles",
     "open_model": "haarflow.flows.modelfile",
+    "read_gauge": "haarflow.gaugefiles",
     "save_model": "haarflow.flows.modelfile",
     "run": "haarflow.pipeline",
     "verify": "haarflow.verification.verify",
+    "write_gauge": "haarflow.gaugefiles",
 }
 
 

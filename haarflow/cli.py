@@ -289,11 +289,15 @@ def measure(
 @app.command()
 def info(
     path: Annotated[
-        str, typer.Argument(metavar="FILE", help="a model, an ensemble, a run's folder or a shipped model")
+        str,
+        typer.Argument(metavar="FILE", help="a model, an ensemble, a gauge field, a run's folder or a shipped model"),
     ],
     as_json: Json = False,
 ) -> None:
-    """Tell what a file holds: a model's card, an ensemble's samplers, a run's state."""
+    """Tell what a file holds: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
+
+    Exit code 1 where a gauge file disagrees with itself.
+    """
     from haarflow.describe import describe
     from haarflow.tables import indented
 
@@ -301,6 +305,36 @@ def info(
     if as_json:
         _print_json(found)
     else:
+        print(indented(found))
+    if found.get("agrees") is False:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD or MILC v5")],
+    destination: Annotated[Path, typer.Argument(metavar="B", help="the new file: .lime, .ildg, .nersc or .openqcd")],
+    format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="ildg, nersc (two rows), nersc-3x3 or openqcd; by default B's suffix"),
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="float64 or float32; by default what the links have")] = None,
+    project: Annotated[
+        bool | None,
+        typer.Option("--project/--no-project", help="move links onto SU(N); by default in single precision"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="refuse a file that disagrees with itself")] = True,
+    as_json: Json = False,
+) -> None:
+    """Convert a gauge file into another format, checking it on the way; `haarflow info` tells what a file holds."""
+    from haarflow.gaugefiles.commands import converted
+
+    found = converted(source, destination, format, precision=precision, project=project, check=check)
+    if as_json:
+        _print_json(found)
+    else:
+        from haarflow.tables import indented
+
         print(indented(found))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haarflow import backends, models, recipes
+from haarflow.gaugefiles import formats, gauge_info
 from haarflow.recipes import RecipeError
 
 
@@ -54,7 +55,7 @@ def _devices(name: str) -> list[str]:
 
 
 def describe(source: str) -> dict[str, Any]:
-    """Return what a model file, an ensemble file, a recipe or a run's folder holds.
+    """Return what a model file, an ensemble file, a gauge file, a recipe or a run's folder holds.
 
     Raises RecipeError where there is nothing of that name, and the file's own error where it is damaged.
     """
@@ -67,6 +68,8 @@ def describe(source: str) -> dict[str, Any]:
         return _ensemble(path)
     if path.suffix == ".toml":
         return {"recipe": recipes.as_table(recipes.load(path))}
+    if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
+        return gauge_info(path).as_dict()
     return _model(path)
 
 

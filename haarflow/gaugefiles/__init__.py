@@ -1,0 +1,25 @@
+"""Gauge-field files: ILDG/LIME, NERSC and openQCD read and written, MILC v5 read; slab by slab, everything checked.
+
+`read_gauge`, `write_gauge`, `gauge_info` and `convert_gauge` are also attributes of `haarflow` itself.
+"""
+
+from haarflow.gaugefiles.formats import recognised
+from haarflow.gaugefiles.layouts import from_layout, to_layout
+from haarflow.gaugefiles.reading import gauge_info, read_gauge
+from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Report
+from haarflow.gaugefiles.writing import Converted, convert_gauge, write_gauge
+
+__all__ = [
+    "Check",
+    "Converted",
+    "Gauge",
+    "GaugeFileError",
+    "Report",
+    "convert_gauge",
+    "from_layout",
+    "gauge_info",
+    "read_gauge",
+    "recognised",
+    "to_layout",
+    "write_gauge",
+]

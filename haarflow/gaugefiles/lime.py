@@ -1,0 +1,96 @@
+"""LIME, the container of ILDG and SciDAC files: records with a 144-byte header, padded to 8 bytes.
+
+bytes 0-3    magic 0x456789ab, big-endian as everything here
+bytes 4-5    version 1
+bytes 6-7    bit 15: the record begins a message, bit 14: it ends one
+bytes 8-15   length of the payload
+bytes 16-143 type of the record, ASCII, padded with zeros
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO, NamedTuple
+
+from haarflow.gaugefiles.records import GaugeFileError
+
+MAGIC = 0x456789AB
+HEAD = struct.Struct(">IHHQ128s")
+BEGIN, END = 1 << 15, 1 << 14
+LONGEST_TEXT = 1 << 24
+
+
+class LimeRecord(NamedTuple):
+    """One record: its type, where its payload starts, and how long that is."""
+
+    kind: str
+    start: int
+    length: int
+
+
+def padding(length: int) -> int:
+    """Return how many zeros follow a payload of `length` bytes.
+
+    >>> padding(13), padding(16)
+    (3, 0)
+    """
+    return -length % 8
+
+
+def head(kind: str, length: int, begins: bool, ends: bool) -> bytes:
+    """Return the 144 bytes before a payload.
+
+    >>> head("ildg-format", 4, True, False)[:8].hex()
+    '456789ab00018000'
+    """
+    return HEAD.pack(MAGIC, 1, BEGIN * begins | END * ends, length, kind.encode("ascii"))
+
+
+def text_record(kind: str, text: str, begins: bool = False, ends: bool = False) -> bytes:
+    """Return a whole record that holds text.
+
+    >>> len(text_record("ildg-data-lfn", "lfn://a")) == 144 + 8
+    True
+    """
+    payload = text.encode()
+    return head(kind, len(payload), begins, ends) + payload + bytes(padding(len(payload)))
+
+
+def records(file: BinaryIO, size: int) -> list[LimeRecord]:
+    """Return the records of an open LIME file of `size` bytes.
+
+    Raises GaugeFileError where a record has no header or the file ends within one.
+    """
+    found: list[LimeRecord] = []
+    place = 0
+    while place < size:
+        file.seek(place)
+        block = file.read(HEAD.size)
+        if len(block) < HEAD.size:
+            raise GaugeFileError(f"record {len(found)} of the LIME file is cut short: fetch the file again")
+        magic, _, _, length, kind = HEAD.unpack(block)
+        if magic != MAGIC:
+            raise GaugeFileError(
+                f"record {len(found)} of the LIME file has no header at byte {place}: fetch the file again"
+            )
+        name = kind.partition(b"\0")[0].decode("ascii", "replace")
+        if place + HEAD.size + length > size:
+            missing = place + HEAD.size + length - size
+            raise GaugeFileError(
+                f"record {len(found)} ({name}) of the LIME file is cut short by {missing} of {length} bytes: fetch the "
+                "file again"
+            )
+        found.append(LimeRecord(name, place + HEAD.size, length))
+        place += HEAD.size + length + padding(length)
+    return found
+
+
+def text(file: BinaryIO, record: LimeRecord) -> str:
+    """Return the text of a record, zeros at its end left out; raises GaugeFileError where it is no text."""
+    if record.length > LONGEST_TEXT:
+        raise GaugeFileError(f"text was wanted in the LIME record {record.kind}, got {record.length} bytes")
+    file.seek(record.start)
+    try:
+        return file.read(record.length).rstrip(b"\0 \n").decode()
+    except UnicodeDecodeError:
+        raise GaugeFileError(f"the LIME record {record.kind} holds no text: the file is damaged") from None

@@ -1,0 +1,196 @@
+"""Read gauge files slab by slab: into an array, for a report alone, or onwards to another file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy
+
+from haarflow.gaugefiles.formats import FORMATS, known
+from haarflow.gaugefiles.judging import PROJECTABLE, checks, remedy, sentence, verdict
+from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
+from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Header, Report
+from haarflow.gaugefiles.sites import size_of
+from haarflow.gaugefiles.unitarity import defects, projected
+
+Array = Any
+Stream = Generator[numpy.ndarray, None, Report]
+OTHER = {"big": "little", "little": "big"}
+
+
+class Opened(NamedTuple):
+    """An open gauge file with its header."""
+
+    path: str
+    file: BinaryIO
+    header: Header
+    order_agrees: bool
+
+
+def read_gauge(
+    path: str | Path,
+    backend: Any = None,
+    *,
+    check: bool = True,
+    project: bool | None = None,
+    byte_order: str | None = None,
+) -> Gauge:
+    """Read a gauge field from an ILDG, NERSC, openQCD or MILC file, whichever its content shows.
+
+    Returns `links` `(mu, N, N, T, X, Y, Z)`, complex128 on the host or arrays of a `backend` in its precision, and
+    `report`. Checksum, plaquette and link trace of the header are compared with what is found, and the links with
+    SU(N). `project`: move the links onto SU(N); by default where the file has single precision. `byte_order`: "big" or
+    "little" against the header's word.
+
+    Raises GaugeFileError for what is no whole gauge file, and where anything disagrees unless `check` is False.
+
+    >>> import numpy, haarflow
+    >>> cold = numpy.zeros((4, 3, 3, 4, 2, 2, 2)) + numpy.eye(3).reshape(1, 3, 3, 1, 1, 1, 1)
+    >>> _ = haarflow.write_gauge("cold.lime", cold)
+    >>> links, report = haarflow.read_gauge("cold.lime")
+    >>> links.shape, report.plaquette, report.checksum
+    ((4, 3, 3, 4, 2, 2, 2), 1.0, 'agrees')
+    """
+    with opened(path, check, byte_order) as source:
+        header = source.header
+        single = backend is not None and backend.dtype == "float32"
+        shape = (4, header.n, header.n, *header.lattice)
+        links = numpy.empty(shape, numpy.complex64 if single else numpy.complex128)
+
+        def keep(t: int, slab: numpy.ndarray) -> None:
+            links[:, :, :, t] = slab
+
+        report = drained(stream(source, check, project), keep)
+    return Gauge(links if backend is None else _handed_over(links, backend), report)
+
+
+def gauge_info(path: str | Path, *, byte_order: str | None = None) -> Report:
+    """Return the report on a gauge file, a few time slices in memory at a time; disagreement is in it, no error.
+
+    Raises GaugeFileError for what is no whole gauge file.
+    """
+    with opened(path, False, byte_order) as source:
+        return drained(stream(source, check=False, project=False), lambda t, slab: None)
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, check: bool, byte_order: str | None = None) -> Iterator[Opened]:
+    """Open a gauge file, find its byte order, and name the path in every error."""
+    row = FORMATS[known(path)]
+    if byte_order not in (None, *OTHER):
+        raise ValueError(f"a byte order is big or little, got {byte_order!r}")
+    with open(path, "rb") as file:
+        try:
+            header = row.read_header(file, size_of(file))
+            agrees = True
+            if byte_order is not None:
+                header = header._replace(byte_order=byte_order)
+            else:
+                header, agrees = _ordered(file, header)
+        except GaugeFileError as error:
+            raise GaugeFileError(f"{path}: {error}") from None
+        yield Opened(str(path), file, header, agrees)
+
+
+def stream(source: Opened, check: bool, project: bool | None) -> Stream:
+    """Yield the time slices of an open file, projected where asked for, and return the report.
+
+    Raises GaugeFileError at the end where something disagrees and `check` is True, at once for a wrong byte order.
+    """
+    header, row = source.header, FORMATS[source.header.format]
+    state, sums, moved = Passing(), None, 0.0
+    if check and not source.order_agrees:
+        raise GaugeFileError(sentence(_report(source, Measured(*[float("nan")] * 4), (), False, 0.0)))
+    for slab in row.slabs(source.file, header):
+        state = passed(state, slab.links)
+        sums = slab.checksum if sums is None else row.combine(sums, slab.checksum)
+        links = _on_the_group(slab.links, header, project)
+        moved = max(moved, _distance(links, slab.links))
+        yield links
+    report = _report(source, measured(state), sums or (), bool(project), moved)
+    if check and not report.agrees:
+        raise GaugeFileError(sentence(report))
+    return report
+
+
+def drained(slabs: Stream, take: Callable[[int, numpy.ndarray], None]) -> Report:
+    """Give each time slice with its number to `take`, and return the report."""
+    t = 0
+    while True:
+        try:
+            slab = next(slabs)
+        except StopIteration as end:
+            return end.value
+        take(t, slab)
+        t += 1
+
+
+def _ordered(file: BinaryIO, header: Header) -> tuple[Header, bool]:
+    """The header with the byte order in which the first slice makes sense, and whether the header said so."""
+    turned = header._replace(byte_order=OTHER[header.byte_order])
+    if _sensible(file, header) or not _sensible(file, turned):
+        return header, True
+    if header.order_certain:
+        return header, False
+    return turned._replace(notes=(*turned.notes, f"byte order found from the links: {turned.byte_order}")), True
+
+
+def _sensible(file: BinaryIO, header: Header) -> bool:
+    slab = next(iter(FORMATS[header.format].slabs(file, header)))
+    return defects(slab.links)[0] <= PROJECTABLE
+
+
+def _on_the_group(links: numpy.ndarray, header: Header, project: bool | None) -> numpy.ndarray:
+    """Links moved onto SU(N) where asked for, or by default where single precision left them nearly there."""
+    if not (project or (project is None and header.precision == "float32")):
+        return links
+    try:
+        return projected(links)
+    except ValueError:
+        if project:
+            raise
+        return links  # far from SU(N): the checks will say so
+
+
+def _distance(one: numpy.ndarray, other: numpy.ndarray) -> float:
+    if one is other:
+        return 0.0
+    return max(float(numpy.max(numpy.abs(a - b))) for a, b in zip(one, other, strict=True))
+
+
+def _report(source: Opened, found: Measured, sums: tuple[int, ...], project: bool, moved: float) -> Report:
+    header = source.header
+    made = checks(header, found, sums, project)
+    if not source.order_agrees:
+        made = (Check("byte order", header.byte_order, OTHER[header.byte_order], 0.0, False), *made)
+    notes = header.notes
+    if moved:
+        notes = (*notes, f"links projected onto SU({header.n}): entries moved by at most {moved:.2g}")
+    return Report(
+        source.path,
+        FORMATS[header.format].title,
+        header.lattice,
+        f"SU({header.n})",
+        header.precision,
+        header.byte_order,
+        *found,
+        verdict(made),
+        made,
+        remedy(header, made[:1] if not source.order_agrees else made),
+        bool(moved) or project,
+        notes,
+        dict(header.metadata),
+    )
+
+
+def _handed_over(links: numpy.ndarray, backend: Any) -> Array:
+    """The links as an array of the backend, without a second copy where the engine can take the host's memory."""
+    try:
+        if backend.device in (None, "cpu"):
+            return backend.xp.from_dlpack(links)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        pass
+    return backend.asarray(links)

@@ -1,0 +1,124 @@
+"""What a gauge file says of itself, what was found in it, and the one error of this folder.
+
+Links in memory are `(mu, N, N, T, X, Y, Z)`, time is axis 0 and mu = 0. A slab is one time slice of them,
+`(mu, N, N, X, Y, Z)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class GaugeFileError(ValueError):
+    """A file that is no whole gauge file, or whose content is not what its header promises."""
+
+
+class Recorded(NamedTuple):
+    """A number in a header: its value, and how far the printed digits may be from what was meant."""
+
+    value: float
+    resolution: float = 0.0
+
+
+class Header(NamedTuple):
+    """What the header of a gauge file says, for every format the same.
+
+    `rows` of N are stored of each matrix, `start` is the first byte of the links, `order_certain` tells whether the
+    byte order was written down. A number that the format has no place for is None, an absent checksum empty.
+    """
+
+    format: str
+    n: int
+    lattice: tuple[int, int, int, int]
+    precision: str
+    byte_order: str
+    rows: int
+    start: int = 0
+    order_certain: bool = True
+    plaquette: Recorded | None = None
+    link_trace: Recorded | None = None
+    checksum: tuple[int, ...] = ()
+    metadata: Mapping[str, str] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+
+
+class Slab(NamedTuple):
+    """One time slice: links `(mu, N, N, X, Y, Z)` and its share of the file's checksum."""
+
+    links: Any
+    checksum: tuple[int, ...]
+
+
+class Check(NamedTuple):
+    """One comparison of what was recorded with what was found."""
+
+    name: str
+    recorded: float | str
+    found: float | str
+    tolerance: float
+    agrees: bool
+
+
+class Report(NamedTuple):
+    """What was found in a gauge file.
+
+    plaquette = <1/N Re tr P> and link_trace = <1/N Re tr U> are measured on the links as stored, as are the defects
+    max |U^+ U - 1| and max |det U - 1|. `checks` holds every comparison, `remedy` says what to do where one fails.
+    """
+
+    path: str
+    format: str
+    lattice: tuple[int, ...]
+    group: str
+    precision: str
+    byte_order: str
+    plaquette: float
+    link_trace: float
+    unitarity_defect: float
+    determinant_defect: float
+    checksum: str
+    checks: tuple[Check, ...]
+    remedy: str
+    projected: bool
+    notes: tuple[str, ...]
+    metadata: dict[str, str]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every check agrees."""
+        return all(check.agrees for check in self.checks)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain numbers, words and nested dicts, for JSON and for the terminal."""
+        plain = {name: value for name, value in self._asdict().items() if name not in ("path", "checks", "notes")}
+        plain["lattice"] = list(self.lattice)
+        checks = {check.name: {k: v for k, v in check._asdict().items() if k != "name"} for check in self.checks}
+        return {"gauge_file": self.path, **plain, "agrees": self.agrees, "notes": list(self.notes), "checks": checks}
+
+
+class Gauge(NamedTuple):
+    """A gauge field that was read: links `(mu, N, N, T, X, Y, Z)` and the report on its file."""
+
+    links: Any
+    report: Report
+
+
+def recorded(text: str) -> Recorded:
+    """Return a printed number with the half unit of its last digit.
+
+    Raises GaugeFileError where the text is no number.
+
+    >>> recorded("0.588"), recorded("5.88e+02")
+    (Recorded(value=0.588, resolution=0.0005), Recorded(value=588.0, resolution=0.5))
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        raise GaugeFileError(
+            f"a number was wanted in the header, got {text.strip()!r}: the header is damaged"
+        ) from None
+    mantissa, _, exponent = text.strip().lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return Recorded(value, 0.5 * 10.0 ** (int(exponent or 0) - decimals))

@@ -1,0 +1,112 @@
+"""Links in files that go site by site, time slowest and x fastest: `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
+
+ILDG, NERSC and MILC share this order; they differ in headers, precision, stored rows and checksums.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy
+
+from haarflow.gaugefiles.records import GaugeFileError, Header, Slab
+from haarflow.gaugefiles.unitarity import completed
+
+FILE_DIRECTIONS = (3, 0, 1, 2)  # where our mu = t, x, y, z stand in the file's x, y, z, t
+OUR_DIRECTIONS = (1, 2, 3, 0)  # and back
+LETTERS = {"big": ">", "little": "<"}
+
+
+def float_type(header: Header) -> numpy.dtype:
+    """Return the type of a stored number.
+
+    >>> float_type(Header("nersc", 3, (4, 4, 4, 4), "float32", "big", 2)).str
+    '>f4'
+    """
+    return numpy.dtype(f"{LETTERS[header.byte_order]}f{int(header.precision[5:]) // 8}")
+
+
+def slab_count(header: Header) -> int:
+    """Return how many real numbers one time slice has in the file.
+
+    >>> slab_count(Header("nersc", 3, (8, 2, 2, 2), "float32", "big", 2))
+    384
+    """
+    _, x, y, z = header.lattice
+    return x * y * z * 4 * header.rows * header.n * 2
+
+
+def data_bytes(header: Header) -> int:
+    """Return how many bytes the links have in the file."""
+    return slab_count(header) * header.lattice[0] * float_type(header).itemsize
+
+
+def check_size(path: str, size: int, header: Header) -> None:
+    """Raise GaugeFileError unless the links fill a file of `size` bytes from their start to its end."""
+    wanted = header.start + data_bytes(header)
+    if size == wanted:
+        return
+    t, x, y, z = header.lattice
+    what = (
+        f"{path}: the header promises {header.precision} links of SU({header.n}) on {t}x{x}x{y}x{z} (T X Y Z), "
+        f"{wanted} bytes in all, the file has {size}"
+    )
+    if size < wanted:
+        raise GaugeFileError(f"{what}: it is cut short by {wanted - size} bytes, fetch it again")
+    raise GaugeFileError(f"{what}: {size - wanted} too many; the header belongs to another lattice, group or precision")
+
+
+def raw_slabs(file: BinaryIO, header: Header) -> Iterator[numpy.ndarray]:
+    """Yield the real numbers of each time slice as they are stored.
+
+    Raises GaugeFileError where the file ends early.
+    """
+    for t in range(header.lattice[0]):
+        yield raw_slab(file, header, t)
+
+
+def raw_slab(file: BinaryIO, header: Header, t: int) -> numpy.ndarray:
+    """Return the stored real numbers of time slice t; raises GaugeFileError where the file ends early."""
+    count, kind = slab_count(header), float_type(header)
+    file.seek(header.start + t * count * kind.itemsize)
+    raw = numpy.fromfile(file, kind, count)
+    if raw.size != count:
+        raise GaugeFileError(f"time slice {t} of {header.lattice[0]} is cut short: fetch the file again")
+    return raw
+
+
+def slabs(
+    file: BinaryIO, header: Header, share: Callable[[numpy.ndarray, Header, int], tuple[int, ...]]
+) -> Iterator[Slab]:
+    """Yield the time slices as complex128 links in our axes, each with its `share(raw, header, t)` of the checksum."""
+    for t, raw in enumerate(raw_slabs(file, header)):
+        yield Slab(ours(raw, header), share(raw, header, t))
+
+
+def ours(raw: numpy.ndarray, header: Header) -> numpy.ndarray:
+    """Return stored numbers of a time slice as complex128 links `(mu, N, N, X, Y, Z)`, missing rows completed."""
+    _, x, y, z = header.lattice
+    stored = raw.reshape(z, y, x, 4, header.rows, header.n, 2)
+    links = numpy.empty((4, header.rows, header.n, x, y, z), numpy.complex128)
+    with numpy.errstate(all="ignore"):  # numbers in the wrong byte order overflow; the checks will say so
+        for mu, where in enumerate(FILE_DIRECTIONS):
+            links[mu].real = stored[:, :, :, where, :, :, 0].transpose(3, 4, 2, 1, 0)
+            links[mu].imag = stored[:, :, :, where, :, :, 1].transpose(3, 4, 2, 1, 0)
+        return completed(links) if header.rows < header.n else links
+
+
+def theirs(links: Any, header: Header) -> numpy.ndarray:
+    """Return links `(mu, N, N, X, Y, Z)` as a file stores them: real numbers `(site, number)`."""
+    x, y, z = links.shape[3:]
+    stored = numpy.empty((z, y, x, 4, header.rows, header.n, 2), float_type(header))
+    for where, mu in enumerate(OUR_DIRECTIONS):
+        link = links[mu, : header.rows].transpose(4, 3, 2, 0, 1)
+        stored[:, :, :, where, :, :, 0], stored[:, :, :, where, :, :, 1] = link.real, link.imag
+    return stored.reshape(x * y * z, -1)
+
+
+def size_of(file: BinaryIO) -> int:
+    """Return the length of an open file."""
+    return os.fstat(file.fileno()).st_size
