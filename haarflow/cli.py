@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from haarflow.convert import convert
+
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
     "Start with [bold]haarflow recipes[/bold] (what there is to run), then [bold]haarflow run u1-tiny[/bold] (seconds) "
@@ -310,32 +312,7 @@ def info(
         raise typer.Exit(1)
 
 
-@app.command()
-def convert(
-    source: Annotated[Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD or MILC v5")],
-    destination: Annotated[Path, typer.Argument(metavar="B", help="the new file: .lime, .ildg, .nersc or .openqcd")],
-    format: Annotated[
-        str | None,
-        typer.Option("--format", "-f", help="ildg, nersc (two rows), nersc-3x3 or openqcd; by default B's suffix"),
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="float64 or float32; by default what the links have")] = None,
-    project: Annotated[
-        bool | None,
-        typer.Option("--project/--no-project", help="move links onto SU(N); by default in single precision"),
-    ] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="refuse a file that disagrees with itself")] = True,
-    as_json: Json = False,
-) -> None:
-    """Convert a gauge file into another format, checking it on the way; `haarflow info` tells what a file holds."""
-    from haarflow.gaugefiles.commands import converted
-
-    found = converted(source, destination, format, precision=precision, project=project, check=check)
-    if as_json:
-        _print_json(found)
-    else:
-        from haarflow.tables import indented
-
-        print(indented(found))
+app.command()(convert)
 
 
 @app.command()
