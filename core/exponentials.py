@@ -122,7 +122,7 @@ def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Arr
     ((1+0j), 2j, (-2+0j))
     """
     t = _powers(p, q, terms)
-    parts = [([], []), ([], []), ([], [])]
+    parts: list[tuple[list, list]] = [([], []), ([], []), ([], [])]
     for n in range(terms, 0, -1):
         weight = (1.0 if n % 4 < 2 else -1.0) / math.factorial(n)
         for part, power in zip(parts, (t[n - 1], t[n + 1], t[n]), strict=True):

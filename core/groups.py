@@ -59,6 +59,10 @@ class _Additive:
         """Return the product v_a w_a per element: twice the kinetic energy density for v = w."""
         return v * w
 
+    def zeros(self, a: Array) -> Array:
+        """Return the algebra elements w = 0 of an array of elements."""
+        return array_namespace(a).zeros_like(a)
+
     def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype="float64") -> Array:
         """Return momenta w ~ N(0, 1) of a field's shape."""
         return random.normal(key, shape, dtype)

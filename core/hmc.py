@@ -16,6 +16,7 @@ from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread, total
 from haarflow.core.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.kernels import State
+from haarflow.core.matrices import precision
 
 Array = Any
 
@@ -53,13 +54,13 @@ class HMC:
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one trajectory and accept step, and `{"dH", "accepted"}`."""
-        old, group = state.field, self.theory.group
+        old, group, real = state.field, self.theory.group, precision(state.field)
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
         draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
-        momentum = group.algebra_normal(draws, per_chain(key, tuple(old.shape)), old.dtype)
+        momentum = group.algebra_normal(draws, per_chain(key, tuple(old.shape)), real)
         new, final = self.trajectory(old, momentum)
         d_h = self.energy_difference(old, momentum, new, final)
-        accepted = xp.log(random.uniform(coin, per_chain(key, batch), old.dtype)) < -d_h
+        accepted = xp.log(random.uniform(coin, per_chain(key, batch), real)) < -d_h
         chosen = xp.where(spread(accepted, old.ndim - len(batch)), group.project(new), old)
         return State(chosen), {"dH": d_h, "accepted": accepted}
 
@@ -76,7 +77,7 @@ class HMC:
     def energy_difference(self, old: Array, momentum: Array, new: Array, final: Array) -> Array:
         """Return H(new, final) - H(old, momentum) of the batch's shape as a sum of per-site differences."""
         batch = len(batch_shape(self.theory, old))
-        kinetic = 0.5 * (final - momentum) * (final + momentum)
+        kinetic = 0.5 * self.theory.group.inner(final - momentum, final + momentum)
         return action_difference(self.theory, new, old, self.values.get("couplings")) + total(kinetic, batch)
 
 

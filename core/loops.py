@@ -1,6 +1,7 @@
-"""Loops of gauge links in any dimension: plaquettes, rectangles, staples, Polyakov loops.
+"""Loops of gauge links in any dimension: plaquettes, rectangles, staples, Polyakov loops, clover leaves, any path.
 
-U_mu(x) goes from x to x + mu; links are `(*batch, d, *lattice)` for angles. A plaquette is
+U_mu(x) goes from x to x + mu; links are `(*batch, d, *lattice)` for angles, `(*batch, d, N, N, *lattice)` for matrices.
+A plaquette is
 U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+, for angles theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x).
 
 Every function takes the `group` whose `compose` and `inverse` multiply the links. The default `COVER` adds angles
@@ -39,7 +40,7 @@ def direction(links: Array, mu: int, d: int, group: Any = COVER) -> Array:
     >>> direction(np.zeros((5, 2, 4, 4)), mu=0, d=2).shape
     (5, 4, 4)
     """
-    return links[(..., mu) + (slice(None),) * (d + _matrix_axes(group))]
+    return links[(..., mu) + (slice(None),) * (d + matrix_axes(group))]
 
 
 def plaquette(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> Array:
@@ -63,7 +64,7 @@ def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:
     (3, 4, 4, 4)
     """
     loops = [plaquette(links, mu, nu, d, group) for mu, nu in planes(d)]
-    return array_namespace(links).stack(loops, axis=-1 - d - _matrix_axes(group))
+    return array_namespace(links).stack(loops, axis=-1 - d - matrix_axes(group))
 
 
 def line(link: Array, mu: int, d: int, steps: int, group: Any = COVER) -> Array:
@@ -109,7 +110,7 @@ def rectangles(links: Array, extent: tuple[int, int], d: int, group: Any = COVER
     """
     turned = () if extent[0] == extent[1] else (extent[::-1],)
     loops = [rectangle(links, mu, nu, shape, d, group) for shape in (extent, *turned) for mu, nu in planes(d)]
-    return array_namespace(links).stack(loops, axis=-1 - d - _matrix_axes(group))
+    return array_namespace(links).stack(loops, axis=-1 - d - matrix_axes(group))
 
 
 def polyakov(links: Array, mu: int, lattice: tuple[int, ...], group: Any = COVER) -> Array:
@@ -142,7 +143,55 @@ def staples(links: Array, mu: int, d: int, group: Any = COVER) -> Array:
         ahead = group.compose(far, group.inverse(group.compose(side, shift(link, nu, d))))
         behind = group.compose(group.inverse(group.compose(link, far)), side)
         found += [ahead, shift(behind, nu, d, -1)]
-    return array_namespace(links).stack(found, axis=-1 - d - _matrix_axes(group))
+    return array_namespace(links).stack(found, axis=-1 - d - matrix_axes(group))
+
+
+def path(links: Array, steps: tuple[int, ...], d: int, group: Any = COVER) -> Array:
+    """Return the product of links along a path from each site x, `(*batch, [N, N,] *lattice)`.
+
+    `steps` are signed directions counted from one: 1 goes from x to x + 0 (the time axis), -2 back along axis 1, and so
+    on, so that (1, 2, -1, -2) is the plaquette of the plane (0, 1). Raises ValueError for no steps, 0 and directions
+    beyond d.
+
+    >>> import numpy as np
+    >>> path(np.asarray([[1.0, 2.0, 3.0]]), (1, 1), d=1), path(np.asarray([[1.0, 2.0, 3.0]]), (-1,), d=1)
+    (array([3., 5., 4.]), array([-3., -1., -2.]))
+    """
+    if not steps or any(int(step) != step or not 1 <= abs(step) <= d for step in steps):
+        raise ValueError(f"a path has steps +-1 ... +-{d}, signed directions counted from one, got {steps!r}")
+    # from the end to the start: the product from x is U_mu(x) times the product from x + mu
+    total = None
+    for step in reversed(steps):
+        mu, link = abs(step) - 1, direction(links, abs(step) - 1, d, group)
+        if step > 0:
+            total = link if total is None else group.compose(link, shift(total, mu, d))
+        else:
+            back = group.inverse(link)
+            total = shift(back if total is None else group.compose(back, total), mu, d, -1)
+    return total
+
+
+def clover(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[Array, Array, Array, Array]:
+    """Return the four plaquettes of the plane (mu, nu) that start and end at x, all turning from mu to nu.
+
+    The leaves stand in the quadrants (+mu, +nu), (+nu, -mu), (-mu, -nu), (-nu, +mu), each `(*batch, [N, N,] *lattice)`.
+
+    >>> import numpy as np
+    >>> [leaf.shape for leaf in clover(np.zeros((2, 4, 4)), 0, 1, d=2)]
+    [(4, 4), (4, 4), (4, 4), (4, 4)]
+    """
+    first, second = direction(links, mu, d, group), direction(links, nu, d, group)
+    far, high = shift(second, mu, d), shift(first, nu, d)
+    there, back = group.compose(first, far), group.inverse(group.compose(second, high))
+    # one plaquette, cut open at each of its four corners
+    leaves = (
+        group.compose(there, back),
+        group.compose(group.compose(far, back), first),
+        group.compose(back, there),
+        group.compose(group.compose(group.inverse(second), there), group.inverse(high)),
+    )
+    around = shift(leaves[2], mu, d, -1)
+    return leaves[0], shift(leaves[1], mu, d, -1), shift(around, nu, d, -1), shift(leaves[3], nu, d, -1)
 
 
 def gauge_transform(links: Array, sites: Array, d: int, group: Any = COVER) -> Array:
@@ -156,8 +205,9 @@ def gauge_transform(links: Array, sites: Array, d: int, group: Any = COVER) -> A
         group.compose(group.compose(sites, direction(links, mu, d, group)), group.inverse(shift(sites, mu, d)))
         for mu in range(d)
     ]
-    return array_namespace(links).stack(turned, axis=-1 - d - _matrix_axes(group))
+    return array_namespace(links).stack(turned, axis=-1 - d - matrix_axes(group))
 
 
-def _matrix_axes(group: Any) -> int:
+def matrix_axes(group: Any) -> int:
+    """Return how many axes stand between mu and the lattice: two for matrices, none for angles."""
     return getattr(group, "matrix_axes", 0)

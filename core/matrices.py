@@ -27,7 +27,9 @@ def precision(x: Any) -> str:
     >>> precision(np.zeros(2, dtype="complex64")), precision("complex128")
     ('float32', 'float64')
     """
-    name = str(x if isinstance(x, str | type) else getattr(x, "dtype", x))  # types of the engines are named numpy.float32, torch.complex64, ...
+    name = str(
+        x if isinstance(x, str | type) else getattr(x, "dtype", x)
+    )  # types of the engines are named numpy.float32, torch.complex64, ...
     return "float32" if any(single in name for single in SINGLE) else "float64"
 
 
@@ -132,7 +134,7 @@ def determinant(m: Array, d: int = 0) -> Array:
     -2.0
     """
     rows = entries(m, d)
-    minors = {(j,): rows[0][j] for j in range(len(rows))}
+    minors: dict[tuple[int, ...], Array] = {(j,): rows[0][j] for j in range(len(rows))}
     for size in range(2, len(rows) + 1):
         minors = {
             columns: _expand(rows[size - 1], minors, columns)

@@ -20,6 +20,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.kernels import State
+from haarflow.core.matrices import precision
 
 Array = Any
 
@@ -165,11 +166,11 @@ class LocalMetropolis:
         """Return the state after every site was offered one move."""
         old, lattice = state.field, tuple(self.theory.lattice)
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
-        rank, d = old.ndim - len(batch), len(lattice)
+        rank, d, real = old.ndim - len(batch), len(lattice), precision(old)
         draws, coins = random.fold_in(key, 0), random.fold_in(key, 1)
-        width = spread(self.values["width"], rank)
-        moves = width * self.theory.group.algebra_normal(draws, per_chain(key, tuple(old.shape)), old.dtype)
-        thresholds = -xp.log(random.uniform(coins, per_chain(key, (*batch, *lattice)), old.dtype))
+        moves = self.theory.group.algebra_normal(draws, per_chain(key, tuple(old.shape)), real)
+        moves = spread(self.values["width"], moves.ndim - len(batch)) * moves
+        thresholds = -xp.log(random.uniform(coins, per_chain(key, (*batch, *lattice)), real))
         labels = backends.of(old).asarray(colours(lattice, self.theory.reach), dtype=xp.int32)
 
         def one_colour(field, colour):
@@ -178,7 +179,7 @@ class LocalMetropolis:
             new = self.theory.group.project(new)
             accepted = (self._local_difference(field, new) < thresholds) & active
             aside = xp.reshape(accepted, (*batch, *(1,) * (rank - d), *lattice))
-            return xp.where(aside, new, field), total(xp.astype(accepted, old.dtype), len(batch))
+            return xp.where(aside, new, field), total(xp.astype(accepted, thresholds.dtype), len(batch))
 
         count = int(numpy.max(colours(lattice, self.theory.reach))) + 1
         numbers = xp.arange(count, dtype=xp.int32, device=backends.place(old))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core import matrices, random, spectra
 from haarflow.core.exponentials import exponential
 from haarflow.core.matrices import complex_array, precision
@@ -70,6 +71,17 @@ class SU:
     def identity(self, u: Array) -> Array:
         """Return identity elements of u's shape."""
         return matrices.identity(u, self.d) + array_namespace(u).zeros_like(u)
+
+    def zeros(self, u: Array) -> Array:
+        """Return the algebra elements w = 0 of an array of elements, real `(*batch, N^2-1, *lattice)`.
+
+        >>> import numpy as np
+        >>> SU(3).zeros(np.ones((5, 3, 3), dtype=complex)).shape
+        (5, 8)
+        """
+        xp, end = array_namespace(u), u.ndim - self.d
+        shape = (*u.shape[: end - 2], self.dim, *u.shape[end:])
+        return xp.zeros(shape, dtype=getattr(xp, precision(u)), device=backends.place(u))
 
     def basis(self) -> tuple[numpy.ndarray, ...]:
         """Return the generators T_a as host matrices.

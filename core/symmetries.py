@@ -39,7 +39,7 @@ def reflect_links(links: Array, mu: int, d: int, group: Any = loops.COVER) -> Ar
     """
     parts = [reflect(loops.direction(links, nu, d, group), mu, d) for nu in range(d)]
     parts[mu] = group.inverse(shift(parts[mu], mu, d))
-    return array_namespace(links).stack(parts, axis=-1 - d)
+    return array_namespace(links).stack(parts, axis=-1 - d - loops.matrix_axes(group))
 
 
 def exchange(field: Array, mu: int, nu: int, d: int) -> Array:
@@ -64,4 +64,4 @@ def exchange_links(links: Array, mu: int, nu: int, d: int, group: Any = loops.CO
     order = list(range(d))
     order[mu], order[nu] = nu, mu
     parts = [exchange(loops.direction(links, rho, d, group), mu, nu, d) for rho in order]
-    return array_namespace(links).stack(parts, axis=-1 - d)
+    return array_namespace(links).stack(parts, axis=-1 - d - loops.matrix_axes(group))

@@ -2,5 +2,6 @@
 
 from haarflow.theories.phi4 import Phi4
 from haarflow.theories.u1 import U1Gauge
+from haarflow.theories.wilson import Wilson
 
-__all__ = ["Phi4", "U1Gauge"]
+__all__ = ["Phi4", "U1Gauge", "Wilson"]

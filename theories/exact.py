@@ -43,6 +43,30 @@ def u1(theory: Any, couplings: Any = None) -> dict[str, float]:
     return found | {"ess_sweep": torus.ess_sweep(beta, sites)}
 
 
+def sun(theory: Any, couplings: Any = None) -> dict[str, float]:
+    """Return what is known of SU(N): for Wilson's action in two dimensions the torus (`sun_torus`), otherwise the
+    symmetry of the centre.
+
+    >>> from haarflow.theories import Wilson
+    >>> round(sun(Wilson((4, 4), n=2), {"beta": 2.2})["plaquette"], 11)
+    0.46448054974
+    """
+    from haarflow.theories import sun_torus
+    from haarflow.theories.u1 import wilson_name
+
+    beta, n, sites = _number(theory, couplings, "beta"), theory.n, math.prod(theory.lattice)
+    if theory.d > 2 or theory.rectangle:
+        return {"polyakov": 0.0}
+    found = {"plaquette": sun_torus.plaquette(n, beta, sites)}
+    found |= {wilson_name((r, t)): sun_torus.wilson_loop(n, beta, sites, r * t) for r, t in theory.wilson}
+    if min(theory.lattice) > 1:
+        found["polyakov"] = 0.0
+    found["action"] = -beta * sites * found["plaquette"]
+    found["ln_Z"] = sun_torus.log_z(n, beta, sites)
+    found["ess_uniform"] = sun_torus.ess_uniform(n, beta, sites)
+    return found | {"ess_sweep": sun_torus.ess_sweep(n, beta, sites)}
+
+
 def phi4(theory: Any, couplings: Any = None) -> dict[str, float]:
     """Return what is known of phi^4: the identity always, the free field at lam = 0, and every mean by quadrature where
     at most two sites lie across the longest axis (three: call `quadrature.observables`, it takes seconds).

@@ -17,15 +17,22 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core.lattice import check_lattice
+from haarflow.core.matrices import precision
 from haarflow.core.symmetries import SYMMETRIES as SYMMETRIES
 
 Array = Any
+# whether the group is one of matrices -> the kind of its elements' numbers
+KINDS = {
+    False: ("real floating", ("float64", "float32")),
+    True: ("complex floating", ("complex128", "complex64")),
+}
 Couplings = Mapping[str, Any] | None
 
 
 @runtime_checkable
 class Theory(Protocol):
-    """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`)."""
+    """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`, of matrices
+    `(*batch, d, N, N, *lattice)`)."""
 
     @property
     def lattice(self) -> tuple[int, ...]:
@@ -135,7 +142,7 @@ def field_shape(theory: Theory) -> tuple[int, ...]:
 
 
 def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) -> Array:
-    """Return F = dS along the group by differentiating the action, shaped as the field (angles and real fields).
+    """Return F = dS along the group by differentiating the action, shaped as the group's algebra elements.
 
     Write `force = autodiff_force` in the class body of a theory without a force of its own. Raises
     `backends.NoAutodiff` on NumPy and CuPy.
@@ -153,7 +160,8 @@ has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow
     def total(w: Array) -> Array:
         return xp.sum(theory.action(theory.group.update(field, w), couplings))
 
-    return backends.of(field).value_and_grad(total)(xp.zeros_like(field))[1]
+    zeros = getattr(theory.group, "zeros", xp.zeros_like)
+    return backends.of(field).value_and_grad(total)(zeros(field))[1]
 
 
 def force_of(theory: Theory) -> Callable[..., Array]:
@@ -199,10 +207,11 @@ def check_field(theory: Theory, field: Array) -> int:
             f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
-    if not array_namespace(field).isdtype(field.dtype, "real floating"):
+    kind, types = KINDS[getattr(theory.group, "matrix_axes", 0) > 0]
+    if not array_namespace(field).isdtype(field.dtype, kind):
         raise TypeError(
-            f"{_name(theory)} wants a field of float64 or float32, got {field.dtype}: convert with backend.asarray(x, "
-            'dtype="float64")'
+            f"{_name(theory)} wants a field of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "
+            f'dtype="{types[0]}")'
         )
     return len(field.shape) - len(shape)
 
@@ -306,7 +315,8 @@ def _expand(theory: Theory, name: str, value: Array, field: Array, batch: int, o
             f"{_name(theory)} wants {name} as a number or an array of the batch's shape {wanted}, got shape {shape}"
         )
     xp = array_namespace(field)
-    value = value if value.dtype == field.dtype else xp.astype(value, field.dtype)
+    real = getattr(xp, precision(field))
+    value = value if value.dtype == real else xp.astype(value, real)
     return xp.reshape(value, shape + (1,) * over) if shape and over else value
 
 

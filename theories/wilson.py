@@ -1,0 +1,266 @@
+"""SU(N) lattice gauge theory in any dimension d >= 2: Wilson's action, or improved by rectangles.
+
+S = -(beta/N) [c0 sum_P Re tr U_P + c1 sum_R Re tr U_R],  c0 = 1 - 8 c1
+
+over all plaquettes P and, where c1 = `rectangle` is not zero, all 1x2 and 2x1 rectangles R: c1 = -1/12 is Luescher and
+Weisz's at tree level (Phys. Lett. B 158 (1985) 250), -0.331 Iwasaki's (UTHEP-118, 1983), -1.4088 DBW2 (hep-lat/9806008).
+Links are matrices `(*batch, d, N, N, *lattice)`, U_mu(x) from x to x + mu, normalised Haar measure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow.core import loops
+from haarflow.core.lattice import check_lattice, shift
+from haarflow.core.sun import SU
+from haarflow.theories.theory import Couplings, check_couplings, check_field, couplings_for, refuse
+from haarflow.theories.u1 import wilson_name
+
+Array = Any
+
+WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
+RECTANGLE = (1, 2)
+
+
+@dataclass(frozen=True)
+class Wilson:
+    """SU(n) gauge theory on a periodic lattice, coupling `beta` >= 0, rectangles with weight `rectangle` = c1.
+
+    A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
+    Raises ValueError for a lattice with fewer than two axes or extents that are not whole and >= 1, for n < 2 and for a
+    rectangle that is not finite.
+
+    >>> import numpy as np
+    >>> theory = Wilson((4, 4), n=3)
+    >>> cold = theory.group.exp(np.zeros((2, 8, 4, 4)))
+    >>> cold.shape, float(theory.action(cold, {"beta": 6.0}))
+    ((2, 3, 3, 4, 4), -96.0)
+    """
+
+    lattice: tuple[int, ...]
+    n: int = 3
+    rectangle: float = 0.0
+
+    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
+    tied = MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)})  # to the time axis
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        object.__setattr__(self, "rectangle", float(self.rectangle))
+        if self.d < 2:
+            raise ValueError(f"a gauge theory has plaquettes from two dimensions on, got the lattice {self.lattice}")
+        if not math.isfinite(self.rectangle):
+            raise ValueError(f"the weight of the rectangles is a finite number, got {self.rectangle}")
+        SU(self.n, self.d)
+
+    @property
+    def group(self) -> SU:
+        """The group of the links, SU(n) on the lattice's axes."""
+        return SU(self.n, self.d)
+
+    @property
+    def d(self) -> int:
+        """The lattice's dimension."""
+        return len(self.lattice)
+
+    @property
+    def reach(self) -> int:
+        """How many sites away a term of the density feels a change: the extent of its largest loop."""
+        return 2 if self.rectangle else 1
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one field of links."""
+        return (self.d, self.n, self.n, *self.lattice)
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return {"beta": 2.0}
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """(c0, c1), what plaquettes and rectangles count for.
+
+        >>> Wilson((4, 4), rectangle=-0.25).weights
+        (3.0, -0.25)
+        """
+        return 1.0 - 8.0 * self.rectangle, self.rectangle
+
+    @property
+    def wilson(self) -> tuple[tuple[int, int], ...]:
+        """The Wilson loops that `observables` measures: those of WILSON shorter than every extent."""
+        return tuple(extent for extent in WILSON if max(extent) < min(self.lattice))
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one.
+
+        >>> Wilson((4, 4)).check({"beta": -1.0})
+        Traceback (most recent call last):
+            ...
+        ValueError: Wilson wants beta >= 0, got beta = -1.0
+        """
+        found = check_couplings(self, couplings)
+        beta = found["beta"]
+        refuse(self, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
+        return found
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S of the batch's shape, for links `(*batch, d, N, N, *lattice)`.
+
+        Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
+        """
+        beta = self._beta(field, couplings, over=0)
+        return -beta * array_namespace(field).sum(self._weighted(field), axis=self._sites(1))
+
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the terms -(beta/N) c Re tr of the loops with corner x, `(*batch, loop, *lattice)`.
+
+        First the plaquettes in the order of `loops.planes(d)`, then the rectangles in that of `loops.rectangles`.
+        """
+        return -self._beta(field, couplings, over=self.d + 1) * self._weighted(field)
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return F_mu,a(x) = (beta/N) Im tr(T_a U_mu(x) V_mu(x)), real `(*batch, d, N^2-1, *lattice)`.
+
+        V is the sum of the staples, see `staples`.
+        """
+        beta, group = self._beta(field, couplings, over=self.d + 1), self.group
+        scale = -0.5 * beta / float(self.n)  # 2 tr T_a M of the anti-Hermitian part M
+        forces = [
+            scale * group.coordinates(1j * group.compose(loops.direction(field, mu, self.d, group), staple))
+            for mu, staple in enumerate(self.staples(field))
+        ]
+        return array_namespace(field).stack(forces, axis=-2 - self.d)
+
+    def staples(self, field: Array) -> list[Array]:
+        """Return V_mu(x) for every direction, each `(*batch, N, N, *lattice)`: the weighted sums of the staples.
+
+        A plaquette is the product of two sides there and two back; its four staples are made of two shared halves, six
+        matrix products for each plane. A rectangle's long side is one link of twice the length.
+        """
+        check_field(self, field)
+        links = [loops.direction(field, mu, self.d, self.group) for mu in range(self.d)]
+        c0, c1 = self.weights
+        sums: list[list[Array]] = [[] for _ in links]
+        for mu, nu in loops.planes(self.d):
+            for axis, staple in zip((mu, nu), self._around(links[mu], links[nu], mu, nu), strict=True):
+                sums[axis].append(staple)
+        totals = [sum(parts[1:], parts[0]) for parts in sums]
+        if c1:
+            long = self._rectangle_staples(links)
+            totals = [c0 * total + c1 * part for total, part in zip(totals, long, strict=True)]
+        return totals
+
+    def staple(self, field: Array, mu: int) -> Array:
+        """Return V_mu(x), `(*batch, N, N, *lattice)`: the loops that hold the link count Re tr(U_mu(x) V_mu(x)).
+
+        The link's conditional weight is exp((beta/N) Re tr(U V)), where no loop holds it twice: extents >= 2 across mu,
+        and >= 3 everywhere with rectangles.
+        """
+        if self.rectangle:
+            return self.staples(field)[mu]
+        check_field(self, field)
+        axis = -self.d - 3
+        return array_namespace(field).sum(loops.staples(field, mu, self.d, self.group), axis=axis)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return per-configuration values `(*batch,)`.
+
+        plaquette: mean of Re tr U_P / N; wilson_RxT: mean Wilson loop Re tr / N over sites, planes and orientations;
+        rectangle: the same for 1x2 where the action has them; polyakov: mean of Re tr / N of the loops closing in time;
+        abs_polyakov: modulus of the mean complex one; action.
+        """
+        beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
+        found = {"plaquette": self._mean(loops.plaquettes(field, self.d, self.group))}
+        for extent in self.wilson:
+            found[wilson_name(extent)] = self._mean(loops.rectangles(field, extent, self.d, self.group))
+        if self.rectangle:
+            found["rectangle"] = self._mean(loops.rectangles(field, RECTANGLE, self.d, self.group))
+        time = loops.polyakov(field, 0, self.lattice, self.group)[(..., 0) + (slice(None),) * (self.d - 1)]
+        traces = SU(self.n, self.d - 1).trace(time) / float(self.n)
+        real, imaginary = (xp.mean(part, axis=self._sites(-1)) for part in (xp.real(traces), xp.imag(traces)))
+        found |= {"polyakov": real, "abs_polyakov": xp.sqrt(real * real + imaginary * imaginary)}
+        terms = [number * found[name] for name, number in self.conjugates["beta"].items()]
+        return found | {"action": beta * sum(terms[1:], terms[0])}
+
+    @property
+    def conjugates(self) -> dict[str, dict[str, float]]:
+        """What beta multiplies in the action: dS/dbeta = -c0 (plaquettes) x plaquette - c1 (rectangles) x rectangle.
+
+        >>> Wilson((4, 4)).conjugates
+        {'beta': {'plaquette': -16.0}}
+        """
+        (c0, c1), number = self.weights, float(math.prod(self.lattice) * len(loops.planes(self.d)))
+        rectangles = {"rectangle": -2.0 * c1 * number} if c1 else {}
+        return {"beta": {"plaquette": -c0 * number} | rectangles}
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The observables of a report."""
+        return ("plaquette", *(wilson_name(extent) for extent in self.wilson), "polyakov", "abs_polyakov")
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return what is known exactly: for Wilson's action in two dimensions all of the torus (plaquette, wilson_RxT,
+        polyakov, ln_Z, ess_uniform, ess_sweep); elsewhere polyakov = 0 by the symmetry of the centre.
+        """
+        from haarflow.theories import exact
+
+        return exact.sun(self, couplings)
+
+    def _beta(self, field: Array, couplings: Couplings, over: int) -> Any:
+        return couplings_for(self, field, couplings, over)["beta"]
+
+    def _sites(self, internal: int) -> tuple[int, ...]:
+        """The last d + internal axes."""
+        return tuple(range(-self.d - internal, 0))
+
+    def _real_traces(self, matrices: Array) -> Array:
+        """Re tr / N of every matrix."""
+        return array_namespace(matrices).real(self.group.trace(matrices)) / float(self.n)
+
+    def _mean(self, matrices: Array) -> Array:
+        """The mean of Re tr / N over loops `(*batch, loop, N, N, *lattice)`."""
+        return array_namespace(matrices).mean(self._real_traces(matrices), axis=self._sites(1))
+
+    def _weighted(self, field: Array) -> Array:
+        """c Re tr / N of every loop of the action, `(*batch, loop, *lattice)`."""
+        check_field(self, field)
+        c0, c1 = self.weights
+        traces = self._real_traces(loops.plaquettes(field, self.d, self.group))
+        if not c1:
+            return traces
+        long = self._real_traces(loops.rectangles(field, RECTANGLE, self.d, self.group))
+        return array_namespace(field).concat([c0 * traces, c1 * long], axis=-self.d - 1)
+
+    def _around(self, first: Array, second: Array, mu: int, nu: int, steps: int = 1) -> tuple[Array, Array]:
+        """The staples of `first`, sides of `steps` links along mu, and of `second`, one link along nu, in their loops.
+
+        With A = first second(x + steps mu) and B = second first(x + nu) the loop is A B^+.
+        """
+        d, group = self.d, self.group
+        far, high = shift(second, mu, d, steps), shift(first, nu, d)
+        there, back = group.inverse(group.compose(first, far)), group.inverse(group.compose(second, high))
+        of_first = group.compose(far, back) + shift(group.compose(there, second), nu, d, -1)
+        of_second = group.compose(high, there) + shift(group.compose(back, first), mu, d, -steps)
+        return of_first, of_second
+
+    def _rectangle_staples(self, links: list[Array]) -> list[Array]:
+        """The staples of every link in the 1x2 and 2x1 rectangles."""
+        d, group = self.d, self.group
+        sums: list[list[Array]] = [[] for _ in links]
+        for mu, link in enumerate(links):
+            after = shift(link, mu, d)
+            double, others = group.compose(link, after), [nu for nu in range(d) if nu != mu]
+            around = [self._around(double, links[nu], mu, nu, steps=2) for nu in others]
+            for nu, (_, short) in zip(others, around, strict=True):
+                sums[nu].append(short)
+            whole = sum((part for part, _ in around[1:]), around[0][0])
+            sums[mu] += [group.compose(after, whole), shift(group.compose(whole, link), mu, d, -1)]
+        return [sum(parts[1:], parts[0]) for parts in sums]
