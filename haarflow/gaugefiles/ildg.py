@@ -42,7 +42,6 @@ def read_header(file: BinaryIO, size: int) -> Header:
     lfn = {record.kind: lime.text(file, record) for record in found if record.kind == "ildg-data-lfn"}
     header = _from_format(texts["ildg-format"]) if "ildg-format" in texts else _from_scidac(texts)
     _check_length(data[0], header)
-    several = (f"{len(data)} configurations in the file, this is the first",) if len(data) > 1 else ()
     plaquette, link_trace = _measured(texts)
     return header._replace(
         start=data[0].start,
@@ -50,7 +49,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
         link_trace=link_trace,
         checksum=_checksum(texts.get("scidac-checksum")),
         metadata=lfn,
-        notes=several,
+        notes=_notes(found, len(data)),
     )
 
 
@@ -162,6 +161,12 @@ def _check_length(data: lime.LimeRecord, header: Header) -> None:
             f"{header.precision} links of SU({header.n}) on {t}x{x}x{y}x{z} (T X Y Z) take {wanted} bytes, the record "
             f"{data.kind} has {data.length}: the header belongs to another lattice, group or precision"
         )
+
+
+def _notes(found: list[lime.LimeRecord], configurations: int) -> tuple[str, ...]:
+    several = f"{configurations} configurations in the file, this is the first"
+    unended = "the last record does not end its message: records behind the links may have been cut off"
+    return (several,) * (configurations > 1) + (unended,) * (not found[-1].ends)
 
 
 def _checksum(source: str | None) -> Sums:

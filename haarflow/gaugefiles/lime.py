@@ -21,11 +21,12 @@ LONGEST_TEXT = 1 << 24
 
 
 class LimeRecord(NamedTuple):
-    """One record: its type, where its payload starts, and how long that is."""
+    """One record: its type, where its payload starts, how long that is, and whether it ends its message."""
 
     kind: str
     start: int
     length: int
+    ends: bool
 
 
 def padding(length: int) -> int:
@@ -68,7 +69,7 @@ def records(file: BinaryIO, size: int) -> list[LimeRecord]:
         block = file.read(HEAD.size)
         if len(block) < HEAD.size:
             raise GaugeFileError(f"record {len(found)} of the LIME file is cut short: fetch the file again")
-        magic, _, _, length, kind = HEAD.unpack(block)
+        magic, _, bits, length, kind = HEAD.unpack(block)
         if magic != MAGIC:
             raise GaugeFileError(
                 f"record {len(found)} of the LIME file has no header at byte {place}: fetch the file again"
@@ -80,7 +81,7 @@ def records(file: BinaryIO, size: int) -> list[LimeRecord]:
                 f"record {len(found)} ({name}) of the LIME file is cut short by {missing} of {length} bytes: fetch the "
                 "file again"
             )
-        found.append(LimeRecord(name, place + HEAD.size, length))
+        found.append(LimeRecord(name, place + HEAD.size, length, bool(bits & END)))
         place += HEAD.size + length + padding(length)
     return found
 

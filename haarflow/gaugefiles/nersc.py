@@ -18,7 +18,7 @@ from haarflow.gaugefiles.checksums import Sums, combine_add, nersc
 from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded
 
 BEGIN, END = b"BEGIN_HEADER", b"END_HEADER"
-LONGEST = 1 << 16
+LONGEST = 1 << 14
 ORDERS = {"BIG": "big", "LITTLE": "little", "SMALL": "little", "": "little"}
 FREE_WORDS = (
     "ENSEMBLE_ID",
