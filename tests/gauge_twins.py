@@ -175,3 +175,22 @@ def plaquette(links):
 def link_trace(links):
     """<1/N Re tr U>."""
     return numpy.einsum("maa...->m...", links).real.mean() / links.shape[1]
+
+
+def files_of(field):
+    """A file of every kind as a twin writes it: name -> bytes."""
+    return {
+        "ildg": ildg_file(field),
+        "ildg-32": ildg_file(field, kind="f"),
+        "nersc": nersc_file(field),
+        "nersc-3x3": nersc_file(field, 3, "IEEE32LITTLE", "<", "f"),
+        "openqcd": openqcd_file(field),
+        "milc": milc_file(field),
+        "milc-big": milc_file(field, ">"),
+    }
+
+
+def stored(folder, data, name="u.dat"):
+    """Write bytes and return the path."""
+    (folder / name).write_bytes(data)
+    return folder / name

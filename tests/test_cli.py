@@ -11,7 +11,7 @@ from haarflow import __version__, recipes
 from haarflow.models import shipped
 from tests.runs import ROOT, haarflow, process, uniform_model, uniform_recipe
 
-VERBS = ("run", "train", "sample", "measure", "info", "new", "backends", "recipes", "exact")
+VERBS = ("run", "train", "sample", "measure", "info", "convert", "new", "backends", "recipes", "exact")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import tracemalloc
-from contextlib import nullcontext
 
 import numpy
 import pytest
@@ -10,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import haarflow as library
-from haarflow.core import files
 from haarflow.core.loops import gauge_transform, plaquettes
 from haarflow.core.sun import SU
-from haarflow.gaugefiles import GaugeFileError, convert_gauge, from_layout, gauge_info, read_gauge, to_layout
+from haarflow.gaugefiles import convert_gauge, from_layout, gauge_info, read_gauge, to_layout
 from haarflow.gaugefiles import write_gauge as write
 from haarflow.gaugefiles.checksums import combine_add, combine_xor, milc, nersc, scidac
 from haarflow.gaugefiles.formats import WRITABLE, recognised
@@ -38,28 +36,9 @@ def tiny():
     return twins.random_links(numpy.random.default_rng(6), (2, 2, 2, 2))
 
 
-def files_of(field):
-    """A file of every kind as a twin writes it: name -> bytes."""
-    return {
-        "ildg": twins.ildg_file(field),
-        "ildg-32": twins.ildg_file(field, kind="f"),
-        "nersc": twins.nersc_file(field),
-        "nersc-3x3": twins.nersc_file(field, 3, "IEEE32LITTLE", "<", "f"),
-        "openqcd": twins.openqcd_file(field),
-        "milc": twins.milc_file(field),
-        "milc-big": twins.milc_file(field, ">"),
-    }
-
-
 @pytest.fixture(scope="module")
 def tiny_files(tiny):
-    return files_of(tiny)
-
-
-def stored(folder, data, name="u.dat"):
-    """Write bytes and return the path."""
-    (folder / name).write_bytes(data)
-    return folder / name
+    return twins.files_of(tiny)
 
 
 # ---- bytes
@@ -109,7 +88,7 @@ def test_openqcd_bytes_are_those_of_the_twin(links, tmp_path):
 
 @pytest.mark.parametrize("name", ["ildg", "ildg-32", "nersc", "nersc-3x3", "openqcd", "milc", "milc-big"])
 def test_what_the_twin_wrote_is_read(links, tmp_path, name):
-    path = stored(tmp_path, files_of(links)[name])
+    path = twins.stored(tmp_path, twins.files_of(links)[name])
     found, report = read_gauge(path)
     single = name in ("ildg-32", "nersc-3x3", "milc", "milc-big")
     assert found.shape == links.shape and abs(found - links).max() < (1e-7 if single else 2e-15)
@@ -128,7 +107,7 @@ def test_what_the_twin_wrote_is_read(links, tmp_path, name):
 )
 @pytest.mark.parametrize("kind, bits", [("f", 32), ("d", 64)])
 def test_every_word_for_the_byte_order(tiny, tmp_path, word, order, certain, kind, bits):
-    path = stored(tmp_path, twins.nersc_file(tiny, 2, f"IEEE{bits}{word}", order, kind))
+    path = twins.stored(tmp_path, twins.nersc_file(tiny, 2, f"IEEE{bits}{word}", order, kind))
     found, report = read_gauge(path)
     assert abs(found - tiny).max() < 1e-6 and report.byte_order == {">": "big", "<": "little"}[order]
     assert any("byte order found" in note for note in report.notes) == (not certain and order == ">")
@@ -137,8 +116,8 @@ def test_every_word_for_the_byte_order(tiny, tmp_path, word, order, certain, kin
 def test_no_name_tells_the_format(tiny_files, tmp_path):
     titles = {"ildg": "ildg", "nersc": "nersc", "openqcd": "openqcd", "milc": "milc"}
     for name, data in tiny_files.items():
-        assert recognised(stored(tmp_path, data, "wrong.nersc")) == titles[name.split("-")[0]]
-    assert recognised(stored(tmp_path, b"")) is None and recognised(tmp_path / "absent") is None
+        assert recognised(twins.stored(tmp_path, data, "wrong.nersc")) == titles[name.split("-")[0]]
+    assert recognised(twins.stored(tmp_path, b"")) is None and recognised(tmp_path / "absent") is None
 
 
 # ---- round trips
@@ -181,9 +160,10 @@ def test_all_conversions(links, tmp_path, source, goal):
 
 
 def test_single_precision_is_projected_and_said_so(links, tmp_path):
-    path = stored(tmp_path, twins.milc_file(links))
+    path = twins.stored(tmp_path, twins.milc_file(links))
     found, report = read_gauge(path)
     assert report.projected and "projected onto SU(3)" in " ".join(report.notes)
+    assert any("reading moves the links onto SU(3)" in note for note in gauge_info(path).notes)
     raw, plain = read_gauge(path, project=False)
     assert not plain.projected and 1e-8 < defects(raw.reshape(4, 3, 3, -1))[0] == plain.unitarity_defect < 1e-6
     assert 0 < abs(found - raw).max() < 2e-7
@@ -198,6 +178,7 @@ def test_metadata_goes_along(links, tmp_path):
     write(tmp_path / "a.nersc", links, metadata={"ENSEMBLE_ID": "mine", "SEQUENCE_NUMBER": "12"})
     convert_gauge(tmp_path / "a.nersc", tmp_path / "b.nersc")
     assert read_gauge(tmp_path / "b.nersc").report.metadata["ENSEMBLE_ID"] == "mine"
+    assert convert_gauge(tmp_path / "a.nersc", tmp_path / "c.lime").target.metadata == {}
     convert_gauge(tmp_path / "a.nersc", tmp_path / "c.lime", metadata={"ildg-data-lfn": "lfn://c"})
     assert read_gauge(tmp_path / "c.lime").report.metadata == {"ildg-data-lfn": "lfn://c"}
 
@@ -214,10 +195,10 @@ def test_every_backend_reads_and_writes(backend, tiny, tmp_path):
 def test_other_habits_of_lime_files(links, tmp_path):
     mean = twins.plaquette(links)
     extra = [("xlf-info", f"plaquette = {mean:.14e}\n trajectory nr = 3\n beta = 6.0".encode())]
-    report = read_gauge(stored(tmp_path, twins.ildg_file(links, extra=extra))).report
+    report = read_gauge(twins.stored(tmp_path, twins.ildg_file(links, extra=extra))).report
     assert [check.name for check in report.checks][:2] == ["checksum", "plaquette"]
     bare = twins.lime_file(*[record[:2] for record in twins.lime_records(twins.ildg_file(links))][:2])
-    assert read_gauge(stored(tmp_path, bare)).report.checksum == "none"
+    assert read_gauge(twins.stored(tmp_path, bare)).report.checksum == "none"
     t, x, y, z = LATTICE
     scidac_file = twins.lime_file(
         ("scidac-private-file-xml", f"<scidacFile><dims>{x} {y} {z} {t} </dims></scidacFile>".encode()),
@@ -232,7 +213,7 @@ def test_other_habits_of_lime_files(links, tmp_path):
         ),
         ("scidac-binary-data", b"".join(twins.packed(links, ">", "d", 3))),
     )
-    found, report = read_gauge(stored(tmp_path, scidac_file))
+    found, report = read_gauge(twins.stored(tmp_path, scidac_file))
     assert (found == links).all() and {"plaquette", "link trace"} <= {check.name for check in report.checks}
 
 
@@ -295,206 +276,6 @@ def test_missing_rows_are_completed(n):
     assert abs(completed(field[:, : n - 1]) - field).max() < 1e-15
 
 
-# ---- damage
-
-
-@given(data=st.data())
-def test_a_file_cut_anywhere_is_refused(tiny_files, tmp_path_factory, data):
-    name = data.draw(st.sampled_from(sorted(tiny_files)))
-    whole = tiny_files[name]
-    kept = data.draw(st.integers(0, len(whole) - (8 if name.startswith("ildg") else 1)))  # padding may be missing
-    boundary = name.startswith("ildg") and kept == whole.index(b"scidac-checksum") - 16
-    path = stored(tmp_path_factory.mktemp("cut"), whole[:kept])
-    with (
-        pytest.raises(GaugeFileError, match=r"cut short|no gauge file|big-endian|is empty|no links")
-        if not boundary
-        else nullcontext()
-    ):
-        read_gauge(path)
-
-
-def test_a_lime_file_cut_between_records_is_noted(tiny, tmp_path):
-    whole = twins.ildg_file(tiny)
-    report = read_gauge(stored(tmp_path, whole[: whole.index(b"scidac-checksum") - 16])).report
-    assert report.checksum == "none" and "may have been cut off" in report.notes[0]
-    assert read_gauge(stored(tmp_path, whole)).report.notes == ()
-
-
-@given(data=st.data())
-def test_a_flipped_bit_in_the_links_is_found(tiny_files, tmp_path_factory, data):
-    name = data.draw(st.sampled_from(sorted(tiny_files)))
-    whole = bytearray(tiny_files[name])
-    start = {"ildg": whole.find(b"ildg-binary-data") + 128, "milc": 96, "openqcd": 24}.get(name.split("-")[0])
-    start = whole.index(b"END_HEADER\n") + 11 if start is None else start
-    end = whole.index(b"scidac-checksum") - 16 if name.startswith("ildg") else len(whole)
-    words = 4 if name in ("ildg-32", "nersc-3x3", "milc", "milc-big") else 8
-    at = start + words * data.draw(st.integers(0, (end - start) // words - 1))
-    # openQCD has no checksum: there the exponent or a high bit of the mantissa
-    place, bit = (
-        (7, 64) if name == "openqcd" else (data.draw(st.integers(0, words - 1)), 1 << data.draw(st.integers(0, 7)))
-    )
-    whole[at + place] ^= bit
-    path = stored(tmp_path_factory.mktemp("bit"), bytes(whole))
-    with pytest.raises(GaugeFileError, match=r"unitarity|checksum: recorded \w+"):
-        read_gauge(path)
-    report = gauge_info(path)
-    assert not report.agrees and report.remedy
-    assert report.checksum == ("none" if name == "openqcd" else "disagrees")
-    assert read_gauge(path, check=False).report.checks == report.checks or not numpy.isfinite(report.plaquette)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda u: twins.nersc_file(u, 2, "IEEE64BIG", "<", "d"),
-        lambda u: twins.nersc_file(u, 3, "IEEE32LITTLE", ">", "f"),
-        lambda u: twins.ildg_file(u, order="<"),
-        lambda u: twins.ildg_file(u, kind="f", order="<"),
-    ],
-)
-def test_links_in_the_other_byte_order_are_said_so(tiny, tmp_path, make):
-    path = stored(tmp_path, make(tiny))
-    with pytest.raises(GaugeFileError, match=r"stored in the other byte order.*byte_order="):
-        read_gauge(path)
-    report = gauge_info(path)
-    assert report.checks[0].name == "byte order" and report.remedy.count("recorded") == 1
-    order = report.checks[0].found
-    assert abs(read_gauge(path, byte_order=order).links - tiny).max() < 1e-6
-    with pytest.raises(ValueError, match="big or little"):
-        read_gauge(path, byte_order="middle")
-
-
-def test_another_number_of_colours_is_refused(tiny, tmp_path):
-    two = twins.random_links(numpy.random.default_rng(2), (2, 2, 2, 2), 2)
-    for data in (
-        twins.ildg_file(two, field="su3gauge"),
-        twins.ildg_file(tiny, field="su4gauge"),
-        twins.nersc_file(two, 2, DATATYPE="4D_SU3_GAUGE_3x3"),
-        twins.nersc_file(tiny, 3, DATATYPE="4D_SU3_GAUGE"),
-        twins.nersc_file(tiny, 2, DATATYPE="4D_SU3_GAUGE_3x3"),
-    ):
-        with pytest.raises(GaugeFileError, match=r"another lattice, group or precision|cut short"):
-            read_gauge(stored(tmp_path, data))
-    with pytest.raises(GaugeFileError, match=r"fits SU\(2\)"):
-        read_gauge(stored(tmp_path, twins.openqcd_file(two)))
-
-
-def nersc_words(**changes):
-    """A maker of NERSC files with changed header lines."""
-    return lambda u: twins.nersc_file(u, **changes)
-
-
-WRONG = [
-    (nersc_words(PLAQUETTE="0.5881234"), "plaquette: recorded 0.5881234, found"),
-    (nersc_words(LINK_TRACE="0.25"), "link trace: recorded 0.25, found"),
-    (nersc_words(CHECKSUM="12345678"), "checksum: recorded 12345678, found"),
-    (nersc_words(CHECKSUM="xyz"), "hexadecimal CHECKSUM"),
-    (nersc_words(PLAQUETTE="about one"), "a number was wanted"),
-    (nersc_words(DATATYPE="4D_SU3_FERMION"), "DATATYPE 4D_SU3_GAUGE"),
-    (nersc_words(DATATYPE="4D_SU3_GAUGE_3x2"), "one N >= 2"),
-    (nersc_words(DATATYPE="4D_SU5_GAUGE"), "all rows"),
-    (nersc_words(FLOATING_POINT="IEEE16"), "FLOATING_POINT IEEE32"),
-    (nersc_words(FLOATING_POINT=None), "the line FLOATING_POINT"),
-    (nersc_words(DIMENSION_3="-2"), "extent >= 1"),
-    (lambda u: twins.nersc_file(u).replace(b"END_HEADER\n", b""), "no line END_HEADER"),
-    (lambda u: twins.nersc_file(u) + b"\0", "1 too many"),
-    (lambda u: twins.openqcd_file(u, ">"), "big-endian"),
-    (lambda u: twins.openqcd_file(u) + b"1234", "4 too many"),
-    (lambda u: b"\3\0\0\0" + twins.openqcd_file(u)[4:], "even extents"),
-    (lambda u: twins.openqcd_file(u)[:16] + numpy.float64(1.5).tobytes() + twins.openqcd_file(u)[24:], "plaquette: "),
-    (lambda u: twins.milc_file(u, arrangement=1), "lexicographic order"),
-    (lambda u: twins.milc_file(u)[:90], "96-byte header"),
-    (lambda u: twins.milc_file(u, magic=20104), "no gauge file"),
-    (
-        lambda u: twins.lime_file(("ildg-format", b"<a/>")),
-        "no links: wanted a record ildg-binary-data, got ildg-format",
-    ),
-    (lambda u: twins.lime_file(("ildg-binary-data", bytes(8))), "sizes of the lattice"),
-    (lambda u: twins.lime_file(("ildg-format", b"<a><b>"), ("ildg-binary-data", bytes(8))), "holds no XML"),
-    (lambda u: twins.lime_file(("ildg-format", b"<a/>"), ("ildg-binary-data", bytes(8))), "element field"),
-    (lambda u: twins.ildg_file(u, field="adjoint"), "links of SU"),
-    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> 4"), "take 18432 bytes"),
-    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "whole number"),
-    (lambda u: twins.ildg_file(u).replace(b"<precision> 64", b"<precision> 16"), "precision 32 or 64"),
-    (lambda u: twins.ildg_file(u) + b"garbage!" * 18, "no header at byte"),
-    (lambda u: b"not a gauge file at all, but some text", "no gauge file: wanted one of ILDG/LIME, NERSC"),
-    (lambda u: b"", "is empty"),
-]
-
-
-@pytest.mark.parametrize("make, words", WRONG, ids=[words for _, words in WRONG])
-def test_every_fault_has_its_sentence(tiny, tmp_path, make, words):
-    path = stored(tmp_path, make(tiny))
-    with pytest.raises(GaugeFileError) as error:
-        read_gauge(path)
-    assert words in str(error.value) and str(path) in str(error.value)
-
-
-def test_links_off_the_group(tiny, tmp_path):
-    path = tmp_path / "u.lime"
-    off = tiny * (1 + 1e-6)
-    with pytest.raises(ValueError, match="project them first"):
-        write(path, off)
-    assert not path.exists() and not list(tmp_path.iterdir())
-    write(path, off, check=False)
-    with pytest.raises(GaugeFileError, match=r"unitarity: .*project=True"):
-        read_gauge(path)
-    found, report = read_gauge(path, project=True)
-    assert report.projected and abs(found - tiny).max() < 1e-14
-    phased = tiny.copy()
-    phased[0, :, :, 1] *= -1
-    write(path, phased, check=False)
-    with pytest.raises(GaugeFileError, match=r"determinant: .*carry phases"):
-        read_gauge(path)
-    report = gauge_info(path)
-    assert report.unitarity_defect < 1e-14 and report.determinant_defect == pytest.approx(2.0)
-    write(path, 0 * tiny, check=False)
-    with pytest.raises(GaugeFileError, match="open boundary"):
-        read_gauge(path)
-    with pytest.raises(ValueError, match="the file is damaged"):
-        read_gauge(path, project=True)
-
-
-def test_what_cannot_be_written(tiny, tmp_path):
-    odd = twins.random_links(numpy.random.default_rng(2), (2, 3, 2, 2))
-    two = twins.random_links(numpy.random.default_rng(2), (2, 2, 2, 2), 2)
-    for words, arguments in {
-        "suffix of .*u.dat names no format": (tiny, None),
-        "MILC files are read, not written": (tiny, "milc"),
-        "even extents": (odd, "openqcd"),
-        r"hold SU\(3\), got SU\(2\)": (two, "openqcd"),
-        "one configuration were wanted": (tiny[None], "ildg"),
-        "from_layout": (to_layout(tiny[..., :1], "mu,t,z,y,x,a,b"), "ildg"),
-    }.items():
-        with pytest.raises(ValueError, match=words):
-            write(tmp_path / "u.dat", *arguments)
-    with pytest.raises(ValueError, match="asked for float32"):
-        write(tmp_path / "u.openqcd", tiny, precision="float32")
-    with pytest.raises(ValueError, match="asked for float64 in little"):
-        write(tmp_path / "u.lime", tiny, byte_order="little")
-    with pytest.raises(FileNotFoundError):
-        read_gauge(tmp_path / "absent.lime")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_failure_keeps_the_old_file(tiny, tmp_path, monkeypatch):
-    write(tmp_path / "a.lime", tiny)
-    old = (tmp_path / "a.lime").read_bytes()
-    bad = stored(tmp_path, twins.nersc_file(tiny, CHECKSUM="1"), "bad")
-    with pytest.raises(GaugeFileError, match="checksum"):
-        convert_gauge(bad, tmp_path / "a.lime")
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write(tmp_path / "a.lime", tiny)
-    assert (tmp_path / "a.lime").read_bytes() == old and {p.name for p in tmp_path.iterdir()} == {"a.lime", "bad"}
-    monkeypatch.undo()
-    assert convert_gauge(bad, tmp_path / "a.lime", check=False).source.checksum == "disagrees"
-
-
 # ---- memory
 
 
@@ -509,7 +290,7 @@ def peak(work):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("word", ["ildg", "nersc", "openqcd"])
+@pytest.mark.parametrize("word", ["ildg", "openqcd"])
 def test_memory_for_reading_info_and_converting(tmp_path, word):
     slices = 28
     field = numpy.zeros((4, 3, 3, slices, 8, 4, 4), numpy.complex128) + numpy.eye(3).reshape(1, 3, 3, 1, 1, 1, 1)
@@ -570,7 +351,7 @@ def printed(capsys, *words, code=0):
 
 @pytest.mark.parametrize("name", ["ildg", "nersc", "openqcd", "milc"])
 def test_info_tells_what_a_gauge_file_holds(tiny, tiny_files, tmp_path, capsys, name):
-    path = stored(tmp_path, tiny_files[name], "u.1000")
+    path = twins.stored(tmp_path, tiny_files[name], "u.1000")
     found = printed(capsys, "info", path)
     assert found["lattice"] == [2, 2, 2, 2] and found["group"] == "SU(3)" and found["agrees"]
     assert found["plaquette"] == pytest.approx(twins.plaquette(tiny), abs=1e-6)
@@ -581,17 +362,17 @@ def test_info_tells_what_a_gauge_file_holds(tiny, tiny_files, tmp_path, capsys, 
 
 
 def test_info_fails_on_damage_and_says_what_to_do(tiny, tmp_path, capsys):
-    path = stored(tmp_path, twins.nersc_file(tiny, CHECKSUM="1"))
+    path = twins.stored(tmp_path, twins.nersc_file(tiny, CHECKSUM="1"))
     found = printed(capsys, "info", path, code=1)
     assert found["checksum"] == "disagrees" and "fetch it again" in found["remedy"]
-    assert haarflow("info", stored(tmp_path, twins.nersc_file(tiny)[:-1])) == 1
+    assert haarflow("info", twins.stored(tmp_path, twins.nersc_file(tiny)[:-1])) == 1
     assert "cut short by 1 bytes" in capsys.readouterr().err
-    assert haarflow("info", stored(tmp_path, b"nothing", "u.lime")) == 1
+    assert haarflow("info", twins.stored(tmp_path, b"nothing", "u.lime")) == 1
     assert "no gauge file" in capsys.readouterr().err
 
 
 def test_convert_on_the_command_line(tiny, tiny_files, tmp_path, capsys):
-    path = stored(tmp_path, tiny_files["milc"])
+    path = twins.stored(tmp_path, tiny_files["milc"])
     found = printed(capsys, "convert", path, tmp_path / "u.lime")
     assert found["read"]["projected"] and found["written"]["format"] == "ILDG/LIME"
     assert (

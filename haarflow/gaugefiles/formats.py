@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -13,7 +13,10 @@ START = 64
 
 
 class Format(NamedTuple):
-    """What a format does: recognise a file, read header and slabs, combine checksums, write (None: read alone)."""
+    """What a format does: recognise a file, read header and slabs, combine checksums, write (None: read alone).
+
+    `words` are the names of the metadata that it can hold.
+    """
 
     title: str
     recognises: Callable[[bytes, int], bool]
@@ -22,13 +25,30 @@ class Format(NamedTuple):
     combine: Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]
     write: Callable[[BinaryIO, Header, Iterator[Any]], tuple[int, ...]] | None
     finish: Callable[[BinaryIO, Header], None] | None
+    words: tuple[str, ...] = ()
 
 
 # openQCD comes last: it has no magic word, only numbers that make sense
 FORMATS = {
-    "ildg": Format("ILDG/LIME", ildg.recognises, ildg.read_header, ildg.slabs, ildg.combine, ildg.write, ildg.finish),
+    "ildg": Format(
+        "ILDG/LIME",
+        ildg.recognises,
+        ildg.read_header,
+        ildg.slabs,
+        ildg.combine,
+        ildg.write,
+        ildg.finish,
+        ("ildg-data-lfn",),
+    ),
     "nersc": Format(
-        "NERSC", nersc.recognises, nersc.read_header, nersc.slabs, nersc.combine, nersc.write, nersc.finish
+        "NERSC",
+        nersc.recognises,
+        nersc.read_header,
+        nersc.slabs,
+        nersc.combine,
+        nersc.write,
+        nersc.finish,
+        nersc.FREE_WORDS,
     ),
     "milc": Format("MILC v5", milc.recognises, milc.read_header, milc.slabs, milc.combine, None, None),
     "openqcd": Format(
@@ -93,6 +113,16 @@ def wanted(path: str | Path, word: str | None) -> str:
         alone = " (MILC files are read, not written)" if word == "milc" else ""
         raise ValueError(f"a format to write is one of {choice}, got {word!r}{alone}")
     return word
+
+
+def check_metadata(name: str, metadata: Mapping[str, str]) -> None:
+    """Raise ValueError for words that a format cannot hold, and for values of more than one line."""
+    row = FORMATS[name]
+    if unknown := sorted(set(metadata) - set(row.words)):
+        held = ", ".join(row.words) or "none"
+        raise ValueError(f"{row.title} files hold the metadata {held}; got {', '.join(unknown)}")
+    if broken := sorted(word for word, value in metadata.items() if len(value.splitlines()) != 1):
+        raise ValueError(f"metadata of one line was wanted for {', '.join(broken)}, got {metadata[broken[0]]!r}")
 
 
 def target(

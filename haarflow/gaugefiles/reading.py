@@ -73,7 +73,10 @@ def gauge_info(path: str | Path, *, byte_order: str | None = None) -> Report:
     Raises GaugeFileError for what is no whole gauge file.
     """
     with opened(path, False, byte_order) as source:
-        return drained(stream(source, check=False, project=False), lambda t, slab: None)
+        report = drained(stream(source, check=False, project=False), lambda t, slab: None)
+    if report.precision == "float64":
+        return report
+    return report._replace(notes=(*report.notes, f"single precision: reading moves the links onto {report.group}"))
 
 
 @contextlib.contextmanager
@@ -188,6 +191,8 @@ def _report(source: Opened, found: Measured, sums: tuple[int, ...], project: boo
 
 def _handed_over(links: numpy.ndarray, backend: Any) -> Array:
     """The links as an array of the backend, without a second copy where the engine can take the host's memory."""
+    if backend.name == "numpy":
+        return links
     try:
         if backend.device in (None, "cpu"):
             return backend.xp.from_dlpack(links)

@@ -10,7 +10,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import files
-from haarflow.gaugefiles.formats import FORMATS, target, wanted
+from haarflow.gaugefiles.formats import FORMATS, check_metadata, target, wanted
 from haarflow.gaugefiles.judging import UNITARITY
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.reading import opened, stream
@@ -53,6 +53,7 @@ def write_gauge(
     """
     n, lattice = _shape(links)
     header = target(path, format, n, lattice, precision, byte_order)._replace(metadata=dict(metadata or {}))
+    check_metadata(header.format, header.metadata)
     single = str(links.dtype).endswith(("complex64", "float32"))
     return _stored(path, header, _slabs(links), UNITARITY["float32" if single else "float64"] if check else None)
 
@@ -80,7 +81,9 @@ def convert_gauge(
         rounded = project is False and wanted(destination, format) != "openqcd"
         kind = precision or (header.precision if rounded else "float64")
         goal = target(destination, format, header.n, header.lattice, kind, None)
-        goal = goal._replace(metadata={**header.metadata, **(metadata or {})})
+        check_metadata(goal.format, metadata or {})
+        kept = {word: value for word, value in header.metadata.items() if word in FORMATS[goal.format].words}
+        goal = goal._replace(metadata={**kept, **(metadata or {})})
 
         def slabs() -> Iterator[numpy.ndarray]:
             reports.append((yield from stream(found, check, project)))
