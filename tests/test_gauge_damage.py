@@ -46,13 +46,19 @@ def test_a_lime_file_cut_between_records_is_noted(tiny, tmp_path):
     assert read_gauge(twins.stored(tmp_path, whole)).report.notes == ()
 
 
+def links_of(name, whole):
+    """Where the links of a file of `twins.files_of` begin and end."""
+    if name.startswith("ildg"):
+        return whole.index(b"ildg-binary-data") + 128, whole.index(b"scidac-checksum") - 16
+    start = {"milc": 96, "openqcd": 24}.get(name.split("-")[0])
+    return whole.index(b"END_HEADER\n") + 11 if start is None else start, len(whole)
+
+
 @given(data=st.data())
 def test_a_flipped_bit_in_the_links_is_found(tiny_files, tmp_path_factory, data):
     name = data.draw(st.sampled_from(sorted(tiny_files)))
     whole = bytearray(tiny_files[name])
-    start = {"ildg": whole.find(b"ildg-binary-data") + 128, "milc": 96, "openqcd": 24}.get(name.split("-")[0])
-    start = whole.index(b"END_HEADER\n") + 11 if start is None else start
-    end = whole.index(b"scidac-checksum") - 16 if name.startswith("ildg") else len(whole)
+    start, end = links_of(name, bytes(whole))
     words = 4 if name in ("ildg-32", "nersc-3x3", "milc", "milc-big") else 8
     at = start + words * data.draw(st.integers(0, (end - start) // words - 1))
     # openQCD has no checksum: there the exponent or a high bit of the mantissa
@@ -67,6 +73,24 @@ def test_a_flipped_bit_in_the_links_is_found(tiny_files, tmp_path_factory, data)
     assert not report.agrees and report.remedy
     assert report.checksum == ("none" if name == "openqcd" else "disagrees")
     assert read_gauge(path, check=False).report.checks == report.checks or not numpy.isfinite(report.plaquette)
+
+
+@given(data=st.data())
+def test_any_bytes_in_a_header_give_the_links_or_one_error(tiny, tiny_files, tmp_path_factory, data):
+    """Whatever the header says: a GaugeFileError, or the links that were written, and no other exception."""
+    name = data.draw(st.sampled_from(sorted(tiny_files)))
+    broken, (start, end) = bytearray(tiny_files[name]), links_of(name, tiny_files[name])
+    places = st.one_of(st.integers(0, start - 1), st.integers(min(end, len(broken) - 1), len(broken) - 1))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(places)
+        if not start <= place < end:
+            broken[place] = data.draw(st.sampled_from((0, 32, 49, 50, 57, 178, 255)) | st.integers(0, 255))
+    path = twins.stored(tmp_path_factory.mktemp("fuzz"), bytes(broken))
+    try:
+        found = read_gauge(path).links
+    except GaugeFileError:
+        return
+    assert abs(found - tiny).max() < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -121,7 +145,9 @@ WRONG = [
     (nersc_words(DATATYPE="4D_SU5_GAUGE"), "all rows"),
     (nersc_words(FLOATING_POINT="IEEE16"), "FLOATING_POINT IEEE32"),
     (nersc_words(FLOATING_POINT=None), "the line FLOATING_POINT"),
-    (nersc_words(DIMENSION_3="-2"), "extent >= 1"),
+    (nersc_words(DIMENSION_3="-2"), "whole number >= 1 was wanted for DIMENSION_3"),
+    (nersc_words(DIMENSION_3="\u00b2"), "whole number >= 1 was wanted for DIMENSION_3"),
+    (nersc_words(PLAQUETTE="1e999999"), "a number was wanted"),
     (lambda u: twins.nersc_file(u).replace(b"END_HEADER\n", b""), "no line END_HEADER"),
     (lambda u: twins.nersc_file(u) + b"\0", "1 too many"),
     (lambda u: twins.openqcd_file(u, ">"), "big-endian"),
@@ -140,7 +166,8 @@ WRONG = [
     (lambda u: twins.lime_file(("ildg-format", b"<a/>"), ("ildg-binary-data", bytes(8))), "element field"),
     (lambda u: twins.ildg_file(u, field="adjoint"), "links of SU"),
     (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> 4"), "take 18432 bytes"),
-    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "whole number"),
+    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "whole number >= 1 was wanted for lx"),
+    (lambda u: twins.ildg_file(u).replace(b"UTF-8", b"UTF-9"), "holds no XML"),
     (lambda u: twins.ildg_file(u).replace(b"<precision> 64", b"<precision> 16"), "precision 32 or 64"),
     (lambda u: twins.ildg_file(u) + b"garbage!" * 18, "no header at byte"),
     (lambda u: b"not a gauge file at all, but some text", "no gauge file: wanted one of ILDG/LIME, NERSC"),

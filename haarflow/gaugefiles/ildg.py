@@ -18,7 +18,7 @@ import numpy
 
 from haarflow.gaugefiles import lime, sites
 from haarflow.gaugefiles.checksums import Sums, combine_xor, scidac
-from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded
+from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded, whole
 
 NAMESPACE = "http://www.lqcd.org/ildg"
 BINARY = ("ildg-binary-data", "scidac-binary-data")
@@ -117,7 +117,7 @@ def _share(raw: numpy.ndarray, header: Header, t: int) -> Sums:
 
 def _from_format(source: str) -> Header:
     found = _elements(source, "ildg-format")
-    group = re.fullmatch(r"su(\d+)gauge", _wanted(found, "field", "ildg-format"))
+    group = re.fullmatch(r"su(\d{1,4})gauge", _wanted(found, "field", "ildg-format"))
     if not group:
         raise GaugeFileError(f"links of SU(N) were wanted (su3gauge), the file holds the field {found['field']!r}")
     t, x, y, z = (_number(found, name) for name in ("lt", "lx", "ly", "lz"))
@@ -194,7 +194,7 @@ def _elements(source: str, kind: str) -> dict[str, str]:
     """The texts of all elements by their names without namespaces."""
     try:
         root = xml.fromstring(source.encode())
-    except xml.ParseError as error:
+    except (xml.ParseError, ValueError, LookupError) as error:  # the latter two: odd encodings
         raise GaugeFileError(f"the LIME record {kind} holds no XML ({error}): the file is damaged") from None
     return {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
 
@@ -206,7 +206,4 @@ def _wanted(found: dict[str, str], name: str, kind: str) -> str:
 
 
 def _number(found: dict[str, str], name: str) -> int:
-    word = _wanted(found, name, "XML")
-    if not word.isdigit():
-        raise GaugeFileError(f"a whole number was wanted for {name} in the header, got {word!r}")
-    return int(word)
+    return whole(_wanted(found, name, "XML"), name)

@@ -15,7 +15,7 @@ import numpy
 
 from haarflow.gaugefiles import sites
 from haarflow.gaugefiles.checksums import Sums, combine_add, nersc
-from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded
+from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded, whole
 
 BEGIN, END = b"BEGIN_HEADER", b"END_HEADER"
 LONGEST = 1 << 14
@@ -29,7 +29,7 @@ FREE_WORDS = (
     "CREATION_DATE",
     "ARCHIVE_DATE",
 )
-COMPUTED = ("LINK_TRACE", "PLAQUETTE", "CHECKSUM")
+EXTENTS = ("DIMENSION_1", "DIMENSION_2", "DIMENSION_3", "DIMENSION_4")
 
 
 def recognises(start: bytes, size: int) -> bool:
@@ -42,7 +42,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
     words, start = _lines(file)
     n, rows = _group(_wanted(words, "DATATYPE"))
     precision, order, certain = _floating_point(_wanted(words, "FLOATING_POINT"))
-    x, y, z, t = (_extent(words, f"DIMENSION_{i}") for i in (1, 2, 3, 4))
+    x, y, z, t = (whole(_wanted(words, name), name) for name in EXTENTS)
     plaquette, trace = (recorded(words[name]) if name in words else None for name in ("PLAQUETTE", "LINK_TRACE"))
     header = Header(
         "nersc",
@@ -101,7 +101,7 @@ def header_text(header: Header) -> bytes:
         "HDR_VERSION": "1.0",
         "DATATYPE": f"4D_SU{n}_GAUGE" + (f"_{n}x{n}" if header.rows == n else ""),
         "STORAGE_FORMAT": "1.0",
-        **{f"DIMENSION_{i}": str(extent) for i, extent in zip((1, 2, 3, 4), (x, y, z, t), strict=True)},
+        **{name: str(extent) for name, extent in zip(EXTENTS, (x, y, z, t), strict=True)},
         "LINK_TRACE": _printed(header.link_trace),
         "PLAQUETTE": _printed(header.plaquette),
         **{f"BOUNDARY_{i}": "PERIODIC" for i in (1, 2, 3, 4)},
@@ -141,16 +141,9 @@ def _wanted(words: dict[str, str], name: str) -> str:
     return words[name]
 
 
-def _extent(words: dict[str, str], name: str) -> int:
-    word = _wanted(words, name)
-    if not word.isdigit() or int(word) < 1:
-        raise GaugeFileError(f"an extent >= 1 was wanted for {name} in the NERSC header, got {word!r}")
-    return int(word)
-
-
 def _group(datatype: str) -> tuple[int, int]:
     """N and the number of stored rows."""
-    found = re.fullmatch(r"4D_SU(\d+)_GAUGE(?:_(\d+)x(\d+))?", datatype, flags=re.IGNORECASE)
+    found = re.fullmatch(r"4D_SU(\d{1,4})_GAUGE(?:_(\d{1,4})x(\d{1,4}))?", datatype, flags=re.IGNORECASE)
     if not found:
         raise GaugeFileError(f"DATATYPE 4D_SU3_GAUGE or 4D_SU3_GAUGE_3x3 was wanted, got {datatype!r}")
     n, full = int(found[1]), found[2] is not None

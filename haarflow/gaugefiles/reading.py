@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import array_api_compat
 import numpy
 
 from haarflow.gaugefiles.formats import FORMATS, known
@@ -193,8 +194,9 @@ def _handed_over(links: numpy.ndarray, backend: Any) -> Array:
     """The links as an array of the backend, without a second copy where the engine can take the host's memory."""
     if backend.name == "numpy":
         return links
+    place = str(array_api_compat.device(backend.asarray(numpy.zeros(1))))
     try:
-        if backend.device in (None, "cpu"):
+        if "cpu" in place.lower():
             return backend.xp.from_dlpack(links)
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
         pass

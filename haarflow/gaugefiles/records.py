@@ -113,12 +113,22 @@ def recorded(text: str) -> Recorded:
     >>> recorded("0.588"), recorded("5.88e+02")
     (Recorded(value=0.588, resolution=0.0005), Recorded(value=588.0, resolution=0.5))
     """
+    mantissa, _, exponent = text.strip().lower().partition("e")
     try:
-        value = float(text)
-    except ValueError:
+        return Recorded(float(text), 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
+    except (ValueError, OverflowError):
         raise GaugeFileError(
             f"a number was wanted in the header, got {text.strip()!r}: the header is damaged"
         ) from None
-    mantissa, _, exponent = text.strip().lower().partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    return Recorded(value, 0.5 * 10.0 ** (int(exponent or 0) - decimals))
+
+
+def whole(text: str, name: str) -> int:
+    """Return a printed extent or number of colours; raises GaugeFileError where it is no whole number >= 1.
+
+    >>> whole("32", "lx")
+    32
+    """
+    word = text.strip()
+    if not (word.isdecimal() and len(word) < 10 and int(word) >= 1):
+        raise GaugeFileError(f"a whole number >= 1 was wanted for {name} in the header, got {word!r}")
+    return int(word)
