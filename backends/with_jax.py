@@ -53,9 +53,26 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         while_loop=jax.lax.while_loop,
         conv=convolutions_jax.conv,
         conv_net=convolutions_jax.conv_net,
+        matmul=matmul,
         sincos=sincos,
+        materialise=materialise,
         autodiff=True,
     )
+
+
+def materialise(x: Array) -> Array:
+    """Return x, computed once: XLA on the CPU would compute a product of matrices again for everyone who reads it.
+
+    A branch that is never taken (0 x > 1), which XLA does not see, stops its fusion; its own barrier does not.
+    """
+    if not isinstance(x, jax.core.Tracer) or jax.default_backend() != "cpu" or x.size == 0:
+        return x
+    return jax.lax.cond(0.0 * jnp.real(jnp.ravel(x)[0]) > 1.0, jnp.negative, lambda x: x, x)
+
+
+def matmul(a: Array, b: Array, d: int) -> Array:
+    """Return the products of `backends.standard.matmul`, kept in memory."""
+    return materialise(standard.matmul(a, b, d))
 
 
 def refuse(dtype: str) -> None:

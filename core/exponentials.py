@@ -37,7 +37,7 @@ def exponential(h: Array, size2: Array, d: int) -> Array:
     array([[-1.,  0.],
            [ 0., -1.]])
     """
-    n = h.shape[h.ndim - d - 2]
+    h, n = backends.of(h).materialise(h), h.shape[h.ndim - d - 2]
     if n == 2:
         return _two(h, size2, d)
     return (_three if n == 3 else _series)(h, trusted(size2), d)
@@ -82,33 +82,15 @@ def _alternating(x: Array, coefficients: list[float]) -> Array:
 
 
 def _three(h: Array, size2: Array, d: int) -> Array:
-    rows = matrices.entries(h, d)
-    scale = 0.5**DOUBLINGS
-    rows = [[scale * x for x in row] for row in rows]
-    square = _square_of_hermitian(rows)
-    p, q = (0.25 * scale**2) * size2, _determinant_of_hermitian(rows)
-    f0, f1, f2 = cayley_hamilton(p, q, TERMS, DOUBLINGS)
-    parts = [[f1 * rows[i][j] + f2 * square[i][j] + (f0 if i == j else 0.0) for j in range(3)] for i in range(3)]
-    return matrices.assemble(parts, d)
-
-
-def _determinant_of_hermitian(h: list[list[Array]]) -> Array:
-    xp = array_namespace(h[0][0])
-    a, b, c = (xp.real(h[i][i]) for i in range(3))
-    x, y, z = h[0][1], h[1][2], h[0][2]
-    cycle = 2.0 * xp.real(x * y * xp.conj(z))
-    return a * b * c + cycle - a * _abs2(y) - b * _abs2(z) - c * _abs2(x)
-
-
-def _square_of_hermitian(h: list[list[Array]]) -> list[list[Array]]:
-    xp = array_namespace(h[0][0])
-    product = [[sum(h[i][k] * h[k][j] for k in range(3)) for j in range(3)] for i in range(3)]
-    return [[product[i][j] if i <= j else xp.conj(product[j][i]) for j in range(3)] for i in range(3)]
-
-
-def _abs2(x: Array) -> Array:
-    xp = array_namespace(x)
-    return xp.real(x) ** 2 + xp.imag(x) ** 2
+    xp, keep = array_namespace(h), backends.of(h).materialise
+    scale, rest = 0.5**DOUBLINGS, (slice(None),) * d
+    x = keep(scale * h)
+    square = matrices.matmul(x, x, d)
+    overlap = xp.real(x) * xp.real(square) + xp.imag(x) * xp.imag(square)
+    q = keep(xp.sum(overlap, axis=(-d - 2, -d - 1)) / 3.0)  # det X = tr X^3 / 3
+    p = keep((0.25 * scale**2) * size2)
+    f0, f1, f2 = (keep(f)[(..., None, None) + rest] for f in cayley_hamilton(p, q, TERMS, DOUBLINGS))
+    return keep(f0 * matrices.identity(h, d) + f1 * x + f2 * square)
 
 
 def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Array, Array, Array]:

@@ -28,6 +28,16 @@ def wrap(theta: Array) -> Array:
     return theta - (2.0 * math.pi) * xp.floor(theta * (0.5 / math.pi) + 0.5)
 
 
+def restored(group: Any, a: Array) -> Array:
+    """Return elements after an update in standard form: by the group's `restore`, or `project` where it has none.
+
+    >>> import numpy as np
+    >>> float(restored(U1(), np.asarray(3.5)).round(3))
+    -2.783
+    """
+    return getattr(group, "restore", group.project)(a)
+
+
 class _Additive:
     """What the additive groups share: elements and algebra elements are real arrays of one shape."""
 
@@ -70,6 +80,10 @@ class _Additive:
     def project(self, a: Array) -> Array:
         """Return the standard representative of an element."""
         return a
+
+    def restore(self, a: Array) -> Array:
+        """Return elements that are off by no more than the rounding of a few updates in standard form."""
+        return self.project(a)
 
 
 @dataclass(frozen=True)

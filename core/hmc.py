@@ -14,6 +14,7 @@ from array_api_compat import array_namespace
 
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread, total
+from haarflow.core.groups import restored
 from haarflow.core.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.kernels import State
 from haarflow.core.matrices import precision
@@ -61,7 +62,7 @@ class HMC:
         new, final = self.trajectory(old, momentum)
         d_h = self.energy_difference(old, momentum, new, final)
         accepted = xp.log(random.uniform(coin, per_chain(key, batch), real)) < -d_h
-        chosen = xp.where(spread(accepted, old.ndim - len(batch)), group.project(new), old)
+        chosen = xp.where(spread(accepted, old.ndim - len(batch)), restored(group, new), old)
         return State(chosen), {"dH": d_h, "accepted": accepted}
 
     def trajectory(self, old: Array, momentum: Array) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, field_shape, per_chain, spread, total
+from haarflow.core.groups import restored
 from haarflow.core.kernels import State
 from haarflow.core.matrices import precision
 
@@ -176,7 +177,7 @@ class LocalMetropolis:
         def one_colour(field, colour):
             active = labels == colour
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
-            new = self.theory.group.project(new)
+            new = restored(self.theory.group, new)
             accepted = (self._local_difference(field, new) < thresholds) & active
             aside = xp.reshape(accepted, (*batch, *(1,) * (rank - d), *lattice))
             return xp.where(aside, new, field), total(xp.astype(accepted, thresholds.dtype), len(batch))

@@ -16,6 +16,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.lattice import check_lattice, shift
 from haarflow.core.sun import SU
@@ -156,7 +157,7 @@ class Wilson:
         if c1:
             long = self._rectangle_staples(links)
             totals = [c0 * total + c1 * part for total, part in zip(totals, long, strict=True)]
-        return totals
+        return [backends.of(field).materialise(total) for total in totals]
 
     def staple(self, field: Array, mu: int) -> Array:
         """Return V_mu(x), `(*batch, N, N, *lattice)`: the loops that hold the link count Re tr(U_mu(x) V_mu(x)).
