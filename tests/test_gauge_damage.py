@@ -208,6 +208,18 @@ def test_links_off_the_group(tiny, tmp_path):
         read_gauge(path, project=True)
 
 
+def test_links_that_are_no_numbers_agree_with_nothing(tiny, tmp_path):
+    broken = tiny.copy()
+    broken[1, 2, 0, 1, 0, 1, 1] = numpy.nan
+    with pytest.raises(ValueError, match="off by nan"):
+        write(tmp_path / "u.openqcd", broken)
+    write(tmp_path / "u.openqcd", broken, check=False)
+    report = gauge_info(tmp_path / "u.openqcd")
+    assert not any(check.agrees for check in report.checks) and len(report.checks) == 3
+    with pytest.raises(GaugeFileError, match="unitarity: recorded 0, found nan"):
+        read_gauge(tmp_path / "u.openqcd")
+
+
 def test_what_cannot_be_written(tiny, tmp_path):
     odd = twins.random_links(numpy.random.default_rng(2), (2, 3, 2, 2))
     two = twins.random_links(numpy.random.default_rng(2), (2, 2, 2, 2), 2)

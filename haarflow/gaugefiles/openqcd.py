@@ -31,7 +31,7 @@ def _sensible(start: bytes, order: str) -> bool:
     if len(start) < HEAD[order].size:
         return False
     *extents, plaquette = HEAD[order].unpack_from(start)
-    return all(1 <= extent <= LARGEST for extent in extents) and abs(plaquette) <= 8
+    return all(1 <= extent <= LARGEST for extent in extents) and not abs(plaquette) > 8
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
