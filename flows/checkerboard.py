@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
+
+from haarflow.core.host_table import host_table
 
 Array = Any
 
@@ -101,7 +102,7 @@ def take(x: Array, index: np.ndarray, axis: int) -> Array:
     return xp.take(x, xp.asarray(index, device=device(x)), axis=axis)
 
 
-@lru_cache(maxsize=256)
+@host_table
 def stencil(lattice: tuple[int, ...], parity: int, kernel: int, odd: bool) -> np.ndarray:
     """Return, for each tap of a kernel and each site of `parity`, the row of its neighbour's sublattice: `(taps, V/2)`.
 
@@ -120,7 +121,7 @@ def stencil(lattice: tuple[int, ...], parity: int, kernel: int, odd: bool) -> np
     return row[np.ravel_multi_index(tuple(np.moveaxis(neighbours, -1, 0)), lattice)]
 
 
-@lru_cache(maxsize=256)
+@host_table
 def displacements(d: int, kernel: int, odd: bool) -> tuple[tuple[int, ...], ...]:
     """Return a kernel's displacements of odd or even sum, in row-major order.
 
@@ -135,7 +136,7 @@ def displacements(d: int, kernel: int, odd: bool) -> tuple[tuple[int, ...], ...]
     return tuple(step for step in itertools.product(reach, repeat=d) if sum(step) % 2 == odd)
 
 
-@lru_cache(maxsize=256)
+@host_table
 def _sites(lattice: tuple[int, ...], parity: int) -> np.ndarray:
     return np.flatnonzero(np.indices(lattice).sum(axis=0).ravel() % 2 == parity)
 

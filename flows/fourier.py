@@ -14,6 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
+from haarflow.core.host_table import host_table
 
 Array = Any
 
@@ -38,6 +39,7 @@ def hartley(x: Array, d: int) -> Array:
     return xp.reshape(x, shape)
 
 
+@host_table
 def cas_matrix(extent: int) -> np.ndarray:
     """Return the symmetric orthogonal matrix cas(2 pi k x / L) / sqrt(L) of one axis, on the host."""
     products = np.outer(np.arange(extent), np.arange(extent)) % extent
@@ -45,6 +47,7 @@ def cas_matrix(extent: int) -> np.ndarray:
     return (np.cos(angle) + np.sin(angle)) / math.sqrt(extent)
 
 
+@host_table
 def momentum_squared(lattice: tuple[int, ...]) -> np.ndarray:
     """Return phat^2 = sum_mu 4 sin^2(p_mu/2) on every momentum of the lattice, on the host.
 

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from haarflow.core.host_table import host_table
+
 Array = Any
 
 
-@cache
+@host_table
 def orbit_numbers(steps: tuple[tuple[int, ...], ...]) -> np.ndarray:
     """Return the orbit number of each displacement of a list, counted from the nearest orbit outwards.
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.core.host_table import host_table
 from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.fourier import hartley, momentum_squared
 from haarflow.flows.nets import coupling
@@ -99,6 +99,6 @@ class MomentumScaling:
         return value
 
 
-@lru_cache(maxsize=64)
+@host_table
 def _reduced(lattice: tuple[int, ...]) -> np.ndarray:
     return momentum_squared(lattice) / (2.0 * len(lattice)) - 1.0

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -37,6 +36,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.groups import wrap
+from haarflow.core.host_table import host_table
 from haarflow.core.lattice import check_lattice
 from haarflow.flows.flow import Condition, Model, Params
 from haarflow.flows.nets import ConvNet, coupling
@@ -219,7 +219,7 @@ def check_links(links: Array) -> tuple[int, ...]:
     return tuple(links.shape[:-3])
 
 
-@lru_cache(maxsize=64)
+@host_table
 def hats(areas: tuple[int, ...]) -> numpy.ndarray:
     """Return the hierarchical hat functions of an area, `(node, area)`, linear in ln n, constant beyond the last node.
 
@@ -237,7 +237,7 @@ def hats(areas: tuple[int, ...]) -> numpy.ndarray:
     return numpy.asarray(found)
 
 
-@lru_cache(maxsize=64)
+@host_table
 def basis(areas: tuple[int, ...], harmonics: int, stiffness: float) -> numpy.ndarray:
     """Return how orthonormal polynomials are made of cosines, and of sines, `(2, area, harmonic, polynomial)`.
 
@@ -310,7 +310,7 @@ def circle_knots(even: Array, odd: Array, bins: int) -> Table:
     return Table(mass[:bins, ...] - math.pi, mass[bins:, ...], bottom, height, slope[:-1, ...], slope[1:, ...])
 
 
-@lru_cache(maxsize=16)
+@host_table
 def circle_grid(bins: int, harmonics: int) -> tuple[numpy.ndarray, ...]:
     """Return the constants of `circle_knots`: waves at knots and centres, mass before and in each bin, knots, sizes.
 

@@ -9,7 +9,6 @@ import numpy
 import pytest
 
 from haarflow import backends, flows
-from haarflow.backends import members
 from haarflow.core.groups import U1, Real
 from haarflow.core.law import SIZES, Given
 from haarflow.core.tree import tree_map
@@ -261,13 +260,3 @@ def test_laws_run_on_bare_arrays_of_any_backend(backend):
     else:
         with pytest.raises(backends.NoAutodiff):
             LAWS["model"]["log_det_by_autodiff"].law(flow, params, x)
-
-
-@pytest.mark.parametrize("name", ["quartic tail", "gauge coupling, noncompact"])
-def test_torch_traces_a_flow_as_one_graph(name):
-    """`torch.compile(fullgraph=True)`: no graph break on the way, the backend read off the tensors included."""
-    pytest.importorskip("torch")
-    entry = OBJECTS[name]
-    given = Given(entry.lattices[0], backend=members.member("torch-compile"))
-    for law in ("round_trip", "equals_numpy", "traced_once"):
-        assert check(LAWS["model"][law], entry.make(given.lattice), given).passed
