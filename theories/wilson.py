@@ -171,6 +171,15 @@ class Wilson:
         axis = -self.d - 3
         return array_namespace(field).sum(loops.staples(field, mu, self.d, self.group), axis=axis)
 
+    def local_coupling(self, field: Array, couplings: Couplings = None) -> Any:
+        """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: what `staple` is weighted with."""
+        return self._beta(field, couplings, over=self.d) / float(self.n)
+
+    @property
+    def plaquettes_alone(self) -> bool:
+        """Whether `staple` is the plain sum of the plaquettes' staples, which a kernel may form for half of the links."""
+        return self.rectangle == 0.0
+
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return per-configuration values `(*batch,)`.
 
