@@ -152,7 +152,7 @@ def test_every_paper_that_the_sources_cite_is_in_the_bibliography():
     cited = {}
     for folder in ("backends", "core", "theories", "flows", "benchmarks", "tests"):
         cited |= citations((ROOT / folder).rglob("*.py"))
-    cited |= citations((ROOT / "haarflow").glob("*.py")) | citations(DOCUMENTS)
+    cited |= citations((ROOT / "haarflow").glob("**/*.py")) | citations(DOCUMENTS)
     missing = {number: where for number, where in cited.items() if number not in listed}
     assert not missing, f"cited but not in references.bib: {missing}"
     assert len(listed) == (ROOT / "references.bib").read_text(encoding="utf-8").count("eprint = ")

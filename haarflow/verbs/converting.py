@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from haarflow.verbs.options import Json, show
 
 
 def convert(
@@ -22,13 +23,12 @@ def convert(
         typer.Option("--project/--no-project", help="move links onto SU(N); by default in single precision"),
     ] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="refuse a file that disagrees with itself")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")] = False,
+    as_json: Json = False,
 ) -> None:
     """Convert a gauge file into another format, checking it on the way; `haarflow info` tells what a file holds."""
-    from haarflow.core.files import plain
     from haarflow.gaugefiles import convert_gauge
     from haarflow.tables import indented
 
     done = convert_gauge(source, destination, format, precision=precision, project=project, check=check)
     found = {"read": done.source.as_dict(), "written": done.target.as_dict()}
-    print(json.dumps(plain(found), indent=2) if as_json else indented(found))
+    show(found, as_json, lambda: indented(found))

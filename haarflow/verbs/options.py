@@ -1,0 +1,71 @@
+"""What the verbs share: their options, the threads of the engines, and how a result is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="a built-in name (see `haarflow recipes`) or a TOML file")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="change the recipe for this run by its own paths: theory.beta=2.5 lattice=[8,8] train.steps=500; "
+        "a table is left out by =false: samplers.hmc=false",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option("--backend", "-b", help="numpy, cupy, jax or torch; by default the first present of jax, torch"),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="the run's folder; by default runs/NAME")]
+Device = Annotated[str | None, typer.Option(help="where to compute, such as cpu, cuda, cuda:1")]
+Dtype = Annotated[str | None, typer.Option(help="precision: float64 (default) or float32")]
+Seed = Annotated[int | None, typer.Option(help="the one seed of all random numbers; by default the recipe's")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="threads the engine may use; by default its own choice. 1 for fair timings")
+]
+Workers = Annotated[
+    int, typer.Option(min=1, help="processes that draw the flow's blocks; the answer does not depend on it")
+]
+Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="write report.html at the end")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
+
+
+def engine_words(backend: str | None, device: str | None, dtype: str | None, seed: int | None) -> dict[str, Any]:
+    """Return what a recipe is changed by on the command line's own options."""
+    return {"run__backend": backend, "run__device": device, "run__dtype": dtype, "seed": seed}
+
+
+def use_threads(threads: int | None) -> None:
+    """Bound the engines' threads; it works because no engine is loaded yet."""
+    if threads is None:
+        return
+    for word in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):
+        os.environ[word] = str(threads)
+    if threads == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1".strip()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
+
+
+def one_thread_each() -> None:
+    """Workers share the cores by processes, not by threads."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+
+def show(found: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """Print a result on standard output: as JSON, or as the text for people."""
+    from haarflow.core.files import plain
+
+    print(json.dumps(plain(found), indent=2) if as_json else text())
