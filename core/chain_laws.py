@@ -19,8 +19,9 @@ from haarflow.core.batch import field_shape
 from haarflow.core.chained import DRAWS, Chained, block_of_steps
 from haarflow.core.dynamics_laws import energy_order, kinetic_energy, reversible
 from haarflow.core.kernels import Cycle, Repeat, run
-from haarflow.core.law import EPSILON, Given, Law, Verdict, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
 from haarflow.core.levels import LevelProposal, Levels
+from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull, named_columns
 from haarflow.core.run_laws import blocks, fresh_cache, in_turn, independence_loop, values_compile_nothing
@@ -175,7 +176,7 @@ def detailed_balance(kernel: Any, levels: Levels, key: Array, dtype: str = "floa
 
 
 def _host_fields(fields: Array) -> numpy.ndarray:
-    return to_host(fields).astype("float64")
+    return in_double(fields)
 
 
 # --- the table: how a kernel, bare or with its exact draws, meets a Given
@@ -209,7 +210,8 @@ def _phase_space(obj: Any, given: Given, count: int = 1) -> tuple[Array, ...]:
     theory = _theory(_kernel(obj))
     shape = field_shape(theory)
     fields = replace(given, style="haar", batch=16).field(theory.group, shape)
-    return fields, *(given.normal((16, *shape), 11 + number) for number in range(count))
+    momenta = algebra_shape(theory.group, (16, *shape))
+    return fields, *(given.normal(momenta, 11 + number) for number in range(count))
 
 
 def _from_exact(law: Callable) -> Callable[[Any, Given], Verdict]:
@@ -240,9 +242,12 @@ def _order(obj: Any, given: Given) -> Verdict:
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
     """Half of the chains start cold, half hot: from Haar, or from white noise as wide as the exact draws."""
     fields, theory = _exact(obj, given), _theory(obj.kernel)
-    noise = replace(given, style="haar", batch=CHAINS // 2).field(theory.group, field_shape(theory))
-    hot = to_host(noise) * (float(to_host(fields).std()) if theory.group.name == "Real" else 1.0)
-    start = given.array(numpy.concatenate([0.0 * hot, hot]))
+    noise, cold = (
+        to_host(replace(given, style=style, batch=CHAINS // 2).field(theory.group, field_shape(theory)))
+        for style in ("haar", "cold")
+    )
+    hot = noise * (float(to_host(fields).std()) if theory.group.name == "Real" else 1.0)
+    start = given.array(numpy.concatenate([cold, hot]))
     return equilibrium(obj.kernel, start, fields, given.key(2), obj.observables, obj.burn_in)
 
 

@@ -57,9 +57,9 @@ def reversible(kernel: Any, field: Array, momentum: Array) -> Verdict:
 def _growth(kernel: Any, field: Array, momentum: Array, new: Array, final: Array) -> float:
     """How much a perturbation of the size sqrt(u) grows along the trajectory, at least 1."""
     small = math.sqrt(EPSILON[precision_of(field)])
-    wave = numpy.where(numpy.arange(math.prod(field.shape)) % 3 == 1, -1.0, 1.0).reshape(field.shape)
+    wave = numpy.where(numpy.arange(math.prod(momentum.shape)) % 3 == 1, -1.0, 1.0).reshape(momentum.shape)
     bump = backends.of(field).asarray(small * wave, dtype=precision_of(field))
-    there, then, _ = _trajectory(kernel, field + bump, momentum + bump)
+    there, then, _ = _trajectory(kernel, kernel.theory.group.update(field, bump), momentum + bump)
     grown = max(largest(to_host(there) - to_host(new)), largest(to_host(then) - to_host(final)))
     return max(1.0, grown / small)
 

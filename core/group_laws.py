@@ -1,18 +1,20 @@
 """Laws of a group of field values, written in compose, inverse, exp, log, project, update, inner and the two draws.
 
 Elements are compared by `faithful`, host numbers that name an element whatever its representative: an angle by
-(cos, sin), a real number or a matrix by itself. Elements are `(*batch, *element, *lattice)`, algebra elements real.
+(cos, sin), a real number or a matrix by itself. Elements are `(*batch, [N, N,] *lattice)`, algebra elements real.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
-from haarflow.core.law import EPSILON, Given, Law, Verdict, host_field, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.matrix_fields import algebra_shape, element_shape, exponential_twin
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull
 
 Array = Any
@@ -27,12 +29,37 @@ def _angles(a: numpy.ndarray) -> numpy.ndarray:
 
 # name -> how host numbers name an element; a group that is not here names its elements by themselves
 FAITHFUL: dict[str, Callable] = {"U1": _angles}
-# name -> exp(i w_a T_a) as faithful numbers, by a plain twin
+# name -> exp(i w_a T_a) as faithful numbers, by a plain twin; matrices have one for all N
 EXPONENTIALS: dict[str, Callable] = {"Real": lambda w: w, "U1": _angles}
-# name -> rows whose mean under Haar is zero, from elements on the host
+# name -> rows whose mean under Haar is zero, from elements on the host; matrices have one for all N
 HAAR_ZEROS: dict[str, Callable] = {
     "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1)
 }
+
+
+def _matrix_exponential(group: Any, w: numpy.ndarray) -> numpy.ndarray:
+    """exp(i w_a T_a) by eigenvalues, the lattice moved to the front and back."""
+    axis = w.ndim - group.d - 1
+    hermitian = numpy.tensordot(numpy.moveaxis(w, axis, -1), numpy.stack(group.basis()), axes=1)
+    return numpy.moveaxis(exponential_twin(hermitian), (-2, -1), (axis, axis + 1))
+
+
+def _matrix_zeros(u: numpy.ndarray) -> numpy.ndarray:
+    """Rows `(n, k)` of mean zero: the entries, their second and fourth moments, the trace's, the determinant's diagonal.
+
+    <|U_ij|^2> = 1/N, <|U_00|^4> = 2/(N (N+1)), <|tr U|^2> = 1, <|tr U|^4> = 2, <prod_i U_ii> = 1/N!.
+    """
+    n, flat = u.shape[-1], u.reshape(len(u), -1)
+    sizes, trace = abs(flat) ** 2, abs(numpy.trace(u, axis1=-2, axis2=-1)) ** 2
+    diagonal = numpy.prod(numpy.diagonal(u, axis1=-2, axis2=-1), axis=-1)
+    single = [sizes[:, 0] ** 2 - 2 / (n * (n + 1)), trace - 1, trace**2 - 2, diagonal.real - 1 / math.factorial(n)]
+    return numpy.concatenate([flat.real, flat.imag, sizes - 1 / n, numpy.stack([*single, diagonal.imag], axis=-1)], 1)
+
+
+def _haar_zeros(group: Any, u: Array) -> numpy.ndarray:
+    """Rows of mean zero under Haar, `(n, k)`, of a sample on axis 0."""
+    zeros = HAAR_ZEROS.get(group.name, _matrix_zeros)
+    return zeros(in_double(u)).reshape(u.shape[0], -1)
 
 
 def faithful(group: Any, a: Array) -> numpy.ndarray:
@@ -42,9 +69,7 @@ def faithful(group: Any, a: Array) -> numpy.ndarray:
     >>> bool(numpy.allclose(faithful(U1(), numpy.asarray(3.0)), faithful(U1(), numpy.asarray(3.0 - 2 * math.pi))))
     True
     """
-    host = to_host(a)
-    host = host.astype("complex128" if host.dtype.kind == "c" else "float64")
-    return FAITHFUL.get(group.name, lambda a: a)(host)
+    return FAITHFUL.get(group.name, lambda a: a)(in_double(a))
 
 
 def _apart(group: Any, a: Array, b: Array) -> float:
@@ -52,12 +77,13 @@ def _apart(group: Any, a: Array, b: Array) -> float:
     return largest(numpy.abs(faithful(group, a) - faithful(group, b)))
 
 
-def _rounding(*arrays: Array, steps: int = 8) -> float:
-    """The rounding of a few operations on numbers of this size."""
-    return steps * EPSILON[precision_of(arrays[0])] * max(1.0, *map(largest, arrays))
+def _rounding(group: Any, *arrays: Array, steps: int = 8) -> float:
+    """The rounding of a few operations on numbers of this size; a product of matrices is N of them."""
+    terms = steps * getattr(group, "n", 1)
+    return terms * EPSILON[precision_of(arrays[0])] * max(1.0, *map(largest, arrays))
 
 
-REASON = "8 roundings of the largest number"
+REASON = "8 roundings of the largest number, 8 N for matrices"
 
 
 def closure(group: Any, a: Array, b: Array) -> Verdict:
@@ -69,7 +95,7 @@ def closure(group: Any, a: Array, b: Array) -> Verdict:
     """
     product = group.compose(a, b)
     residual = largest(to_host(group.project(product)) - to_host(product))
-    return judge(closure, residual, _rounding(a, b), REASON, a=a, b=b)
+    return judge(closure, residual, _rounding(group, a, b), REASON, a=a, b=b)
 
 
 def associativity(group: Any, a: Array, b: Array, c: Array) -> Verdict:
@@ -81,7 +107,7 @@ def associativity(group: Any, a: Array, b: Array, c: Array) -> Verdict:
     """
     left = group.compose(group.compose(a, b), c)
     right = group.compose(a, group.compose(b, c))
-    return judge(associativity, _apart(group, left, right), _rounding(a, b, c), REASON, a=a, b=b, c=c)
+    return judge(associativity, _apart(group, left, right), _rounding(group, a, b, c), REASON, a=a, b=b, c=c)
 
 
 def inverses(group: Any, a: Array, w: Array) -> Verdict:
@@ -96,7 +122,7 @@ def inverses(group: Any, a: Array, w: Array) -> Verdict:
     one, back = group.exp(0.0 * w), group.inverse(a)
     pairs = [(group.compose(a, back), one), (group.compose(back, a), one), (group.compose(one, a), a)]
     residual = max(_apart(group, x, y) for x, y in pairs)
-    return judge(inverses, residual, _rounding(a), REASON, a=a)
+    return judge(inverses, residual, _rounding(group, a), REASON, a=a)
 
 
 def projection(group: Any, a: Array) -> Verdict:
@@ -110,7 +136,7 @@ def projection(group: Any, a: Array) -> Verdict:
     residual = largest(to_host(group.project(once)) - to_host(once))
     moved = _apart(group, once, a)
     beyond = largest(once) - math.pi if group.name == "U1" else 0.0
-    return judge(projection, max(residual, moved, beyond), _rounding(a), REASON, a=a)
+    return judge(projection, max(residual, moved, beyond), _rounding(group, a), REASON, a=a)
 
 
 def exponential(group: Any, w: Array) -> Verdict:
@@ -120,9 +146,9 @@ def exponential(group: Any, w: Array) -> Verdict:
     >>> exponential(U1(), numpy.asarray([9.0])).passed
     True
     """
-    twin = EXPONENTIALS[group.name](to_host(w).astype("float64"))
+    twin = EXPONENTIALS.get(group.name, lambda w: _matrix_exponential(group, w))(in_double(w))
     residual = largest(numpy.abs(faithful(group, group.exp(w)) - twin))
-    return judge(exponential, residual, _rounding(w), REASON, w=w)
+    return judge(exponential, residual, _rounding(group, w), REASON, w=w)
 
 
 def one_parameter(group: Any, w: Array) -> Verdict:
@@ -133,7 +159,7 @@ def one_parameter(group: Any, w: Array) -> Verdict:
     True
     """
     product = group.compose(group.exp(0.25 * w), group.exp(1.5 * w))
-    return judge(one_parameter, _apart(group, product, group.exp(1.75 * w)), _rounding(w), REASON, w=w)
+    return judge(one_parameter, _apart(group, product, group.exp(1.75 * w)), _rounding(group, w), REASON, w=w)
 
 
 def logarithm(group: Any, a: Array, w: Array) -> Verdict:
@@ -147,7 +173,7 @@ def logarithm(group: Any, a: Array, w: Array) -> Verdict:
     """
     there = _apart(group, group.exp(group.log(a)), a)
     back = largest(to_host(group.log(group.exp(w))) - to_host(w))
-    return judge(logarithm, max(there, back), _rounding(a), REASON, a=a, w=w)
+    return judge(logarithm, max(there, back), _rounding(group, a), REASON, a=a, w=w)
 
 
 def update_by_exponential(group: Any, a: Array, w: Array) -> Verdict:
@@ -158,7 +184,7 @@ def update_by_exponential(group: Any, a: Array, w: Array) -> Verdict:
     True
     """
     residual = _apart(group, group.update(a, w), group.compose(group.exp(w), a))
-    return judge(update_by_exponential, residual, _rounding(a, w), REASON, a=a, w=w)
+    return judge(update_by_exponential, residual, _rounding(group, a, w), REASON, a=a, w=w)
 
 
 def inner_product(group: Any, v: Array, w: Array) -> Verdict:
@@ -195,6 +221,8 @@ def momenta(group: Any, key: Array, shape: tuple[int, ...], dtype: str = "float6
 def haar_moments(group: Any, u: Array) -> Verdict:
     """<D(U)> = 0 under Haar for every nontrivial representation; U(1): <e^{i n theta}> = 0, n = 1 ... 4.
 
+    SU(N): the entries and their moments up to the fourth.
+
     `u` is a sample of independent elements on axis 0, in standard form.
 
     >>> from haarflow.backends import numpy as backend
@@ -203,9 +231,9 @@ def haar_moments(group: Any, u: Array) -> Verdict:
     >>> haar_moments(U1(), U1().haar(random.key(1, backend), (1000,))).passed
     True
     """
-    rows = HAAR_ZEROS[group.name](to_host(u).astype("float64")).reshape(u.shape[0], -1)
-    outside = largest(to_host(group.project(u)) - to_host(u)) > 4 * EPSILON[precision_of(u)] * max(1.0, largest(u))
-    return judge(haar_moments, math.inf if outside else largest_pull(rows), LIMIT, LUCK, u=u)
+    rows = _haar_zeros(group, u)
+    outside = largest(to_host(group.project(u)) - to_host(u)) > _rounding(group, u, steps=4)
+    return judge(haar_moments, math.inf if outside else largest_pull(rows, scale=_rounding(group, u)), LIMIT, LUCK, u=u)
 
 
 def left_invariance(group: Any, u: Array, g: Array) -> Verdict:
@@ -237,22 +265,19 @@ def right_invariance(group: Any, u: Array, g: Array) -> Verdict:
 
 
 def _invariance(group: Any, moved: Array, u: Array) -> float:
-    rows = [HAAR_ZEROS[group.name](to_host(x).astype("float64")).reshape(u.shape[0], -1) for x in (moved, u)]
-    return largest_pull(rows[0] - rows[1])
+    rows = [_haar_zeros(group, x) for x in (moved, u)]
+    return largest_pull(rows[0] - rows[1], scale=_rounding(group, u))
 
 
 def _shape(group: Any, given: Given) -> tuple[int, ...]:
     """(batch, [N, N,] *lattice)."""
-    matrix = (getattr(group, "n", 1),) * getattr(group, "matrix_axes", 0)
-    return (given.batch, *matrix, *given.lattice)
+    return element_shape(group, (given.batch,), given.lattice)
 
 
 def _elements(group: Any, given: Given, count: int) -> list[Array]:
-    """Elements in the style of `given`: angles and numbers from the host, other groups from their own Haar draw."""
-    shape = _shape(group, given)
-    if _plain(group):
-        return [given.array(host_field(group.name, shape, given.style, given.generator(n))) for n in range(count)]
-    return [group.haar(given.key(number), shape, given.dtype) for number in range(count)]
+    """Elements in the style of `given`, from the host: they do not rest on the group's own draw."""
+    shape = _shape(group, given)[1:]
+    return [given.field(group, shape, salt) for salt in range(count)]
 
 
 def _element(group: Any, given: Given) -> Array:
@@ -260,32 +285,46 @@ def _element(group: Any, given: Given) -> Array:
 
 
 def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
-    """Algebra elements; those of angles and numbers do not rest on the group's own draw."""
-    if _plain(group):
-        return scale * given.normal(_shape(group, given), salt)
-    return scale * group.algebra_normal(given.key(salt), _shape(group, given), given.dtype)
+    """Algebra elements, normal, of about the same eigenvalues for every N."""
+    shape = algebra_shape(group, _shape(group, given))
+    return scale / math.sqrt(getattr(group, "n", 1)) * given.normal(shape, salt)
 
 
 def _small(group: Any, given: Given) -> Array:
     """Algebra elements inside the injectivity radius."""
-    shape = tuple(_algebra(group, given, 3).shape)
+    shape = algebra_shape(group, _shape(group, given))
     return given.array(given.generator(7).uniform(-1.5, 1.5, shape) / math.sqrt(max(1, len(group.basis()))))
 
 
-def _plain(group: Any) -> bool:
-    return group.name in ("Real", "U1")
+def _alone(group: Any) -> Any:
+    """The group without lattice axes, for samples of single elements."""
+    return replace(group, d=0) if hasattr(group, "matrix_axes") else group
+
+
+def _single(group: Any) -> tuple[int, ...]:
+    """The shape of one matrix, or of two angles or numbers."""
+    return element_shape(group, (), ()) or (2,)
 
 
 def _haar(group: Any, given: Given) -> Array:
-    return group.haar(given.key(), (DRAWS, 2), given.dtype)
+    return _alone(group).haar(given.key(), (DRAWS, *_single(group)), given.dtype)
 
 
 def _invariances(law: Callable) -> Callable[[Any, Given], Verdict]:
     def check(group: Any, given: Given) -> Verdict:
-        g = given.array(numpy.asarray([1.0, -2.4])) if group.name == "U1" else group.haar(given.key(9), (2,))
-        return law(group, _haar(group, given), g)
+        alone = _alone(group)
+        g = given.array(numpy.asarray([1.0, -2.4])) if group.name == "U1" else given.elements(alone, _single(group))
+        return law(alone, _haar(group, given), g)
 
     return check
+
+
+def _momenta(group: Any, given: Given) -> Verdict:
+    return momenta(_alone(group), given.key(), _single(group), given.dtype)
+
+
+def _haar_moments(group: Any, given: Given) -> Verdict:
+    return haar_moments(_alone(group), _haar(group, given))
 
 
 def _compact(group: Any) -> str | None:
@@ -293,7 +332,8 @@ def _compact(group: Any) -> str | None:
 
 
 def _has_twin(group: Any) -> str | None:
-    return None if group.name in EXPONENTIALS else f"no plain twin of exp for {group.name} yet"
+    known = group.name in EXPONENTIALS or hasattr(group, "matrix_axes")
+    return None if known else f"no plain twin of exp for {group.name} yet"
 
 
 GROUP_LAWS: tuple[Law, ...] = (
@@ -312,8 +352,8 @@ GROUP_LAWS: tuple[Law, ...] = (
         inner_product,
         lambda obj, given: inner_product(obj, _algebra(obj, given, 3), _algebra(obj, given, 4)),
     ),
-    Law(momenta, lambda obj, given: momenta(obj, given.key(), (2,), given.dtype), sampled=True),
-    Law(haar_moments, lambda obj, given: haar_moments(obj, _haar(obj, given)), _compact, sampled=True),
+    Law(momenta, _momenta, sampled=True),
+    Law(haar_moments, _haar_moments, _compact, sampled=True),
     Law(left_invariance, _invariances(left_invariance), _compact, sampled=True),
     Law(right_invariance, _invariances(right_invariance), _compact, sampled=True),
 )

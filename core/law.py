@@ -18,12 +18,16 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.matrices import precision
+from haarflow.core.matrix_fields import host_matrices
+from haarflow.core.sun import SU
 from haarflow.core.tree import leaves
 
 Array = Any
 
 STYLES = ("cold", "haar", "near", "seam", "huge")
 SIZES = ("zero", "small", "one", "large")
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
 
 
@@ -81,7 +85,7 @@ def largest(x: Any) -> float:
     >>> largest([1.0, -3.0]), largest([float("nan")])
     (3.0, inf)
     """
-    host = numpy.abs(to_host(x).astype("float64"))
+    host = numpy.abs(in_double(x))
     if host.size == 0:
         return 0.0
     return math.inf if bool(numpy.isnan(host).any()) else float(host.max())
@@ -92,13 +96,23 @@ def to_host(x: Any) -> numpy.ndarray:
     return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
 
 
+def in_double(x: Any) -> numpy.ndarray:
+    """Return `to_host(x)` in double precision, real or complex.
+
+    >>> in_double(numpy.ones(1, dtype="complex64")).dtype, in_double([1, 2]).dtype
+    (dtype('complex128'), dtype('float64'))
+    """
+    host = to_host(x)
+    return host.astype("complex128" if host.dtype.kind == "c" else "float64")
+
+
 @dataclass(frozen=True)
 class Given:
     """The input of one check, all of it fixed by a few words.
 
     `style` says how fields are drawn: cold (zero, the identity), haar (uniform angles, standard normal numbers), near
-    (1e-6 off the identity), seam (on or next to +-pi, 0 and the knots of 8 equal bins), huge (angles of many turns,
-    numbers of size 30). `size` says how large parameters are. `backend` is the record that computes, `dtype` its
+    (1e-6 off the identity), seam (on or next to +-pi, 0 and the knots of 8 equal bins; degenerate spectra),
+    huge (angles of many turns, numbers of size 30). `size` says how large parameters are. `backend` is the record that computes, `dtype` its
     precision, `batch` the number of fields.
 
     >>> from haarflow.core.groups import U1
@@ -119,9 +133,9 @@ class Given:
         return numpy.random.default_rng((self.seed, salt))
 
     def array(self, host: Any, dtype: str | None = None) -> Array:
-        """Return host numbers on the backend; floats in the given precision."""
+        """Return host numbers on the backend; floats and complex numbers in the given precision."""
         host = numpy.asarray(host)
-        wanted = self.dtype if dtype is None and host.dtype.kind == "f" else dtype
+        wanted = {"f": self.dtype, "c": COMPLEX[self.dtype]}.get(host.dtype.kind) if dtype is None else dtype
         return self.backend.asarray(host) if wanted is None else self.backend.asarray(host, dtype=wanted)
 
     def key(self, salt: int = 0) -> Array:
@@ -134,11 +148,11 @@ class Given:
 
     def field(self, group: Any, shape: tuple[int, ...], salt: int = 0) -> Array:
         """Return fields `(batch, *shape)` of a group in this style."""
-        return self.array(host_field(group.name, (self.batch, *shape), self.style, self.generator(salt)))
+        return self.array(host_field(group, (self.batch, *shape), self.style, self.generator(salt)))
 
     def elements(self, group: Any, shape: tuple[int, ...], salt: int = 2) -> Array:
         """Return generic group elements of exactly `shape`, whatever the style: gauge transformations."""
-        return self.array(host_field(group.name, shape, "haar", self.generator(salt)))
+        return self.array(host_field(group, shape, "haar", self.generator(salt)))
 
     @property
     def epsilon(self) -> float:
@@ -156,13 +170,15 @@ def compiled(jit: Callable, owner: Any, method: str) -> Callable:
     return jit(getattr(owner, method))
 
 
-def host_field(group: str, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
-    """Return field values in a style, for the groups "Real" and "U1"; raises ValueError for another style or group."""
+def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
+    """Return field values in a style, for the groups Real, U1 and SU(N); raises ValueError for another style or group."""
     if style not in STYLES:
         raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
-    if group not in ("Real", "U1"):
-        raise ValueError(f"fields are drawn for the groups Real and U1, got {group!r}")
-    angle = group == "U1"
+    if isinstance(group, SU):
+        return host_matrices(group, shape, style, generator)
+    if group.name not in ("Real", "U1"):
+        raise ValueError(f"fields are drawn for the groups Real, U1 and SU(N), got {group.name!r}")
+    angle = group.name == "U1"
     haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
     if style == "cold":
         return numpy.zeros(shape)
@@ -202,4 +218,4 @@ class Law(NamedTuple):
 def precision_of(tree: Any) -> str:
     """Return "float32" or "float64", the precision of a tree's first array."""
     found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]
-    return "float32" if found and "float32" in str(found[0].dtype) else "float64"
+    return precision(found[0]) if found else "float64"

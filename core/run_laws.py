@@ -15,7 +15,7 @@ from haarflow.backends.standard import identity
 from haarflow.core import random
 from haarflow.core.chained import DRAWS, block_of_steps
 from haarflow.core.kernels import Cycle, run
-from haarflow.core.law import EPSILON, Verdict, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
 from haarflow.core.tree import leaves
 
 Array = Any
@@ -108,7 +108,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
         return state.field
 
     expected = backend.jit(twin)(key, fields)
-    residual = to_host(found).astype("float64") - to_host(expected)
+    residual = in_double(found) - to_host(expected)
     return judge(in_turn, residual, _loose(fields), "the same steps, compiled differently", fields=fields, key=key)
 
 
@@ -136,7 +136,7 @@ def blocks(kernel: Any, fields: Array, key: Array) -> Verdict:
 
 def _apart(one: numpy.ndarray, two: numpy.ndarray) -> float:
     """The largest difference in units of the numbers' size; what overflowed in both is equal."""
-    one, two = one.astype("float64"), two.astype("float64")
+    one, two = in_double(one), in_double(two)
     same = (one == two) | ~(numpy.isfinite(one) | numpy.isfinite(two))
     with numpy.errstate(invalid="ignore"):
         return largest(numpy.where(same, 0.0, (one - two) / numpy.maximum(1.0, numpy.abs(two))))

@@ -8,6 +8,8 @@ can be, which stays exact at degenerate spectra (Bunse-Gerstner, Byers and Mehrm
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -33,9 +35,18 @@ def diagonalise(u: Array, d: int = 0, sweeps: int = SWEEPS) -> tuple[Array, Arra
     >>> sorted(values.real.round(12).tolist())
     [-1.0, 1.0]
     """
-    backend, xp = backends.of(u), array_namespace(u)
-    u = backend.stop_gradient(u)
-    n = u.shape[u.ndim - d - 2]
+    backend = backends.of(u)
+    return _program(backend.jit, d, sweeps)(backend.stop_gradient(u))
+
+
+@lru_cache(maxsize=16)
+def _program(jit: Callable, d: int, sweeps: int) -> Callable:
+    """The compiled rotations: an eager call would compile its loop anew each time."""
+    return jit(partial(_rotated, d=d, sweeps=sweeps))
+
+
+def _rotated(u: Array, d: int, sweeps: int) -> tuple[Array, Array]:
+    backend, xp, n = backends.of(u), array_namespace(u), u.shape[u.ndim - d - 2]
     eye = matrices.identity(u, d) + 0.0 * u
 
     def sweep(carry: tuple[Array, Array], _: Any) -> tuple[tuple[Array, Array], None]:

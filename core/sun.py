@@ -23,6 +23,7 @@ from haarflow.core.exponentials import exponential
 from haarflow.core.matrices import complex_array, precision
 
 Array = Any
+TINY = {"float64": 1e-280, "float32": 1e-35}  # squares below are no direction
 
 
 @dataclass(frozen=True)
@@ -156,12 +157,14 @@ class SU:
 
         The eigen-angles lie in (-pi, pi) but for the few that a turn makes sum to zero; where several w are of least
         size (at -1 in SU(2), at the other elements of the centre) one of them is returned. First derivatives are right
-        away from there, at degenerate spectra too; higher ones are not.
+        away from there, at degenerate spectra too; higher ones are for N = 2 alone.
 
         >>> import numpy as np
         >>> SU(3).log(SU(3).exp(0.1 * np.arange(1.0, 9.0))).round(12).tolist()
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
         """
+        if self.n == 2:
+            return self._log_of_quaternion(self.quaternion(u, 0, 1))
         values, vectors = spectra.diagonalise(u, self.d)
         return self.coordinates(-1j * self._log_near(u, _traceless(_angles(values), self.d), vectors))
 
@@ -265,6 +268,22 @@ class SU:
         a0, a1, a2, a3 = (a[(..., k) + (slice(None),) * self.d] for k in range(4))
         rows = [[complex_array(a0, a3), complex_array(a2, a1)], [complex_array(-a2, a1), complex_array(a0, -a3)]]
         return matrices.assemble(rows, self.d)
+
+    def _log_of_quaternion(self, a: Array) -> Array:
+        """w = 2 atan2(|a|, a0) a/|a|, by series near the identity; at -1 the third axis."""
+        xp, rest = array_namespace(a), (slice(None),) * self.d
+        a0, vector = a[(..., 0) + rest], a[(..., slice(1, None)) + rest]
+        size2, one = xp.sum(vector * vector, axis=-self.d - 1), xp.ones_like(a0)
+        near = (a0 > 0.5) & (size2 < 0.01)
+        flat = size2 < TINY[precision(a)]
+        size = xp.sqrt(xp.where(near | flat, one, size2))
+        ratio = xp.where(near, size2, 0.0 * one) / xp.where(near, a0 * a0, one)
+        series = sum((-ratio) ** k / (2 * k + 1) for k in range(9)) / xp.where(near, a0, one)
+        factor = 2.0 * xp.where(near, series, xp.atan2(size, a0) / size)
+        third = xp.asarray((0.0, 0.0, 2.0 * math.pi), dtype=a.dtype, device=backends.place(a))
+        turned = xp.reshape(third, (3, *(1,) * self.d)) + xp.zeros_like(vector)
+        half_turn = (flat & ~near)[(..., None) + rest]
+        return xp.where(half_turn, turned, factor[(..., None) + rest] * vector)
 
     def _diagonal(self, parts: list[Array]) -> list[Array]:
         """The diagonal of w_a T_a from the coordinates of its N-1 diagonal generators."""

@@ -15,7 +15,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.lattice import shift
-from haarflow.core.law import EPSILON, Verdict, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.matrix_fields import algebra_shape
 from haarflow.theories.judging import ROUNDING, bound, nearby, rounding, strength
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
 
@@ -38,7 +39,8 @@ def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     """
     value = bound(theory, "action", field)(field, couplings)
     right = tuple(value.shape) == tuple(field.shape[: field.ndim - len(field_shape(theory))])
-    right = right and value.dtype == field.dtype and bool(numpy.isfinite(to_host(value)).all())
+    real = getattr(array_namespace(field), precision_of(field))
+    right = right and value.dtype == real and bool(numpy.isfinite(to_host(value)).all())
     found = f"shape {tuple(value.shape)}, {value.dtype}"
     return judge(action_values, 0.0 if right else math.inf, 0.0, "nothing is rounded", field=field, found=found)
 
@@ -77,9 +79,10 @@ def force_by_differences(theory: Any, field: Array, couplings: Couplings = None)
     True
     """
     x, precision = field[0, ...], precision_of(field)
-    size, h = math.prod(x.shape), STEP[precision]
+    shape = algebra_shape(theory.group, tuple(x.shape))
+    size, h = math.prod(shape), STEP[precision]
     moves = numpy.concatenate([sign * k * h * numpy.eye(size) for k, _ in STENCIL for sign in (1, -1)])
-    moved = theory.group.update(x[None, ...], backends.of(field).asarray(moves.reshape(-1, *x.shape), dtype=x.dtype))
+    moved = theory.group.update(x[None, ...], backends.of(field).asarray(moves.reshape(-1, *shape), dtype=precision))
     s = to_host(bound(theory, "action", field)(moved, couplings)).astype("float64").reshape(len(STENCIL), 2, size)
     slope = sum(weight * (pair[0] - pair[1]) for (_, weight), pair in zip(STENCIL, s, strict=True)) / h
     found = to_host(bound(theory, "force", field)(field, couplings))[0]
@@ -109,7 +112,9 @@ def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) ->
 
 
 def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """sum_mu F_mu(x) - F_mu(x - mu) = 0: no force along a gauge orbit, for links by angles.
+    """sum_mu F_mu(x) - F'_mu(x - mu) = 0: no force along a gauge orbit.
+
+    F' is the force carried to the link's end, U^+ F U for matrices, F itself for angles.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -117,10 +122,21 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
     True
     """
     d, force = len(theory.lattice), bound(theory, "force", field)(field, couplings)
-    parts = [loops.direction(force, mu, d) for mu in range(d)]
-    total = sum(to_host(part) - to_host(shift(part, mu, d, -1)) for mu, part in enumerate(parts))
+    inner = force.ndim - field.ndim + len(field_shape(theory)) - 1  # the axes behind mu
+    total: Any = 0.0
+    for mu in range(d):
+        here = force[(..., mu) + (slice(None),) * inner]
+        carried = _carried(theory.group, loops.direction(field, mu, d, theory.group), here)
+        total = total + to_host(here) - to_host(shift(carried, mu, d, -1))
     tolerance = 2 * d * _rounding_of(theory, "force", field, couplings)
     return judge(gauge_orbit, total, tolerance, ROUNDING, field=field)
+
+
+def _carried(group: Any, link: Array, force: Array) -> Array:
+    """U^+ F U in coordinates: an algebra element at the link's start, seen from its end."""
+    if not getattr(group, "matrix_axes", 0):
+        return force
+    return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
 
 
 def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
@@ -218,6 +234,38 @@ def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     k = float(numpy.sum(weight * staple) / max(float(numpy.sum(staple * staple)), 1e-300))
     tolerance = _rounding_of(theory, "force", field, couplings)
     return judge(staple_weight, weight - k * staple, tolerance, ROUNDING, field=field)
+
+
+def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(U') - S(U) = -(beta/N) Re tr (U' - U) V, V = `staple(field, mu)`, for a change of one link to U' = exp(w) U.
+
+    For every direction mu of the link at `site`, matrices. Void on lattices with an extent at which a loop of the action
+    holds a link twice: 1, with rectangles 2.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Wilson
+    >>> theory = Wilson((2, 2))
+    >>> links = theory.group.exp(np.linspace(0, 1, 64).reshape(1, 2, 8, 2, 2))
+    >>> link_staple(theory, links, (0, 1)).passed
+    True
+    """
+    lattice, d, group, worst = tuple(theory.lattice), len(theory.lattice), theory.group, 0.0
+    action, backend, precision = bound(theory, "action", field), backends.of(field), precision_of(field)
+    before, beta = to_host(action(field, couplings)), theory.check(couplings)["beta"]
+    here: Any = (..., *site)
+    for mu in range(d) if min(lattice) > theory.reach else ():
+        staple = in_double(theory.staple(field, mu))[here]
+        old = in_double(loops.direction(field, mu, d, group))[here]
+        for turn in (0.3, -2.0):
+            move = numpy.zeros((d, group.dim, *lattice))
+            place: Any = (mu, slice(None), *site)
+            move[place] = turn * numpy.cos(numpy.arange(group.dim))
+            new = group.update(field, backend.asarray(move, dtype=precision)[None, ...])
+            change = in_double(loops.direction(new, mu, d, group))[here] - old
+            weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * beta / theory.n
+            worst = max(worst, largest(to_host(action(new, couplings)) - before + weight))
+    tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
+    return judge(link_staple, worst, tolerance, ROUNDING, field=field, site=site)
 
 
 def _rounding_of(theory: Any, method: str, field: Array, couplings: Couplings) -> float:

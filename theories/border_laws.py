@@ -35,7 +35,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
     """
     count, backend = field.shape[0], backends.of(field)
     rows = [{name: (1 + i / 4) * value + i / 10 for name, value in couplings.items()} for i in range(count)]
-    arrays = {name: backend.asarray([row[name] for row in rows], dtype=field.dtype) for name in couplings}
+    arrays = {name: backend.asarray([row[name] for row in rows], dtype=precision_of(field)) for name in couplings}
 
     def by_row(call: Callable, x: Array) -> dict[str, Any]:
         parts = [_named(call(x, values)) for values in rows]
@@ -73,7 +73,7 @@ def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
 
         call = backend.jit(counted)
         for factor in factors:
-            call(field, {name: backend.asarray(factor * c, dtype=field.dtype) for name, c in couplings.items()})
+            call(field, {name: backend.asarray(factor * c, dtype=precision_of(field)) for name, c in couplings.items()})
         return len(runs)
 
     try:
@@ -94,7 +94,7 @@ def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> 
     0.0
     """
     backend, said = backends.of(field), ""
-    arrays = {name: backend.asarray(value, dtype=field.dtype) for name, value in (couplings or {}).items()}
+    arrays = {name: backend.asarray(value, dtype=precision_of(field)) for name, value in (couplings or {}).items()}
     before = [to_host(leaf).copy() for leaf in leaves([field, arrays])]
     calls = [(method, couplings) for method in METHODS if runs_here(theory, method, field)]
     for method, values in [*calls, ("action", arrays if couplings else None)]:
@@ -162,7 +162,7 @@ def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {
         "a longer lattice": (xp.concat([field, field[..., :1]], axis=-1), None),
         "one axis too few": (backend.asarray(numpy.zeros(shape[1:] or (shape[0] + 1,)), dtype=field.dtype), None),
-        "whole numbers": (xp.astype(field, xp.int32), None),
+        "whole numbers": (xp.zeros_like(field, dtype=xp.int32), None),
         "a list": ([[0.0]], None),
         "couplings that are a number": (field, 3.0),
         "a coupling of another name": (field, {"no such coupling": 1.0}),
@@ -170,7 +170,7 @@ def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
     for name in names[:1]:
         found["a coupling that is NaN"] = (field, {name: math.nan})
         found["a coupling that is text"] = (field, {name: "1"})
-        rows = backend.asarray(numpy.ones(field.shape[0] + 2), dtype=field.dtype)
+        rows = backend.asarray(numpy.ones(field.shape[0] + 2), dtype=precision_of(field))
         found["couplings of another batch"] = (field, {name: rows})
     return found
 

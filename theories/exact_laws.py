@@ -73,7 +73,7 @@ def conjugate_observables(theory: Any, field: Array, couplings: dict[str, float]
     here, moved = quantities(theory, field, couplings), quantities(theory, nearby(field), couplings)
 
     def action(values: dict[str, float]) -> Any:
-        arrays = {name: backend.asarray(value, dtype=field.dtype) for name, value in values.items()}
+        arrays = {name: backend.asarray(value, dtype=precision_of(field)) for name, value in values.items()}
         return to_host(bound(theory, "action", field)(field, arrays)).astype("float64")
 
     allowed = {name: rounding(theory, here[name], moved[name], precision, couplings) for name in here}

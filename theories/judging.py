@@ -9,7 +9,9 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.core import loops
 from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
+from haarflow.core.matrix_fields import element_shape
 from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
 
@@ -94,8 +96,14 @@ def field_of(theory: Any, given: Given) -> Array:
 
 
 def is_links(theory: Any) -> bool:
-    """Return whether the field lives on links: one component for each direction before the lattice."""
-    return field_shape(theory) == (len(theory.lattice), *theory.lattice)
+    """Return whether the field lives on links: one element for each direction before the lattice."""
+    d = len(theory.lattice)
+    return tuple(field_shape(theory)) == element_shape(theory.group, (d,), tuple(theory.lattice))
+
+
+def loop_group(theory: Any) -> Any:
+    """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
+    return theory.group if getattr(theory.group, "matrix_axes", 0) else loops.COVER
 
 
 def lacks(*names: str) -> Callable[[Any], str | None]:

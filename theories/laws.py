@@ -14,6 +14,7 @@ import numpy
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.law import Given, Law, Verdict, void
+from haarflow.core.matrix_fields import element_shape
 from haarflow.theories.action_laws import (
     action_values,
     batch_rows,
@@ -22,6 +23,7 @@ from haarflow.theories.action_laws import (
     force_by_autodiff,
     force_by_differences,
     gauge_orbit,
+    link_staple,
     link_weight,
     staple_weight,
 )
@@ -43,6 +45,7 @@ from haarflow.theories.exact_laws import (
 )
 from haarflow.theories.exact_sampler import exact_sample
 from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, numbers_of, runs_here
+from haarflow.theories.sun_sampler import exact_sample as exact_sun
 from haarflow.theories.symmetry_laws import (
     charge_of_flux,
     conjugation_invariance,
@@ -56,6 +59,7 @@ from haarflow.theories.symmetry_laws import (
 )
 from haarflow.theories.theory import field_shape
 from haarflow.theories.u1 import U1Gauge
+from haarflow.theories.wilson import Wilson
 
 __all__ = [
     "THEORY_LAWS",
@@ -79,6 +83,7 @@ __all__ = [
     "gauge_invariance",
     "gauge_orbit",
     "inputs_unchanged",
+    "link_staple",
     "link_weight",
     "reflection_invariance",
     "sign_invariance",
@@ -123,7 +128,7 @@ def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
 
 
 def _gauge(theory: Any, given: Given) -> Verdict:
-    sites = given.elements(theory.group, (given.batch, *theory.lattice))
+    sites = given.elements(theory.group, element_shape(theory.group, (given.batch,), tuple(theory.lattice)))
     return gauge_invariance(theory, _smooth(theory, given), sites, couplings_of(theory, given))
 
 
@@ -164,7 +169,9 @@ def _forms(theory: Any, given: Given) -> Verdict:
 
 def _samples(theory: Any, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
-    field = exact_sample(theory, random.key(given.seed, host), 1000, couplings).field
+    key = random.key(given.seed, host)
+    matrices = isinstance(theory, Wilson)
+    field = exact_sun(theory, key, 1000, couplings) if matrices else exact_sample(theory, key, 1000, couplings).field
     return exact_by_samples(theory, given.array(field), couplings)
 
 
@@ -195,6 +202,15 @@ def _circle(theory: Any) -> str | None:
     return None if theory.group.name == "U1" else "its field is no angle"
 
 
+def _matrices(theory: Any) -> str | None:
+    return None if getattr(theory.group, "matrix_axes", 0) else "its field holds no matrices"
+
+
+def _integrable(theory: Any) -> str | None:
+    known = theory.group.name in ("Real", "U1")
+    return _with_exact(theory) if known else "no rule integrates over its group by brute force"
+
+
 def _links(theory: Any) -> str | None:
     return None if is_links(theory) else "its field does not live on links"
 
@@ -210,8 +226,8 @@ def _two_forms(theory: Any) -> str | None:
 
 
 def _a_sampler(theory: Any) -> str | None:
-    known = isinstance(theory, U1Gauge) and len(theory.lattice) == 2
-    return None if known else "there is no exact sampler for it"
+    known = isinstance(theory, U1Gauge) or (isinstance(theory, Wilson) and not theory.rectangle)
+    return None if known and len(theory.lattice) == 2 else "there is no exact sampler for it"
 
 
 THEORY_LAWS: tuple[Law, ...] = (
@@ -223,6 +239,7 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(density_sums, _on_a_field(density_sums), lacks("density")),
     Law(density_reach, _at_a_site(density_reach), lacks("density", "reach")),
     Law(link_weight, _at_a_site(link_weight), lacks("local_weight")),
+    Law(link_staple, _at_a_site(link_staple), _both(_matrices, lacks("staple"))),
     Law(staple_weight, _on_a_field(staple_weight), lacks("local_weight", "staple")),
     Law(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),
     Law(reflection_invariance, _off_the_seam(reflection_invariance), _symmetry("reflection")),
@@ -232,7 +249,7 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(gauge_invariance, _gauge, _both(_symmetry("gauge"), _links)),
     Law(winding_invariance, _winding, _circle),
     Law(charge_of_flux, _charge, _whole_charge),
-    Law(exact_by_quadrature, _quadrature, _with_exact),
+    Law(exact_by_quadrature, _quadrature, _integrable),
     Law(thermodynamic_identity, _identity, _both(_with_exact, lacks("conjugates"))),
     Law(conjugate_observables, _on_a_field(conjugate_observables), lacks("conjugates")),
     Law(exact_by_samples, _samples, _a_sampler, sampled=True),

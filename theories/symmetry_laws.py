@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy
@@ -20,7 +21,7 @@ from haarflow import backends
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
 from haarflow.core.law import Verdict, judge, precision_of, to_host
-from haarflow.theories.judging import ROUNDING, is_links, nearby, quantities, worst
+from haarflow.theories.judging import ROUNDING, is_links, loop_group, nearby, quantities, worst
 from haarflow.theories.theory import Couplings
 
 Array = Any
@@ -30,7 +31,8 @@ REASON = f"1 in units of {ROUNDING}"
 def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplings = None) -> Verdict:
     """O(W(x) U_mu(x) W(x+mu)^+) = O(U) for the action and every observable O.
 
-    `field` is `(batch, d, *lattice)`, `sites` are group elements `(batch, *lattice)` or one for all rows.
+    `field` is `(batch, d, *lattice)`, `sites` are group elements `(batch, *lattice)` or one for all rows, matrices
+    `(batch, d, N, N, *lattice)` and `(batch, N, N, *lattice)`.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -38,7 +40,7 @@ def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplin
     >>> gauge_invariance(U1Gauge((2, 2)), links, turns).passed
     True
     """
-    image = loops.gauge_transform(field, sites, len(theory.lattice))
+    image = loops.gauge_transform(field, sites, len(theory.lattice), loop_group(theory))
     return _invariant(gauge_invariance, theory, field, [("gauge", image)], "gauge", couplings)
 
 
@@ -64,7 +66,7 @@ def reflection_invariance(theory: Any, field: Array, couplings: Couplings = None
     True
     """
     d = len(theory.lattice)
-    turn = symmetries.reflect_links if is_links(theory) else symmetries.reflect
+    turn = partial(symmetries.reflect_links, group=loop_group(theory)) if is_links(theory) else symmetries.reflect
     images = [(f"reflection of axis {mu}", turn(field, mu, d)) for mu in range(d)]
     return _invariant(reflection_invariance, theory, field, images, "reflection", couplings)
 
@@ -80,7 +82,7 @@ def exchange_invariance(theory: Any, field: Array, couplings: Couplings = None) 
     True
     """
     lattice, d = theory.lattice, len(theory.lattice)
-    turn = symmetries.exchange_links if is_links(theory) else symmetries.exchange
+    turn = partial(symmetries.exchange_links, group=loop_group(theory)) if is_links(theory) else symmetries.exchange
     pairs = [(mu, nu) for mu, nu in itertools.combinations(range(d), 2) if lattice[mu] == lattice[nu]]
     images = [(f"exchange of axes {mu} and {nu}", turn(field, mu, nu, d)) for mu, nu in pairs]
     return _invariant(exchange_invariance, theory, field, images, "hypercubic", couplings)
@@ -105,7 +107,8 @@ def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     >>> conjugation_invariance(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
     True
     """
-    images = [("charge conjugation", -field)]
+    image = array_namespace(field).conj(field) if getattr(theory.group, "matrix_axes", 0) else -field
+    images = [("charge conjugation", image)]
     return _invariant(conjugation_invariance, theory, field, images, "charge_conjugation", couplings)
 
 
@@ -179,9 +182,9 @@ def _invariant(
 def off_the_seam(theory: Any, field: Array, noise: Array) -> Array:
     """Return angles moved by about 1e-3, so that no charge stands on its jump at a plaquette of exactly pi.
 
-    `noise` is shaped as the field; real fields pass unchanged.
+    `noise` is shaped as the field; real fields and matrices pass unchanged.
     """
-    if theory.group.name == "Real":
+    if theory.group.name != "U1":
         return field
     xp = array_namespace(field)
     return field + 1e-3 * xp.astype(noise, field.dtype)

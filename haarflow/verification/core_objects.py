@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy
@@ -16,13 +16,16 @@ from haarflow.core.hmc import HMC
 from haarflow.core.integrators import SCHEMES
 from haarflow.core.kernels import Cycle, Repeat
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.sun import SU
 from haarflow.flows.priors import FreeField, UniformLinks
-from haarflow.theories import Phi4, U1Gauge
+from haarflow.theories import Phi4, U1Gauge, Wilson
 from haarflow.theories.exact_sampler import exact_sample
+from haarflow.theories.sun_sampler import exact_sample as exact_sun
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
 BETA = {"beta": 1.0}
+STRONG = {"beta": 3.0}
 SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
 
 
@@ -60,6 +63,33 @@ def links_observables(fields):
     return LINKS.observables(fields) | {"cosine": numpy.cos(loop), "sine": numpy.sin(loop)}
 
 
+def matrices(kernel, **words):
+    """A kernel of SU(N) on 2x2 with its exact draws."""
+    theory = kernel.theory
+    return Chained(kernel, partial(exact_matrices, theory), partial(matrix_observables, theory), **words)
+
+
+def exact_matrices(theory, key, n):
+    """Exact draws of SU(N) at STRONG, the same for the same key."""
+    return _drawn(theory, tuple(int(word) for word in key), n)
+
+
+@lru_cache(maxsize=8)
+def _drawn(theory, words, n):
+    return exact_sun(theory, numpy.asarray(words, dtype="int32"), n, STRONG)
+
+
+def matrix_observables(theory, fields):
+    """The theory's, and entries of a link, which wander over the group."""
+    entry = fields[:, 0, 0, 0, 0, 0]
+    return theory.observables(fields, STRONG) | {"real": entry.real, "imaginary": entry.imag}
+
+
+def hmc_of_matrices(kind=HMC, n=3, scheme="leapfrog", steps=3, step_size=0.5, theory=Wilson):
+    """HMC of SU(N)."""
+    return kind(theory((2, 2), n), SCHEMES[scheme], steps, {"couplings": STRONG, "step_size": step_size})
+
+
 def hmc_of_scalars(kind=HMC, scheme="leapfrog", steps=2, step_size=0.25):
     """HMC of phi^4, violating the energy by about one unit."""
     return kind(SCALARS, SCHEMES[scheme], steps, {"couplings": PHI4, "step_size": step_size})
@@ -87,12 +117,15 @@ def heat_bath(kind=HeatBath, **words):
     return kind(LINKS, values={"couplings": BETA}, **words)
 
 
-GROUPS = {"Real": Real(), "U1": U1()}
+GROUPS = {"Real": Real(), "U1": U1(), "SU(2)": SU(2, 2), "SU(3)": SU(3, 2), "SU(4)": SU(4, 2)}  # on two axes
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
     "hmc_u1_omelyan": links(hmc_of_links(scheme="omelyan", step_size=0.7), reversible=True),
     "hmc_phi4_forest_ruth": scalars(hmc_of_scalars(scheme="forest_ruth", steps=3, step_size=0.16), reversible=True),
     "hmc_u1_omelyan4": links(hmc_of_links(scheme="omelyan4", step_size=0.7), reversible=True),
+    "hmc_su2": matrices(hmc_of_matrices(n=2), reversible=True),
+    "hmc_su3_omelyan": matrices(hmc_of_matrices(scheme="omelyan", step_size=0.7), reversible=True, burn_in=8),
+    "local_su2": matrices(LocalMetropolis(Wilson((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),
     "independence_phi4": scalars(independent(), reversible=True),

@@ -1,4 +1,4 @@
-"""The theories that the laws are held against: phi^4 in both forms and U(1), in every dimension, and one user's own."""
+"""The theories that the laws are held against: phi^4 in both forms, U(1) and SU(N), and one user's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from array_api_compat import array_namespace
 
 from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
-from haarflow.theories import Phi4, U1Gauge
+from haarflow.theories import Phi4, U1Gauge, Wilson
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -84,6 +84,11 @@ THEORY_ENTRIES: tuple[Entry, ...] = (
     Entry("U(1) d=2", "theory", U1Gauge, SQUARE),
     Entry("U(1) d=3", "theory", U1Gauge, CUBE),
     Entry("U(1) d=4", "theory", U1Gauge, FOUR),
+    Entry("SU(2) d=2", "theory", partial(Wilson, n=2), ((2, 2), (3, 2), (1, 4), (2, 1))),
+    Entry("SU(3) d=2", "theory", Wilson, ((2, 2), (4, 3))),
+    Entry("SU(3) d=3", "theory", Wilson, ((2, 2, 2), (3, 1, 2))),
+    Entry("SU(3) improved d=2", "theory", partial(Wilson, rectangle=-1 / 12), ((3, 3), (2, 4), (5, 1))),
+    Entry("SU(2) improved d=4", "theory", partial(Wilson, n=2, rectangle=-0.331), ((2, 2, 2, 2),)),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),
 )

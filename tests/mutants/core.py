@@ -29,7 +29,7 @@ from haarflow.verification.core_objects import (
     local,
     scalars,
 )
-from tests.mutants import Mutant
+from tests.mutants import Mutant, matrices
 
 # --- backends: functions that spoil a record
 
@@ -597,4 +597,4 @@ KERNELS = (
     kernel("a program for each value", lambda: scalars(local(kind=EachItsOwn)), "values_compile_nothing"),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*BACKENDS, *RANDOM, *GROUPS, *KERNELS)
+MUTANTS: tuple[Mutant, ...] = (*BACKENDS, *RANDOM, *GROUPS, *matrices.GROUPS, *KERNELS, *matrices.KERNELS)

@@ -13,7 +13,7 @@ from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
 from haarflow.theories import Phi4, U1Gauge, bessel
 from haarflow.theories.theory import couplings_for
-from tests.mutants import Mutant
+from tests.mutants import Mutant, matrices
 
 
 def at_the_origin(x, d):
@@ -292,4 +292,5 @@ MUTANTS = (
     Mutant("one beta for all chains", "theory", MeanCoupling, ("couplings_by_row",), TINY),
     Mutant("a theory without a border", "theory", NoBorder, ("border",)),
     Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_as_eager", "equals_numpy")),
+    *matrices.THEORIES,
 )
