@@ -9,24 +9,29 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from haarflow import backends, theories
 from haarflow.architectures import constructor
 from haarflow.core import random
 from haarflow.core.heatbath import HeatBath
+from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.hmc import HMC
 from haarflow.core.integrators import SCHEMES
 from haarflow.core.kernels import Cycle, Kernel
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.flow import Model
 from haarflow.flows.priors import Gaussian, UniformLinks
-from haarflow.settings import Recipe
+from haarflow.settings import DEFINITION, Recipe
 
-# recipe's name -> (family of flows, theory of a lattice)
+# recipe's name -> (family of flows, theory of a lattice and of the words that define it)
 THEORIES: dict[str, tuple[str, Any]] = {
     "u1": ("u1", theories.U1Gauge),
+    "su2": ("sun", partial(theories.Wilson, n=2)),
+    "su3": ("sun", partial(theories.Wilson, n=3)),
+    "su4": ("sun", partial(theories.Wilson, n=4)),
+    "sun": ("sun", theories.Wilson),
     "phi4": ("phi4", theories.Phi4),
     "phi4-hopping": ("phi4", lambda lattice: theories.Phi4(lattice, "hopping")),
 }
@@ -39,7 +44,17 @@ def theory_of(recipe: Recipe) -> Any:
     >>> theory_of(load("u1-tiny"))
     U1Gauge(lattice=(4, 4))
     """
-    return THEORIES[recipe.theory.name][1](recipe.lattice)
+    return THEORIES[recipe.theory.name][1](recipe.lattice, **definition_of(recipe))
+
+
+def definition_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the words of [theory] that are no couplings but say which theory it is, as far as they say something.
+
+    >>> from haarflow.recipes import load
+    >>> definition_of(load("su3-2d", ["theory.rectangle=-0.331"]))
+    {'rectangle': -0.331}
+    """
+    return {name: value for name, value in dataclasses.asdict(recipe.theory).items() if name in DEFINITION and value}
 
 
 def couplings_of(recipe: Recipe) -> dict[str, float]:
@@ -50,7 +65,7 @@ def couplings_of(recipe: Recipe) -> dict[str, float]:
     {'beta': 1.0}
     """
     table = dataclasses.asdict(recipe.theory)
-    return {name: float(value) for name, value in table.items() if name != "name"}
+    return {name: float(value) for name, value in table.items() if name not in ("name", *DEFINITION)}
 
 
 def model_of(recipe: Recipe) -> Model:
@@ -94,6 +109,9 @@ def hot_start(recipe: Recipe, key: Any, chains: int, dtype: str) -> Any:
     """
     if recipe.theory.name == "u1":
         return UniformLinks(recipe.lattice).sample(key, chains, dtype)
+    theory = theory_of(recipe)
+    if theory.group.name != "Real":
+        return theory.group.haar(key, (chains, *theory.field_shape), dtype)
     lam = couplings_of(recipe)["lam"]
     sigma = min(1.0, (4.0 * lam) ** -0.25) if lam > 0 else 1.0
     return Gaussian(recipe.lattice, sigma).sample(key, chains, dtype)
@@ -112,7 +130,8 @@ def _kernel(part: str, recipe: Recipe, sampler: Any, flow: tuple[Any, Any, Any] 
         values = {"couplings": couplings, "step_size": sampler.step_size}
         return HMC(theory, SCHEMES[sampler.scheme], sampler.steps, values=values)
     if part == "heatbath":
-        return HeatBath(theory, values={"couplings": couplings})
+        kind = HeatBath if theory.group.name == "U1" else SubgroupHeatBath
+        return kind(theory, overrelaxation=getattr(sampler, "overrelaxation", 0), values={"couplings": couplings})
     if part == "metropolis":
         return LocalMetropolis(theory, values={"couplings": couplings, "width": sampler.width})
     if flow is None:
@@ -149,4 +168,5 @@ def block_draws(recipe: Recipe, sampler: Any, chains: int, total: int) -> int:
     sites = math.prod(recipe.lattice)
     if sampler.kind.startswith("flow-"):
         return max(1, min(total, 2**18 // (sites * chains)))
-    return max(1, min(-(-total // 10), 2**22 // (sites * chains)))
+    numbers = max(sites, math.prod(theory_of(recipe).field_shape) // 2)
+    return max(1, min(-(-total // 10), 2**22 // (numbers * chains)))

@@ -142,7 +142,7 @@ def exact_results(theory: str, values: Iterable[str]) -> dict[str, Any]:
     recipe = recipes.check(recipes.overridden(table, words))
     found, couplings = assemble.theory_of(recipe), assemble.couplings_of(recipe)
     return {
-        "theory": {"name": theory, **couplings},
+        "theory": {"name": theory, **assemble.definition_of(recipe), **couplings},
         "lattice": list(recipe.lattice),
         "exact": {name: float(value) for name, value in found.exact(couplings).items()},
     }

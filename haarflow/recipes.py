@@ -20,10 +20,18 @@ from pydantic.fields import FieldInfo
 
 from haarflow import tomltext
 from haarflow.architectures import ARCHITECTURES, options
-from haarflow.settings import SAMPLER_KINDS, Recipe
+from haarflow.settings import DEFINITION, GAUGE, SAMPLER_KINDS, Recipe
 
 _FOLDER = Path(__file__).parent / "recipes"
-_THEORIES = {"u1": "u1", "phi4": "phi4", "phi4-hopping": "phi4"}
+_THEORIES = {
+    "u1": "u1",
+    "su2": "sun",
+    "su3": "sun",
+    "su4": "sun",
+    "sun": "sun",
+    "phi4": "phi4",
+    "phi4-hopping": "phi4",
+}
 
 
 class RecipeError(ValueError):
@@ -254,7 +262,9 @@ def _flow_faults(table: Mapping[str, Any]) -> list[str]:
     family = _THEORIES.get(str(theory.get("name")))
     if family is None:
         return []
-    known = sorted(ARCHITECTURES[family])
+    known = sorted(ARCHITECTURES.get(family, ()))
+    if not known:
+        return [f"flow: there is no flow for {theory['name']} yet; give its samplers alone"]
     kind = flow.get("kind")
     if kind not in known:
         said = "is missing" if kind is None else f"got {kind!r}"
@@ -288,16 +298,17 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
         faults.append("model: stands beside flow; a recipe trains a flow or opens a model")
     if recipe.flow and recipe.train is None:
         faults.append("train: is missing; a recipe with [flow] needs [train]")
-    if recipe.theory.name != "u1":
+    if recipe.theory.name not in GAUGE:
         faults += [
-            f"samplers.{name}: a heat bath is there for u1 only"
+            f"samplers.{name}: a heat bath is there for gauge theories only: {', '.join(GAUGE)}"
             for name, sampler in recipe.samplers.items()
             if sampler.kind == "heatbath" or "heatbath" in getattr(sampler, "kernels", ())
         ]
     if recipe.theory.name == "phi4" and recipe.theory.lam == 0 and recipe.theory.m2 <= 0:
         faults.append(f"theory.m2: the free field needs m2 > 0, got {recipe.theory.m2}")
     if recipe.train is not None:
-        couplings = [entry.name for entry in dataclasses.fields(recipe.theory) if entry.name != "name"]
+        words = [entry.name for entry in dataclasses.fields(recipe.theory)]
+        couplings = [word for word in words if word not in ("name", *DEFINITION)]
         faults += [
             f"train.{table}.{name}: no such coupling{hint(name, couplings) or ', known here: ' + ', '.join(couplings)}"
             for table in ("anneal", "between")
@@ -306,7 +317,7 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
         ]
         if recipe.train.anneal and recipe.train.between:
             faults.append("train.anneal: stands beside train.between; a training has one or the other")
-    if recipe.theory.name == "u1" and len(recipe.lattice) < 2:
+    if recipe.theory.name in GAUGE and len(recipe.lattice) < 2:
         faults.append(f"lattice: a gauge theory needs two extents or more, got {list(recipe.lattice)}")
     return faults
 

@@ -13,8 +13,16 @@ from haarflow.core import files
 from haarflow.finished import Run, read
 from haarflow.page import Section, page
 
-TITLES = {"u1": "U(1) gauge theory", "phi4": "φ⁴ theory", "phi4-hopping": "φ⁴ theory (hopping form)"}
-SYMBOLS = {"beta": "β", "m2": "m²", "lam": "λ", "kappa": "κ"}
+TITLES = {
+    "u1": "U(1) gauge theory",
+    "su2": "SU(2) gauge theory",
+    "su3": "SU(3) gauge theory",
+    "su4": "SU(4) gauge theory",
+    "sun": "SU(N) gauge theory",
+    "phi4": "φ⁴ theory",
+    "phi4-hopping": "φ⁴ theory (hopping form)",
+}
+SYMBOLS = {"beta": "β", "m2": "m²", "lam": "λ", "kappa": "κ", "n": "N", "rectangle": "c₁"}
 
 
 def write_report(folder: str | Path) -> Path:

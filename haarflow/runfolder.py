@@ -30,6 +30,8 @@ from safetensors.numpy import save
 
 from haarflow.core import files
 
+COMPLEX = "|re,im"  # behind the names of complex arrays, which safetensors does not know in double precision
+
 
 class FolderError(ValueError):
     """A folder this run must not write in."""
@@ -96,13 +98,14 @@ class RunFolder:
 
     def write_block(self, sampler: str, number: int, arrays: Mapping[str, Any]) -> None:
         """Commit one block of draws."""
-        whole = {name: numpy.ascontiguousarray(array) for name, array in arrays.items()}
+        whole = dict(_as_reals(name, array) for name, array in arrays.items())
         files.write_bytes(self.block(sampler, number), save(whole))
 
     def read_block(self, sampler: str, number: int, without: tuple[str, ...] = ()) -> dict[str, numpy.ndarray]:
         """Return the arrays of one committed block."""
         with safe_open(self.block(sampler, number), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys() if name not in without}  # noqa: SIM118
+            names = [name for name in file.keys() if name.removesuffix(COMPLEX) not in without]  # noqa: SIM118
+            return dict(_as_complex(name, file.get_tensor(name)) for name in names)
 
     def clear_blocks(self) -> None:
         """Remove the blocks; they stand in ensemble.h5 now."""
@@ -110,6 +113,20 @@ class RunFolder:
             file.unlink()
         with contextlib.suppress(OSError):
             self.blocks.rmdir()
+
+
+def _as_reals(name: str, array: Any) -> tuple[str, numpy.ndarray]:
+    """What a block's file holds of an array: complex numbers as pairs of reals, marked by the name."""
+    host = numpy.ascontiguousarray(array)
+    if host.dtype.kind != "c":
+        return name, host
+    return name + COMPLEX, host.view(host.real.dtype).reshape(*host.shape, 2)
+
+
+def _as_complex(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
+    if not name.endswith(COMPLEX):
+        return name, array
+    return name.removesuffix(COMPLEX), (array[..., 0] + 1j * array[..., 1]).astype(f"c{2 * array.itemsize}")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

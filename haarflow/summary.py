@@ -2,7 +2,7 @@
 
 summary.json is a stable interface:
 
-    {"recipe", "versions", "backend", "seed", "theory": {"name", couplings...}, "lattice": [...],
+    {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
      "training": {"steps", "cpu_s", "ess"} or null,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
@@ -39,7 +39,7 @@ def summarise(recipe: Recipe, found: Ensemble, lines: list[dict[str, Any]]) -> d
         "versions": recipe.versions,
         "backend": recipe.run.backend,
         "seed": recipe.seed,
-        "theory": {"name": recipe.theory.name, **assemble.couplings_of(recipe)},
+        "theory": {"name": recipe.theory.name, **assemble.definition_of(recipe), **assemble.couplings_of(recipe)},
         "lattice": list(recipe.lattice),
         "training": _training(lines),
         "samplers": samplers,
@@ -95,7 +95,7 @@ def observables(recipe: Recipe, sampled: Sampled) -> dict[str, dict[str, Any]]:
 
 def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     """The estimate of a primary or derived observable; None for one that is not a number."""
-    derived = theory.derived.get(name)
+    derived = getattr(theory, "derived", {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     series = [sampled.observables[word].astype(float) for word in ingredients]
     if any(one.ndim != 2 for one in series):

@@ -77,6 +77,11 @@ def test_exact_prints_the_published_numbers(capsys):
     assert found["exact"]["Q2"] == pytest.approx(1.00641415786, abs=1e-10)
     assert found["exact"]["p_Q0"] == pytest.approx(0.3977110535, abs=1e-9)
     assert printed(capsys, "exact", "phi4", "lattice=[4,4]")["exact"]["identity"] == 1.0
+    found = printed(capsys, "exact", "su3", "beta=6", "lattice=[4,4]")
+    assert found["theory"] == {"name": "su3", "beta": 6.0}
+    assert found["exact"]["plaquette"] == pytest.approx(0.422532056631, abs=1e-12)
+    same = printed(capsys, "exact", "sun", "n=3", "beta=6", "lattice=[4,4]")
+    assert same["exact"] == found["exact"] and same["theory"]["n"] == 3
     assert haarflow("exact", "u1") == 0
     assert "plaquette: 0.6977746" in capsys.readouterr().out
 

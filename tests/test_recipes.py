@@ -44,7 +44,10 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("theory.name=u2", "theory.name: got 'u2', wanted one of u1, phi4, phi4-hopping, did you mean 'u1'?"),
+        (
+            "theory.name=u2",
+            "theory.name: got 'u2', wanted one of u1, su2, su3, su4, sun, phi4, phi4-hopping, did you mean 'su2'?",
+        ),
         ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0, got -1"),
         ("theory.beta=inf", "theory.beta: wanted a finite number, got inf"),
         ("theory.beta='2'", "theory.beta: wanted a valid number, got '2'"),
@@ -120,7 +123,7 @@ def test_no_such_recipe_and_no_toml(tmp_path):
 
 def test_a_heat_bath_of_phi4_is_refused():
     phi4 = {**TINY, "theory": {"name": "phi4", "m2": -4.0, "lam": 8.0}, "samplers": {"heatbath": {}}}
-    assert faults(phi4) == ["samplers.heatbath: a heat bath is there for u1 only"]
+    assert faults(phi4) == ["samplers.heatbath: a heat bath is there for gauge theories only: u1, su2, su3, su4, sun"]
 
 
 def test_a_free_field_without_mass_is_refused():
