@@ -1,0 +1,47 @@
+"""The mutants and the laws that must catch them, as a page: `python -m tests.mutants.table > docs/mutants.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tests.mutants import Mutant, core, flows, theories
+
+HEAD = """# Every law bites
+
+Deliberately wrong members of every kind, and the laws meant for them. The tests hold each mutant against each of its laws
+on NumPy, array-api-strict, JAX and PyTorch, as far as an engine can host it, and fail where one passes
+(tests/test_laws_core.py, test_laws_theories.py, test_laws_flows.py; most kernels' on JAX by `make test-slow`). They write
+this page, too:
+
+    python -m tests.mutants.table > docs/mutants.md
+
+| kind | mutants | different laws that catch them |
+|---|---|---|"""
+
+
+def everything() -> tuple[Mutant, ...]:
+    """Return the mutants of all layers."""
+    return (*core.MUTANTS, *theories.MUTANTS, *flows.MUTANTS)
+
+
+def statement() -> str:
+    """Return the page as Markdown."""
+    mutants = everything()
+    kinds = list(dict.fromkeys(mutant.kind for mutant in mutants))
+    grouped = {kind: [mutant for mutant in mutants if mutant.kind == kind] for kind in kinds}
+    counts = [f"| {kind} | {len(found)} | {len(_laws(found))} |" for kind, found in grouped.items()]
+    total = f"| all | {len(mutants)} | {len({(mutant.kind, law) for mutant in mutants for law in mutant.laws})} |"
+    return "\n".join([HEAD, *counts, total, *(_table(kind, found) for kind, found in grouped.items())]) + "\n"
+
+
+def _laws(mutants: Iterable[Mutant]) -> set[str]:
+    return {law for mutant in mutants for law in mutant.laws}
+
+
+def _table(kind: str, mutants: list[Mutant]) -> str:
+    rows = [f"| {mutant.name} | {', '.join(f'`{law}`' for law in mutant.laws)} |" for mutant in mutants]
+    return "\n".join(["", f"## {kind.capitalize()}", "", "| mutant | caught by |", "|---|---|", *rows])
+
+
+if __name__ == "__main__":
+    print(statement(), end="")
