@@ -12,6 +12,7 @@ from haarflow.core import random
 from haarflow.core.chained import Chained, ExactScalars
 from haarflow.core.groups import U1, Real
 from haarflow.core.heatbath import HeatBath
+from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.hmc import HMC
 from haarflow.core.integrators import SCHEMES
 from haarflow.core.kernels import Cycle, Repeat
@@ -117,6 +118,11 @@ def heat_bath(kind=HeatBath, **words):
     return kind(LINKS, values={"couplings": BETA}, **words)
 
 
+def heat_bath_of_matrices(n=2, lattice=(2, 2), theory=Wilson, kind=SubgroupHeatBath, **words):
+    """Heat bath of SU(N)."""
+    return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
+
+
 GROUPS = {"Real": Real(), "U1": U1(), "SU(2)": SU(2, 2), "SU(3)": SU(3, 2), "SU(4)": SU(4, 2)}  # on two axes
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
@@ -133,6 +139,9 @@ KERNELS = {
     "heat_bath": links(heat_bath()),
     "heat_bath_few_tries": links(heat_bath(tries=1)),
     "heat_bath_overrelaxed": links(heat_bath(overrelaxation=1)),
+    "heat_bath_su2_few_tries": matrices(heat_bath_of_matrices(tries=1)),
+    "heat_bath_su2_odd": matrices(heat_bath_of_matrices(lattice=(3, 2))),
+    "heat_bath_su3_overrelaxed": matrices(heat_bath_of_matrices(3, overrelaxation=1), burn_in=8),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
 }

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+import pytest
 from array_api_compat import array_namespace
 
-from haarflow.core import loops, matrices
+from haarflow.core import heatbath_sun, loops, matrices
+from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
 from haarflow.theories import Wilson
-from haarflow.verification.core_objects import hmc_of_matrices
+from haarflow.verification.core_objects import heat_bath_of_matrices, hmc_of_matrices
 from haarflow.verification.core_objects import matrices as chained
 from tests.mutants import Mutant
 
@@ -167,7 +169,65 @@ def hmc(theory):
     return lambda lattice: chained(hmc_of_matrices(n=2, theory=theory), reversible=True)
 
 
+class TooCold(Wilson):
+    """The heat bath's weight at 1.2 beta."""
+
+    def local_coupling(self, field, couplings=None):
+        return 1.2 * super().local_coupling(field, couplings)
+
+
+class StaplesOfTheLinkBehind(Wilson):
+    """Staples of another link, so that the heat bath draws where its own neighbours are not."""
+
+    plaquettes_alone = False
+
+    def staple(self, field, mu):
+        return shift(super().staple(field, mu), mu, self.d, -1)
+
+
+@dataclass(frozen=True)
+class KeepsTheLastProposal(SubgroupHeatBath):
+    """Where all tries fail the last proposal is taken: too often one that was refused."""
+
+    def step(self, key, state):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(heatbath_sun, "one_minus_cosine", last_proposal)
+            return super().step(key, state)
+
+
+def last_proposal(u, k, draw=heatbath_sun.one_minus_cosine):
+    taken, found = draw(u, k)
+    willing = [u[i, ...] if i != u.shape[0] - 1 else 0.0 * u[i, ...] for i in range(u.shape[0])]
+    refused, _ = draw(array_namespace(u).stack(willing[-4:]), k)
+    return array_namespace(u).where(found, taken, refused), k >= 0.0
+
+
+@dataclass(frozen=True)
+class HalfReflected(SubgroupHeatBath):
+    """Over-relaxation by g = v^+, which changes the action."""
+
+    def step(self, key, state):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                heatbath_sun, "reflection", lambda place, size, unit: ([unit[0], *(-x for x in unit[1:])], size >= 0.0)
+            )
+            return super().step(key, state)
+
+
+def bath(**words):
+    return lambda lattice: chained(heat_bath_of_matrices(**words))
+
+
 KERNELS = (
+    Mutant("a heat bath of SU(2) too cold", "kernel", bath(theory=TooCold), ("stationary", "equilibrium")),
+    Mutant("a heat bath of other links' staples", "kernel", bath(theory=StaplesOfTheLinkBehind), ("stationary",)),
+    Mutant(
+        "the last proposal of SU(2) kept",
+        "kernel",
+        bath(kind=KeepsTheLastProposal, tries=1, lattice=(4, 4)),
+        ("stationary",),
+    ),
+    Mutant("half a reflection", "kernel", bath(kind=HalfReflected, overrelaxation=1), ("stationary",)),
     Mutant(
         "momenta of matrices for tr P^2 / 2",
         "kernel",
