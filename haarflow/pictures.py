@@ -39,10 +39,10 @@ def history_svg(run: Run, draws: int = 2000) -> str:
 
 
 def history_of(found: Ensemble) -> str:
-    """Return the observable whose history tells most: the charge, the magnetisation, or the first there is."""
+    """Return the observable whose history tells most: the charge, the magnetisation, the plaquette, or the first there is."""
     series = next(iter(found.samplers.values())).observables
     scalar = [name for name, values in series.items() if values.ndim == 2]
-    return next((name for name in ("Q", "m") if name in scalar), scalar[0])
+    return next((name for name in ("Q", "m", "plaquette") if name in scalar), scalar[0])
 
 
 def _panel(run: Run, label: str, name: str) -> Panel:

@@ -14,11 +14,12 @@ from haarflow.tables import pull, with_error
 SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
 STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics
 NAMES = {
-    "plaquette": "⟨cos θ<sub>P</sub>⟩, the plaquette",
+    "plaquette": "⟨Re tr U<sub>P</sub>⟩ / N, the plaquette",
     "Q": "⟨Q⟩, topological charge",
     "Q2": "⟨Q²⟩",
     "p_Q0": "p(Q = 0)",
     "polyakov": "Polyakov loop, real part",
+    "abs_polyakov": "|Polyakov loop| of a configuration",
     "phi2": "⟨φ²⟩",
     "phi4": "⟨φ⁴⟩",
     "E": "E = ⟨φ(x) φ(x+μ)⟩",
