@@ -136,8 +136,8 @@ def test_a_torus_that_closes_without_the_accept_step_is_caught(monkeypatch):
 
 
 def test_infinite_volume_is_one_plaquette_alone(host):
-    """Means of the one-plaquette draws: 50000 angles, 4 sigma, chance 6e-5."""
+    """Means of the one-plaquette draws: 20000 angles, 4 sigma, chance 6e-5."""
     for n, beta in ((2, 2.7), (3, 6.0), (4, 8.0)):
-        angles, found = class_angles.draw(random.key(1, host), n, beta, (50_000,), 12, "float64")
+        angles, found = class_angles.draw(random.key(1, host), n, beta, (20_000,), 12, "float64")
         x = numpy.cos(angles[:, found]).mean(axis=0)
         assert abs(x.mean() - sun_torus.infinite_plaquette(n, beta)) < 4 * x.std() / math.sqrt(x.size)
