@@ -14,6 +14,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.law import compiled, to_host
+from haarflow.core.matrices import precision
 
 Array = Any
 Params = Any
@@ -162,7 +163,7 @@ def in_chunks(function: Callable, x: Array, condition: Condition, axes: int) -> 
     found = []
     for start in range(0, len(rows), CHUNK):
         index = numpy.arange(start, start + CHUNK) % len(rows)
-        part = {name: backend.asarray(value[index], dtype=x.dtype) for name, value in values.items()} or None
+        part = {name: backend.asarray(value[index], dtype=precision(x)) for name, value in values.items()} or None
         y, log_det = function(backend.asarray(rows[index], dtype=x.dtype), part)
         found.append((to_host(y), to_host(log_det)))
     whole = [numpy.concatenate(parts)[: len(rows)] for parts in zip(*found, strict=True)]

@@ -23,8 +23,10 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.law import Verdict, judge, precision_of, to_host
+from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.tree import paths
+from haarflow.flows.frames import components, lattice_of, matrix_valued
 from haarflow.flows.judging import ROUNDING, Condition, Params, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
 
@@ -82,7 +84,7 @@ def integrates_to_one(
 
 
 def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) -> Verdict:
-    """E_q[p/q] = 1 for a normalised p: Haar measure for angles, for real fields a normal density narrower than q.
+    """E_q[p/q] = 1 for a normalised p: Haar measure for links, for real fields a normal density narrower than q.
 
     `y` `(n, *field_shape)` are draws and `log_q` `(n,)` what the model says of them; `others` are further draws, whose
     covariance makes p.
@@ -95,8 +97,9 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) ->
     >>> draws_have_the_density(y, prior.log_density(y), prior.sample(b, 1000), prior.group).passed
     True
     """
-    rows, log_p = to_host(y).astype("float64").reshape(y.shape[0], -1), 0.0
+    log_p: Any = 0.0
     if group.name == "Real":
+        rows = in_double(y).reshape(y.shape[0], -1)
         root = NARROW * numpy.linalg.cholesky(_covariance(to_host(others).reshape(others.shape[0], -1)))
         noise = numpy.linalg.solve(root, rows.T).T
         log_norm = numpy.sum(numpy.log(numpy.diag(root))) + 0.5 * rows.shape[1] * math.log(2 * math.pi)
@@ -178,7 +181,7 @@ def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdi
     unit = 64 * float(numpy.finfo(dtype).eps)
     terms = math.prod(prior.field_shape) * max(size(x), 1.0) ** 2 + size(log_r)
     outside = size(to_host(prior.group.project(x)) - to_host(x))
-    found = [size(to_host(x) - expected) / max(size(x), 1.0), outside if outside > 1e-5 else 0.0]
+    found = [size(in_double(x) - expected) / max(size(x), 1.0), outside if outside > 1e-5 else 0.0]
     found += [size(log_r - prior.log_density(expected)) / terms, size(log_r - numpy.asarray(alone)) / terms]
     return judge(prior_draws, largest_of(found), unit, "64 units in the last place of the terms", x=x)
 
@@ -187,8 +190,8 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
     """E[df + f d log r] = 0 over the prior's own draws: integration by parts, for polynomials or waves f.
 
     For real fields f is each of 1, x_i, x_i x_j^2 along each of the first components: E[x_i d_j log r] = -delta_ij fixes
-    the covariance; for angles cos and sin of theta and 2 theta. The derivative of log r is by differences of fourth
-    order. Independent of the normalisation.
+    the covariance; for angles cos and sin of theta and 2 theta; for matrices the entries of the first elements and
+    their squares. The derivative of log r is by differences of fourth order. Independent of the normalisation.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -197,11 +200,12 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
     >>> prior_moments(prior, prior.sample(random.key(0, backend), 1000)).passed
     True
     """
-    host = to_host(x).astype("float64")
-    count = min(math.prod(prior.field_shape), 6)
-    flat = host.reshape(host.shape[0], -1)
+    host = in_double(x)
+    count = min(components(prior.group, prior.field_shape), 6)
     slopes = numpy.stack([_slope(prior, x, host, number) for number in range(count)], axis=1)
-    columns = []
+    if matrix_valued(prior.group):
+        return judge(prior_moments, largest_pull(_matrix_moments(prior, host, slopes), 0.0), 5.0, PULLS)
+    flat, columns = host.reshape(host.shape[0], -1), []
     for i in range(count):
         for j in range(count):
             a, b, same = flat[:, i], slopes[:, j], float(i == j)
@@ -215,16 +219,17 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
 
 
 def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> numpy.ndarray:
-    """Return the components that a density may depend on: all of them, or the links off a spanning tree.
+    """Return the components that a density may depend on: all of them, or those of the links off a spanning tree.
 
     >>> from haarflow.core.groups import U1
     >>> len(free_components((2, 2, 2), U1(), True)), len(free_components((2, 2, 2), U1(), False))
     (5, 8)
     """
-    everything = numpy.arange(math.prod(field_shape))
+    shape = algebra_shape(group, tuple(field_shape))
+    everything = numpy.arange(math.prod(shape))
     if not gauge or group.name == "Real":
         return everything
-    d, *lattice = field_shape
+    lattice, d = lattice_of(group, tuple(field_shape)), field_shape[0]
     reached, tree = {(0,) * d}, set()
     for _ in range(math.prod(lattice)):
         for site in sorted(reached):
@@ -232,7 +237,8 @@ def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> nu
                 there = tuple((x + (axis == mu)) % lattice[axis] for axis, x in enumerate(site))
                 if there not in reached:
                     reached.add(there)
-                    tree.add(int(numpy.ravel_multi_index((mu, *site), field_shape)))
+                    inner = [(a,) for a in range(group.dim)] if matrix_valued(group) else [()]
+                    tree |= {int(numpy.ravel_multi_index((mu, *a, *site), shape)) for a in inner}
     return numpy.asarray([number for number in everything if number not in tree])
 
 
@@ -267,13 +273,40 @@ def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
 
 def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
     """d log r along one component, `(n,)`, by differences of fourth order."""
-    backend, unit = backends.of(x), numpy.zeros(host.shape[1:])
-    unit.flat[number] = step
+    backend = backends.of(x)
 
     def log_r(k: int) -> numpy.ndarray:
-        return to_host(prior.log_density(backend.asarray(host + k * unit, dtype=x.dtype))).astype("float64")
+        moved = _along(prior.group, host, number, k * step)
+        return to_host(prior.log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
 
     return (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
+
+
+def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
+    """Fields `(n, *field_shape)` moved by a step along one component."""
+    unit = numpy.zeros((1, components(group, fields.shape[1:])))
+    unit[0, number] = step
+    if matrix_valued(group):
+        return group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
+    return fields + unit.reshape(1, *fields.shape[1:])
+
+
+def _matrix_moments(prior: Any, host: numpy.ndarray, slopes: numpy.ndarray) -> numpy.ndarray:
+    """df + f d log r `(n, columns)`, f the entries of the elements at the first sites and directions, and their squares."""
+    group, columns, step = prior.group, [], 1e-2
+    corner = (slice(None), *(slice(0, 1),) * (len(prior.field_shape) - 2 - group.d), ...)
+
+    def entries(fields: numpy.ndarray) -> numpy.ndarray:
+        first = fields[corner][(..., *(slice(0, 2),) * group.d)].reshape(len(fields), -1)
+        parts = numpy.concatenate([first.real, first.imag], axis=1)
+        return numpy.concatenate([parts, parts**2], axis=1)
+
+    here = entries(host)
+    for number in range(slopes.shape[1]):
+        ahead, behind = ({k: entries(_along(group, host, number, k * sign * step)) for k in (1, 2)} for sign in (1, -1))
+        df = (8 * (ahead[1] - behind[1]) - (ahead[2] - behind[2])) / (12 * step)
+        columns.append(df + here * slopes[:, number, None])
+    return numpy.concatenate(columns, axis=1)
 
 
 def _classes(obj: Any) -> tuple[type, ...]:

@@ -1,7 +1,7 @@
 """Laws of the Jacobian: log_det against the determinant of the dense matrix over every component of the field.
 
-Components move along the algebra frame, dU = A U: a real number or an angle has dx added, and changes of the result are
-differences on the group. Two independent derivatives: that of the backend's autodiff, and central differences of sixth
+Components move along the algebra frame, dU = i w_a T_a U, and changes of the result are read in it (flows/frames.py): a
+real number or an angle has dx added, a link of SU(N) has N^2-1 components. Two independent derivatives: that of the backend's autodiff, and central differences of sixth
 order,
 
     f'(x) = sum_k w_k [f(x + k h) - f(x - k h)] / h,   k = 1, 2, 3,   w = 3/4, -3/20, 1/60,
@@ -22,10 +22,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.groups import Real
-from haarflow.core.law import EPSILON, Verdict, judge, precision_of, to_host
+from haarflow.core.law import EPSILON, Verdict, in_double, judge, precision_of, to_host
 from haarflow.core.tree import tree_map
 from haarflow.flows.bound import Bound, member, repeated, unbound
-from haarflow.flows.judging import Condition, Params, apart
+from haarflow.flows.frames import change, components, coordinates_of, displaced, matrix_valued, tangent_along
+from haarflow.flows.judging import Condition, Params
 
 Array = Any
 
@@ -59,7 +60,7 @@ def log_det_by_differences(
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by differences of sixth order.
 
-    `x` is `(batch, *field_shape)`; member `number` is differentiated, in float64 whatever its precision. `group` is that
+    `x` is `(batch, *field_shape)`; member `number` is differentiated, in double precision whatever its own. `group` is that
     of the field (default: real numbers). Where there are more than 512 components, those that move are differentiated,
     and the others must stand still and leave those alone. Raises ValueError where more than 512 move.
 
@@ -84,7 +85,7 @@ def log_det_by_autodiff(
     As `log_det_by_differences`; one column at a time by forward mode, on a field without batch axes. Raises
     `backends.NoAutodiff` on NumPy and CuPy.
     """
-    dense = by_autodiff(flow, params, x[number, ...], member(condition, number))
+    dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group or Real())
     log_det = float(to_host(flow.forward(params, x, condition)[1])[number])
     found = {"x": to_host(x)[number], "params": params}
     return _compare(log_det_by_autodiff, dense, log_det, precision_of(x), **found)
@@ -95,25 +96,46 @@ def frozen_components(
 ) -> Verdict:
     """dy_F/dx = 1 on frozen components F bit for bit, dy_A/dx_A diagonal, log_det = sum log |dy_a/dx_a|.
 
-    The law of a coupling: `moves`, booleans of the field's shape, says which components are active; what drives them
-    reads frozen ones alone. Derivatives by autodiff where the backend has it, else by differences.
+    The law of a coupling: `moves`, booleans for the elements of the field, says which ones are active; what drives them
+    reads frozen ones alone. Of a matrix the diagonal block of its N^2-1 components counts, and its determinant.
+    Derivatives by autodiff where the backend has it, else by differences.
     """
-    active, group = numpy.asarray(moves).ravel(), group or Real()
+    group = group or Real()
+    active, links = _moving(group, moves)
     if backends.of(x).autodiff:
-        dense, start = by_autodiff(flow, params, x[number, ...], member(condition, number)), to_host(x)[number]
+        dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group)
+        start = to_host(x)[number]
     else:
         dense, start, _ = settled(flow, params, x, condition, group, number)
     y, log_det = flow.forward(
         params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, number, 1)
     )
-    still = (to_host(y)[0] - start).ravel()[~active]
-    block = dense.matrix[numpy.ix_(active, active)]
-    reading = block - numpy.diag(numpy.diag(block))
-    claimed = float(to_host(log_det)[0]) - float(numpy.sum(numpy.log(numpy.abs(numpy.diag(block)))))
+    still = _entries(group, to_host(y)[0] - start, moves)
+    block, same = dense.matrix[numpy.ix_(active, active)], links[active][:, None] == links[active][None, :]
+    reading = numpy.where(same, 0.0, block)
+    claimed = float(to_host(log_det)[0]) - float(numpy.linalg.slogdet(numpy.where(same, block, 0.0))[1])
     allowed = _allowed(dense, precision_of(x))
     # A frozen component that moves at all, by rounding even, is wrong: it counts as a whole tolerance.
     residual = max(_largest(still) / EPSILON[precision_of(x)] * allowed, _largest(reading), abs(claimed))
     return judge(frozen_components, residual, allowed, REASON, x=start, params=params)
+
+
+def _moving(group: Any, moves: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """For each component whether it is active, and the number of the element that it belongs to."""
+    moves = numpy.asarray(moves)
+    if not matrix_valued(group):
+        return moves.ravel(), numpy.arange(moves.size)
+    shape = (moves.shape[0], group.dim, *moves.shape[1:])
+    numbers = numpy.arange(moves.size).reshape(moves.shape)
+    active, links = (numpy.broadcast_to(part[:, None, ...], shape).ravel() for part in (moves, numbers))
+    return active, links
+
+
+def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
+    """The entries of the frozen elements of a field."""
+    moves = numpy.asarray(moves)
+    frozen = ~(moves[:, None, None, ...] if matrix_valued(group) else moves)
+    return x[numpy.broadcast_to(frozen, x.shape)]
 
 
 def settled(
@@ -127,19 +149,20 @@ def settled(
         if not dense.bad:
             break
         if redraws < REDRAWS - 1:
-            start = (start + 0.02 * generator.standard_normal(start.shape)).astype(start.dtype)
+            noise = 0.02 * generator.standard_normal((1, components(group, start.shape)))
+            start = displaced(group, start, noise)[0].astype(start.dtype)
     return dense, start, redraws
 
 
 def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     """Return the dense Jacobian of `function(rows) -> (y, log_det)` on host rows `(n, *field_shape)`, at one field."""
-    x = x.astype("float64")
+    x = in_double(x)
     y, log_det = function(x[None, ...])
-    change = apart(group, y[0], x).ravel()
-    columns = numpy.arange(x.size) if x.size <= LARGEST else numpy.flatnonzero(change)
+    moved, size = change(group, y[0], x).ravel(), components(group, x.shape)
+    columns = numpy.arange(size) if size <= LARGEST else numpy.flatnonzero(moved)
     if len(columns) > LARGEST:
         raise ValueError(f"a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}")
-    matrix, slope = numpy.zeros((x.size, len(columns))), numpy.zeros(len(columns))
+    matrix, slope = numpy.zeros((size, len(columns))), numpy.zeros(len(columns))
     error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
     step, shrinks = STEP, 0
     for _ in range(SHRINKS + 1):
@@ -151,22 +174,25 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
         if not len(open_columns):
             break
         step, shrinks = step / SHRINK, shrinks + len(open_columns)
-    frozen = numpy.setdiff1d(numpy.arange(x.size), columns)
-    leak = max(_largest(matrix[frozen, :]), _largest(change[frozen]))
+    frozen = numpy.setdiff1d(numpy.arange(size), columns)
+    leak = max(_largest(matrix[frozen, :]), _largest(moved[frozen]))
     return Dense(matrix[columns, :], error, slope, float(log_det[0]), leak, shrinks, len(open_columns))
 
 
-def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None) -> Dense:
+def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Dense:
     """Return the dense Jacobian at one field without batch axes, one column at a time."""
-    host = to_host(x)
+    host, group = to_host(x), group or Real()
+    wide = in_double(host)
+    size = components(group, host.shape)
     tangent = flow.tangent if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).tangent
     rows, slopes = [], []
-    for unit in numpy.eye(host.size).reshape(host.size, *host.shape):
-        (_, log_det), (dy, slope) = tangent(params, x, backends.of(x).asarray(unit, dtype=x.dtype), condition)
-        rows.append(to_host(dy).ravel().astype("float64"))
+    for unit in numpy.eye(size):
+        dx = backends.of(x).asarray(tangent_along(group, wide, unit), dtype=x.dtype)
+        (y, log_det), (dy, slope) = tangent(params, x, dx, condition)
+        rows.append(coordinates_of(group, in_double(dy), in_double(y)))
         slopes.append(float(to_host(slope)))
     matrix = numpy.stack(rows, axis=-1)
-    error = 8 * EPSILON[precision_of(x)] * numpy.sqrt(host.size) * _column_size(matrix)
+    error = 8 * EPSILON[precision_of(x)] * numpy.sqrt(size) * _column_size(matrix)
     return Dense(matrix, error, numpy.asarray(slopes), float(to_host(log_det)))
 
 
@@ -174,15 +200,16 @@ def _stencil(
     function: Callable, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """Columns of the Jacobian and d log_det at one step size, with the distance to those at twice the step."""
-    units = numpy.zeros((len(columns), x.size))
+    size = components(group, x.shape)
+    units = numpy.zeros((len(columns), size))
     units[numpy.arange(len(columns)), columns] = step
     multiples = sorted({n * k for n in (1, 2) for k in WEIGHTS})
-    rows = [x.ravel() + sign * k * units for k in multiples for sign in (1, -1)]
-    y, log_det = function(numpy.concatenate(rows).reshape(-1, *x.shape))
-    y, log_det = y.reshape(len(multiples), 2, len(columns), x.size), log_det.reshape(len(multiples), 2, len(columns))
-    change = {k: apart(group, y[n, 0], y[n, 1]) for n, k in enumerate(multiples)}
+    rows = [displaced(group, x, sign * k * units) for k in multiples for sign in (1, -1)]
+    y, log_det = function(numpy.concatenate(rows))
+    ends, log_det = y.reshape(len(multiples), 2, len(columns), *x.shape), log_det.reshape(len(multiples), 2, -1)
+    moved = {k: change(group, *ends[n]).reshape(len(columns), size) for n, k in enumerate(multiples)}
     rise = {k: log_det[n, 0] - log_det[n, 1] for n, k in enumerate(multiples)}
-    parts = {n: numpy.stack([w * change[n * k] for k, w in WEIGHTS.items()]) for n in (1, 2)}
+    parts = {n: numpy.stack([w * moved[n * k] for k, w in WEIGHTS.items()]) for n in (1, 2)}
     fine, coarse = (part.sum(axis=0) / (n * step) for n, part in parts.items())
     slope = numpy.stack([w * rise[k] for k, w in WEIGHTS.items()]).sum(axis=0) / step
     unit = EPSILON["float64"] * max(_largest(y), _largest(x), 1.0) / step
@@ -201,11 +228,15 @@ def _in_float64(flow: Any, params: Params, x: Array, condition: Condition, numbe
     def double(leaf: Any) -> Array:
         return backend.asarray(to_host(leaf).astype("float64"), dtype="float64")
 
+    def fields(rows: numpy.ndarray) -> Array:
+        wide = in_double(rows)
+        return backend.asarray(wide, dtype=wide.dtype.name)
+
     exact = tree_map(double, params)
     values = None if condition is None else {name: double(value) for name, value in condition.items()}
 
     def function(rows: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        y, log_det = plain.forward(exact, double(rows), repeated(values, number, len(rows)))
+        y, log_det = plain.forward(exact, fields(rows), repeated(values, number, len(rows)))
         return to_host(y), to_host(log_det)
 
     return function

@@ -14,9 +14,10 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.law import EPSILON, Given, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, in_double, precision_of, to_host
 from haarflow.core.tree import tree_map
 from haarflow.flows.bound import bind
+from haarflow.flows.frames import apart, components
 
 Array = Any
 Params = Any
@@ -121,21 +122,21 @@ def conditions(model: Any, given: Given) -> Condition:
     return {name: given.array(generator.uniform(0.5, 2.0, given.batch)) for name in names} or None
 
 
-def apart(group: Any, a: Array, b: Array) -> numpy.ndarray:
-    """Return a - b on the host in float64, along the group: angles by the shorter way round."""
-    one, other = (to_host(part).astype("float64") for part in (a, b))
-    return numpy.asarray(group.log(group.compose(one, group.inverse(other))))
-
-
 def nearby(x: Array, seed: int = 0) -> Array:
     """Return a field with every value moved by up to UNITS units in the last place of its size, of 1 at least.
 
     By unlike amounts: equal ones cancel in differences of links.
     """
     host, generator = to_host(x), numpy.random.default_rng(seed)
-    coins = generator.choice([-1.0, 1.0], host.shape) * generator.uniform(0.5, 1.0, host.shape)
+    coins = _coins(generator, host.shape)
+    if host.dtype.kind == "c":
+        coins = (coins + 1j * _coins(generator, host.shape)) / math.sqrt(2.0)
     step = UNITS * EPSILON[precision_of(x)] * numpy.maximum(numpy.abs(host), 1.0)
     return backends.of(x).asarray((host + coins * step).astype(host.dtype), dtype=x.dtype)
+
+
+def _coins(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.ndarray:
+    return generator.choice([-1.0, 1.0], shape) * generator.uniform(0.5, 1.0, shape)
 
 
 class Reach(NamedTuple):
@@ -154,7 +155,7 @@ def reach(function: Callable, x: Array, group: Any, result: tuple | None = None)
     """
     y, log_det = function(x) if result is None else result
     unit = UNITS * EPSILON[precision_of(x)]
-    n = math.prod(tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
+    n = components(group, tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
     change, rest = numpy.zeros(tuple(y.shape)), numpy.zeros(tuple(log_det.shape))
     for seed in (0, 1):
         z, other = function(nearby(x, seed))
@@ -185,7 +186,7 @@ def worst(difference: Any, allowed: Any) -> Worst:
     >>> worst([1.0, -3.0], [0.5, 2.0])
     Worst(residual=1.0, allowed=0.5)
     """
-    off = numpy.abs(to_host(difference).astype("float64"))
+    off = numpy.abs(in_double(difference))
     limit = numpy.broadcast_to(to_host(allowed).astype("float64"), off.shape)
     if off.size == 0:
         return Worst(0.0, 1.0)
@@ -195,12 +196,12 @@ def worst(difference: Any, allowed: Any) -> Worst:
 
 
 def _at_least(x: Array, least: float) -> numpy.ndarray:
-    return numpy.maximum(numpy.abs(to_host(x).astype("float64")), least)
+    return numpy.maximum(numpy.abs(in_double(x)), least)
 
 
 def size(x: Any) -> float:
     """Return the largest |x|, NaN where there is one."""
-    return float(numpy.max(numpy.abs(to_host(x).astype("float64")), initial=0.0))
+    return float(numpy.max(numpy.abs(in_double(x)), initial=0.0))
 
 
 def largest_of(numbers: Any) -> float:

@@ -25,6 +25,7 @@ from haarflow.flows.density_laws import (
     sample_is_its_density,
 )
 from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.frames import matrix_valued
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
 from haarflow.flows.judging import HALVINGS, case, conditions, field, parameters
 from haarflow.flows.map_laws import (
@@ -186,6 +187,8 @@ def _prior_is_small(prior: Any) -> str | None:
 
 
 def _too_many(prior: Any, gauge: bool) -> str | None:
+    if matrix_valued(prior.group):
+        return "the integral's lattice rule is for angles and real numbers, not for matrices"
     variables = len(free_components(prior.field_shape, prior.group, gauge))
     if variables <= LARGEST:
         return None

@@ -14,10 +14,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.core.groups import Real
-from haarflow.core.law import Verdict, judge, precision_of, to_host
+from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.bound import Bound, compiles, member, unbound
-from haarflow.flows.judging import ROUNDING, Condition, Params, apart, largest_of, reach, size, worst
+from haarflow.flows.frames import apart
+from haarflow.flows.judging import ROUNDING, Condition, Params, largest_of, reach, size, worst
 
 Array = Any
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"
@@ -141,7 +142,7 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     0.0
     """
     group, host = group or Real(), backends.get("numpy")
-    there = tree_map(lambda leaf: host.asarray(to_host(leaf), dtype=precision_of(leaf)), (params, x, condition))
+    there = tree_map(lambda leaf: host.asarray(to_host(leaf), dtype=to_host(leaf).dtype.name), (params, x, condition))
     plain = unbound(flow)
     found = []
     for method in ("forward", "inverse"):
@@ -185,7 +186,7 @@ def fresh_parameters(flow: Any, key: Array, dtype: str = "float64") -> Verdict:
     expected = flow.init(host.asarray(to_host(key)), dtype)
     pairs = list(zip(leaves(params), leaves(expected), strict=True))
     found = [_unless(precision_of(a) == dtype) for a, _ in pairs]
-    found += [size(to_host(a).astype("float64") - b) / max(size(b), 1.0) for a, b in pairs]
+    found += [size(in_double(a) - b) / max(size(b), 1.0) for a, b in pairs]
     unit = 8 * float(numpy.finfo(dtype).eps)
     return judge(fresh_parameters, largest_of(found), unit, "8 units in the last place of a normal number")
 

@@ -51,9 +51,11 @@ KINDS = {
     "MomentumScaling": "momentum",
     "QuarticTail": "tails",
     "GaugeCoupling": "equivariant",
+    "LoopCoupling": "residual",
     "Sweep": "sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
+    "HaarLinks": "priors",
     "UniformLinks": "priors",
 }
 

@@ -2,7 +2,7 @@
 
 A prior is a frozen dataclass with a `lattice`, `sample(key, n, dtype) -> x (n, *field_shape)` and
 `log_density(x) -> (*batch,)`. Scalar fields `(*batch, *lattice)` have densities with respect to prod d phi,
-U(1) links `(*batch, d, *lattice)` with respect to the normalised Haar measure.
+U(1) links `(*batch, d, *lattice)` and SU(N) links `(*batch, d, N, N, *lattice)` to the normalised Haar measure.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from haarflow.backends import of
 from haarflow.core import random
 from haarflow.core.groups import U1, Real
 from haarflow.core.lattice import check_lattice, volume
+from haarflow.core.sun import SU
 from haarflow.flows.fourier import hartley, momentum_squared
 
 Array = Any
@@ -56,6 +57,48 @@ class UniformLinks:
         check_field(x, self.field_shape)
         flat = _per_configuration(x, self.field_shape)
         return 0.0 * flat[..., 0]
+
+
+@dataclass(frozen=True)
+class HaarLinks:
+    """Independent Haar-distributed SU(n) links `(samples, d, n, n, *lattice)`, log density 0.
+
+    Raises ValueError for extents that are not whole numbers >= 1 and for n < 2.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> HaarLinks((4, 4), 3).sample(random.key(0, backend), 5).shape
+    (5, 2, 3, 3, 4, 4)
+    """
+
+    lattice: tuple[int, ...]
+    n: int
+
+    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
+
+    def __post_init__(self):
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        SU(self.n, len(self.lattice))
+
+    @property
+    def group(self) -> SU:
+        """SU(n) on the lattice's axes."""
+        return SU(self.n, len(self.lattice))
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, (d, n, n, *lattice)."""
+        return (len(self.lattice), self.n, self.n, *self.lattice)
+
+    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+        """Return `n` configurations of independent links, complex of the given real precision."""
+        return self.group.haar(key, (n, *self.field_shape), dtype)
+
+    def log_density(self, x: Array) -> Array:
+        """Return log r(x) = 0 in normalised Haar measure, one real number per configuration."""
+        check_field(x, self.field_shape)
+        flat = _per_configuration(x, self.field_shape)
+        return 0.0 * array_namespace(x).real(flat[..., 0])
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,17 @@ import numpy
 
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
+from haarflow.core.law import host_field
+from haarflow.core.matrix_fields import element_shape
 from haarflow.core.symmetries import SYMMETRIES
+from haarflow.flows.frames import link_group, links_valued, matrix_valued
 
 Array = Any
 
 POINT_GROUP = ("reflection", "hypercubic")
-# What a word means nothing for: real fields have no gauge transformation, links no sign.
-MEANING = {
-    "Real": ("translation", "reflection", "hypercubic", "Z2"),
-    "U1": ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation"),
-}
+# What has a meaning: real fields have no gauge transformation, links no sign.
+OF_SITES = ("translation", "reflection", "hypercubic", "Z2")
+OF_LINKS = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
 
 class Image(NamedTuple):
@@ -105,9 +106,19 @@ def images(
     """
     found: list[Image] = []
     for word in words:
-        if word in MEANING[group.name]:
+        if word in meaning(group):
             found += MAKERS[word](group, lattice, steps, generator)
     return found
+
+
+def meaning(group: Any) -> tuple[str, ...]:
+    """Return the words that mean something for fields of a group.
+
+    >>> from haarflow.core.groups import U1
+    >>> "gauge" in meaning(U1()), "Z2" in meaning(U1())
+    (True, False)
+    """
+    return OF_LINKS if links_valued(group) else OF_SITES
 
 
 def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
@@ -115,10 +126,6 @@ def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
     for axis, step in enumerate(steps):
         field = shift(field, axis, d, -step) if step else field
     return field
-
-
-def _links(group: Any) -> bool:
-    return group.name != "Real"
 
 
 def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
@@ -131,34 +138,42 @@ def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], 
 
 
 def _reflections(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
-    d, turn = len(lattice), symmetries.reflect_links if _links(group) else symmetries.reflect
+    d, turn = len(lattice), symmetries.reflect
+    if links_valued(group):
+        turn = partial(symmetries.reflect_links, group=link_group(group))
     return [Image(f"reflection of axis {axis}", partial(turn, mu=axis, d=d)) for axis in range(d)]
 
 
 def _exchanges(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
-    d, turn = len(lattice), symmetries.exchange_links if _links(group) else symmetries.exchange
+    d, turn = len(lattice), symmetries.exchange
+    if links_valued(group):
+        turn = partial(symmetries.exchange_links, group=link_group(group))
     pairs = [pair for pair in itertools.combinations(range(d), 2) if lattice[pair[0]] == lattice[pair[1]]]
     return [Image(f"exchange of axes {a} and {b}", partial(turn, mu=a, nu=b, d=d)) for a, b in pairs]
 
 
 def _gauge(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
-    sites = generator.uniform(-math.pi, math.pi, lattice)
+    sites = host_field(group, element_shape(group, (), lattice), "haar", generator)
 
     def turned(links: Array) -> Array:
-        return loops.gauge_transform(links, numpy.asarray(sites, dtype=links.dtype), len(lattice))
+        return loops.gauge_transform(links, numpy.asarray(sites, dtype=links.dtype), len(lattice), link_group(group))
 
     return [Image("a gauge transformation", turned)]
 
 
-def _sign(name: str) -> Callable[..., list[Image]]:
-    return lambda group, lattice, steps, generator: [Image(name, lambda x: -x)]
+def _sign(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+    return [Image("phi -> -phi", lambda x: -x)]
+
+
+def _conjugation(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+    return [Image("U -> U^*", numpy.conj if matrix_valued(group) else lambda x: -x)]
 
 
 MAKERS: dict[str, Callable[..., list[Image]]] = {
     "translation": _translations,
     "reflection": _reflections,
     "hypercubic": _exchanges,
-    "Z2": _sign("phi -> -phi"),
+    "Z2": _sign,
     "gauge": _gauge,
-    "charge_conjugation": _sign("U -> U^*"),
+    "charge_conjugation": _conjugation,
 }

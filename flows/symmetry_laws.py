@@ -16,8 +16,9 @@ import numpy
 from haarflow import backends
 from haarflow.core.law import Verdict, judge, to_host
 from haarflow.flows.bound import unbound
-from haarflow.flows.judging import ROUNDING, Condition, Params, apart, case, reach, worst
-from haarflow.flows.symmetries import MEANING, SYMMETRIES, declared, displacement, images, move, periods
+from haarflow.flows.frames import apart, lattice_of
+from haarflow.flows.judging import ROUNDING, Condition, Params, case, reach, worst
+from haarflow.flows.symmetries import SYMMETRIES, declared, displacement, images, meaning, move, periods
 
 Array = Any
 REASON = f"1 in units of {ROUNDING}"
@@ -34,7 +35,7 @@ def equivariance(
 ) -> Verdict:
     """f(g x) = g f(x) and log_det(g x) = log_det(x) for every symmetry g that the flow declares.
 
-    `x` is `(batch, *field_shape)`, links `(batch, d, *lattice)` for the group U1; `words` takes the place of what the
+    `x` is `(batch, *field_shape)`, links `(batch, d, [N, N,] *lattice)` for a group of theirs; `words` takes the place of what the
     flow declares. A flow that ends up displaced is looked at with the displacement undone.
 
     >>> from haarflow.backends import numpy as backend
@@ -45,7 +46,7 @@ def equivariance(
     True
     """
     plain = unbound(flow)
-    lattice = _lattice(x, group)
+    lattice = lattice_of(group, tuple(x.shape[1:]))
     back = tuple(-step for step in displacement(plain))
     found = images(
         declared(plain) if words is None else words,
@@ -83,7 +84,7 @@ def undeclared(model: Any, given: Any) -> tuple[str, ...]:
     ()
     """
     flow, params, x, condition, group = case(model, given)
-    words = [word for word in SYMMETRIES if word in MEANING[group.name] and word not in declared(model.flow)]
+    words = [word for word in SYMMETRIES if word in meaning(group) and word not in declared(model.flow)]
     verdicts = {word: equivariance(flow, params, x, condition, group, (word,)) for word in words}
     return tuple(word for word, verdict in verdicts.items() if verdict.passed and verdict.reason == REASON)
 
@@ -102,7 +103,7 @@ def invariant_density(
     >>> invariant_density(prior.log_density, backend.asarray([[0.3, -2.0]]), prior.group, words, steps).passed
     True
     """
-    found = images(words, group, _lattice(x, group), steps, numpy.random.default_rng(seed))
+    found = images(words, group, lattice_of(group, tuple(x.shape[1:])), steps, numpy.random.default_rng(seed))
     expected = density(x)
     allowed = reach(lambda x: (x, density(x)), x, group, (x, expected)).log_det
     ratios = {"": 0.0}
@@ -111,8 +112,3 @@ def invariant_density(
         ratios[image.name] = worst(to_host(value) - to_host(expected), allowed).ratio
     name = max(ratios, key=ratios.__getitem__)
     return judge(invariant_density, ratios[name], 1.0, REASON, x=x, image=name)
-
-
-def _lattice(x: Array, group: Any) -> tuple[int, ...]:
-    """The lattice of fields with one batch axis, and one of directions for links."""
-    return tuple(x.shape[1:]) if group.name == "Real" else tuple(x.shape[2:])

@@ -15,6 +15,7 @@ from haarflow.backends import of
 from haarflow.core.law import to_host
 from haarflow.core.tree import tree_map
 from haarflow.flows import architectures_phi4 as phi4
+from haarflow.flows import architectures_sun as sun
 from haarflow.flows import architectures_u1 as u1
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet, LatticeNet
@@ -23,7 +24,8 @@ from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.momentum import MomentumScaling
-from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
+from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.scalar_spline import SplineCoupling
 from haarflow.flows.sweep import Sweep
 from haarflow.flows.tails import QuarticTail
@@ -39,6 +41,15 @@ def on(prior: type, flow: Any) -> Callable[[Lattice], Model]:
     Gaussian(lattice=(2, 2), sigma=1.0)
     """
     return lambda lattice: Model(prior(lattice), flow)
+
+
+def by_loops(flow: LoopCoupling) -> Callable[[Lattice], Model]:
+    """Return what makes a coupling of SU(N) links on any lattice.
+
+    >>> by_loops(LoopCoupling(3, 2, 0, 1))((4, 4)).prior
+    HaarLinks(lattice=(4, 4), n=3)
+    """
+    return lambda lattice: Model(HaarLinks(lattice, flow.n), flow)
 
 
 @dataclass(frozen=True)
@@ -170,6 +181,21 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("shipped u1-freezing", "model", shipped("u1-freezing"), ((2, 2), (4, 4))),
     Entry("shipped u1-freezing-convolutional", "model", shipped("u1-freezing-convolutional"), ((4, 4),)),
+    # SU(N): one coupling by loops, and the trivialising flow
+    Entry("loop coupling", "model", by_loops(LoopCoupling(2, 2, 1, 0, 0.2)), ((2, 2), (2, 4), (4, 4))),
+    Entry("loop coupling, SU(3)", "model", by_loops(LoopCoupling(3, 2, 0, 1, 0.2, 1.5)), ((2, 2), (4, 2))),
+    Entry(
+        "loop coupling, three dimensions, conditioned on beta and frozen loops",
+        "model",
+        by_loops(LoopCoupling(2, 3, 1, 1, 0.1, context=2, condition=("beta",))),
+        ((2, 2, 2), (2, 4, 2)),
+    ),
+    Entry(
+        "trivialising flow",
+        "model",
+        lambda lattice: sun.trivialising(lattice, 2, steps=1, beta=2.0, context=1, symmetric=False),
+        ((2, 2), (4, 2)),
+    ),
     # scalar couplings
     Entry("affine coupling", "model", on(Gaussian, AffineCoupling(NET, tail=2.0)), SQUARES),
     Entry("affine coupling, odd sites, deep net", "model", on(FreeField, AffineCoupling(DEEP, parity=1)), SQUARES),
@@ -228,6 +254,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
+    Entry("Haar links", "prior", lambda lattice: HaarLinks(lattice, 3), ((2, 2), (3,), (1, 2, 2))),
     Entry("normal sites", "prior", lambda lattice: Gaussian(lattice, 0.7), ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
     Entry("free field", "prior", lambda lattice: FreeField(lattice, 0.7), ((2, 2), (5,), (1, 2, 2), (2, 1, 1, 2))),
 )

@@ -11,12 +11,13 @@ import math
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from haarflow import backends
 from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Model
-from haarflow.flows.priors import Gaussian, UniformLinks
+from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES
 
@@ -29,6 +30,7 @@ KINDS = {
     "prior": ("sample", "log_density", "lattice"),
     "group": ("compose", "inverse", "exp", "log"),
 }
+PRIORS = (Gaussian, UniformLinks, partial(HaarLinks, n=2), partial(HaarLinks, n=3))
 LATTICES = ((4, 4), (8, 8), (4,), (4, 4, 4), (2, 2, 2, 2))
 
 
@@ -123,13 +125,13 @@ def _lattice_of(obj: Any) -> tuple[int, ...]:
 
 
 def on_a_prior(flow: Any) -> Model:
-    """Return a flow on the first prior it accepts: scalars, then links, in one to four dimensions.
+    """Return a flow on the first prior it accepts: scalars, U(1), SU(2) and SU(3) links, in one to four dimensions.
 
     Raises TypeError where none is accepted.
     """
     host = backends.get("numpy")
     faults = []
-    for prior in [Gaussian, UniformLinks]:
+    for prior in PRIORS:
         for lattice in LATTICES:
             try:
                 model = Model(prior(lattice), flow)
@@ -137,12 +139,12 @@ def on_a_prior(flow: Any) -> Model:
                 y, log_q = model.sample(model.init(key), key, 2)
                 x, _ = flow.inverse(model.init(key), y)
             except Exception as fault:
-                faults.append(f"{prior.__name__}({lattice}): {fault}")
+                faults.append(f"{getattr(prior, '__name__', 'HaarLinks')}({lattice}): {fault}")
                 continue
             if tuple(x.shape) == tuple(y.shape) and tuple(log_q.shape) == (2,):
                 return model
     raise TypeError(
-        f"{type(flow).__name__} moves no field of the priors Gaussian and UniformLinks on {LATTICES}: give a "
+        f"{type(flow).__name__} moves no field of the priors Gaussian, UniformLinks and HaarLinks on {LATTICES}: give a "
         f"Model(prior, flow) on a lattice of its own ({faults[0]})"
     )
 

@@ -7,16 +7,18 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import loops, random
+from haarflow.core import loops, matrices, random
 from haarflow.core.groups import wrap
+from haarflow.flows import link_jacobian
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet
 from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, zero_log_det
-from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
+from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.splines import circular_spline, inverse_circular_spline
 from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
-from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, halving
+from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
 from tests.mutants import Mutant
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
@@ -297,6 +299,54 @@ class MissingArc(UniformLinks):
         return array_namespace(x).where(flux < 0.75 * math.pi, 0.0 * flux, 0.0 * flux - 700.0)
 
 
+class OtherColour(LoopCoupling):
+    """The log-determinant is that of the links which stand still."""
+
+    def forward(self, params, x, condition=None):
+        y, _ = super().forward(params, x, condition)
+        other = LoopCoupling(self.n, self.d, self.direction, 1 - self.parity, self.start)
+        return y, other.forward(params, x, condition)[1]
+
+
+class NoAdjoint(LoopCoupling):
+    """The log-determinant is that of w alone, det(1 - D): without what the exponential adds."""
+
+    def _move(self, link, around):
+        moved, _ = super()._move(link, around)
+        loop = self.group.compose(link, around)
+        return moved, link_jacobian.log_det(self.group, 0.0 * link_jacobian.step_of(self.group, loop), loop)
+
+
+class ReadsItself(LoopCoupling):
+    """The staples hold links of the colour that moves."""
+
+    def _staples(self, here, there, left):
+        return super()._staples(here, [*there[: self.direction], *here[self.direction :]], left)
+
+
+class Fixed(LoopCoupling):
+    """A matrix that is no loop is added to the staples: links are drawn to one."""
+
+    def _combined(self, params, staples, condition, links):
+        found = super()._combined(params, staples, condition, links)
+        return found + 0.1 * matrices.identity(found, self.d)
+
+
+class Condensed(HaarLinks):
+    """Links nearer to one than Haar's, with Haar's density."""
+
+    def sample(self, key, n, dtype="float64"):
+        u = super().sample(key, n, dtype)
+        return self.group.project(u + 0.5 * matrices.identity(u, len(self.lattice)))
+
+
+class Swollen(HaarLinks):
+    """Matrices that are not unitary."""
+
+    def sample(self, key, n, dtype="float64"):
+        return 1.001 * super().sample(key, n, dtype)
+
+
 def affine(kind, **options: Any):
     return lambda lattice: Model(Gaussian(lattice), kind(NET, **options))
 
@@ -392,6 +442,30 @@ MUTANTS: tuple[Mutant, ...] = (
         ("sample_is_its_density",),
         TWO,
     ),
+    Mutant("log-det of the other colour", "model", by_loops(OtherColour(2, 2, 1, 0, 0.4)), JACOBIAN, TWO),
+    Mutant(
+        "a log-det without the exponential's part",
+        "model",
+        by_loops(NoAdjoint(2, 2, 1, 0, 0.4)),
+        JACOBIAN,
+        {"lattice": (2, 2)},
+    ),
+    Mutant(
+        "staples that hold links which move",
+        "model",
+        by_loops(ReadsItself(2, 2, 1, 0, 0.4)),
+        (*JACOBIAN, "frozen_components", "round_trip"),
+        TWO,
+    ),
+    Mutant(
+        "links drawn to one",
+        "model",
+        by_loops(Fixed(2, 2, 1, 0, 0.4)),
+        ("equivariance", "invariant_density"),
+        TWO,
+    ),
+    Mutant("matrices drawn to one", "prior", lambda lattice: Condensed(lattice, 2), ("prior_moments",), TWO),
+    Mutant("matrices that are not unitary", "prior", lambda lattice: Swollen(lattice, 2), ("prior_draws",), TWO),
     Mutant("a density 5% too high", "prior", Unnormalised, ("integrates_to_one",), TWO),
     Mutant("a density missing an arc of the circle", "prior", MissingArc, ("integrates_to_one",), TWO),
     Mutant("draws of another mass", "prior", WrongWidth, ("prior_moments",), TWO),
@@ -402,7 +476,12 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 # What each mutant would be were it right: it must pass the laws that the mutant fails.
-HEALTHY = {"model": affine(AffineCoupling), "prior": Gaussian, "links": links(halving("moebius", 2))}
+HEALTHY = {
+    "model": affine(AffineCoupling),
+    "prior": Gaussian,
+    "links": links(halving("moebius", 2)),
+    "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
+}
 
 # A mutant that cannot be wrong on an engine: JAX's arrays are never written to, and NumPy is the measure itself.
 IMPOSSIBLE = {
