@@ -8,7 +8,7 @@ import pytest
 from haarflow import backends
 from haarflow.core import loops, random
 from haarflow.core.sun import SU
-from haarflow.theories import Wilson, class_angles, sun_sampler, sun_torus
+from haarflow.theories import Wilson, characters, class_angles, class_kernels, sun_sampler, sun_strips, sun_torus
 from haarflow.theories.sun_sampler import exact_sample
 
 
@@ -98,7 +98,7 @@ def test_the_acceptance_is_what_is_said(host):
     """4000 coins at 0.15 and 20000 tries at 0.84 (N = 3), 0.98 (N = 2): 4 sigma, chance 6e-5 each."""
     drawn = sun_sampler.candidates(random.key(2, host), 3, 2.0, (2, 2), 4000, "float64")
     share = sun_sampler.acceptance(3, 2.0, (2, 2))
-    dropped = 4 * (1 - class_angles.acceptance(3, 2.0)) ** sun_sampler._tries(3, 2.0, 4)
+    dropped = 4 * (1 - class_angles.acceptance(3, 2.0)) ** sun_strips._tries(3, 2.0, 4)
     error = math.sqrt(share * (1 - share) / 4000)
     assert share * (1 - dropped) - 4 * error < drawn.accepted.mean() < share + 4 * error
     for n, beta, said in ((2, 2.2, 0.98), (3, 6.0, 0.84)):
@@ -108,6 +108,57 @@ def test_the_acceptance_is_what_is_said(host):
         assert abs(found.mean() - share) < 4 * math.sqrt(share * (1 - share) / 20000)
 
 
+def test_strips_close_as_the_whole_torus_does(host):
+    """What follows from a strip and its surroundings is the last plaquette of `closed`."""
+    group, lattice, keys = SU(3, 2), (3, 5), random.split(random.key(0, host), 3)
+    free = group.haar(keys[0], (4, 3, 3, *lattice))
+    time, space = (SU(3).haar(keys[i], (4, 3, 3)) for i in (1, 2))
+    whole, _ = sun_sampler.closed(free, time, space)
+    columns, start = sun_strips._surroundings(whole, time, space, 4)
+    around = SU(3).compose(space, SU(3).inverse(time))
+    found = sun_strips.closing(whole[..., -1, -4:-1], start, columns, around)
+    numpy.testing.assert_allclose(found, whole[..., -1, -1], atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_characters_by_traces(n, host):
+    """chi_r of e^{i diag} by Weyl's ratio of alternants; K_1 from its own expansion."""
+    angles = numpy.random.default_rng(n).uniform(-1, 1, (5, n))
+    angles[:, -1] -= angles.sum(axis=1)
+    z = numpy.exp(1j * angles)
+    u = numpy.stack([numpy.diag(row) for row in z])
+    h = class_kernels.complete(class_kernels.elementary(u), 12)
+
+    def alternant(powers):
+        return numpy.linalg.det(z[:, :, None] ** numpy.asarray(powers))
+
+    for rows in characters.shell(n, 1) + characters.shell(n, 3)[:4]:
+        powers = [row + n - 1 - i for i, row in enumerate(rows)]
+        expected = alternant(powers) / alternant(range(n - 1, -1, -1))
+        numpy.testing.assert_allclose(class_kernels.character(rows, h), expected, atol=1e-11)
+
+
+def test_the_product_of_plaquettes_has_the_density_said(host):
+    """int K_m = a_0^m over Haar, and K_m(1) is its largest value: 4 sigma, chance 6e-5 each."""
+    for n, beta, m in ((2, 2.2, 4), (3, 4.0, 4), (3, 6.0, 8), (4, 3.0, 4)):
+        u = SU(n).haar(random.key(n, host), (20_000, n, n))
+        ratio = numpy.exp(class_kernels.log_ratio(u, beta, m))
+        whole = class_kernels.expansion(n, beta, m)[1]
+        assert ratio.min() >= 0 and ratio.max() <= 1 + 1e-12
+        assert abs(ratio.mean() * whole - 1) < 4 * ratio.std() * whole / math.sqrt(20_000)
+        one = numpy.eye(n) + 0j
+        assert class_kernels.log_ratio(one, beta, m) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("strip", [1, 4])
+def test_one_stage_and_two_have_their_acceptance(host, strip):
+    """2000 coins: 4 sigma, chance 6e-5; at most 2% of the candidates miss a plaquette."""
+    drawn = sun_sampler.candidates(random.key(4, host), 2, 2.2, (4, 4), 2000, "float64", strip)
+    share = sun_sampler.acceptance(2, 2.2, (4, 4), strip)
+    error = math.sqrt(share * (1 - share) / 2000)
+    assert 0.98 * share - 4 * error < drawn.accepted.mean() < share + 4 * error
+
+
 CASES = [
     (Wilson((4, 4), n=2), 2.2, 6000),
     (Wilson((3, 5), n=2), 2.7, 6000),
@@ -115,6 +166,8 @@ CASES = [
     (Wilson((4, 4), n=3), 4.0, 2500),
     (Wilson((3, 3), n=3), 6.0, 2000),
     (Wilson((1, 3), n=4), 2.0, 3000),
+    (Wilson((2, 5), n=4), 4.0, 3000),
+    (Wilson((8, 8), n=3), 6.0, 1000),
 ]
 
 

@@ -7,6 +7,11 @@ independent but for the last one, which the others close. So: draw them from the
 e^{beta (Re tr P_last/N - 1)}, and turn what was accepted by a uniform gauge transformation. The mean acceptance is
 Z / (c_0^(V-1) e^beta), about c_0 e^-beta: 0.9% for SU(3) at beta = 6.
 
+Where rows are long enough this is done in two stages. The product R of the last m plaquettes, a strip at the end of the
+row, is fixed by all others; given them it has the density K_m(R) (`class_kernels`), nearly flat for m of 4 to 16. So
+accept the others with K_m(R)/K_m(1), then draw strips for what was accepted until one of them closes: of V plaquettes
+only m are thrown away with each refusal at c_0 e^-beta. m = 1 is the one stage from above.
+
 Tries are bounded inside a round of candidates (one that failed anywhere is dropped as a whole, those accepted are taken
 in the order of drawing); rounds go on in a loop on the host until there are enough. N = 2, 3, 4.
 """
@@ -25,11 +30,12 @@ from haarflow import backends
 from haarflow.core import loops, matrices, random
 from haarflow.core.lattice import check_lattice, volume
 from haarflow.core.sun import SU
-from haarflow.theories import class_angles, sun_torus
+from haarflow.theories import class_kernels, sun_strips, sun_torus
 
 Array = Any
 
 BLOCK = 2**15  # plaquettes that are in memory at once
+STRIPS = (4, 8, 16)
 
 
 class Candidates(NamedTuple):
@@ -56,60 +62,80 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: 
     beta = theory.check(couplings)["beta"]
     _refuse(theory, n, beta)
     lattice, rank = tuple(theory.lattice), theory.group.n
-    share = acceptance(rank, beta, lattice)
-    count = max(1, min(int(1.2 * n / share) + 8, BLOCK // volume(lattice)))
-    backend = backends.of(key)
-    compiled = _round(rank, float(beta), lattice, count, dtype, backend)
+    strip, backend = strip_for(rank, beta, lattice), backends.of(key)
+    count = max(1, min(int(1.2 * n / acceptance(rank, beta, lattice, strip)) + 8, BLOCK // volume(lattice)))
+    compiled = _round(rank, float(beta), lattice, count, strip, dtype, backend)
     found: list[list[numpy.ndarray]] = []
     while sum(len(rows) for rows, *_ in found) < n:
         found.append(_on_host(compiled(random.fold_in(key, 2 * len(found))), backend))
-    parts = [numpy.concatenate(part)[:n] for part in zip(*found, strict=True)]
+    whole, time, space = (numpy.concatenate(part)[:n] for part in zip(*found, strict=True))
+    if strip > 1:
+        drawn_strips = sun_strips.until_closed(key, beta, whole, time, space, strip, dtype, backend)
+        whole[..., -1, -strip:-1] = drawn_strips
     wanted = {"float64": "complex128", "float32": "complex64"}[dtype]
-    return _turned(backend)(random.fold_in(key, 1), *(backend.asarray(part, dtype=wanted) for part in parts))
+    parts = (backend.asarray(part, dtype=wanted) for part in (whole, time, space))
+    return _turned(backend)(random.fold_in(key, 1), *parts)
 
 
-def acceptance(n: int, beta: float, lattice: tuple[int, ...]) -> float:
-    """Return the mean share of candidates that is accepted, Z / (c_0^(V-1) e^beta).
+def acceptance(n: int, beta: float, lattice: tuple[int, ...], strip: int = 1) -> float:
+    """Return the mean share of candidates that is accepted, Z / (c_0^(V-m) K_m(1)), m = `strip`, K_1(1) = e^beta.
 
-    >>> round(acceptance(3, 6.0, (16, 16)), 4)
-    0.0085
+    >>> round(acceptance(3, 6.0, (16, 16)), 4), round(acceptance(3, 6.0, (16, 16), 4), 2)
+    (0.0085, 0.61)
     """
     sites = volume(lattice)
-    return math.exp(sun_torus.log_z(n, beta, sites) - (sites - 1) * sun_torus.log_c0(n, beta) - beta)
+    free = sun_torus.log_z(n, beta, sites) - (sites - 1) * sun_torus.log_c0(n, beta)
+    if strip == 1:
+        return math.exp(free - beta)
+    return math.exp(free - sun_torus.log_c0(n, beta)) / class_kernels.expansion(n, beta, strip)[1]
 
 
-def candidates(key: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str) -> Candidates:
-    """Return `count` candidates and which of them are accepted."""
-    return weighed(beta, *drawn(random.split(key, 5), n, beta, lattice, count, dtype))
+def strip_for(n: int, beta: float, lattice: tuple[int, ...]) -> int:
+    """Return the length of the strip that costs the fewest plaquettes: 1, or 4, 8, ... where the rows are as long.
+
+    >>> strip_for(3, 6.0, (16, 16)), strip_for(3, 6.0, (2, 2))
+    (4, 1)
+    """
+    last = math.exp(sun_torus.log_c0(n, beta) - beta)
+    lengths = [1, *(length for length in STRIPS if length <= lattice[1])]
+
+    def cost(length: int) -> float:
+        strips = 0.0 if length == 1 else (length - 1) / last
+        return volume(lattice) / acceptance(n, beta, lattice, length) + strips
+
+    return min(lengths, key=cost)
+
+
+def candidates(
+    key: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str, strip: int = 1
+) -> Candidates:
+    """Return `count` candidates, units in all of the strip but its last plaquette, and which of them are accepted."""
+    return weighed(beta, strip, *drawn(random.split(key, 5), n, beta, lattice, count, dtype))
 
 
 def drawn(keys: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str) -> tuple[Array, ...]:
     """Return what candidates are made of, by five keys: one for coins, free plaquettes, holonomies, which were found."""
-    free, good = free_plaquettes(keys[0, :], keys[1, :], n, beta, lattice, count, dtype)
+    free, good = sun_strips.free_plaquettes(keys[0, :], keys[1, :], n, beta, lattice, count, dtype)
     time, space = (SU(n).haar(keys[i, :], (count, n, n), dtype) for i in (2, 3))
     return keys[4, :], free, time, space, good
 
 
-def weighed(beta: float, key: Array, free: Array, time: Array, space: Array, good: Array) -> Candidates:
-    """Return candidates closed, each accepted with the probability e^{beta (Re tr P_last/N - 1)} if it is `good`."""
-    whole, _ = closed(free, time, space)
+def weighed(beta: float, strip: int, key: Array, free: Array, time: Array, space: Array, good: Array) -> Candidates:
+    """Return candidates closed, each accepted with the probability K_m(P_last)/K_m(1), m = `strip`, if it is `good`."""
+    whole, _ = closed(_with_units(free, time, strip), time, space)
     xp = array_namespace(time)
-    last = xp.real(matrices.trace(whole[..., -1, -1])) / float(time.shape[-1])
     coin = xp.log(random.uniform(key, (time.shape[0],), matrices.precision(time)))
-    return Candidates(whole, time, space, good & (coin < beta * (last - 1.0)))
+    good = good & (coin < class_kernels.log_ratio(whole[..., -1, -1], beta, strip))
+    return Candidates(whole, time, space, good)
 
 
-def free_plaquettes(
-    key: Array, turn: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str
-) -> tuple[Array, Array]:
-    """Return independent plaquettes `(count, N, N, T, X)`, and `(count,)` where every one of them was found."""
-    group, shape = SU(n, len(lattice)), (count, *lattice)
-    angles, found = class_angles.draw(key, n, beta, shape, _tries(n, beta, volume(lattice)), dtype)
-    xp = array_namespace(angles)
-    sine, cosine = backends.of(angles).sincos(xp.moveaxis(angles, 0, 1))
-    phases = matrices.complex_array(cosine, sine)
-    frame = group.haar(turn, (count, n, n, *lattice), dtype)
-    return group.compose(frame * phases[:, None, ...], group.inverse(frame)), xp.all(found, axis=(-2, -1))
+def _with_units(free: Array, like: Array, strip: int) -> Array:
+    """The plaquettes with units in the last `strip` places of the last row."""
+    if strip == 1:
+        return free
+    xp, unit = array_namespace(free), SU(like.shape[-1]).identity(like)
+    row = xp.concat([free[..., -1, :-strip], xp.stack([unit] * strip, axis=-1)], axis=-1)
+    return xp.concat([free[..., :-1, :], row[..., None, :]], axis=-2)
 
 
 def closed(plaquettes: Array, time: Array, space: Array) -> tuple[Array, Array]:
@@ -148,13 +174,13 @@ def random_links(key: Array, plaquettes: Array, time: Array, space: Array) -> Ar
 
 
 @lru_cache(maxsize=16)
-def _round(n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str, backend: Any) -> Callable:
+def _round(n: int, beta: float, lattice: tuple[int, ...], count: int, strip: int, dtype: str, backend: Any) -> Callable:
     """One compiled round: of `count` candidates the first that were accepted, as many as there will hardly be more of."""
-    mean = count * acceptance(n, beta, lattice)
+    mean = count * acceptance(n, beta, lattice, strip)
     kept = min(count, math.ceil(mean + 6 * math.sqrt(mean) + 19))
 
     def first_accepted(*parts: Array) -> Candidates:
-        found = weighed(beta, *parts)
+        found = weighed(beta, strip, *parts)
         xp = array_namespace(found.time)
         order = xp.argsort(xp.astype(~found.accepted, xp.int32))[:kept]  # stable: in the order of drawing
         return Candidates(*(xp.take(part, order, axis=0) for part in found))
@@ -174,14 +200,6 @@ def _on_host(drawn: Candidates, backend: Any) -> list[numpy.ndarray]:
     """Plaquettes and holonomies of those accepted; how many they are is known on the host alone."""
     accepted = backend.to_numpy(drawn.accepted)
     return [backend.to_numpy(part)[accepted] for part in drawn[:3]]
-
-
-def _tries(n: int, beta: float, sites: int) -> int:
-    """So many that 98% of the candidates find all their plaquettes."""
-    miss, tries = 1 - class_angles.acceptance(n, beta), 1
-    while sites * miss**tries > 0.02:
-        tries += 1
-    return tries
 
 
 def _refuse(theory: Any, n: int, beta: Any) -> None:
