@@ -42,7 +42,7 @@ def names() -> dict[str, str]:
     """Return the built-in recipes and what each shows.
 
     >>> sorted(names())[:2]
-    ['phi4-2d', 'u1-2d']
+    ['phi4-2d', 'su2-2d']
     """
     files = sorted(_FOLDER.glob("*.toml"))
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("description", "") for file in files}
