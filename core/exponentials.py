@@ -22,9 +22,11 @@ from haarflow.core import matrices
 from haarflow.core.matrices import complex_array
 
 Array = Any
+Pair = tuple[Array, Array]  # real and imaginary part
 
 BOUND = 24.0
 DOUBLINGS = 3
+SCALE = 0.5**DOUBLINGS
 TERMS = 24
 DEGREE, BLOCK, SQUARINGS = 20, 5, 5
 
@@ -82,15 +84,30 @@ def _alternating(x: Array, coefficients: list[float]) -> Array:
 
 
 def _three(h: Array, size2: Array, d: int) -> Array:
-    xp, keep = array_namespace(h), backends.of(h).materialise
-    scale, rest = 0.5**DOUBLINGS, (slice(None),) * d
-    x = keep(scale * h)
+    x = backends.of(h).materialise(SCALE * h)
+    f0, f1, f2 = _coefficients(x, size2, d)
     square = matrices.matmul(x, x, d)
-    overlap = xp.real(x) * xp.real(square) + xp.imag(x) * xp.imag(square)
-    q = keep(xp.sum(overlap, axis=(-d - 2, -d - 1)) / 3.0)  # det X = tr X^3 / 3
-    p = keep((0.25 * scale**2) * size2)
-    f0, f1, f2 = (keep(f)[(..., None, None) + rest] for f in cayley_hamilton(p, q, TERMS, DOUBLINGS))
-    return keep(f0 * matrices.identity(h, d) + f1 * x + f2 * square)
+    return backends.of(h).materialise(f0 * matrices.identity(h, d) + f1 * x + f2 * square)
+
+
+def _coefficients(x: Array, size2: Array, d: int) -> list[Array]:
+    """f0, f1, f2 of exp(iH) = f0 + f1 x + f2 x^2 beside the matrices x = SCALE H."""
+    keep = backends.of(x).materialise
+    p, q = keep((0.25 * SCALE**2) * size2), keep(_determinant_of_hermitian(matrices.entries(x, d)))
+    return [keep(f)[(..., None, None) + (slice(None),) * d] for f in cayley_hamilton(p, q, TERMS, DOUBLINGS)]
+
+
+def _determinant_of_hermitian(h: list[list[Array]]) -> Array:
+    xp = array_namespace(h[0][0])
+    a, b, c = (xp.real(h[i][i]) for i in range(3))
+    x, y, z = h[0][1], h[1][2], h[0][2]
+    cycle = 2.0 * xp.real(x * y * xp.conj(z))
+    return a * b * c + cycle - a * _abs2(y) - b * _abs2(z) - c * _abs2(x)
+
+
+def _abs2(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.real(x) ** 2 + xp.imag(x) ** 2
 
 
 def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Array, Array, Array]:
@@ -103,22 +120,40 @@ def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Arr
     >>> complex(f0), complex(f1), complex(f2)
     ((1+0j), 2j, (-2+0j))
     """
+    keep = backends.of(p).materialise
+    f0, f1, f2 = ((keep(real), keep(imaginary)) for real, imaginary in _power_series(p, q, terms))
+    for _ in range(doublings):
+        f0, f1, f2 = _squared(p, q, f0, f1, f2)
+    return complex_array(*f0), complex_array(*f1), complex_array(*f2)
+
+
+def _power_series(p: Array, q: Array, terms: int) -> list[Pair]:
+    """f0, f1, f2 of exp(iX) as real and imaginary parts."""
     t = _powers(p, q, terms)
     parts: list[tuple[list, list]] = [([], []), ([], []), ([], [])]
     for n in range(terms, 0, -1):
         weight = (1.0 if n % 4 < 2 else -1.0) / math.factorial(n)
         for part, power in zip(parts, (t[n - 1], t[n + 1], t[n]), strict=True):
             part[n % 2].append(weight * power)
-    (even0, odd0), (even1, odd1), (even2, odd2) = [(sum(even), sum(odd)) for even, odd in parts]
-    f0 = complex_array(1.0 + q * even0, q * odd0)
-    f1, f2 = complex_array(even1, odd1), complex_array(even2, odd2)
-    for _ in range(doublings):
-        f0, f1, f2 = (
-            f0 * f0 + 2.0 * (q * (f1 * f2)),
-            2.0 * (f1 * (f0 + p * f2)) + q * (f2 * f2),
-            2.0 * (f0 * f2) + f1 * f1 + p * (f2 * f2),
-        )
-    return f0, f1, f2
+    (even0, odd0), *rest = [(sum(even), sum(odd)) for even, odd in parts]
+    return [(1.0 + q * even0, q * odd0), *rest]
+
+
+def _squared(p: Array, q: Array, f0: Pair, f1: Pair, f2: Pair) -> tuple[Pair, Pair, Pair]:
+    """The coefficients of (f0 + f1 X + f2 X^2)^2, in real and imaginary parts: vector code where complex is not."""
+    mixed, top = _times(f1, f2), _times(f2, f2)
+    inner = [x + p * y for x, y in zip(f0, f2, strict=True)]
+    linear, square, outer = _times(f1, (inner[0], inner[1])), _times(f1, f1), _times(f0, f2)
+    constant = _times(f0, f0)
+    return (
+        (constant[0] + 2.0 * q * mixed[0], constant[1] + 2.0 * q * mixed[1]),
+        (2.0 * linear[0] + q * top[0], 2.0 * linear[1] + q * top[1]),
+        (2.0 * outer[0] + square[0] + p * top[0], 2.0 * outer[1] + square[1] + p * top[1]),
+    )
+
+
+def _times(a: Pair, b: Pair) -> Pair:
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
 
 
 def _powers(p: Array, q: Array, terms: int) -> list[Array]:
