@@ -12,8 +12,13 @@ As T_a T_b = delta_ab/2N + (d_abc + i f_abc) T_c / 2, the antisymmetric part of 
 with K and D symmetric, and det f(-A) = prod (sin(r/2)/(r/2))^2 over the positive roots r = s_i - s_j of w_a T_a. For
 N = 2 K and D have the same eigenvectors, so det J = (cos(r/2) - t sin(r/2)/(r/2))^2 (1 - t) with t = Re tr W / 4.
 
-Bound: with R = |V| (the operator norm) |M| <= R/2 and |f| <= 1. For R < 2 the map U -> e^{-iw(U V)} U' contracts by R/2
-on the group, so that each U' has exactly one U; and J, never singular, keeps K - D positive. Roots r are at most R.
+Where V itself depends on U through traces, W = sum_k F_k P_k with P_k = U V_k, F_k = dF/dx_k and x_k = Re tr P_k / N, the
+step is minus the gradient of -N F(x), and M has one more part, G = N sum_kl F_kl dx_k dx_l^T with dx_k = step_of(P_k)/N,
+symmetric too: det(K - D + G).
+
+Bound: |step_of| shrinks vectors, |M| <= R/2 with R = sum_k |F_k| + sum_kl |F_kl| for unitary V_k (|dx_k| <= (2N)^(-1/2)),
+and |f| <= 1. For R < 2 the map U -> e^{-iw(U)} U' contracts by R/2 on the group, so that each U' has exactly one U; and J,
+never singular, keeps K - D + G positive. Roots r are at most R.
 Compare stout smearing, hep-lat/0311018; the flows of arXiv:0907.5491 are its continuous form.
 
 Shapes: w `(*batch, N^2-1, *lattice)`, W `(*batch, N, N, *lattice)`, `group = SU(N, d)`.
@@ -37,7 +42,7 @@ from haarflow.core.sun import SU, generators
 
 Array = Any
 
-LIMIT = 2.0  # of R = |V|: below it the map is invertible
+LIMIT = 2.0  # of R: below it the map is invertible
 TERMS = 16  # of the series of K and log det f(-A): each is (R/2 pi)^2 <= 0.1 of the one before
 
 
@@ -51,28 +56,29 @@ def step_of(group: SU, w: Array) -> Array:
     return 0.5 * group.coordinates(1j * w)
 
 
-def log_det(group: SU, w: Array, loop: Array) -> Array:
+def log_det(group: SU, w: Array, loop: Array, own: Array | None = None) -> Array:
     """Return log det J of every link, `(*batch, *lattice)`, for w = step_of(group, loop) and loop = W.
 
-    NaN where the map is not orientation preserving, which |V| < 2 excludes.
+    `own` is G, `(*batch, N^2-1, N^2-1, *lattice)`, where V depends on U by traces. NaN where the map is not orientation
+    preserving, which R < 2 excludes.
 
     >>> import numpy as np
     >>> round(float(log_det(SU(3), np.zeros(8), 0.3 * np.eye(3) + 0j)), 12) == round(8 * math.log(1 - 0.15), 12)
     True
     """
     xp = array_namespace(w)
-    if group.n == 2:
+    if group.n == 2 and own is None:
         cosine, sinc = cos_sinc(0.25 * group.inner(w, w))
         t = 0.25 * xp.real(group.trace(loop))
         return 2.0 * xp.log(cosine - t * sinc) + xp.log(1.0 - t)
     square = adjoint_square(group, w)
     bend, turn = half_coth(group, w, square)
-    pivots, _ = eliminate(bend - hessian(group, loop), None, group.d)
+    pivots, _ = eliminate(_curvature(group, bend, loop, own), None, group.d)
     return sum((xp.log(pivot) for pivot in pivots), turn)
 
 
-def newton(group: SU, w: Array, loop: Array, residual: Array) -> Array:
-    """Return J^-1 of an algebra element, (K - D)^-1 (K - A/2) r: the step that takes r away from U'.
+def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None = None) -> Array:
+    """Return J^-1 of an algebra element, (K - D + G)^-1 (K - A/2) r: the step that takes r away from U'.
 
     >>> import numpy as np
     >>> newton(SU(2), np.zeros(3), 0.4 * np.eye(2) + 0j, np.asarray([0.8, 0.0, 0.0])).tolist()
@@ -81,7 +87,7 @@ def newton(group: SU, w: Array, loop: Array, residual: Array) -> Array:
     turned = adjoint(group, w)
     bend, _ = half_coth(group, w, matrices.matmul(turned, turned, group.d))
     right = _apply(bend - 0.5 * turned, residual, group.d)
-    return eliminate(bend - hessian(group, loop), right, group.d)[1]
+    return eliminate(_curvature(group, bend, loop, own), right, group.d)[1]
 
 
 def adjoint(group: SU, w: Array) -> Array:
@@ -170,6 +176,12 @@ def _back(rows: list[Array], rights: list[Array], d: int) -> Array:
     for row, right in zip(reversed(rows[:-1]), reversed(rights[:-1]), strict=True):
         found.insert(0, right - xp.sum(row * xp.stack(found, axis=-d - 1), axis=-d - 1))
     return xp.stack(found, axis=-d - 1)
+
+
+def _curvature(group: SU, bend: Array, loop: Array, own: Array | None) -> Array:
+    """K - D + G."""
+    found = bend - hessian(group, loop)
+    return found if own is None else found + own
 
 
 def _relation(group: SU, w: Array) -> list[Array]:

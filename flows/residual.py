@@ -1,40 +1,38 @@
 """Residual couplings of SU(N) links in any dimension: a step along the gradient of loops, with its exact log-determinant.
 
-One coupling moves the links along mu = `direction` on the sites of one colour, (-1)^(sum of coordinates) = `parity`:
+One coupling moves the links along mu = `direction` of one transverse colour (flows/link_tables.py):
 
-    U' = e^{iw} U,   w_a = -Im tr(T_a W),   W = U sum_k rho_k V_k,
+    U' = e^{iw} U,   w = N grad F(x_1, x_2, ...),   x_k = Re tr(U V_k)/N,
 
-V_k the 2(d-1) staples of the link, none of which holds another active link: w = -grad of -sum_k rho_k Re tr(U V_k), so
-that plaquettes grow where rho > 0. The Jacobian is one (N^2-1) x (N^2-1) matrix for each link, in closed form
-(flows/link_jacobian.py), the log-determinant that of this very map, not of a flow in continuous time.
+V_k the paths that close the link to a rectangle, 1 link along mu and r = 1 ... `reach` < `period` across, on both sides in
+every plane; none holds another active link. So loops grow where F does. The Jacobian is one (N^2-1) x (N^2-1) matrix for
+each link, in closed form (flows/link_jacobian.py): the log-determinant is that of this very map, not of a flow in
+continuous time. With l opposite to k across the link,
 
-The coefficients rho are smoothly bounded, |rho_k| <= bound / 2(d-1), so that R = |sum_k rho_k V_k| <= bound < 2, where the
-map is invertible; the inverse, U = e^{-iw(U V)} U', starts by fixed-point steps (errors shrink by R/2) and ends by
-Newton's. They may depend on the frozen loops around the link, two staples in a row:
+    dF/dx_k = c_k + sum_j a_kj x_k^j + p x_l,     c_k <- c_k + sum_j (s_kj f_k^j + t_kj g_k^j) for plaquettes,
 
-    rho_k = b tanh([c_k + sum_j (x_kj f_k^j + y_kj g_k^j)] / b),   b = bound / 2(d-1),
-
-f_k = Re tr(V_k V_l^+)/N with l opposite to k (a flat 1 x 2 rectangle), g_k the mean over the others (bent ones). Gauge
+f_k = Re tr(V_k V_l^+)/N a flat frozen rectangle around the link, g_k the mean of the bent ones. All numbers are smoothly
+bounded, b tanh(./b), so that R = sum_k |F_k| + sum_kl |F_kl| <= `bound` < 2, where the map is invertible; the inverse, the
+solution of U = e^{-iw(U)} U', starts by fixed-point steps (errors shrink by R/2) and ends by Newton's. Gauge
 transformations and charge conjugation pass through the coupling.
 
 Sources: stout links, hep-lat/0311018; trivialising flow, arXiv:0907.5491; couplings by loops, arXiv:2008.05456. Shapes:
-links `(*batch, d, N, N, *lattice)`, even extents; log_det `(*batch,)`.
+links `(*batch, d, N, N, *lattice)`, transverse extents divided by the period; log_det `(*batch,)`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import evenodd
 from haarflow.core.batch import spread
-from haarflow.core.lattice import check_divisible
+from haarflow.core.loops import direction as along
 from haarflow.core.sun import SU
-from haarflow.flows import link_jacobian
+from haarflow.flows import link_jacobian, link_tables
 from haarflow.flows.flow import constant
 
 Array = Any
@@ -45,19 +43,30 @@ FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5
 
 
+class Staple(NamedTuple):
+    """A path V_k `(*batch, N, N, *lattice')` that closes the active links, and its bounded numbers c_k, a_kj and p."""
+
+    path: Array
+    rho: Array
+    own: tuple[Array, ...]
+    pair: Array | None
+
+
 @dataclass(frozen=True)
 class LoopCoupling:
-    """A coupling of SU(n) links along `direction` on the sites of colour `parity`, by the gradient of plaquettes.
+    """A coupling of SU(n) links along `direction` of one transverse `colour`, by the gradient of loops.
 
-    Parameters: "rho" `(d-1,)`, one number c for each plane, shared by the two staples in it, all `start` at first; with
-    `context` = j > 0 also "flat" and, for d > 2, "bent", `(d-1, j)`, zero at first. With condition = ("beta",) each number is
-    a polynomial sum_i c_i beta^i, i = 1 ... `order`, its coefficients one more axis, and `start` is c_1.
-    Raises ValueError for numbers that do not fit together, for odd extents and other shapes than links'.
+    Parameters, one number for each plane and reach r, shared by the two sides: "rho" `(d-1, reach)`, `start` for plaquettes
+    and zero for longer loops; with `own` = j > 0 "own" `(d-1, reach, j)`; with `pair` "pair" `(d-1, reach)`; with `context` =
+    j > 0 "flat" and, for d > 2, "bent" `(d-1, j)`; all zero at first. With condition = ("beta",) each number is a
+    polynomial sum_i c_i beta^i, i = 1 ... `order`, its coefficients one more axis, and `start` is c_1.
+    Raises ValueError for numbers that do not fit together, for extents that the period does not divide, and for fields of
+    another shape.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
-    >>> flow, links = LoopCoupling(3, 2, direction=0, parity=1, start=0.1), SU(3, 2).haar
-    >>> x = links(random.key(0, backend), (5, 2, 3, 3, 4, 4))
+    >>> flow = LoopCoupling(3, 2, direction=0, colour=1, start=0.1)
+    >>> x = SU(3, 2).haar(random.key(0, backend), (5, 2, 3, 3, 4, 4))
     >>> y, log_det = flow.forward(flow.init(random.key(1, backend)), x)
     >>> y.shape, log_det.shape
     ((5, 2, 3, 3, 4, 4), (5,))
@@ -66,9 +75,13 @@ class LoopCoupling:
     n: int
     d: int
     direction: int
-    parity: int
+    colour: int
     start: float = 0.0
     bound: float = 1.0
+    period: int = 2
+    reach: int = 1
+    own: int = 0
+    pair: bool = False
     context: int = 0
     condition: tuple[str, ...] = ()
     order: int = 2
@@ -76,20 +89,24 @@ class LoopCoupling:
     symmetries = ("translation", "gauge", "charge_conjugation")
 
     def __post_init__(self) -> None:
-        if self.d < 2 or not 0 <= self.direction < self.d or self.parity not in (0, 1):
+        if self.d < 2 or not 0 <= self.direction < self.d or not 0 <= self.colour < self.period:
             raise ValueError(
-                f"a coupling by loops has d >= 2, a direction of 0 ... d-1 and parity 0 or 1, got d = {self.d}, direction "
-                f"= {self.direction}, parity = {self.parity}"
+                f"a coupling by loops has d >= 2, a direction of 0 ... d-1 and a colour of 0 ... period-1, got d = {self.d}, "
+                f"direction = {self.direction}, colour = {self.colour}, period = {self.period}"
+            )
+        if not 1 <= self.reach < self.period:
+            raise ValueError(
+                f"a rectangle of {self.reach} links across holds two active links of period {self.period}: "
+                "1 <= reach < period wanted"
             )
         if not 0.0 < self.bound < link_jacobian.LIMIT:
             raise ValueError(
-                f"the bound on |sum rho V| lies between 0 and {link_jacobian.LIMIT}, where the map is invertible, "
-                f"got {self.bound}"
+                f"the bound on R lies between 0 and {link_jacobian.LIMIT}, where the map is invertible, got {self.bound}"
             )
-        if self.context < 0 or self.order < 1 or len(self.condition) > 1:
+        if min(self.context, self.own) < 0 or self.order < 1 or len(self.condition) > 1:
             raise ValueError(
-                f"context counts powers of loops, order powers of one coupling: context >= 0, order >= 1 and at most one "
-                f"name wanted, got {self.context}, {self.order}, {self.condition}"
+                f"own and context count powers of loops, order those of one coupling: own >= 0, context >= 0, order >= 1 and "
+                f"at most one name wanted, got {self.own}, {self.context}, {self.order}, {self.condition}"
             )
         SU(self.n, self.d)
 
@@ -100,28 +117,35 @@ class LoopCoupling:
 
     @property
     def periods(self) -> tuple[int, ...]:
-        """The checkerboard's period along every axis."""
-        return (2,) * self.d
+        """The colours' period along the transverse axes, 1 along the links."""
+        return tuple(1 if axis == self.direction else self.period for axis in range(self.d))
 
     def moves(self, lattice: tuple[int, ...]) -> numpy.ndarray:
         """Return on the host which links `(d, *lattice)` move."""
-        colour = sum(numpy.indices(tuple(lattice))) % 2 == self.parity
-        return numpy.stack([colour & (mu == self.direction) for mu in range(self.d)])
+        places = numpy.indices(tuple(lattice))
+        colours = sum(places[axis] for axis in range(self.d) if axis != self.direction) % self.period
+        return numpy.stack([(colours == self.colour) & (mu == self.direction) for mu in range(self.d)])
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the start: rho = `start` (times beta where that is the condition) whatever surrounds the link."""
-        powers = (self.order,) if self.condition else ()
-        planes = self.d - 1
-        rho = constant(key, self.start, (planes, *powers), dtype)
-        if self.condition:
-            xp = array_namespace(rho)
-            rho = xp.concat([rho[:, :1], xp.zeros_like(rho[:, 1:])], axis=1)
-        words = () if not self.context else ("flat",) if planes == 1 else ("flat", "bent")
-        shape = (planes, self.context, *powers)
-        return {"rho": rho} | {word: constant(key, 0.0, shape, dtype) for word in words}
+        """Return the start: `start` for plaquettes (times beta where that is the condition), zero for the rest."""
+        planes, powers = self.d - 1, (self.order,) if self.condition else ()
+        xp = array_namespace(key)
+        first = constant(key, self.start, (planes, 1, *(1,) * len(powers)), dtype)
+        if powers:
+            first = xp.concat([first, constant(key, 0.0, (planes, 1, self.order - 1), dtype)], axis=2)
+        rest = constant(key, 0.0, (planes, self.reach - 1, *powers), dtype)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.own:
+            shapes["own"] = (planes, self.reach, self.own)
+        if self.pair:
+            shapes["pair"] = (planes, self.reach)
+        if self.context:
+            shapes |= {word: (planes, self.context) for word in ("flat", "bent")[: min(planes, 2)]}
+        zeros = {word: constant(key, 0.0, (*shape, *powers), dtype) for word, shape in shapes.items()}
+        return {"rho": xp.concat([first, rest], axis=1)} | zeros
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Move the active links along the gradient of their plaquettes."""
+        """Move the active links along the gradient of their loops."""
         return self._apply(self._move, params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
@@ -130,73 +154,100 @@ class LoopCoupling:
 
     def _apply(self, move: Any, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
         xp, d, mu = array_namespace(links), self.d, self.direction
-        lattice, parts = self._lattice(links), (slice(None),) * (2 + d)
-        colours = [[half[(..., nu, *parts)] for nu in range(d)] for half in evenodd.split(links, lattice)]
-        here, there = colours[self.parity], colours[1 - self.parity]
-        left = evenodd.masks(links, lattice)[self.parity, ...]
-        staples = self._staples(here, there, left)
-        around = self._combined(params, staples, condition, links)
-        moved, log_det = move(here[mu], around)
-        here[mu] = moved
-        even, odd = (xp.stack(half, axis=-d - 3) for half in colours)
-        return evenodd.merge(even, odd, lattice), xp.sum(log_det, axis=tuple(range(-d, 0)))
+        lattice = self._lattice(links)
+        fields = [along(links, nu, d, self.group) for nu in range(d)]
+        staples = self._bounded(params, self._paths(fields, lattice), condition)
+        moved, log_det = move(self._at(fields, mu, (0,) * d, lattice), staples)
+        table = link_tables.places(lattice, mu, self.period, self.colour)
+        fields[mu] = link_tables.replaced(fields[mu], moved, table, lattice)
+        return xp.stack(fields, axis=-d - 3), xp.sum(log_det, axis=tuple(range(-d, 0)))
 
-    def _staples(self, here: list[Array], there: list[Array], left: Array) -> list[tuple[Array, Array]]:
-        """For each plane the staples ahead and behind, `(*batch, N, N, *lattice')` on the active sites."""
-        found, mu, group = [], self.direction, self.group
-        for nu in range(self.d):
-            if nu == mu:
-                continue
-            far, top = evenodd.hop(there[nu], mu, self.d, 1, left), evenodd.hop(there[mu], nu, self.d, 1, left)
-            ahead = group.compose(far, group.inverse(group.compose(here[nu], top)))
-            below = group.compose(there[mu], evenodd.hop(here[nu], mu, self.d, 1, ~left))
-            behind = evenodd.hop(group.compose(group.inverse(below), there[nu]), nu, self.d, -1, left)
-            found.append((ahead, behind))
+    def _at(self, fields: list[Array], nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> Array:
+        """The links along nu at the active sites plus a displacement."""
+        table = link_tables.active_sites(lattice, self.direction, self.period, self.colour, displacement)
+        shape = link_tables.packed(lattice, self.direction, self.period)
+        return link_tables.gathered(fields[nu], table, lattice, shape)
+
+    def _paths(self, fields: list[Array], lattice: tuple[int, ...]) -> list[list[tuple[Array, Array]]]:
+        """For each plane and reach the path ahead and the one behind, from x + mu back to x."""
+        found = []
+        for nu in (nu for nu in range(self.d) if nu != self.direction):
+            sides = [self._side(fields, nu, sign, lattice) for sign in (1, -1)]
+            found.append(list(zip(*sides, strict=True)))
         return found
 
-    def _combined(self, params: Params, staples: list, condition: Condition, links: Array) -> Array:
-        """V = sum_k rho_k V_k."""
-        rest, total = (slice(None),) * self.d, []
-        share = self.bound / (2.0 * len(staples))
-        xp = array_namespace(links)
-        bases, loops = self._numbers(params["rho"], condition), self._loops(staples) if self.context else None
-        for plane, pair in enumerate(staples):
-            for side, staple in enumerate(pair):
-                raw = bases[plane]
-                for word, powers in loops[plane][side].items() if loops else ():
-                    raw = raw + self._polynomial(params[word][plane, ...], powers, condition)
-                rho = share * xp.tanh(raw / share)
-                total.append(staple * (rho[(..., None, None, *rest)] if rho.ndim >= self.d else rho))
-        return sum(total[1:], total[0])
+    def _side(self, fields: list[Array], nu: int, sign: int, lattice: tuple[int, ...]) -> list[Array]:
+        """The paths around 1 x r rectangles on one side, r = 1 ... reach: far U_mu(x + r nu)^+ near^+."""
+        mu, group, found = self.direction, self.group, []
+        far, near = self._leg(fields, nu, sign, 0, 1, lattice), self._leg(fields, nu, sign, 0, 0, lattice)
+        for r in range(1, self.reach + 1):
+            if r > 1:
+                far = group.compose(far, self._leg(fields, nu, sign, r - 1, 1, lattice))
+                near = group.compose(near, self._leg(fields, nu, sign, r - 1, 0, lattice))
+            top = self._at(fields, mu, self._step(nu, sign * r, 0), lattice)
+            found.append(group.compose(far, group.inverse(group.compose(near, top))))
+        return found
 
-    def _numbers(self, coefficients: Array, condition: Condition) -> list[Array]:
-        """One number of each row, without axes or `(*batch, 1, ..., 1)` with lattice axes."""
-        rows = [coefficients[row, ...] for row in range(coefficients.shape[0])]
+    def _leg(self, fields: list[Array], nu: int, sign: int, r: int, ahead: int, lattice: tuple[int, ...]) -> Array:
+        """The link that goes from x + r sign nu (+ mu where `ahead`) one step further."""
+        if sign > 0:
+            return self._at(fields, nu, self._step(nu, r, ahead), lattice)
+        return self.group.inverse(self._at(fields, nu, self._step(nu, -r - 1, ahead), lattice))
+
+    def _step(self, nu: int, steps: int, ahead: int) -> tuple[int, ...]:
+        return tuple(steps if axis == nu else ahead if axis == self.direction else 0 for axis in range(self.d))
+
+    def _bounded(self, params: Params, paths: list, condition: Condition) -> list[list[tuple[Staple, Staple]]]:
+        """The paths with their numbers: the sum over them of |c| + sum_j (1+j)|a_j| + 2|p| is at most the bound.
+
+        Each side of each plane has an equal share, half of it for the plaquette's c, the rest for all further numbers.
+        """
+        share, further = self.bound / (2.0 * len(paths)), self.reach - 1 + self.reach * (self.own + self.pair)
+        first, rest = (0.5 * share, 0.5 * share / further) if further else (share, 0.0)
+        loops = self._frozen(paths) if self.context else None
+        found = []
+        for plane, reaches in enumerate(paths):
+            rows = []
+            for r, sides in enumerate(reaches):
+                own = tuple(
+                    _cut(self._number(params["own"][plane, r, j, ...], condition), rest / (2.0 + j))
+                    for j in range(self.own)
+                )
+                pair = _cut(self._number(params["pair"][plane, r, ...], condition), 0.5 * rest) if self.pair else None
+                pairs = []
+                for side, path in enumerate(sides):
+                    raw = self._number(params["rho"][plane, r, ...], condition)
+                    for word, loop in loops[plane][side].items() if loops and r == 0 else ():
+                        raw = raw + self._polynomial(params[word][plane, ...], loop, condition)
+                    pairs.append(Staple(path, _cut(raw, rest if r else first), own, pair))
+                rows.append((pairs[0], pairs[1]))
+            found.append(rows)
+        return found
+
+    def _number(self, coefficients: Array, condition: Condition) -> Array:
+        """A parameter, or its polynomial in the coupling: without axes, or `(*batch, 1, ..., 1)` with lattice axes."""
         if not self.condition:
-            return rows
-        if not condition or self.condition[0] not in condition:
-            name = self.condition[0]
+            return coefficients
+        name = self.condition[0]
+        if not condition or name not in condition:
             raise ValueError(f"this flow is conditioned on {name}: pass condition={{{name!r}: ...}}")
-        coupling = spread(condition[self.condition[0]], self.d)
-        totals = []
-        for row in rows:
-            total: Any = 0.0
-            for power in range(self.order - 1, -1, -1):
-                total = (total + row[power, ...]) * coupling
-            totals.append(total)
-        return totals
-
-    def _polynomial(self, coefficients: Array, loop: Array, condition: Condition) -> Array:
-        """sum_j x_j f^j, f one loop for each active link."""
-        total: Any = 0.0
-        for number in reversed(self._numbers(coefficients, condition)):
-            total = (total + number) * loop
+        coupling, total = spread(condition[name], self.d), 0.0
+        for power in range(self.order - 1, -1, -1):
+            total = (total + coefficients[power, ...]) * coupling
         return total
 
-    def _loops(self, staples: list[tuple[Array, Array]]) -> list[list[dict[str, Array]]]:
-        """For each plane and side the real traces of frozen loops: {"flat": f_k, "bent": g_k}, `(*batch, *lattice')`."""
-        sums, found = [ahead + behind for ahead, behind in staples], []
-        for plane, (ahead, behind) in enumerate(staples):
+    def _polynomial(self, coefficients: Array, loop: Array, condition: Condition) -> Array:
+        """sum_j s_j f^j, f one loop for each active link, j = 1 ... context."""
+        total: Any = 0.0
+        for power in range(self.context - 1, -1, -1):
+            total = (total + self._number(coefficients[power, ...], condition)) * loop
+        return total
+
+    def _frozen(self, paths: list) -> list[list[dict[str, Array]]]:
+        """For each plane and side {"flat": f_k, "bent": g_k} of the plaquettes' staples, `(*batch, *lattice')`."""
+        shortest = [reaches[0] for reaches in paths]
+        sums, found = [ahead + behind for ahead, behind in shortest], []
+        for plane, (ahead, behind) in enumerate(shortest):
             flat = {"flat": self._overlap(ahead, behind)}
             others = [total for other, total in enumerate(sums) if other != plane]
             around = sum(others[1:], others[0]) / (2.0 * len(others)) if others else None
@@ -211,42 +262,82 @@ class LoopCoupling:
         terms = xp.real(a) * xp.real(b) + xp.imag(a) * xp.imag(b)
         return xp.sum(terms, axis=(-self.d - 2, -self.d - 1)) / float(self.n)
 
-    def _move(self, link: Array, around: Array) -> tuple[Array, Array]:
-        loop = self.group.compose(link, around)
-        w = link_jacobian.step_of(self.group, loop)
-        return self.group.update(link, w), link_jacobian.log_det(self.group, w, loop)
+    def _loop(self, link: Array, staples: list) -> tuple[Array, Array | None]:
+        """W = sum_k F_k P_k and G = N sum_kl F_kl dx_k dx_l^T, None where F is linear."""
+        flat = [staple for rows in staples for sides in rows for staple in sides]
+        if not self.own and not self.pair:
+            terms = [self._beside(staple.rho) * staple.path for staple in flat]
+            return self.group.compose(link, sum(terms[1:], terms[0])), None
+        loops, totals = [self.group.compose(link, staple.path) for staple in flat], []
+        xp = array_namespace(link)
+        traces = [xp.real(self.group.trace(loop)) / float(self.n) for loop in loops]
+        slopes = [link_jacobian.step_of(self.group, loop) / float(self.n) for loop in loops]
+        curvature: Any = 0.0
+        for k, staple in enumerate(flat):
+            opposite = k + 1 if k % 2 == 0 else k - 1
+            force, bend = staple.rho, 0.0
+            for j, number in enumerate(staple.own, start=1):
+                force, bend = force + number * traces[k] ** j, bend + float(j) * number * traces[k] ** (j - 1)
+            row = self._beside(bend, 1) * slopes[k] if self.own else 0.0
+            if staple.pair is not None:
+                force, row = (
+                    force + staple.pair * traces[opposite],
+                    row + self._beside(staple.pair, 1) * slopes[opposite],
+                )
+            totals.append(self._beside(force) * loops[k])
+            curvature = curvature + self._outer(slopes[k], row)
+        return sum(totals[1:], totals[0]), float(self.n) * curvature
 
-    def _move_back(self, moved: Array, around: Array) -> tuple[Array, Array]:
+    def _outer(self, a: Array, b: Array) -> Array:
+        rest = (slice(None),) * self.d
+        return a[(..., slice(None), None, *rest)] * b[(..., None, slice(None), *rest)]
+
+    def _beside(self, x: Array, axes: int = 2) -> Array:
+        """A number of each link with axes of extent one for the algebra or the matrix; plain numbers as they are."""
+        if getattr(x, "ndim", 0) < self.d:
+            return x
+        return x[(..., *(None,) * axes, *(slice(None),) * self.d)]
+
+    def _move(self, link: Array, staples: list) -> tuple[Array, Array]:
+        loop, own = self._loop(link, staples)
+        w = link_jacobian.step_of(self.group, loop)
+        return self.group.update(link, w), link_jacobian.log_det(self.group, w, loop, own)
+
+    def _move_back(self, moved: Array, staples: list) -> tuple[Array, Array]:
         """Solve F(U) = U'; the last of Newton's steps starts from a constant and carries all first derivatives."""
         group, backend = self.group, backends.of(moved)
-        target, frozen = backend.stop_gradient((moved, around))
+        target, frozen = backend.stop_gradient((moved, staples))
 
         def fixed_point(link: Array, _: Any) -> tuple[Array, None]:
-            return group.update(target, -link_jacobian.step_of(group, group.compose(link, frozen))), None
+            return group.update(target, -link_jacobian.step_of(group, self._loop(link, frozen)[0])), None
 
         def newton(link: Array, _: Any) -> tuple[Array, None]:
             return self._newton(link, target, frozen), None
 
         link, _ = backend.scan(fixed_point, target, None, length=FIXED_POINT_STEPS)
         link, _ = backend.scan(newton, link, None, length=NEWTON_STEPS)
-        link = self._newton(backend.stop_gradient(link), moved, around)
-        loop = group.compose(link, around)
-        return link, -link_jacobian.log_det(group, link_jacobian.step_of(group, loop), loop)
+        link = self._newton(backend.stop_gradient(link), moved, staples)
+        loop, own = self._loop(link, staples)
+        return link, -link_jacobian.log_det(group, link_jacobian.step_of(group, loop), loop, own)
 
-    def _newton(self, link: Array, moved: Array, around: Array) -> Array:
+    def _newton(self, link: Array, moved: Array, staples: list) -> Array:
         """One step of Newton's: with F(U) U'^+ = e^{ir}, U <- e^{-i J^-1 r} U."""
-        group = self.group
-        loop = group.compose(link, around)
+        group, stop = self.group, backends.of(link).stop_gradient
+        loop, own = self._loop(link, staples)
         w = link_jacobian.step_of(group, loop)
         off = group.coordinates(-1j * group.compose(group.update(link, w), group.inverse(moved)))
-        still_w, still_loop = backends.of(link).stop_gradient((w, loop))
-        return group.update(link, -link_jacobian.newton(group, still_w, still_loop, off))
+        still = None if own is None else stop(own)
+        return group.update(link, -link_jacobian.newton(group, stop(w), stop(loop), off, still))
 
     def _lattice(self, links: Array) -> tuple[int, ...]:
         shape = tuple(links.shape)
         if links.ndim < self.d + 3 or shape[-self.d - 3 : -self.d] != (self.d, self.n, self.n):
             wanted = f"(*batch, {self.d}, {self.n}, {self.n}, *lattice) with {self.d} lattice axes"
             raise ValueError(f"a coupling by loops wants links {wanted}, got the shape {shape}")
-        for axis in range(self.d):
-            check_divisible(shape[-self.d :], axis, 2)
+        link_tables.check_extents(shape[-self.d :], self.direction, self.period)
         return shape[-self.d :]
+
+
+def _cut(x: Array, bound: float) -> Array:
+    """b tanh(x / b)."""
+    return bound * array_namespace(x).tanh(x / bound)

@@ -71,90 +71,126 @@ def test_pieces_of_the_jacobian_are_what_they_are_called(n, generator):
     assert abs(log_volume - total) < 1e-13
 
 
+def bounded(x, share):
+    return share * numpy.tanh(x / share)
+
+
 def test_a_coupling_is_its_plain_twin(backend):
-    """Link by link with matrices last, staples by hand, the log-determinant by the series of the exponential."""
-    lattice, n, rho = (4, 2), 3, 0.3
-    flow = LoopCoupling(n, 2, direction=0, parity=1)
+    """Link by link with matrices last, staples by hand, the log-determinant from a dense Jacobian of one link."""
+    lattice, n, rho = (3, 4), 3, 0.3
+    flow = LoopCoupling(n, 2, direction=0, colour=1)
     x = HaarLinks(lattice, n).sample(random.key(3, backends.get("numpy")), 1)
     group, last, expected = SU(n), x[0].transpose(0, 3, 4, 1, 2).copy(), 0.0
-    share = 0.5 * numpy.tanh(rho / 0.5)
 
     def link(mu, t, s):
         return last[mu, t % lattice[0], s % lattice[1]]
 
     y = last.copy()
-    for t, s in numpy.argwhere(numpy.indices(lattice).sum(axis=0) % 2 == 1):
+    for t, s in numpy.argwhere(numpy.indices(lattice)[1] % 2 == 1):
         ahead = link(1, t + 1, s) @ link(0, t, s + 1).conj().T @ link(1, t, s).conj().T
         behind = link(1, t + 1, s - 1).conj().T @ link(0, t, s - 1).conj().T @ link(1, t, s - 1)
-        v = share * (ahead + behind)
+        v = bounded(rho, 0.5) * (ahead + behind)
         y[0, t, s] = moved(group, link(0, t, s), v)
         expected += numpy.linalg.slogdet(dense(group, link(0, t, s), v))[1]
-    found, log_det = backend.jit(flow.forward)({"rho": backend.asarray([rho])}, backend.asarray(x))
+    found, log_det = backend.jit(flow.forward)({"rho": backend.asarray([[rho]])}, backend.asarray(x))
     assert numpy.abs(backend.to_numpy(found)[0].transpose(0, 3, 4, 1, 2) - y).max() < 1e-14
     assert abs(float(backend.to_numpy(log_det)[0]) - expected) < 1e-10
 
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_inverse_holds_up_to_the_bound(n, host):
-    """Coefficients beyond all measure are cut off at the bound; links Haar, cold, and at degenerate spectra."""
-    flow = LoopCoupling(n, 2, 0, 0, bound=1.9)
-    for style in ("haar", "cold", "seam"):
-        x = Given((8, 8), style=style, batch=40).field(SU(n, 2), (2, n, n, 8, 8))
-        for sign in (1.0, -1.0):
-            params = {"rho": host.asarray([sign * 1e3])}
+    """Numbers beyond all measure are cut off at the bound; links Haar, cold, and at degenerate spectra."""
+    for words in ({}, {"own": 2, "pair": True}):
+        flow = LoopCoupling(n, 2, 0, 0, bound=1.9, **words)
+        for style, sign in (("haar", 1.0), ("cold", -1.0), ("seam", 1.0), ("seam", -1.0)):
+            x = Given((4, 8), style=style, batch=40).field(SU(n, 2), (2, n, n, 4, 8))
+            params = tree_map(lambda leaf, sign=sign: leaf + sign * 1e3, flow.init(random.key(0, host)))
             y, log_det = flow.forward(params, x)
             back, inverse = flow.inverse(params, y)
-            slope = numpy.exp(numpy.abs(log_det).max() / (n * n - 1) / 32) * 20  # an image of 1/(1 - R/2)
+            slope = 20.0  # of the inverse, 1/(1 - R/2) at most
             assert numpy.abs(back - x).max() < 1e-12 * slope and numpy.abs(inverse + log_det).max() < 1e-10
             target, _ = flow.forward(params, flow.inverse(params, x)[0])
             assert numpy.abs(target - x).max() < 1e-12 * slope
 
 
-def test_staples_that_point_one_way_reach_the_bound_and_no_further(host):
-    for d in (2, 3):
-        flow = LoopCoupling(2, d, 1, 0, bound=1.5, context=1)
-        big = {"rho": 1e3 + numpy.zeros(d - 1), "flat": numpy.ones((d - 1, 1)), "bent": numpy.ones((d - 1, 1))}
-        cold = SU(2, d).exp(numpy.zeros((1, d, 3, *(2,) * d)))
-        staples = [(cold[:, 0, ..., :1], cold[:, 0, ..., :1])] * (d - 1)
-        around = flow._combined(big, staples, None, cold)
-        assert numpy.abs(around[0, 0, 0] - 1.5).max() < 1e-12
+def test_numbers_are_cut_off_where_the_map_is_still_invertible(host):
+    """sum_k |c_k| + sum_j (1 + j) |a_kj| + 2 |p_k| is the bound for numbers beyond all measure."""
+    for d, words in ((2, {}), (3, {"own": 2}), (2, {"own": 1, "pair": True, "period": 4, "reach": 3})):
+        flow = LoopCoupling(2, d, 1, 0, bound=1.5, **words)
+        params = tree_map(lambda leaf: leaf + 1e3, flow.init(random.key(0, host)))
+        cold = SU(2, d).exp(numpy.zeros((1, d, 3, *(4,) * d)))
+        paths = flow._paths([cold[:, mu] for mu in range(d)], (4,) * d)
+        flat = [staple for rows in flow._bounded(params, paths, None) for sides in rows for staple in sides]
+        assert len(flat) == 2 * (d - 1) * flow.reach
+        sums = [k.rho + sum((1 + j) * a for j, a in enumerate(k.own, 1)) + 2 * (k.pair or 0.0) for k in flat]
+        assert abs(sum(sums) - 1.5) < 1e-12
 
 
-def test_frozen_loops_around_a_link_are_wilson_loops(host):
-    """In two dimensions the staples ahead and behind close to the 2 x 1 rectangle whose middle line is the link."""
-    lattice, group = (4, 6), SU(3, 2)
+def test_loops_are_wilson_loops(host):
+    """Staples ahead and behind close to the frozen 1 x 2 rectangle around the link; longer paths to longer rectangles."""
+    lattice, group = (4, 8), SU(3, 2)
     x = HaarLinks(lattice, 3).sample(random.key(0, host), 2)
-    flow = LoopCoupling(3, 2, 0, 1, context=2)
-    wanted = group.trace(loops.rectangle(x, 0, 1, (1, 2), 2, group)).real / 3
-    wanted = numpy.roll(wanted, 1, axis=-1)  # its corner is one site behind the link
-    params = {"rho": numpy.asarray([0.1]), "flat": numpy.asarray([[0.2, -0.3]])}
-    share = 0.5
-    rho = share * numpy.tanh((0.1 + 0.2 * wanted - 0.3 * wanted**2) / share)
-    staples = loops.staples(x, 0, 2, group).sum(axis=1)
-    loop = group.compose(x[:, 0], rho[:, None, None] * staples)
-    expected = group.update(x[:, 0], link_jacobian.step_of(group, loop))
-    y, _ = flow.forward(params, x)
+    flow = LoopCoupling(3, 2, 0, 1, period=4, reach=3, context=2)
     active = flow.moves(lattice)[0]
-    assert numpy.abs(numpy.where(active, y[:, 0] - expected, y[:, 0] - x[:, 0])).max() < 1e-14
+    paths = flow._paths([x[:, 0], x[:, 1]], lattice)
+
+    def on_active(values):
+        return values[:, active].reshape(2, 4, 2)
+
+    around = numpy.roll(group.trace(loops.rectangle(x, 0, 1, (1, 2), 2, group)).real / 3, 1, axis=-1)
+    assert numpy.abs(flow._frozen(paths)[0][0]["flat"] - on_active(around)).max() < 1e-14
+    for r in (1, 2, 3):
+        ahead = on_active(group.trace(loops.rectangle(x, 0, 1, (1, r), 2, group)))
+        behind = on_active(numpy.roll(group.trace(loops.rectangle(x, 0, 1, (1, r), 2, group)), r, axis=-1)).conj()
+        for path, expected in zip(paths[0][r - 1], (ahead, behind), strict=True):
+            link = x[:, 0][..., active].reshape(2, 3, 3, 4, 2)
+            assert numpy.abs(group.trace(group.compose(link, path)) - expected).max() < 1e-13
+
+
+def test_the_step_is_the_gradient_of_its_potential(host):
+    """w = N grad F with F = sum_k [c x_k + sum_j a_j x_k^(j+1)/(j+1)] + p x_+ x_-, by differences along the frame."""
+    lattice, group = (1, 4), SU(3, 2)
+    flow = LoopCoupling(3, 2, 0, 1, period=4, reach=2, own=2, pair=True)
+    x = HaarLinks(lattice, 3).sample(random.key(0, host), 1)
+    generator = numpy.random.default_rng(0)
+    params = tree_map(lambda leaf: 0.02 * generator.standard_normal(leaf.shape), flow.init(random.key(0, host)))
+    paths = flow._paths([x[:, 0], x[:, 1]], lattice)
+    staples = flow._bounded(params, paths, None)
+
+    def potential(link):
+        total = 0.0
+        for rows in staples[0]:
+            ahead, behind = (group.trace(group.compose(link, k.path)).real / 3 for k in rows)
+            for staple, trace in zip(rows, (ahead, behind), strict=True):
+                total += staple.rho * trace + sum(a * trace ** (j + 1) / (j + 1) for j, a in enumerate(staple.own, 1))
+            total += rows[0].pair * ahead * behind
+        return float(total.ravel()[0])
+
+    link = flow._at([x[:, 0], x[:, 1]], 0, (0, 0), lattice)
+    w = link_jacobian.step_of(group, flow._loop(link, staples)[0]).ravel()
+    for number, unit in enumerate(1e-4 * numpy.eye(8)):
+        ends = [potential(group.update(link, sign * unit.reshape(1, 8, 1, 1))) for sign in (1, -1)]
+        assert abs(w[number] - 3 * (ends[0] - ends[1]) / 2e-4) < 1e-8
 
 
 def test_wrong_couplings_and_fields_are_refused(host):
     for words, message in (
         ({"direction": 2}, "a direction of 0 ... d-1"),
-        ({"parity": 2}, "parity 0 or 1"),
+        ({"colour": 2}, "a colour of 0 ... period-1"),
+        ({"reach": 2}, "a rectangle of 2 links across holds two active links of period 2"),
         ({"bound": 2.0}, "where the map is invertible"),
         ({"context": -1}, "context >= 0"),
         ({"n": 1}, "a whole n >= 2"),
     ):
         with pytest.raises(ValueError, match=message):
-            LoopCoupling(**{"n": 2, "d": 2, "direction": 0, "parity": 0} | words)
+            LoopCoupling(**{"n": 2, "d": 2, "direction": 0, "colour": 0} | words)
     flow = LoopCoupling(2, 2, 0, 0)
     with pytest.raises(
         ValueError, match="a mask of period 2 along axis 1 needs an extent that 2 divides, got extent 3"
     ):
-        flow.forward({"rho": numpy.zeros(1)}, numpy.zeros((2, 2, 2, 4, 3), dtype=complex))
+        flow.forward({"rho": numpy.zeros((1, 1))}, numpy.zeros((2, 2, 2, 4, 3), dtype=complex))
     with pytest.raises(ValueError, match=r"wants links \(\*batch, 2, 2, 2, \*lattice\)"):
-        flow.forward({"rho": numpy.zeros(1)}, numpy.zeros((2, 4, 4)))
+        flow.forward({"rho": numpy.zeros((1, 1))}, numpy.zeros((2, 4, 4)))
     conditioned = LoopCoupling(2, 2, 0, 0, condition=("beta",))
     with pytest.raises(ValueError, match="conditioned on beta"):
         conditioned.forward(conditioned.init(random.key(0, host)), numpy.zeros((2, 2, 2, 2, 2), dtype=complex))
@@ -186,15 +222,20 @@ def test_one_flow_serves_all_couplings(host):
 
 @pytest.mark.parametrize("engine, n", [("jax", 2), ("torch", 3)])
 def test_gradients_are_finite_and_right(engine, n):
-    """Of the loss along the parameters, against differences; from Haar links and, finite, from cold ones."""
+    """Of the loss along the parameters, against differences; from Haar links and, finite, from cold ones.
+
+    On PyTorch through the inverse as well.
+    """
     backend, theory = member(engine), Wilson((2, 2), n)
     flow = LoopCoupling(n, 2, 0, 0, start=0.2, context=1)
     links = HaarLinks((2, 2), n).sample(random.key(0, backend), 2)
     cold = backend.asarray(SU(n, 2).exp(numpy.zeros((2, 2, n * n - 1, 2, 2))))
 
     def loss(flat, x):
-        y, log_det = flow.forward({"rho": flat[:1], "flat": flat[1:, None]}, x)
-        back, log_back = flow.inverse({"rho": 0.5 * flat[:1], "flat": flat[1:, None]}, y)
+        y, log_det = flow.forward({"rho": flat[:1, None], "flat": flat[1:, None]}, x)
+        back, log_back = (
+            (y, 0.0) if engine == "jax" else flow.inverse({"rho": 0.5 * flat[:1, None], "flat": flat[1:, None]}, y)
+        )
         return backend.xp.sum(theory.action(back, {"beta": 2.0}) - log_det + 0.3 * log_back)
 
     value = backend.jit(backend.value_and_grad(loss))

@@ -99,7 +99,10 @@ LATTICE = LatticeNet(2, hidden=(3,), final="tanh")
 SQUARES = ((2, 2), (4, 4), (2, 4))
 PAIR = Chain((halving("moebius", 1), Translate((1, 1), 1)))
 
+TAILS = Chain((QuarticTail(2, 0.5), QuarticTail(2, 2.0, expand=True)))
+
 FLOW_ENTRIES: tuple[Entry, ...] = (
+    Entry("repeated chain", "model", on(Gaussian, Repeat(TAILS, 2)), ((2, 2), (3, 2))),
     # gauge couplings
     *[
         Entry(f"gauge coupling, {map}", "model", on(UniformLinks, halving(map, pieces)), ((2, 2), (4, 2), (2, 3)))
@@ -182,8 +185,14 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry("shipped u1-freezing", "model", shipped("u1-freezing"), ((2, 2), (4, 4))),
     Entry("shipped u1-freezing-convolutional", "model", shipped("u1-freezing-convolutional"), ((4, 4),)),
     # SU(N): one coupling by loops, and the trivialising flow
-    Entry("loop coupling", "model", by_loops(LoopCoupling(2, 2, 1, 0, 0.2)), ((2, 2), (2, 4), (4, 4))),
-    Entry("loop coupling, SU(3)", "model", by_loops(LoopCoupling(3, 2, 0, 1, 0.2, 1.5)), ((2, 2), (4, 2))),
+    Entry("loop coupling", "model", by_loops(LoopCoupling(2, 2, 1, 0, 0.2)), ((2, 2), (2, 1), (4, 3))),
+    Entry("loop coupling, SU(3)", "model", by_loops(LoopCoupling(3, 2, 0, 1, 0.2, 1.5)), ((1, 2), (2, 2))),
+    Entry(
+        "loop coupling, long loops and powers of them",
+        "model",
+        by_loops(LoopCoupling(2, 2, 0, 3, 0.2, 1.5, period=4, reach=2, own=2, pair=True)),
+        ((1, 4), (2, 4)),
+    ),
     Entry(
         "loop coupling, three dimensions, conditioned on beta and frozen loops",
         "model",
@@ -193,7 +202,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "trivialising flow",
         "model",
-        lambda lattice: sun.trivialising(lattice, 2, steps=1, beta=2.0, context=1, symmetric=False),
+        lambda lattice: sun.trivialising(lattice, 2, steps=1, beta=2.0, context=1),
         ((2, 2), (4, 2)),
     ),
     # scalar couplings

@@ -304,32 +304,41 @@ class OtherColour(LoopCoupling):
 
     def forward(self, params, x, condition=None):
         y, _ = super().forward(params, x, condition)
-        other = LoopCoupling(self.n, self.d, self.direction, 1 - self.parity, self.start)
+        other = LoopCoupling(self.n, self.d, self.direction, 1 - self.colour, self.start)
         return y, other.forward(params, x, condition)[1]
 
 
 class NoAdjoint(LoopCoupling):
     """The log-determinant is that of w alone, det(1 - D): without what the exponential adds."""
 
-    def _move(self, link, around):
-        moved, _ = super()._move(link, around)
-        loop = self.group.compose(link, around)
+    def _move(self, link, staples):
+        moved, _ = super()._move(link, staples)
+        loop, _ = self._loop(link, staples)
         return moved, link_jacobian.log_det(self.group, 0.0 * link_jacobian.step_of(self.group, loop), loop)
 
 
-class ReadsItself(LoopCoupling):
-    """The staples hold links of the colour that moves."""
+class Overreaching(LoopCoupling):
+    """Rectangles as long as the period: they hold two links of the colour that moves."""
 
-    def _staples(self, here, there, left):
-        return super()._staples(here, [*there[: self.direction], *here[self.direction :]], left)
+    def __post_init__(self):
+        pass
 
 
 class Fixed(LoopCoupling):
     """A matrix that is no loop is added to the staples: links are drawn to one."""
 
-    def _combined(self, params, staples, condition, links):
-        found = super()._combined(params, staples, condition, links)
-        return found + 0.1 * matrices.identity(found, self.d)
+    def _loop(self, link, staples):
+        loop, own = super()._loop(link, staples)
+        return loop + 0.1 * link, own
+
+
+class NoCurvature(LoopCoupling):
+    """The log-determinant leaves out that coefficients depend on the link that moves."""
+
+    def _move(self, link, staples):
+        moved, _ = super()._move(link, staples)
+        loop, _ = self._loop(link, staples)
+        return moved, link_jacobian.log_det(self.group, link_jacobian.step_of(self.group, loop), loop)
 
 
 class Condensed(HaarLinks):
@@ -453,10 +462,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "staples that hold links which move",
         "model",
-        by_loops(ReadsItself(2, 2, 1, 0, 0.4)),
+        by_loops(Overreaching(2, 2, 1, 0, 0.4, reach=2)),
         (*JACOBIAN, "frozen_components", "round_trip"),
         TWO,
     ),
+    Mutant("a coefficient taken for constant", "model", by_loops(NoCurvature(2, 2, 1, 0, 0.4, own=1)), JACOBIAN, TWO),
     Mutant(
         "links drawn to one",
         "model",
