@@ -46,6 +46,13 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
         ),
         "sweep": Architecture("haarflow.flows.sweep", "sweep", "one visit per link, flux swept ahead; two dimensions"),
     },
+    "sun": {
+        "trivialising": Architecture(
+            "haarflow.flows.architectures_sun",
+            "trivialising",
+            "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
+        ),
+    },
     "phi4": {
         "tutorial": Architecture("haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Architecture(

@@ -69,11 +69,20 @@ def couplings_of(recipe: Recipe) -> dict[str, float]:
 
 
 def model_of(recipe: Recipe) -> Model:
-    """Return the recipe's untrained model; raises ValueError where its words do not fit together."""
-    flow = dict(recipe.flow)
+    """Return the recipe's untrained model; raises ValueError where its words do not fit together.
+
+    A flow of SU(N) links takes N and the beta it starts at from the theory, unless [flow] says otherwise.
+
+    >>> from haarflow.recipes import load
+    >>> model_of(load("su3-2d", ["flow.kind=trivialising", "train.steps=1"])).prior
+    HaarLinks(lattice=(16, 16), n=3)
+    """
+    flow, family = dict(recipe.flow), THEORIES[recipe.theory.name][0]
     kind = flow.pop("kind")
     words = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
-    return constructor(THEORIES[recipe.theory.name][0], kind)(recipe.lattice, **words)
+    if family == "sun":
+        words = {"n": theory_of(recipe).n, "beta": couplings_of(recipe)["beta"]} | words
+    return constructor(family, kind)(recipe.lattice, **words)
 
 
 def try_model(recipe: Recipe, model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:

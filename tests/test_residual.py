@@ -1,9 +1,11 @@
 """Couplings of SU(N) links by the gradient of loops: the closed Jacobian, plain twins, the inverse, the trivialising flow."""
 
+import json
+
 import numpy
 import pytest
 
-from haarflow import backends
+from haarflow import backends, recipes
 from haarflow.core import loops, random
 from haarflow.core.law import Given
 from haarflow.core.matrix_fields import exponential_twin, haar_matrices
@@ -16,8 +18,23 @@ from haarflow.flows.optimisers import Adam
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.training import Training, finish, start, train
+from haarflow.pipeline import run
 from haarflow.theories import Wilson
 from tests.conftest import member
+
+RECIPE = """
+name = "su2-flow"
+lattice = [2, 4]
+theory = { name = "su2", beta = 1.5 }
+flow = { kind = "trivialising", steps = 2, pair = true }
+train = { steps = 6, batch = 32, lr = 5e-3 }
+[samplers]
+flow-metropolis = { draws = 400, warmup = 40 }
+flow-reweighting = { draws = 400 }
+mixture = { kind = "cycle", kernels = ["flow", "heatbath"], chains = 8, draws = 20, warmup = 4, block = 5 }
+[run]
+backend = "torch"
+"""
 
 
 def moved(group, u, v):
@@ -266,3 +283,16 @@ def test_training_improves_the_flow(estimator, steps):
 
     trained = finish(train(training, state, steps, {"beta": 3.0})).params
     assert measured(trained) > measured(state.params) + 0.002 * steps
+
+
+@pytest.mark.statistical
+def test_a_recipe_trains_the_flow_and_samples_with_it(tmp_path):
+    """Flow proposals alone and in a cycle with the heat bath: the exact plaquette, 5 errors (chance of luck 6e-7 each)."""
+    member("torch")
+    (tmp_path / "su2.toml").write_text(RECIPE)
+    run(recipes.load(tmp_path / "su2.toml"), tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    for name in ("flow-metropolis", "flow-reweighting", "mixture"):
+        entry = summary["samplers"][name]["observables"]["plaquette"]
+        assert abs(entry["value"] - entry["exact"]) < 5 * entry["error"] < 0.1
+    assert summary["samplers"]["flow-reweighting"]["ess"] > 0.7
