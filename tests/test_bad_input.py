@@ -34,7 +34,7 @@ def refused(capsys, folder, *words):
         ("sampelrs.hmc=3", "sampelrs: no such key, did you mean 'samplers'?"),
         ("lattice=[4, 4, 4]", "lattice"),
         ("lattice=[1, 4]", "extent"),
-        ("theory={name='phi4', m2=-4.0, lam=8.0}", "u1 only"),
+        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath is there for gauge theories only"),
         ("run.dtype=float16", "run.dtype: got 'float16'"),
         ("samplers.mixture.kernels=[]", "samplers.mixture.kernels"),
         ("model=nowhere.safetensors", "no model 'nowhere.safetensors'"),
@@ -187,7 +187,7 @@ def test_what_is_not_there(words, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["u2"], "did you mean 'u1'?"),
+        (["u3"], "did you mean 'su3'?"),
         (["u1", "bta=3"], "did you mean 'beta'?"),
         (["u1", "beta=x"], "theory.beta: wanted a valid number, got 'x'"),
         (["u1", "lattice=[0,4]"], "lattice.0"),
