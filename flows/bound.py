@@ -88,7 +88,8 @@ class BoundPrior:
     def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
         """Return the prior's draws."""
         host = backends.get("numpy")
-        return self.backend.asarray(self.prior.sample(host.asarray(to_host(key)), n, dtype), dtype=dtype)
+        drawn = self.prior.sample(host.asarray(to_host(key)), n, dtype)
+        return self.backend.asarray(drawn, dtype=drawn.dtype.name)
 
     def log_density(self, x: Array) -> Array:
         """Return the prior's log-density."""
