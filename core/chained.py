@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy
 
+from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import field_shape
 from haarflow.core.kernels import State, run
+from haarflow.core.law import precision_of
 
 Array = Any
 
@@ -104,5 +107,39 @@ def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict]
     >>> block_of_steps(LocalMetropolis(Phi4((2, 2))), numpy.zeros((3, 2, 2)), random.key(0, backend))[0].field.shape
     (3, 2, 2)
     """
-    state, records = run(kernel, key, kernel.init(fields), DRAWS)
+    state, records = run(counting(kernel, fields), key, kernel.init(fields), DRAWS)
     return state, records["info"]
+
+
+def counting(kernel: Any, fields: Array) -> _Counted:
+    """Return the kernel that counts its steps in `calls`, the same for the same program: laws share what is compiled."""
+    made = _fresh(kernel.with_values(None), backends.of(fields), tuple(fields.shape), precision_of(fields))
+    return made.with_values(kernel.values)
+
+
+@lru_cache(maxsize=64)
+def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) -> _Counted:
+    return _Counted(definition)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A kernel that counts how often Python runs its step; equal to none but itself and its other values."""
+
+    kernel: Any
+    token: Any = field(default_factory=object)
+    calls: list = field(default_factory=list, compare=False)
+
+    @property
+    def values(self):
+        return self.kernel.values
+
+    def with_values(self, values):
+        return replace(self, kernel=self.kernel.with_values(values))
+
+    def init(self, field):
+        return self.kernel.init(field)
+
+    def step(self, key, state):
+        self.calls.append(1)
+        return self.kernel.step(key, state)

@@ -197,12 +197,15 @@ class Law(NamedTuple):
 
     `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
     `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
+    `programs=True` marks one that needs programs of its own, seconds each on an engine that compiles, and says there
+    nothing that another law does not: the quick profile leaves it to the other engines.
     """
 
     law: Callable
     check: Callable[[Any, Given], Verdict]
     applies: Callable[[Any], str | None] = lambda obj: None
     sampled: bool = False
+    programs: bool = False
 
     @property
     def name(self) -> str:

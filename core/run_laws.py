@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -13,7 +11,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.core import random
-from haarflow.core.chained import DRAWS, block_of_steps
+from haarflow.core.chained import DRAWS, block_of_steps, counting
 from haarflow.core.kernels import Cycle, run
 from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
 from haarflow.core.tree import leaves
@@ -123,9 +121,10 @@ def blocks(kernel: Any, fields: Array, key: Array) -> Verdict:
     >>> blocks(kernel, numpy.zeros((4, 1)), random.key(0, backend)).passed
     True
     """
-    whole, records = run(_counting(kernel, fields), key, kernel.init(fields), 2 * DRAWS)
-    half, first = run(kernel, key, kernel.init(fields), DRAWS)
-    cut, second = run(kernel, key, half, DRAWS, start=DRAWS)
+    whole, records = run(kernel, key, kernel.init(fields), 2 * DRAWS)
+    counted = counting(kernel, fields)
+    half, first = run(counted, key, kernel.init(fields), DRAWS)
+    cut, second = run(counted, key, half, DRAWS, start=DRAWS)
     faults = [_apart(to_host(whole.field), to_host(cut.field))]
     rows = zip(*(leaves(one["info"]) for one in (records, first, second)), strict=True)
     for everything, early, late in rows:
@@ -167,42 +166,8 @@ def values_compile_nothing(kernel: Any, fields: Array, key: Array) -> Verdict:
     if backend.jit is identity:
         reason = f"jit is the identity on {backend.name}: only the equality of kernels is held"
         return judge(values_compile_nothing, unequal, 0.0, reason, fields=fields)
-    counted = _counting(kernel, fields)
+    counted = counting(kernel, fields)
     for start in (0, 2 * DRAWS):
-        run(counted, key, counted.init(fields), 2 * DRAWS, start=start)
+        run(counted, key, counted.init(fields), DRAWS, start=start)
     traces = len(counted.calls) - 1
     return judge(values_compile_nothing, unequal + traces, 0.0, "one trace for one shape", fields=fields)
-
-
-def _counting(kernel: Any, fields: Array) -> _Counted:
-    """The kernel that counts, the same for the same program, so that several laws share what is compiled."""
-    made = _fresh(kernel.with_values(None), backends.of(fields), tuple(fields.shape), precision_of(fields))
-    return made.with_values(kernel.values)
-
-
-@lru_cache(maxsize=64)
-def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) -> _Counted:
-    return _Counted(definition)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A kernel that counts how often Python runs its step; equal to none but itself and its other values."""
-
-    kernel: Any
-    token: Any = field(default_factory=object)
-    calls: list = field(default_factory=list, compare=False)
-
-    @property
-    def values(self):
-        return self.kernel.values
-
-    def with_values(self, values):
-        return replace(self, kernel=self.kernel.with_values(values))
-
-    def init(self, field):
-        return self.kernel.init(field)
-
-    def step(self, key, state):
-        self.calls.append(1)
-        return self.kernel.step(key, state)

@@ -239,7 +239,7 @@ def _prior_moments(prior: Any, given: Given) -> Verdict:
 
 
 FLOW_LAWS: tuple[Law, ...] = (
-    Law(log_det_by_differences, _resolved(_by_differences)),
+    Law(log_det_by_differences, _resolved(_by_differences), programs=True),
     Law(log_det_by_autodiff, _resolved(_by_autodiff)),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip)),

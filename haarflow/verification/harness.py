@@ -67,6 +67,8 @@ def check(
     """
     name = member or backend.name
     reason = law.applies(entry.make(entry.lattices[0]))
+    if reason is None and profile == "quick":
+        reason = left_out(law, backend, drawn)
     if reason is not None:
         return Result(law.name, entry.name, name, dtype, None, None, None, reason)
     found = Explored([], [])
@@ -84,6 +86,17 @@ def check(
         given, verdict, fault = found.failures[-1]
         return result_of(law, entry, name, dtype, verdict, fault)._replace(example=spoken(law, entry, name, given))
     return result_of(law, entry, name, dtype, max(found.verdicts, key=lambda verdict: verdict.ratio), "")
+
+
+def left_out(law: Law, backend: Any, drawn: bool) -> str | None:
+    """Return why the quick profile leaves a law out that applies, or None."""
+    if law.sampled and not drawn:
+        return "Monte Carlo is quick for one object of a class alone"
+    if law.sampled and backend.name == "standard":
+        return "strict arrays draw NumPy's numbers, which are weighed there"
+    if law.programs and backend.name == "jax":
+        return "it needs programs of its own, which profile ci compiles"
+    return None
 
 
 class Explored(NamedTuple):
