@@ -16,7 +16,7 @@ import numpy
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import field_shape
-from haarflow.core.chained import DRAWS, Chained, block_of_steps
+from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting
 from haarflow.core.dynamics_laws import energy_order, kinetic_energy, reversible
 from haarflow.core.kernels import Cycle, Repeat, run
 from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
@@ -144,7 +144,7 @@ def equilibrium(kernel: Any, start: Array, fields: Array, key: Array, observable
     """
     state = kernel.init(start)
     for block in range(-(-steps // DRAWS)):
-        state, _ = run(kernel, key, state, DRAWS, start=block * DRAWS)
+        state, _ = run(counting(kernel, fields), key, state, DRAWS, start=block * DRAWS)
     # the two samples are independent, so a pairing by number is as good as any
     name, residual = _worst(_host_fields(fields), _host_fields(state.field), observables, precision_of(fields))
     return judge(equilibrium, residual, LIMIT, f"{LUCK}; worst: {name}", key=key)

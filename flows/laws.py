@@ -239,8 +239,8 @@ def _prior_moments(prior: Any, given: Given) -> Verdict:
 
 
 FLOW_LAWS: tuple[Law, ...] = (
-    Law(log_det_by_differences, _resolved(_by_differences), programs=True),
-    Law(log_det_by_autodiff, _resolved(_by_autodiff)),
+    Law(log_det_by_differences, _resolved(_by_differences)),
+    Law(log_det_by_autodiff, _resolved(_by_autodiff), programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip)),
     Law(log_dets_cancel, _on_arrays(log_dets_cancel)),
