@@ -83,8 +83,8 @@ HEAD = """# What is checked
 
 Every public group, kernel, theory, prior and flow against every law of its kind. A cell says "checked" when the law is
 held against an object made of that class on NumPy (also with read-only arrays), array-api-strict, JAX and PyTorch, in
-the tests and by `haarflow verify`; on CuPy where there is a GPU. Every flow and every theory is also traced by PyTorch's
-compiler as one graph, and a few on JAX that compiles nothing (tests/test_hostile.py). Otherwise the
+the tests and by `haarflow verify`; on CuPy where there is a GPU. Theories, scalar flows and those of U(1) are also traced by
+PyTorch's compiler as one graph, and a few on JAX that compiles nothing (tests/test_hostile.py). Otherwise the
 number of the reason stands there. The tests write this page and fail where an object is missing:
 
     python -m haarflow.verification.coverage > docs/coverage.md
