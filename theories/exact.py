@@ -22,7 +22,7 @@ def u1(theory: Any, couplings: Any = None) -> dict[str, float]:
     >>> round(u1(U1Gauge((8, 8)), {"beta": 2.0})["Q2"], 11)
     1.23929891072
     """
-    from haarflow.theories.u1 import wilson_name
+    from haarflow.theories.gauge import wilson_name
 
     beta, sites = _number(theory, couplings, "beta"), math.prod(theory.lattice)
     if theory.d > 2:
@@ -52,7 +52,7 @@ def sun(theory: Any, couplings: Any = None) -> dict[str, float]:
     0.46448054974
     """
     from haarflow.theories import sun_torus
-    from haarflow.theories.u1 import wilson_name
+    from haarflow.theories.gauge import wilson_name
 
     beta, n, sites = _number(theory, couplings, "beta"), theory.n, math.prod(theory.lattice)
     if theory.d > 2 or theory.rectangle:

@@ -20,16 +20,15 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.groups import U1, wrap
-from haarflow.core.lattice import check_lattice, shift
-from haarflow.theories.theory import Couplings, Derived, check_couplings, check_field, couplings_for, refuse
+from haarflow.core.lattice import shift
+from haarflow.theories.gauge import GaugeTheory, wilson_name
+from haarflow.theories.theory import Couplings, Derived, check_field
 
 Array = Any
 
-WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
-
 
 @dataclass(frozen=True)
-class U1Gauge:
+class U1Gauge(GaugeTheory):
     """Compact U(1) on a periodic lattice, coupling `beta` >= 0.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
@@ -55,43 +54,10 @@ class U1Gauge:
         }
     )
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lattice", check_lattice(self.lattice))
-        if self.d < 2:
-            raise ValueError(f"a gauge theory has plaquettes from two dimensions on, got the lattice {self.lattice}")
-
-    @property
-    def d(self) -> int:
-        """The lattice's dimension."""
-        return len(self.lattice)
-
     @property
     def field_shape(self) -> tuple[int, ...]:
         """The shape of one field of links."""
         return (self.d, *self.lattice)
-
-    @property
-    def couplings(self) -> dict[str, float]:
-        """The couplings' names and defaults."""
-        return {"beta": 2.0}
-
-    @property
-    def wilson(self) -> tuple[tuple[int, int], ...]:
-        """The Wilson loops that `observables` measures: those of WILSON shorter than every extent."""
-        return tuple(extent for extent in WILSON if max(extent) < min(self.lattice))
-
-    def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one.
-
-        >>> U1Gauge((4, 4)).check({"beta": -1.0})
-        Traceback (most recent call last):
-            ...
-        ValueError: U1Gauge wants beta >= 0, got beta = -1.0
-        """
-        found = check_couplings(self, couplings)
-        beta = found["beta"]
-        refuse(self, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
-        return found
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, *lattice)`.
@@ -217,16 +183,9 @@ class U1Gauge:
 
         return exact.u1(self, couplings)
 
-    def _beta(self, field: Array, couplings: Couplings, over: int) -> Any:
-        return couplings_for(self, field, couplings, over)["beta"]
-
     def _sincos(self, field: Array) -> tuple[Array, Array]:
         check_field(self, field)
         return backends.of(field).sincos(loops.plaquettes(field, self.d))
-
-    def _sites(self, internal: int) -> tuple[int, ...]:
-        """The last d + internal axes."""
-        return tuple(range(-self.d - internal, 0))
 
     def _flux(self, angles: Array) -> Array:
         xp = array_namespace(angles)
@@ -243,15 +202,6 @@ class U1Gauge:
             return {"flux": flux, "flux2": flux * flux}
         charge = flux[..., 0]
         return {"Q": charge, "Q2": charge * charge, "p_Q0": xp.astype(charge == 0.0, charge.dtype)}
-
-
-def wilson_name(extent: tuple[int, int]) -> str:
-    """Return the name under which `observables` and `exact` list a Wilson loop.
-
-    >>> wilson_name((1, 2))
-    'wilson_1x2'
-    """
-    return f"wilson_{extent[0]}x{extent[1]}"
 
 
 def _per_site(total: Any, sites: int) -> Any:

@@ -18,19 +18,18 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import loops
-from haarflow.core.lattice import check_lattice, shift
+from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
-from haarflow.theories.theory import Couplings, check_couplings, check_field, couplings_for, refuse
-from haarflow.theories.u1 import wilson_name
+from haarflow.theories.gauge import GaugeTheory, wilson_name
+from haarflow.theories.theory import Couplings, check_field
 
 Array = Any
 
-WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
 RECTANGLE = (1, 2)
 
 
 @dataclass(frozen=True)
-class Wilson:
+class Wilson(GaugeTheory):
     """SU(n) gauge theory on a periodic lattice, coupling `beta` >= 0, rectangles with weight `rectangle` = c1.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
@@ -52,10 +51,8 @@ class Wilson:
     tied = MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)})  # to the time axis
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+        super().__post_init__()
         object.__setattr__(self, "rectangle", float(self.rectangle))
-        if self.d < 2:
-            raise ValueError(f"a gauge theory has plaquettes from two dimensions on, got the lattice {self.lattice}")
         if not math.isfinite(self.rectangle):
             raise ValueError(f"the weight of the rectangles is a finite number, got {self.rectangle}")
         SU(self.n, self.d)
@@ -64,11 +61,6 @@ class Wilson:
     def group(self) -> SU:
         """The group of the links, SU(n) on the lattice's axes."""
         return SU(self.n, self.d)
-
-    @property
-    def d(self) -> int:
-        """The lattice's dimension."""
-        return len(self.lattice)
 
     @property
     def reach(self) -> int:
@@ -81,11 +73,6 @@ class Wilson:
         return (self.d, self.n, self.n, *self.lattice)
 
     @property
-    def couplings(self) -> dict[str, float]:
-        """The couplings' names and defaults."""
-        return {"beta": 2.0}
-
-    @property
     def weights(self) -> tuple[float, float]:
         """(c0, c1), what plaquettes and rectangles count for.
 
@@ -93,24 +80,6 @@ class Wilson:
         (3.0, -0.25)
         """
         return 1.0 - 8.0 * self.rectangle, self.rectangle
-
-    @property
-    def wilson(self) -> tuple[tuple[int, int], ...]:
-        """The Wilson loops that `observables` measures: those of WILSON shorter than every extent."""
-        return tuple(extent for extent in WILSON if max(extent) < min(self.lattice))
-
-    def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one.
-
-        >>> Wilson((4, 4)).check({"beta": -1.0})
-        Traceback (most recent call last):
-            ...
-        ValueError: Wilson wants beta >= 0, got beta = -1.0
-        """
-        found = check_couplings(self, couplings)
-        beta = found["beta"]
-        refuse(self, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
-        return found
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, N, N, *lattice)`.
@@ -223,13 +192,6 @@ class Wilson:
         from haarflow.theories import exact
 
         return exact.sun(self, couplings)
-
-    def _beta(self, field: Array, couplings: Couplings, over: int) -> Any:
-        return couplings_for(self, field, couplings, over)["beta"]
-
-    def _sites(self, internal: int) -> tuple[int, ...]:
-        """The last d + internal axes."""
-        return tuple(range(-self.d - internal, 0))
 
     def _real_traces(self, matrices: Array) -> Array:
         """Re tr / N of every matrix."""
