@@ -24,9 +24,7 @@ def to_layout(links: Array, layout: str, directions: str = "xyzt") -> Array:
     >>> to_layout(numpy.zeros((4, 3, 3, 8, 4, 5, 6)), "mu,t,z,y,x,a,b").shape
     (4, 8, 6, 5, 4, 3, 3)
     """
-    theirs, ours = _axes(layout), _ours(layout)
-    batch = links.ndim - len(ours)
-    _check_axes(links, batch, layout)
+    theirs, ours, batch = _orders(links, layout)
     order = [batch + ours.index(axis) for axis in theirs]
     turned = _directions(links, batch, [_sites(ours).index(word) for word in _checked(directions, ours)])
     return array_namespace(links).permute_dims(turned, (*range(batch), *order))
@@ -39,9 +37,7 @@ def from_layout(links: Array, layout: str, directions: str = "xyzt") -> Array:
     >>> from_layout(numpy.zeros((8, 6, 5, 4, 4, 3, 3)), "t,z,y,x,mu,a,b").shape
     (4, 3, 3, 8, 4, 5, 6)
     """
-    theirs, ours = _axes(layout), _ours(layout)
-    batch = links.ndim - len(ours)
-    _check_axes(links, batch, layout)
+    theirs, ours, batch = _orders(links, layout)
     order = [batch + theirs.index(axis) for axis in ours]
     turned = array_namespace(links).permute_dims(links, (*range(batch), *order))
     return _directions(turned, batch, [_checked(directions, ours).index(word) for word in _sites(ours)])
@@ -73,9 +69,12 @@ def _checked(directions: str, axes: list[str]) -> list[str]:
     return found
 
 
-def _check_axes(links: Array, batch: int, layout: str) -> None:
-    if batch < 0:
-        raise ValueError(f"the layout {layout!r} has {len(_axes(layout))} axes, the array has {links.ndim}")
+def _orders(links: Array, layout: str) -> tuple[list[str], list[str], int]:
+    """The axes of a layout and ours, and how many batch axes the links have before them."""
+    theirs, ours = _axes(layout), _ours(layout)
+    if links.ndim < len(ours):
+        raise ValueError(f"the layout {layout!r} has {len(theirs)} axes, the array has {links.ndim}")
+    return theirs, ours, links.ndim - len(ours)
 
 
 def _directions(links: Array, batch: int, order: list[int]) -> Array:
