@@ -14,6 +14,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends import members
+from tests import gauge_twins
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
@@ -69,3 +70,15 @@ def host():
 def generator():
     """A seeded host generator for test inputs."""
     return numpy.random.default_rng(20231)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """The smallest gauge field that every file format holds."""
+    return gauge_twins.random_links(numpy.random.default_rng(6), (2, 2, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def tiny_files(tiny):
+    """It in every format, as bytes by name."""
+    return gauge_twins.files_of(tiny)

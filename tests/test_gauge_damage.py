@@ -13,17 +13,6 @@ from haarflow.gaugefiles import write_gauge as write
 from tests import gauge_twins as twins
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """The smallest field that every format holds."""
-    return twins.random_links(numpy.random.default_rng(6), (2, 2, 2, 2))
-
-
-@pytest.fixture(scope="module")
-def tiny_files(tiny):
-    return twins.files_of(tiny)
-
-
 @given(data=st.data())
 def test_a_file_cut_anywhere_is_refused(tiny_files, tmp_path_factory, data):
     name = data.draw(st.sampled_from(sorted(tiny_files)))

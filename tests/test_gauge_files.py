@@ -30,17 +30,6 @@ def links():
     return twins.random_links(numpy.random.default_rng(5), LATTICE)
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """The smallest field that every format holds."""
-    return twins.random_links(numpy.random.default_rng(6), (2, 2, 2, 2))
-
-
-@pytest.fixture(scope="module")
-def tiny_files(tiny):
-    return twins.files_of(tiny)
-
-
 # ---- bytes
 
 
