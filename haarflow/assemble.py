@@ -22,18 +22,18 @@ from haarflow.core.integrators import SCHEMES
 from haarflow.core.kernels import Cycle, Kernel
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.flow import Model
-from haarflow.flows.priors import Gaussian, UniformLinks
-from haarflow.settings import DEFINITION, Recipe
+from haarflow.flows.priors import Gaussian
+from haarflow.settings import DEFINITION, FAMILIES, Recipe
 
-# recipe's name -> (family of flows, theory of a lattice and of the words that define it)
-THEORIES: dict[str, tuple[str, Any]] = {
-    "u1": ("u1", theories.U1Gauge),
-    "su2": ("sun", partial(theories.Wilson, n=2)),
-    "su3": ("sun", partial(theories.Wilson, n=3)),
-    "su4": ("sun", partial(theories.Wilson, n=4)),
-    "sun": ("sun", theories.Wilson),
-    "phi4": ("phi4", theories.Phi4),
-    "phi4-hopping": ("phi4", lambda lattice: theories.Phi4(lattice, "hopping")),
+# recipe's name -> theory of a lattice and of the words that define it
+THEORIES: dict[str, Any] = {
+    "u1": theories.U1Gauge,
+    "su2": partial(theories.Wilson, n=2),
+    "su3": partial(theories.Wilson, n=3),
+    "su4": partial(theories.Wilson, n=4),
+    "sun": theories.Wilson,
+    "phi4": theories.Phi4,
+    "phi4-hopping": partial(theories.Phi4, parameterisation="hopping"),
 }
 
 
@@ -44,7 +44,7 @@ def theory_of(recipe: Recipe) -> Any:
     >>> theory_of(load("u1-tiny"))
     U1Gauge(lattice=(4, 4))
     """
-    return THEORIES[recipe.theory.name][1](recipe.lattice, **definition_of(recipe))
+    return THEORIES[recipe.theory.name](recipe.lattice, **definition_of(recipe))
 
 
 def definition_of(recipe: Recipe) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def model_of(recipe: Recipe) -> Model:
     >>> model_of(load("su3-2d", ["flow.kind=trivialising", "train.steps=1"])).prior
     HaarLinks(lattice=(16, 16), n=3)
     """
-    flow, family = dict(recipe.flow), THEORIES[recipe.theory.name][0]
+    flow, family = dict(recipe.flow), FAMILIES[recipe.theory.name]
     kind = flow.pop("kind")
     words = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
     if family == "sun":
@@ -116,8 +116,6 @@ def hot_start(recipe: Recipe, key: Any, chains: int, dtype: str) -> Any:
     A scalar field is as wide as its quartic term lets it be, lam sigma^4 = 1/4 at most: from far out, where the force
     grows as phi^3, no step of HMC is ever accepted.
     """
-    if recipe.theory.name == "u1":
-        return UniformLinks(recipe.lattice).sample(key, chains, dtype)
     theory = theory_of(recipe)
     if theory.group.name != "Real":
         return theory.group.haar(key, (chains, *theory.field_shape), dtype)

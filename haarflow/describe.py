@@ -138,7 +138,7 @@ def exact_results(theory: str, values: Iterable[str]) -> dict[str, Any]:
         raise RecipeError(f"no theory {theory!r}{recipes.hint(theory, known)}: wanted one of {', '.join(known)}")
     words = [word if word.startswith("lattice") else f"theory.{word.removeprefix('theory.')}" for word in values]
     table: dict[str, Any] = {"name": "exact", "lattice": [8, 8], "theory": {"name": theory}}
-    table["theory"] |= assemble.THEORIES[theory][1]((8, 8)).couplings
+    table["theory"] |= assemble.THEORIES[theory]((8, 8)).couplings
     recipe = recipes.check(recipes.overridden(table, words))
     found, couplings = assemble.theory_of(recipe), assemble.couplings_of(recipe)
     return {

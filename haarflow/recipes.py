@@ -20,18 +20,9 @@ from pydantic.fields import FieldInfo
 
 from haarflow import tomltext
 from haarflow.architectures import ARCHITECTURES, options
-from haarflow.settings import DEFINITION, GAUGE, SAMPLER_KINDS, Recipe
+from haarflow.settings import DEFINITION, FAMILIES, GAUGE, SAMPLER_KINDS, Recipe
 
 _FOLDER = Path(__file__).parent / "recipes"
-_THEORIES = {
-    "u1": "u1",
-    "su2": "sun",
-    "su3": "sun",
-    "su4": "sun",
-    "sun": "sun",
-    "phi4": "phi4",
-    "phi4-hopping": "phi4",
-}
 
 
 class RecipeError(ValueError):
@@ -200,7 +191,7 @@ def _fault(fault: Any) -> str:
         return f"{path}: is missing"
     if kind.startswith("union_tag"):
         tag = context["discriminator"].strip("'")
-        known = SAMPLER_KINDS if path.startswith("samplers") else tuple(_THEORIES)
+        known = SAMPLER_KINDS if path.startswith("samplers") else tuple(FAMILIES)
         name = context.get("tag", path.rpartition(".")[2] if kind == "union_tag_not_found" else "")
         said = f"got {name!r}" if "tag" in context else "is missing"
         return f"{path}.{tag}: {said}, wanted one of {', '.join(known)}{hint(name, known)}"
@@ -247,11 +238,13 @@ def _classes(annotation: Any) -> dict[str, Any]:
     bare = _bare(annotation)
     if not isinstance(bare, types.UnionType):
         return {}
-    tags: list[Any] = [
-        next(entry.default for entry in dataclasses.fields(choice) if entry.name in ("kind", "name"))
-        for choice in typing.get_args(bare)
-    ]
-    return dict(zip(tags, typing.get_args(bare), strict=True))
+    return {tag: choice for choice in typing.get_args(bare) for tag in _tags(choice)}
+
+
+def _tags(choice: Any) -> tuple[str, ...]:
+    """The literal words of a dataclass's `kind` or `name`."""
+    hints = typing.get_type_hints(choice)
+    return typing.get_args(hints["kind" if "kind" in hints else "name"])
 
 
 def _flow_faults(table: Mapping[str, Any]) -> list[str]:
@@ -259,12 +252,10 @@ def _flow_faults(table: Mapping[str, Any]) -> list[str]:
     flow, theory = table.get("flow") or {}, table.get("theory")
     if not isinstance(flow, Mapping) or not flow or not isinstance(theory, Mapping):
         return []
-    family = _THEORIES.get(str(theory.get("name")))
+    family = FAMILIES.get(str(theory.get("name")))
     if family is None:
         return []
-    known = sorted(ARCHITECTURES.get(family, ()))
-    if not known:
-        return [f"flow: there is no flow for {theory['name']} yet; give its samplers alone"]
+    known = sorted(ARCHITECTURES[family])
     kind = flow.get("kind")
     if kind not in known:
         said = "is missing" if kind is None else f"got {kind!r}"

@@ -62,7 +62,13 @@ class Phi4HoppingTheory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SUTheory:
+class SUTheory:
+    """SU(2), SU(3) or SU(4) gauge theory, S = -(beta/N) sum_P Re tr U_P."""
+
+    __pydantic_config__ = _STRICT
+    name: Annotated[
+        Literal["su2", "su3", "su4"], Field(description="su2, su3, su4: SU(N), S = -(beta/N) sum_P Re tr U_P")
+    ]
     beta: Annotated[float, _number("inverse coupling, 2N/g^2", ge=0)]
     rectangle: Annotated[
         float, _number("weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki")
@@ -70,43 +76,29 @@ class _SUTheory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SU2Theory(_SUTheory):
-    """SU(2) gauge theory, S = -(beta/2) sum_P Re tr U_P."""
-
-    __pydantic_config__ = _STRICT
-    name: Annotated[Literal["su2"], Field(description="su2: SU(2), S = -(beta/2) sum_P Re tr U_P")] = "su2"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SU3Theory(_SUTheory):
-    """SU(3) gauge theory, S = -(beta/3) sum_P Re tr U_P."""
-
-    __pydantic_config__ = _STRICT
-    name: Annotated[Literal["su3"], Field(description="su3: SU(3), S = -(beta/3) sum_P Re tr U_P")] = "su3"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SU4Theory(_SUTheory):
-    """SU(4) gauge theory, S = -(beta/4) sum_P Re tr U_P."""
-
-    __pydantic_config__ = _STRICT
-    name: Annotated[Literal["su4"], Field(description="su4: SU(4), S = -(beta/4) sum_P Re tr U_P")] = "su4"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SUNTheory(_SUTheory):
+class SUNTheory(SUTheory):
     """SU(N) gauge theory, S = -(beta/N) sum_P Re tr U_P."""
 
     __pydantic_config__ = _STRICT
-    name: Annotated[Literal["sun"], Field(description="sun: SU(N), S = -(beta/N) sum_P Re tr U_P")] = "sun"
+    name: Annotated[Literal["sun"], Field(description="sun: SU(N), S = -(beta/N) sum_P Re tr U_P")]  # type: ignore[assignment]
     n: Annotated[int, _count("the N of SU(N)", 2)]
 
 
-GAUGE = ("u1", "su2", "su3", "su4", "sun")
+# theory -> the family whose flows it takes
+FAMILIES = {
+    "u1": "u1",
+    "su2": "sun",
+    "su3": "sun",
+    "su4": "sun",
+    "sun": "sun",
+    "phi4": "phi4",
+    "phi4-hopping": "phi4",
+}
+GAUGE = tuple(name for name, family in FAMILIES.items() if family != "phi4")
 DEFINITION = ("n", "rectangle")  # words of [theory] that are no couplings: they say which theory it is
 
 Theory = Annotated[
-    U1Theory | SU2Theory | SU3Theory | SU4Theory | SUNTheory | Phi4Theory | Phi4HoppingTheory,
+    U1Theory | SUTheory | SUNTheory | Phi4Theory | Phi4HoppingTheory,
     Field(discriminator="name"),
 ]
 
