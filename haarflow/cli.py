@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs import converting, running, telling, verifying
+from haarflow.verbs import benching, converting, running, telling, verifying
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
@@ -114,5 +114,6 @@ for verb in (
     telling.recipes,
     telling.exact,
     verifying.verify,
+    benching.bench,
 ):
     app.command()(verb)

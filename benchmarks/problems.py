@@ -1,0 +1,112 @@
+"""What is timed: a theory, its flow, a lattice and a batch, all from one seed.
+
+`SUBJECTS` is the whole list; a further theory is one line. Fields, parameters and keys come from the library's own
+generator, whose bits are the same on every backend: every backend gets the same work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from haarflow.core import random
+from haarflow.core.tree import flatten
+from haarflow.flows import architectures_phi4, architectures_sun, architectures_u1
+from haarflow.theories import Phi4, U1Gauge, Wilson
+
+SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
+NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size
+
+
+class Subject(NamedTuple):
+    """How a theory and its model are made of a lattice, the couplings, and the step of its leapfrog trajectories."""
+
+    theory: Callable[[tuple[int, ...]], Any]
+    model: Callable[[tuple[int, ...]], Any]
+    couplings: dict[str, float]
+    step_size: float = 0.1
+
+
+def _sun(n: int, beta: float) -> Subject:
+    def model(lattice: tuple[int, ...]) -> Any:
+        return architectures_sun.trivialising(lattice, n, steps=2, beta=beta)
+
+    return Subject(lambda lattice: Wilson(lattice, n), model, {"beta": beta})
+
+
+SUBJECTS: dict[str, Subject] = {
+    "phi4": Subject(Phi4, architectures_phi4.tutorial, {"m2": -4.0, "lam": 8.0}, 0.05),
+    "u1": Subject(U1Gauge, architectures_u1.tutorial, {"beta": 2.0}),
+    "su2": _sun(2, 2.2),
+    "su3": _sun(3, 5.0),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One size of one subject; `dtype` is float64 or float32.
+
+    Raises ValueError for a subject that is not in the table.
+
+    >>> Problem("u1", (4, 4), 3).theory.field_shape
+    (2, 4, 4)
+    """
+
+    subject: str
+    lattice: tuple[int, ...] = (8, 8)
+    batch: int = 64
+    seed: int = 1
+    dtype: str = "float64"
+
+    def __post_init__(self):
+        if self.subject not in SUBJECTS:
+            raise ValueError(f"what is timed is one of {', '.join(SUBJECTS)}, got {self.subject!r}")
+        object.__setattr__(self, "lattice", tuple(self.lattice))
+
+    @property
+    def theory(self) -> Any:
+        """The theory on the lattice."""
+        return SUBJECTS[self.subject].theory(self.lattice)
+
+    @property
+    def model(self) -> Any:
+        """The prior and the flow on the lattice."""
+        return SUBJECTS[self.subject].model(self.lattice)
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' values."""
+        return SUBJECTS[self.subject].couplings
+
+    @property
+    def step_size(self) -> float:
+        """The leapfrog step."""
+        return SUBJECTS[self.subject].step_size
+
+    def key(self, purpose: int, backend: Any) -> Any:
+        """Return the key of one purpose."""
+        return random.fold_in(random.key(self.seed, backend), purpose)
+
+    def field(self, backend: Any) -> Any:
+        """Return the batch of fields: normal sites, links of Haar's measure."""
+        theory, key = self.theory, self.key(0, backend)
+        shape = (self.batch, *theory.field_shape)
+        if self.subject == "phi4":
+            return SITES * random.normal(key, shape, self.dtype)
+        return theory.group.haar(key, shape, self.dtype)
+
+    def params(self, backend: Any) -> Any:
+        """Return the flow's parameters, each shaken by normal noise of size NOISE."""
+        leaves, rebuild = flatten(self.model.init(self.key(1, backend), self.dtype))
+        keys = random.split(self.key(2, backend), max(len(leaves), 1))
+        noise = [random.normal(keys[row, :], tuple(leaf.shape), self.dtype) for row, leaf in enumerate(leaves)]
+        return rebuild([leaf + NOISE * part for leaf, part in zip(leaves, noise, strict=True)])
+
+    def seen(self, field: Any, backend: Any) -> Any:
+        """Return a field as numbers that two backends can agree on: an angle as its sine and cosine, as pi is -pi."""
+        return backend.sincos(field) if self.subject == "u1" else field
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem as JSON can hold it."""
+        return asdict(self) | {"lattice": list(self.lattice)}
