@@ -106,16 +106,31 @@ def bench(plan: Plan, absent: dict[str, str] | None = None, progress: Progress |
         for problem, work in tasks:
             rows += rows_of(plan, problem, work, rates)
             line.advance({"refused": sum(row["status"] == "refused" for row in rows)})
-    return {
-        "format": FORMAT,
-        "date": date.today().isoformat(),
-        "machine": machine.kind(),
-        "versions": machine.versions(),
-        "recipe": plan.as_dict(),
-        "rates": rates,
-        "absent": absent or {},
-        "rows": rows,
-    }
+    return rounded(
+        {
+            "format": FORMAT,
+            "date": date.today().isoformat(),
+            "machine": machine.kind(),
+            "versions": machine.versions(),
+            "recipe": plan.as_dict(),
+            "rates": rates,
+            "absent": absent or {},
+            "rows": rows,
+        }
+    )
+
+
+def rounded(value: Any) -> Any:
+    """Return a tree with its numbers to four digits: a stored bench stays small.
+
+    >>> rounded({"cpu_s": [0.0123456, 3]})
+    {'cpu_s': [0.01235, 3]}
+    """
+    if isinstance(value, dict):
+        return {name: rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [rounded(entry) for entry in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def rows_of(plan: Plan, problem: Problem, work: str, rates: dict[str, float]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def rates(repeats: int = 9) -> dict[str, float]:
+def rates(repeats: int = 5) -> dict[str, float]:
     """Return bytes a CPU second of a copy (read and written), operations a second of real matrix products, and sines.
 
     A copy of 64 MiB, products of order 1,024, sines of 2^18 numbers, each at its best of `repeats`.
