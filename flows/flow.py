@@ -106,11 +106,13 @@ class Chain:
 class Repeat:
     """One flow applied n times with parameters of its own each time, stacked on axis 0 and scanned.
 
-    The body compiles once however deep the flow is.
+    The body compiles once however deep the flow is. With `recompute` a gradient keeps the field between the bodies alone
+    and computes what happened inside each of them again: less memory for more time, the same numbers.
     """
 
     flow: Any
     n: int
+    recompute: bool = False
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -144,12 +146,13 @@ class Repeat:
         return self._scan("inverse", flipped, y, condition)
 
     def _scan(self, direction: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        apply = getattr(self.flow, direction)
+        apply, backend = getattr(self.flow, direction), backends.of(x)
 
         def body(x: Array, params: Params) -> tuple[Array, Array]:
             return apply(params, x, condition)
 
-        x, log_dets = backends.of(x).scan(body, x, params, length=self.n)
+        body = backend.checkpoint(body) if self.recompute else body
+        x, log_dets = backend.scan(body, x, params, length=self.n)
         return x, array_namespace(x).sum(log_dets, axis=0)
 
 

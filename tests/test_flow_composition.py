@@ -45,6 +45,24 @@ def test_a_scanned_repeat_is_the_chain_of_its_layers(backend):
     assert numpy.allclose(backend.to_numpy(inverse_log_det), -backend.to_numpy(log_det), rtol=1e-13)
 
 
+def test_recomputing_changes_no_number(autodiff_backend):
+    backend = autodiff_backend
+    key = random.key(2, backend)
+    plain, frugal = Repeat(Scale(), 4), Repeat(Scale(), 4, recompute=True)
+    params, x = plain.init(key), random.normal(key, (2, 3))
+
+    def loss(flow):
+        def value(params, x):
+            y, log_det = flow.forward(params, x)
+            return (y * y).sum() - log_det.sum()
+
+        return backend.value_and_grad(value)(params, x)
+
+    (value, grad), (same, again) = loss(plain), loss(frugal)
+    assert float(value) == pytest.approx(float(same), rel=1e-14)
+    assert numpy.allclose(backend.to_numpy(grad["s"]), backend.to_numpy(again["s"]), rtol=1e-14)
+
+
 def test_translations_move_whole_fields(backend, generator):
     x = generator.normal(size=(2, 2, 3, 4))
     flow = Translate((1, -2), internal=1)
