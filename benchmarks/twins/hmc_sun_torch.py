@@ -66,14 +66,20 @@ def kinetic(momentum):
     return momentum.abs().square().flatten(1).sum(1)
 
 
-def trajectory(links, beta, step_size, steps):
-    """One leapfrog trajectory and accept step for every chain: the links, what was accepted, dH."""
-    momentum = momenta(links)
+def leapfrog(links, momentum, beta, step_size, steps):
+    """Links and momenta after `steps` leapfrog steps; neighbouring half steps of the links are one."""
     new, final = torch.matrix_exp(0.5 * step_size * momentum) @ links, momentum
     for number in range(steps):
         final = final - step_size * force(new, beta)
         last = number == steps - 1
         new = torch.matrix_exp((0.5 if last else 1.0) * step_size * final) @ new
+    return new, final
+
+
+def trajectory(links, beta, step_size, steps):
+    """One leapfrog trajectory and accept step for every chain: the links, what was accepted, dH."""
+    momentum = momenta(links)
+    new, final = leapfrog(links, momentum, beta, step_size, steps)
     d_h = action(new, beta) - action(links, beta) + kinetic(final) - kinetic(momentum)
     accepted = torch.rand(len(links), dtype=torch.float64) < torch.exp(-d_h)
     return torch.where(accepted.reshape(-1, *(1,) * (links.ndim - 1)), new, links), accepted, d_h

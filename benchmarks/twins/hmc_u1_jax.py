@@ -16,10 +16,8 @@ def force(links, beta):
     return jnp.stack([sine - jnp.roll(sine, 1, 2), jnp.roll(sine, 1, 1) - sine], axis=1)
 
 
-def trajectory(key, links, beta, step_size, steps):
-    """One leapfrog trajectory and accept step for every chain."""
-    draws, coins = jax.random.split(key)
-    momentum = jax.random.normal(draws, links.shape, links.dtype)
+def leapfrog(links, momentum, beta, step_size, steps):
+    """Links and momenta after `steps` leapfrog steps."""
 
     def leap(carry, _):
         x, p = carry
@@ -27,7 +25,14 @@ def trajectory(key, links, beta, step_size, steps):
         p = p - step_size * force(x, beta)
         return (x + 0.5 * step_size * p, p), None
 
-    (new, final), _ = jax.lax.scan(leap, (links, momentum), None, length=steps)
+    return jax.lax.scan(leap, (links, momentum), None, length=steps)[0]
+
+
+def trajectory(key, links, beta, step_size, steps):
+    """One leapfrog trajectory and accept step for every chain."""
+    draws, coins = jax.random.split(key)
+    momentum = jax.random.normal(draws, links.shape, links.dtype)
+    new, final = leapfrog(links, momentum, beta, step_size, steps)
     potential = beta * (jnp.cos(plaquette(links)) - jnp.cos(plaquette(new))).sum((1, 2))
     d_h = potential + 0.5 * ((final - momentum) * (final + momentum)).sum((1, 2, 3))
     accepted = jax.random.uniform(coins, d_h.shape, links.dtype) < jnp.exp(-d_h)
