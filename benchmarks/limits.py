@@ -92,7 +92,7 @@ def limit(problem: Problem, work: str, rates: Mapping[str, float]) -> Limit | No
         return None
     times = {
         "memory": needed.bytes / rates["copy"],
-        "arithmetic": needed.operations / rates[f"flops_{problem.dtype}"],
+        "flops": needed.operations / rates[f"flops_{problem.dtype}"],
         "sines": needed.sines / rates["sines"],
     }
     bound = max(times, key=lambda name: times[name])

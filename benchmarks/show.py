@@ -25,7 +25,7 @@ def render(found: Mapping[str, Any], width: int | None = None) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    console = Console(file=text, width=width or 118, highlight=False, markup=False)
+    console = Console(file=text, width=width or 124, highlight=False, markup=False)
     for title, rows in problems(found).items():
         console.print(_table(title, rows))
     return "\n".join([*map(str.rstrip, text.getvalue().splitlines()), *notes(found)])

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import agreement, limits, meter, show, works
+from haarflow.benchmarks import agreement, limits, meter, page, show, works
 from haarflow.benchmarks import bench as bench_module
 from haarflow.benchmarks.compare import compare, read
 from haarflow.benchmarks.problems import SUBJECTS, Problem
@@ -164,13 +164,15 @@ def test_the_limits_count_what_is_known():
     assert limits.least(Problem("u1", (4, 4)), "force").bytes == 2 * 8 * links
     product = limits.least(Problem("su3", (4, 4)), "product")
     assert product == limits.Least(3 * 144, 198)
-    assert limits.limit(Problem("su3", (4, 4)), "force", RATES).bound == "arithmetic"
+    assert limits.limit(Problem("su3", (4, 4)), "force", RATES).bound == "flops"
     assert limits.limit(Problem("su3", (4, 4)), "product", RATES).bound == "memory"
     assert limits.limit(Problem("u1", (4, 4)), "force", RATES).bound == "sines"
     assert limits.limit(Problem("u1", (4, 4)), "train", RATES) is None
 
 
-def test_the_committed_results_can_be_read():
-    folder = Path(__file__).parent.parent / "benchmarks" / "results"
-    for path in folder.glob("bench-*.json"):
-        assert read(path)["rows"]
+def test_the_committed_results_and_their_page_belong_together():
+    root = Path(__file__).parent.parent
+    for path in (root / "benchmarks" / "results").glob("bench-*.json"):
+        found = read(path)
+        assert found["rows"] and path.name.endswith(f"{found['date']}.json") and not show.faults(found)
+    assert (root / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page.statement()
