@@ -53,6 +53,7 @@ KINDS = {
     "GaugeCoupling": "equivariant",
     "LoopCoupling": "residual",
     "Sweep": "sweep",
+    "ClassSweep": "sweep_sun",
     "FreeField": "priors",
     "Gaussian": "priors",
     "HaarLinks": "priors",

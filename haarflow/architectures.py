@@ -52,6 +52,9 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
             "trivialising",
             "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
         ),
+        "sweep": Architecture(
+            "haarflow.flows.sweep_sun", "class_sweep", "one visit per link, SU(2) and SU(3); two dimensions"
+        ),
     },
     "phi4": {
         "tutorial": Architecture("haarflow.flows.architectures_phi4", "tutorial", "affine couplings, arXiv:2101.08176"),

@@ -28,6 +28,7 @@ from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.scalar_spline import SplineCoupling
 from haarflow.flows.sweep import Sweep
+from haarflow.flows.sweep_sun import ClassSweep
 from haarflow.flows.tails import QuarticTail
 from haarflow.verification.entry import Entry
 
@@ -43,8 +44,8 @@ def on(prior: type, flow: Any) -> Callable[[Lattice], Model]:
     return lambda lattice: Model(prior(lattice), flow)
 
 
-def by_loops(flow: LoopCoupling) -> Callable[[Lattice], Model]:
-    """Return what makes a coupling of SU(N) links on any lattice.
+def by_loops(flow: Any) -> Callable[[Lattice], Model]:
+    """Return what makes a flow of SU(N) links on any lattice.
 
     >>> by_loops(LoopCoupling(3, 2, 0, 1))((4, 4)).prior
     HaarLinks(lattice=(4, 4), n=3)
@@ -204,6 +205,13 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "model",
         lambda lattice: sun.trivialising(lattice, 2, steps=1, beta=2.0, context=1),
         ((2, 2), (4, 2)),
+    ),
+    Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=2)), ((2, 2), (2, 4), (3, 1), (1, 3))),
+    Entry(
+        "class sweep, SU(3), conditioned",
+        "model",
+        by_loops(ClassSweep(3, 3.0, closings=1, condition=("beta",))),
+        ((1, 2), (2, 2), (2, 1)),
     ),
     # scalar couplings
     Entry("affine coupling", "model", on(Gaussian, AffineCoupling(NET, tail=2.0)), SQUARES),

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops, matrices, random
 from haarflow.core.groups import wrap
+from haarflow.core.sun import SU
 from haarflow.flows import link_jacobian
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet
@@ -17,6 +18,7 @@ from haarflow.flows.flow import Chain, Model, zero_log_det
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.splines import circular_spline, inverse_circular_spline
+from haarflow.flows.sweep_sun import ClassSweep
 from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
 from tests.mutants import Mutant
@@ -341,6 +343,28 @@ class NoCurvature(LoopCoupling):
         return moved, link_jacobian.log_det(self.group, link_jacobian.step_of(self.group, loop), loop)
 
 
+class BareAngles(ClassSweep):
+    """The log-determinant counts eigen-angles alone: without Weyl's factor, the volume of their class."""
+
+    def forward(self, params, x, condition=None):
+        y, log_det = super().forward(params, x, condition)
+        return y, log_det - self._volumes(y) + self._volumes(x)
+
+    def _volumes(self, links):
+        xp = array_namespace(links)
+        loop = loops.plaquette(links, 0, 1, 2, SU(2, 2))
+        return xp.sum(xp.log(1.0 - 0.25 * xp.real(matrices.trace(loop, 2)) ** 2)[..., :-1, :], axis=(-2, -1))
+
+
+class StaleRest(ClassSweep):
+    """The way back centres its steps between 1 and the loop that the input has, not the output."""
+
+    def _fill_row(self, way, numbers, beta, links, loops, steps):
+        time, space, columns = links
+        links = (time, columns if way == "inverse" else space, columns)
+        return super()._fill_row(way, numbers, beta, links, loops, steps)
+
+
 class Condensed(HaarLinks):
     """Links nearer to one than Haar's, with Haar's density."""
 
@@ -477,6 +501,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("matrices drawn to one", "prior", lambda lattice: Condensed(lattice, 2), ("prior_moments",), TWO),
     Mutant("matrices that are not unitary", "prior", lambda lattice: Swollen(lattice, 2), ("prior_draws",), TWO),
     Mutant("a density 5% too high", "prior", Unnormalised, ("integrates_to_one",), TWO),
+    Mutant("eigen-angles without Weyl's factor", "model", by_loops(BareAngles(2, 2.0, closings=1)), JACOBIAN, TWO),
+    Mutant(
+        "a loop made of the links before",
+        "model",
+        by_loops(StaleRest(2, 2.0, closings=1)),
+        ("round_trip",),
+        TWO,
+    ),
     Mutant("a density missing an arc of the circle", "prior", MissingArc, ("integrates_to_one",), TWO),
     Mutant("draws of another mass", "prior", WrongWidth, ("prior_moments",), TWO),
     Mutant("draws that miss an arc", "prior", ArcPrior, ("prior_moments",), TWO),
@@ -491,6 +523,7 @@ HEALTHY = {
     "prior": Gaussian,
     "links": links(halving("moebius", 2)),
     "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
+    "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
 }
 
 # A mutant that cannot be wrong on an engine: JAX's arrays are never written to, and NumPy is the measure itself.

@@ -1,0 +1,296 @@
+"""The sweep flow of two-dimensional SU(2) and SU(3): one visit for each of V - 1 links, and every step is a map of one matrix.
+
+Haar links have Haar-distributed, independent plaquettes P but for the last one, which closes the torus. With
+
+    P(t,x) = U_0(t,x) U_1(t+1,x) U_0(t,x+1)^+ U_1(t,x)^+,    W(x) = P(T-1,x),
+
+the links U_1(t+1,x), t < T-1, and u(x+1) = U_0(T-1,x+1), x < X-1, take the plaquettes P(t,x) and W(x) to any others:
+
+    U_1(t+1,x) = U_0(t,x)^+ P(t,x) U_1(t,x) U_0(t,x+1),    u(x+1) = U_1(T-1,x)^+ W(x)^+ u(x) U_1(0,x).
+
+All but the last `closings` of them are moved by one class map, from Haar measure to the weight of a plaquette
+e^{beta Re tr P / N} (flows/tilts.py). What is left of the row is bound by the loop G around it,
+
+    G(x) = W(x) U_1(T-1,x) G(x+1) U_1(T-1,x)^+,    G(X-1) = W(X-1),
+
+and W(x) has, given G and the m plaquettes behind, the density f_1(W) f_m(W^+ G)/f_{m+1}(G), f_m the weight of m plaquettes.
+It has two centres, 1 and G. So the step is W -> S^{1/2} X S^{1/2} with X = the class map of W to a tilt kappa, and
+
+    S = V diag(e^{i s}) V^+,  s_k = 2 a arg(AFAR + e^{i theta_k}) + b sin theta_k - mean,   kappa = beta [sum_j c_j g_j(G)]_+,
+
+for G = V diag(e^{i theta}) V^+ and g_j its characters 1, Re tr G/N, its square, Re tr G^2/N. a, b, c_j are learnt for each m, and start
+near what fits: a share 1/(1+m) of the way. G is not moved by its step, so log_det is the sum of the class maps', whatever
+S and kappa are, and the inverse retraces the steps. Where f_m is as good as flat no step needs to know of G: `closings`
+= 6 is plenty at SU(3), beta = 6. The flow is gauge equivariant since P and G are, and commutes with U -> U^*.
+
+Links `(*batch, 2, N, N, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity. The row has X
+plaquettes: lattices with X > closings are filled well, others as well as their X - 1 closings do.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import eigenframes, weyl_cell
+from haarflow.core.lattice import check_lattice
+from haarflow.core.sun import SU
+from haarflow.flows import tilt_tables, tilts
+from haarflow.flows.flow import Condition, Model, Params
+from haarflow.flows.nets import coupling
+from haarflow.flows.priors import HaarLinks
+
+Array = Any
+
+ORDERS = 3  # powers of the coupling in each parameter, with a condition
+SOFT = 0.2  # how smoothly tilts end at zero
+AFAR = 1.05  # above one: arg(1 + e^{i theta}) = theta/2 would jump at pi, and S with it
+
+
+@dataclass(frozen=True)
+class ClassSweep:
+    """A gauge-equivariant flow of SU(n) links in two dimensions that visits V - 1 links once each, n = 2 or 3.
+
+    `beta` is the coupling it is made for, `closings` the steps that know of the rest. Parameters: "shift" `(closings, 2)`
+    and "tilt" `(closings, n + 1)`, row m-1 for m plaquettes behind; with condition = ("beta",) polynomials of
+    t = condition/beta - 1, the powers on one more axis. Raises ValueError for other n and conditions, a beta that is not
+    positive, closings < 0, and for fields that are not `(*batch, 2, n, n, T, X)`.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> flow = ClassSweep(3, 6.0)
+    >>> x = HaarLinks((4, 4), 3).sample(random.key(0, backend), 5)
+    >>> y, log_det = flow.forward(flow.init(random.key(1, backend)), x)
+    >>> y.shape, log_det.shape
+    ((5, 2, 3, 3, 4, 4), (5,))
+    """
+
+    n: int = 3
+    beta: float = 6.0
+    closings: int = 6
+    condition: tuple[str, ...] = ()
+
+    symmetries = ("gauge", "charge_conjugation")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "condition", tuple(self.condition))
+        weyl_cell.check_rank(self.n)
+        if not (math.isfinite(self.beta) and self.beta > 0) or self.closings < 0:
+            raise ValueError(f"a sweep wants beta > 0 and closings >= 0, got {self.beta} and {self.closings}")
+        if self.condition not in ((), ("beta",)):
+            raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
+
+    def init(self, key: Array, dtype: str = "float64") -> Params:
+        """Return the start, without a draw: S goes 1/2, 1/3, 1/4, ... of the way, tilts grow where G is near one."""
+        u = tilt_tables.mean_trace(self.n, min(self.beta, tilt_tables.tilts()[-2]))
+        shift, tilt = [], []
+        for m in range(self.closings):
+            whole, direct = 0.5 * u ** (0.5 * m), 0.5 * u ** (2.0 * m)
+            shift.append((direct, whole - direct))
+            tilt.append((1.0, u**m, *(0.0,) * (self.n - 1)))
+        return {"shift": self._table(shift, 2, key, dtype), "tilt": self._table(tilt, self.n + 1, key, dtype)}
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return (y, log |det dy/dx|)."""
+        return self._run("forward", params, x, condition)
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return (x, log |det dx/dy|), in closed form and as many steps as `forward`."""
+        return self._run("inverse", params, y, condition)
+
+    def _table(self, rows: list, width: int, key: Array, dtype: str) -> Array:
+        """Rows of numbers as parameters; higher powers of the coupling start at zero."""
+        xp = array_namespace(key)
+        table = xp.asarray(rows or [[0.0] * width], dtype=getattr(xp, dtype), device=backends.place(key))[
+            : len(rows), :
+        ]
+        if not self.condition:
+            return table
+        return xp.stack([table] + [0.0 * table] * (ORDERS - 1), axis=-1)
+
+    def _run(self, way: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
+        """Map the plaquettes, then make the links that have them."""
+        batch = self._batch(links)
+        xp, lattice = array_namespace(links), links.shape[-2:]
+        flat = xp.reshape(links, (math.prod(batch), 2, self.n, self.n, *lattice))
+        flat = xp.permute_dims(flat, (1, 2, 3, 4, 5, 0))  # configurations last: what is left when sites are done
+        time, space = flat[0, ...], flat[1, ...]
+        beta = self._coupling(condition, links, batch)
+        own = plaquettes(time, space)
+        free, log_slope = tilts.tilted(way, own, beta, 3)
+        steps = min(self.closings, lattice[1] - 1)
+        log_det = xp.sum(log_slope[:-1, ...], axis=(0, 1)) + xp.sum(log_slope[-1, : lattice[1] - 1 - steps, :], axis=0)
+        columns = fill_columns(time, space, free)
+        numbers = self._numbers(params, beta, steps)
+        row, closing = self._fill_row(way, numbers, beta, (time, space, columns), (own, free), steps)
+        moved = xp.concat([time[:, :, :-1, ...], row[:, :, None, ...]], axis=2)
+        both = xp.permute_dims(xp.stack([moved, columns], axis=0), (5, 0, 1, 2, 3, 4))
+        return xp.reshape(both, links.shape), xp.reshape(log_det + closing, batch)
+
+    def _fill_row(
+        self, way: str, numbers: Params, beta: Array, links: tuple, loops: tuple, steps: int
+    ) -> tuple[Array, Array]:
+        """Return the links u `(N, N, X, batch)` of the row whose plaquettes are mapped, and log |det| of its last steps.
+
+        G is made of the flow's output: of the new links going forward, of the given ones going back.
+        """
+        (time, space, columns), (own, free) = links, loops
+        xp, group = array_namespace(time), SU(self.n, 1)
+        above, below, given = space[:, :, 0, ...], columns[:, :, -1, ...], space[:, :, -1, ...]
+        first, end = time[:, :, -1, 0, :], above.shape[2] - 1
+        start = end - steps
+        firsts = fill_row(first, above[:, :, :start, :], below[:, :, :start, :], free[:, :, -1, :start, :])
+        log_det = 0.0 * xp.real(first[0, 0, :])
+        if not steps:
+            return firsts, log_det
+        base = below if way == "forward" else given
+        link = firsts[:, :, -1, :] if way == "forward" else time[:, :, -1, start, :]
+        rest = around(link, above[:, :, start:, :], first, base[:, :, start:, :])
+
+        def step(carry: tuple, here: tuple) -> tuple[tuple, Array]:
+            link, rest, log_det = carry
+            old, top, bottom, edge, shift, tilt = here
+            new, log_slope = close(way, old, rest, shift, tilt, beta, group)
+            output = new if way == "forward" else old
+            link = group.compose(group.inverse(group.compose(new, bottom)), group.compose(link, top))
+            rest = group.compose(group.inverse(group.compose(output, edge)), group.compose(rest, edge))
+            return (link, rest, log_det + log_slope), link
+
+        rows = [sites_first(part[:, :, start:end, :]) for part in (own[:, :, -1, ...], above, below, base)]
+        carry = (firsts[:, :, -1, :], rest, log_det)
+        (_, _, log_det), lasts = backends.of(time).scan(step, carry, (*rows, numbers["shift"], numbers["tilt"]))
+        return xp.concat([firsts, xp.permute_dims(lasts, (1, 2, 0, 3))], axis=2), log_det
+
+    def _numbers(self, params: Params, beta: Array, steps: int) -> Params:
+        """The parameters of the steps in their order, `(steps, numbers, batch or 1)`."""
+        xp, found = array_namespace(beta), {}
+        for name, table in params.items():
+            if self.condition:
+                t = beta / self.beta - 1.0
+                table = sum(table[..., k, None] * t**k for k in range(ORDERS))
+            else:
+                table = table[..., None]
+            found[name] = xp.flip(table[:steps, ...], axis=0)
+        return found
+
+    def _coupling(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Array:
+        """beta as one number per configuration `(batch,)`, or `(1,)` where the flow is not conditioned."""
+        xp = array_namespace(links)
+        zero = 0.0 * xp.real(links[..., 0, 0, 0, 0, 0])
+        if not self.condition:
+            return xp.reshape(zero, (-1,))[:1] + self.beta
+        beta = coupling(condition, "beta", zero, 0)
+        return xp.reshape(zero + beta, (math.prod(batch),))
+
+    def _batch(self, links: Array) -> tuple[int, ...]:
+        if links.ndim < 5 or tuple(links.shape[-5:-2]) != (2, self.n, self.n):
+            raise ValueError(
+                f"a sweep of SU({self.n}) wants links (*batch, 2, {self.n}, {self.n}, T, X), got shape {tuple(links.shape)}"
+            )
+        return tuple(links.shape[:-5])
+
+
+def class_sweep(
+    lattice: tuple[int, ...], n: int = 3, beta: float = 6.0, closings: int = 6, condition: tuple[str, ...] = ()
+) -> Model:
+    """Return the sweep flow on Haar links; raises ValueError unless the lattice has two axes.
+
+    >>> class_sweep((8, 8), n=2, beta=2.7).prior
+    HaarLinks(lattice=(8, 8), n=2)
+    """
+    if len(check_lattice(lattice)) != 2:
+        raise ValueError(f"a sweep flow lives in two dimensions, got the lattice {tuple(lattice)}")
+    return Model(HaarLinks(tuple(lattice), n), ClassSweep(n, beta, closings, condition))
+
+
+def close(
+    way: str, plaquette: Array, rest: Array, shift: Array, tilt: Array, beta: Array, group: SU
+) -> tuple[Array, Array]:
+    """Map a plaquette `(N, N, batch)` given the loop `rest` around it and all behind, W -> S^{1/2} X S^{1/2}, or back.
+
+    `shift` = (a, b) and `tilt` = (c_0, ...) are `(numbers, batch or 1)`; returns also log |det| `(batch,)`.
+    """
+    frame = eigenframes.frame_of(rest, group.d)
+    angles = weyl_cell.angles_at(weyl_cell.coordinates(frame.angles))
+    wanted = sum(tilt[j, :] * g for j, g in enumerate(weyl_cell.characters(angles)))
+    kappa = 0.5 * beta * (wanted + array_namespace(beta).sqrt(wanted * wanted + SOFT**2))
+    half = eigenframes.rebuilt(frame, angles, half_way(angles, shift), group.d)
+    if way == "forward":
+        centred, log_det = tilts.tilted(way, plaquette, kappa, group.d)
+        return group.compose(group.compose(half, centred), half), log_det
+    back = group.inverse(half)
+    return tilts.tilted(way, group.compose(group.compose(back, plaquette), back), kappa, group.d)
+
+
+def half_way(angles: list[Array], shift: Array) -> list[Array]:
+    """Return s_k / 2 for the eigen-angles theta_k, by `shift` = (a, b).
+
+    >>> import numpy as np
+    >>> [round(float(s), 3) for s in half_way([np.asarray(1.0), np.asarray(-1.0)], np.asarray([0.5, 0.0]))]
+    [0.243, -0.243]
+    """
+    xp, found = array_namespace(shift), []
+    for angle in angles:
+        sine, cosine = backends.of(angle).sincos(angle)
+        found.append(shift[0, ...] * xp.atan2(sine, AFAR + cosine) + 0.5 * shift[1, ...] * sine)
+    mean = sum(found[1:], found[0]) / float(len(found))
+    return [s - mean for s in found]
+
+
+def plaquettes(time: Array, space: Array) -> Array:
+    """Return P `(N, N, T, X, batch)` of the links along both axes, of the same shape."""
+    xp, group = array_namespace(time), SU(time.shape[0], 3)
+    there = group.compose(time, xp.roll(space, -1, axis=2))
+    return group.compose(there, group.inverse(group.compose(space, xp.roll(time, -1, axis=3))))
+
+
+def fill_columns(time: Array, space: Array, wanted: Array) -> Array:
+    """Return the links U_1 `(N, N, T, X, batch)` that start from the given ones at t = 0 and have the wanted P(t, x), t < T-1."""
+    xp, group = array_namespace(time), SU(time.shape[0], 2)
+    first = space[:, :, 0, ...]
+    if time.shape[2] == 1:
+        return first[:, :, None, ...]
+
+    def step(link: Array, here: tuple) -> tuple[Array, Array]:
+        before, plaquette, behind = here
+        link = group.compose(group.compose(group.inverse(before), plaquette), group.compose(link, behind))
+        return link, link
+
+    sides = (time, wanted, xp.roll(time, -1, axis=3))
+    rows = tuple(sites_first(part[:, :, :-1, ...]) for part in sides)
+    _, links = backends.of(time).scan(step, first, rows)
+    return xp.concat([first[:, :, None, ...], xp.permute_dims(links, (1, 2, 0, 3, 4))], axis=2)
+
+
+def fill_row(first: Array, above: Array, below: Array, wanted: Array) -> Array:
+    """Return u(0), ..., u(n) `(N, N, n + 1, batch)` with u(0) = first and the n wanted plaquettes between them."""
+    xp, group = array_namespace(first), SU(first.shape[0], 1)
+    if above.shape[2] == 0:
+        return first[:, :, None, :]
+
+    def step(link: Array, here: tuple) -> tuple[Array, Array]:
+        top, bottom, plaquette = here
+        link = group.compose(group.inverse(group.compose(plaquette, bottom)), group.compose(link, top))
+        return link, link
+
+    _, links = backends.of(first).scan(step, first, tuple(map(sites_first, (above, below, wanted))))
+    return xp.concat([first[:, :, None, :], xp.permute_dims(links, (1, 2, 0, 3))], axis=2)
+
+
+def around(link: Array, above: Array, end: Array, below: Array) -> Array:
+    """Return the loop from `link` along the upper links, down `end`, and back along the lower ones, `(N, N, batch)`."""
+    group = SU(link.shape[0], 1)
+    back = below[:, :, 0, :]
+    for x in range(above.shape[2]):
+        link = group.compose(link, above[:, :, x, :])
+        back = group.compose(back, below[:, :, x, :]) if x else back
+    return group.compose(link, group.inverse(group.compose(back, end)))
+
+
+def sites_first(x: Array) -> Array:
+    """Return `(N, N, steps, ...)` as `(steps, N, N, ...)`."""
+    return array_namespace(x).permute_dims(x, (2, 0, 1, *range(3, x.ndim)))
