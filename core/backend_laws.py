@@ -13,7 +13,7 @@ import numpy
 
 from haarflow.backends.standard import identity
 from haarflow.core.law import EPSILON as ULP
-from haarflow.core.law import Given, Law, Verdict, judge, largest, precision_of, to_host
+from haarflow.core.law import Given, Law, Verdict, at_once, judge, largest, precision_of, to_host
 from haarflow.core.plain_twins import slow_conv, slow_matmul, slow_scan
 from haarflow.core.tree import leaves, tree_map
 
@@ -106,7 +106,9 @@ def small_matrices(backend: Any, a: Array, b: Array, d: int) -> Verdict:
     True
     """
     plain_a, plain_b = to_host(a).astype("float64"), to_host(b).astype("float64")
-    residual = _off(backend.to_numpy(backend.matmul(a, b, d)), slow_matmul(plain_a, plain_b, d))
+    residual = _off(
+        backend.to_numpy(at_once(lambda a, b: backend.matmul(a, b, d), a, b)), slow_matmul(plain_a, plain_b, d)
+    )
     size = largest(slow_matmul(numpy.abs(plain_a), numpy.abs(plain_b), d))
     terms = plain_b.shape[-d - 2]
     bound = (terms + 2) * ULP[precision_of(a)] * size
@@ -124,7 +126,7 @@ def sine_and_cosine(backend: Any, x: Array) -> Verdict:
     """
     plain, dtype = to_host(x).astype("float64"), precision_of(x)
     allowed = ULP[dtype] * numpy.where(numpy.abs(plain) <= REDUCED[dtype], 1.5, 4 * numpy.abs(plain))
-    sine, cosine = (backend.to_numpy(part) for part in backend.sincos(x))
+    sine, cosine = (backend.to_numpy(part) for part in at_once(backend.sincos, x))
     errors = numpy.stack([sine - numpy.sin(plain), cosine - numpy.cos(plain)]) / allowed
     reason = "1.5 units in the last place of 1 up to |x| = 1e5 (float32: 1e2), 4 of |x| beyond"
     return judge(sine_and_cosine, errors, 1.0, reason, x=x)

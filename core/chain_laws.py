@@ -14,9 +14,10 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.standard import identity
 from haarflow.core import random
 from haarflow.core.batch import field_shape
-from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting
+from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting, started
 from haarflow.core.dynamics_laws import energy_order, kinetic_energy, reversible
 from haarflow.core.kernels import Cycle, Repeat, run
 from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
@@ -29,6 +30,7 @@ from haarflow.core.run_laws import blocks, fresh_cache, in_turn, independence_lo
 Array = Any
 
 CHAINS = 2000  # independent chains of a sampled law
+FEW = 64  # of one that compares bit by bit
 
 
 def exp_minus_dh(kernel: Any, fields: Array, key: Array) -> Verdict:
@@ -142,7 +144,7 @@ def equilibrium(kernel: Any, start: Array, fields: Array, key: Array, observable
     >>> equilibrium(hmc, 0.0 * fields, fields, random.key(1, backend), theory.observables, steps=20).passed
     True
     """
-    state = kernel.init(start)
+    state = started(kernel, start)
     for block in range(-(-steps // DRAWS)):
         state, _ = run(counting(kernel, fields), key, state, DRAWS, start=block * DRAWS)
     # the two samples are independent, so a pairing by number is as good as any
@@ -164,7 +166,7 @@ def detailed_balance(kernel: Any, levels: Levels, key: Array, dtype: str = "floa
     count = len(levels.energies)
     start = numpy.repeat(numpy.arange(count), n)[:, None]
     fields = backends.of(key).asarray(start.astype("float64"), dtype=dtype)
-    state, _ = run(kernel, key, kernel.init(fields), 1)
+    state, _ = run(kernel, key, started(kernel, fields), 1)
     ends = numpy.rint(to_host(state.field).reshape(count, n)).astype(int)
     chances = numpy.stack([(ends == j).mean(axis=1) for j in range(count)], axis=1)
     p = numpy.exp(-numpy.asarray(levels.energies))
@@ -193,14 +195,15 @@ def _theory(kernel: Any) -> Any:
     return _theory(kernel.kernel) if hasattr(kernel, "kernel") else getattr(kernel, "theory", None)
 
 
-def _exact(obj: Chained, given: Given) -> Array:
-    return given.array(obj.exact(random.key(given.seed, backends.get("numpy")), CHAINS))
+def _exact(obj: Chained, given: Given, count: int = CHAINS) -> Array:
+    return given.array(obj.exact(random.key(given.seed, backends.get("numpy")), count))
 
 
 def _fields(obj: Any, given: Given) -> Array:
-    """Exact draws where there are some, so that one program serves all laws; else fields of the theory's group."""
+    """Exact draws where there are some, on an engine that compiles as many as Monte Carlo takes, so that one program
+    serves all laws; else fields of the theory's group."""
     if isinstance(obj, Chained):
-        return _exact(obj, given)
+        return _exact(obj, given, FEW if given.backend.jit is identity else CHAINS)
     theory = _theory(obj)
     return replace(given, style="haar").field(theory.group, field_shape(theory))
 

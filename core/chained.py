@@ -16,8 +16,8 @@ import numpy
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import field_shape
-from haarflow.core.kernels import State, run
-from haarflow.core.law import precision_of
+from haarflow.core.kernels import State, as_floats, run
+from haarflow.core.law import at_once, precision_of
 
 Array = Any
 
@@ -107,8 +107,19 @@ def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict]
     >>> block_of_steps(LocalMetropolis(Phi4((2, 2))), numpy.zeros((3, 2, 2)), random.key(0, backend))[0].field.shape
     (3, 2, 2)
     """
-    state, records = run(counting(kernel, fields), key, kernel.init(fields), DRAWS)
+    state, records = run(counting(kernel, fields), key, started(kernel, fields), DRAWS)
     return state, records["info"]
+
+
+def started(kernel: Any, fields: Array) -> State:
+    """Return `kernel.init(fields)`, as one program for equal kernels."""
+    definition = kernel.with_values(None)
+    return at_once(_begins(definition), fields, as_floats(kernel.values))
+
+
+@lru_cache(maxsize=64)
+def _begins(definition: Any) -> Callable:
+    return lambda fields, values: definition.with_values(values).init(fields)
 
 
 def counting(kernel: Any, fields: Array) -> _Counted:

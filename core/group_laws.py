@@ -9,11 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy
 
-from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.law import (
+    EPSILON,
+    Given,
+    Law,
+    Verdict,
+    Whole,
+    at_once,
+    in_double,
+    judge,
+    largest,
+    precision_of,
+    to_host,
+)
 from haarflow.core.matrix_fields import algebra_shape, element_shape, exponential_twin
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull
 
@@ -211,7 +224,7 @@ def momenta(group: Any, key: Array, shape: tuple[int, ...], dtype: str = "float6
     >>> momenta(U1(), random.key(1, backend), (2,), n=1000).passed
     True
     """
-    drawn = group.algebra_normal(key, (n, *shape), dtype)
+    drawn = at_once(lambda key: group.algebra_normal(key, (n, *shape), dtype), key)
     w = to_host(drawn).astype("float64").reshape(n, -1)
     energy = to_host(group.inner(drawn, drawn)).astype("float64").reshape(n, -1).sum(axis=-1) - w.shape[1]
     rows = [w, w**2 - 1, w**4 - 3, w * numpy.roll(w, 1, axis=1) if w.shape[1] > 1 else w, energy[:, None]]
@@ -306,25 +319,35 @@ def _single(group: Any) -> tuple[int, ...]:
     return element_shape(group, (), ()) or (2,)
 
 
+def _whole(group: Any, given: Given) -> Whole:
+    return Whole(group, given.backend)
+
+
 def _haar(group: Any, given: Given) -> Array:
-    return _alone(group).haar(given.key(), (DRAWS, *_single(group)), given.dtype)
+    return at_once(_draws(_alone(group), (DRAWS, *_single(group)), given.dtype), given.key())
+
+
+@lru_cache(maxsize=64)
+def _draws(group: Any, shape: tuple[int, ...], dtype: str) -> Callable:
+    """The group's Haar draws as a function of the key, one for equal groups, so that laws share its program."""
+    return lambda key: group.haar(key, shape, dtype)
 
 
 def _invariances(law: Callable) -> Callable[[Any, Given], Verdict]:
     def check(group: Any, given: Given) -> Verdict:
         alone = _alone(group)
         g = given.array(numpy.asarray([1.0, -2.4])) if group.name == "U1" else given.elements(alone, _single(group))
-        return law(alone, _haar(group, given), g)
+        return law(_whole(alone, given), _haar(group, given), g)
 
     return check
 
 
 def _momenta(group: Any, given: Given) -> Verdict:
-    return momenta(_alone(group), given.key(), _single(group), given.dtype)
+    return momenta(_whole(_alone(group), given), given.key(), _single(group), given.dtype)
 
 
 def _haar_moments(group: Any, given: Given) -> Verdict:
-    return haar_moments(_alone(group), _haar(group, given))
+    return haar_moments(_whole(_alone(group), given), _haar(group, given))
 
 
 def _compact(group: Any) -> str | None:
@@ -337,20 +360,20 @@ def _has_twin(group: Any) -> str | None:
 
 
 GROUP_LAWS: tuple[Law, ...] = (
-    Law(closure, lambda obj, given: closure(obj, *_elements(obj, given, 2))),
-    Law(associativity, lambda obj, given: associativity(obj, *_elements(obj, given, 3))),
-    Law(inverses, lambda obj, given: inverses(obj, _element(obj, given), _algebra(obj, given, 3))),
-    Law(projection, lambda obj, given: projection(obj, _element(obj, given))),
-    Law(exponential, lambda obj, given: exponential(obj, _algebra(obj, given, 3, 2.0)), _has_twin),
-    Law(one_parameter, lambda obj, given: one_parameter(obj, _algebra(obj, given, 3, 2.0))),
-    Law(logarithm, lambda obj, given: logarithm(obj, _element(obj, given), _small(obj, given))),
+    Law(closure, lambda obj, given: closure(_whole(obj, given), *_elements(obj, given, 2))),
+    Law(associativity, lambda obj, given: associativity(_whole(obj, given), *_elements(obj, given, 3))),
+    Law(inverses, lambda obj, given: inverses(_whole(obj, given), _element(obj, given), _algebra(obj, given, 3))),
+    Law(projection, lambda obj, given: projection(_whole(obj, given), _element(obj, given))),
+    Law(exponential, lambda obj, given: exponential(_whole(obj, given), _algebra(obj, given, 3, 2.0)), _has_twin),
+    Law(one_parameter, lambda obj, given: one_parameter(_whole(obj, given), _algebra(obj, given, 3, 2.0))),
+    Law(logarithm, lambda obj, given: logarithm(_whole(obj, given), _element(obj, given), _small(obj, given))),
     Law(
         update_by_exponential,
-        lambda obj, given: update_by_exponential(obj, _element(obj, given), _algebra(obj, given, 3)),
+        lambda obj, given: update_by_exponential(_whole(obj, given), _element(obj, given), _algebra(obj, given, 3)),
     ),
     Law(
         inner_product,
-        lambda obj, given: inner_product(obj, _algebra(obj, given, 3), _algebra(obj, given, 4)),
+        lambda obj, given: inner_product(_whole(obj, given), _algebra(obj, given, 3), _algebra(obj, given, 4)),
     ),
     Law(momenta, _momenta, sampled=True),
     Law(haar_moments, _haar_moments, _compact, sampled=True),

@@ -28,6 +28,8 @@ Array = Any
 STYLES = ("cold", "haar", "near", "seam", "huge")
 SIZES = ("zero", "small", "one", "large")
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+# what a group does with its elements, one program each
+OPERATIONS = ("compose", "inverse", "exp", "log", "project", "update", "inner")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
 
 
@@ -162,6 +164,34 @@ class Given:
     def jit(self, owner: Any, method: str) -> Callable:
         """Return a method compiled by the backend, once for each owner."""
         return compiled(self.backend.jit, owner, method)
+
+
+def at_once(function: Callable, *args: Any) -> Any:
+    """Return `function(*args)`, as one program on JAX, which compiles every operation that it meets outside of one.
+
+    >>> at_once(lambda x, y: x * y + 1.0, numpy.ones(1), 2.0)
+    array([3.])
+    """
+    backend = backends.of(*args)
+    return (backend.jit(function) if backend.name == "jax" else function)(*args)
+
+
+class Whole:
+    """An object whose methods are one program each on JAX, compiled once for equal objects: see `at_once`.
+
+    >>> from haarflow.core.groups import U1
+    >>> Whole(U1(), backends.get("numpy")).compose(numpy.ones(1), numpy.ones(1))
+    array([2.])
+    """
+
+    def __init__(self, owner: Any, backend: Any, methods: tuple[str, ...] = OPERATIONS):
+        self._owner, self._backend, self._methods = owner, backend, methods
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the owner's attribute, compiled if it is one of the methods."""
+        if self._backend.name == "jax" and name in self._methods:
+            return compiled(self._backend.jit, self._owner, name)
+        return getattr(self._owner, name)
 
 
 @lru_cache(maxsize=512)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace
 
-from haarflow.core.law import EPSILON, Given, Law, Verdict, judge, largest, to_host
+from haarflow import backends
+from haarflow.core.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, to_host
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull
 
 Array = Any
@@ -39,7 +40,7 @@ def published_vectors(random: Any, backend: Any) -> Verdict:
     """
     columns = numpy.asarray([(*key, *counter) for key, counter, _ in VECTORS], dtype="uint32").view("int32").T
     expected = numpy.asarray([words for _, _, words in VECTORS], dtype="uint32").view("int32").T
-    found = random.threefry(*[backend.asarray(column, dtype="int32") for column in columns])
+    found = at_once(random.threefry, *[backend.asarray(column, dtype="int32") for column in columns])
     wrong = sum(int((to_host(one) != two).sum()) for one, two in zip(found, expected, strict=True))
     return judge(published_vectors, wrong, 0.0, "bits are equal or not", vectors=VECTORS)
 
@@ -56,10 +57,13 @@ def same_bits(random: Any, keys: Array, backend: Any) -> Verdict:
     True
     """
     numbers = backend.asarray(numpy.asarray(FOLDED)[:, None], dtype="int32")
-    found = [random.split(keys, 8), random.fold_in(keys, numbers), random.words(keys, (2, 8))]
-    found.append(random.uniform(keys, (16,), "float32"))
-    if backend.dtype == "float64":
-        found.append(random.uniform(keys, (2, 4), "float64"))
+
+    def draws(keys: Array, numbers: Array) -> list[Array]:
+        found = [random.split(keys, 8), random.fold_in(keys, numbers), random.words(keys, (2, 8))]
+        found.append(random.uniform(keys, (16,), "float32"))
+        return [*found, random.uniform(keys, (2, 4), "float64")] if backend.dtype == "float64" else found
+
+    found = at_once(draws, keys, numbers)
     expected = _expected_draws(to_host(keys))[: len(found)]
     wrong = sum(_different(to_host(one), two) for one, two in zip(found, expected, strict=True))
     return judge(same_bits, wrong, 0.0, "bits are equal or not", keys=keys)
@@ -161,13 +165,18 @@ def disjoint_streams(random: Any, keys: Array, backend: Any) -> Verdict:
     True
     """
     numbers = backend.asarray(numpy.asarray(FOLDED)[:, None], dtype="int32")
-    children = [numpy.moveaxis(to_host(one), 0, 1) for one in (random.split(keys, 8), random.fold_in(keys, numbers))]
-    single = backend.dtype == "float32"
-    streams = [*children, random.words(keys, (16,)), random.uniform(keys, (16 if single else 8,), backend.dtype)]
-    normals = to_host(random.normal(keys, (16 if single else 8,), backend.dtype)).astype("float64")
+    count = 16 if backend.dtype == "float32" else 8
+
+    def draws(keys: Array, numbers: Array) -> list[Array]:
+        found = [random.split(keys, 8), random.fold_in(keys, numbers), random.words(keys, (16,))]
+        return [*found, *(draw(keys, (count,), backend.dtype) for draw in (random.uniform, random.normal))]
+
+    *children, words, uniforms, normals = map(to_host, at_once(draws, keys, numbers))
+    streams = [*(numpy.moveaxis(one, 0, 1) for one in children), words, uniforms]
+    normals = normals.astype("float64")
     cosine, sine = numpy.split(normals, 2, axis=-1)
     streams.append(numpy.exp(-0.5 * (cosine**2 + sine**2)))
-    rows = [_high_bits(row) for stream in map(to_host, streams) for row in stream]
+    rows = [_high_bits(row) for stream in streams for row in stream]
     met = sum(int(numpy.isin(one, two).sum()) for place, one in enumerate(rows) for two in rows[place + 1 :])
     reason = "words of 23 bits meet by luck; chance 1e-9 of three in 17000 pairs"
     return judge(disjoint_streams, met, 2.0, reason, keys=keys)
@@ -203,10 +212,11 @@ def one_key_or_many(random: Any, keys: Array) -> Verdict:
     >>> one_key_or_many(random, random.split(random.key(3, backend), 3)).passed
     True
     """
-    wrong = 0.0
+    wrong, asarray = 0.0, backends.of(keys).asarray
+    apart = [asarray(key, dtype="int32") for key in to_host(keys)]
     for axis, verb in enumerate((lambda key: random.words(key, (16,)), lambda key: random.split(key, 8))):
-        alone = numpy.stack([to_host(verb(keys[i, ...])) for i in range(keys.shape[0])], axis=axis)
-        wrong += _different(to_host(verb(keys)), alone)
+        alone = numpy.stack([to_host(at_once(verb, key)) for key in apart], axis=axis)
+        wrong += _different(to_host(at_once(verb, keys)), alone)
     return judge(one_key_or_many, wrong, 0.0, "bits are equal or not", keys=keys)
 
 
@@ -266,7 +276,7 @@ def box_muller(random: Any, keys: Array, dtype: str = "float64") -> Verdict:
 
 
 def _family(random: Any, given: Given) -> Array:
-    return family(random, random.key(given.seed, given.backend))
+    return at_once(lambda key: family(random, key), random.key(given.seed, given.backend))
 
 
 RANDOM_LAWS: tuple[Law, ...] = (

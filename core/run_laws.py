@@ -11,7 +11,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.core import random
-from haarflow.core.chained import DRAWS, block_of_steps, counting
+from haarflow.core.chained import DRAWS, block_of_steps, counting, started
 from haarflow.core.kernels import Cycle, run
 from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
 from haarflow.core.tree import leaves
@@ -63,7 +63,7 @@ def fresh_cache(kernel: Any, fields: Array, key: Array) -> Verdict:
     True
     """
     state, _ = block_of_steps(kernel, fields, key)
-    carried, fresh = (leaves(found) for found in (state.cache, kernel.init(state.field).cache))
+    carried, fresh = (leaves(found) for found in (state.cache, started(kernel, state.field).cache))
     if len(carried) != len(fresh):
         return judge(fresh_cache, math.inf, 0.0, "caches of one form", fields=fields, key=key)
     pairs = [
@@ -168,6 +168,6 @@ def values_compile_nothing(kernel: Any, fields: Array, key: Array) -> Verdict:
         return judge(values_compile_nothing, unequal, 0.0, reason, fields=fields)
     counted = counting(kernel, fields)
     for start in (0, 2 * DRAWS):
-        run(counted, key, counted.init(fields), DRAWS, start=start)
+        run(counted, key, started(kernel, fields), DRAWS, start=start)
     traces = len(counted.calls) - 1
     return judge(values_compile_nothing, unequal + traces, 0.0, "one trace for one shape", fields=fields)

@@ -20,7 +20,7 @@ Array = Any
 Params = Any
 Condition = dict[str, Any] | None
 
-CHUNK = 64
+CHUNK = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,12 @@ class Bound:
         return in_chunks(lambda part, values: function(params, part, values), x, condition, self.axes)
 
     def _alone(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        if method == "forward" and self.backend.name == "jax":
+        """One program more; a coupling has it already, as the laws differentiate it."""
+        if self.backend.name != "jax":
+            return getattr(self.flow, method)(params, x, condition)
+        if method == "forward" and hasattr(self.flow, "moves"):
             return self.tangent(params, x, 0 * x, condition)[0]
-        return getattr(self.flow, method)(params, x, condition)
+        return traced(self.backend.jit, self.flow, method).function(params, x, condition)
 
 
 @dataclasses.dataclass(frozen=True)

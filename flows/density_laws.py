@@ -23,7 +23,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.law import Verdict, Whole, in_double, judge, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.tree import paths
 from haarflow.flows.frames import components, lattice_of, matrix_valued
@@ -176,11 +176,12 @@ def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdi
     if tuple(x.shape) != shape or precision_of(x) != dtype or not math.isfinite(size(x)):
         return judge(prior_draws, math.inf, 0.0, f"finite {dtype} of the shape {shape}")
     expected = prior.sample(host.asarray(to_host(key)), n, dtype)
-    log_r = to_host(prior.log_density(x)).astype("float64")
-    alone = [float(to_host(prior.log_density(x[number, ...]))) for number in range(n)]
+    log_density, host_x = Whole(prior, backend, ("log_density",)).log_density, to_host(x)
+    log_r = to_host(log_density(x)).astype("float64")
+    alone = [float(to_host(log_density(backend.asarray(row, dtype=x.dtype)))) for row in host_x]
     unit = 64 * float(numpy.finfo(dtype).eps)
     terms = math.prod(prior.field_shape) * max(size(x), 1.0) ** 2 + size(log_r)
-    outside = size(to_host(prior.group.project(x)) - to_host(x))
+    outside = size(prior.group.project(host_x) - host_x)
     found = [size(in_double(x) - expected) / max(size(x), 1.0), outside if outside > 1e-5 else 0.0]
     found += [size(log_r - prior.log_density(expected)) / terms, size(log_r - numpy.asarray(alone)) / terms]
     return judge(prior_draws, largest_of(found), unit, "64 units in the last place of the terms", x=x)
@@ -274,10 +275,11 @@ def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
 def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
     """d log r along one component, `(n,)`, by differences of fourth order."""
     backend = backends.of(x)
+    log_density = Whole(prior, backend, ("log_density",)).log_density
 
     def log_r(k: int) -> numpy.ndarray:
         moved = _along(prior.group, host, number, k * step)
-        return to_host(prior.log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
+        return to_host(log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
 
     return (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from haarflow.core.law import Given, Law, Verdict, judge
+from haarflow.core.law import Given, Law, Verdict, Whole, at_once, judge
 from haarflow.flows.bound import bind_model, compiles, repeated
 from haarflow.flows.density_laws import (
     LARGEST,
@@ -223,19 +223,25 @@ def _file(model: Any, given: Given) -> Verdict:
     return file_keeps_the_model(model, parameters(model, given), given.backend)
 
 
+def _density(prior: Any, given: Given) -> Callable:
+    return Whole(prior, given.backend, ("log_density",)).log_density
+
+
 def _prior_integral(prior: Any, given: Given) -> Verdict:
     draws = given.array(draws_on_the_host(prior, given.seed, 256, given.dtype))
     shape, gauge = prior.field_shape, "gauge" in declared(prior)
-    return integrates_to_one(prior.log_density, shape, prior.group, draws, gauge, draws)
+    return integrates_to_one(_density(prior, given), shape, prior.group, draws, gauge, draws)
 
 
 def _prior_invariant(prior: Any, given: Given) -> Verdict:
     x = given.field(prior.group, prior.field_shape)
-    return invariant_density(prior.log_density, x, prior.group, declared(prior), (1,) * len(prior.lattice), given.seed)
+    return invariant_density(
+        _density(prior, given), x, prior.group, declared(prior), (1,) * len(prior.lattice), given.seed
+    )
 
 
 def _prior_moments(prior: Any, given: Given) -> Verdict:
-    return prior_moments(prior, prior.sample(given.key(4), DRAWS, given.dtype))
+    return prior_moments(prior, at_once(lambda key: prior.sample(key, DRAWS, given.dtype), given.key(4)))
 
 
 FLOW_LAWS: tuple[Law, ...] = (

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import loops
 from haarflow.core.lattice import shift
-from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.theories.judging import ROUNDING, bound, nearby, rounding, strength
 from haarflow.theories.theory import Couplings, autodiff_force, field_shape
@@ -55,14 +55,14 @@ def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdic
     >>> batch_rows(Phi4((4, 4)), np.ones((3, 4, 4))).residual
     0.0
     """
-    xp, action = array_namespace(field), bound(theory, "action", field)
+    action, host, asarray = bound(theory, "action", field), to_host(field), backends.of(field).asarray
     whole, worst = to_host(action(field, couplings)), 0.0
     if whole.shape != field.shape[:1]:
         return judge(batch_rows, math.inf, 0.0, f"one value for each row wanted, got shape {whole.shape}", field=field)
     for number in range(field.shape[0]):
-        copies = xp.stack([field[number, ...]] * field.shape[0])
+        copies = asarray(numpy.stack([host[number]] * len(host)), dtype=field.dtype)
         worst = max(worst, largest(to_host(action(copies, couplings)) - whole[number, ...]))
-    alone = to_host(action(field[0, ...], couplings))
+    alone = to_host(action(asarray(host[0], dtype=field.dtype), couplings))
     worst = max(worst, largest(alone - whole[0, ...])) if alone.shape == () else math.inf
     return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
 
@@ -78,12 +78,16 @@ def force_by_differences(theory: Any, field: Array, couplings: Couplings = None)
     >>> force_by_differences(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), {"beta": 2.0}).passed
     True
     """
-    x, precision = field[0, ...], precision_of(field)
+    x, precision, backend = to_host(field)[0], precision_of(field), backends.of(field)
     shape = algebra_shape(theory.group, tuple(x.shape))
-    size, h = math.prod(shape), STEP[precision]
+    size, h, action = math.prod(shape), STEP[precision], bound(theory, "action", field)
     moves = numpy.concatenate([sign * k * h * numpy.eye(size) for k, _ in STENCIL for sign in (1, -1)])
-    moved = theory.group.update(x[None, ...], backends.of(field).asarray(moves.reshape(-1, *shape), dtype=precision))
-    s = to_host(bound(theory, "action", field)(moved, couplings)).astype("float64").reshape(len(STENCIL), 2, size)
+    moved = theory.group.update(x[None, ...], moves.reshape(-1, *shape).astype(precision))
+    s = (
+        to_host(action(backend.asarray(moved, dtype=field.dtype), couplings))
+        .astype("float64")
+        .reshape(len(STENCIL), 2, size)
+    )
     slope = sum(weight * (pair[0] - pair[1]) for (_, weight), pair in zip(STENCIL, s, strict=True)) / h
     found = to_host(bound(theory, "force", field)(field, couplings))[0]
     noise = 2.0 * _rounding_of(theory, "action", field, couplings) / h
@@ -121,13 +125,13 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
     >>> gauge_orbit(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
     True
     """
-    d, force = len(theory.lattice), bound(theory, "force", field)(field, couplings)
+    d, force, links = len(theory.lattice), to_host(bound(theory, "force", field)(field, couplings)), to_host(field)
     inner = force.ndim - field.ndim + len(field_shape(theory)) - 1  # the axes behind mu
     total: Any = 0.0
     for mu in range(d):
         here = force[(..., mu) + (slice(None),) * inner]
-        carried = _carried(theory.group, loops.direction(field, mu, d, theory.group), here)
-        total = total + to_host(here) - to_host(shift(carried, mu, d, -1))
+        carried = _carried(theory.group, loops.direction(links, mu, d, theory.group), here)
+        total = total + here - shift(carried, mu, d, -1)
     tolerance = 2 * d * _rounding_of(theory, "force", field, couplings)
     return judge(gauge_orbit, total, tolerance, ROUNDING, field=field)
 
@@ -188,6 +192,12 @@ def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: C
     )
 
 
+def _each_way(theory: Any, method: str, field: Array, *couplings: Couplings) -> list[Any]:
+    """What a method of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
+    call, directions = getattr(theory, method), range(len(theory.lattice))
+    return at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+
+
 def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
@@ -201,16 +211,17 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     """
     lattice, d, worst = tuple(theory.lattice), len(theory.lattice), 0.0
     action, backend = bound(theory, "action", field), backends.of(field)
-    before = to_host(action(field, couplings))
+    before, host = to_host(action(field, couplings)), to_host(field)
+    weights = _each_way(theory, "local_weight", field, couplings)
     for mu in range(d) if min(lattice) > 1 else ():
         link: Any = (..., mu, *site)
         here: Any = (..., *site)
-        a, b = (to_host(part)[here] for part in theory.local_weight(field, mu, couplings))
-        old = to_host(field)[link].astype("float64")
+        a, b = (to_host(part)[here] for part in weights[mu])
+        old = host[link].astype("float64")
         for turn in (0.3, -2.0):
             move = numpy.zeros(field.shape)
             move[link] = turn
-            after = to_host(action(field + backend.asarray(move, dtype=field.dtype), couplings))
+            after = to_host(action(backend.asarray(host + move, dtype=field.dtype), couplings))
             weight = a * (numpy.cos(old + turn) - numpy.cos(old)) + b * (numpy.sin(old + turn) - numpy.sin(old))
             worst = max(worst, largest(after - before + weight))
     tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
@@ -226,9 +237,8 @@ def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     True
     """
     pairs = []
-    for mu in range(len(theory.lattice)):
-        a, b = theory.local_weight(field, mu, couplings)
-        real, imaginary = theory.staple(field, mu)
+    weights = _each_way(theory, "local_weight", field, couplings)
+    for (a, b), (real, imaginary) in zip(weights, _each_way(theory, "staple", field), strict=True):
         pairs += [(to_host(a), to_host(real)), (to_host(b), -to_host(imaginary))]
     weight, staple = (numpy.stack(parts).astype("float64") for parts in zip(*pairs, strict=True))
     k = float(numpy.sum(weight * staple) / max(float(numpy.sum(staple * staple)), 1e-300))
@@ -251,19 +261,22 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     """
     lattice, d, group, worst = tuple(theory.lattice), len(theory.lattice), theory.group, 0.0
     action, backend, precision = bound(theory, "action", field), backends.of(field), precision_of(field)
-    before, beta = to_host(action(field, couplings)), theory.check(couplings)["beta"]
+    before, beta, host = to_host(action(field, couplings)), theory.check(couplings)["beta"], to_host(field)
+    staples = _each_way(theory, "staple", field)
     here: Any = (..., *site)
     for mu in range(d) if min(lattice) > theory.reach else ():
-        staple = in_double(theory.staple(field, mu))[here]
-        old = in_double(loops.direction(field, mu, d, group))[here]
+        staple = in_double(staples[mu])[here]
+        old = in_double(loops.direction(host, mu, d, group))[here]
         for turn in (0.3, -2.0):
             move = numpy.zeros((d, group.dim, *lattice))
             place: Any = (mu, slice(None), *site)
             move[place] = turn * numpy.cos(numpy.arange(group.dim))
-            new = group.update(field, backend.asarray(move, dtype=precision)[None, ...])
+            new = group.update(host, move[None, ...].astype(precision))
             change = in_double(loops.direction(new, mu, d, group))[here] - old
             weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * beta / theory.n
-            worst = max(worst, largest(to_host(action(new, couplings)) - before + weight))
+            worst = max(
+                worst, largest(to_host(action(backend.asarray(new, dtype=field.dtype), couplings)) - before + weight)
+            )
     tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
     return judge(link_staple, worst, tolerance, ROUNDING, field=field, site=site)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
-from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core.law import Verdict, judge, precision_of, to_host
@@ -62,22 +61,23 @@ def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     >>> traced_once(U1Gauge((2, 2)), np.ones((3, 2, 2, 2)), {"beta": 2.0}).residual
     0.0
     """
-    backend, said = backends.of(field), ""
+    backend, said, runs = backends.of(field), "", []
 
-    def traces(factors: tuple[float, ...]) -> int:
-        runs = []
+    def counted(field: Array, values: Any) -> Array:
+        runs.append(1)
+        return theory.action(field, values)
 
-        def counted(field: Array, values: Any) -> Array:
-            runs.append(1)
-            return theory.action(field, values)
+    call = backend.jit(counted)
 
-        call = backend.jit(counted)
+    def traces(*factors: float) -> int:
+        before = len(runs)
         for factor in factors:
             call(field, {name: backend.asarray(factor * c, dtype=precision_of(field)) for name, c in couplings.items()})
-        return len(runs)
+        return len(runs) - before
 
     try:
-        more = float(max(0, traces((1.0, 1.5, 2.0)) - traces((1.0, 1.0, 1.0))))
+        _, again, other = traces(1.0), traces(1.0, 1.0), traces(1.5, 2.0)
+        more = float(max(0, other - again))
     except (TypeError, ValueError, RuntimeError) as refusal:
         more, said = math.inf, str(refusal)
     return judge(traced_once, more, 0.0, "a count", field=field, couplings=couplings, said=said)
@@ -157,12 +157,15 @@ def border(theory: Any, field: Array) -> Verdict:
 
 def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
     """Arguments of a method that make no sense, by what is wrong with them."""
-    xp, backend, shape = array_namespace(field), backends.of(field), field_shape(theory)
+    host, backend, shape = to_host(field), backends.of(field), field_shape(theory)
     names = list(dict(getattr(theory, "couplings", {})))
     found: dict[str, tuple[Any, Any]] = {
-        "a longer lattice": (xp.concat([field, field[..., :1]], axis=-1), None),
+        "a longer lattice": (
+            backend.asarray(numpy.concatenate([host, host[..., :1]], axis=-1), dtype=field.dtype),
+            None,
+        ),
         "one axis too few": (backend.asarray(numpy.zeros(shape[1:] or (shape[0] + 1,)), dtype=field.dtype), None),
-        "whole numbers": (xp.zeros_like(field, dtype=xp.int32), None),
+        "whole numbers": (backend.asarray(numpy.zeros(field.shape, dtype="int32"), dtype="int32"), None),
         "a list": ([[0.0]], None),
         "couplings that are a number": (field, 3.0),
         "a coupling of another name": (field, {"no such coupling": 1.0}),

@@ -45,7 +45,7 @@ def nearby(field: Array) -> Array:
     host = to_host(field)
     coins = numpy.random.default_rng(0).choice([-1.0, 1.0], host.shape)
     step = UNITS * EPSILON[precision_of(field)] * coins * numpy.abs(host)
-    return field + backends.of(field).asarray(step, dtype=field.dtype)
+    return backends.of(field).asarray((host + step).astype(host.dtype), dtype=field.dtype)
 
 
 def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: Couplings = None) -> float:

@@ -258,6 +258,6 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(traced_once, _on_a_field(traced_once), lacks("couplings")),
     Law(border, lambda theory, given: border(theory, field_of(theory, given)), lacks("check")),
     Law(inputs_unchanged, _on_a_field(inputs_unchanged)),
-    Law(compiled_as_eager, _off_the_seam(compiled_as_eager)),
+    Law(compiled_as_eager, _off_the_seam(compiled_as_eager), programs=True),
     Law(equals_numpy, _off_the_seam(equals_numpy)),
 )
