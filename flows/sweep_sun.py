@@ -14,13 +14,17 @@ e^{beta Re tr P / N} (flows/tilts.py). What is left of the row is bound by the l
     G(x) = W(x) U_1(T-1,x) G(x+1) U_1(T-1,x)^+,    G(X-1) = W(X-1),
 
 and W(x) has, given G and the m plaquettes behind, the density f_1(W) f_m(W^+ G)/f_{m+1}(G), f_m the weight of m plaquettes.
-It has two centres, 1 and G. So the step is W -> S^{1/2} X S^{1/2} with X = the class map of W to a tilt kappa, and
+It has two centres, 1 and G, and between them is as wide as Re tr X (S^{1/2} + S^{-1/2}) says for m = 1, so not the same in
+all directions. So the step is W -> S^{1/2} X S^{1/2} with X = the class map of W to a tilt kappa, for SU(3) stretched along
+the gradient of Re tr X V (flows/stretch.py), and
 
     S = V diag(e^{i s}) V^+,  s_k = 2 a arg(AFAR + e^{i theta_k}) + b sin theta_k - mean,   kappa = beta [sum_j c_j g_j(G)]_+,
 
-for G = V diag(e^{i theta}) V^+ and g_j its characters 1, Re tr G/N, its square, Re tr G^2/N. a, b, c_j are learnt for each m, and start
-near what fits: a share 1/(1+m) of the way. G is not moved by its step, so log_det is the sum of the class maps', whatever
-S and kappa are, and the inverse retraces the steps. Where f_m is as good as flat no step needs to know of G: `closings`
+    V = (d_0 + d_1 Re tr G/N) ((G + G^+)/2 - Re tr G/N),
+
+for G of the eigen-angles theta, S of its eigenvectors, and g_j its characters 1, Re tr G/N, its square, Re tr G^2/N. a, b,
+c_j, d_j are learnt for each m, and start near what fits: a share 1/(1+m) of the way. G is not moved by its step, so log_det
+is the sum of the maps', whatever S, kappa and V are, and the inverse retraces the steps. Where f_m is as good as flat no step needs to know of G: `closings`
 = 6 is plenty at SU(3), beta = 6. The flow is gauge equivariant since P and G are, and commutes with U -> U^*.
 
 Links `(*batch, 2, N, N, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity. The row has X
@@ -43,11 +47,13 @@ from haarflow.flows import tilt_tables, tilts
 from haarflow.flows.flow import Condition, Model, Params
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
+from haarflow.flows.stretch import stretch
 
 Array = Any
 
 ORDERS = 3  # powers of the coupling in each parameter, with a condition
 SOFT = 0.2  # how smoothly tilts end at zero
+LONGEST = 1.2  # of d_0 + d_1 Re tr G/N: the largest singular value of V is at most 4/3 of it, stretches want 2
 AFAR = 1.05  # above one: arg(1 + e^{i theta}) = theta/2 would jump at pi, and S with it
 
 
@@ -55,8 +61,8 @@ AFAR = 1.05  # above one: arg(1 + e^{i theta}) = theta/2 would jump at pi, and S
 class ClassSweep:
     """A gauge-equivariant flow of SU(n) links in two dimensions that visits V - 1 links once each, n = 2 or 3.
 
-    `beta` is the coupling it is made for, `closings` the steps that know of the rest. Parameters: "shift" `(closings, 2)`
-    and "tilt" `(closings, n + 1)`, row m-1 for m plaquettes behind; with condition = ("beta",) polynomials of
+    `beta` is the coupling it is made for, `closings` the steps that know of the rest. Parameters: "shift" `(closings, 2)`,
+    "tilt" `(closings, n + 1)` and for n = 3 "stretch" `(closings, 2)`, row m-1 for m plaquettes behind; with condition = ("beta",) polynomials of
     t = condition/beta - 1, the powers on one more axis. Raises ValueError for other n and conditions, a beta that is not
     positive, closings < 0, and for fields that are not `(*batch, 2, n, n, T, X)`.
 
@@ -87,12 +93,14 @@ class ClassSweep:
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the start, without a draw: S goes 1/2, 1/3, 1/4, ... of the way, tilts grow where G is near one."""
         u = tilt_tables.mean_trace(self.n, min(self.beta, tilt_tables.tilts()[-2]))
-        shift, tilt = [], []
+        shift, tilt, stretch = [], [], []
         for m in range(self.closings):
-            whole, direct = 0.5 * u ** (0.5 * m), 0.5 * u ** (2.0 * m)
+            whole, direct, uneven = 0.5 * u ** (0.5 * m), 0.5 * u ** (2.0 * m), u ** (0.75 * m)
             shift.append((direct, whole - direct))
-            tilt.append((1.0, u**m, *(0.0,) * (self.n - 1)))
-        return {"shift": self._table(shift, 2, key, dtype), "tilt": self._table(tilt, self.n + 1, key, dtype)}
+            tilt.append((1.0 + 0.25 * u ** (2.0 * m), u**m, -0.3 * u**m, 0.0)[: self.n + 1])
+            stretch.append((0.6 * uneven, -0.7 * uneven))
+        tables = {"shift": self._table(shift, 2, key, dtype), "tilt": self._table(tilt, self.n + 1, key, dtype)}
+        return tables if self.n == 2 else tables | {"stretch": self._table(stretch, 2, key, dtype)}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return (y, log |det dy/dx|)."""
@@ -153,8 +161,8 @@ class ClassSweep:
 
         def step(carry: tuple, here: tuple) -> tuple[tuple, Array]:
             link, rest, log_det = carry
-            old, top, bottom, edge, shift, tilt = here
-            new, log_slope = close(way, old, rest, shift, tilt, beta, group)
+            (old, top, bottom, edge), row = here
+            new, log_slope = close(way, old, rest, row, beta, group)
             output = new if way == "forward" else old
             link = group.compose(group.inverse(group.compose(new, bottom)), group.compose(link, top))
             rest = group.compose(group.inverse(group.compose(output, edge)), group.compose(rest, edge))
@@ -162,7 +170,7 @@ class ClassSweep:
 
         rows = [sites_first(part[:, :, start:end, :]) for part in (own[:, :, -1, ...], above, below, base)]
         carry = (firsts[:, :, -1, :], rest, log_det)
-        (_, _, log_det), lasts = backends.of(time).scan(step, carry, (*rows, numbers["shift"], numbers["tilt"]))
+        (_, _, log_det), lasts = backends.of(time).scan(step, carry, (tuple(rows), numbers))
         return xp.concat([firsts, xp.permute_dims(lasts, (1, 2, 0, 3))], axis=2), log_det
 
     def _numbers(self, params: Params, beta: Array, steps: int) -> Params:
@@ -207,23 +215,37 @@ def class_sweep(
     return Model(HaarLinks(tuple(lattice), n), ClassSweep(n, beta, closings, condition))
 
 
-def close(
-    way: str, plaquette: Array, rest: Array, shift: Array, tilt: Array, beta: Array, group: SU
-) -> tuple[Array, Array]:
+def close(way: str, plaquette: Array, rest: Array, numbers: Params, beta: Array, group: SU) -> tuple[Array, Array]:
     """Map a plaquette `(N, N, batch)` given the loop `rest` around it and all behind, W -> S^{1/2} X S^{1/2}, or back.
 
-    `shift` = (a, b) and `tilt` = (c_0, ...) are `(numbers, batch or 1)`; returns also log |det| `(batch,)`.
+    `numbers` are the step's parameters, each `(numbers, batch or 1)`; returns also log |det| `(batch,)`.
     """
     frame = eigenframes.frame_of(rest, group.d)
     angles = weyl_cell.angles_at(weyl_cell.coordinates(frame.angles))
-    wanted = sum(tilt[j, :] * g for j, g in enumerate(weyl_cell.characters(angles)))
+    known = weyl_cell.characters(angles)
+    wanted = sum(numbers["tilt"][j, :] * g for j, g in enumerate(known))
     kappa = 0.5 * beta * (wanted + array_namespace(beta).sqrt(wanted * wanted + SOFT**2))
-    half = eigenframes.rebuilt(frame, angles, half_way(angles, shift), group.d)
+    half = eigenframes.rebuilt(frame, angles, half_way(angles, numbers["shift"]), group.d)
+    uneven = unevenness(rest, known[1], numbers["stretch"], group) if group.n == 3 else None
     if way == "forward":
         centred, log_det = tilts.tilted(way, plaquette, kappa, group.d)
+        if uneven is not None:
+            centred, further = stretch(way, centred, uneven, group)
+            log_det = log_det + further
         return group.compose(group.compose(half, centred), half), log_det
-    back = group.inverse(half)
-    return tilts.tilted(way, group.compose(group.compose(back, plaquette), back), kappa, group.d)
+    back, log_det = group.inverse(half), 0.0
+    centred = group.compose(group.compose(back, plaquette), back)
+    if uneven is not None:
+        centred, log_det = stretch(way, centred, uneven, group)
+    even, further = tilts.tilted(way, centred, kappa, group.d)
+    return even, log_det + further
+
+
+def unevenness(rest: Array, trace: Array, numbers: Array, group: SU) -> Array:
+    """Return V = d ((G + G^+)/2 - Re tr G/N), d = d_0 + d_1 Re tr G/N smoothly bounded; it commutes with G."""
+    xp = array_namespace(rest)
+    d = LONGEST * xp.tanh((numbers[0, :] + numbers[1, :] * trace) / LONGEST)
+    return d * (0.5 * (rest + group.inverse(rest)) - trace * group.identity(rest))
 
 
 def half_way(angles: list[Array], shift: Array) -> list[Array]:
