@@ -32,7 +32,8 @@ class Backend:
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
     stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
-    matmul sincos` are kernels. `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
+    matmul sincos sin cos` are kernels. `threefry(key0, key1, x0, x1)` is the adapter's own generator of random words, which
+    may decline with None (core/random.py has a plain one). `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
     for everyone who reads it.
 
     >>> from haarflow.backends import numpy as backend
@@ -60,6 +61,9 @@ class Backend:
     conv_net: Callable = field(compare=False, repr=False)
     matmul: Callable = field(compare=False, repr=False)
     sincos: Callable = field(compare=False, repr=False)
+    sin: Callable = field(compare=False, repr=False)
+    cos: Callable = field(compare=False, repr=False)
+    threefry: Callable = field(compare=False, repr=False)
     materialise: Callable = field(compare=False, repr=False)
     autodiff: bool = field(compare=False, repr=False)
     version: str = field(compare=False, repr=False)

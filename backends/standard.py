@@ -34,6 +34,9 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "conv": conv,
         "matmul": matmul,
         "sincos": sincos,
+        "sin": xp.sin,
+        "cos": xp.cos,
+        "threefry": declined,
         "materialise": identity,
         "autodiff": False,
     }
@@ -202,6 +205,10 @@ def matmul(a: Array, b: Array, d: int) -> Array:
         for k in range(b.shape[-d - 2])
     ]
     return sum(terms[1:], terms[0])
+
+
+def declined(*_: Any) -> None:
+    """Return None: there is no kernel of the adapter's own."""
 
 
 def sincos(x: Array) -> tuple[Array, Array]:

@@ -55,6 +55,8 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         conv_net=convolutions_jax.conv_net,
         matmul=matmul,
         sincos=sincos,
+        sin=lambda x: sincos(x)[0],
+        cos=lambda x: sincos(x)[1],
         materialise=materialise,
         autodiff=True,
     )

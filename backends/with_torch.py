@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy
 import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from haarflow.backends import standard, tree
+from haarflow.backends import circulants, host_words, standard, tree
 from haarflow.backends.protocol import Array, Backend, MissingBackend
 
 SINGLE = (torch.float32, torch.complex64)
@@ -40,7 +41,9 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         checkpoint=checkpoint,
         vmap=torch.func.vmap,
         conv=conv,
+        conv_net=conv_net,
         matmul=standard.matmul,
+        threefry=threefry,
         autodiff=True,
     )
 
@@ -138,6 +141,30 @@ def conv(x: Array, w: Array) -> Array:
     padding = [r for r in reversed(reach) for _ in range(2)]
     y = CONVOLUTIONS[d](torch.nn.functional.pad(flat, padding, mode="circular"), w)
     return torch.reshape(y, (*x.shape[: -d - 1], *y.shape[1:]))
+
+
+# Rows up to which circulants are faster than Torch's own convolutions on the CPU, a gradient included.
+LONGEST_ROW = {torch.float64: 16, torch.float32: 8}
+
+
+def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: Sequence[Any]) -> Array:
+    """Return the features that `backends.standard.conv_net` gives, for short rows on the CPU by circulants."""
+    longest = LONGEST_ROW.get(x.dtype, 0) if x.device.type == "cpu" else 0
+    if not (longest and circulants.fits(x, weights, longest)):
+        return standard.conv_net(conv, x, weights, biases, activations)
+    standard.check_net(x, weights)
+    return circulants.net(x, weights, biases, activations)
+
+
+def threefry(key0: Array, key1: Array, x0: Array, x1: int) -> tuple[Array, Array] | None:
+    """Return random words made on the host's memory, which tensors of the CPU share; None elsewhere and while tracing."""
+    if torch.compiler.is_compiling() or key0.device.type != "cpu":
+        return None
+    try:
+        words = host_words.threefry(key0.numpy(), key1.numpy(), x0.numpy(), x1)
+    except RuntimeError:  # under vmap a tensor has no memory of its own
+        return None
+    return torch.from_numpy(words[0]), torch.from_numpy(words[1])
 
 
 def whole_graph(function: Any) -> Any:
