@@ -179,7 +179,7 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], list[str]]]] =
     "peers": (
         "Beside other packages",
         "The same architecture, batch and precision in one run; versions in `benchmarks/peers/`: "
-        "`python -m haarflow.benchmarks.peers`.",
+        "`python -m haarflow.benchmarks.beside_peers bijx normflows zuko flowjax`.",
         peer_table,
     ),
     "depth": (
