@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from haarflow.core.law import Given, Law, Verdict, Whole, at_once, judge
-from haarflow.flows.bound import bind_model, compiles, repeated
+from haarflow.flows.bound import bind, bind_model, compiles, repeated
 from haarflow.flows.density_laws import (
     LARGEST,
     draws_have_the_density,
@@ -26,6 +26,7 @@ from haarflow.flows.density_laws import (
 )
 from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.frames import matrix_valued
+from haarflow.flows.integration_laws import integration_order, reversal_order
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
 from haarflow.flows.judging import HALVINGS, case, conditions, field, parameters
 from haarflow.flows.map_laws import (
@@ -54,12 +55,14 @@ __all__ = [
     "frozen_components",
     "inputs_unchanged",
     "integrates_to_one",
+    "integration_order",
     "invariant_density",
     "log_det_by_autodiff",
     "log_det_by_differences",
     "log_dets_cancel",
     "prior_draws",
     "prior_moments",
+    "reversal_order",
     "round_trip",
     "sample_is_its_density",
     "support",
@@ -70,6 +73,7 @@ __all__ = [
 DRAWS = 4096
 INTEGRATED = 1e-4  # the largest error of an integral that tells something
 USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
+ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
 
 
@@ -109,6 +113,36 @@ def _frozen(model: Any, given: Given, share: float) -> Verdict:
 
 def _is_coupling(model: Any) -> str | None:
     return None if hasattr(model.flow, "moves") else "it does not say which components stand still: it is no coupling"
+
+
+def _integrated(obj: Any) -> bool:
+    return getattr(getattr(obj, "flow", obj), "integrated", False)
+
+
+def _is_exact(obj: Any) -> str | None:
+    if not _integrated(obj):
+        return None
+    return "it is integrated: its log-determinant and its inverse are those of continuous time, see integration_order"
+
+
+def _is_integrated(obj: Any) -> str | None:
+    return None if _integrated(obj) else "its log-determinant is that of the very map: it integrates nothing"
+
+
+def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of (flow, finer, params, x, condition, group): parameters are halved until errors are small."""
+
+    def check(model: Any, given: Given) -> Verdict:
+        finer = model.flow.refined(2)
+        for halvings in range(3):
+            flow, params, x, condition, group = case(model, given, share=0.5**halvings)
+            bound = bind(finer, given.backend, len(model.prior.field_shape))
+            verdict = law(flow, bound, params, x, condition, group)
+            if verdict.example["errors"][0] <= ASYMPTOTIC:
+                break
+        return verdict
+
+    return check
 
 
 def _unchanged(model: Any, given: Given) -> Verdict:
@@ -245,12 +279,14 @@ def _prior_moments(prior: Any, given: Given) -> Verdict:
 
 
 FLOW_LAWS: tuple[Law, ...] = (
-    Law(log_det_by_differences, _resolved(_by_differences)),
-    Law(log_det_by_autodiff, _resolved(_by_autodiff), programs=True),
+    Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
+    Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
+    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True),
+    Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
-    Law(round_trip, _on_arrays(round_trip)),
-    Law(log_dets_cancel, _on_arrays(log_dets_cancel)),
-    Law(support, _on_arrays(support)),
+    Law(round_trip, _on_arrays(round_trip), _is_exact),
+    Law(log_dets_cancel, _on_arrays(log_dets_cancel), _is_exact),
+    Law(support, _on_arrays(support), _is_exact),
     Law(batch_is_its_members, _on_arrays(batch_is_its_members)),
     Law(inputs_unchanged, _unchanged),
     Law(equals_numpy, _on_arrays(equals_numpy)),
@@ -263,8 +299,8 @@ MODEL_LAWS: tuple[Law, ...] = (
     *FLOW_LAWS,
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
-    Law(draws_have_the_density, _model_draws, sampled=True),
-    Law(sample_is_its_density, _sample),
+    Law(draws_have_the_density, _model_draws, _is_exact, sampled=True),
+    Law(sample_is_its_density, _sample, _is_exact),
     Law(file_keeps_the_model, _file),
 )
 

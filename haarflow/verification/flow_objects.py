@@ -21,12 +21,14 @@ from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet, LatticeNet
 from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.momentum import MomentumScaling
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.residual import LoopCoupling
 from haarflow.flows.scalar_spline import SplineCoupling
+from haarflow.flows.spectral import SpectralCoupling
 from haarflow.flows.sweep import Sweep
 from haarflow.flows.sweep_sun import ClassSweep
 from haarflow.flows.tails import QuarticTail
@@ -206,12 +208,48 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         lambda lattice: sun.trivialising(lattice, 2, steps=1, beta=2.0, context=1),
         ((2, 2), (4, 2)),
     ),
+    Entry(
+        "spectral coupling",
+        "model",
+        by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
+        ((2, 2), (4, 2), (2, 3), (2, 1)),
+    ),
+    Entry(
+        "spectral coupling, SU(3), a start",
+        "model",
+        by_loops(SpectralCoupling(3, 2, ("stripes", 0, 1, 2, 1), (((0, 1), (1, 2), (0, -1)),), 2, (2,), start=2.0)),
+        ((1, 2), (2, 2)),
+    ),
+    Entry(
+        "spectral coupling, three dimensions, conditioned",
+        "model",
+        by_loops(
+            SpectralCoupling(
+                2, 3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), 2, (3,), condition=("beta",)
+            )
+        ),
+        ((2, 2, 2), (2, 1, 3)),
+    ),
+    Entry(
+        "spectral flow",
+        "model",
+        lambda lattice: sun.spectral(lattice, 2, beta=1.0, rounds=1, period=2, hidden=(2,), bins=2),
+        ((2, 2), (4, 2)),
+    ),
     Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=2)), ((2, 2), (2, 4), (3, 1), (1, 3))),
     Entry(
         "class sweep, SU(3), conditioned",
         "model",
         by_loops(ClassSweep(3, 3.0, closings=1, condition=("beta",))),
         ((1, 2), (2, 2), (2, 1)),
+    ),
+    # SU(N) in continuous time
+    Entry("loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=2, degree=1)), ((2, 2), (2, 3))),
+    Entry(
+        "loop flow, next order, conditioned",
+        "model",
+        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",))),
+        ((3, 3), (3, 4)),
     ),
     # scalar couplings
     Entry("affine coupling", "model", on(Gaussian, AffineCoupling(NET, tail=2.0)), SQUARES),

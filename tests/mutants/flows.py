@@ -21,7 +21,7 @@ from haarflow.flows.splines import circular_spline, inverse_circular_spline
 from haarflow.flows.sweep_sun import ClassSweep
 from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant
+from tests.mutants import Mutant, loop_flows
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
 NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)
@@ -509,6 +509,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("round_trip",),
         TWO,
     ),
+    *loop_flows.MUTANTS,
     Mutant("a density missing an arc of the circle", "prior", MissingArc, ("integrates_to_one",), TWO),
     Mutant("draws of another mass", "prior", WrongWidth, ("prior_moments",), TWO),
     Mutant("draws that miss an arc", "prior", ArcPrior, ("prior_moments",), TWO),
