@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -21,14 +21,14 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, total
-from haarflow.core.kernels import State
+from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
 
 Array = Any
 
 
 @dataclass(frozen=True)
-class HeatBath:
+class HeatBath(Cacheless):
     """A sweep over all links of a U(1) gauge theory, then `overrelaxation` sweeps of reflections.
 
     The theory has `local_weight(field, mu, couplings) -> (a, b)`, each `(*batch, *lattice)`, for the conditional weight
@@ -45,20 +45,7 @@ class HeatBath:
     values: Any = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
-        if self.tries < 1 or self.overrelaxation < 0:
-            raise ValueError(
-                f"a heat bath wants tries >= 1 and overrelaxation >= 0, got {self.tries} and {self.overrelaxation}"
-            )
-        link_colours(tuple(self.theory.lattice), 0)
-
-    def with_values(self, values: Any) -> HeatBath:
-        """Return this kernel with other couplings."""
-        return replace(self, values=values)
-
-    def init(self, field: Array) -> State:
-        """Return the state of a field: nothing is cached."""
-        batch_shape(self.theory, field)
-        return State(field)
+        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation)
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one heat-bath sweep and the reflections."""
@@ -141,6 +128,19 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
     for number in reversed(range(tangents.shape[0])):
         half = xp.where(good[number, ...], halves[number, ...], half)
     return 2.0 * xp.atan(half), xp.any(good, axis=0)
+
+
+def check_sweeps(lattice: tuple[int, ...], tries: int, overrelaxation: int) -> None:
+    """Raise ValueError for tries < 1, overrelaxation < 0 and a lattice without `link_colours`.
+
+    >>> check_sweeps((4, 4), 0, 1)
+    Traceback (most recent call last):
+        ...
+    ValueError: a heat bath wants tries >= 1 and overrelaxation >= 0, got 0 and 1
+    """
+    if tries < 1 or overrelaxation < 0:
+        raise ValueError(f"a heat bath wants tries >= 1 and overrelaxation >= 0, got {tries} and {overrelaxation}")
+    link_colours(lattice, 0)
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
@@ -27,8 +27,8 @@ from haarflow import backends
 from haarflow.core import evenodd, matrices, random
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.groups import restored
-from haarflow.core.heatbath import link_colours
-from haarflow.core.kernels import State
+from haarflow.core.heatbath import check_sweeps, link_colours
+from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
 
 Array = Any
@@ -39,7 +39,7 @@ NUMBERS = 4  # uniform numbers of one try
 
 
 @dataclass(frozen=True)
-class SubgroupHeatBath:
+class SubgroupHeatBath(Cacheless):
     """A heat-bath sweep over all links of an SU(N) gauge theory, then `overrelaxation` sweeps of reflections.
 
     The theory has `staple(field, mu) -> V` and `local_coupling(field, couplings) -> b` for the conditional weight
@@ -65,24 +65,11 @@ class SubgroupHeatBath:
     values: Any = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
-        if self.tries < 1 or self.overrelaxation < 0:
-            raise ValueError(
-                f"a heat bath wants tries >= 1 and overrelaxation >= 0, got {self.tries} and {self.overrelaxation}"
-            )
-        link_colours(tuple(self.theory.lattice), 0)
+        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation)
         if getattr(self.theory, "reach", 1) > 1:
             raise ValueError(
                 f"a heat bath wants loops of one plaquette, got {self.theory} of reach {self.theory.reach}"
             )
-
-    def with_values(self, values: Any) -> SubgroupHeatBath:
-        """Return this kernel with other couplings."""
-        return replace(self, values=values)
-
-    def init(self, field: Array) -> State:
-        """Return the state of a field: nothing is cached."""
-        batch_shape(self.theory, field)
-        return State(field)
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one heat-bath sweep and the reflections."""

@@ -7,7 +7,7 @@ never enters the accept step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -16,14 +16,14 @@ from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread, total
 from haarflow.core.groups import restored
 from haarflow.core.integrators import LEAPFROG, Scheme, integrate
-from haarflow.core.kernels import State
+from haarflow.core.kernels import Cacheless, State
 from haarflow.core.matrices import precision
 
 Array = Any
 
 
 @dataclass(frozen=True)
-class HMC:
+class HMC(Cacheless):
     """HMC over chains `(*batch, *field_shape)` of a theory.
 
     `values = {"couplings": {...}, "step_size": h}`, each a number or a batch-shaped array; no couplings means the
@@ -43,15 +43,6 @@ class HMC:
     def __post_init__(self):
         if int(self.steps) != self.steps or self.steps < 1:
             raise ValueError(f"HMC takes a whole number of steps >= 1, got {self.steps!r}")
-
-    def with_values(self, values: Any) -> HMC:
-        """Return this kernel with other couplings or step size."""
-        return replace(self, values=values)
-
-    def init(self, field: Array) -> State:
-        """Return the state of a field: nothing is cached, so new couplings need no new state."""
-        batch_shape(self.theory, field)
-        return State(field)
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one trajectory and accept step, and `{"dH", "accepted"}`."""

@@ -15,12 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.batch import batch_shape
 from haarflow.core.tree import tree_map
 
 Array = Any
@@ -53,6 +54,23 @@ class Kernel(Protocol):
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the next state and what happened, a dict of arrays of the batch's shape."""
+
+
+class Cacheless:
+    """What kernels share that carry the field alone from step to step: a base of frozen dataclasses with a theory."""
+
+    theory: Any
+    values: Tree
+
+    def with_values(self, values: Tree) -> Self:
+        """Return this kernel with other values."""
+        kernel: Any = self
+        return replace(kernel, values=values)
+
+    def init(self, field: Array) -> State:
+        """Return the state of a field: nothing is cached, so new values need no new state."""
+        batch_shape(self.theory, field)
+        return State(field)
 
 
 @dataclass(frozen=True)

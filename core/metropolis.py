@@ -20,7 +20,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.groups import restored
-from haarflow.core.kernels import State
+from haarflow.core.kernels import Cacheless, State
 from haarflow.core.matrices import precision
 
 Array = Any
@@ -141,7 +141,7 @@ def _pick(rows: Array, last: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class LocalMetropolis:
+class LocalMetropolis(Cacheless):
     """A sweep of local moves U(x) -> exp(width w) U(x), w ~ N(0, 1), for any theory with `density` and `reach`.
 
     The term of the action at x feels fields up to `reach` sites away in each direction, so sites more than 2 reach
@@ -153,15 +153,6 @@ class LocalMetropolis:
 
     theory: Any
     values: Any = field(default_factory=lambda: {"width": 0.5}, compare=False)
-
-    def with_values(self, values: Any) -> LocalMetropolis:
-        """Return this kernel with other couplings or width."""
-        return replace(self, values=values)
-
-    def init(self, field: Array) -> State:
-        """Return the state of a field: nothing is cached."""
-        batch_shape(self.theory, field)
-        return State(field)
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after every site was offered one move."""
