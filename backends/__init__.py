@@ -49,7 +49,7 @@ def get(name: str, device: Any = None, dtype: str | None = None) -> Backend:
 def _get(name: str, device: str | None, dtype: str | None) -> Backend:
     package, remedy = NAMES[name]
     try:
-        adapter = import_module(f"haarflow.backends.with_{name}")
+        adapter = _ADAPTERS[name] = import_module(f"haarflow.backends.with_{name}")
     except ImportError as error:
         raise MissingBackend(f"the backend {name!r} needs the package {package!r}: {remedy} ({error})") from None
     if name == "jax" and dtype is not None:

@@ -79,14 +79,14 @@ def gathered(x: Array, table: numpy.ndarray, lattice: Lattice, shape: Lattice) -
     """
     xp, lead = array_namespace(x), tuple(x.shape[: x.ndim - len(lattice)])
     flat = xp.reshape(x, (*lead, math.prod(lattice)))
-    return xp.reshape(xp.take(flat, backends.of(x).asarray(table), axis=-1), (*lead, *shape))
+    return xp.reshape(xp.take(flat, backends.of(x).asarray(table, dtype="int32"), axis=-1), (*lead, *shape))
 
 
 def replaced(x: Array, new: Array, table: numpy.ndarray, lattice: Lattice) -> Array:
     """Return x `(..., *lattice)` with new values on the active sites, by the table of `places`."""
     xp, lead = array_namespace(x), tuple(x.shape[: x.ndim - len(lattice)])
     both = xp.concat([xp.reshape(part, (*lead, -1)) for part in (x, new)], axis=-1)
-    return xp.reshape(xp.take(both, backends.of(x).asarray(table), axis=-1), (*lead, *lattice))
+    return xp.reshape(xp.take(both, backends.of(x).asarray(table, dtype="int32"), axis=-1), (*lead, *lattice))
 
 
 def _across(d: int, mu: int) -> int:

@@ -20,14 +20,7 @@ from tests.conftest import member
 OBJECTS = {entry.name: entry for entry in ENTRIES if entry.kind in ("theory", "model")}
 METHODS = ("action", "force", "density", "observables")
 FEW = ("phi^4 d=2", "U(1) d=2", "gauge coupling, noncompact", "affine coupling", "quartic tail")
-MATRICES = pytest.mark.xfail(
-    reason="SU(N) couplings look into tables that PyTorch's compiler does not trace", strict=False
-)
-REST = [
-    pytest.param(name, marks=MATRICES if name.startswith(("loop coupling", "trivialising", "repeated")) else ())
-    for name in OBJECTS
-    if name not in FEW
-]
+REST = [name for name in OBJECTS if name not in FEW]
 BY_NAME = {(kind, law.name): law for kind in ("theory", "model", "kernel") for law in LAWS[kind]}
 
 
