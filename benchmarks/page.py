@@ -152,6 +152,12 @@ def worker_table(found: Mapping[str, Any]) -> list[str]:
     return [markdown(["work", "workers", "wall s", "speed-up", "efficiency", "results"], rows, left=1)]
 
 
+def mended_table(found: Mapping[str, Any]) -> list[str]:
+    """Return what was mended with the measure before and after."""
+    rows = [[row["what"], row["measure"], f"{row['before']:.3g}", f"{row['after']:.3g}"] for row in found["rows"]]
+    return [markdown(["mended", "measure", "before", "after"], rows)]
+
+
 def peer_table(found: Mapping[str, Any]) -> list[str]:
     """Return peers beside ours on the same work."""
     rows = [
@@ -175,6 +181,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], list[str]]]] =
         "The library over hand-written code for one engine that does the same (`benchmarks/twins/`), in one process, in "
         "turns, after the numbers agreed: `python -m haarflow.benchmarks.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC.",
         twin_table,
+    ),
+    "mended": (
+        "Mended with these benchmarks",
+        "Each pair of figures was taken on the same machine on the same day.",
+        mended_table,
     ),
     "peers": (
         "Beside other packages",

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import agreement, limits, meter, page, show, works
+from haarflow.benchmarks import agreement, limits, meter, page, show, twin_ratios, workers, works
 from haarflow.benchmarks import bench as bench_module
 from haarflow.benchmarks.compare import compare, read
 from haarflow.benchmarks.problems import SUBJECTS, Problem
@@ -176,3 +176,20 @@ def test_the_committed_results_and_their_page_belong_together():
         found = read(path)
         assert found["rows"] and path.name.endswith(f"{found['date']}.json") and not show.faults(found)
     assert (root / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page.statement()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_the_hmc_twins_end_where_ours_do(engine):
+    pytest.importorskip(engine)
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    assert [pair.name for pair in twin_ratios.hmc([engine])] == ["u1 hmc", "su3 hmc"]
+
+
+@pytest.mark.slow
+def test_neither_devices_nor_workers_change_a_number():
+    pytest.importorskip("jax")
+    rows = [*workers.devices([1, 2], 64), *workers.farm([1, 2], 16)]
+    assert len(rows) == 6 and all("DIFFERENT" not in row["equal"] for row in rows)
