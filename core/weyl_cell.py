@@ -25,7 +25,8 @@ from haarflow import backends
 from haarflow.core.matrices import precision
 
 Array = Any
-MARGIN = {"float64": 1e-13, "float32": 1e-6}  # how far from the walls coordinates stay: classes on them have a limit
+NEAR = {"float64": 1e-8, "float32": 3e-4}  # distances to a wall that are no longer known well
+MARGIN = {"float64": 1e-14, "float32": 1e-6}  # how far from the walls coordinates stay: classes on them have a limit
 
 
 def check_rank(n: int) -> None:
@@ -65,20 +66,50 @@ def angles_at(place: list[Array]) -> list[Array]:
     return [third * (3.0 + v), -2.0 * third * v, third * (v - 3.0)]
 
 
-def log_haar(place: list[Array]) -> Array:
-    """Return the logarithm of the density of Haar measure in the coordinates, up to a constant.
+def log_volume(old: list[Array], new: list[Array], slopes: list[Array]) -> Array:
+    """Return log |det| in Haar measure of a class map of coordinates, r -> r' and v -> v' given r, with these log-slopes.
+
+    That is the sum of the slopes and the log-ratio of the densities of Haar measure. Next to a wall, where distances to it
+    are rounding, their ratio is the slope.
 
     >>> import numpy as np
-    >>> round(float(log_haar([np.asarray(0.5)])), 12), round(float(log_haar([np.asarray(0.5), np.asarray(0.0)])), 6)
-    (0.0, -2.079442)
+    >>> place, new, slope = [np.asarray(0.25)], [np.asarray(0.5)], np.log(np.asarray(2.0))
+    >>> bool(abs(log_volume(place, new, [slope]) - np.log(2.0) - np.log(2.0)) < 1e-15)
+    True
     """
-    xp, backend = array_namespace(place[0]), backends.of(place[0])
-    half = math.pi * place[0]
-    if len(place) == 1:
-        return 2.0 * xp.log(backend.sincos(half)[0])
-    r, v = place
-    sines = [backend.sincos(x)[0] for x in (half, 0.5 * half * (1.0 + v), 0.5 * half * (1.0 - v))]
-    return xp.log(r) + 2.0 * xp.log(sines[0] * sines[1] * sines[2])
+    (r, there), slope = (old[0], new[0]), slopes[0]
+    start, end = _log_ratio(r, there, slope), _log_ratio(1.0 - r, 1.0 - there, slope)
+    total = slope + 2.0 * (start + end + _log_rest(there, 1.0 - there) - _log_rest(r, 1.0 - r))
+    if len(old) == 1:
+        return total
+    total = total + 5.0 * start + slopes[1]
+    for sign in (1.0, -1.0):
+        gaps = [1.0 + sign * x[1] for x in (old, new)]
+        total = total + 2.0 * _log_ratio(*gaps, slopes[1])
+        total = total + 2.0 * (_log_sine(there, gaps[1]) - _log_sine(r, gaps[0]))
+    return total
+
+
+def _log_ratio(before: Array, after: Array, slope: Array) -> Array:
+    """log of the ratio of two distances to a wall, the slope where either is nothing."""
+    xp, small = array_namespace(before), NEAR[precision(before)]
+    near, one = (before < small) | (after < small), xp.ones_like(before)
+    return xp.where(near, slope, xp.log(xp.where(near, one, after)) - xp.log(xp.where(near, one, before)))
+
+
+def _log_rest(r: Array, rest: Array) -> Array:
+    """log of sin(pi r) / (r (1 - r))."""
+    xp = array_namespace(r)
+    x = xp.where(r < rest, r, rest)
+    return xp.log(backends.of(r).sincos(math.pi * x)[0] / x) - xp.log(xp.where(r < rest, rest, r))
+
+
+def _log_sine(r: Array, gap: Array) -> Array:
+    """log of sin(pi r gap / 2) / (r gap), gap = 1 +- v between 0 and 2."""
+    xp = array_namespace(r)
+    x, other = 0.5 * r * gap, 0.5 * ((1.0 - r) * gap + (2.0 - gap))  # x + other = 1
+    x, nearer = xp.where(x < other, x, other), x
+    return xp.log(backends.of(r).sincos(math.pi * x)[0] / nearer)
 
 
 def characters(angles: list[Array]) -> list[Array]:

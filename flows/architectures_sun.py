@@ -2,15 +2,19 @@
 
 - `trivialising`: Luescher's trivialising flow (arXiv:0907.5491) in small steps, each a composition of couplings over all
   links: what follows is exact at any number of steps.
+- `spectral`: couplings of the eigen-angles of plaquettes (arXiv:2008.05456), in the order of the published masks.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from haarflow.flows.flow import Chain, Model, Repeat
+from haarflow.core.loops import planes
+from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.residual import LoopCoupling
+from haarflow.flows.spectral import SpectralCoupling
 
 
 def trivialising(
@@ -59,3 +63,54 @@ def trivialising(
 def _share(place: tuple[int, int], classes: list[tuple[int, int]], symmetric: bool) -> float:
     """Half a step for what a symmetric order visits twice."""
     return 0.5 if symmetric and place != classes[-1] else 1.0
+
+
+def spectral(
+    lattice: tuple[int, ...],
+    n: int = 3,
+    beta: float = 0.0,
+    rounds: int = 2,
+    period: int = 4,
+    extents: tuple = ((1, 1), (1, 2)),
+    bins: int = 4,
+    hidden: tuple[int, ...] = (8,),
+    kernel: int | tuple[int, ...] = 1,
+    harmonics: int = 2,
+    final_scale: float = 0.1,
+    condition: tuple[str, ...] = (),
+) -> Model:
+    """Return couplings of the plaquettes' eigen-angles in every plane, on stripes of every offset, `rounds` times.
+
+    Within a direction and plane the stripes follow each other so that a coupling pushes what it changes into plaquettes
+    that come next; all offsets are one scanned body, the field moves. Context are all frozen loops of the `extents` around
+    the active link, in any plane. The couplings of the first pass, along axis 0, start as the class map from Haar measure
+    to a plaquette's weight at `beta`, so that 1 - 1/period of one plane's plaquettes are right before training; 0: as
+    nearly the identity. Other words are those of `SpectralCoupling`.
+    Raises ValueError for rounds < 1, for n other than 2 and 3, and, at first use, for extents that the period does not divide.
+
+    >>> model = spectral((8, 8), n=2, beta=1.8, rounds=1)
+    >>> [passed.flow.flows[0].mask[:3] for passed in model.flow.flows]
+    [('stripes', 0, 1), ('stripes', 1, 0)]
+    """
+    if rounds < 1:
+        raise ValueError(f"a flow takes at least one round, got rounds = {rounds}")
+    d, passes = len(lattice), list[Any]()
+    for mu, nu in [(mu, nu) for _ in range(rounds) for mu in range(d) for nu in range(d) if nu != mu]:
+        mask = ("stripes", mu, nu, period, 0)
+        context = frozen_loops(mask, d, extents, [(mu, nu), *(plane for plane in planes(d) if {*plane} != {mu, nu})])
+        coupling = SpectralCoupling(
+            n,
+            d,
+            mask,
+            context,
+            bins,
+            tuple(hidden),
+            kernel,
+            harmonics,
+            0.0 if passes else float(beta),
+            final_scale=final_scale,
+            condition=tuple(condition),
+        )
+        step = Translate(tuple(int(axis == nu) for axis in range(d)), 3)
+        passes.append(Repeat(Chain((coupling, step)), period))
+    return Model(HaarLinks(tuple(lattice), n), Chain(tuple(passes)))

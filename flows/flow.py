@@ -205,8 +205,9 @@ def constant(key: Array, value: float, shape: tuple[int, ...], dtype: str) -> Ar
 
 
 def zero_log_det(x: Array, field_axes: int) -> Array:
-    """Return zeros of the batch's shape: the log-determinant of a map that keeps volumes."""
-    return array_namespace(x).zeros_like(x[(..., *(0,) * field_axes)])
+    """Return real zeros of the batch's shape: the log-determinant of a map that keeps volumes."""
+    xp = array_namespace(x)
+    return xp.zeros_like(xp.abs(x[(..., *(0,) * field_axes)]))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ KINDS = {
     "QuarticTail": "tails",
     "GaugeCoupling": "equivariant",
     "LoopCoupling": "residual",
+    "LoopFlow": "loop_flow",
+    "SpectralCoupling": "spectral",
     "Sweep": "sweep",
     "ClassSweep": "sweep_sun",
     "FreeField": "priors",

@@ -45,10 +45,9 @@ def tilt(way: str, place: Place, kappa: Array) -> tuple[Place, Array]:
     xp = array_namespace(place[0])
     kappa = 0.0 * place[0] + kappa
     level = xp.log1p(kappa / TURN) / STEP
-    new, slope = [], 0.0
     run = {"forward": spline, "inverse": inverse_spline}[way]
     r, log_slope = run(place[0], _radial(len(place) + 1, level), axis=0)
-    new, slope = [r], log_slope
+    new, slopes = [r], [log_slope]
     if len(place) == 2:
         haar, tilted = (place[0], r) if way == "forward" else (r, place[0])
         tables = [_angular(0.0 * level, haar), _angular(level, tilted)]
@@ -57,8 +56,8 @@ def tilt(way: str, place: Place, kappa: Array) -> tuple[Place, Array]:
         size = xp.abs(v)
         w, up = spline(size, first, axis=0)
         turned, down = inverse_spline(w, second, axis=0)
-        new, slope = [r, xp.where(v < 0.0, -turned, turned)], log_slope + up + down
-    return new, slope + weyl_cell.log_haar(new) - weyl_cell.log_haar(place)
+        new, slopes = [r, xp.where(v < 0.0, -turned, turned)], [log_slope, up + down]
+    return new, weyl_cell.log_volume(place, new, slopes)
 
 
 def tilted(way: str, u: Array, kappa: Array, d: int = 0) -> tuple[Array, Array]:

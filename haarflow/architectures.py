@@ -52,6 +52,16 @@ ARCHITECTURES: dict[str, dict[str, Architecture]] = {
             "trivialising",
             "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
         ),
+        "spectral": Architecture(
+            "haarflow.flows.architectures_sun",
+            "spectral",
+            "couplings of the eigen-angles of plaquettes, SU(2) and SU(3), arXiv:2008.05456; any dimension",
+        ),
+        "loops": Architecture(
+            "haarflow.flows.loop_flow",
+            "loops",
+            "continuous time, Luescher's series or [fit], arXiv:0907.5491; any dimension",
+        ),
         "sweep": Architecture(
             "haarflow.flows.sweep_sun", "class_sweep", "one visit per link, SU(2) and SU(3); two dimensions"
         ),
