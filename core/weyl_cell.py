@@ -85,7 +85,7 @@ def log_volume(old: list[Array], new: list[Array], slopes: list[Array]) -> Array
     total = total + 5.0 * start + slopes[1]
     for sign in (1.0, -1.0):
         gaps = [1.0 + sign * x[1] for x in (old, new)]
-        total = total + 2.0 * _log_ratio(*gaps, slopes[1])
+        total = total + 2.0 * _log_ratio(gaps[0], gaps[1], slopes[1])
         total = total + 2.0 * (_log_sine(there, gaps[1]) - _log_sine(r, gaps[0]))
     return total
 

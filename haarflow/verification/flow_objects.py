@@ -218,7 +218,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "spectral coupling, SU(3), a start",
         "model",
         by_loops(SpectralCoupling(3, 2, ("stripes", 0, 1, 2, 1), (((0, 1), (1, 2), (0, -1)),), 2, (2,), start=2.0)),
-        ((1, 2), (2, 2)),
+        ((1, 2),),
     ),
     Entry(
         "spectral coupling, three dimensions, conditioned",
@@ -234,7 +234,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "spectral flow",
         "model",
         lambda lattice: sun.spectral(lattice, 2, beta=1.0, rounds=1, period=2, hidden=(2,), bins=2),
-        ((2, 2), (4, 2)),
+        ((2, 2),),
     ),
     Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=2)), ((2, 2), (2, 4), (3, 1), (1, 3))),
     Entry(

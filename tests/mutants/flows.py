@@ -7,7 +7,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core import loops, matrices, random
+from haarflow.core import loops, matrices, random, weyl_cell
 from haarflow.core.groups import wrap
 from haarflow.core.sun import SU
 from haarflow.flows import link_jacobian
@@ -17,6 +17,7 @@ from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, zero_log_det
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.residual import LoopCoupling
+from haarflow.flows.spectral import SpectralCoupling
 from haarflow.flows.splines import circular_spline, inverse_circular_spline
 from haarflow.flows.sweep_sun import ClassSweep
 from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
@@ -356,6 +357,21 @@ class BareAngles(ClassSweep):
         return xp.sum(xp.log(1.0 - 0.25 * xp.real(matrices.trace(loop, 2)) ** 2)[..., :-1, :], axis=(-2, -1))
 
 
+class SeesItself(SpectralCoupling):
+    """The net looks at the plaquette that moves."""
+
+    def __post_init__(self):
+        pass
+
+
+class FlatCell(SpectralCoupling):
+    """The log-determinant is that of the angles: without the ratio of Weyl's factors."""
+
+    def _mapped(self, way, params, place, raw):
+        new, log_det = super()._mapped(way, params, place, raw)
+        return new, log_det - weyl_cell.log_volume(place, new, [0.0 * x for x in place])
+
+
 class StaleRest(ClassSweep):
     """The way back centres its steps between 1 and the loop that the input has, not the output."""
 
@@ -503,6 +519,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("a density 5% too high", "prior", Unnormalised, ("integrates_to_one",), TWO),
     Mutant("eigen-angles without Weyl's factor", "model", by_loops(BareAngles(2, 2.0, closings=1)), JACOBIAN, TWO),
     Mutant(
+        "a spectrum without Weyl's factor", "model", by_loops(FlatCell(2, 2, HALVES, (WHOLE,), 3, (3,))), JACOBIAN, TWO
+    ),
+    Mutant(
+        "a coupling that sees its own plaquette",
+        "model",
+        by_loops(SeesItself(2, 2, HALVES, (((1, 0), (1, 1), (0, 0)),), 3, (3,))),
+        ("round_trip", *JACOBIAN),
+        TWO,
+    ),
+    Mutant(
         "a loop made of the links before",
         "model",
         by_loops(StaleRest(2, 2.0, closings=1)),
@@ -524,6 +550,7 @@ HEALTHY = {
     "prior": Gaussian,
     "links": links(halving("moebius", 2)),
     "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
+    "spectra": by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
     "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
 }
 
