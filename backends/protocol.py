@@ -32,9 +32,9 @@ class Backend:
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
     stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
-    matmul sincos sin cos` are kernels. `threefry(key0, key1, x0, x1)` is the adapter's own generator of random words, which
-    may decline with None (core/random.py has a plain one). `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
-    for everyone who reads it.
+    matmul sincos sin cos leaky_relu` are kernels. `threefry(key0, key1, x0, x1)` is the adapter's own maker of random
+    words, which may decline with None (core/random.py has a plain one). `materialise(x)` is x: what a compiler that fuses
+    is to compute once and keep, not again for everyone who reads it.
 
     >>> from haarflow.backends import numpy as backend
     >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()
@@ -63,6 +63,7 @@ class Backend:
     sincos: Callable = field(compare=False, repr=False)
     sin: Callable = field(compare=False, repr=False)
     cos: Callable = field(compare=False, repr=False)
+    leaky_relu: Callable = field(compare=False, repr=False)
     threefry: Callable = field(compare=False, repr=False)
     materialise: Callable = field(compare=False, repr=False)
     autodiff: bool = field(compare=False, repr=False)

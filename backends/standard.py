@@ -36,6 +36,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "sincos": sincos,
         "sin": xp.sin,
         "cos": xp.cos,
+        "leaky_relu": leaky_relu,
         "threefry": declined,
         "materialise": identity,
         "autodiff": False,
@@ -205,6 +206,11 @@ def matmul(a: Array, b: Array, d: int) -> Array:
         for k in range(b.shape[-d - 2])
     ]
     return sum(terms[1:], terms[0])
+
+
+def leaky_relu(x: Array) -> Array:
+    """Return x where positive, 0.01 x elsewhere."""
+    return array_namespace(x).where(x > 0, x, 0.01 * x)
 
 
 def declined(*_: Any) -> None:

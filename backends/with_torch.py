@@ -43,6 +43,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         conv=conv,
         conv_net=conv_net,
         matmul=standard.matmul,
+        leaky_relu=torch.nn.functional.leaky_relu,
         threefry=threefry,
         autodiff=True,
     )

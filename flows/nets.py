@@ -22,8 +22,7 @@ Params = Any
 
 def leaky_relu(x: Array) -> Array:
     """Return x where positive, 0.01 x elsewhere."""
-    xp = array_namespace(x)
-    return xp.where(x > 0, x, 0.01 * x)
+    return backends.of(x).leaky_relu(x)
 
 
 def silu(x: Array) -> Array:
