@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from haarflow import backends
+from haarflow.core.matrices import precision
 from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Model
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
@@ -174,7 +175,7 @@ class Fixed:
         return self.flow.inverse(self._on(y), y, condition)
 
     def _on(self, x: Any) -> Any:
-        return tree_map(lambda leaf: backends.of(x).asarray(leaf, dtype=x.dtype), self.params)
+        return tree_map(lambda leaf: backends.of(x).asarray(leaf, dtype=precision(x)), self.params)
 
 
 def _from_file(name: str, source: str) -> list[Entry]:
