@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy
 from array_api_compat import array_namespace, device
 
 from haarflow.backends import standard
+from haarflow.backends.host_table import host_table
 from haarflow.backends.protocol import Array
 
 LONGEST_ROW = 32
@@ -100,7 +100,7 @@ def _rolled(x: Array, steps: tuple[int, ...]) -> Array:
     return array_namespace(x).roll(x, amounts, axis=axes)
 
 
-@cache
+@host_table
 def _circulants(length: int, extent: int) -> numpy.ndarray:
     """`(tap, half, site in, site out)`: per tap the matrix of the row, or of the sum and the difference of its halves.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 
 Array = Any
 

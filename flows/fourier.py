@@ -14,7 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 
 Array = Any
 

@@ -34,9 +34,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.host_table import host_table
 from haarflow.core import matrices
 from haarflow.core.exponentials import cos_sinc
-from haarflow.core.host_table import host_table
 from haarflow.core.matrices import precision
 from haarflow.core.sun import SU, generators
 

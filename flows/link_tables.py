@@ -14,7 +14,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 from haarflow.core.lattice import check_divisible
 
 Array = Any

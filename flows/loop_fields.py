@@ -113,10 +113,7 @@ def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattic
     if tables is None:
         raise ValueError("this plan is one for values: make it with slopes=True")
     parts = xp.take(coefficients, backend.asarray(tables.owners), axis=0)
-    terms = (
-        _multiplied(loops, tables.others)
-        * (parts * backend.asarray(tables.shares, dtype=parts.dtype))[:, None, :]
-    )
+    terms = _multiplied(loops, tables.others) * (parts * backend.asarray(tables.shares, dtype=parts.dtype))[:, None, :]
     heads = backend.asarray(tables.heads, dtype=parts.dtype)
     weights = [
         xp.reshape(xp.matmul(heads, xp.reshape(part, (part.shape[0], -1))), (-1, volume, batch))

@@ -29,11 +29,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 from haarflow.core.sun import SU
 from haarflow.flows import loop_algebra, loop_fields, luescher
-from haarflow.flows.flow import Condition, Params
+from haarflow.flows.flow import Condition, Model, Params
 from haarflow.flows.nets import coupling
+from haarflow.flows.priors import HaarLinks
 
 Array = Any
 
@@ -156,6 +157,25 @@ class LoopFlow:
         if not self.condition:
             return xp.reshape(0.0 * xp.reshape(one, (-1,))[0] + self.beta, (1,))
         return xp.reshape(0.0 * one + coupling(condition, "beta", one, 0), (-1,))
+
+
+def loops(
+    lattice: tuple[int, ...],
+    n: int = 3,
+    beta: float = 1.0,
+    order: int = 2,
+    steps: int = 8,
+    degree: int = 6,
+    rectangle: float = 0.0,
+    condition: tuple[str, ...] = (),
+) -> Model:
+    """Return Haar links pushed through a `LoopFlow` to Wilson's action at `beta`.
+
+    >>> loops((4, 4), n=2, beta=2.2).flow.steps
+    8
+    """
+    flow = LoopFlow(n, len(lattice), order, beta, steps, degree, rectangle, tuple(condition))
+    return Model(HaarLinks(tuple(lattice), n), flow)
 
 
 @host_table

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 from haarflow.flows import loop_algebra, loop_fields
 from haarflow.flows.loop_algebra import Product, Sum
 
@@ -68,6 +68,17 @@ def laplacians(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndar
     """
     names = (*loop_algebra.tower(n, d, order, rectangle), ())
     return numpy.stack([_row(loop_algebra.laplacian(loops, n), names) for loops in names[:-1]])
+
+
+def extent(flow: Any) -> int:
+    """Return the smallest even extent of a lattice on which a flow can be fitted: what holds all loops of the equation.
+
+    >>> from haarflow.flows.loop_flow import LoopFlow
+    >>> [extent(LoopFlow(3, 2, order=order)) for order in (1, 2, 3)]
+    [4, 4, 6]
+    """
+    wide = loop_algebra.span(_terms(flow.n, flow.d, flow.order, flow.rectangle)[1]) + 1
+    return wide + wide % 2
 
 
 def least_squares(flow: Any, samples: Sequence[tuple[float, Array]]) -> Fit:

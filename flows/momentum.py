@@ -17,7 +17,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.fourier import hartley, momentum_squared
 from haarflow.flows.nets import coupling

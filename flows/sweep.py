@@ -34,9 +34,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.host_table import host_table
 from haarflow.core import loops
 from haarflow.core.groups import wrap
-from haarflow.core.host_table import host_table
 from haarflow.core.lattice import check_lattice
 from haarflow.flows.flow import Condition, Model, Params
 from haarflow.flows.nets import ConvNet, coupling

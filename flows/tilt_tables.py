@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy
 
-from haarflow.core.host_table import host_table
+from haarflow.backends.host_table import host_table
 
 STEP, TURN, NODES = 0.08, 2.0, 41
 BINS = 32  # of r

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from haarflow import backends, theories
-from haarflow.architectures import constructor
+from haarflow.architectures import constructor, options
 from haarflow.core import random
 from haarflow.core.heatbath import HeatBath
 from haarflow.core.heatbath_sun import SubgroupHeatBath
@@ -71,7 +71,7 @@ def couplings_of(recipe: Recipe) -> dict[str, float]:
 def model_of(recipe: Recipe) -> Model:
     """Return the recipe's untrained model; raises ValueError where its words do not fit together.
 
-    A flow of SU(N) links takes N and the beta it starts at from the theory, unless [flow] says otherwise.
+    A flow of SU(N) links takes from the theory what it wants to know of it, N and beta, unless [flow] says otherwise.
 
     >>> from haarflow.recipes import load
     >>> model_of(load("su3-2d", ["flow.kind=trivialising", "train.steps=1"])).prior
@@ -81,7 +81,8 @@ def model_of(recipe: Recipe) -> Model:
     kind = flow.pop("kind")
     words = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
     if family == "sun":
-        words = {"n": theory_of(recipe).n, "beta": couplings_of(recipe)["beta"]} | words
+        told = {"n": theory_of(recipe).n, **definition_of(recipe), **couplings_of(recipe)}
+        words = {name: value for name, value in told.items() if name in options(family, kind)} | words
     return constructor(family, kind)(recipe.lattice, **words)
 
 

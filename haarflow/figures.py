@@ -87,6 +87,16 @@ def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float]
     return _svg(figure)
 
 
+@_styled
+def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
+    """Return what is left of Luescher's equation against the coupling, on a logarithmic scale."""
+    figure, axes = _figure((5.0, 3.4))
+    axes.semilogy(couplings, sigma, color=COLOURS[0], marker="o", markersize=4)
+    axes.set_xlabel("b")
+    axes.set_ylabel("σ(r) / √V")
+    return _svg(figure)
+
+
 def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]:
     """The range that shows where the training ended, not its wild first steps."""
     seen = loss[numpy.isfinite(loss)]

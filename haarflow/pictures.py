@@ -115,6 +115,8 @@ def small(run: Run) -> list[Section]:
         found.append(_log_weights(run, flows))
     if any(line.get("stage") == "train" for line in run.lines):
         found.append(_training(run))
+    if run.summary.get("fit"):
+        found.append(_fit(run))
     return found
 
 
@@ -190,3 +192,19 @@ def _training(run: Run) -> Section:
     svg = figures.training(cpu_s, loss, ess, None if exact is None else -exact)
     body = picture(svg, "t", "loss and ESS against CPU seconds")
     return Section("How it was trained", body, prose(words + TRAINING), half=True)
+
+
+FIT = """σ(r) per root of a site, r = −Δψ + b ∂s·∂ψ − s what is left of Lüscher's equation at the coupling b, on the samples
+    of the fit: log w changes by −r db along the flow, so that its standard deviation is at most the area under the curve
+    times √V."""
+
+
+def _fit(run: Run) -> Section:
+    fit = run.summary["fit"]
+    sigma = numpy.sqrt(numpy.asarray(fit["residuals"]))
+    body = picture(figures.residuals(fit["couplings"], sigma), "f", "what is left of the equation against the coupling")
+    words = (
+        f"{FIT} The log-determinant is integrated: halving the steps changes log w by σ = {fit['integration']:.2g} on "
+        f"{'×'.join(map(str, fit['lattice']))}, where log w itself has σ = {fit['spread']:.2g}."
+    )
+    return Section("How it was fitted", body, prose(words), half=True)

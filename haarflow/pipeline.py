@@ -96,7 +96,7 @@ def prepared(recipe: Recipe, backend: Backend) -> Any:
             assemble.kernel_of(recipe, sampler, flow)
     if not recipe.flow:
         return None
-    if not backend.autodiff:
+    if recipe.train is not None and not backend.autodiff:
         raise NoAutodiff(
             f"training needs automatic differentiation, which {backend.name} does not have: choose --backend jax or "
             "torch (pip install 'haarflow[jax]'), leave the flow out (flow=false and its samplers), or open a trained "
@@ -122,10 +122,13 @@ def _work(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, worke
 
 
 def _train(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, progress: Progress) -> None:
+    from haarflow.fitting_stage import run_fit
     from haarflow.training_stage import run_training
 
     if folder.model.exists():
         progress.say("the flow is trained")
+    elif recipe.fit is not None:
+        run_fit(recipe, model, folder, backend, progress)
     else:
         run_training(recipe, model, folder, backend, progress)
 

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from haarflow import tomltext
 from haarflow.architectures import ARCHITECTURES, options
-from haarflow.settings import DEFINITION, FAMILIES, GAUGE, SAMPLER_KINDS, Recipe
+from haarflow.settings import DEFINITION, FAMILIES, GAUGE, SAMPLER_KINDS, Fit, Recipe
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -287,8 +287,10 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
         faults.append(f"samplers.{needs_model[0]}: needs a flow: give [flow] and [train], or model")
     if recipe.model and recipe.flow:
         faults.append("model: stands beside flow; a recipe trains a flow or opens a model")
-    if recipe.flow and recipe.train is None:
-        faults.append("train: is missing; a recipe with [flow] needs [train]")
+    if recipe.flow and recipe.train is None and recipe.fit is None:
+        faults.append("train: is missing; a recipe with [flow] needs [train], or [fit] for a flow along loops")
+    if recipe.fit is not None:
+        faults += _fit_faults(recipe, recipe.fit)
     if recipe.theory.name not in GAUGE:
         faults += [
             f"samplers.{name}: a heat bath is there for gauge theories only: {', '.join(GAUGE)}"
@@ -310,6 +312,20 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
             faults.append("train.anneal: stands beside train.between; a training has one or the other")
     if recipe.theory.name in GAUGE and len(recipe.lattice) < 2:
         faults.append(f"lattice: a gauge theory needs two extents or more, got {list(recipe.lattice)}")
+    return faults
+
+
+def _fit_faults(recipe: Recipe, fit: Fit) -> list[str]:
+    """Faults of a fit: it is for flows along loops, stands alone, and wants as many couplings as powers."""
+    faults = []
+    if recipe.flow.get("kind") != "loops":
+        faults.append(
+            f"fit: is for flow.kind = 'loops', got {recipe.flow.get('kind')!r}; other flows are trained: [train]"
+        )
+    if recipe.train is not None:
+        faults.append("fit: stands beside train; a recipe has one or the other")
+    if fit.lattice and len(fit.lattice) != len(recipe.lattice):
+        faults.append(f"fit.lattice: wanted {len(recipe.lattice)} extents as the lattice has, got {list(fit.lattice)}")
     return faults
 
 

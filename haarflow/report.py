@@ -56,7 +56,7 @@ def _sections(run: Run) -> list[Section]:
             Section("", results.verdict(samplers), ""),
             pictures.history(run),
             Section("The numbers", *results.observables_table(samplers)),
-            Section("What it cost", *results.cost_table(samplers, run.summary["training"])),
+            Section("What it cost", *results.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
         ]
     small = pictures.small(run)
     origin = Section("Where it comes from", results.origin_table(run.recipe, run.summary), "", half=len(small) % 2 == 1)

@@ -204,13 +204,17 @@ def _distance(found: Compared) -> str:
     )
 
 
-def cost_table(samplers: Mapping[str, Any], training: Mapping[str, Any] | None) -> tuple[str, str]:
+def cost_table(
+    samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
     """Return what every sampler cost and gave, and the words that explain it."""
     rows = [[html.escape(label), *_costs(sampler)] for label, sampler in samplers.items()]
     words = "Nothing was trained in this run."
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+    if fit:
+        words = f"Fit: {fit['samples']:,} heat-bath samples and one least-squares problem in {fit['cpu_s']:.1f} CPU s."
     return table(COSTS, rows, "costs"), prose(f"{COST} {words}")
 
 

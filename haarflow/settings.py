@@ -136,6 +136,22 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How a flow along loops is fitted to Luescher's equation: heat-bath samples on a small lattice, and least squares."""
+
+    __pydantic_config__ = _STRICT
+    couplings: Annotated[int, _count("couplings from 0 to the theory's, equally spaced, more than flow.degree", 2)] = 9
+    samples: Annotated[int, _count("independent configurations at each coupling", 2)] = 300
+    sweeps: Annotated[
+        int, _count("heat-bath sweeps, each with one of over-relaxation, from one coupling to the next")
+    ] = 20
+    lattice: Annotated[
+        tuple[Annotated[int, Field(gt=0)], ...],
+        Field(description="extents of the samples; empty: the smallest that hold the equation's loops"),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Sampler:
     chains: Chains = 64
     draws: Draws = 1000
@@ -252,6 +268,7 @@ class Recipe:
         default_factory=dict
     )
     train: Train | None = None
+    fit: Fit | None = None
     samplers: dict[str, Sampler] = field(default_factory=dict)
     run: Engine = Engine()
     versions: dict[str, str] = field(default_factory=dict)

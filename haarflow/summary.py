@@ -42,6 +42,7 @@ def summarise(recipe: Recipe, found: Ensemble, lines: list[dict[str, Any]]) -> d
         "theory": {"name": recipe.theory.name, **assemble.definition_of(recipe), **assemble.couplings_of(recipe)},
         "lattice": list(recipe.lattice),
         "training": _training(lines),
+        "fit": _fit(lines),
         "samplers": samplers,
     }
 
@@ -49,6 +50,11 @@ def summarise(recipe: Recipe, found: Ensemble, lines: list[dict[str, Any]]) -> d
 def _training(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
     steps = [line for line in lines if line.get("stage") == "train"]
     return {"steps": steps[-1]["step"], "cpu_s": steps[-1]["cpu_s"], "ess": steps[-1]["ess"]} if steps else None
+
+
+def _fit(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+    done = [line for line in lines if line.get("stage") == "fit"]
+    return {name: value for name, value in done[-1].items() if name != "stage"} if done else None
 
 
 def _sampler(recipe: Recipe, sampled: Sampled, cpu_s: float) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class U1Gauge(GaugeTheory):
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
         beta = self._beta(field, couplings, over=0)
-        cosine = self._cosine(field)
+        cosine = backends.of(field).materialise(self._cosine(field))  # a cosine inside a sum is no vector code on XLA
         return -beta * array_namespace(field).sum(cosine, axis=self._sites(1))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
