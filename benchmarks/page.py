@@ -189,7 +189,9 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], list[str]]]] =
     ),
     "peers": (
         "Beside other packages",
-        "The same architecture, batch and precision in one run; versions in `benchmarks/peers/`: "
+        "bijx and normflows build the published architecture; zuko and flowjax have generic couplings of as many numbers with "
+        "dense nets, which make a fifth of the multiplications and know no lattice: at that work they are faster than our "
+        "convolutions, and a user who has no lattice should take them. Same batch and precision, one run; versions in `benchmarks/peers/`: "
         "`python -m haarflow.benchmarks.beside_peers bijx normflows zuko flowjax`.",
         peer_table,
     ),
@@ -207,7 +209,8 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], list[str]]]] =
     ),
     "workers": (
         "Several workers and devices",
-        "Wall seconds, as efficiency is about them: `python -m haarflow.benchmarks.workers`.",
+        "Wall seconds, as efficiency is about them; where the machine was shared or JAX's devices are one processor cut in two, "
+        "they say that it works and that the numbers stay, not what more hardware gains: `python -m haarflow.benchmarks.workers`.",
         worker_table,
     ),
     "bench": (
