@@ -17,7 +17,8 @@ HEAD = """# Benchmarks
 
 The same work on every engine, from the same seed; before anything is timed the engines' numbers are compared, and what
 disagrees is refused. `haarflow bench` does this on your machine: see `haarflow bench --help`. With `--json new.json` it
-stores what it found, with `--compare old.json` it exits with 1 where a row became slower.
+stores what it found, with `--compare old.json` it exits with 1 where a row became slower. On a machine that does other
+work too, rows below a millisecond drift by factors of 1.5 between two runs: give `--threshold 2` there.
 
 Times are process CPU seconds of one thread, medians of rounds in which the engines take turns, and belong to the machine
 named above each table. What may be quoted is a ratio: it moves little from machine to machine. "Of limit" is the time

@@ -40,7 +40,7 @@ def bench(
     compare: Annotated[
         Path | None, typer.Option(help="an older --json file: exit code 1 where a row is slower")
     ] = None,
-    threshold: Annotated[float, typer.Option(help="a row is slower above this factor")] = 1.25,
+    threshold: Annotated[float, typer.Option(help="a row is slower above this factor; 2 on a shared machine")] = 1.25,
     quiet: Quiet = False,
 ) -> None:
     """Time the same work on every engine present, from the same seed; what disagrees in its numbers is refused.
