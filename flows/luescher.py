@@ -27,7 +27,7 @@ from haarflow.flows.loop_algebra import Product, Sum
 
 Array = Any
 
-CHUNK = 8
+MEMORY = 1.5e8  # bytes
 RIDGE = 1e-4  # of the columns' spread: keeps the fit finite where loops depend on each other (SU(2), SU(3))
 
 
@@ -133,16 +133,19 @@ def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
 
 
 def _measured(names: tuple[Product, ...], links: Array, d: int) -> numpy.ndarray:
-    """The products' values `(m, products)`, a few configurations at a time: all their paths stand in memory."""
-    backend, lattice = backends.of(links), tuple(links.shape[-d:])
-    plan = loop_fields.plan(names, lattice, slopes=False)
+    """The products' values `(m, products)`, on the host (to compile the program takes longer than to run it).
 
-    @backend.jit
-    def values(part: Array) -> Array:
+    All paths of a configuration stand in memory: as many configurations at a time as fit in MEMORY.
+    """
+    host, lattice = numpy.asarray(backends.of(links).to_numpy(links)), tuple(links.shape[-d:])
+    plan = loop_fields.plan(names, lattice, slopes=False)
+    paths = 2 * d + sum(len(left) for left, _ in plan.levels)
+    chunk = max(1, int(MEMORY / (paths * host[0].nbytes / d)))
+
+    def values(part: numpy.ndarray) -> numpy.ndarray:
         return loop_fields.values(plan, loop_fields.traces(plan, loop_fields.rows(part, d), lattice)[1])
 
-    parts = [links[k : k + CHUNK, ...] for k in range(0, links.shape[0], CHUNK)]
-    return numpy.concatenate([numpy.asarray(backend.to_numpy(values(part)), dtype="float64").T for part in parts])
+    return numpy.concatenate([values(host[k : k + chunk]).astype("float64").T for k in range(0, len(host), chunk)])
 
 
 @lru_cache(maxsize=16)

@@ -103,7 +103,8 @@ def prepared(recipe: Recipe, backend: Backend) -> Any:
             "model (flow=false model=FILE)"
         )
     model = assemble.model_of(recipe)
-    condition = {name: assemble.couplings_of(recipe)[name] for name in recipe.train.between} if recipe.train else None
+    words = recipe.train.between if recipe.train else recipe.flow.get("condition", ())
+    condition = {name: assemble.couplings_of(recipe)[name] for name in words}
     assemble.try_model(recipe, model, condition=condition or None)
     return model
 
