@@ -30,7 +30,7 @@ def integration_order(
 ) -> Verdict:
     """log_det = log |det dy/dx| + O(step^3): `finer`, of half the steps, misses it by an eighth of what `flow` does.
 
-    The residual is the ratio of both errors, root mean squares over members of the batch, in double precision.
+    The residual is the ratio of both errors, both of the batch's first member, in double precision.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -41,10 +41,7 @@ def integration_order(
     >>> integration_order(flow, finer, flow.init(random.key(0, backend)), x, group=SU(2, 2)).passed
     True
     """
-    errors = (
-        integration_errors(flow, params, x, condition, group),
-        integration_errors(finer, params, x, condition, group),
-    )
+    errors = (integration_errors(one, params, x, condition, group) for one in (flow, finer))
     return _ratio(integration_order, *errors, x=x, params=params)
 
 
@@ -66,7 +63,7 @@ def reversal_order(
 
 
 def integration_errors(
-    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, members: int = 2
+    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, members: int = 1
 ) -> numpy.ndarray:
     """Return log_det - log |det dy/dx| for the first `members` of a batch, by dense Jacobians: of the discrete map.
 

@@ -74,7 +74,7 @@ def model_of(recipe: Recipe) -> Model:
     A flow of SU(N) links takes from the theory what it wants to know of it, N and beta, unless [flow] says otherwise.
 
     >>> from haarflow.recipes import load
-    >>> model_of(load("su3-2d", ["flow.kind=trivialising", "train.steps=1"])).prior
+    >>> model_of(load("su3-2d")).prior
     HaarLinks(lattice=(16, 16), n=3)
     """
     flow, family = dict(recipe.flow), FAMILIES[recipe.theory.name]

@@ -4,6 +4,7 @@ summary.json is a stable interface:
 
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
      "training": {"steps", "cpu_s", "ess"} or null,
+     "fit": {"samples", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} where a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 
@@ -42,7 +43,7 @@ def summarise(recipe: Recipe, found: Ensemble, lines: list[dict[str, Any]]) -> d
         "theory": {"name": recipe.theory.name, **assemble.definition_of(recipe), **assemble.couplings_of(recipe)},
         "lattice": list(recipe.lattice),
         "training": _training(lines),
-        "fit": _fit(lines),
+        **_fit(lines),
         "samplers": samplers,
     }
 
@@ -52,9 +53,10 @@ def _training(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"steps": steps[-1]["step"], "cpu_s": steps[-1]["cpu_s"], "ess": steps[-1]["ess"]} if steps else None
 
 
-def _fit(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _fit(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the fit logged, under "fit"; nothing where there was none."""
     done = [line for line in lines if line.get("stage") == "fit"]
-    return {name: value for name, value in done[-1].items() if name != "stage"} if done else None
+    return {"fit": {name: value for name, value in done[-1].items() if name != "stage"}} if done else {}
 
 
 def _sampler(recipe: Recipe, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
