@@ -13,6 +13,8 @@ from typing import Any
 from haarflow.benchmarks import show
 from haarflow.benchmarks.stored import FOLDER
 
+Table = Callable[[Mapping[str, Any]], list[str]]
+
 HEAD = """# Benchmarks
 
 The same work on every engine, from the same seed; before anything is timed the engines' numbers are compared, and what
@@ -36,10 +38,10 @@ def statement(folder: Path = FOLDER) -> str:
     """Return the whole page."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     parts = [HEAD.rstrip()]
-    for kind, (title, text, table) in SECTIONS.items():
+    for kind, (title, words, table) in SECTIONS.items():
         mine = [entry for entry in found if entry.get("kind", "bench") == kind]
         if mine:
-            parts += [f"## {title}", text]
+            parts += [f"## {title}", words]
         for entry in sorted(mine, key=lambda entry: entry["date"]):
             parts += [machine_line(entry), *table(entry)]
     return "\n\n".join(parts) + "\n"
@@ -84,99 +86,105 @@ def bench_tables(found: Mapping[str, Any]) -> list[str]:
     return [*parts, "\n".join(f"- {line}" for line in missing)]
 
 
-def twin_table(found: Mapping[str, Any]) -> list[str]:
-    """Return the ratios over the twins."""
-    rows = [
-        [
-            row["work"],
-            row["engine"],
-            f"{1e3 * row['ours_cpu_s']:.3g}",
-            f"{1e3 * row['twin_cpu_s']:.3g}",
-            f"{row['ratio']:.2f}",
-            f"{row['interval'][0]:.2f} to {row['interval'][1]:.2f}",
-            f"{row['bar']:g}",
-        ]
-        for row in found["rows"]
-    ]
-    return [markdown(["work", "engine", "ours, CPU ms", "twin, CPU ms", "ratio", "95%", "bar"], rows)]
+def column_table(columns: Mapping[str, Callable[[Mapping[str, Any]], str]], left: int = 2) -> Table:
+    """Return what makes the table of a result: a row each, a column for each heading and how it reads a row.
+
+    >>> column_table({"work": lambda row: row["work"]}, left=1)({"rows": [{"work": "force"}]})
+    ['| work |\\n|:--|\\n| force |']
+    """
+
+    def table(found: Mapping[str, Any]) -> list[str]:
+        return [markdown(list(columns), [[cell(row) for cell in columns.values()] for row in found["rows"]], left)]
+
+    return table
 
 
-def depth_table(found: Mapping[str, Any]) -> list[str]:
-    """Return compile time, run time and memory of deep flows."""
-    rows = [
-        [
-            row["engine"],
-            row["variant"],
-            f"{row['layers']}",
-            f"{row['batch']}",
-            f"{row['compile_cpu_s']:.2f}",
-            f"{1e3 * row['run_cpu_s']:.4g}",
-            f"{row['temporary_mib']:.1f}",
-        ]
-        for row in found["rows"]
-    ]
-    return [markdown(["engine", "variant", "layers", "batch", "compile, CPU s", "run, CPU ms", "memory, MiB"], rows)]
+def text(name: str, form: str = "", scale: float = 1.0) -> Callable[[Mapping[str, Any]], str]:
+    """Return what writes one entry of a row, numbers times `scale`; nothing for None.
+
+    >>> text("cpu_s", ".3g", 1e3)({"cpu_s": 0.0125})
+    '12.5'
+    """
+
+    def cell(row: Mapping[str, Any]) -> str:
+        value = row[name]
+        return "" if value is None else format(scale * value if form else value, form)
+
+    return cell
 
 
-def scaling_table(found: Mapping[str, Any]) -> list[str]:
-    """Return the fitted exponents with the sizes they come from."""
-    rows = [
-        [
-            f"{row['subject']} {row['work']}",
-            row["engine"],
-            row["against"],
-            f"{row['from']} to {row['to']}",
-            f"{row['time_exponent']:.2f}",
-            f"{row['memory_exponent']:.2f}" if row["memory_exponent"] is not None else "",
-            f"{1e3 * row['largest_cpu_s']:.4g}",
-            f"{row['largest_mib']:.0f}",
-        ]
-        for row in found["rows"]
-    ]
-    head = ["work", "engine", "against", "sizes", "time ~ size^", "memory ~ size^", "largest, CPU ms", "largest, MiB"]
-    return [markdown(head, rows)]
+def interval(row: Mapping[str, Any]) -> str:
+    """Return the 95% interval of a ratio."""
+    return "{:.2f} to {:.2f}".format(*row["interval"])
 
 
-def worker_table(found: Mapping[str, Any]) -> list[str]:
-    """Return efficiencies against the number of workers or devices."""
-    rows = [
-        [
-            row["work"],
-            f"{row['workers']}",
-            f"{row['wall_s']:.3g}",
-            f"{row['speedup']:.2f}",
-            f"{row['efficiency']:.0%}",
-            row["equal"],
-        ]
-        for row in found["rows"]
-    ]
-    return [markdown(["work", "workers", "wall s", "speed-up", "efficiency", "results"], rows, left=1)]
+twin_table = column_table(
+    {
+        "work": text("work"),
+        "engine": text("engine"),
+        "ours, CPU ms": text("ours_cpu_s", ".3g", 1e3),
+        "twin, CPU ms": text("twin_cpu_s", ".3g", 1e3),
+        "ratio": text("ratio", ".2f"),
+        "95%": interval,
+        "bar": text("bar", "g"),
+    }
+)
+peer_table = column_table(
+    {
+        "work": text("work"),
+        "peer": text("peer"),
+        "ours, CPU ms": text("ours_cpu_s", ".3g", 1e3),
+        "peer, CPU ms": text("peer_cpu_s", ".3g", 1e3),
+        "ours / peer": text("ratio", ".2f"),
+        "95%": interval,
+        "faster": text("faster"),
+    }
+)
+depth_table = column_table(
+    {
+        "engine": text("engine"),
+        "variant": text("variant"),
+        "layers": text("layers"),
+        "batch": text("batch"),
+        "compile, CPU s": text("compile_cpu_s", ".2f"),
+        "run, CPU ms": text("run_cpu_s", ".4g", 1e3),
+        "memory, MiB": text("temporary_mib", ".1f"),
+    }
+)
+scaling_table = column_table(
+    {
+        "work": lambda row: f"{row['subject']} {row['work']}",
+        "engine": text("engine"),
+        "against": text("against"),
+        "sizes": lambda row: f"{row['from']} to {row['to']}",
+        "time ~ size^": text("time_exponent", ".2f"),
+        "memory ~ size^": text("memory_exponent", ".2f"),
+        "largest, CPU ms": text("largest_cpu_s", ".4g", 1e3),
+        "largest, MiB": text("largest_mib", ".0f"),
+    }
+)
+worker_table = column_table(
+    {
+        "work": text("work"),
+        "workers": text("workers"),
+        "wall s": text("wall_s", ".3g"),
+        "speed-up": text("speedup", ".2f"),
+        "efficiency": text("efficiency", ".0%"),
+        "results": text("equal"),
+    },
+    left=1,
+)
+mended_table = column_table(
+    {
+        "mended": text("what"),
+        "measure": text("measure"),
+        "before": text("before", ".3g"),
+        "after": text("after", ".3g"),
+    }
+)
 
 
-def mended_table(found: Mapping[str, Any]) -> list[str]:
-    """Return what was mended with the measure before and after."""
-    rows = [[row["what"], row["measure"], f"{row['before']:.3g}", f"{row['after']:.3g}"] for row in found["rows"]]
-    return [markdown(["mended", "measure", "before", "after"], rows)]
-
-
-def peer_table(found: Mapping[str, Any]) -> list[str]:
-    """Return peers beside ours on the same work."""
-    rows = [
-        [
-            row["work"],
-            row["peer"],
-            f"{1e3 * row['ours_cpu_s']:.3g}",
-            f"{1e3 * row['peer_cpu_s']:.3g}",
-            f"{row['ratio']:.2f}",
-            f"{row['interval'][0]:.2f} to {row['interval'][1]:.2f}",
-            row["faster"],
-        ]
-        for row in found["rows"]
-    ]
-    return [markdown(["work", "peer", "ours, CPU ms", "peer, CPU ms", "ours / peer", "95%", "faster"], rows)]
-
-
-SECTIONS: dict[str, tuple[str, str, Callable[[Mapping[str, Any]], list[str]]]] = {
+SECTIONS: dict[str, tuple[str, str, Table]] = {
     "twins": (
         "What being array-agnostic costs",
         "The library over hand-written code for one engine that does the same (`benchmarks/twins/`), in one process, in "
