@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
+from collections.abc import Iterable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -84,6 +85,23 @@ def model_of(recipe: Recipe) -> Model:
         told = {"n": theory_of(recipe).n, **definition_of(recipe), **couplings_of(recipe)}
         words = {name: value for name, value in told.items() if name in options(family, kind)} | words
     return constructor(family, kind)(recipe.lattice, **words)
+
+
+def card_of(recipe: Recipe, condition: Iterable[str] = ()) -> dict[str, Any]:
+    """Return what a model's card says of its recipe: theory, flow, condition, seed.
+
+    >>> from haarflow.recipes import load
+    >>> card_of(load("su3-2d", ["theory.rectangle=-0.331"]))["theory"]["rectangle"]
+    -0.331
+    """
+    theory = {"name": recipe.theory.name, **definition_of(recipe), "lattice": list(recipe.lattice)}
+    return {
+        "theory": {**theory, "couplings": couplings_of(recipe)},
+        "flow": recipe.flow,
+        "condition": list(condition),
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+    }
 
 
 def try_model(recipe: Recipe, model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:

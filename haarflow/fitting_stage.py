@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from haarflow import assemble
+from haarflow import assemble, backends
 from haarflow.backends import Backend
 from haarflow.core import random
 from haarflow.core.kernels import run
@@ -28,6 +28,7 @@ from haarflow.settings import HMC, Fit, HeatBath, Recipe
 
 Array = Any
 
+CHECKED = 64  # configurations on which halved steps are compared
 LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
 
 
@@ -53,9 +54,6 @@ def run_fit(recipe: Recipe, model: Model, folder: RunFolder, backend: Backend, p
     folder.cut(lambda line: line.get("stage") != "fit")
     folder.log({"stage": "fit", **line})
     save_model(folder.model, model, tree_map(backend.to_numpy, params), _card(recipe, line))
-
-
-CHECKED = 64
 
 
 def _samples(small: Recipe, words: Fit, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
@@ -89,23 +87,12 @@ def _integration(small: Recipe, flow: Any, params: Any, x: Array) -> tuple[float
 
     def log_w(one: Any) -> numpy.ndarray:
         y, log_det = one.forward(params, x, condition)
-        return numpy.asarray(assemble.backends.of(y).to_numpy(log_det - theory.action(y, couplings)))
+        return numpy.asarray(backends.of(y).to_numpy(log_det - theory.action(y, couplings)))
 
     coarse, fine = log_w(flow), log_w(flow.refined(2))
     return float(numpy.std(coarse - fine)), float(numpy.std(coarse))
 
 
 def _card(recipe: Recipe, line: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "theory": {
-            "name": recipe.theory.name,
-            **assemble.definition_of(recipe),
-            "lattice": list(recipe.lattice),
-            "couplings": assemble.couplings_of(recipe),
-        },
-        "flow": recipe.flow,
-        "condition": list(recipe.flow.get("condition", ())),
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "fit": {name: line[name] for name in ("samples", "lattice", "couplings", "residuals", "integration", "cpu_s")},
-    }
+    known = ("samples", "lattice", "couplings", "residuals", "integration", "cpu_s")
+    return assemble.card_of(recipe, recipe.flow.get("condition", ())) | {"fit": {name: line[name] for name in known}}

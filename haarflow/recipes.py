@@ -83,7 +83,7 @@ def for_model(name: str, kind: str, number: int, overrides: Iterable[str] = (), 
         "lattice": list(theory["lattice"]),
         "fields_every": 1,
         "model": name,
-        "theory": {"name": theory["name"], **theory["couplings"]},
+        "theory": {word: theory[word] for word in ("name", *DEFINITION) if word in theory} | theory["couplings"],
         "samplers": {kind: {"draws": number}},
     }
     if kind == "flow-metropolis":

@@ -121,15 +121,7 @@ def _card(recipe: Recipe, training: Training, folder: RunFolder) -> dict[str, An
     lines = [line for line in folder.lines() if line.get("stage") == "train"]
     figures = {name: lines[-1][name] for name in ("ess", "loss", "cpu_s")} if lines else {}
     return {
-        "theory": {
-            "name": recipe.theory.name,
-            "lattice": list(recipe.lattice),
-            "couplings": assemble.couplings_of(recipe),
-        },
-        "flow": recipe.flow,
-        "condition": list(training.condition),
-        "recipe": recipe.name,
-        "seed": recipe.seed,
+        **assemble.card_of(recipe, training.condition),
         "training": {**dataclasses.asdict(_words(recipe)), **figures},
         "ess": figures.get("ess"),
     }
