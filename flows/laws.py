@@ -73,6 +73,7 @@ __all__ = [
 DRAWS = 4096
 INTEGRATED = 1e-4  # the largest error of an integral that tells something
 USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
+COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
 ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
 
@@ -134,7 +135,7 @@ def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
 
     def check(model: Any, given: Given) -> Verdict:
         finer = model.flow.refined(2)
-        for halvings in range(3):
+        for halvings in range(COARSER):
             flow, params, x, condition, group = case(model, given, share=0.5**halvings)
             bound = bind(finer, given.backend, len(model.prior.field_shape))
             verdict = law(flow, bound, params, x, condition, group)

@@ -109,7 +109,7 @@ def gradients(loops: Product, other: Sum, n: int) -> Sum:
     found: Sum = {}
     through = {mu: list(_through(other, mu)) for mu in range(len(loops[0][1]))}
     for k, loop in enumerate(loops):
-        rest = [other for m, other in enumerate(loops) if m != k]
+        rest = [another for m, another in enumerate(loops) if m != k]
         for here in passing(loop):
             for weight, there, company in through[here.mu]:
                 step = tuple(a - b for a, b in zip(here.site, there.site, strict=True))
@@ -245,7 +245,7 @@ def _oriented(loops: Product) -> Product:
     if not reduced:
         return ()
     back = [(reverse(steps), start) for steps, start in reduced]
-    return min(_at_origin([_first_rotation(loop) for loop in side]) for side in (reduced, back))
+    return min(_at_origin([first_rotation(loop) for loop in side]) for side in (reduced, back))
 
 
 def _reduced(loop: Loop) -> Loop:
@@ -262,8 +262,12 @@ def _reduced(loop: Loop) -> Loop:
     return tuple(kept), start
 
 
-def _first_rotation(loop: Loop) -> Loop:
-    """The least of the loop's beginnings."""
+def first_rotation(loop: Loop) -> Loop:
+    """Return the loop from the least of its beginnings.
+
+    >>> first_rotation(((1, 2, -1, -2), (0, 0)))
+    ((-2, 1, 2, -1), (0, 1))
+    """
     steps, place = loop
     found = []
     for k, step in enumerate(steps):

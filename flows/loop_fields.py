@@ -207,8 +207,8 @@ def halves(steps: Steps) -> tuple[Steps, Steps]:
 
 def _named(loop: Loop) -> tuple[Steps, Site, bool]:
     """A loop in the orientation of its name, where it starts, and whether that is its conjugate."""
-    back = loop_algebra._first_rotation((loop_algebra.reverse(loop[0]), loop[1]))
-    forward = loop_algebra._first_rotation(loop)
+    back = loop_algebra.first_rotation((loop_algebra.reverse(loop[0]), loop[1]))
+    forward = loop_algebra.first_rotation(loop)
     return (*back, True) if back[0] < forward[0] else (*forward, False)
 
 

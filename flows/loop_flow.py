@@ -120,7 +120,6 @@ class LoopFlow:
         real = end.dtype
         stages = backend.asarray(stage_table(self.steps, sign > 0), dtype=real)
         size = (sign / self.steps) * end
-        keep = backend.checkpoint
 
         def stage(carry: tuple[Array, Array, Array], row: Array) -> tuple[tuple[Array, Array, Array], None]:
             here, kick, log_det = carry
@@ -131,7 +130,7 @@ class LoopFlow:
 
         zero = xp.zeros((self.n**2 - 1, *start.shape[2:]), dtype=real, device=backends.place(links))
         first = (start, zero, xp.zeros_like(zero[0, 0, :]) + 0.0 * end)
-        (moved, _, log_det), _ = backend.scan(keep(stage), first, stages)
+        (moved, _, log_det), _ = backend.scan(backend.checkpoint(stage), first, stages)
         return loop_fields.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
     def _slope(self, numbers: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+import numpy
 from array_api_compat import array_namespace
 
 from haarflow.core.lattice import check_divisible
@@ -139,6 +140,16 @@ def move_links(links: Array, change: Array, mask: LinkMask, d: int) -> Array:
     still = xp.zeros_like(full)
     rows = [full if mu == mask.direction else still for mu in range(d)]
     return links + xp.stack(rows, axis=-1 - d)
+
+
+def moving(mask: LinkMask, d: int, lattice: tuple[int, ...]) -> numpy.ndarray:
+    """Return on the host which links `(d, *lattice)` a coupling with this mask moves.
+
+    >>> moving(LinkMask("stripes", 0, 1, 2, 0), 2, (1, 4)).astype(int).tolist()
+    [[[1, 0, 1, 0]], [[0, 0, 0, 0]]]
+    """
+    coarse = tuple(extent // step for extent, step in zip(lattice, periods(mask, d), strict=True))
+    return move_links(numpy.zeros((d, *lattice)), numpy.ones(coarse), mask, d) > 0
 
 
 def contains_active(loop: Loop, mask: LinkMask, d: int) -> bool:

@@ -98,9 +98,7 @@ class SpectralCoupling:
 
     def moves(self, lattice: tuple[int, ...]) -> numpy.ndarray:
         """Return on the host which links `(d, *lattice)` move."""
-        mask = masks.LinkMask(*self.mask)
-        coarse = tuple(extent // step for extent, step in zip(lattice, self.periods, strict=True))
-        return masks.move_links(numpy.zeros((self.d, *lattice)), numpy.ones(coarse), mask, self.d) > 0
+        return masks.moving(masks.LinkMask(*self.mask), self.d, lattice)
 
     @property
     def net(self) -> ConvNet:
