@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
     `levels`: the halves of each level's paths in what stands before; `traces`: those of the loops' halves, `(loop, V)`.
     `factors`: the loops of each image of each product, `(image, most factors, V)` rows of (traces, their conjugates, 1);
-    `means` `(product, image)` averages over images; `slopes` what the gradient wants, if it is wanted.
+    `means` `(product, image)` averages over images; `slopes` what the gradient wants, if any product has one.
     """
 
     levels: tuple[Pair, ...]
@@ -107,11 +107,11 @@ def values(plan: Plan, loops: Array) -> Array:
 
 
 def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattice: tuple[int, ...]) -> Array:
-    """Return d_a sum_i c_i W_i as rows `(N^2-1, d V, batch)`, coefficients `(product, batch or 1)`."""
+    """Return d_a sum_i c_i W_i over the plan's moving products as rows `(N^2-1, d V, batch)`, coefficients `(product, batch or 1)`."""
     xp, n, (volume, batch) = array_namespace(store), store.shape[0], loops.shape[1:]
     backend, tables = backends.of(store), plan.slopes
     if tables is None:
-        raise ValueError("this plan is one for values: make it with slopes=True")
+        raise ValueError("this plan is one for values: let some of its products move")
     parts = xp.take(coefficients, backend.asarray(tables.owners), axis=0)
     terms = _multiplied(loops, tables.others) * (parts * backend.asarray(tables.shares, dtype=parts.dtype))[:, None, :]
     heads = backend.asarray(tables.heads, dtype=parts.dtype)
@@ -154,8 +154,8 @@ def _multiplied(loops: Array, table: numpy.ndarray) -> Array:
 
 
 @lru_cache(maxsize=64)
-def plan(products: tuple[Product, ...], lattice: tuple[int, ...], slopes: bool = True) -> Plan:
-    """Return the plan of some products on a lattice, with what the gradient wants unless `slopes` is False.
+def plan(products: tuple[Product, ...], lattice: tuple[int, ...], moving: int | None = None) -> Plan:
+    """Return the plan of some products on a lattice, the first `moving` of which have a gradient (None: all).
 
     Raises ValueError where a product reaches around the lattice.
     """
@@ -166,9 +166,9 @@ def plan(products: tuple[Product, ...], lattice: tuple[int, ...], slopes: bool =
             "lattice or a lower order"
         )
     names = [(i, [_named(loop) for loop in image]) for i, loops in enumerate(products) for image in images(loops)]
-    words = {steps: 0 for _, image in names for steps, _, _ in image}
-    words = {steps: place for place, steps in enumerate(words)}
-    closings = [_closings(list(words), mu, len(lattice)) for mu in range(len(lattice))] if slopes else []
+    words = {steps: place for place, steps in enumerate(dict.fromkeys(_steps(names)))}
+    steep = [(i, image) for i, image in names if moving is None or i < moving]
+    closings = [_closings(list(dict.fromkeys(_steps(steep))), mu, len(lattice)) for mu in range(len(lattice))]
     paths = [*words, *(path for found in closings for path, *_ in found)]
     sites = _Sites(tuple(lattice), words, _slots([half for path in paths for half in halves(path)]))
     most = max(len(image) for _, image in names)
@@ -178,8 +178,13 @@ def plan(products: tuple[Product, ...], lattice: tuple[int, ...], slopes: bool =
         sites.products(list(words)),
         numpy.stack([sites.factors(image, image[0][1], most) for _, image in names]),
         (numpy.arange(len(products))[:, None] == [i for i, _ in names]) / counts[:, None],
-        _slopes(names, counts, closings, sites, max(most - 1, 1)) if slopes else None,
+        _slopes(steep, counts, closings, sites, max(most - 1, 1)) if steep else None,
     )
+
+
+def _steps(names: list) -> list[Steps]:
+    """The loops of some images, by their steps."""
+    return [steps for _, image in names for steps, _, _ in image]
 
 
 def _slopes(names: list, counts: numpy.ndarray, closings: list, sites: _Sites, most: int) -> Slopes:

@@ -9,7 +9,7 @@ would be e^{-b s - log Z_b}, s = S/beta, where
 
     -Laplacian psi_b + b d_a s d_a psi_b = s - <s>_b;
 
-`flows.luescher` solves this as a series in b, the start, and by least squares on samples. The divergence -Laplacian psi is
+`flows.luescher` solves this as a series in b, the start, `flows.loop_fit` by least squares on samples. The divergence -Laplacian psi is
 again a sum of the W_i, in closed form. Time goes on by Luescher's Runge-Kutta scheme of third order, with b at (0, 1/4, 2/3)
 of a step, and log_det by its quadrature (1/4, 0, 3/4): what is reported is the log-determinant of the flow in continuous
 time to O(step^3), *not* that of the discrete map. `integrated` says so: a law measures the order of that error, and
@@ -48,8 +48,9 @@ class LoopFlow:
 
     Parameters {"coefficients": (degree + 1, products)}, powers of b / beta; at first the series, as far as `degree` goes.
     `steps` from 0 to the end, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, any
-    up to about `beta`, its coefficients the same functions of b. Raises ValueError for numbers out of range, at first use
-    for lattices that a product reaches around.
+    up to about `beta`, its coefficients the same functions of b. `chosen` are the places in the tower of the products that
+    the flow keeps, all of them where it is empty. Raises ValueError for numbers out of range, at first use for lattices
+    that a product reaches around.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -68,6 +69,7 @@ class LoopFlow:
     degree: int = 4
     rectangle: float = 0.0
     condition: tuple[str, ...] = ()
+    chosen: tuple[int, ...] = ()
 
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
     integrated = True
@@ -81,6 +83,9 @@ class LoopFlow:
             )
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a flow along loops is conditioned on nothing, (), or on ('beta',), got {self.condition}")
+        object.__setattr__(self, "chosen", tuple(sorted(self.chosen)))
+        if len(set(self.chosen)) < len(self.chosen) or min(self.chosen, default=0) < 0:
+            raise ValueError(f"chosen products are different places >= 0, got {self.chosen}")
         SU(self.n, self.d)
 
     @property
@@ -91,7 +96,19 @@ class LoopFlow:
     @property
     def products(self) -> tuple[loop_algebra.Product, ...]:
         """The products of loops, in the order of the coefficients."""
-        return loop_algebra.tower(self.n, self.d, self.order, self.rectangle)
+        return self.tower(self.places)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The products' places in the tower."""
+        return self.chosen or tuple(range(len(loop_algebra.tower(self.n, self.d, self.order, self.rectangle))))
+
+    def tower(self, places: tuple[int, ...]) -> tuple[loop_algebra.Product, ...]:
+        """Return the products of Luescher's series that stand at some places."""
+        products = loop_algebra.tower(self.n, self.d, self.order, self.rectangle)
+        if max(places) >= len(products):
+            raise ValueError(f"order {self.order} has {len(products)} products, got places up to {max(places)}")
+        return tuple(products[place] for place in places)
 
     def refined(self, factor: int) -> LoopFlow:
         """Return the same flow in `factor` times as many steps."""
@@ -99,7 +116,7 @@ class LoopFlow:
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return Luescher's series up to the order."""
-        series = luescher.series(self.n, self.d, self.order, self.rectangle)
+        series = luescher.series(self.n, self.d, self.order, self.rectangle)[:, list(self.places)]
         start = numpy.zeros((self.degree + 1, len(self.products)))
         for power in range(min(self.order, self.degree + 1)):
             start[power] = series[power] * self.beta**power
@@ -135,15 +152,14 @@ class LoopFlow:
 
     def _slope(self, numbers: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
         """d_a psi and Laplacian psi at b/beta_0 = `time`, `(batch or 1,)`."""
-        xp, plan = array_namespace(rows), loop_fields.plan(self.products, lattice)
+        xp = array_namespace(rows)
+        table, places = divergence(self)
+        plan = loop_fields.plan(self.tower(places), lattice, len(self.places))
         c: Any = 0.0 * time
         for power in range(self.degree, -1, -1):
             c = c * time + numbers[power, :, None]
         store, loops = loop_fields.traces(plan, rows, lattice)
-        table = backends.of(rows).asarray(
-            luescher.laplacians(self.n, self.d, self.order, self.rectangle), dtype=c.dtype
-        )
-        shares = xp.matmul(xp.permute_dims(table, (1, 0)), c)
+        shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
         laplacian = (
             xp.sum(shares[:-1, :] * loop_fields.values(plan, loops), axis=0) + math.prod(lattice) * shares[-1, :]
         )
@@ -175,6 +191,22 @@ def loops(
     """
     flow = LoopFlow(n, len(lattice), order, beta, steps, degree, rectangle, tuple(condition))
     return Model(HaarLinks(tuple(lattice), n), flow)
+
+
+@host_table
+def divergence(flow: LoopFlow) -> tuple[numpy.ndarray, tuple[int, ...]]:
+    """Return the Laplacians of a flow's products, as numbers of the products at some places and, last, of V; these places.
+
+    The flow's own places come first, then those that its Laplacians alone hold.
+
+    >>> divergence(LoopFlow(3, 2, order=2, chosen=(1,)))[1]
+    (1, 0)
+    """
+    table = luescher.laplacians(flow.n, flow.d, flow.order, flow.rectangle)[list(flow.places)]
+    own = numpy.isin(numpy.arange(table.shape[1]), flow.places)
+    further = numpy.nonzero(table[:, :-1].any(axis=0) & ~own[:-1])[0]
+    places = (*flow.places, *map(int, further))
+    return table[:, [*places, -1]], places
 
 
 @host_table

@@ -1,8 +1,9 @@
 """The fit of a run: heat-bath samples at couplings from 0 to the theory's, and Luescher's equation in least squares.
 
-metrics.jsonl gets one line: {"stage": "fit", "samples", "couplings", "residuals", "integration", "spread", "cpu_s"}, the
-residuals sigma^2(r_b) per site at each coupling, and what halved steps do to log w beside its own spread, both standard
-deviations on the fit's lattice. The fit takes no derivatives: any backend will do.
+metrics.jsonl gets one line: {"stage": "fit", "samples", "numbers", "couplings", "residuals", "integration", "spread",
+"lattice", "cpu_s"}: how many numbers were fitted, the residuals sigma^2(r_b) per site at each coupling, and what halved steps
+do to log w beside its own spread, both standard deviations on the fit's lattice. The fit takes no derivatives: any backend
+will do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from haarflow.backends import Backend
 from haarflow.core import random
 from haarflow.core.kernels import run
 from haarflow.core.tree import tree_map
-from haarflow.flows import luescher
+from haarflow.flows import loop_fit
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks
@@ -35,15 +36,17 @@ LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
 def run_fit(recipe: Recipe, model: Model, folder: RunFolder, backend: Backend, progress: Progress) -> None:
     """Draw samples, fit the flow, log how well, and write model.safetensors."""
     started, words = time.process_time(), recipe.fit or Fit()
-    small = dataclasses.replace(recipe, lattice=words.lattice or (luescher.extent(model.flow),) * len(recipe.lattice))
+    small = dataclasses.replace(recipe, lattice=words.lattice or (loop_fit.extent(model.flow),) * len(recipe.lattice))
     samples = _samples(small, words, backend, progress)
     with progress.task("fitting", 1, 0) as task:
-        fit = luescher.least_squares(model.flow, samples)
+        fit = loop_fit.least_squares(model.flow, samples, words.products)
+        model = dataclasses.replace(model, flow=fit.flow)
         params = {"coefficients": backend.asarray(fit.coefficients)}
         task.advance({"residual": float(fit.residuals[-1])}, 1)
     change, spread = _integration(small, model.flow, params, samples[0][1][:CHECKED, ...])
     line = {
         "samples": words.samples * words.couplings,
+        "numbers": int(fit.coefficients.size),
         "couplings": fit.couplings.tolist(),
         "residuals": fit.residuals.tolist(),
         "integration": change,
@@ -94,5 +97,5 @@ def _integration(small: Recipe, flow: Any, params: Any, x: Array) -> tuple[float
 
 
 def _card(recipe: Recipe, line: dict[str, Any]) -> dict[str, Any]:
-    known = ("samples", "lattice", "couplings", "residuals", "integration", "cpu_s")
+    known = ("samples", "numbers", "lattice", "couplings", "residuals", "integration", "cpu_s")
     return assemble.card_of(recipe, recipe.flow.get("condition", ())) | {"fit": {name: line[name] for name in known}}

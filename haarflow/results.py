@@ -214,7 +214,10 @@ def cost_table(
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
     if fit:
-        words = f"Fit: {fit['samples']:,} heat-bath samples and one least-squares problem in {fit['cpu_s']:.1f} CPU s."
+        words = (
+            f"Fit: {fit['numbers']} numbers by least squares from {fit['samples']:,} heat-bath samples, "
+            f"in {fit['cpu_s']:.1f} CPU s."
+        )
     return table(COSTS, rows, "costs"), prose(f"{COST} {words}")
 
 

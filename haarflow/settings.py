@@ -145,6 +145,7 @@ class Fit:
     sweeps: Annotated[
         int, _count("heat-bath sweeps, each with one of over-relaxation, from one coupling to the next")
     ] = 20
+    products: Annotated[int, _count("products of loops to keep, those that the equation wants most; 0: all", 0)] = 0
     lattice: Annotated[
         tuple[Annotated[int, Field(gt=0)], ...],
         Field(description="extents of the samples; empty: the smallest that hold the equation's loops"),

@@ -4,7 +4,7 @@ summary.json is a stable interface:
 
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
      "training": {"steps", "cpu_s", "ess"} or null,
-     "fit": {"samples", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} where a flow was fitted,
+     "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} where a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 

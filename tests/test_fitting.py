@@ -37,7 +37,9 @@ def test_a_fit_needs_no_autodiff_and_reports_what_it_left(tmp_path):
     """SU(2) on 4x4 at beta = 1, 64 draws, fixed seeds: 3 sigma of the exact plaquette, chance of luck 0.3%."""
     summary = run(recipe(run__backend="numpy"), tmp_path / "run")
     fit, sampler = summary["fit"], summary["samplers"]["flow"]
-    assert summary["training"] is None and fit["samples"] == 120 and len(fit["residuals"]) == 3
+    assert (
+        summary["training"] is None and fit["samples"] == 120 and fit["numbers"] == 2 * 8 and len(fit["residuals"]) == 3
+    )
     assert fit["integration"] < 0.1 * fit["spread"]
     assert sampler["ess"] > 0.95
     found = sampler["observables"]["plaquette"]
@@ -48,6 +50,13 @@ def test_a_fit_needs_no_autodiff_and_reports_what_it_left(tmp_path):
     assert lines[0]["stage"] == "fit"
     page = (tmp_path / "run" / "report.html").read_text()
     assert "How it was fitted" in page and "halving the steps" in page
+
+
+def test_a_fit_may_keep_a_few_products(tmp_path):
+    summary = run(recipe("fit.products=2", run__backend="numpy"), tmp_path / "run", report=False)
+    opened = open_model(tmp_path / "run" / "model.safetensors")
+    assert summary["fit"]["numbers"] == 4 == opened.params["coefficients"].size
+    assert len(opened.model.flow.products) == 2 and opened.card["fit"]["numbers"] == 4
 
 
 def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):

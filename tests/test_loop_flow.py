@@ -9,7 +9,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.statistics import ess
 from haarflow.core.sun import SU
-from haarflow.flows import loop_algebra, loop_fields, luescher
+from haarflow.flows import loop_algebra, loop_fields, loop_fit, luescher
 from haarflow.flows.integration_laws import integration_errors
 from haarflow.flows.loop_algebra import PLAQUETTE, RECTANGLE, product
 from haarflow.flows.loop_flow import LoopFlow
@@ -23,7 +23,7 @@ CASES = [(2, 2, (3, 4), 2), (3, 2, (4, 4), 3), (3, 3, (3, 3, 3), 2), (4, 2, (3, 
 
 def measured(n, d, lattice, products, links):
     """The products' values `(product, batch)`."""
-    plan = loop_fields.plan(tuple(products), lattice, slopes=False)
+    plan = loop_fields.plan(tuple(products), lattice, moving=0)
     return loop_fields.values(plan, loop_fields.traces(plan, loop_fields.rows(links, d), lattice)[1])
 
 
@@ -163,10 +163,39 @@ def test_the_error_of_integration_is_of_third_order_down_to_rounding(host):
 def test_the_fit_finds_the_series_where_that_is_exact(host):
     """At b = 0 the equation is solved by the leading order alone; SU(3) has tr P^2 - (tr P)^2 = -2 tr P^+ besides."""
     flow, links = LoopFlow(3, 2, order=2, degree=0), HaarLinks((4, 4), 3).sample(random.key(3, host), 60)
-    fit = luescher.least_squares(flow, [(0.0, links)])
+    fit = loop_fit.least_squares(flow, [(0.0, links)])
     values = measured(3, 2, (4, 4), flow.products, links)
     off = (fit.coefficients[0] - luescher.series(3, 2, 2)[0]) @ values
     assert fit.residuals[0] < 1e-12 and numpy.allclose(off, off[0], atol=1e-8)
+
+
+def test_a_flow_of_some_products_is_the_whole_one_with_the_rest_at_zero(backend):
+    """Its gradient knows the chosen products alone, its Laplacian what they turn into besides."""
+    chosen = (1, 4, 7)
+    whole, few = (LoopFlow(3, 2, order=2, beta=1.0, steps=2, degree=1, chosen=some) for some in ((), chosen))
+    host = backends.get("numpy")
+    x = HaarLinks((3, 4), 3).sample(random.key(5, host), 2)
+    numbers = 0.3 * numpy.random.default_rng(1).normal(size=(2, len(chosen)))
+    spread = numpy.zeros((2, len(whole.products)))
+    spread[:, chosen] = numbers
+    wanted = whole.forward({"coefficients": spread}, x)
+    here = {"coefficients": backend.asarray(numbers)}
+    found = backend.jit(few.forward)(here, backend.asarray(x, dtype="complex128"))
+    for a, b in zip(found, wanted, strict=True):
+        assert numpy.allclose(backend.to_numpy(a), b, rtol=1e-11, atol=1e-11)
+
+
+def test_a_fit_keeps_the_products_that_leave_least(host):
+    """Each further product leaves less on the samples, all of them what the whole fit leaves; at b = 0 s alone is wanted."""
+    flow, haar = LoopFlow(2, 2, order=2, beta=2.0, degree=1), HaarLinks((4, 4), 2).sample(random.key(6, host), 100)
+    samples = [(0.0, haar), (2.0, exact_sample(Wilson((4, 4), n=2), random.key(7, host), 100, {"beta": 2.0}))]
+    count = len(flow.products)
+    fits = [loop_fit.least_squares(flow, samples, products) for products in (1, 2, 4, count)]
+    left = [fit.residuals.sum() for fit in fits]
+    assert [len(fit.flow.products) for fit in fits] == [1, 2, 4, count] and left == sorted(left, reverse=True)
+    assert numpy.array_equal(fits[-1].coefficients, loop_fit.least_squares(flow, samples).coefficients)
+    alone = loop_fit.least_squares(LoopFlow(2, 2, order=2, degree=0), samples[:1], 1)
+    assert alone.flow.places == (0,) and alone.coefficients == pytest.approx(luescher.series(2, 2, 1), rel=1e-3)
 
 
 def test_what_does_not_fit_is_refused():
@@ -175,9 +204,13 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="extents of at least 4"):
         loop_fields.plan(loop_algebra.tower(3, 2, 3), (3, 8))
     with pytest.raises(ValueError, match="as many couplings"):
-        luescher.least_squares(LoopFlow(2, 2, degree=1), [(0.0, numpy.zeros((1, 2, 2, 2, 4, 4)))])
+        loop_fit.least_squares(LoopFlow(2, 2, degree=1), [(0.0, numpy.zeros((1, 2, 2, 2, 4, 4)))])
     with pytest.raises(ValueError, match="conditioned"):
         LoopFlow(2, 2, condition=("kappa",))
+    with pytest.raises(ValueError, match="different places"):
+        LoopFlow(2, 2, chosen=(1, 1))
+    with pytest.raises(ValueError, match="order 1 has 1 products"):
+        _ = LoopFlow(2, 2, order=1, chosen=(3,)).products
 
 
 @pytest.mark.statistical
@@ -189,7 +222,7 @@ def test_the_fitted_flow_reweights_to_the_exact_plaquette(host):
     samples += [
         (b, exact_sample(small, random.key(int(100 * b), host), 200, {"beta": b})) for b in (0.6, 1.2, 1.8, 2.4, 3.0)
     ]
-    fit = luescher.least_squares(flow, samples)
+    fit = loop_fit.least_squares(flow, samples)
     x, theory, found = HaarLinks(lattice, 3).sample(random.key(9, host), 512), Wilson(lattice, n=3), []
     for numbers in (flow.init(random.key(0, host))["coefficients"], fit.coefficients):
         parts = [flow.forward({"coefficients": numbers}, x[k : k + 64]) for k in range(0, 512, 64)]

@@ -246,9 +246,9 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     # SU(N) in continuous time
     Entry("loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=2, degree=1)), ((2, 2), (2, 3))),
     Entry(
-        "loop flow, next order, conditioned",
+        "loop flow, some products of the next order, conditioned",
         "model",
-        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",))),
+        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 1, 4))),
         ((3, 3), (3, 4)),
     ),
     # scalar couplings

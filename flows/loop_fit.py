@@ -1,0 +1,140 @@
+"""Fits of flows along Wilson loops to Luescher's equation, by linear least squares on samples.
+
+psi_b = sum_i c_i(b) W_i leaves r_b = sum_i c_i (-Laplacian W_i + b d_a s d_a W_i) - s of the equation (flows/luescher.py): it
+is linear in c and vanishes, up to a constant, for the exact flow; d log w/db = -r_b along the flow, so that Var log w <=
+(int db sigma(r_b))^2. No gradients, no flow is run: all terms are values of loops. A few products are chosen one by one,
+each the one that leaves least (orthogonal matching pursuit by groups of powers, arXiv:0804.1302).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy
+
+from haarflow import backends
+from haarflow.flows import loop_algebra, loop_fields, luescher
+from haarflow.flows.loop_algebra import Product
+
+Array = Any
+
+MEMORY = 1.5e8  # bytes
+RIDGE = 1e-4  # of the columns' spread: keeps the fit finite where loops depend on each other (SU(2), SU(3))
+
+
+class Fit(NamedTuple):
+    """The flow with its coefficients `(degree + 1, products)` of (b/beta)^k; the couplings, sigma^2(r_b) per site at each."""
+
+    flow: Any
+    coefficients: numpy.ndarray
+    couplings: numpy.ndarray
+    residuals: numpy.ndarray
+
+
+def extent(flow: Any) -> int:
+    """Return the smallest even extent of a lattice on which a flow can be fitted: what holds all loops of the equation.
+
+    >>> from haarflow.flows.loop_flow import LoopFlow
+    >>> [extent(LoopFlow(3, 2, order=order)) for order in (1, 2, 3)]
+    [4, 4, 6]
+    """
+    wide = loop_algebra.span(_equation(flow).names) + 1
+    return wide + wide % 2
+
+
+def least_squares(flow: Any, samples: Sequence[tuple[float, Array]], products: int = 0) -> Fit:
+    """Return the coefficients of a `LoopFlow` that fit Luescher's equation best on samples of e^{-b s} at couplings b.
+
+    `samples`: pairs of b and links `(m, d, N, N, *lattice)`; b = 0, Haar links, anchors the series. The samples' lattice
+    may be small, coefficients belong to all volumes. With `products` > 0 the flow keeps so many of its products, see
+    `Fit.flow`. Raises ValueError for fewer couplings than powers.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.flows.loop_flow import LoopFlow
+    >>> from haarflow.flows.priors import HaarLinks
+    >>> flow = LoopFlow(2, 2, order=1, degree=0)
+    >>> fit = least_squares(flow, [(0.0, HaarLinks((4, 4), 2).sample(random.key(0, backend), 20))])
+    >>> fit.coefficients.round(6).tolist(), 1 / (4 * 3 / 4)
+    ([[-0.333333]], 0.3333333333333333)
+    """
+    if len({float(b) for b, _ in samples}) <= flow.degree:
+        raise ValueError(f"{flow.degree + 1} powers of b want samples at as many couplings, got {len(samples)}")
+    designs, targets = zip(*(_equations(flow, float(b), links) for b, links in samples), strict=True)
+    couplings = numpy.asarray([float(b) for b, _ in samples])
+    powers = [(b / flow.beta) ** numpy.arange(flow.degree + 1) for b in couplings]
+    design = numpy.concatenate([power[:, None] * m[:, None, :] for power, m in zip(powers, designs, strict=True)])
+    target = numpy.concatenate(targets)
+    if 0 < products < len(flow.products):
+        kept = _kept(design, target, products)
+        flow = dataclasses.replace(flow, chosen=tuple(flow.places[place] for place in kept))
+        design, designs = design[:, :, kept], [m[:, kept] for m in designs]
+    numbers = _solved(design, target)
+    volumes = [float(numpy.prod(links.shape[-flow.d :])) for _, links in samples]
+    left = [
+        numpy.var(s - m @ (power @ numbers)) / volume
+        for power, m, s, volume in zip(powers, designs, targets, volumes, strict=True)
+    ]
+    return Fit(flow, numbers, couplings, numpy.asarray(left))
+
+
+def _solved(design: numpy.ndarray, target: numpy.ndarray) -> numpy.ndarray:
+    """The coefficients `(powers, products)` of a design `(m, powers, products)`."""
+    columns = design.reshape(len(design), -1)
+    scale = _scale(columns)
+    ridge = RIDGE * numpy.sqrt(len(columns)) * numpy.eye(len(scale))
+    known = numpy.concatenate([target, numpy.zeros(len(scale))])
+    fitted = numpy.linalg.lstsq(numpy.concatenate([columns / scale, ridge]), known, rcond=None)[0] / scale
+    return fitted.reshape(design.shape[1:])
+
+
+def _kept(design: numpy.ndarray, target: numpy.ndarray, number: int) -> list[int]:
+    """The places of `number` products, chosen one by one, each with all its powers."""
+    columns = design.reshape(len(design), -1)
+    columns = columns / _scale(columns)
+    gram = columns.T @ columns + RIDGE**2 * len(columns) * numpy.eye(columns.shape[1])
+    known, places = columns.T @ target, numpy.arange(columns.shape[1]).reshape(design.shape[1:])
+
+    def explained(kept: list[int]) -> float:
+        some = places[:, kept].reshape(-1)
+        return float(known[some] @ numpy.linalg.solve(gram[numpy.ix_(some, some)], known[some]))
+
+    found: list[int] = []
+    for _ in range(number):
+        rest = [place for place in range(design.shape[2]) if place not in found]
+        found.append(max(rest, key=lambda place: explained([*found, place])))
+    return sorted(found)
+
+
+def _scale(columns: numpy.ndarray) -> numpy.ndarray:
+    return numpy.sqrt(numpy.mean(columns**2, axis=0)) + 1e-300
+
+
+def _equation(flow: Any) -> luescher.Equation:
+    return luescher.equation(flow.n, flow.d, flow.order, flow.rectangle)
+
+
+def _equations(flow: Any, b: float, links: Array) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """-Laplacian W_i + b d_a s d_a W_i `(m, products)` and s `(m,)` on samples, both less their means."""
+    terms, kept = _equation(flow), list(flow.places)
+    measured = _measured(terms.names, links, flow.d)
+    design, target = measured @ (b * terms.drifts - terms.laplacians)[kept].T, measured @ terms.action
+    return design - design.mean(axis=0), target - target.mean()
+
+
+def _measured(names: tuple[Product, ...], links: Array, d: int) -> numpy.ndarray:
+    """The products' values `(m, products)`, on the host (to compile the program takes longer than to run it).
+
+    All paths of a configuration stand in memory: as many configurations at a time as fit in MEMORY.
+    """
+    host, lattice = numpy.asarray(backends.of(links).to_numpy(links)), tuple(links.shape[-d:])
+    plan = loop_fields.plan(names, lattice, moving=0)
+    paths = 2 * d + sum(len(left) for left, _ in plan.levels)
+    chunk = max(1, int(MEMORY / (paths * host[0].nbytes / d)))
+
+    def values(part: numpy.ndarray) -> numpy.ndarray:
+        return loop_fields.values(plan, loop_fields.traces(plan, loop_fields.rows(part, d), lattice)[1])
+
+    return numpy.concatenate([values(host[k : k + chunk]).astype("float64").T for k in range(0, len(host), chunk)])
