@@ -74,8 +74,8 @@ def equation(n: int, d: int, order: int, rectangle: float = 0.0) -> Equation:
     bends = [loop_algebra.laplacian(loops, n) for loops in products]
     drifts = [loop_algebra.gradients(loops, action, n) for loops in products]
     names = tuple(loops for loops in dict.fromkeys(itertools.chain(action, *bends, *drifts)) if loops)
-    tables = (numpy.stack([_row(part, names) for part in parts]) for parts in (bends, drifts))
-    return Equation(*tables, _row(action, names), names)
+    turned, moved = (numpy.stack([_row(part, names) for part in parts]) for parts in (bends, drifts))
+    return Equation(turned, moved, _row(action, names), names)
 
 
 def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
