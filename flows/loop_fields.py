@@ -1,19 +1,23 @@
 """Products of Wilson loops on fields of links: their values and the gradient of their sum, from a plan made once on the host.
 
-Inside, links are rows `(N, N, d V, batch)`: the sites of all directions on one axis, the batch last, so that every gather
-moves whole rows. A path is the product of its halves, found once for all loops (`Plan.levels`); a loop's trace needs no more
-than its halves. With t_w the trace of loop w over N and E = sum_x sum_i c_i Re prod_l t_l(x), the gradient comes in two steps,
+Inside, links are rows `(d V, N, N, batch)`: the sites of all directions on the first axis, the batch last, so that every
+gather moves whole matrices of all members. A path is the product of its halves, found once for all loops (`Plan.levels`); a loop's trace needs no more
+than its halves. With t_w the trace of loop w over N and E = sum_x sum_i c_i Re prod_l t_l(x), the gradient goes back along
+the same tree: with dE = Re tr sum_P A_P dP for every path P, and P(x) = L(x) R(x + s) one of them,
 
-    g_w(x) = dE/dt_w(x)   (products of the other traces),      X_mu(x) = U_mu(x) sum_k g_w(k)(x - s_k) V_k(x + mu),
+    g_w(x) = dE/dt_w(x)   (products of the other traces),
+    A_L(x) += g_w(x) R(x + s),    A_R(x + s) += g_w(x) L(x)          for the halves of a loop (N dt_w = tr dL R + tr L dR),
+    A_L(x) += R(x + s) A_P(x),    A_R(x + s) += A_P(x) L(x)          for those of a path,
 
-V_k the paths that close the link to a loop; d_a E = Re tr(i T_a X)/N.
+down to the links: d_a E = Re tr(i T_a U_mu A_mu)/N. Two products a path, where a sum over all paths that close a link takes
+one for each of them.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,27 +53,38 @@ class Slopes(NamedTuple):
     """Tables of the gradient. A term is one loop of one image of one product.
 
     `others` `(term, most - 1, V)`: the image's other loops; `heads` `(loop, term)`: which loop a term is; `owners` and
-    `shares` `(term,)`: its product and one over the number of images. `closings`: for each direction the paths that close
-    a link to a loop, by left halves, right halves, rows of the loops' slopes, and how often each appears.
+    `shares` `(term,)`: its product and one over the number of images; `back`: the way down the tree, links last.
     """
 
     others: numpy.ndarray
     heads: numpy.ndarray
     owners: numpy.ndarray
     shares: numpy.ndarray
-    closings: tuple[tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray, numpy.ndarray], ...]
+    back: tuple[Back, ...]
+
+
+class Back(NamedTuple):
+    """Tables of one level on the way back, path by path: what is summed to the A of each.
+
+    `paths`: rows (first, second) of the products A R or L A in the paths and all A before; `halves`: rows of the other half
+    of a loop and of its slope. `groups`: (how many paths, products for each, halves for each).
+    """
+
+    paths: Pair
+    halves: Pair
+    groups: tuple[tuple[int, int, int], ...]
 
 
 def rows(links: Array, d: int) -> Array:
-    """Return links `(*batch, d, N, N, *lattice)` as rows `(N, N, d V, batch)`.
+    """Return links `(*batch, d, N, N, *lattice)` as rows `(d V, N, N, batch)`.
 
     >>> import numpy as np
     >>> rows(np.zeros((5, 2, 3, 3, 4, 4)), 2).shape
-    (3, 3, 32, 5)
+    (32, 3, 3, 5)
     """
     xp, n = array_namespace(links), links.shape[-d - 1]
-    flat = xp.permute_dims(xp.reshape(links, (-1, d, n, n, math.prod(links.shape[-d:]))), (2, 3, 1, 4, 0))
-    return xp.reshape(flat, (n, n, -1, flat.shape[-1]))
+    flat = xp.permute_dims(xp.reshape(links, (-1, d, n, n, math.prod(links.shape[-d:]))), (1, 4, 2, 3, 0))
+    return xp.reshape(flat, (-1, *flat.shape[2:]))
 
 
 def links_of(rows: Array, shape: tuple[int, ...], d: int) -> Array:
@@ -80,9 +95,9 @@ def links_of(rows: Array, shape: tuple[int, ...], d: int) -> Array:
     >>> bool((links_of(rows(links, 2), links.shape, 2) == links).all())
     True
     """
-    xp, n = array_namespace(rows), rows.shape[0]
-    parts = xp.reshape(rows, (n, n, d, -1, rows.shape[-1]))
-    return xp.reshape(xp.permute_dims(parts, (4, 2, 0, 1, 3)), shape)
+    xp = array_namespace(rows)
+    parts = xp.reshape(rows, (d, -1, *rows.shape[1:]))
+    return xp.reshape(xp.permute_dims(parts, (4, 0, 2, 3, 1)), shape)
 
 
 def traces(plan: Plan, rows: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
@@ -91,10 +106,10 @@ def traces(plan: Plan, rows: Array, lattice: tuple[int, ...]) -> tuple[Array, Ar
     keep = backends.of(rows).materialise
     store = keep(_letters(rows, lattice))
     for left, right in plan.levels:
-        found = matrices.matmul(_gather(store, left), _gather(store, right), 2)
-        store = keep(xp.concat([store, found], axis=2))
+        found = matrices.matmul(_gather(store, left), _gather(store, right), 1)
+        store = keep(xp.concat([store, found], axis=0))
     left, right = (_gather(store, table) for table in plan.traces)
-    loops = xp.sum(left * xp.permute_dims(right, (1, 0, 2, 3)), axis=(0, 1)) / float(rows.shape[0])
+    loops = xp.sum(left * xp.permute_dims(right, (0, 2, 1, 3)), axis=(1, 2)) / float(rows.shape[1])
     loops = xp.reshape(loops, (-1, volume, rows.shape[-1]))
     return store, xp.concat([loops, xp.conj(loops), xp.ones_like(loops[:1, :, :])], axis=0)
 
@@ -107,8 +122,8 @@ def values(plan: Plan, loops: Array) -> Array:
 
 
 def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattice: tuple[int, ...]) -> Array:
-    """Return d_a sum_i c_i W_i over the plan's moving products as rows `(N^2-1, d V, batch)`, coefficients `(product, batch or 1)`."""
-    xp, n, (volume, batch) = array_namespace(store), store.shape[0], loops.shape[1:]
+    """Return d_a sum_i c_i W_i over the plan's moving products as rows `(d V, N^2-1, batch)`, coefficients `(product, batch or 1)`."""
+    xp, n, (volume, batch) = array_namespace(store), store.shape[1], loops.shape[1:]
     backend, tables = backends.of(store), plan.slopes
     if tables is None:
         raise ValueError("this plan is one for values: let some of its products move")
@@ -119,28 +134,46 @@ def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattic
         xp.reshape(xp.matmul(heads, xp.reshape(part, (part.shape[0], -1))), (-1, volume, batch))
         for part in (xp.real(terms), xp.imag(terms))
     ]
-    slopes = matrices.complex_array(*weights)
-    slopes = xp.reshape(xp.concat([slopes, xp.conj(slopes)], axis=0), (-1, batch))
-    found = []
-    for mu, (left, right, table, times) in enumerate(tables.closings):
-        paths = matrices.matmul(_gather(store, left), _gather(store, right), 2)
-        weight = xp.take(slopes, backend.asarray(table.reshape(-1)), axis=0)
-        weight = xp.reshape(weight, (-1, volume, batch)) * backend.asarray(times, dtype=parts.dtype)[:, None, None]
-        paths = xp.reshape(paths, (n, n, -1, volume, batch)) * weight
-        link = store[:, :, mu * volume : (mu + 1) * volume, :]
-        found.append(matrices.matmul(link, xp.sum(paths, axis=2), 2))
-    return (-0.5 / n) * SU(n, 2).coordinates(-1j * xp.concat(found, axis=2))
+    slopes = xp.reshape(matrices.complex_array(*weights), (-1, batch))
+    joined, found = store, store
+    for level in tables.back:
+        found = _back(level, joined, slopes, volume)
+        joined = backend.materialise(xp.concat([joined, found], axis=0))
+    half = found.shape[0] // 2
+    ahead = _gather(found[half:, ...], _beside(tuple(lattice), 1))
+    links = found[:half, ...] + matrices.dagger(ahead, 1)
+    return (-0.5 / n) * SU(n, 1).coordinates(-1j * matrices.matmul(store[:half, ...], links, 1))
+
+
+def _back(level: Back, joined: Array, slopes: Array, volume: int) -> Array:
+    """The A of a level's paths, as rows."""
+    xp, found, starts = array_namespace(joined), [], [0, 0]
+    first, second = (_gather(joined, table) for table in level.paths)
+    other, slope = level.halves
+    weight = xp.take(slopes, backends.of(joined).asarray(slope.reshape(-1)), axis=0)
+    terms = (matrices.matmul(first, second, 1), _gather(joined, other) * weight[:, None, None, :])
+    for paths, *uses in level.groups:
+        total: Any = 0.0
+        for kind, number in enumerate(uses):
+            size = paths * number * volume
+            if number:
+                part = terms[kind][starts[kind] : starts[kind] + size, ...]
+                part = xp.sum(xp.reshape(part, (paths, number, volume, *part.shape[1:])), axis=1)
+                total = total + xp.reshape(part, (-1, *part.shape[2:]))
+            starts[kind] += size
+        found.append(total)
+    return xp.concat(found, axis=0)
 
 
 def _letters(rows: Array, lattice: tuple[int, ...]) -> Array:
     """The links forward, then those back: U_mu(x - mu)^+."""
-    behind = _gather(rows, _behind(tuple(lattice)))
-    return array_namespace(rows).concat([rows, matrices.dagger(behind, 2)], axis=2)
+    behind = _gather(rows, _beside(tuple(lattice), -1))
+    return array_namespace(rows).concat([rows, matrices.dagger(behind, 1)], axis=0)
 
 
 def _gather(store: Array, table: numpy.ndarray) -> Array:
     backend = backends.of(store)
-    return backend.materialise(array_namespace(store).take(store, backend.asarray(table.reshape(-1)), axis=2))
+    return backend.materialise(array_namespace(store).take(store, backend.asarray(table.reshape(-1)), axis=0))
 
 
 def _multiplied(loops: Array, table: numpy.ndarray) -> Array:
@@ -165,12 +198,10 @@ def plan(products: tuple[Product, ...], lattice: tuple[int, ...], moving: int | 
             f"loops that cover {wide} sites want extents of at least {wide + 1}, got the lattice {lattice}: take a larger "
             "lattice or a lower order"
         )
-    names = [(i, [_named(loop) for loop in image]) for i, loops in enumerate(products) for image in images(loops)]
+    names = _cut([(i, [_named(loop) for loop in image]) for i, loops in enumerate(products) for image in images(loops)])
     words = {steps: place for place, steps in enumerate(dict.fromkeys(_steps(names)))}
     steep = [(i, image) for i, image in names if moving is None or i < moving]
-    closings = [_closings(list(dict.fromkeys(_steps(steep))), mu, len(lattice)) for mu in range(len(lattice))]
-    paths = [*words, *(path for found in closings for path, *_ in found)]
-    sites = _Sites(tuple(lattice), words, _slots([half for path in paths for half in halves(path)]))
+    sites = _Sites(tuple(lattice), words, _slots([half for steps in words for half in halves(steps)]))
     most = max(len(image) for _, image in names)
     counts = numpy.asarray([len(images(loops)) for loops in products])
     return Plan(
@@ -178,7 +209,7 @@ def plan(products: tuple[Product, ...], lattice: tuple[int, ...], moving: int | 
         sites.products(list(words)),
         numpy.stack([sites.factors(image, image[0][1], most) for _, image in names]),
         (numpy.arange(len(products))[:, None] == [i for i, _ in names]) / counts[:, None],
-        _slopes(steep, counts, closings, sites, max(most - 1, 1)) if steep else None,
+        _slopes(steep, counts, sites, max(most - 1, 1)) if steep else None,
     )
 
 
@@ -187,7 +218,7 @@ def _steps(names: list) -> list[Steps]:
     return [steps for _, image in names for steps, _, _ in image]
 
 
-def _slopes(names: list, counts: numpy.ndarray, closings: list, sites: _Sites, most: int) -> Slopes:
+def _slopes(names: list, counts: numpy.ndarray, sites: _Sites, most: int) -> Slopes:
     """The gradient's tables, from the images' loops `names`."""
     terms = [(i, l, image) for i, image in names for l in range(len(image))]
     others, heads = [], numpy.zeros((len(sites.words), len(terms)))
@@ -197,8 +228,8 @@ def _slopes(names: list, counts: numpy.ndarray, closings: list, sites: _Sites, m
         others.append(sites.factors(rest, start, most))
         heads[sites.words[own], place] = 1.0
     owners = numpy.asarray([i for i, *_ in terms], dtype="int32")
-    tables = tuple(sites.closing(found, mu) for mu, found in enumerate(closings))
-    return Slopes(numpy.stack(others), heads, owners, 1.0 / counts[owners][:, None], tables)
+    back = sites.back(list(dict.fromkeys(_steps(names))))
+    return Slopes(numpy.stack(others), heads, owners, 1.0 / counts[owners][:, None], back)
 
 
 def halves(steps: Steps) -> tuple[Steps, Steps]:
@@ -217,27 +248,42 @@ def _named(loop: Loop) -> tuple[Steps, Site, bool]:
     return (*back, True) if back[0] < forward[0] else (*forward, False)
 
 
-def _closings(words: list[Steps], mu: int, d: int) -> list[tuple[Steps, Steps, Site, bool, int]]:
-    """(path from x + mu to x, loop, from its start to x, conjugate, how often) for the loops through U_mu(x)."""
-    found: Counter = Counter()
-    for steps in words:
-        for here in loop_algebra.passing((steps, (0,) * d)):
-            if here.mu == mu:
-                opened = here.opened if here.sign > 0 else loop_algebra.reverse(here.opened)
-                found[opened[1:], steps, here.site, here.sign < 0] += 1
-    return [(*key, times) for key, times in found.items()]
+def _cut(names: list) -> list:
+    """Images with every loop begun, and run through, so that it shares most halves with the shorter ones before it."""
+    have: set[Steps] = set()
+    cuts = {}
+    for steps in sorted(dict.fromkeys(_steps(names)), key=len):
+        turns = [(way, k) for way in (steps, loop_algebra.reverse(steps)) for k in range(len(steps))]
+        way, k = min(turns, key=lambda turn: len(_tree(halves(_turned(*turn))) - have))
+        have |= _tree(halves(_turned(way, k)))
+        cuts[steps] = _turned(way, k), _ahead((0,) * len(names[0][1][0][1]), way[:k]), way is not steps
+
+    def begun(steps: Steps, start: Site, conj: bool) -> tuple[Steps, Site, bool]:
+        turned, step, back = cuts[steps]
+        return turned, tuple(a + b for a, b in zip(start, step, strict=True)), conj != back
+
+    return [(i, [begun(*loop) for loop in image]) for i, image in names]
+
+
+def _turned(steps: Steps, k: int) -> Steps:
+    return steps[k:] + steps[:k]
+
+
+def _tree(paths: Sequence[Steps]) -> set[Steps]:
+    """Paths, their halves, the halves of these, ... but single steps."""
+    found: set[Steps] = set()
+    waiting = list(paths)
+    while waiting:
+        steps = waiting.pop()
+        if len(steps) > 1 and steps not in found:
+            found.add(steps)
+            waiting += halves(steps)
+    return found
 
 
 def _slots(paths: list[Steps]) -> dict[Steps, int]:
     """Where each path stands: letters first (forward, then back), then by length, halves before wholes."""
-    needed: set[Steps] = set()
-    waiting = list(paths)
-    while waiting:
-        steps = waiting.pop()
-        if len(steps) > 1 and steps not in needed:
-            needed.add(steps)
-            waiting += halves(steps)
-    longer = sorted(needed, key=lambda steps: (_level(steps), steps))
+    longer = sorted(_tree(paths), key=lambda steps: (_level(steps), steps))
     return {steps: place for place, steps in enumerate(longer)}
 
 
@@ -290,14 +336,52 @@ class _Sites:
         ones = 2 * len(self.words) * self.volume + numpy.arange(self.volume)
         return numpy.stack(found + [ones] * (most - len(found))).astype("int32")
 
-    def closing(self, found: list, mu: int) -> tuple:
-        """The tables of the paths that close a link."""
-        ahead = loop_algebra.unit(mu + 1, len(self.lattice))
-        left, right = self.products([path for path, *_ in found], ahead)
-        table = [
-            self.trace(loop, conj) * self.volume + self.at(tuple(-s for s in site)) for _, loop, site, conj, _ in found
-        ]
-        return left, right, numpy.stack(table).astype("int32"), numpy.asarray([float(times) for *_, times in found])
+    def back(self, words: list[Steps]) -> tuple[Back, ...]:
+        """The way back from the traces of loops to the links, the longest paths first."""
+        d = len(self.lattice)
+        slots = _slots([half for steps in words for half in halves(steps)])
+        letters: list[Steps] = [(sign * (mu + 1),) for sign in (1, -1) for mu in range(d)]
+        uses: dict[Steps, tuple[list, list]] = {path: ([], []) for path in (*slots, *letters)}
+        for kind, wholes in enumerate((slots, words)):
+            for whole in wholes:
+                for place, half in enumerate(halves(whole)):
+                    uses[half][kind].append((whole, place))
+        found: list[Back] = []
+        places: dict[Steps, int] = {}
+        for level in reversed(_levels(slots)):
+            found.append(self._back(sorted(level, key=lambda path: [len(kind) for kind in uses[path]]), uses, places))
+        return (*found, self._back(letters, uses, places))
+
+    def _back(self, paths: list[Steps], uses: dict[Steps, tuple[list, list]], places: dict[Steps, int]) -> Back:
+        """The tables of one level; `places` say where the A of longer paths stand, and where those of this one will."""
+        products, terms = [], []
+        done = 2 * len(self.lattice) + len(self.slots) + len(places)
+        places |= {path: done + k for k, path in enumerate(paths)}
+        for path in paths:
+            for whole, place in uses[path][0]:
+                here, other = self._other(whole, place)
+                pair = (self.path(*other), places[whole] * self.volume + self.at(here))
+                products.append(pair if place == 0 else pair[::-1])
+            for whole, place in uses[path][1]:
+                here, other = self._other(whole, place)
+                terms.append((self.path(*other), self.words[whole] * self.volume + self.at(here)))
+        groups = itertools.groupby((len(uses[path][0]), len(uses[path][1])) for path in paths)
+        counted = tuple((len(list(same)), *counts) for counts, same in groups)
+        return Back(self._pair(products), self._pair(terms), counted)
+
+    def _other(self, whole: Steps, place: int) -> tuple[Site, tuple[Steps, Site]]:
+        """Where a path or loop starts, seen from one of its halves, and the other half with where that starts."""
+        zero = (0,) * len(self.lattice)
+        first, second = halves(whole)
+        if place == 0:
+            return zero, (second, _ahead(zero, first))
+        back = tuple(-step for step in _ahead(zero, first))
+        return back, (first, back)
+
+    def _pair(self, pairs: list[Pair]) -> Pair:
+        shape = (len(pairs), self.volume)
+        one, two = (numpy.asarray([pair[k] for pair in pairs], dtype="int32").reshape(shape) for k in (0, 1))
+        return one, two
 
 
 def _ahead(place: Site, steps: Steps) -> Site:
@@ -308,8 +392,8 @@ def _ahead(place: Site, steps: Steps) -> Site:
 
 
 @lru_cache(maxsize=64)
-def _behind(lattice: tuple[int, ...]) -> numpy.ndarray:
-    """The rows of U_mu(x - mu)."""
-    sites = _Sites(lattice, {}, {})
-    d = len(lattice)
-    return numpy.stack([mu * sites.volume + sites.at(loop_algebra.unit(-mu - 1, d)) for mu in range(d)]).astype("int32")
+def _beside(lattice: tuple[int, ...], sign: int) -> numpy.ndarray:
+    """The rows of U_mu(x +- mu)."""
+    sites, d = _Sites(lattice, {}, {}), len(lattice)
+    steps = (loop_algebra.unit(sign * (mu + 1), d) for mu in range(d))
+    return numpy.stack([mu * sites.volume + sites.at(step) for mu, step in enumerate(steps)]).astype("int32")

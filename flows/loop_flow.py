@@ -143,9 +143,9 @@ class LoopFlow:
             time = row[2] * (end / self.beta)
             slope, laplacian = self._slope(params["coefficients"], here, time, lattice)
             kick = row[0] * kick - row[1] * size * slope
-            return (SU(self.n, 2).update(here, kick), kick, log_det - row[3] * size * laplacian), None
+            return (SU(self.n, 1).update(here, kick), kick, log_det - row[3] * size * laplacian), None
 
-        zero = xp.zeros((self.n**2 - 1, *start.shape[2:]), dtype=real, device=backends.place(links))
+        zero = xp.zeros((start.shape[0], self.n**2 - 1, start.shape[-1]), dtype=real, device=backends.place(links))
         first = (start, zero, xp.zeros_like(zero[0, 0, :]) + 0.0 * end)
         (moved, _, log_det), _ = backend.scan(backend.checkpoint(stage), first, stages)
         return loop_fields.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])

@@ -73,10 +73,10 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
     generator = numpy.random.default_rng(3)
     rows = loop_fields.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
     numbers = generator.standard_normal((len(products), 1))
-    way = generator.standard_normal((n * n - 1, *rows.shape[2:]))
+    way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
 
     def total(sign):
-        moved = SU(n, 2).update(rows, sign * STEP * way)
+        moved = SU(n, 1).update(rows, sign * STEP * way)
         return (numbers * loop_fields.values(plan, loop_fields.traces(plan, moved, lattice)[1])).sum(axis=0)
 
     slope = loop_fields.gradient(plan, *loop_fields.traces(plan, rows, lattice), numbers, lattice)
