@@ -200,7 +200,7 @@ def divergence(flow: LoopFlow) -> tuple[numpy.ndarray, tuple[int, ...]]:
     The flow's own places come first, then those that its Laplacians alone hold.
 
     >>> divergence(LoopFlow(3, 2, order=2, chosen=(1,)))[1]
-    (1, 0)
+    (1, 2)
     """
     table = luescher.laplacians(flow.n, flow.d, flow.order, flow.rectangle)[list(flow.places)]
     own = numpy.isin(numpy.arange(table.shape[1]), flow.places)

@@ -68,7 +68,7 @@ def equation(n: int, d: int, order: int, rectangle: float = 0.0) -> Equation:
     """Return the terms of the equation for the products of `loop_algebra.tower`.
 
     >>> [len(equation(3, 2, order).names) for order in (1, 2)]
-    [5, 30]
+    [8, 44]
     """
     products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
     bends = [loop_algebra.laplacian(loops, n) for loops in products]
