@@ -29,21 +29,20 @@ from haarflow.settings import HMC, Fit, HeatBath, Recipe
 
 Array = Any
 
-CHECKED = 64  # configurations on which halved steps are compared
+CHECKED = 16  # configurations on which halved steps are compared
 LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
 
 
 def run_fit(recipe: Recipe, model: Model, folder: RunFolder, backend: Backend, progress: Progress) -> None:
-    """Draw samples, fit the flow, log how well, and write model.safetensors."""
+    """Draw samples, fit the flow, log how well, and write model.safetensors; without samples the flow stays the series."""
     started, words = time.process_time(), recipe.fit or Fit()
     small = dataclasses.replace(recipe, lattice=words.lattice or (loop_fit.extent(model.flow),) * len(recipe.lattice))
-    samples = _samples(small, words, backend, progress)
-    with progress.task("fitting", 1, 0) as task:
-        fit = loop_fit.least_squares(model.flow, samples, words.products)
-        model = dataclasses.replace(model, flow=fit.flow)
-        params = {"coefficients": backend.asarray(fit.coefficients)}
-        task.advance({"residual": float(fit.residuals[-1])}, 1)
-    change, spread = _integration(small, model.flow, params, samples[0][1][:CHECKED, ...])
+    key = assemble.stream(small.seed, "fit", backend)
+    fit = _fit(model.flow, small, words, key, backend, progress) if words.samples else _series(model.flow)
+    model = dataclasses.replace(model, flow=fit.flow)
+    params = {"coefficients": backend.asarray(fit.coefficients)}
+    haar = HaarLinks(small.lattice, model.flow.n).sample(random.fold_in(key, 0), CHECKED, backend.dtype)
+    change, spread = _integration(small, model.flow, params, haar)
     line = {
         "samples": words.samples * words.couplings,
         "numbers": int(fit.coefficients.size),
@@ -59,11 +58,25 @@ def run_fit(recipe: Recipe, model: Model, folder: RunFolder, backend: Backend, p
     save_model(folder.model, model, tree_map(backend.to_numpy, params), _card(recipe, line))
 
 
-def _samples(small: Recipe, words: Fit, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
+def _series(flow: Any) -> loop_fit.Fit:
+    """Luescher's series as it stands."""
+    numbers = flow.init(random.key(0, backends.get("numpy")))["coefficients"]
+    return loop_fit.Fit(flow, numbers, numpy.zeros(0), numpy.zeros(0))
+
+
+def _fit(flow: Any, small: Recipe, words: Fit, key: Array, backend: Backend, progress: Progress) -> loop_fit.Fit:
+    """Least squares on samples of the recipe's theory."""
+    samples = _samples(small, words, key, backend, progress)
+    with progress.task("fitting", 1, 0) as task:
+        fit = loop_fit.least_squares(flow, samples, words.products)
+        task.advance({"residual": float(fit.residuals[-1])}, 1)
+    return fit
+
+
+def _samples(small: Recipe, words: Fit, key: Array, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
     """Links at each coupling, many independent chains that go from one to the next."""
     theory, beta = assemble.theory_of(small), assemble.couplings_of(small)["beta"]
     kernel = assemble.kernel_of(small, _sampler(small), None)
-    key = assemble.stream(small.seed, "fit", backend)
     links = HaarLinks(small.lattice, theory.n).sample(random.fold_in(key, 0), words.samples, backend.dtype)
     found = [(0.0, links)]
     with progress.task("samples for the fit", words.couplings - 1, 0) as task:

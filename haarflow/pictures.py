@@ -201,10 +201,13 @@ FIT = """σ(r) per root of a site, r = −Δψ + b ∂s·∂ψ − s what is lef
 
 def _fit(run: Run) -> Section:
     fit = run.summary["fit"]
-    sigma = numpy.sqrt(numpy.asarray(fit["residuals"]))
-    body = picture(figures.residuals(fit["couplings"], sigma), "f", "what is left of the equation against the coupling")
+    body, first = "", "The flow is Lüscher's series as it stands."
+    if fit["samples"]:
+        sigma = numpy.sqrt(numpy.asarray(fit["residuals"]))
+        svg = figures.residuals(fit["couplings"], sigma)
+        body, first = picture(svg, "f", "what is left of the equation against the coupling"), FIT
     words = (
-        f"{FIT} The log-determinant is integrated: halving the steps changes log w by σ = {fit['integration']:.2g} on "
+        f"{first} The log-determinant is integrated: halving the steps changes log w by σ = {fit['integration']:.2g} on "
         f"{'×'.join(map(str, fit['lattice']))}, where log w itself has σ = {fit['spread']:.2g}."
     )
-    return Section("How it was fitted", body, prose(words), half=True)
+    return Section("How it was fitted" if body else "Where the flow comes from", body, prose(words), half=True)

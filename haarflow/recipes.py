@@ -324,6 +324,8 @@ def _fit_faults(recipe: Recipe, fit: Fit) -> list[str]:
         )
     if recipe.train is not None:
         faults.append("fit: stands beside train; a recipe has one or the other")
+    if fit.samples == 1:
+        faults.append("fit.samples: one configuration has no spread to fit; wanted 2 or more, or 0 for no fit")
     if fit.lattice and len(fit.lattice) != len(recipe.lattice):
         faults.append(f"fit.lattice: wanted {len(recipe.lattice)} extents as the lattice has, got {list(fit.lattice)}")
     return faults

@@ -213,7 +213,9 @@ def cost_table(
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
-    if fit:
+    if fit and not fit["samples"]:
+        words = f"Nothing was fitted: the flow is Luescher's series, {fit['numbers']} numbers."
+    elif fit:
         words = (
             f"Fit: {fit['numbers']} numbers by least squares from {fit['samples']:,} heat-bath samples, "
             f"in {fit['cpu_s']:.1f} CPU s."

@@ -141,7 +141,9 @@ class Fit:
 
     __pydantic_config__ = _STRICT
     couplings: Annotated[int, _count("couplings from 0 to the theory's, equally spaced, more than flow.degree", 2)] = 9
-    samples: Annotated[int, _count("independent configurations at each coupling", 2)] = 300
+    samples: Annotated[
+        int, _count("independent configurations at each coupling; 0: no fit, the flow stays Luescher's series", 0)
+    ] = 300
     sweeps: Annotated[
         int, _count("heat-bath sweeps, each with one of over-relaxation, from one coupling to the next")
     ] = 20

@@ -59,6 +59,13 @@ def test_a_fit_may_keep_a_few_products(tmp_path):
     assert len(opened.model.flow.products) == 2 and opened.card["fit"]["numbers"] == 4
 
 
+def test_a_flow_may_stay_the_series(tmp_path):
+    """The next-to-leading order at beta = 1/2 leaves terms of b^3: ESS above 0.99 on 4x4."""
+    summary = run(recipe("fit.samples=0", "theory.beta=0.5", run__backend="numpy"), tmp_path / "run")
+    assert summary["fit"]["samples"] == 0 and summary["samplers"]["flow"]["ess"] > 0.99
+    assert "series as it stands" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):
     words = ["theory.rectangle=-0.0833333333", "flow.order=1", "fit.samples=8"]
     summary = run(recipe(*words, run__backend="numpy"), tmp_path / "run", report=False)
@@ -71,6 +78,7 @@ def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):
         (["flow.kind=trivialising"], "fit: is for flow.kind = 'loops'"),
         (["train.steps=3"], "fit: stands beside train"),
         (["fit.lattice=[4]"], "fit.lattice: wanted 2 extents"),
+        (["fit.samples=1"], "fit.samples: one configuration"),
         (["fit=false"], "needs \\[train\\], or \\[fit\\]"),
     ],
 )
