@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy
@@ -15,6 +15,7 @@ import numpy
 from haarflow import backends
 from haarflow.core.law import compiled, to_host
 from haarflow.core.matrices import precision
+from haarflow.flows.memory import recalled
 
 Array = Any
 Params = Any
@@ -44,14 +45,31 @@ class Bound:
         return self._apply("inverse", params, y, condition)
 
     def tangent(self, params: Params, x: Array, dx: Array, condition: Condition = None) -> tuple[tuple, tuple]:
-        """Return (y, log_det) of one field without batch axes, and how they change along `dx`."""
+        """Return (y, log_det) and how they change along `dx`; where shapes compile, of one field without batch axes."""
         return traced(self.backend.jit, self.flow, "tangent").function(params, x, dx, condition)
+
+    def along(self, params: Params, x: Array, directions: Any, condition: Condition = None) -> tuple[tuple, tuple]:
+        """Return (y, log_det) of one field, and on the host how they change along each of the directions `(n, *shape)`.
+
+        Where shapes compile the one program of `tangent` takes them one by one, elsewhere a batch takes them at once.
+        """
+        asarray = self.backend.asarray
+        if self.backend.name == "jax":
+            found = [self.tangent(params, x, asarray(dx, dtype=x.dtype), condition) for dx in directions]
+            columns = zip(*(change for _, change in found), strict=True)
+            return found[-1][0], tuple(numpy.stack([to_host(part) for part in parts]) for parts in columns)
+        rows = asarray(numpy.stack([to_host(x)] * len(directions)), dtype=x.dtype)
+        (y, log_det), moved = self.tangent(params, rows, asarray(directions, dtype=x.dtype), condition)
+        return (y[0, ...], log_det[0]), tuple(to_host(part) for part in moved)
 
     def traces(self, method: str) -> int:
         """Return how often the Python code of a method has run since it was bound."""
         return len(traced(self.backend.jit, self.flow, method).runs)
 
     def _apply(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        return recalled(partial(self._computed, method), (self, method), params, x, condition)
+
+    def _computed(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         if not compiles(self.backend):
             return getattr(self.flow, method)(params, x, condition)
         if x.ndim == self.axes:

@@ -82,8 +82,7 @@ def log_det_by_autodiff(
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by the backend's autodiff.
 
-    As `log_det_by_differences`; one column at a time by forward mode, on a field without batch axes. Raises
-    `backends.NoAutodiff` on NumPy and CuPy.
+    As `log_det_by_differences`, by forward mode. Raises `backends.NoAutodiff` on NumPy and CuPy.
     """
     dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group or Real())
     log_det = float(to_host(flow.forward(params, x, condition)[1])[number])
@@ -180,20 +179,16 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
 
 
 def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Dense:
-    """Return the dense Jacobian at one field without batch axes, one column at a time."""
+    """Return the dense Jacobian at one field without batch axes."""
     host, group = to_host(x), group or Real()
     wide = in_double(host)
     size = components(group, host.shape)
-    tangent = flow.tangent if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).tangent
-    rows, slopes = [], []
-    for unit in numpy.eye(size):
-        dx = backends.of(x).asarray(tangent_along(group, wide, unit), dtype=x.dtype)
-        (y, log_det), (dy, slope) = tangent(params, x, dx, condition)
-        rows.append(coordinates_of(group, in_double(dy), in_double(y)))
-        slopes.append(float(to_host(slope)))
-    matrix = numpy.stack(rows, axis=-1)
+    along = flow.along if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).along
+    units = numpy.stack([tangent_along(group, wide, unit) for unit in numpy.eye(size)])
+    (y, log_det), (dy, slopes) = along(params, x, units, condition)
+    matrix = numpy.stack([coordinates_of(group, in_double(row), in_double(y)) for row in dy], axis=-1)
     error = 8 * EPSILON[precision_of(x)] * numpy.sqrt(size) * _column_size(matrix)
-    return Dense(matrix, error, numpy.asarray(slopes), float(to_host(log_det)))
+    return Dense(matrix, error, in_double(slopes), float(to_host(log_det)))
 
 
 def _stencil(

@@ -288,7 +288,7 @@ FLOW_LAWS: tuple[Law, ...] = (
     Law(round_trip, _on_arrays(round_trip), _is_exact),
     Law(log_dets_cancel, _on_arrays(log_dets_cancel), _is_exact),
     Law(support, _on_arrays(support), _is_exact),
-    Law(batch_is_its_members, _on_arrays(batch_is_its_members)),
+    Law(batch_is_its_members, _on_arrays(batch_is_its_members), programs=True),
     Law(inputs_unchanged, _unchanged),
     Law(equals_numpy, _on_arrays(equals_numpy)),
     Law(traced_once, _traced),
@@ -300,7 +300,7 @@ MODEL_LAWS: tuple[Law, ...] = (
     *FLOW_LAWS,
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
-    Law(draws_have_the_density, _model_draws, _is_exact, sampled=True),
+    Law(draws_have_the_density, _model_draws, _is_exact, sampled=True, drawn_on_host=True),
     Law(sample_is_its_density, _sample, _is_exact),
     Law(file_keeps_the_model, _file),
 )

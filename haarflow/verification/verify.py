@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from haarflow.backends import members
 from haarflow.core.law import Given, Law
 from haarflow.core.strategies import PROFILES
 from haarflow.flows.farm import farm, processes
+from haarflow.flows.memory import remembering
 from haarflow.progress import Progress
 from haarflow.verification.entry import Entry
 from haarflow.verification.harness import Result, attempt, check, result_of
@@ -60,26 +62,30 @@ def verify(
     >>> len(findings.results) > 3, findings.failed
     (True, ())
     """
-    names = _members(backend)
     if profile not in PROFILES:
         raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {profile!r}")
     found = entries(subject)
     wanted = _law_names(laws, found)
     if given is not None:
+        names = _members(backend)
         return _divided(
             _one(entry, law, name, dtype, given) for entry in found for law in _laws(entry, wanted) for name in names
         )
     travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object stays in this process
-    task = _Task(subject if travels else found, tuple(_blocks(found, names, profile)), dtype, profile, wanted)
+    with processes(jobs) if travels else nullcontext() as executor:
+        blocks = tuple(_blocks(found, _members(backend, executor), profile))
+        task = _Task(subject if travels else found, blocks, dtype, profile, wanted)
+        return _divided(_results(task, executor, 4 * jobs, progress or Progress()))
+
+
+def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progress) -> list[Result]:
+    """What all blocks of a task give, in their order."""
     results: list[Result] = []
-    with (
-        (progress or Progress()).task("laws", len(task.blocks)) as line,
-        processes(jobs) if travels else nullcontext() as executor,
-    ):
-        for _, part in farm(task, range(len(task.blocks)), executor, ahead=4 * jobs):
+    with progress.task("laws", len(task.blocks)) as line:
+        for _, part in farm(task, range(len(task.blocks)), executor, ahead):
             results += part
             line.advance({"checks": len(results), "failed": sum(result.passed is False for result in results)})
-    return _divided(results)
+    return results
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ class _Task:
         place, name, drawn = self.blocks[number]
         every = self.source if isinstance(self.source, list) else entries(self.source)
         entry, record = every[place], members.member(name)
-        return [check(law, entry, record, self.dtype, self.profile, name, drawn) for law in _laws(entry, self.laws)]
+        with remembering():
+            return [check(law, entry, record, self.dtype, self.profile, name, drawn) for law in _laws(entry, self.laws)]
 
 
 class _Block(NamedTuple):
@@ -150,9 +157,11 @@ def _law_names(laws: str | Sequence[str], found: list[Entry]) -> tuple[str, ...]
     return wanted
 
 
-def _members(backend: str | Sequence[str]) -> tuple[str, ...]:
+def _members(backend: str | Sequence[str], executor: Executor | None = None) -> tuple[str, ...]:
+    """The names of the members asked for; which are here is for the workers to say, who load the engines anyway."""
     if backend == "all":
-        return tuple(name for name in members.OURS if members.absence(name) is None)
+        reasons = (executor.map if executor else map)(members.absence, members.OURS)
+        return tuple(name for name, reason in zip(members.OURS, reasons, strict=True) if reason is None)
     names = tuple(backend.split(",")) if isinstance(backend, str) else tuple(backend)
     for name in names:
         members.member(name)
