@@ -327,7 +327,7 @@ KERNEL_LAWS: tuple[Law, ...] = (
     Law(reversible, _dynamics(reversible), _moves),
     Law(energy_order, _order, _moves),
     Law(kinetic_energy, _dynamics(kinetic_energy, 2), _moves),
-    Law(detailed_balance, _balance, _enumerable, sampled=True),
+    Law(detailed_balance, _balance, _enumerable, sampled=True, programs=True),
     Law(independence_loop, _loop, _independent),
     Law(fresh_cache, _from_fields(fresh_cache), _has_fields),
     Law(in_turn, _from_fields(in_turn), _composed, programs=True),

@@ -227,8 +227,8 @@ class Law(NamedTuple):
 
     `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
     `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
-    `drawn_on_host=True` marks one of these whose draws NumPy makes for every engine: what an engine computes of them is
-    NumPy's by another law, and the quick profile weighs them on NumPy alone. `programs=True` marks a law that needs
+    `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
+    NumPy's by another law, as is what an engine computes of them: the quick profile weighs them on NumPy alone. `programs=True` marks a law that needs
     programs of its own, seconds each on an engine that compiles, and says there nothing that another law does not: the
     quick profile leaves it to the other engines.
     """
@@ -238,7 +238,7 @@ class Law(NamedTuple):
     applies: Callable[[Any], str | None] = lambda obj: None
     sampled: bool = False
     programs: bool = False
-    drawn_on_host: bool = False
+    shared_draws: bool = False
 
     @property
     def name(self) -> str:

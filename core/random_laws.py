@@ -287,6 +287,16 @@ RANDOM_LAWS: tuple[Law, ...] = (
     Law(disjoint_streams, lambda obj, given: disjoint_streams(obj, _family(obj, given), given.backend)),
     Law(one_key_or_many, lambda obj, given: one_key_or_many(obj, _family(obj, given))),
     Law(box_muller, lambda obj, given: box_muller(obj, _family(obj, given), given.dtype)),
-    Law(uniform_moments, lambda obj, given: uniform_moments(obj, given.key(), given.dtype), sampled=True),
-    Law(normal_moments, lambda obj, given: normal_moments(obj, given.key(), given.dtype), sampled=True),
+    Law(
+        uniform_moments,
+        lambda obj, given: uniform_moments(obj, given.key(), given.dtype),
+        sampled=True,
+        shared_draws=True,
+    ),
+    Law(
+        normal_moments,
+        lambda obj, given: normal_moments(obj, given.key(), given.dtype),
+        sampled=True,
+        shared_draws=True,
+    ),
 )

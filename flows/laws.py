@@ -300,14 +300,14 @@ MODEL_LAWS: tuple[Law, ...] = (
     *FLOW_LAWS,
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
-    Law(draws_have_the_density, _model_draws, _is_exact, sampled=True, drawn_on_host=True),
+    Law(draws_have_the_density, _model_draws, _is_exact, sampled=True, shared_draws=True),
     Law(sample_is_its_density, _sample, _is_exact),
     Law(file_keeps_the_model, _file),
 )
 
 PRIOR_LAWS: tuple[Law, ...] = (
     Law(prior_draws, lambda prior, given: prior_draws(prior, given.key(3), given.batch, given.dtype)),
-    Law(prior_moments, _prior_moments, sampled=True),
+    Law(prior_moments, _prior_moments, sampled=True, shared_draws=True),
     Law(integrates_to_one, _prior_integral, _prior_is_small),
     Law(invariant_density, _prior_invariant, _has_symmetries),
 )

@@ -252,7 +252,7 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(exact_by_quadrature, _quadrature, _integrable),
     Law(thermodynamic_identity, _identity, _both(_with_exact, lacks("conjugates"))),
     Law(conjugate_observables, _on_a_field(conjugate_observables), lacks("conjugates")),
-    Law(exact_by_samples, _samples, _a_sampler, sampled=True, drawn_on_host=True),
+    Law(exact_by_samples, _samples, _a_sampler, sampled=True, shared_draws=True),
     Law(forms_agree, _forms, _two_forms),
     Law(couplings_by_row, _on_a_field(couplings_by_row), lacks("couplings"), programs=True),
     Law(traced_once, _on_a_field(traced_once), lacks("couplings")),

@@ -94,8 +94,8 @@ def left_out(law: Law, backend: Any, drawn: bool) -> str | None:
         return "Monte Carlo is quick for one object of a class alone"
     if law.sampled and backend.name == "standard":
         return "strict arrays draw NumPy's numbers, which are weighed there"
-    if law.drawn_on_host and backend.name != "numpy":
-        return "its draws are NumPy's on every engine, and are weighed there"
+    if law.shared_draws and backend.name != "numpy":
+        return "its draws are NumPy's numbers on every engine, and are weighed there"
     if law.programs and backend.name == "jax":
         return "it needs programs of its own, which profile ci compiles"
     return None

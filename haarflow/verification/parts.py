@@ -60,17 +60,18 @@ def parts(obj: Any) -> Iterator[str]:
 
 
 def representatives(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries, simplest first, of which each brings a public class that those before it do not have.
+    """Return entries of which each brings public classes that those before it do not have: objects of one class first, then
+    the composed ones, those that bring most and are made of least first.
 
     An object of no public class, a theory of a user for example, stands for itself; so does every backend.
     """
+    left = [(entry, {(entry.kind, name) for name in _classes(entry)}) for entry in entries]
     met: set[tuple[str, str]] = set()
     kept = []
-    for entry, names in sorted(((entry, _classes(entry)) for entry in entries), key=lambda pair: len(pair[1])):
-        found = {(entry.kind, name) for name in names}
-        if not found <= met:
-            kept.append(entry)
-            met |= found
+    while left := [(entry, classes) for entry, classes in left if not classes <= met]:
+        entry, classes = min(left, key=lambda pair: (len(pair[1]) > 1, -len(pair[1] - met), len(pair[1])))
+        kept.append(entry)
+        met |= classes
     return kept
 
 
