@@ -1,10 +1,12 @@
 """The hand-written twins that speed is measured against give the library's numbers: a fast wrong answer is refused."""
 
+import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import flow_speed
+from haarflow.benchmarks import coupling_sun, flow_speed
 from haarflow.core import random
+from haarflow.flows.architectures_sun import trivialising
 
 
 @pytest.mark.slow
@@ -17,3 +19,20 @@ def test_twins_give_the_same_field_log_determinant_and_gradient(name):
     backend = backends.get("jax")
     model, theory = flow_speed.definition(name)
     flow_speed.check(name, model, theory, model.init(random.key(1, backend)), backend)
+
+
+@pytest.mark.parametrize(("n", "lattice"), [(2, (2, 4)), (3, (4, 2)), (3, (2, 2, 2, 2))])
+def test_the_twin_of_the_couplings_gives_the_same_links_and_log_determinant(n, lattice):
+    pytest.importorskip("torch")
+    from haarflow.benchmarks.twins import coupling_sun_torch
+
+    backend, d = backends.numpy, len(lattice)
+    model = trivialising(lattice, n, steps=2, beta=4.0)
+    params, x = model.init(random.key(1, backend)), model.prior.sample(random.key(2, backend), 3)
+    shaken = {place: {"rho": 0.1 * random.normal(random.key(int(place), backend), (2, d - 1, 1))} for place in params}
+    y, log_det = model.flow.forward(shaken, x)
+    links = coupling_sun.matrices_last(x, d)
+    y_twin, log_twin = coupling_sun_torch.flow(coupling_sun.layers(shaken, lattice), links)
+    assert numpy.abs(coupling_sun.matrices_last(y, d).numpy() - y_twin.detach().numpy()).max() < 1e-10
+    assert numpy.abs(log_det - log_twin.detach().numpy()).max() < 1e-10
+    assert numpy.abs(log_det).min() > 0.01
