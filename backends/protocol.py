@@ -32,8 +32,9 @@ class Backend:
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
     stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
-    matmul sincos sin cos leaky_relu` are kernels. `threefry(key0, key1, x0, x1)` is the adapter's own maker of random
-    words, which may decline with None (core/random.py has a plain one). `materialise(x)` is x: what a compiler that fuses
+    matmul roll sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
+    and `threefry_uniform(key, count, purpose)` are the adapter's own makers of random words, derived keys and float64
+    uniforms, which may decline with None (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses
     is to compute once and keep, not again for everyone who reads it.
 
     >>> from haarflow.backends import numpy as backend
@@ -60,11 +61,15 @@ class Backend:
     conv: Callable = field(compare=False, repr=False)
     conv_net: Callable = field(compare=False, repr=False)
     matmul: Callable = field(compare=False, repr=False)
+    roll: Callable = field(compare=False, repr=False)
     sincos: Callable = field(compare=False, repr=False)
     sin: Callable = field(compare=False, repr=False)
     cos: Callable = field(compare=False, repr=False)
+    axpy: Callable = field(compare=False, repr=False)
     leaky_relu: Callable = field(compare=False, repr=False)
     threefry: Callable = field(compare=False, repr=False)
+    threefry_fold: Callable = field(compare=False, repr=False)
+    threefry_uniform: Callable = field(compare=False, repr=False)
     materialise: Callable = field(compare=False, repr=False)
     autodiff: bool = field(compare=False, repr=False)
     version: str = field(compare=False, repr=False)

@@ -33,11 +33,15 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "while_loop": while_loop,
         "conv": conv,
         "matmul": matmul,
+        "roll": roll,
         "sincos": sincos,
+        "axpy": axpy,
         "sin": xp.sin,
         "cos": xp.cos,
         "leaky_relu": leaky_relu,
         "threefry": declined,
+        "threefry_fold": declined,
+        "threefry_uniform": declined,
         "materialise": identity,
         "autodiff": False,
     }
@@ -99,10 +103,10 @@ def slice_tree(xs: Any, number: int) -> Any:
 
 def scan(f, init, xs=None, length=None):
     """Run `carry, y = f(carry, x)` over axis 0 of `xs`; return the last carry and the stacked y."""
-    count = length if xs is None or not tree.leaves(xs) else tree.leaves(xs)[0].shape[0]
+    stacks, rebuild = tree.flatten(xs)
     carry, rows = init, []
-    for number in range(count):
-        carry, y = f(carry, slice_tree(xs, number))
+    for number in range(stacks[0].shape[0] if stacks else length):
+        carry, y = f(carry, rebuild([x[number, ...] for x in stacks]))
         rows.append(y)
     found = tree.leaves(rows)
     return carry, stack(array_namespace(found[0]), rows) if found else None
@@ -206,6 +210,16 @@ def matmul(a: Array, b: Array, d: int) -> Array:
         for k in range(b.shape[-d - 2])
     ]
     return sum(terms[1:], terms[0])
+
+
+def roll(x: Array, steps: int, axis: int) -> Array:
+    """Return x moved by some steps along an axis, periodic."""
+    return array_namespace(x).roll(x, steps, axis=axis)
+
+
+def axpy(a: Any, x: Array, y: Array) -> Array:
+    """Return a x + y for a number or an array a that broadcasts."""
+    return a * x + y
 
 
 def leaky_relu(x: Array) -> Array:

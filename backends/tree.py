@@ -24,7 +24,7 @@ def flatten(tree: Tree) -> tuple[list, Callable[[list], Tree]]:
     def rebuild(values: list) -> Tree:
         if len(values) != len(collected):
             raise ValueError(f"this tree has {len(collected)} leaves, got {len(values)}")
-        return _build(tree, iter(values))
+        return values[0] if collected and collected[0] is tree else _build(tree, iter(values))
 
     return collected, rebuild
 
@@ -35,7 +35,9 @@ def leaves(tree: Tree) -> list:
     >>> leaves({"w": 1.0, "b": (2.0, None)})
     [2.0, 1.0]
     """
-    return flatten(tree)[0]
+    collected: list = []
+    _collect(tree, collected)
+    return collected
 
 
 def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
@@ -78,14 +80,14 @@ def _children(tree: Tree) -> list[tuple[str, Tree]] | None:
 
 
 def _collect(tree: Tree, collected: list) -> None:
-    if tree is None:
-        return
-    children = _children(tree)
-    if children is None:
+    if isinstance(tree, dict):
+        for name in sorted(tree):
+            _collect(tree[name], collected)
+    elif isinstance(tree, (tuple, list)):
+        for child in tree:
+            _collect(child, collected)
+    elif tree is not None:
         collected.append(tree)
-        return
-    for _, child in children:
-        _collect(child, collected)
 
 
 def _build(tree: Tree, values) -> Tree:

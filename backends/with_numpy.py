@@ -34,4 +34,9 @@ def of_array(x: Any) -> Backend:
     return backend(None, "float32" if x.dtype == numpy.float32 else "float64")
 
 
-OWN = {"conv_net": conv_net, "threefry": host_words.threefry}
+OWN = {
+    "conv_net": conv_net,
+    "threefry": host_words.threefry,
+    "threefry_fold": host_words.fold,
+    "threefry_uniform": host_words.uniform,
+}

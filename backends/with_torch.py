@@ -43,8 +43,12 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         conv=conv,
         conv_net=conv_net,
         matmul=standard.matmul,
+        roll=torch.roll,
+        axpy=axpy,
         leaky_relu=torch.nn.functional.leaky_relu,
         threefry=threefry,
+        threefry_fold=threefry_fold,
+        threefry_uniform=threefry_uniform,
         autodiff=True,
     )
 
@@ -56,7 +60,12 @@ def _to_numpy(x: torch.Tensor) -> numpy.ndarray:
 
 def of_array(x: Any) -> Backend:
     """Return the record of a tensor."""
-    return backend(str(x.device), "float32" if x.dtype in SINGLE else "float64")
+    return _record(x.device, "float32" if x.dtype in SINGLE else "float64")
+
+
+@cache
+def _record(device: torch.device, dtype: str) -> Backend:
+    return backend(str(device), dtype)
 
 
 def _place(device: str) -> torch.device:
@@ -157,15 +166,36 @@ def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activati
     return circulants.net(x, weights, biases, activations)
 
 
+def axpy(a: Any, x: Array, y: Array) -> Array:
+    """Return a x + y, for a number a in one pass over memory."""
+    return torch.add(y, x, alpha=a) if isinstance(a, float) else a * x + y
+
+
 def threefry(key0: Array, key1: Array, x0: Array, x1: int) -> tuple[Array, Array] | None:
     """Return random words made on the host's memory, which tensors of the CPU share; None elsewhere and while tracing."""
-    if torch.compiler.is_compiling() or key0.device.type != "cpu":
+    words = _on_the_host(host_words.threefry, key0, key1, x0, x1)
+    return None if words is None else (torch.from_numpy(words[0]), torch.from_numpy(words[1]))
+
+
+def threefry_fold(key: Array, number: Array | int, purpose: int) -> Array | None:
+    """Return `host_words.fold` as a tensor, or None where `threefry` declines."""
+    found = _on_the_host(host_words.fold, key, number, purpose)
+    return None if found is None else torch.from_numpy(found)
+
+
+def threefry_uniform(key: Array, count: int, purpose: int) -> Array | None:
+    """Return `host_words.uniform` as a tensor, or None where `threefry` declines."""
+    found = _on_the_host(host_words.uniform, key, count, purpose)
+    return None if found is None else torch.from_numpy(found)
+
+
+def _on_the_host(make: Any, *words: Any) -> Any:
+    if torch.compiler.is_compiling() or words[0].device.type != "cpu":
         return None
     try:
-        words = host_words.threefry(key0.numpy(), key1.numpy(), x0.numpy(), x1)
+        return make(*[word.numpy() if isinstance(word, torch.Tensor) else word for word in words])
     except RuntimeError:  # under vmap a tensor has no memory of its own
         return None
-    return torch.from_numpy(words[0]), torch.from_numpy(words[1])
 
 
 def whole_graph(function: Any) -> Any:

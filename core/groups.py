@@ -38,6 +38,17 @@ def restored(group: Any, a: Array) -> Array:
     return getattr(group, "restore", group.project)(a)
 
 
+def quotient(group: Any, a: Array, b: Array) -> Array:
+    """Return a b^{-1} by the group's `quotient`, or by its `compose` and `inverse` where it has none.
+
+    >>> import numpy as np
+    >>> float(quotient(Real(), np.asarray(3.5), np.asarray(1.0)))
+    2.5
+    """
+    own = getattr(group, "quotient", None)
+    return group.compose(a, group.inverse(b)) if own is None else own(a, b)
+
+
 class _Additive:
     """What the additive groups share: elements and algebra elements are real arrays of one shape."""
 
@@ -48,6 +59,10 @@ class _Additive:
     def inverse(self, a: Array) -> Array:
         """Return the inverse element."""
         return self.project(-a)
+
+    def quotient(self, a: Array, b: Array) -> Array:
+        """Return a b^{-1}, the product with an inverse, in one subtraction."""
+        return self.project(a - b)
 
     def exp(self, w: Array) -> Array:
         """Return the group element exp(i w)."""

@@ -69,8 +69,8 @@ class HMC(Cacheless):
     def energy_difference(self, old: Array, momentum: Array, new: Array, final: Array) -> Array:
         """Return H(new, final) - H(old, momentum) of the batch's shape as a sum of per-site differences."""
         batch = len(batch_shape(self.theory, old))
-        kinetic = 0.5 * self.theory.group.inner(final - momentum, final + momentum)
-        return action_difference(self.theory, new, old, self.values.get("couplings")) + total(kinetic, batch)
+        twice = self.theory.group.inner(final - momentum, final + momentum)
+        return action_difference(self.theory, new, old, self.values.get("couplings")) + 0.5 * total(twice, batch)
 
 
 def action_difference(theory: Any, new: Array, old: Array, couplings: Any = None) -> Array:

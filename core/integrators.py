@@ -55,11 +55,13 @@ def integrate(
     [-0.416]
     """
 
+    backend = backends.of(field)
+
     def drift(field, momentum, c):
         return group.update(field, (c * step_size) * momentum)
 
     def kick(field, momentum, k):
-        return momentum - (k * step_size) * force(field)
+        return backend.axpy(-k * step_size, force(field), momentum)
 
     def one_step(carry, first):
         field, momentum = carry
@@ -70,6 +72,5 @@ def integrate(
 
     joined = scheme.drifts[-1] + scheme.drifts[0]
     firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
-    backend = backends.of(field)
     (field, momentum), _ = backend.scan(one_step, (field, momentum), backend.asarray(firsts, dtype=momentum.dtype))
     return drift(field, momentum, scheme.drifts[-1]), momentum

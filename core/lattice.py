@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from array_api_compat import array_namespace
+from haarflow import backends
 
 Array = Any
 
@@ -17,7 +17,7 @@ def shift(x: Array, mu: int, d: int, steps: int = 1) -> Array:
     >>> shift(np.asarray([0, 1, 2]), mu=0, d=1)
     array([1, 2, 0])
     """
-    return array_namespace(x).roll(x, -steps, axis=mu - d)
+    return backends.of(x).roll(x, -steps, mu - d)
 
 
 def volume(lattice: tuple[int, ...]) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.core.groups import Real
+from haarflow.core.groups import Real, quotient
 from haarflow.core.lattice import shift
 
 Array = Any
@@ -53,7 +53,7 @@ def plaquette(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> Arr
     first, second = direction(links, mu, d, group), direction(links, nu, d, group)
     there = group.compose(first, shift(second, mu, d))
     back = group.compose(second, shift(first, nu, d))
-    return group.compose(there, group.inverse(back))
+    return quotient(group, there, back)
 
 
 def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:
@@ -64,7 +64,8 @@ def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:
     (3, 4, 4, 4)
     """
     loops = [plaquette(links, mu, nu, d, group) for mu, nu in planes(d)]
-    return array_namespace(links).stack(loops, axis=-1 - d - matrix_axes(group))
+    xp, axis = array_namespace(links), -1 - d - matrix_axes(group)
+    return xp.stack(loops, axis=axis) if len(loops) > 1 else xp.expand_dims(loops[0], axis=axis)
 
 
 def line(link: Array, mu: int, d: int, steps: int, group: Any = COVER) -> Array:

@@ -69,9 +69,14 @@ def split(key: Array, n: int = 2) -> Array:
 
 def fold_in(key: Array, number: int | Array) -> Array:
     """Return the key `(*batch, 2)` of `number` under `key`: draw t of a chain uses `fold_in(key, t)`."""
+    if isinstance(number, int):
+        number = _signed(number & 0xFFFFFFFF)
+    own = backends.of(key).threefry_fold(key, number, FOLD)
+    if own is not None:
+        return own
     xp = array_namespace(key)
     if isinstance(number, int):
-        number = xp.asarray(_signed(number & 0xFFFFFFFF), dtype=xp.int32, device=backends.place(key))
+        number = xp.asarray(number, dtype=xp.int32, device=backends.place(key))
     return xp.concat(_encipher(key, number[..., None] + xp.zeros_like(key[..., :1]), FOLD), axis=-1)
 
 
@@ -124,6 +129,9 @@ def _uniform(key: Array, shape: tuple[int, ...], dtype, purpose: int) -> Array:
     if name == "float32":
         integers = _logical_right(_draw_words(key, shape, purpose), 9)
         return _checked((xp.astype(integers, floating) + 0.5) * 2.0**-23, name)
+    own = backends.of(key).threefry_uniform(key, math.prod(shape), purpose)
+    if own is not None:
+        return xp.reshape(own, key.shape[:-1] + tuple(shape))
     first, second = _draw_pairs(key, shape, purpose)
     high = xp.astype(_logical_right(first, 6), floating)
     low = xp.astype(_logical_right(second, 6), floating)

@@ -160,3 +160,14 @@ def test_trees_come_apart_and_together():
     assert rebuild([30, 10, 20]) == {"a": {"x": 30}, "b": (10, [20, None])}
     with pytest.raises(ValueError, match="3 leaves, got 2"):
         rebuild([1, 2])
+
+
+@pytest.mark.parametrize("a", [0.5, numpy.asarray([[2.0], [3.0]])], ids=["number", "array"])
+def test_axpy_and_roll_are_the_standard_ones(backend, a):
+    x, y = numpy.arange(8.0).reshape(2, 4), numpy.ones((2, 4))
+    a = a if isinstance(a, float) else backend.asarray(a)
+    found = backend.axpy(a, backend.asarray(x), backend.asarray(y))
+    assert numpy.array_equal(
+        backend.to_numpy(found), numpy.asarray(backend.to_numpy(a) if hasattr(a, "ndim") else a) * x + 1
+    )
+    assert numpy.array_equal(backend.to_numpy(backend.roll(backend.asarray(x), -1, -2)), numpy.roll(x, -1, -2))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.core import loops
-from haarflow.core.groups import U1, wrap
+from haarflow.core import loops, random
+from haarflow.core.groups import U1, Real, quotient, wrap
 
 lattices = st.integers(2, 4).flatmap(lambda d: st.tuples(*[st.integers(1, 5 if d < 4 else 3)] * d))
 
@@ -104,3 +104,11 @@ def test_every_backend_agrees(backend, host):
 def test_a_rectangle_has_positive_extents(extent):
     with pytest.raises(ValueError, match="extents >= 1"):
         loops.rectangle(draw((3, 3)), 0, 1, extent, 2)
+
+
+def test_the_quotient_is_the_product_with_the_inverse(host):
+    a, b = (random.uniform(random.key(seed, host), (50,)) * 6.0 - 3.0 for seed in (1, 2))
+    for group in (Real(), U1()):
+        plain = group.compose(a, group.inverse(b))
+        assert np.abs(wrap(group.quotient(a, b) - plain)).max() < 1e-14
+        assert np.array_equal(quotient(group, a, b), group.quotient(a, b))

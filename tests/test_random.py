@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haarflow import backends
+from haarflow.backends import host_words
 from haarflow.core import random
+from haarflow.core.random_laws import slow_threefry
 
 
 def test_vmap_over_keys(autodiff_backend):
@@ -39,3 +41,30 @@ def test_bad_seeds_and_types_are_refused(host):
         random.key(-1, host)
     with pytest.raises(ValueError, match="'float64' or 'float32'"):
         random.uniform(random.key(0, host), (2,), "float16")
+
+
+@pytest.mark.parametrize("count", [1, 5, host_words.FEW, host_words.FEW + 1])
+def test_words_of_few_and_of_many_counters_are_threefry(count):
+    """On the host few words are whole numbers of Python, many are arrays: both are the slow twin's."""
+    key, counters = numpy.asarray([-7, 2**31 - 1], dtype=numpy.int32), numpy.arange(-3, count - 3).astype(numpy.int32)
+    wanted = slow_threefry(*key.view("uint32").tolist(), counters.view("uint32"), numpy.full(count, 4, "uint32"))
+    found = host_words.threefry(key[:1], key[1:], counters, 4)
+    assert all(numpy.array_equal(one.view("uint32"), two) for one, two in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_hosts_own_draws_are_the_plain_ones(engine):
+    """Uniforms and derived keys made on the host equal those of the standard path, one key or several, any number."""
+    own, plain = backends.get(engine), pytest.importorskip("array_api_strict")
+    for rows in (random.key(2**63 + 5, own), random.split(random.key(3, own), 3)):
+        same = plain.asarray(own.to_numpy(rows))
+        pairs = [(random.uniform(rows, (shape,)), random.uniform(same, (shape,))) for shape in (1, 8, 300)]
+        pairs += [(random.fold_in(rows, n), random.fold_in(same, n)) for n in (0, 7, 2**32 - 1)]
+        numbers = numpy.arange(rows.ndim**2 - 1).reshape(-1)[:3] if rows.ndim > 1 else numpy.asarray(5)
+        pairs.append(
+            (
+                random.fold_in(rows, own.asarray(numbers)),
+                random.fold_in(same, plain.asarray(numbers, dtype=plain.int32)),
+            )
+        )
+        assert all(numpy.array_equal(own.to_numpy(one), numpy.asarray(two)) for one, two in pairs)

@@ -297,7 +297,7 @@ def refuse(theory: Theory, **wanted: tuple[Any, bool, str]) -> None:
 
 
 def _number(theory: Theory, name: str, value: Any) -> Any:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, float) or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         if not math.isfinite(value):
             raise ValueError(f"{_name(theory)} wants a finite number for {name}, got {value}")
         return float(value)
