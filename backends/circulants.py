@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace, device
 
+from haarflow import backends
 from haarflow.backends import standard
 from haarflow.backends.host_table import host_table
 from haarflow.backends.protocol import Array
@@ -45,7 +46,7 @@ def net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: 
     halves = 1 if length % 2 else 2
     x = xp.reshape(x, (math.prod(batch), channels, *others, halves, length // halves))
     x = xp.permute_dims(x, (d + 1, 1, d + 2, *range(2, d + 1), 0))
-    parts = [x[half, ...] for half in range(halves)]
+    parts = list(backends.of(x).unstack(x))  # the gradient of which is one stack, those of slices each a field of zeros
     for w, b, activate in zip(weights, biases, activations, strict=True):
         shift = 0 if b is None else b[(..., *(None,) * (d + 1))]
         parts = [activate(part + shift) for part in _layer(parts, w)]
@@ -65,8 +66,8 @@ def _layer(parts: list[Array], w: Array) -> list[Array]:
     table = _circulants(len(parts) * parts[0].shape[1], extent)
     matrices = xp.tensordot(kernel, xp.asarray(table, dtype=w.dtype, device=device(w)), axes=1)
     # (O, C, tap, half, site in, site out)
-    halves = [_product(matrices[:, :, :, half, :, :], part, steps) for half, part in enumerate(_mixed(parts))]
-    return _mixed(halves)
+    pairs = zip(backends.of(matrices).unstack(matrices, 3), _mixed(parts), strict=True)
+    return _mixed([_product(matrix, part, steps) for matrix, part in pairs])
 
 
 def _mixed(parts: list[Array]) -> list[Array]:
@@ -88,7 +89,8 @@ def _product(matrix: Array, x: Array, steps: list[tuple[int, ...]]) -> Array:
         return xp.reshape(matrix @ xp.reshape(rows, (taps * channels * before, -1)), shape)
     matrix = xp.reshape(xp.permute_dims(matrix, (2, 0, 4, 1, 3)), (-1, channels * before))
     parts = xp.reshape(matrix @ xp.reshape(x, (channels * before, -1)), (taps, *shape))
-    return sum(_rolled(parts[tap, ...], step) for tap, step in enumerate(steps))
+    first, *rest = [_rolled(part, step) for part, step in zip(backends.of(x).unstack(parts), steps, strict=True)]
+    return sum(rest, first)
 
 
 def _rolled(x: Array, steps: tuple[int, ...]) -> Array:

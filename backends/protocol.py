@@ -32,7 +32,8 @@ class Backend:
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
     stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
-    matmul roll sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
+    matmul roll unstack sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `unstack(x, axis=0)`, one
+    operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
     and `threefry_uniform(key, count, purpose)` are the adapter's own makers of random words, derived keys and float64
     uniforms, which may decline with None (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses
     is to compute once and keep, not again for everyone who reads it.
@@ -62,6 +63,7 @@ class Backend:
     conv_net: Callable = field(compare=False, repr=False)
     matmul: Callable = field(compare=False, repr=False)
     roll: Callable = field(compare=False, repr=False)
+    unstack: Callable = field(compare=False, repr=False)
     sincos: Callable = field(compare=False, repr=False)
     sin: Callable = field(compare=False, repr=False)
     cos: Callable = field(compare=False, repr=False)

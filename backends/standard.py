@@ -34,6 +34,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "conv": conv,
         "matmul": matmul,
         "roll": roll,
+        "unstack": unstack,
         "sincos": sincos,
         "axpy": axpy,
         "sin": xp.sin,
@@ -101,12 +102,22 @@ def slice_tree(xs: Any, number: int) -> Any:
     return tree.tree_map(lambda x: x[number, ...], xs)
 
 
-def scan(f, init, xs=None, length=None):
-    """Run `carry, y = f(carry, x)` over axis 0 of `xs`; return the last carry and the stacked y."""
+def unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
+    """Return the entries along an axis."""
+    before = (slice(None),) * (axis % x.ndim)
+    return tuple(x[(*before, number, ...)] for number in range(x.shape[axis]))
+
+
+def scan(f, init, xs=None, length=None, unbind=unstack):
+    """Run `carry, y = f(carry, x)` over axis 0 of `xs`; return the last carry and the stacked y.
+
+    `unbind` is the engine's own `unstack`.
+    """
     stacks, rebuild = tree.flatten(xs)
+    entries = zip(*[unbind(x) for x in stacks], strict=True) if stacks else [()] * length
     carry, rows = init, []
-    for number in range(stacks[0].shape[0] if stacks else length):
-        carry, y = f(carry, rebuild([x[number, ...] for x in stacks]))
+    for entry in entries:
+        carry, y = f(carry, rebuild(list(entry)))
         rows.append(y)
     found = tree.leaves(rows)
     return carry, stack(array_namespace(found[0]), rows) if found else None

@@ -43,7 +43,9 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         conv=conv,
         conv_net=conv_net,
         matmul=standard.matmul,
+        scan=partial(standard.scan, unbind=torch.unbind),
         roll=torch.roll,
+        unstack=torch.unbind,
         axpy=axpy,
         leaky_relu=torch.nn.functional.leaky_relu,
         threefry=threefry,
@@ -167,8 +169,8 @@ def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activati
 
 
 def axpy(a: Any, x: Array, y: Array) -> Array:
-    """Return a x + y, for a number a in one pass over memory."""
-    return torch.add(y, x, alpha=a) if isinstance(a, float) else a * x + y
+    """Return a x + y in one pass over memory."""
+    return torch.addcmul(y, x, a) if isinstance(a, torch.Tensor) else torch.add(y, x, alpha=a)
 
 
 def threefry(key0: Array, key1: Array, x0: Array, x1: int) -> tuple[Array, Array] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core import random
 
 Array = Any
@@ -49,6 +50,17 @@ def quotient(group: Any, a: Array, b: Array) -> Array:
     return group.compose(a, group.inverse(b)) if own is None else own(a, b)
 
 
+def moved(group: Any, a: Array, w: Array, scale: Any) -> Array:
+    """Return exp(scale w) a by the group's `move`, or by its `update` where it has none.
+
+    >>> import numpy as np
+    >>> float(moved(Real(), np.asarray(3.0), np.asarray(1.0), 0.5))
+    3.5
+    """
+    own = getattr(group, "move", None)
+    return group.update(a, scale * w) if own is None else own(a, w, scale)
+
+
 class _Additive:
     """What the additive groups share: elements and algebra elements are real arrays of one shape."""
 
@@ -75,6 +87,10 @@ class _Additive:
     def update(self, a: Array, w: Array) -> Array:
         """Return exp(i w) a, the step of every integrator."""
         return a + w
+
+    def move(self, a: Array, w: Array, scale: Any) -> Array:
+        """Return exp(i scale w) a in one pass where the engine has such a kernel; `scale` is a number or an array."""
+        return backends.of(a).axpy(scale, w, a)
 
     def basis(self) -> tuple[float, ...]:
         """Return the generators T_a: one, equal to 1."""

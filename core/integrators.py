@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from haarflow import backends
+from haarflow.core.groups import moved
 
 Array = Any
 
@@ -58,7 +59,7 @@ def integrate(
     backend = backends.of(field)
 
     def drift(field, momentum, c):
-        return group.update(field, (c * step_size) * momentum)
+        return moved(group, field, momentum, c * step_size)
 
     def kick(field, momentum, k):
         return backend.axpy(-k * step_size, force(field), momentum)

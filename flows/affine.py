@@ -100,7 +100,8 @@ class AffineCoupling(CheckerboardCoupling):
 
     def _context(self, params: Params, x: Array, condition: Condition) -> tuple[Array, Array, Array, Array]:
         active, passive, raw = context(self.net, self.parity, 1, 1, params["net"], x, condition)
-        return active, passive, raw[0, ...], raw[1, ...]
+        s, t = backends.of(raw).unstack(raw)
+        return active, passive, s, t
 
 
 def context(

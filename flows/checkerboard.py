@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from haarflow import backends
 from haarflow.backends.host_table import host_table
 
 Array = Any
@@ -80,7 +81,8 @@ def _part(x: Array, lattice: tuple[int, ...], parity: int) -> Array:
     """
     xp = array_namespace(x)
     pairs = xp.reshape(x, (*x.shape[:-1], *_pairs(lattice), 2))
-    sites = xp.where(_first_is_active(x, lattice, parity), pairs[..., 0], pairs[..., 1])
+    first, second = backends.of(x).unstack(pairs, -1)
+    sites = xp.where(_first_is_active(x, lattice, parity), first, second)
     return xp.reshape(sites, (*x.shape[:-1], math.prod(lattice) // 2))
 
 
@@ -91,9 +93,13 @@ def _pairs(lattice: tuple[int, ...]) -> tuple[int, int]:
 
 def _first_is_active(like: Array, lattice: tuple[int, ...], parity: int) -> Array:
     """For every row of the lattice, whether the sites of `parity` are the first of their pairs: `(rows, 1)`."""
-    xp = array_namespace(like)
-    rows = np.indices(lattice[:-1]).sum(axis=0).reshape(-1, 1) if len(lattice) > 1 else np.zeros((1, 1), int)
-    return xp.asarray(rows % 2 == parity, device=device(like))
+    return array_namespace(like).asarray(_even_rows(lattice[:-1]) == (parity == 0), device=device(like))
+
+
+@host_table
+def _even_rows(lattice: tuple[int, ...]) -> np.ndarray:
+    """For every row of a lattice of rows, whether its coordinates sum to an even number: `(rows, 1)`."""
+    return np.indices(lattice).sum(axis=0).reshape(-1, 1) % 2 == 0 if lattice else np.ones((1, 1), bool)
 
 
 def take(x: Array, index: np.ndarray, axis: int) -> Array:

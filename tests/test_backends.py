@@ -171,3 +171,11 @@ def test_axpy_and_roll_are_the_standard_ones(backend, a):
         backend.to_numpy(found), numpy.asarray(backend.to_numpy(a) if hasattr(a, "ndim") else a) * x + 1
     )
     assert numpy.array_equal(backend.to_numpy(backend.roll(backend.asarray(x), -1, -2)), numpy.roll(x, -1, -2))
+
+
+def test_unstack_gives_the_entries_of_an_axis(backend):
+    x = numpy.arange(24.0).reshape(2, 3, 4)
+    for axis in (0, 1, -1):
+        found = backend.unstack(backend.asarray(x), axis)
+        assert len(found) == x.shape[axis]
+        assert all(numpy.array_equal(backend.to_numpy(row), numpy.take(x, n, axis)) for n, row in enumerate(found))

@@ -79,13 +79,13 @@ class U1Gauge(GaugeTheory):
         The sine of each plaquette is taken once and handed to the links that share it; beta comes last, so that a
         compiler that fuses the shifts with what they shift does not take it again.
         """
-        beta = self._beta(field, couplings, over=self.d)
+        beta = self._beta(field, couplings, over=self.d + 1)
         parts: list[list[Array]] = [[] for _ in range(self.d)]
         for mu, nu in loops.planes(self.d):
             sine = backends.of(field).sin(loops.plaquette(field, mu, nu, self.d))
             parts[mu].append(sine - shift(sine, nu, self.d, -1))
             parts[nu].append(shift(sine, mu, self.d, -1) - sine)
-        return array_namespace(field).stack([beta * sum(part[1:], part[0]) for part in parts], axis=-1 - self.d)
+        return beta * array_namespace(field).stack([sum(part[1:], part[0]) for part in parts], axis=-1 - self.d)
 
     def staple(self, field: Array, mu: int) -> tuple[Array, Array]:
         """Return (Re A, Im A), each `(*batch, *lattice)`: A(x) = sum of e^{i angle} over the staples of links along mu.
