@@ -21,6 +21,7 @@ from haarflow.flows.jacobian_laws import by_differences, log_det_by_differences
 from haarflow.flows.laws import MODEL_LAWS, PRIOR_LAWS, undeclared
 from haarflow.flows.map_laws import traced_once
 from haarflow.flows.masks import frozen_loops
+from haarflow.flows.memory import remembering
 from haarflow.flows.modelfile import KINDS
 from haarflow.flows.momentum import MomentumScaling
 from haarflow.flows.priors import Gaussian, UniformLinks
@@ -56,12 +57,13 @@ def broken(entry, backend, words):
     found = []
     lattice = entry.lattices[words["seed"] % len(entry.lattices)]
     given = Given(lattice, backend=backend, **words)
-    for law in LAWS[entry.kind].values():
-        if law.sampled and words["seed"] != 0:
-            continue
-        verdict = check(law, entry.make(lattice), given)
-        if verdict is not None and not verdict.passed:
-            found.append((law.name, given, verdict.residual, verdict.tolerance))
+    with remembering():
+        for law in LAWS[entry.kind].values():
+            if law.sampled and words["seed"] != 0:
+                continue
+            verdict = check(law, entry.make(lattice), given)
+            if verdict is not None and not verdict.passed:
+                found.append((law.name, given, verdict.residual, verdict.tolerance))
     return found
 
 

@@ -29,10 +29,9 @@ class Covered(NamedTuple):
 def coverage() -> list[Covered]:
     """Return one row for each public class and law."""
     made = [(entry, entry.make(entry.lattices[0])) for entry in ENTRIES if entry.kind in PUBLIC]
+    known = [(entry, obj, set(parts(obj))) for entry, obj in made]
     return [
-        _covered(
-            kind, name, law, [(entry, obj) for entry, obj in made if entry.kind == kind and name in set(parts(obj))]
-        )
+        _covered(kind, name, law, [(entry, obj) for entry, obj, names in known if entry.kind == kind and name in names])
         for kind in PUBLIC
         for name in public(kind)
         for law in LAWS[kind]
