@@ -9,6 +9,7 @@ import haarflow as library
 from haarflow.core.groups import U1
 from haarflow.core.law import Given
 from haarflow.verification.subjects import entries, kind_of
+from tests.mutants.flows import MUTANTS
 from tests.runs import haarflow
 
 WRONG = """
@@ -70,6 +71,12 @@ def test_subjects_of_every_sort(subject, kinds):
 def test_a_trained_model_is_verified_with_its_own_parameters():
     found = library.verify("u1-freezing", backend="numpy", laws=("round_trip", "log_dets_cancel"))
     assert len(found.results) >= 2 and not found.failed
+
+
+def test_what_is_kept_between_laws_hides_no_flow_that_writes_into_its_input():
+    (spoiler,) = [mutant for mutant in MUTANTS if mutant.name == "a flow that writes into its input"]
+    found = library.verify(spoiler.make((4, 4)), backend="numpy", laws=("round_trip", "support", "inputs_unchanged"))
+    assert "inputs_unchanged" in {result.law for result in found.failed}
 
 
 @pytest.mark.parametrize(
