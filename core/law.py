@@ -228,9 +228,9 @@ class Law(NamedTuple):
     `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
     `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
     `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
-    NumPy's by another law, as is what an engine computes of them: the quick profile weighs them on NumPy alone. `programs=True` marks a law that needs
-    programs of its own, seconds each on an engine that compiles, and says there nothing that another law does not: the
-    quick profile leaves it to the other engines.
+    NumPy's by another law, as is what an engine computes of them. `programs=True` marks a law that needs programs of its
+    own, seconds each on an engine that compiles, and says there nothing that another law does not. The quick profile leaves
+    the ones to NumPy and the others to the engines that do not compile, where a run has these.
     """
 
     law: Callable

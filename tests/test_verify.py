@@ -2,12 +2,14 @@
 
 import json
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 
 import haarflow as library
 from haarflow.core.groups import U1
-from haarflow.core.law import Given
+from haarflow.core.law import Given, Law
+from haarflow.verification.harness import left_out
 from haarflow.verification.subjects import entries, kind_of
 from tests.mutants.flows import MUTANTS
 from tests.runs import haarflow
@@ -114,3 +116,11 @@ def test_the_list_names_objects_and_formulas(capsys):
     assert haarflow("verify", "--list") == 0
     printed = capsys.readouterr().out
     assert "round_trip" in printed and "U(1) d=2" in printed
+
+
+def test_what_quick_leaves_to_another_backend_is_checked_where_there_is_none():
+    law = Law(kind_of, kind_of, sampled=True, shared_draws=True, programs=True)
+    jax = SimpleNamespace(name="jax")
+    assert left_out(law, jax, True, ("jax",)) is None
+    assert "NumPy's numbers" in left_out(law, jax, True, ("numpy", "jax"))
+    assert "programs" in left_out(law, jax, True, ("jax", "torch"))

@@ -24,7 +24,7 @@ def verify(
     ] = "all",
     dtype: Annotated[str, typer.Option(help="precision: float64 or float32")] = "float64",
     profile: Annotated[
-        str, typer.Option(help="how many examples: quick (two to three minutes), ci, deep (as long as it takes)")
+        str, typer.Option(help="how many examples: quick (two minutes), ci, deep (as long as it takes)")
     ] = "quick",
     law: Annotated[list[str] | None, typer.Option("--law", "-l", help="check this law alone; may be repeated")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="processes; by default one a core")] = None,

@@ -105,8 +105,10 @@ class _Task:
         place, name, drawn = self.blocks[number]
         every = self.source if isinstance(self.source, list) else entries(self.source)
         entry, record = every[place], members.member(name)
+        run = tuple(dict.fromkeys(block.name for block in self.blocks))
+        words = (entry, record, self.dtype, self.profile, name, drawn, run)
         with remembering():
-            return [check(law, entry, record, self.dtype, self.profile, name, drawn) for law in _laws(entry, self.laws)]
+            return [check(law, *words) for law in _laws(entry, self.laws)]
 
 
 class _Block(NamedTuple):
