@@ -20,7 +20,9 @@ from haarflow.flows.tails import QuarticTail
 LEAST_TAIL = 0.06  # c of a coupling's own tail at the start: bends a typical field by less than a percent
 
 
-def tutorial(lattice: tuple[int, ...], layers: int = 16, hidden: tuple[int, ...] = (8, 8)) -> Model:
+def tutorial(
+    lattice: tuple[int, ...], layers: int = 16, hidden: tuple[int, ...] = (8, 8), net_precision: str = "field"
+) -> Model:
     """Return the model of arXiv:2101.08176, section 3: on L = 8, m2 = -4, lam = 8 its acceptance is 0.3 to 0.5.
 
     Affine couplings on alternating colours, nets with kernels 3 x 3, leaky ReLU and tanh on s and t, standard normal
@@ -32,7 +34,7 @@ def tutorial(lattice: tuple[int, ...], layers: int = 16, hidden: tuple[int, ...]
     """
     if layers % 2 or layers < 2:
         raise ValueError(f"layers come in pairs, one for each colour: an even number >= 2 wanted, got {layers}")
-    net = LatticeNet(len(lattice), hidden, final="tanh")
+    net = LatticeNet(len(lattice), hidden, final="tanh", net_precision=net_precision)
     return Model(Gaussian(tuple(lattice)), Repeat(Chain((AffineCoupling(net, 0), AffineCoupling(net, 1))), layers // 2))
 
 
@@ -60,7 +62,7 @@ def convolutional(
     """Return the copula followed by `pairs` of convolutional couplings, one of each colour.
 
     Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail at half the price; `net` has options of
-    `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied). By default all layers commute with phi -> -phi.
+    `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute with phi -> -phi.
     Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from haarflow.core.loops import planes
@@ -19,7 +20,11 @@ from haarflow.flows.priors import UniformLinks
 
 
 def tutorial(
-    lattice: tuple[int, ...], layers: int = 16, components: int = 2, hidden: tuple[int, ...] = (8, 8)
+    lattice: tuple[int, ...],
+    layers: int = 16,
+    components: int = 2,
+    hidden: tuple[int, ...] = (8, 8),
+    net_precision: str = "field",
 ) -> Model:
     """Return the model of arXiv:2101.08176, section 4: on L = 8, beta = 2 its acceptance is 0.2 to 0.3.
 
@@ -34,11 +39,12 @@ def tutorial(
     """
     if layers % 2 or layers < 2:
         raise ValueError(f"layers come in pairs, one for each direction: an even number >= 2 wanted, got {layers}")
-    pair = (_tutorial_layer(0, components, hidden), _tutorial_layer(1, components, hidden), Translate((-1, -1), 1))
+    layer = partial(_tutorial_layer, components=components, hidden=hidden, net_precision=net_precision)
+    pair = (layer(0), layer(1), Translate((-1, -1), 1))
     return Model(UniformLinks(tuple(lattice)), Repeat(Chain(pair), layers // 2))
 
 
-def _tutorial_layer(mu: int, components: int, hidden: tuple[int, ...]) -> GaugeCoupling:
+def _tutorial_layer(mu: int, components: int, hidden: tuple[int, ...], net_precision: str) -> GaugeCoupling:
     mask = ("stripes", mu, 1 - mu, 4, 0)
     return GaugeCoupling(
         2,
@@ -50,6 +56,7 @@ def _tutorial_layer(mu: int, components: int, hidden: tuple[int, ...]) -> GaugeC
         kernel=3,
         activation="leaky_relu",
         on_lattice=True,
+        net_precision=net_precision,
     )
 
 

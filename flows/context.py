@@ -22,7 +22,7 @@ from array_api_compat import array_namespace
 from haarflow.core import random
 from haarflow.flows import hypercubic
 from haarflow.flows.checkerboard import displacements, merge, stencil, sublattice, take
-from haarflow.flows.nets import ACTIVATIONS, ConvNet, coupling
+from haarflow.flows.nets import ACTIVATIONS, ConvNet, check_net_precision, coupling, lowered, raised
 
 Array = Any
 Params = Any
@@ -36,7 +36,8 @@ class CheckerboardNet:
     `hidden` counts features; the first kernel has the odd extent `reach`, the others `kernel`; `symmetric=True`
     gives numbers of definite parity under phi -> -phi; `tied=True` ties kernels by the hypercubic group; `condition`
     names couplings that shift the first layer; `gain` is the first layer's response to a field of size 1;
-    `final_scale` scales the initial weights of the output (0: a coupling starts as the identity).
+    `final_scale` scales the initial weights of the output (0: a coupling starts as the identity); `net_precision` as in
+    `ConvNet`.
     Raises ValueError for kernels that do not fit the layers.
 
     >>> from haarflow.backends import numpy as backend
@@ -57,8 +58,10 @@ class CheckerboardNet:
     condition: tuple[str, ...] = ()
     gain: float = 2.5
     final_scale: float = 0.0
+    net_precision: str = "field"
 
     def __post_init__(self) -> None:
+        check_net_precision(self.net_precision)
         if not self.hidden:
             raise ValueError("a context net has at least one hidden layer, got hidden=()")
         if self.reach < 3 or self.reach % 2 == 0 or self.kernel < 1 or self.kernel % 2 == 0:
@@ -114,6 +117,19 @@ class CheckerboardNet:
         condition: Condition = None,
     ) -> Array:
         """Return the numbers `(even + odd, V/2, n)` of the active sites, those of `parity`."""
+        weights, features, values = lowered(self.net_precision, (params, passive, condition))
+        return raised(self._numbers(weights, features, values, lattice, parity, even, odd), passive)
+
+    def _numbers(
+        self,
+        params: Params,
+        passive: Array,
+        condition: Condition,
+        lattice: tuple[int, ...],
+        parity: int,
+        even: int,
+        odd: int,
+    ) -> Array:
         xp = array_namespace(passive)
         u = self._convolve(params["w0"], passive[None, ...], lattice, parity, 0)
         b = params["b0"][:, None, None]
@@ -189,6 +205,7 @@ class LatticeNet:
     tied: bool = False
     condition: tuple[str, ...] = ()
     final_scale: float = 1.0
+    net_precision: str = "field"
     symmetric = False
 
     def net(self, outputs: int) -> ConvNet:
@@ -202,6 +219,7 @@ class LatticeNet:
             tied=self.tied,
             condition=self.condition,
             final_scale=self.final_scale,
+            net_precision=self.net_precision,
         )
 
     def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:

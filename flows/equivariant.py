@@ -25,7 +25,7 @@ from haarflow.core import loops
 from haarflow.core.groups import wrap
 from haarflow.flows import masks
 from haarflow.flows.circle_maps import circle_map
-from haarflow.flows.nets import ConvNet
+from haarflow.flows.nets import ConvNet, check_net_precision
 
 Array = Any
 Params = Any
@@ -40,7 +40,8 @@ class GaugeCoupling:
     the active sublattice with kernels of odd extents `kernel`, on cos and sin of 1 to `harmonics` times each angle.
     `on_lattice=True` runs it on the whole lattice instead, on frozen plaquettes, zero angles elsewhere (the published
     architecture). `tied=True` makes the kernels even along every axis but the mask's plane, the reflections that the
-    mask allows (combined with charge conjugation). `condition` names couplings that the net sees.
+    mask allows (combined with charge conjugation). `condition` names couplings that the net sees;
+    `net_precision="float32"` computes the net in single precision, all else in the field's.
     Raises ValueError for a mask or loops that do not fit together.
 
     >>> from haarflow.backends import numpy as backend
@@ -68,10 +69,12 @@ class GaugeCoupling:
     on_lattice: bool = False
     tied: bool = False
     condition: tuple[str, ...] = ()
+    net_precision: str = "field"
 
     def __post_init__(self) -> None:
         mask = masks.check_mask(self.mask, self.d)
         circle_map(self.map)
+        check_net_precision(self.net_precision)
         if masks.active_count(self.loop, mask, self.d) != 1:
             raise ValueError(f"an active loop holds exactly one active link of {tuple(mask)}, got {self.loop}")
         for loop in self.context:
@@ -112,6 +115,7 @@ class GaugeCoupling:
             self.activation,
             condition=self.condition,
             final_scale=self.final_scale,
+            net_precision=self.net_precision,
         )
 
     def init(self, key: Array, dtype: str = "float64") -> Params:

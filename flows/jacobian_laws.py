@@ -26,7 +26,7 @@ from haarflow.core.law import EPSILON, Verdict, in_double, judge, precision_of, 
 from haarflow.core.tree import tree_map
 from haarflow.flows.bound import Bound, member, repeated, unbound
 from haarflow.flows.frames import change, components, coordinates_of, displaced, matrix_valued, tangent_along
-from haarflow.flows.judging import Condition, Params
+from haarflow.flows.judging import Condition, Params, computed_in
 
 Array = Any
 
@@ -87,7 +87,7 @@ def log_det_by_autodiff(
     dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group or Real())
     log_det = float(to_host(flow.forward(params, x, condition)[1])[number])
     found = {"x": to_host(x)[number], "params": params}
-    return _compare(log_det_by_autodiff, dense, log_det, precision_of(x), **found)
+    return _compare(log_det_by_autodiff, dense, log_det, computed_in(unbound(flow), x), **found)
 
 
 def frozen_components(
@@ -113,7 +113,7 @@ def frozen_components(
     block, same = dense.matrix[numpy.ix_(active, active)], links[active][:, None] == links[active][None, :]
     reading = numpy.where(same, 0.0, block)
     claimed = float(to_host(log_det)[0]) - float(numpy.linalg.slogdet(numpy.where(same, block, 0.0))[1])
-    allowed = _allowed(dense, precision_of(x))
+    allowed = _allowed(dense, computed_in(unbound(flow), x) if backends.of(x).autodiff else precision_of(x))
     # A frozen component that moves at all, by rounding even, is wrong: it counts as a whole tolerance.
     residual = max(_largest(still) / EPSILON[precision_of(x)] * allowed, _largest(reading), abs(claimed))
     return judge(frozen_components, residual, allowed, REASON, x=start, params=params)
@@ -187,7 +187,7 @@ def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None
     units = numpy.stack([tangent_along(group, wide, unit) for unit in numpy.eye(size)])
     (y, log_det), (dy, slopes) = along(params, x, units, condition)
     matrix = numpy.stack([coordinates_of(group, in_double(row), in_double(y)) for row in dy], axis=-1)
-    error = 8 * EPSILON[precision_of(x)] * numpy.sqrt(size) * _column_size(matrix)
+    error = 8 * EPSILON[computed_in(unbound(flow), x)] * numpy.sqrt(size) * _column_size(matrix)
     return Dense(matrix, error, in_double(slopes), float(to_host(log_det)))
 
 

@@ -122,7 +122,25 @@ def conditions(model: Any, given: Given) -> Condition:
     return {name: given.array(generator.uniform(0.5, 2.0, given.batch)) for name in names} or None
 
 
-def nearby(x: Array, seed: int = 0) -> Array:
+def computed_in(flow: Any, x: Array) -> str:
+    """Return the precision in which a flow computes: the field's, or single where one of its nets does (`net_precision`).
+
+    One coupling's way there and back see the same net, and are held to the field's precision; two computations of the
+    net, on other engines or in other batches, differ by its own.
+
+    >>> from haarflow.flows.nets import ConvNet
+    >>> computed_in(ConvNet(1, (1, 2), net_precision="float32"), numpy.zeros(2))
+    'float32'
+    """
+    if getattr(flow, "net_precision", "field") == "float32":
+        return "float32"
+    parts = [getattr(flow, entry.name) for entry in dataclasses.fields(flow)] if dataclasses.is_dataclass(flow) else []
+    inner = [part for value in parts for part in (value if isinstance(value, tuple) else (value,))]
+    found = {computed_in(part, x) for part in inner if dataclasses.is_dataclass(part)}
+    return "float32" if "float32" in found else precision_of(x)
+
+
+def nearby(x: Array, seed: int = 0, precision: str | None = None) -> Array:
     """Return a field with every value moved by up to UNITS units in the last place of its size, of 1 at least.
 
     By unlike amounts: equal ones cancel in differences of links.
@@ -131,7 +149,7 @@ def nearby(x: Array, seed: int = 0) -> Array:
     coins = _coins(generator, host.shape)
     if host.dtype.kind == "c":
         coins = (coins + 1j * _coins(generator, host.shape)) / math.sqrt(2.0)
-    step = UNITS * EPSILON[precision_of(x)] * numpy.maximum(numpy.abs(host), 1.0)
+    step = UNITS * EPSILON[precision or precision_of(x)] * numpy.maximum(numpy.abs(host), 1.0)
     return backends.of(x).asarray((host + coins * step).astype(host.dtype), dtype=x.dtype)
 
 
@@ -146,19 +164,19 @@ class Reach(NamedTuple):
     log_det: numpy.ndarray
 
 
-def reach(function: Callable, x: Array, group: Any, result: tuple | None = None) -> Reach:
+def reach(function: Callable, x: Array, group: Any, result: tuple | None = None, precision: str | None = None) -> Reach:
     """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
-    four times the change of each number when the argument moves by as many.
+    four times the change of each number when the argument moves by as many, units of the field's precision or the given.
 
     Components of one field, and log-determinants of one batch, share what slopes below STEEP amount to; a steeper
     place, or a jump, excuses itself alone.
     """
     y, log_det = function(x) if result is None else result
-    unit = UNITS * EPSILON[precision_of(x)]
+    unit = UNITS * EPSILON[precision or precision_of(x)]
     n = components(group, tuple(y.shape)) / max(math.prod(tuple(log_det.shape)), 1)
     change, rest = numpy.zeros(tuple(y.shape)), numpy.zeros(tuple(log_det.shape))
     for seed in (0, 1):
-        z, other = function(nearby(x, seed))
+        z, other = function(nearby(x, seed, precision))
         change = numpy.fmax(change, numpy.abs(apart(group, z, y)))
         rest = numpy.fmax(rest, numpy.abs(to_host(other).astype("float64") - to_host(log_det)))
     axes = tuple(range(rest.ndim, change.ndim))

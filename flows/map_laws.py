@@ -8,6 +8,8 @@ the direction looked at.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy
@@ -18,7 +20,7 @@ from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.bound import Bound, bind, compiles, member, unbound
 from haarflow.flows.frames import apart
-from haarflow.flows.judging import ROUNDING, Condition, Params, largest_of, reach, size, worst
+from haarflow.flows.judging import ROUNDING, Condition, Params, computed_in, largest_of, reach, size, worst
 from haarflow.flows.memory import forgetting
 
 Array = Any
@@ -102,7 +104,8 @@ def batch_is_its_members(
     for method in ("forward",) if once else ("forward", "inverse"):
         apply = getattr(flow, method)
         y, log_det = apply(params, x, condition)
-        allowed = reach(lambda x, apply=apply: apply(params, x, condition), x, group, (y, log_det))
+        precision = computed_in(unbound(flow), x)
+        allowed = reach(lambda x, apply=apply: apply(params, x, condition), x, group, (y, log_det), precision)
         for number in range(x.shape[0]):
             alone, log_det_alone = apply(params, x[number, ...], member(condition, number))
             found.append(_shape_error(alone, x[number, ...], log_det_alone, ()))
@@ -151,12 +154,17 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     for method in ("forward", "inverse"):
         y, log_det = getattr(flow, method)(params, x, condition)
         expected = getattr(plain, method)(*there)
-        allowed = reach(lambda x, m=method: getattr(near, m)(there[0], x, there[2]), there[1], group, expected)
+        again = partial(_called, getattr(near, method), there[0], there[2])
+        allowed = reach(again, there[1], group, expected, computed_in(plain, x))
         found.append(_shape_error(y, expected[0], log_det, tuple(expected[1].shape)))
         found.append(_unless(precision_of(y) == precision_of(log_det) == precision_of(x)))
         found.append(worst(apart(group, y, expected[0]), allowed.field).ratio)
         found.append(worst(to_host(log_det) - expected[1], allowed.log_det).ratio)
     return judge(equals_numpy, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
+
+
+def _called(method: Callable, params: Params, condition: Condition, x: Array) -> tuple[Array, Array]:
+    return method(params, x, condition)
 
 
 def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: Condition = None) -> Verdict:

@@ -14,6 +14,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.tree import tree_map
 from haarflow.flows import hypercubic
 
 Array = Any
@@ -40,6 +41,38 @@ def identity(x: Array) -> Array:
     return x
 
 
+# what a net computes in: the field's own precision, or single, its parameters and all else left as they are
+NET_PRECISIONS = ("field", "float32")
+
+
+def check_net_precision(word: str) -> None:
+    """Raise ValueError for a word that is not of NET_PRECISIONS."""
+    if word not in NET_PRECISIONS:
+        raise ValueError(f"a net computes in the precision 'field' or 'float32', got net_precision={word!r}")
+
+
+def lowered(word: str, tree: Any) -> Any:
+    """Return what enters a net, features and parameters, in the net's precision.
+
+    >>> import numpy as np
+    >>> lowered("float32", {"w0": np.ones(2)})["w0"].dtype, lowered("field", np.ones(2)).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return tree if word == "field" else tree_map(_single, tree)
+
+
+def _single(x: Any) -> Any:
+    if not hasattr(x, "dtype"):
+        return x
+    xp = array_namespace(x)
+    return xp.astype(x, xp.float32)
+
+
+def raised(x: Array, like: Array) -> Array:
+    """Return what leaves a net in the precision of the field."""
+    return x if x.dtype == like.dtype else array_namespace(x).astype(x, like.dtype)
+
+
 ACTIVATIONS = {"leaky_relu": leaky_relu, "silu": silu, "tanh": tanh, "none": identity}
 
 
@@ -51,7 +84,10 @@ class ConvNet:
     one for each layer; `activation` acts between layers, `final` on the output; `biased=False` makes an odd net of odd
     activations; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of displacements);
     `condition` names couplings that enter as constant features after the input's; `final_scale` scales the last
-    layer's initial weights (0: the net starts at zero).
+    layer's initial weights (0: the net starts at zero);
+    `net_precision="float32"` computes the net in single precision whatever the field's: its numbers are a function of the
+    features still, so a coupling stays invertible and its log_det exact.
+    Raises ValueError for another precision.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -71,6 +107,10 @@ class ConvNet:
     tied: bool = False
     condition: tuple[str, ...] = ()
     final_scale: float = 1.0
+    net_precision: str = "field"
+
+    def __post_init__(self) -> None:
+        check_net_precision(self.net_precision)
 
     def kernels(self) -> tuple[int, ...]:
         """Return the kernel extent of every layer."""
@@ -101,8 +141,8 @@ class ConvNet:
         weights = [self._kernel(params[f"w{layer}"], extent) for layer, extent in enumerate(self.kernels())]
         biases = [params[f"b{layer}"] if self.biased else None for layer in layers]
         activations = [ACTIVATIONS[self.activation]] * (len(layers) - 1) + [ACTIVATIONS[self.final]]
-        x = self._with_condition(features, condition)
-        return backends.of(features).conv_net(x, weights, biases, activations)
+        inputs = (self._with_condition(features, condition), weights, biases)
+        return raised(backends.of(features).conv_net(*lowered(self.net_precision, inputs), activations), features)
 
     def _kernel(self, weight: Array, extent: int) -> Array:
         return hypercubic.expand(weight, self.d, extent) if self.tied else weight

@@ -24,12 +24,23 @@ class Architecture(NamedTuple):
 GAUGE = (
     "haarflow.flows.equivariant",
     "GaugeCoupling",
-    ("map", "pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition"),
+    (
+        "map",
+        "pieces",
+        "hidden",
+        "harmonics",
+        "kernel",
+        "activation",
+        "final_scale",
+        "tied",
+        "condition",
+        "net_precision",
+    ),
 )
 CHECKERBOARD = (
     "haarflow.flows.context",
     "CheckerboardNet",
-    ("hidden", "reach", "kernel", "activation", "symmetric", "tied"),
+    ("hidden", "reach", "kernel", "activation", "symmetric", "tied", "net_precision"),
 )
 
 # theory -> kind -> architecture

@@ -7,7 +7,7 @@ does not depend on their size, what an engine compiles does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from haarflow import models
@@ -277,6 +277,25 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry("spline coupling", "model", on(Gaussian, SplineCoupling(NET, bins=4, bound=1.0)), SQUARES),
     Entry(
         "spline coupling, net on the lattice", "model", on(Gaussian, SplineCoupling(LATTICE, parity=1, bins=3)), SQUARES
+    ),
+    # nets in single precision, all else in the field's
+    Entry(
+        "gauge coupling, net in single precision",
+        "model",
+        on(UniformLinks, halving("moebius", 2, net_precision="float32")),
+        ((2, 2), (4, 2), (2, 3)),
+    ),
+    Entry(
+        "affine coupling, net in single precision",
+        "model",
+        on(Gaussian, AffineCoupling(replace(NET, net_precision="float32"), tail=2.0)),
+        SQUARES,
+    ),
+    Entry(
+        "spline coupling, net on the lattice in single precision",
+        "model",
+        on(Gaussian, SplineCoupling(replace(LATTICE, net_precision="float32"), parity=1, bins=3)),
+        SQUARES,
     ),
     # whole-field maps
     Entry(

@@ -1,7 +1,7 @@
 """Flows, models and priors with one thing wrong each, and the laws that must see it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -114,6 +114,15 @@ class RoughInverse(AffineCoupling):
     def inverse(self, params, y, condition=None):
         x, log_det = super().inverse(params, y, condition)
         return x + 1e-5 * array_namespace(x).sin(x), log_det
+
+
+class SingleOneWay(AffineCoupling):
+    """The way back sees the net in another precision than the way there."""
+
+    def inverse(self, params, y, condition=None):
+        return AffineCoupling(replace(self.net, net_precision="float32"), self.parity, self.tail).inverse(
+            params, y, condition
+        )
 
 
 class NoMinus(AffineCoupling):
@@ -442,6 +451,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"lattice": (4, 2)},
     ),
     Mutant("an inverse good to 1e-5", "model", affine(RoughInverse), SEEN, TWO),
+    Mutant("a net in single precision on the way back alone", "model", affine(SingleOneWay), ("round_trip",), TWO),
     Mutant(
         "an inverse without the minus",
         "model",
