@@ -1,12 +1,12 @@
 """Several workers on one work: JAX devices that share a batch, and processes that draw the farm's blocks.
 
-    python -m haarflow.benchmarks.workers [devices farm] [--workers 1 2] [--json FILE]
+    python -m haarflow.benchmarks.workers [devices farm dask] [--workers 1 2] [--json FILE]
 
 Devices: the published U(1) flow draws and trains with its batch spread over JAX devices; on a machine without several of
 them the host is cut into that many (XLA_FLAGS=--xla_force_host_platform_device_count), which shows that it works and that
 the numbers stay, not what an accelerator would gain. Nothing of the library changes for it: a prior that says where its
 draws live is enough, the compiler follows. Farm: blocks of the same flow on NumPy by `haarflow.flows.farm` on processes,
-every block from its own key. Wall seconds; efficiency is the speed-up over one worker by the number of workers.
+every block from its own key; dask: the same on dask's workers, where it is installed (benchmarks/peers/dask.txt). Wall seconds; efficiency is the speed-up over one worker by the number of workers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,24 +123,45 @@ class Task:
 
 
 def farm(counts, batch):
-    """A row for each number of processes; the workers are started before the clock is."""
+    """A row for each number of processes."""
+    from haarflow.flows.farm import processes
+
+    yield from farmed(processes, "NumPy processes", counts, batch)
+
+
+def on_dask(counts, batch):
+    """A row for each number of dask's workers on this machine: its client gives an executor as good as any."""
+    yield from farmed(dask_workers, "dask workers", counts, batch)
+
+
+@contextmanager
+def dask_workers(count):
+    """An executor of `count` processes of dask, of one thread each (benchmarks/peers/dask.txt)."""
+    from distributed import Client
+
+    words = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with Client(**words) as client, client.get_executor() as executor:
+        yield executor
+
+
+def farmed(executors, name, counts, batch):
+    """A row for each number of workers of `executors(count)`; they are started before the clock is."""
     import time
 
     import numpy
 
     from haarflow.flows.farm import farm as share
-    from haarflow.flows.farm import processes
 
     results, first = {}, None
     for count in counts:
-        with processes(count) as executor:
+        with executors(count) as executor:
             list(share(Task(1), range(4 * count), executor, ahead=4 * count))
             begin = time.perf_counter()
             results[count] = numpy.stack([part for _, part in share(Task(batch), range(BLOCKS), executor, 2 * count)])
             wall = time.perf_counter() - begin
         first = first or wall * count
         equal = "equal" if numpy.array_equal(results[count], results[counts[0]]) else "DIFFERENT"
-        yield row(f"u1 farm of {BLOCKS} blocks of {batch}, NumPy processes", count, wall, first, equal)
+        yield row(f"u1 farm of {BLOCKS} blocks of {batch}, {name}", count, wall, first, equal)
 
 
 def row(work, workers, wall, one, equal):
@@ -155,13 +177,13 @@ def row(work, workers, wall, one, equal):
     }
 
 
-PARTS = {"devices": devices, "farm": farm}
+PARTS = {"devices": devices, "farm": farm, "dask": on_dask}
 
 
 def main():
     """Measure, print, and store where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default="all", choices=[*PARTS, "all"])
+    parser.add_argument("parts", nargs="*", default=["devices", "farm"], choices=[*PARTS])
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--one", type=int, help="so many JAX devices, in this process")
@@ -172,7 +194,7 @@ def main():
         print(json.dumps(on_devices(options.one, options.batch)))
         return
     rows = []
-    for part in PARTS if "all" in options.parts else options.parts:
+    for part in options.parts:
         for found in PARTS[part](options.workers, options.batch):
             rows.append(found)
             print(
