@@ -174,6 +174,19 @@ worker_table = column_table(
     },
     left=1,
 )
+precision_table = column_table(
+    {
+        "flow": text("work"),
+        "engine": text("engine"),
+        "ESS, double": text("ess_field", ".6f"),
+        "ESS, mixed": text("ess_float32", ".6f"),
+        "largest change of log w": text("log_w_change", ".1e"),
+        "round trip, double": text("round_trip_field", ".0e"),
+        "mixed": text("round_trip_float32", ".0e"),
+        "train step, mixed over double": lambda row: "{:.2f} ({:.2f} to {:.2f})".format(*row["train step ratio"]),
+        "draw": lambda row: "{:.2f} ({:.2f} to {:.2f})".format(*row["draw ratio"]),
+    }
+)
 mended_table = column_table(
     {
         "mended": text("what"),
@@ -221,6 +234,15 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "Wall seconds, as efficiency is about them; where the machine was shared or JAX's devices are one processor cut in two, "
         "they say that it works and that the numbers stay, not what more hardware gains: `python -m haarflow.benchmarks.workers`.",
         worker_table,
+    ),
+    "net_precision": (
+        "Nets in single precision",
+        'A word of a flow\'s definition, in a recipe `[flow] net_precision = "float32"`: the nets of its couplings are computed in '
+        "float32, fields, transforms, log-determinants and parameters stay float64. A coupling's way back sees the numbers of "
+        "its way there, so it stays exact; two computations of a net (another engine or batch) differ by float32's rounding, and "
+        "a net's features that lie on a rounding edge can turn over on the way back, about once in 10^9 numbers. Same "
+        "parameters, same draws: `python -m haarflow.benchmarks.net_precision`.",
+        precision_table,
     ),
     "bench": (
         "The same work on every engine",
