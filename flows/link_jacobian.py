@@ -27,7 +27,10 @@ Shapes: w `(*batch, N^2-1, *lattice)`, W `(*batch, N, N, *lattice)`, `group = SU
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy
@@ -71,8 +74,7 @@ def log_det(group: SU, w: Array, loop: Array, own: Array | None = None) -> Array
         cosine, sinc = cos_sinc(0.25 * group.inner(w, w))
         t = 0.25 * xp.real(group.trace(loop))
         return 2.0 * xp.log(cosine - t * sinc) + xp.log(1.0 - t)
-    square = adjoint_square(group, w)
-    bend, turn = half_coth(group, w, square)
+    bend, turn = half_coth(group, w)
     pivots, _ = eliminate(_curvature(group, bend, loop, own), None, group.d)
     return sum((xp.log(pivot) for pivot in pivots), turn)
 
@@ -84,9 +86,8 @@ def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None 
     >>> newton(SU(2), np.zeros(3), 0.4 * np.eye(2) + 0j, np.asarray([0.8, 0.0, 0.0])).tolist()
     [1.0, 0.0, 0.0]
     """
-    turned = adjoint(group, w)
-    bend, _ = half_coth(group, w, matrices.matmul(turned, turned, group.d))
-    right = _apply(bend - 0.5 * turned, residual, group.d)
+    bend, _ = half_coth(group, w)
+    right = _apply(bend - 0.5 * adjoint(group, w), residual, group.d)
     return eliminate(_curvature(group, bend, loop, own), right, group.d)[1]
 
 
@@ -100,12 +101,6 @@ def adjoint(group: SU, w: Array) -> Array:
     return _contract(_antisymmetric(group.n), w, group.d)
 
 
-def adjoint_square(group: SU, w: Array) -> Array:
-    """Return A^2."""
-    turned = adjoint(group, w)
-    return matrices.matmul(turned, turned, group.d)
-
-
 def hessian(group: SU, loop: Array) -> Array:
     """Return D, the symmetric part of -M, from W.
 
@@ -114,89 +109,137 @@ def hessian(group: SU, loop: Array) -> Array:
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     xp, d = array_namespace(loop), group.d
-    parts = xp.concat(
-        [0.5 * group.coordinates(loop), xp.expand_dims(xp.real(group.trace(loop)), axis=-d - 1)], axis=-d - 1
-    )
-    return _contract(_symmetric(group.n), parts, d)
+    found = _contract(_symmetric(group.n), 0.25 * group.coordinates(loop), d)
+    return found + _beside(xp.real(group.trace(loop)) / (2.0 * group.n), 2, d) * matrices.identity(found, d)
 
 
-def half_coth(group: SU, w: Array, square: Array) -> tuple[Array, Array]:
-    """Return K = (A/2) coth(A/2) and log det f(-A), given A^2; for roots up to 2, see LIMIT.
+def half_coth(group: SU, w: Array) -> tuple[Array, Array]:
+    """Return K = (A/2) coth(A/2) and log det f(-A); for roots up to 2, see LIMIT.
 
     K = 1 + sum_k B_2k A^2k / (2k)! and log det f(-A) = tr log(sinh(A/2)/(A/2)) = sum_k B_2k tr A^2k / (2k (2k)!) with
-    Bernoulli's numbers; powers of A^2 beyond those that the spectrum leaves independent are taken back by
-    A^4 = -r^2 A^2 for N = 2, A^8 = -e1 A^6 - e2 A^4 - e3 A^2 for N = 3.
+    Bernoulli's numbers. Powers that the spectrum leaves independent are A^2 = x x^T - r^2 for N = 2, x = w and r = |w|,
+    with A^4 = -r^2 A^2. For N = 3 those of S = -A^2, S^4 = e1 S^3 - e2 S^2 + e3 S, are combinations of 1, d_abc x_c,
+    d_abc y_c and dyads of x and y_a = d_abc x_b x_c / 2, the coordinates of X^2 for X = x_a T_a. With p = tr X^2 / 2 and
+    q = det X a root r belongs to an eigenvalue h of X, r^2 = 4p - 3h^2 and h^3 = p h + q, so that
+
+        S   = 2p + 3 d.y - x x^T,      S^2 = 6p^2 - 9q d.x + 15p d.y - 4p x x^T + 3 y y^T,
+        S^3 = 22p^3 - 27q^2 - 54pq d.x + 63p^2 d.y - 16p^2 x x^T + 9/2 q (x y^T + y x^T) + 15p y y^T.
 
     >>> import numpy as np
-    >>> w = np.asarray([0.0, 0.0, 1.0])
-    >>> bend, turn = half_coth(SU(2), w, adjoint_square(SU(2), w))
+    >>> bend, turn = half_coth(SU(2), np.asarray([0.0, 0.0, 1.0]))
     >>> bool(abs(bend[0, 0] - 0.5 / np.tan(0.5)) < 1e-15), bool(abs(turn - 2 * np.log(2 * np.sin(0.5))) < 1e-15)
     (True, True)
     """
-    d, powers = group.d, [square]
-    relation = _relation(group, w)
-    bends, turns = (_reduced(series, relation) for series in _series())
-    for _ in bends[1:]:
-        powers.append(matrices.matmul(powers[-1], square, d))
-    bend = sum((_beside(c, 2, d) * power for c, power in zip(bends, powers, strict=True)), matrices.identity(square, d))
-    terms = [c * matrices.trace(power, d) for c, power in zip(turns, powers, strict=True)]
-    return bend, sum(terms[1:], terms[0])
+    return {2: _half_coth_two, 3: _half_coth_three}.get(group.n, _half_coth_of_powers)(group, w)
+
+
+def _half_coth_two(group: SU, x: Array) -> tuple[Array, Array]:
+    size, d = group.inner(x, x), group.d
+    bend, turn = (_reduced(series, [size])[0] for series in _series())
+    one = matrices.identity(_outer(x, x, d), d)
+    return _beside(1.0 - bend * size, 2, d) * one + _outer(_beside(bend, 1, d) * x, x, d), -2.0 * turn * size
+
+
+def _half_coth_three(group: SU, x: Array) -> tuple[Array, Array]:
+    d, keep = group.d, backends.of(x).materialise
+    x = keep(x)
+    y = keep(0.5 * _apply(_contract(_symmetric(3), x, d), x, d))
+    p, q = keep(0.25 * group.inner(x, x)), keep(group.inner(x, y) / 6.0)
+    square, both = p * p, q * q
+    relation = [6.0 * p, 9.0 * square, 4.0 * square * p - 27.0 * both]
+    (b1, b2, b3), (t1, t2, t3) = ([-c1, c2, -c3] for c1, c2, c3 in (_reduced(s, relation) for s in _series()))
+    b1, b2, b3 = keep(b1), keep(b2), keep(b3)
+    unit = 1.0 + 2.0 * p * b1 + 6.0 * square * b2 + (22.0 * square * p - 27.0 * both) * b3
+    along_x, along_y = -9.0 * q * b2 - 54.0 * p * q * b3, 3.0 * b1 + 15.0 * p * b2 + 63.0 * square * b3
+    xx, xy, yy = -b1 - 4.0 * p * b2 - 16.0 * square * b3, 4.5 * q * b3, 3.0 * b2 + 15.0 * p * b3
+    linear = _contract(_symmetric(3), _mixed(along_x, x, along_y, y, d), d)
+    dyads = _outer(x, keep(_mixed(xx, x, xy, y, d)), d) + _outer(y, keep(_mixed(xy, x, yy, y, d)), d)
+    turn = 12.0 * p * t1 + 36.0 * square * t2 + (132.0 * square * p - 162.0 * both) * t3
+    return _beside(unit, 2, d) * matrices.identity(linear, d) + linear + dyads, turn
+
+
+def _half_coth_of_powers(group: SU, w: Array) -> tuple[Array, Array]:
+    """All powers of A^2 as matrices."""
+    d, turned = group.d, adjoint(group, w)
+    square = power = matrices.matmul(turned, turned, d)
+    bends, turns = _series()
+    bend, turn = matrices.identity(square, d) + bends[0] * square, turns[0] * matrices.trace(square, d)
+    for b, t in zip(bends[1:], turns[1:], strict=True):
+        power = matrices.matmul(power, square, d)
+        bend, turn = bend + b * power, turn + t * matrices.trace(power, d)
+    return bend, turn
+
+
+def _outer(a: Array, b: Array, d: int) -> Array:
+    rest = (slice(None),) * d
+    return a[(..., slice(None), None) + rest] * b[(..., None, slice(None)) + rest]
+
+
+def _mixed(a: Array, x: Array, b: Array, y: Array, d: int) -> Array:
+    """a x + b y."""
+    return _beside(a, 1, d) * x + _beside(b, 1, d) * y
 
 
 def eliminate(m: Array, right: Array | None, d: int) -> tuple[list[Array], Array | None]:
-    """Return the pivots of symmetric positive matrices, and the solution x of m x = right (None for none).
+    """Return the determinants of the pivots of symmetric positive matrices, and the solution x of m x = right (None for none).
 
-    Gauss's elimination without exchanges, whole lattices at once: m `(*batch, n, n, *lattice)`, right `(*batch, n,
-    *lattice)`. The determinant is the product of the pivots.
+    Gauss's elimination without exchanges, two unknowns at a time (the first alone where their number is odd), whole
+    lattices at once: m `(*batch, n, n, *lattice)`, right `(*batch, n, *lattice)`. The product is the determinant.
 
     >>> import numpy as np
     >>> pivots, x = eliminate(np.asarray([[2.0, 1.0], [1.0, 1.0]]), np.asarray([3.0, 2.0]), 0)
     >>> [float(pivot) for pivot in pivots], x.tolist()
-    ([2.0, 0.5], [1.0, 1.0])
+    ([1.0], [1.0, 1.0])
     """
-    rest, keep = (slice(None),) * d, backends.of(m).materialise
-    pivots, rows, rights = [], [], []
-    for _ in range(m.shape[m.ndim - d - 1]):
-        pivot, row = m[(..., 0, 0) + rest], m[(..., 0, slice(1, None)) + rest]
-        share = row / _beside(pivot, 1, d)
-        m = m[(..., slice(1, None), slice(1, None)) + rest]
-        m = keep(m - share[(..., slice(None), None) + rest] * row[(..., None, slice(None)) + rest])
+    rest, keep, size = (slice(None),) * d, backends.of(m).materialise, m.shape[m.ndim - d - 1]
+    pivots, steps, solved = [], [], []
+    while size:
+        count = 2 - size % 2
+        behind = slice(count, None)
+        rows = [m[(..., i, behind) + rest] for i in range(count)]
+        pivot, inverse = _inverted([[m[(..., i, j) + rest] for j in range(count)] for i in range(count)], keep)
+        shares = [keep(_sum(_beside(x, 1, d) * row for x, row in zip(line, rows, strict=True))) for line in inverse]
+        m = m[(..., behind, behind) + rest] - _sum(_outer(*pair, d) for pair in zip(shares, rows, strict=True))
+        m, size = keep(m), size - count
         pivots.append(pivot)
         if right is not None:
-            first = right[(..., 0) + rest]
-            right = right[(..., slice(1, None)) + rest] - share * _beside(first, 1, d)
-            rows.append(share)
-            rights.append(first / pivot)
-    return pivots, None if right is None else _back(rows, rights, d)
+            first = [right[(..., i) + rest] for i in range(count)]
+            right = right[(..., behind) + rest] - _sum(s * _beside(x, 1, d) for s, x in zip(shares, first, strict=True))
+            steps.append(shares)
+            solved.append([_sum(x * y for x, y in zip(line, first, strict=True)) for line in inverse])
+    return pivots, None if right is None else _back(steps, solved, d)
 
 
-def _back(rows: list[Array], rights: list[Array], d: int) -> Array:
-    """Substitute from the last unknown to the first: x_k = rights_k - rows_k . x_(k+1 ...)."""
-    xp, found = array_namespace(rights[0]), [rights[-1]]
-    for row, right in zip(reversed(rows[:-1]), reversed(rights[:-1]), strict=True):
-        found.insert(0, right - xp.sum(row * xp.stack(found, axis=-d - 1), axis=-d - 1))
+def _inverted(block: list[list[Array]], keep: Callable[[Array], Array]) -> tuple[Array, list[list[Array]]]:
+    """The determinant and the inverse of one number or of a symmetric 2 x 2 matrix."""
+    if len(block) == 1:
+        return block[0][0], [[keep(1.0 / block[0][0])]]
+    (a, b), (_, c) = block
+    pivot = keep(a * c - b * b)
+    over = keep(1.0 / pivot)
+    return pivot, [[c * over, -b * over], [-b * over, a * over]]
+
+
+def _back(steps: list[list[Array]], solved: list[list[Array]], d: int) -> Array:
+    """Substitute from the last unknowns to the first: x_i = solved_i - shares_i . x_behind."""
+    xp, found = array_namespace(solved[0][0]), list[Array]()
+    for shares, first in zip(reversed(steps), reversed(solved), strict=True):
+        if found:
+            known = xp.stack(found, axis=-d - 1)
+            first = [x - xp.sum(share * known, axis=-d - 1) for x, share in zip(first, shares, strict=True)]
+        found = first + found
     return xp.stack(found, axis=-d - 1)
+
+
+def _sum(terms: Iterable[Array]) -> Array:
+    """A sum without a zero to begin with."""
+    return reduce(add, terms)
 
 
 def _curvature(group: SU, bend: Array, loop: Array, own: Array | None) -> Array:
     """K - D + G."""
     found = bend - hessian(group, loop)
-    return found if own is None else found + own
-
-
-def _relation(group: SU, w: Array) -> list[Array]:
-    """e_1, e_2, ... of A^(2m+2) + e_1 A^2m + ... + e_m A^2 = 0; none for N > 3, where all powers are formed.
-
-    The squares of the roots are r^2 = |w|^2 for N = 2; for N = 3 their elementary symmetric functions are 6p, 9p^2 and
-    4 p^3 - 27 q^2, with p = |w|^2 / 4 and q = det w_a T_a.
-    """
-    size = group.inner(w, w)
-    if group.n == 2:
-        return [size]
-    if group.n > 3:
-        return []
-    p, q = 0.25 * size, array_namespace(w).real(matrices.determinant(group.algebra(w), group.d))
-    return [6.0 * p, 9.0 * p * p, 4.0 * p * p * p - 27.0 * q * q]
+    return backends.of(found).materialise(found if own is None else found + own)
 
 
 def _reduced(series: tuple[float, ...], relation: list[Array]) -> list[Any]:
@@ -224,8 +267,10 @@ def _contract(table: numpy.ndarray, x: Array, d: int) -> Array:
 
 
 def _apply(m: Array, x: Array, d: int) -> Array:
-    """Matrices times vectors, `(*batch, n, *lattice)`."""
-    return array_namespace(m).sum(m * x[(..., None, slice(None)) + (slice(None),) * d], axis=-d - 1)
+    """Matrices times vectors, `(*batch, n, *lattice)`, term by term: XLA's sums over an axis in front are slow."""
+    rest = (slice(None),) * d
+    columns = range(x.shape[x.ndim - d - 1])
+    return _sum(m[(..., slice(None), b) + rest] * _beside(x[(..., b) + rest], 1, d) for b in columns)
 
 
 def _beside(x: Any, axes: int, d: int) -> Any:
@@ -243,11 +288,10 @@ def _antisymmetric(n: int) -> numpy.ndarray:
 
 @host_table
 def _symmetric(n: int) -> numpy.ndarray:
-    """d_abc / 2 with d_abc = 2 tr({T_a, T_b} T_c), rows (a, b), and delta_ab / 2N in one more column."""
+    """d_abc = 2 tr({T_a, T_b} T_c), rows (a, b)."""
     t = numpy.stack(generators(n))
     product = numpy.einsum("aij,bjk,cki->abc", t, t, t)
-    half = (product + product.transpose(1, 0, 2)).real.reshape(-1, len(t))
-    return numpy.concatenate([half, numpy.eye(len(t)).reshape(-1, 1) / (2 * n)], axis=1)
+    return numpy.ascontiguousarray(2.0 * (product + product.transpose(1, 0, 2)).real.reshape(-1, len(t)))
 
 
 @host_table

@@ -59,34 +59,44 @@ def active_sites(lattice: Lattice, mu: int, period: int, colour: int, displaceme
 
 
 @host_table
+def links(lattice: Lattice, mu: int, period: int, colour: int, nu: int, displacement: Lattice) -> numpy.ndarray:
+    """Return the rows, among those of all directions, of the links along nu at the active sites moved by a displacement.
+
+    >>> links((2, 4), 0, 2, 1, 1, (0, 0)).tolist()
+    [9, 11, 13, 15]
+    """
+    return (nu * math.prod(lattice) + active_sites(lattice, mu, period, colour, displacement)).astype("int32")
+
+
+@host_table
 def places(lattice: Lattice, mu: int, period: int, colour: int) -> numpy.ndarray:
-    """Return for each site where its link stands in (all old links, new active ones): the table of `replaced`.
+    """Return for each link where it stands in (all old links, new active ones): the table of `replaced`.
 
     >>> places((1, 4), 0, 2, 1).tolist()
-    [0, 4, 2, 5]
+    [0, 8, 2, 9, 4, 5, 6, 7]
     """
-    found = numpy.arange(math.prod(lattice))
-    active = active_sites(lattice, mu, period, colour, (0,) * len(lattice))
+    found = numpy.arange(len(lattice) * math.prod(lattice))
+    active = links(lattice, mu, period, colour, mu, (0,) * len(lattice))
     found[active] = len(found) + numpy.arange(len(active))
     return found.astype("int32")
 
 
-def gathered(x: Array, table: numpy.ndarray, lattice: Lattice, shape: Lattice) -> Array:
-    """Return the values of x `(..., *lattice)` at the sites of a table, `(..., *shape)`.
+def gathered(rows: Array, table: numpy.ndarray) -> Array:
+    """Return the links of a table out of rows `(N, N, links, batch)`, the batch joined to them, `(N, N, links * batch)`.
 
-    >>> gathered(numpy.asarray([[5, 6], [7, 8]]), numpy.asarray([3, 0]), (2, 2), (1, 2)).tolist()
-    [[8, 5]]
+    >>> gathered(numpy.arange(8).reshape(1, 1, 4, 2), numpy.asarray([3, 0])).tolist()
+    [[[6, 7, 0, 1]]]
     """
-    xp, lead = array_namespace(x), tuple(x.shape[: x.ndim - len(lattice)])
-    flat = xp.reshape(x, (*lead, math.prod(lattice)))
-    return xp.reshape(xp.take(flat, backends.of(x).asarray(table, dtype="int32"), axis=-1), (*lead, *shape))
+    xp, backend = array_namespace(rows), backends.of(rows)
+    found = xp.take(rows, backend.asarray(table, dtype="int32"), axis=2)
+    return backend.materialise(xp.reshape(found, (*rows.shape[:2], -1)))
 
 
-def replaced(x: Array, new: Array, table: numpy.ndarray, lattice: Lattice) -> Array:
-    """Return x `(..., *lattice)` with new values on the active sites, by the table of `places`."""
-    xp, lead = array_namespace(x), tuple(x.shape[: x.ndim - len(lattice)])
-    both = xp.concat([xp.reshape(part, (*lead, -1)) for part in (x, new)], axis=-1)
-    return xp.reshape(xp.take(both, backends.of(x).asarray(table, dtype="int32"), axis=-1), (*lead, *lattice))
+def replaced(rows: Array, new: Array, table: numpy.ndarray) -> Array:
+    """Return rows with new links `(N, N, links * batch)`, by the table of `places`."""
+    xp = array_namespace(rows)
+    both = xp.concat([rows, xp.reshape(new, (*rows.shape[:2], -1, rows.shape[-1]))], axis=2)
+    return xp.take(both, backends.of(rows).asarray(table, dtype="int32"), axis=2)
 
 
 def _across(d: int, mu: int) -> int:

@@ -16,12 +16,16 @@ bounded, b tanh(./b), so that R = sum_k |F_k| + sum_kl |F_kl| <= `bound` < 2, wh
 solution of U = e^{-iw(U)} U', starts by fixed-point steps (errors shrink by R/2) and ends by Newton's. Gauge
 transformations and charge conjugation pass through the coupling.
 
+Inside, links are rows `(N, N, d V, batch)` as in flows/loop_fields.py, and what belongs to the active links has all their
+sites and the batch on one last axis: whole rows are gathered, and every entry of a matrix is one stretch of memory.
+
 Sources: stout links, hep-lat/0311018; trivialising flow, arXiv:0907.5491; couplings by loops, arXiv:2008.05456. Shapes:
 links `(*batch, d, N, N, *lattice)`, transverse extents divided by the period; log_det `(*batch,)`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,10 +33,8 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core.batch import spread
-from haarflow.core.loops import direction as along
 from haarflow.core.sun import SU
-from haarflow.flows import link_jacobian, link_tables
+from haarflow.flows import link_jacobian, link_tables, loop_fields
 from haarflow.flows.flow import constant
 
 Array = Any
@@ -44,7 +46,7 @@ NEWTON_STEPS = 5
 
 
 class Staple(NamedTuple):
-    """A path V_k `(*batch, N, N, *lattice')` that closes the active links, and its bounded numbers c_k, a_kj and p."""
+    """A path V_k `(N, N, links)` that closes the active links, and its bounded numbers c_k, a_kj and p."""
 
     path: Array
     rho: Array
@@ -112,8 +114,8 @@ class LoopCoupling:
 
     @property
     def group(self) -> SU:
-        """The group of the links."""
-        return SU(self.n, self.d)
+        """The group of the active links, `(N, N, links)`."""
+        return SU(self.n, 1)
 
     @property
     def periods(self) -> tuple[int, ...]:
@@ -153,46 +155,45 @@ class LoopCoupling:
         return self._apply(self._move_back, params, y, condition)
 
     def _apply(self, move: Any, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
-        xp, d, mu = array_namespace(links), self.d, self.direction
-        lattice = self._lattice(links)
-        fields = [along(links, nu, d, self.group) for nu in range(d)]
-        staples = self._bounded(params, self._paths(fields, lattice), condition)
-        moved, log_det = move(self._at(fields, mu, (0,) * d, lattice), staples)
-        table = link_tables.places(lattice, mu, self.period, self.colour)
-        fields[mu] = link_tables.replaced(fields[mu], moved, table, lattice)
-        return xp.stack(fields, axis=-d - 3), xp.sum(log_det, axis=tuple(range(-d, 0)))
+        xp, d, lattice = array_namespace(links), self.d, self._lattice(links)
+        batch, rows = tuple(links.shape[: -d - 3]), loop_fields.rows(links, d)
+        staples = self._bounded(params, self._paths(rows, lattice), self._spread(condition, batch, lattice))
+        moved, log_det = move(self._at(rows, self.direction, (0,) * d, lattice), staples)
+        table = link_tables.places(lattice, self.direction, self.period, self.colour)
+        moved = link_tables.replaced(rows, moved, table)
+        log_det = xp.sum(xp.reshape(log_det, (-1, rows.shape[-1])), axis=0)
+        return loop_fields.links_of(moved, tuple(links.shape), d), xp.reshape(log_det, batch)
 
-    def _at(self, fields: list[Array], nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> Array:
-        """The links along nu at the active sites plus a displacement."""
-        table = link_tables.active_sites(lattice, self.direction, self.period, self.colour, displacement)
-        shape = link_tables.packed(lattice, self.direction, self.period)
-        return link_tables.gathered(fields[nu], table, lattice, shape)
+    def _at(self, rows: Array, nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> Array:
+        """The links along nu at the active sites plus a displacement, `(N, N, links)`."""
+        table = link_tables.links(lattice, self.direction, self.period, self.colour, nu, displacement)
+        return link_tables.gathered(rows, table)
 
-    def _paths(self, fields: list[Array], lattice: tuple[int, ...]) -> list[list[tuple[Array, Array]]]:
+    def _paths(self, rows: Array, lattice: tuple[int, ...]) -> list[list[tuple[Array, Array]]]:
         """For each plane and reach the path ahead and the one behind, from x + mu back to x."""
         found = []
         for nu in (nu for nu in range(self.d) if nu != self.direction):
-            sides = [self._side(fields, nu, sign, lattice) for sign in (1, -1)]
+            sides = [self._side(rows, nu, sign, lattice) for sign in (1, -1)]
             found.append(list(zip(*sides, strict=True)))
         return found
 
-    def _side(self, fields: list[Array], nu: int, sign: int, lattice: tuple[int, ...]) -> list[Array]:
+    def _side(self, rows: Array, nu: int, sign: int, lattice: tuple[int, ...]) -> list[Array]:
         """The paths around 1 x r rectangles on one side, r = 1 ... reach: far U_mu(x + r nu)^+ near^+."""
         mu, group, found = self.direction, self.group, []
-        far, near = self._leg(fields, nu, sign, 0, 1, lattice), self._leg(fields, nu, sign, 0, 0, lattice)
+        far, near = self._leg(rows, nu, sign, 0, 1, lattice), self._leg(rows, nu, sign, 0, 0, lattice)
         for r in range(1, self.reach + 1):
             if r > 1:
-                far = group.compose(far, self._leg(fields, nu, sign, r - 1, 1, lattice))
-                near = group.compose(near, self._leg(fields, nu, sign, r - 1, 0, lattice))
-            top = self._at(fields, mu, self._step(nu, sign * r, 0), lattice)
+                far = group.compose(far, self._leg(rows, nu, sign, r - 1, 1, lattice))
+                near = group.compose(near, self._leg(rows, nu, sign, r - 1, 0, lattice))
+            top = self._at(rows, mu, self._step(nu, sign * r, 0), lattice)
             found.append(group.compose(far, group.inverse(group.compose(near, top))))
         return found
 
-    def _leg(self, fields: list[Array], nu: int, sign: int, r: int, ahead: int, lattice: tuple[int, ...]) -> Array:
+    def _leg(self, rows: Array, nu: int, sign: int, r: int, ahead: int, lattice: tuple[int, ...]) -> Array:
         """The link that goes from x + r sign nu (+ mu where `ahead`) one step further."""
         if sign > 0:
-            return self._at(fields, nu, self._step(nu, r, ahead), lattice)
-        return self.group.inverse(self._at(fields, nu, self._step(nu, -r - 1, ahead), lattice))
+            return self._at(rows, nu, self._step(nu, r, ahead), lattice)
+        return self.group.inverse(self._at(rows, nu, self._step(nu, -r - 1, ahead), lattice))
 
     def _step(self, nu: int, steps: int, ahead: int) -> tuple[int, ...]:
         return tuple(steps if axis == nu else ahead if axis == self.direction else 0 for axis in range(self.d))
@@ -225,16 +226,29 @@ class LoopCoupling:
         return found
 
     def _number(self, coefficients: Array, condition: Condition) -> Array:
-        """A parameter, or its polynomial in the coupling: without axes, or `(*batch, 1, ..., 1)` with lattice axes."""
+        """A parameter, or its polynomial in the coupling: without axes, or `(links,)`."""
         if not self.condition:
             return coefficients
         name = self.condition[0]
         if not condition or name not in condition:
             raise ValueError(f"this flow is conditioned on {name}: pass condition={{{name!r}: ...}}")
-        coupling, total = spread(condition[name], self.d), 0.0
+        total: Any = 0.0
         for power in range(self.order - 1, -1, -1):
-            total = (total + coefficients[power, ...]) * coupling
+            total = (total + coefficients[power, ...]) * condition[name]
         return total
+
+    def _spread(self, condition: Condition, batch: tuple[int, ...], lattice: tuple[int, ...]) -> Condition:
+        """Batch-shaped couplings as one number for each active link, `(links,)`."""
+        count = math.prod(link_tables.packed(lattice, self.direction, self.period))
+
+        def spread(x: Any) -> Any:
+            if getattr(x, "ndim", 0) == 0:
+                return x
+            xp = array_namespace(x)
+            flat = xp.reshape(xp.broadcast_to(x, batch), (-1,))
+            return xp.reshape(xp.broadcast_to(flat, (count, flat.shape[0])), (-1,))
+
+        return {name: spread(x) for name, x in (condition or {}).items() if name in self.condition}
 
     def _polynomial(self, coefficients: Array, loop: Array, condition: Condition) -> Array:
         """sum_j s_j f^j, f one loop for each active link, j = 1 ... context."""
@@ -244,7 +258,7 @@ class LoopCoupling:
         return total
 
     def _frozen(self, paths: list) -> list[list[dict[str, Array]]]:
-        """For each plane and side {"flat": f_k, "bent": g_k} of the plaquettes' staples, `(*batch, *lattice')`."""
+        """For each plane and side {"flat": f_k, "bent": g_k} of the plaquettes' staples, `(links,)`."""
         shortest = [reaches[0] for reaches in paths]
         sums, found = [ahead + behind for ahead, behind in shortest], []
         for plane, (ahead, behind) in enumerate(shortest):
@@ -260,13 +274,13 @@ class LoopCoupling:
         """Re tr(a b^+) / N."""
         xp = array_namespace(a)
         terms = xp.real(a) * xp.real(b) + xp.imag(a) * xp.imag(b)
-        return xp.sum(terms, axis=(-self.d - 2, -self.d - 1)) / float(self.n)
+        return xp.sum(terms, axis=(0, 1)) / float(self.n)
 
     def _loop(self, link: Array, staples: list) -> tuple[Array, Array | None]:
         """W = sum_k F_k P_k and G = N sum_kl F_kl dx_k dx_l^T, None where F is linear."""
         flat = [staple for rows in staples for sides in rows for staple in sides]
         if not self.own and not self.pair:
-            terms = [self._beside(staple.rho) * staple.path for staple in flat]
+            terms = [staple.rho * staple.path for staple in flat]
             return self.group.compose(link, sum(terms[1:], terms[0])), None
         loops, totals = [self.group.compose(link, staple.path) for staple in flat], []
         xp = array_namespace(link)
@@ -278,25 +292,15 @@ class LoopCoupling:
             force, bend = staple.rho, 0.0
             for j, number in enumerate(staple.own, start=1):
                 force, bend = force + number * traces[k] ** j, bend + float(j) * number * traces[k] ** (j - 1)
-            row = self._beside(bend, 1) * slopes[k] if self.own else 0.0
+            row: Any = bend * slopes[k] if self.own else 0.0
             if staple.pair is not None:
                 force, row = (
                     force + staple.pair * traces[opposite],
-                    row + self._beside(staple.pair, 1) * slopes[opposite],
+                    row + staple.pair * slopes[opposite],
                 )
-            totals.append(self._beside(force) * loops[k])
-            curvature = curvature + self._outer(slopes[k], row)
+            totals.append(force * loops[k])
+            curvature = curvature + slopes[k][:, None, :] * row[None, :, :]
         return sum(totals[1:], totals[0]), float(self.n) * curvature
-
-    def _outer(self, a: Array, b: Array) -> Array:
-        rest = (slice(None),) * self.d
-        return a[(..., slice(None), None, *rest)] * b[(..., None, slice(None), *rest)]
-
-    def _beside(self, x: Array, axes: int = 2) -> Array:
-        """A number of each link with axes of extent one for the algebra or the matrix; plain numbers as they are."""
-        if getattr(x, "ndim", 0) < self.d:
-            return x
-        return x[(..., *(None,) * axes, *(slice(None),) * self.d)]
 
     def _move(self, link: Array, staples: list) -> tuple[Array, Array]:
         loop, own = self._loop(link, staples)
