@@ -1,0 +1,76 @@
+"""Cost of a site of SU(3) in four dimensions against volume, at equal batch x volume, and memory of a configuration.
+
+    python -m haarflow.benchmarks.growth_sun [--works hmc heatbath forward] [--extents 4 6 8 16] [--sites 65536]
+        [--engine jax] [--repeats 3] [--json FILE]
+
+Works are the bench's: a trajectory of 10 leapfrog steps, a heat bath sweep, the trivialising flow of two steps with its
+log_det. Each size has a process of its own (one thread, process CPU seconds, median of the calls after the first); memory
+is what a call holds at most beyond its inputs, compiled code included, over the number of configurations. The batch is
+`sites` over the volume, rounded; the bar is that of time a site from 8^4 to 16^4.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from haarflow.benchmarks.bench import Plan, rows_of
+from haarflow.benchmarks.crew import Child
+from haarflow.benchmarks.problems import Problem
+
+
+def measure(work, extents, sites, engine, repeats):
+    """A row for each extent."""
+    plan = Plan(("su3",), (work,), (engine,), repeats=repeats)
+    with Child() as child:
+        rates = child.ask("machine")
+    for extent in extents:
+        problem = Problem("su3", (extent,) * 4, max(1, round(sites / extent**4)))
+        (row,) = rows_of(plan, problem, work, rates)
+        if row["status"] != "timed":
+            raise RuntimeError(f"{work} of {problem} was {row['status']}: {row['reason']}")
+        yield {
+            "work": work,
+            "engine": engine,
+            "extent": extent,
+            "batch": problem.batch,
+            "us_a_site": 1e6 * row["cpu_s"] / (problem.batch * extent**4),
+            "mib_a_configuration": row["work_mib"] / problem.batch,
+            "mib": row["work_mib"],
+        }
+
+
+def main():
+    """Measure, print, and store where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--works", nargs="+", default=["hmc", "heatbath", "forward"])
+    parser.add_argument("--extents", type=int, nargs="+", default=[4, 6, 8, 16])
+    parser.add_argument("--sites", type=int, default=65536)
+    parser.add_argument("--engine", default="jax")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    print(
+        f"{'work':10}{'lattice':>8}{'batch':>7}{'CPU us/site':>13}{'MiB/configuration':>19}{'MiB in all':>12}",
+        flush=True,
+    )
+    rows = []
+    for work in options.works:
+        for row in measure(work, options.extents, options.sites, options.engine, options.repeats):
+            rows.append(row)
+            print(
+                "{work:10}{extent:6d}^4{batch:7d}{us_a_site:13.3f}{mib_a_configuration:19.2f}{mib:12.0f}".format(**row),
+                flush=True,
+            )
+        found = {row["extent"]: row["us_a_site"] for row in rows if row["work"] == work}
+        if 8 in found and 16 in found:
+            print(f"{work}: 16^4 over 8^4 {found[16] / found[8]:.2f} a site", flush=True)
+    if options.json:
+        from haarflow.benchmarks.stored import write
+
+        recipe = {name: value for name, value in vars(options).items() if name != "json"}
+        write(options.json, "growth_sun", recipe, rows)
+
+
+if __name__ == "__main__":
+    main()
