@@ -21,6 +21,29 @@ Array = Any
 Lattice = tuple[int, ...]
 
 
+def flat(links: Array, d: int) -> Array:
+    """Return links `(*batch, d, N, N, *lattice)` as `(N, N, d V, batch)`.
+
+    >>> flat(numpy.zeros((5, 2, 3, 3, 4, 4)), 2).shape
+    (3, 3, 32, 5)
+    """
+    xp, n = array_namespace(links), links.shape[-d - 1]
+    found = xp.permute_dims(xp.reshape(links, (-1, d, n, n, math.prod(links.shape[-d:]))), (2, 3, 1, 4, 0))
+    return xp.reshape(found, (n, n, -1, found.shape[-1]))
+
+
+def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
+    """Return the flat links of a shape `(*batch, d, N, N, *lattice)` in that shape.
+
+    >>> links = numpy.arange(5 * 2 * 9 * 16.0).reshape(5, 2, 3, 3, 4, 4)
+    >>> bool((links_of(flat(links, 2), links.shape, 2) == links).all())
+    True
+    """
+    xp, n = array_namespace(flat), flat.shape[0]
+    parts = xp.reshape(flat, (n, n, d, -1, flat.shape[-1]))
+    return xp.reshape(xp.permute_dims(parts, (4, 2, 0, 1, 3)), shape)
+
+
 def check_extents(lattice: Lattice, mu: int, period: int) -> None:
     """Raise ValueError when the period does not divide a transverse extent, with both in the message.
 

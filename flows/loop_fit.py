@@ -3,7 +3,7 @@
 psi_b = sum_i c_i(b) W_i leaves r_b = sum_i c_i (-Laplacian W_i + b d_a s d_a W_i) - s of the equation (flows/luescher.py): it
 is linear in c and vanishes, up to a constant, for the exact flow; d log w/db = -r_b along the flow, so that Var log w <=
 (int db sigma(r_b))^2. No gradients, no flow is run: all terms are values of loops. A few products are chosen one by one,
-each the one that leaves least (orthogonal matching pursuit by groups of powers, arXiv:0804.1302).
+each the one that leaves least with all its powers (orthogonal matching pursuit by groups).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ bounded, b tanh(./b), so that R = sum_k |F_k| + sum_kl |F_kl| <= `bound` < 2, wh
 solution of U = e^{-iw(U)} U', starts by fixed-point steps (errors shrink by R/2) and ends by Newton's. Gauge
 transformations and charge conjugation pass through the coupling.
 
-Inside, links are rows `(N, N, d V, batch)` as in flows/loop_fields.py, and what belongs to the active links has all their
+Inside, links are flat, `(N, N, d V, batch)`, and what belongs to the active links has all their
 sites and the batch on one last axis: whole rows are gathered, and every entry of a matrix is one stretch of memory.
 
 Sources: stout links, hep-lat/0311018; trivialising flow, arXiv:0907.5491; couplings by loops, arXiv:2008.05456. Shapes:
@@ -34,7 +34,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core.sun import SU
-from haarflow.flows import link_jacobian, link_tables, loop_fields
+from haarflow.flows import link_jacobian, link_tables
 from haarflow.flows.flow import constant
 
 Array = Any
@@ -156,13 +156,13 @@ class LoopCoupling:
 
     def _apply(self, move: Any, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
         xp, d, lattice = array_namespace(links), self.d, self._lattice(links)
-        batch, rows = tuple(links.shape[: -d - 3]), loop_fields.rows(links, d)
+        batch, rows = tuple(links.shape[: -d - 3]), link_tables.flat(links, d)
         staples = self._bounded(params, self._paths(rows, lattice), self._spread(condition, batch, lattice))
         moved, log_det = move(self._at(rows, self.direction, (0,) * d, lattice), staples)
         table = link_tables.places(lattice, self.direction, self.period, self.colour)
         moved = link_tables.replaced(rows, moved, table)
         log_det = xp.sum(xp.reshape(log_det, (-1, rows.shape[-1])), axis=0)
-        return loop_fields.links_of(moved, tuple(links.shape), d), xp.reshape(log_det, batch)
+        return link_tables.links_of(moved, tuple(links.shape), d), xp.reshape(log_det, batch)
 
     def _at(self, rows: Array, nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> Array:
         """The links along nu at the active sites plus a displacement, `(N, N, links)`."""

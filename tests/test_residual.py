@@ -14,7 +14,7 @@ from haarflow.core.tree import tree_map
 from haarflow.flows import link_jacobian
 from haarflow.flows.architectures_sun import trivialising
 from haarflow.flows.estimators import PathGradient, ReverseKL, ess
-from haarflow.flows.loop_fields import rows
+from haarflow.flows.link_tables import flat
 from haarflow.flows.optimisers import Adam
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.residual import LoopCoupling
@@ -138,7 +138,7 @@ def test_numbers_are_cut_off_where_the_map_is_still_invertible(host):
         flow = LoopCoupling(2, d, 1, 0, bound=1.5, **words)
         params = tree_map(lambda leaf: leaf + 1e3, flow.init(random.key(0, host)))
         cold = SU(2, d).exp(numpy.zeros((1, d, 3, *(4,) * d)))
-        paths = flow._paths(rows(cold, d), (4,) * d)
+        paths = flow._paths(flat(cold, d), (4,) * d)
         flat = [staple for plane in flow._bounded(params, paths, None) for sides in plane for staple in sides]
         assert len(flat) == 2 * (d - 1) * flow.reach
         sums = [k.rho + sum((1 + j) * a for j, a in enumerate(k.own, 1)) + 2 * (k.pair or 0.0) for k in flat]
@@ -151,7 +151,7 @@ def test_loops_are_wilson_loops(host):
     x = HaarLinks(lattice, 3).sample(random.key(0, host), 2)
     flow = LoopCoupling(3, 2, 0, 1, period=4, reach=3, context=2)
     active = flow.moves(lattice)[0]
-    paths = flow._paths(rows(x, 2), lattice)
+    paths = flow._paths(flat(x, 2), lattice)
 
     def on_active(values):
         return values[:, active].T.reshape(-1)
@@ -173,7 +173,7 @@ def test_the_step_is_the_gradient_of_its_potential(host):
     x = HaarLinks(lattice, 3).sample(random.key(0, host), 1)
     generator = numpy.random.default_rng(0)
     params = tree_map(lambda leaf: 0.02 * generator.standard_normal(leaf.shape), flow.init(random.key(0, host)))
-    links = rows(x, 2)
+    links = flat(x, 2)
     staples = flow._bounded(params, flow._paths(links, lattice), None)
 
     def potential(link):

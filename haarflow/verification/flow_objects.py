@@ -248,7 +248,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "loop flow, some products of the next order, conditioned",
         "model",
-        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 1, 4))),
+        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 4))),
         ((3, 3), (3, 4)),
     ),
     # scalar couplings
