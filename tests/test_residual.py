@@ -139,9 +139,9 @@ def test_numbers_are_cut_off_where_the_map_is_still_invertible(host):
         params = tree_map(lambda leaf: leaf + 1e3, flow.init(random.key(0, host)))
         cold = SU(2, d).exp(numpy.zeros((1, d, 3, *(4,) * d)))
         paths = flow._paths(flat(cold, d), (4,) * d)
-        flat = [staple for plane in flow._bounded(params, paths, None) for sides in plane for staple in sides]
-        assert len(flat) == 2 * (d - 1) * flow.reach
-        sums = [k.rho + sum((1 + j) * a for j, a in enumerate(k.own, 1)) + 2 * (k.pair or 0.0) for k in flat]
+        staples = [staple for plane in flow._bounded(params, paths, None) for sides in plane for staple in sides]
+        assert len(staples) == 2 * (d - 1) * flow.reach
+        sums = [k.rho + sum((1 + j) * a for j, a in enumerate(k.own, 1)) + 2 * (k.pair or 0.0) for k in staples]
         assert abs(sum(sums) - 1.5) < 1e-12
 
 
