@@ -236,7 +236,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         lambda lattice: sun.spectral(lattice, 2, beta=1.0, rounds=1, period=2, hidden=(2,), bins=2),
         ((2, 2),),
     ),
-    Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=1)), ((2, 2), (2, 4), (3, 1), (1, 3))),
+    Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=1)), ((1, 2), (2, 2), (2, 4), (3, 1), (1, 3))),
     Entry(
         "class sweep, SU(3), conditioned",
         "model",
