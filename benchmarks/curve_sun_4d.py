@@ -25,17 +25,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.statistics import ess
+from haarflow.core.statistics import ess, jackknife
 from haarflow.flows.loop_flow import loops
 from haarflow.theories import Wilson
 
 LATTICE, END, CHECKED = (4, 4, 4, 4), 0.01, 8
-
-
-def jackknife(log_w: numpy.ndarray) -> float:
-    """The jackknife's error of the ESS."""
-    left_out = numpy.asarray([ess(numpy.delete(log_w, k)) for k in range(len(log_w))])
-    return float(numpy.sqrt((len(log_w) - 1) * numpy.var(left_out)))
 
 
 def weigher(model: Any, backend: Any) -> Any:
@@ -67,7 +61,7 @@ def curve(order: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "order": order,
             "beta": beta,
             "ess": ess(log_w),
-            "error": jackknife(log_w),
+            "error": jackknife(ess, log_w, blocks=len(log_w)).error,
             "draws": len(log_w),
             "spread": float(numpy.std(log_w, ddof=1)),
             "if_normal": float(numpy.exp(-numpy.var(log_w, ddof=1))),

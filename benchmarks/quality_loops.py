@@ -16,7 +16,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.statistics import ess
+from haarflow.core.statistics import ess, jackknife
 from haarflow.flows import loop_fit
 from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
@@ -47,13 +47,6 @@ def weights(flow: LoopFlow, coefficients: Any, beta: float, draws: int, seed: in
     program, key = backend.jit(log_w), random.key(seed, backend)
     parts = [backend.to_numpy(program(random.fold_in(key, number))) for number in range(-(-draws // BATCH))]
     return numpy.concatenate(parts)
-
-
-def error(log_w: numpy.ndarray) -> float:
-    """Return the jackknife's standard error of the ESS."""
-    blocks = numpy.array_split(log_w, BLOCKS)
-    without = [ess(numpy.concatenate(blocks[:k] + blocks[k + 1 :])) for k in range(BLOCKS)]
-    return float(numpy.sqrt((BLOCKS - 1) * numpy.var(without)))
 
 
 def main() -> None:
@@ -87,7 +80,10 @@ def main() -> None:
         start = time.process_time()
         log_w = weights(fit.flow, fit.coefficients, beta, given.draws, given.seed, backends.get(given.backend))
         spent = 1e3 * (time.process_time() - start) / len(log_w)
-        print(f"{beta:6.2f}{float(ess(log_w)):9.3f}{error(log_w):8.3f}{log_w.std():13.3f}{spent:9.1f}", flush=True)
+        print(
+            f"{beta:6.2f}{float(ess(log_w)):9.3f}{jackknife(ess, log_w, blocks=BLOCKS).error:8.3f}{log_w.std():13.3f}{spent:9.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

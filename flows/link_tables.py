@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.core.lattice import check_divisible
+from haarflow.flows import loop_fields
 
 Array = Any
 Lattice = tuple[int, ...]
@@ -27,9 +28,7 @@ def flat(links: Array, d: int) -> Array:
     >>> flat(numpy.zeros((5, 2, 3, 3, 4, 4)), 2).shape
     (3, 3, 32, 5)
     """
-    xp, n = array_namespace(links), links.shape[-d - 1]
-    found = xp.permute_dims(xp.reshape(links, (-1, d, n, n, math.prod(links.shape[-d:]))), (2, 3, 1, 4, 0))
-    return xp.reshape(found, (n, n, -1, found.shape[-1]))
+    return array_namespace(links).permute_dims(loop_fields.rows(links, d), (1, 2, 0, 3))
 
 
 def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
@@ -39,9 +38,7 @@ def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
     >>> bool((links_of(flat(links, 2), links.shape, 2) == links).all())
     True
     """
-    xp, n = array_namespace(flat), flat.shape[0]
-    parts = xp.reshape(flat, (n, n, d, -1, flat.shape[-1]))
-    return xp.reshape(xp.permute_dims(parts, (4, 2, 0, 1, 3)), shape)
+    return loop_fields.links_of(array_namespace(flat).permute_dims(flat, (2, 0, 1, 3)), shape, d)
 
 
 def check_extents(lattice: Lattice, mu: int, period: int) -> None:
