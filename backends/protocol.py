@@ -36,7 +36,9 @@ class Backend:
     operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
     and `threefry_uniform(key, count, purpose)` are the adapter's own makers of random words, derived keys and float64
     uniforms, which may decline with None (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses
-    is to compute once and keep, not again for everyone who reads it.
+    is to compute once and keep, not again for everyone who reads it. `on_host(function, plain, like, *arrays)` is what a
+    function of NumPy arrays makes of arrays in the host's memory, a tuple shaped and typed as those of `like`, or None where
+    they are elsewhere; `plain` is the same function by the engine's own operations, for derivatives.
 
     >>> from haarflow.backends import numpy as backend
     >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()
@@ -73,6 +75,7 @@ class Backend:
     threefry_fold: Callable = field(compare=False, repr=False)
     threefry_uniform: Callable = field(compare=False, repr=False)
     materialise: Callable = field(compare=False, repr=False)
+    on_host: Callable = field(compare=False, repr=False)
     autodiff: bool = field(compare=False, repr=False)
     version: str = field(compare=False, repr=False)
 

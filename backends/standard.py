@@ -44,6 +44,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "threefry_fold": declined,
         "threefry_uniform": declined,
         "materialise": identity,
+        "on_host": declined,
         "autodiff": False,
     }
     for verb in ("value_and_grad", "vjp", "jvp", "jacobian"):

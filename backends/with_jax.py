@@ -58,6 +58,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         sin=lambda x: sincos(x)[0],
         cos=lambda x: sincos(x)[1],
         materialise=materialise,
+        on_host=on_host,
         autodiff=True,
     )
 
@@ -70,6 +71,24 @@ def materialise(x: Array) -> Array:
     if not isinstance(x, jax.core.Tracer) or jax.default_backend() != "cpu" or x.size == 0:
         return x
     return jax.lax.cond(0.0 * jnp.real(jnp.ravel(x)[0]) > 1.0, jnp.negative, lambda x: x, x)
+
+
+def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
+    """Return function(*arrays), called back from compiled programs, its derivative that of `plain`; None on accelerators
+    and on several devices."""
+    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return None
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in like)
+
+    @jax.custom_jvp
+    def called(*arrays: Array) -> tuple:
+        return jax.pure_callback(_on_numpy, shapes, *arrays, vmap_method="broadcast_all")
+
+    def _on_numpy(*arrays: Array) -> Any:
+        return function(*map(numpy.asarray, arrays))
+
+    called.defjvp(lambda primals, tangents: jax.jvp(plain, primals, tangents))
+    return called(*arrays)
 
 
 def matmul(a: Array, b: Array, d: int) -> Array:

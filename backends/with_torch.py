@@ -51,6 +51,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         threefry=threefry,
         threefry_fold=threefry_fold,
         threefry_uniform=threefry_uniform,
+        on_host=on_host,
         autodiff=True,
     )
 
@@ -198,6 +199,15 @@ def _on_the_host(make: Any, *words: Any) -> Any:
         return make(*[word.numpy() if isinstance(word, torch.Tensor) else word for word in words])
     except RuntimeError:  # under vmap a tensor has no memory of its own
         return None
+
+
+def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
+    """Return function(*arrays) on the memory that tensors of the CPU share with NumPy; None elsewhere, while tracing and
+    where autograd wants a derivative."""
+    if torch.is_grad_enabled() and any(x.requires_grad for x in arrays):
+        return None
+    found = _on_the_host(function, *arrays)
+    return None if found is None else tuple(torch.from_numpy(x) for x in found)
 
 
 def whole_graph(function: Any) -> Any:

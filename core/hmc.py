@@ -8,6 +8,7 @@ never enters the accept step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -57,13 +58,14 @@ class HMC(Cacheless):
         return State(chosen), {"dH": d_h, "accepted": accepted}
 
     def trajectory(self, old: Array, momentum: Array) -> tuple[Array, Array]:
-        """Return field and momentum at the end of one trajectory."""
-        couplings = self.values.get("couplings")
-        step_size = spread(self.values["step_size"], momentum.ndim - len(batch_shape(self.theory, old)))
-
-        def force(field):
-            return self.theory.force(field, couplings)
-
+        """Return field and momentum at the end of one trajectory, by the theory's compiled `trajectory` where it has one."""
+        couplings, step_size = self.values.get("couplings"), self.values["step_size"]
+        own = getattr(self.theory, "trajectory", None)
+        found = own and own(old, momentum, self.scheme, step_size, self.steps, couplings)
+        if found is not None:
+            return found
+        step_size = spread(step_size, momentum.ndim - len(batch_shape(self.theory, old)))
+        force = partial(self.theory.force, couplings=couplings)
         return integrate(force, old, momentum, self.scheme, step_size, self.steps, self.theory.group)
 
     def energy_difference(self, old: Array, momentum: Array, new: Array, final: Array) -> Array:

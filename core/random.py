@@ -113,8 +113,9 @@ def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
     xp = array_namespace(key)
     count = math.prod(shape)
     half = (count + 1) // 2
-    u = _uniform(key, (2, half), dtype, NORMAL)
-    radius = xp.sqrt(-2.0 * xp.log(u[..., 0, :]))
+    keep = backends.of(key).materialise  # or a compiler that fuses makes each word four times
+    u = keep(_uniform(key, (2, half), dtype, NORMAL))
+    radius = keep(xp.sqrt(-2.0 * xp.log(u[..., 0, :])))
     sine, cosine = backends.of(u).sincos(2.0 * math.pi * u[..., 1, :])
     pairs = xp.concat([radius * cosine, radius * sine], axis=-1)
     return xp.reshape(pairs[..., :count], key.shape[:-1] + tuple(shape))

@@ -213,7 +213,7 @@ def check_theory(path: Any, card: dict[str, Any], theory: str | None) -> None:
 def versions() -> dict[str, str]:
     """Versions of Python, haarflow and the array libraries that are installed."""
     found = {"python": platform.python_version()}
-    for name in ("haarflow", "numpy", "jax", "torch", "cupy", "array-api-compat", "safetensors"):
+    for name in ("haarflow", "numpy", "jax", "torch", "cupy", "numba", "array-api-compat", "safetensors"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

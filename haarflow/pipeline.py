@@ -70,7 +70,7 @@ def resolved(recipe: Recipe) -> Recipe:
     name = recipe.run.backend or next((name for name in ("jax", "torch") if backends.is_present(name)), "numpy")
     found = versions()
     found |= {"haarflow": __version__, "h5py": metadata.version("h5py")}
-    matter = ("haarflow", "python", "numpy", "array-api-compat", "h5py", name)
+    matter = ("haarflow", "python", "numpy", "numba", "array-api-compat", "h5py", name)
     there = {word: found[word] for word in matter if word in found}
     return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, backend=name), versions=there)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from haarflow.backends import simd
 from haarflow.core.lattice import check_lattice
 from haarflow.theories.theory import Couplings, Theory, check_couplings, couplings_for, refuse
 
@@ -50,6 +51,26 @@ class GaugeTheory:
         beta = found["beta"]
         refuse(self, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
         return found
+
+    def trajectory(
+        self: Theory,
+        field: Array,
+        momentum: Array,
+        scheme: Any,
+        step_size: Any,
+        steps: int,
+        couplings: Couplings = None,
+    ) -> tuple[Array, Array] | None:
+        """Return field and momentum after a trajectory by the compiled kernel, see theories/trajectories.py.
+
+        None where there is none: without the package numba, on accelerators, in single precision, for SU(N > 3), with
+        rectangles, and for theories derived from these, whose force may be another.
+        """
+        if not simd.is_present():
+            return None
+        from haarflow.theories import trajectories
+
+        return trajectories.compiled(self, field, momentum, scheme, step_size, steps, couplings)
 
     def _beta(self: Theory, field: Array, couplings: Couplings, over: int) -> Any:
         return couplings_for(self, field, couplings, over)["beta"]

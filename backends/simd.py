@@ -1,0 +1,178 @@
+"""Vector code for the host's memory: bodies of loops in plain Python on symbolic numbers, compiled by LLVM.
+
+A body is a function of rows; `row[k]` is the k-th component of the next WIDTH lanes (sites, chains), a vector register.
+The body runs once, at compilation, and emits one instruction for each of its operations: loops over components unroll,
+nothing is allocated, and no array can stand in the way of another, which is what keeps compilers from vector code in
+loops over small matrices. XLA writes a loop for each output of a product of matrices and loads its factors anew; here
+they stay in registers.
+
+Needs the optional package numba, which brings LLVM (`pip install 'haarflow[compiled]'`); `is_present` says whether it is
+there. Loops around the bodies are Numba's, see backends/simd_loops.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from functools import cache
+from importlib import util
+from typing import Any
+
+WIDTH = 4  # doubles a register (AVX2); other machines split or join them
+BYTES = 8
+FLAGS = ("contract", "nsz")  # a product and a sum may become one operation; nothing else is rearranged
+
+
+@cache
+def is_present() -> bool:
+    """Return whether kernels can be compiled, without importing the compiler."""
+    return util.find_spec("numba") is not None
+
+
+class Lanes:
+    """One number for each lane while a body is compiled: + - * with others and with Python's numbers.
+
+    Products with 0 and 1 and sums with 0 are no operations: formulas may be written with zeros in them.
+    """
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value = builder, value
+
+    def __add__(self, other: Any) -> Any:
+        return self if _is(other, 0.0) else self._of("fadd", self.value, self._value(other))
+
+    def __sub__(self, other: Any) -> Any:
+        return self if _is(other, 0.0) else self._of("fsub", self.value, self._value(other))
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._of("fsub", self._value(other), self.value)
+
+    def __mul__(self, other: Any) -> Any:
+        if _is(other, 0.0) or _is(other, 1.0):
+            return self if other else 0.0
+        return self._of("fmul", self.value, self._value(other))
+
+    def __neg__(self) -> Any:
+        return 0.0 - self
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def rounded(self) -> Any:
+        """The nearest whole number, halves to the even one, below 2^51: what is added leaves no room for a fraction."""
+        return self + 1.5 * 2.0**52 - 1.5 * 2.0**52
+
+    def largest(self, other: Lanes) -> Lanes:
+        """The larger of two numbers, `other` where this one is NaN."""
+        chosen = self.builder.fcmp_ordered(">", self.value, other.value)
+        return Lanes(self.builder, self.builder.select(chosen, self.value, other.value))
+
+    def nan_beyond(self, limit: float) -> Lanes:
+        """Zero where the number is at most `limit`, NaN elsewhere."""
+        trusted = self.builder.fcmp_ordered("<=", self.value, _constant(limit))
+        return Lanes(self.builder, self.builder.select(trusted, _constant(0.0), _constant(math.nan)))
+
+    def _value(self, other: Any) -> Any:
+        return other.value if isinstance(other, Lanes) else _constant(other)
+
+    def _of(self, operation: str, a: Any, b: Any) -> Lanes:
+        return Lanes(self.builder, getattr(self.builder, operation)(a, b, flags=FLAGS))
+
+
+def _is(x: Any, number: float) -> bool:
+    return isinstance(x, int | float) and x == number
+
+
+class Row:
+    """Memory seen from one place of the lanes: component k stands `k * stride` bytes behind."""
+
+    def __init__(self, builder: Any, address: Any, stride: Any):
+        self.builder, self.address, self.stride = builder, address, stride
+
+    def __getitem__(self, component: int) -> Lanes:
+        return Lanes(self.builder, self.builder.load(self._pointer(component), align=BYTES))
+
+    def __setitem__(self, component: int, number: Any) -> None:
+        value = number.value if isinstance(number, Lanes) else _constant(number)
+        self.builder.store(value, self._pointer(component), align=BYTES)
+
+    def behind(self, components: int) -> Row:
+        """The row that begins some components later."""
+        from llvmlite import ir
+
+        begin = self.builder.mul(self.stride, ir.Constant(ir.IntType(64), components))
+        return Row(self.builder, self.builder.add(self.address, begin), self.stride)
+
+    def _pointer(self, component: int) -> Any:
+        return self.builder.inttoptr(self.behind(component).address, _vector().as_pointer())
+
+
+def compiled(body: Callable, rows: int, fixed: int = 0) -> Any:
+    """Return machine code for `body(*rows)` at all lanes.
+
+    Rows are float64 arrays `(component, lane)`, whole registers long; the last `fixed` of them stand still.
+
+    >>> import numpy
+    >>> def double(x, y):
+    ...     y[0] = 2.0 * x[0]
+    >>> y = numpy.zeros((1, 4))
+    >>> compiled(double, rows=2)(numpy.asarray([[1.0, 2.0, 3.0, 4.0]]), y)
+    >>> y
+    array([[2., 4., 6., 8.]])
+    """
+    from llvmlite import ir
+
+    word = ir.IntType(64)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 2)), "body")
+    stride, end, *places = function.args
+    entry, loop, done = (function.append_basic_block() for _ in range(3))
+    ir.IRBuilder(entry).branch(loop)
+    builder = ir.IRBuilder(loop)
+    lane = builder.phi(word)
+    moving = [builder.add(place, lane) for place in places[: rows - fixed]]
+    body(*(Row(builder, place, stride) for place in [*moving, *places[rows - fixed :]]))
+    following = builder.add(lane, ir.Constant(word, WIDTH * BYTES))
+    lane.add_incoming(ir.Constant(word, 0), entry)
+    lane.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
+    ir.IRBuilder(done).ret_void()
+    return Code(str(module))
+
+
+class Code:
+    """A function in memory, compiled for this machine; it lives as long as this object.
+
+    At `address` it takes the components' stride, the end of the lanes and the rows' places, all in bytes.
+    """
+
+    def __init__(self, module: str):
+        from llvmlite import binding
+
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+        machine = binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+        parsed = binding.parse_assembly(module)
+        builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
+        builder.getModulePassManager().run(parsed, builder)
+        self._engine = binding.create_mcjit_compiler(parsed, machine)
+        self._engine.finalize_object()
+        self.address = self._engine.get_function_address("body")
+
+    def __call__(self, *rows: Any) -> None:
+        """Run on arrays `(component, lane)` of equal strides."""
+        words = [rows[0].strides[0], rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
+        ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(self.address)(*words)
+
+
+def _vector() -> Any:
+    from llvmlite import ir
+
+    return ir.VectorType(ir.DoubleType(), WIDTH)
+
+
+def _constant(number: float) -> Any:
+    from llvmlite import ir
+
+    return ir.Constant(_vector(), [float(number)] * WIDTH)

@@ -1,0 +1,38 @@
+"""Calls of compiled bodies from Numba's loops: `call(address, stride, end, places)`.
+
+The loops know a body by its address alone, so that they compile once for all bodies and are kept on disk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def loop(function: Any) -> Any:
+    """Compile a function by Numba, kept on disk where there is a place for it."""
+    try:
+        return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        return numba.njit(error_model="numpy", nogil=True)(function)
+
+
+def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    address, stride, end, places = arguments
+    words = [stride, end, *cgutils.unpack_tuple(builder, places)]
+    kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(words))
+    builder.call(builder.inttoptr(address, kind.as_pointer()), words)
+    return context.get_dummy_value()
+
+
+def _typed(typing: Any, address: Any, stride: Any, end: Any, places: Any) -> Any:
+    """Run the body at `address` on the rows at a tuple of places."""
+    return types.void(types.intp, types.intp, types.intp, places), _generate
+
+
+call: Any = intrinsic(_typed)

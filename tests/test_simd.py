@@ -1,0 +1,126 @@
+"""Bodies compiled for vector registers against NumPy: arithmetic, sines, products and exponentials of small matrices."""
+
+import math
+
+import numpy
+import pytest
+
+from haarflow.backends import simd
+from haarflow.core import simd_matrices as matrices
+from haarflow.core.sun import SU
+from haarflow.theories import trajectory_bodies
+
+pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
+
+LANES = 12
+
+
+def numbers(*shape):
+    return numpy.random.default_rng(len(shape)).normal(size=shape)
+
+
+def stored(m):
+    """Matrices `(n, n, lanes)` as rows of components."""
+    return numpy.stack([m.real, m.imag], axis=2).reshape(-1, m.shape[-1]).copy()
+
+
+def restored(rows, n):
+    parts = rows.reshape(n, n, 2, -1)
+    return parts[:, :, 0] + 1j * parts[:, :, 1]
+
+
+def test_arithmetic_with_numbers_and_folded_zeros():
+    def body(x, y):
+        y[0] = 2.0 - x[0] * x[1] + 3.0 * x[1] - (-x[0])
+        y[1] = 0.0 * x[0] + 1.0 * x[1] + 0.0
+        y[2] = (4.0 * x[0]).rounded()
+        y[3] = x[0].largest(x[1])
+        y[4] = x[0].nan_beyond(0.5)
+        y[5] = 7.0
+
+    x = numbers(2, LANES)
+    y = numpy.zeros((6, LANES))
+    simd.compiled(body, rows=2)(x, y)
+    a, b = x
+    wanted = [
+        2.0 - a * b + 3.0 * b + a,
+        b,
+        numpy.round(4.0 * a),
+        numpy.maximum(a, b),
+        numpy.where(a <= 0.5, 0, numpy.nan),
+    ]
+    assert numpy.allclose(y[:5], wanted, rtol=0, atol=1e-15, equal_nan=True) and (y[5] == 7.0).all()
+    assert numpy.isnan(y[4]).any() and not numpy.isnan(y[4]).all()
+
+
+def test_the_larger_passes_over_nan():
+    x, y = numpy.asarray([[numpy.nan] * 4, [1.0, 2.0, 3.0, 4.0]]), numpy.zeros((1, 4))
+    simd.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2)(x, y)
+    assert y[0].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_fixed_row_gathers_over_all_lanes():
+    x, total = numbers(1, LANES), numpy.zeros((1, LANES))
+    simd.compiled(lambda x, total: total.__setitem__(0, total[0] + x[0]), rows=2, fixed=1)(x, total)
+    assert numpy.allclose(total[0, : simd.WIDTH], x.reshape(-1, simd.WIDTH).sum(0), rtol=0, atol=1e-15)
+    assert (total[0, simd.WIDTH :] == 0.0).all()
+
+
+def test_sine():
+    x = numpy.concatenate([numpy.linspace(-7, 7, 1001), math.pi * numpy.arange(-500, 501), numbers(102) * 1e3])
+    x = x[: len(x) // 4 * 4].reshape(1, -1)
+    y = numpy.zeros_like(x)
+    simd.compiled(lambda x, y: y.__setitem__(0, trajectory_bodies.sine_of(x[0])), rows=2)(x, y)
+    assert numpy.abs(y - numpy.sin(x)).max() < 4e-16
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_products(n, adjoint):
+    a, b = (numbers(n, n, LANES, k)[..., 0] + 1j * numbers(n, n, LANES, k)[..., -1] for k in (2, 3))
+    into = numpy.ones((2 * n * n, LANES))
+
+    def body(x, y, z):
+        left, right = matrices.Stored(x, n), matrices.Stored(y, n)
+        matrices.product(left.dagger() if adjoint else left, right, z, add=True)
+        matrices.product(left, right.dagger(), x)  # the first factor's rows are read before they are written
+
+    def product(a, b):
+        return numpy.einsum("ijl,jkl->ikl", a, b)
+
+    def dagger(m):
+        return numpy.conj(numpy.swapaxes(m, 0, 1))
+
+    rows = stored(a)
+    simd.compiled(body, rows=3)(rows, stored(b), into)
+    wanted = product(dagger(a) if adjoint else a, b) + 1 + 1j
+    assert numpy.abs(restored(into, n) - wanted).max() < 1e-14
+    assert numpy.abs(restored(rows, n) - product(a, dagger(b))).max() < 1e-14
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("size", [0.0, 1e-9, 0.3, 1.0, 5.0, 20.0])
+def test_exponentials_and_coordinates(n, size):
+    """Both series where they are meant for, degenerate spectra included, against the group's own functions."""
+    group = SU(n, 1)
+    w = numbers(n * n - 1, LANES)
+    w[:, 0] = 0.0
+    w[:, 1] = 0.0
+    w[-1, 1] = 1.0  # two eigenvalues equal
+    w = size * w / numpy.maximum(1.0, numpy.sqrt((w**2).sum(0)))
+    one = numpy.ones((1, LANES))
+    unit = stored(numpy.broadcast_to(numpy.eye(n)[..., None], (n, n, LANES)) + 0j)
+    bodies = trajectory_bodies.su(n)
+    for body in (bodies.near, bodies.far) if size <= trajectory_bodies.NEAR else (bodies.far,):
+        u = unit.copy()
+        simd.compiled(body, rows=3)(u, w, one)
+        assert numpy.abs(restored(u, n) - group.exp(w)).max() < 1e-15 * (10 + 10 * size)
+    m = numbers(n, n, LANES) + 1j * numbers(n, n, LANES)[::-1]
+    found = numpy.zeros((n * n - 1, LANES))
+
+    def body(x, y):
+        for a, part in enumerate(matrices.coordinates_of_i_times(matrices.Stored(x, n).loaded().rows)):
+            y[a] = part
+
+    simd.compiled(body, rows=2)(stored(m), found)
+    assert numpy.abs(found - group.coordinates(1j * m)).max() < 1e-14
