@@ -50,10 +50,18 @@ def plaquette(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> Arr
     >>> plaquette(np.ones((2, 4, 4)), 0, 1, d=2).sum()
     np.float64(0.0)
     """
+    return quotient(group, *sides(links, mu, nu, d, group))
+
+
+def sides(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[Array, Array]:
+    """Return A = U_mu(x) U_nu(x+mu) and B = U_nu(x) U_mu(x+nu), `(*batch, [N, N,] *lattice)`: the plaquette is A B^+.
+
+    >>> import numpy as np
+    >>> [side.sum() for side in sides(np.ones((2, 4, 4)), 0, 1, d=2)]
+    [np.float64(32.0), np.float64(32.0)]
+    """
     first, second = direction(links, mu, d, group), direction(links, nu, d, group)
-    there = group.compose(first, shift(second, mu, d))
-    back = group.compose(second, shift(first, nu, d))
-    return quotient(group, there, back)
+    return group.compose(first, shift(second, mu, d)), group.compose(second, shift(first, nu, d))
 
 
 def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:

@@ -157,7 +157,7 @@ class Wilson(GaugeTheory):
         abs_polyakov: modulus of the mean complex one; action.
         """
         beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
-        found = {"plaquette": self._mean(loops.plaquettes(field, self.d, self.group))}
+        found = {"plaquette": xp.mean(self._plaquettes(field), axis=self._sites(1))}
         for extent in self.wilson:
             found[wilson_name(extent)] = self._mean(loops.rectangles(field, extent, self.d, self.group))
         if self.rectangle:
@@ -197,6 +197,13 @@ class Wilson(GaugeTheory):
         """Re tr / N of every matrix."""
         return array_namespace(matrices).real(self.group.trace(matrices)) / float(self.n)
 
+    def _plaquettes(self, field: Array) -> Array:
+        """Re tr / N of the plaquettes, `(*batch, plane, *lattice)`: Re tr A B^+ of two sides is a sum over their entries."""
+        xp, entries = array_namespace(field), (-self.d - 2, -self.d - 1)
+        pairs = [loops.sides(field, mu, nu, self.d, self.group) for mu, nu in loops.planes(self.d)]
+        traces = [xp.sum(xp.real(a * xp.conj(b)), axis=entries) for a, b in pairs]
+        return xp.stack(traces, axis=-self.d - 1) / float(self.n)
+
     def _mean(self, matrices: Array) -> Array:
         """The mean of Re tr / N over loops `(*batch, loop, N, N, *lattice)`."""
         return array_namespace(matrices).mean(self._real_traces(matrices), axis=self._sites(1))
@@ -205,7 +212,7 @@ class Wilson(GaugeTheory):
         """c Re tr / N of every loop of the action, `(*batch, loop, *lattice)`."""
         check_field(self, field)
         c0, c1 = self.weights
-        traces = self._real_traces(loops.plaquettes(field, self.d, self.group))
+        traces = self._plaquettes(field)
         if not c1:
             return traces
         long = self._real_traces(loops.rectangles(field, RECTANGLE, self.d, self.group))
