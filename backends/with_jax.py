@@ -66,11 +66,11 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 def materialise(x: Array) -> Array:
     """Return x, computed once: XLA on the CPU would compute a product of matrices again for everyone who reads it.
 
-    A branch that is never taken (0 x > 1), which XLA does not see, stops its fusion; its own barrier does not.
+    A branch that is never taken stops its fusion; the barrier alone does not, but hides the branch's condition from XLA.
     """
     if not isinstance(x, jax.core.Tracer) or jax.default_backend() != "cpu" or x.size == 0:
         return x
-    return jax.lax.cond(0.0 * jnp.real(jnp.ravel(x)[0]) > 1.0, jnp.negative, lambda x: x, x)
+    return jax.lax.cond(jax.lax.optimization_barrier(jnp.zeros(())) > 1.0, jnp.negative, lambda x: x, x)
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:

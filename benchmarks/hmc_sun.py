@@ -1,10 +1,11 @@
 """Speed of SU(N) HMC, 10 leapfrog steps, against a plain Torch twin: trajectories and forces a process CPU second.
 
     python -m haarflow.benchmarks.hmc_sun [--lattice 4 4 4 4] [--chains 16] [--n 3] [--pairs 9] [--draws 4]
+        [--backend jax] [--plain]
 
-Library (JAX, complex128) and twin run in turns, so that both see the same machine; the figures are medians over the
-turns and the factor the median of their ratios with the 95% interval of that median. Compilation is shown apart. One
-thread. Beside it stand the bytes and floating-point operations that a leapfrog step cannot do without, over the time it
+Library (complex128) and twin run in turns, so that both see the same machine; the figures are medians over the turns and
+the factor the median of their ratios with the 95% interval of that median. Compilation is shown apart. One thread.
+Trajectories run as compiled vector code where the package numba is there; `--plain` leaves it out. Beside it stand the bytes and floating-point operations that a leapfrog step cannot do without, over the time it
 takes, and what the machine does in a copy of 64 MiB and in a product of large real matrices.
 """
 
@@ -25,19 +26,23 @@ STEPS, STEP_SIZE, BETA = 10, 0.1, 5.7
 
 def ours(options):
     """The library's chain as a function without arguments, from the cold start."""
-    import jax
+    if options.backend == "jax":
+        import jax
 
-    jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_enable_x64", True)
     from haarflow import backends
+    from haarflow.backends import simd
     from haarflow.core import random
     from haarflow.core.hmc import HMC
     from haarflow.core.kernels import run
     from haarflow.theories import Wilson
 
-    backend, theory = backends.get("jax"), Wilson(tuple(options.lattice), options.n)
+    if options.plain:
+        simd.is_present = lambda: False
+    backend, theory = backends.get(options.backend), Wilson(tuple(options.lattice), options.n)
     kernel = HMC(theory, steps=STEPS, values={"couplings": {"beta": BETA}, "step_size": STEP_SIZE})
     shape = (options.chains, *theory.field_shape)
-    state = kernel.init(theory.group.identity(backend.xp.zeros(shape, dtype="complex128")))
+    state = kernel.init(theory.group.identity(backend.xp.zeros(shape, dtype=backend.xp.complex128)))
     key = random.key(1, backend)
 
     def work():
@@ -95,6 +100,8 @@ def main():
     parser.add_argument("--n", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--backend", choices=["numpy", "jax", "torch"], default="jax")
+    parser.add_argument("--plain", action="store_true", help="by the engine's own operations, without compiled kernels")
     options = parser.parse_args()
     works = {"haarflow": ours(options), "plain Torch": twin(options)}
     first = {name: cpu_seconds(work) for name, work in works.items()}
@@ -104,7 +111,7 @@ def main():
         f"SU({options.n}) {size}, {options.chains} chains, {STEPS} leapfrog steps of {STEP_SIZE}, beta = {BETA}, ",
         end="",
     )
-    print("complex128, process CPU seconds")
+    print(f"{options.backend}, complex128, process CPU seconds")
     print(f"{'':12}{'trajectories/s':>16}{'forces/s':>12}{'mean dH':>12}{'first call s':>14}")
     rates = {}
     for name in works:

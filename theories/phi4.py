@@ -19,6 +19,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
+from haarflow import backends
 from haarflow.core.groups import Real
 from haarflow.core.lattice import check_lattice, shift, volume
 from haarflow.theories.theory import Couplings, Derived, check_couplings, couplings_for, refuse
@@ -138,7 +139,8 @@ class Phi4:
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
         density = self.density(field, couplings)
-        return array_namespace(field).sum(density, axis=tuple(range(-self.d - 1, 0)))
+        density = backends.of(density).materialise(density)  # XLA adds up shifts slowly where a sum is fused to them
+        return array_namespace(density).sum(density, axis=tuple(range(-self.d - 1, 0)))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
         """Return the action's terms at each site, `(*batch, 1, *lattice)`: bonds x to x + mu belong to x."""

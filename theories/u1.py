@@ -117,13 +117,13 @@ class U1Gauge(GaugeTheory):
         beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
         backend = backends.of(field)
         angles = loops.plaquettes(field, self.d)
-        plaquette = xp.mean(backend.sincos(angles)[1], axis=self._sites(1))
-        closing = loops.polyakov(field, 0, self.lattice)[(..., 0) + (slice(None),) * (self.d - 1)]
+        angles = backend.materialise(angles)
+        plaquette = self._mean_cosine(angles)
+        closing = xp.sum(loops.direction(field, 0, self.d), axis=-self.d)
         sine, cosine = (xp.mean(part, axis=self._sites(-1)) for part in backend.sincos(closing))
         found = {"plaquette": plaquette}
         for extent in self.wilson:
-            loop = backend.sincos(loops.rectangles(field, extent, self.d))[1]
-            found[wilson_name(extent)] = xp.mean(loop, axis=self._sites(1))
+            found[wilson_name(extent)] = self._mean_cosine(loops.rectangles(field, extent, self.d))
         found |= {"polyakov": cosine, "abs_polyakov": xp.sqrt(cosine * cosine + sine * sine)}
         found["action"] = -beta * plaquette * float(math.prod(self.lattice) * len(loops.planes(self.d)))
         return found | self._topology(angles)
@@ -186,6 +186,12 @@ class U1Gauge(GaugeTheory):
     def _cosine(self, field: Array) -> Array:
         check_field(self, field)
         return backends.of(field).cos(loops.plaquettes(field, self.d))
+
+    def _mean_cosine(self, angles: Array) -> Array:
+        """The mean over loops `(*batch, loop, *lattice)`; a compiler that fuses would add up every loop's links twice."""
+        backend = backends.of(angles)
+        cosine = backend.materialise(backend.cos(backend.materialise(angles)))
+        return array_namespace(angles).mean(cosine, axis=self._sites(1))
 
     def _flux(self, angles: Array) -> Array:
         xp = array_namespace(angles)

@@ -9,6 +9,7 @@ Links are matrices `(*batch, d, N, N, *lattice)`, U_mu(x) from x to x + mu, norm
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -162,8 +163,9 @@ class Wilson(GaugeTheory):
             found[wilson_name(extent)] = self._mean(loops.rectangles(field, extent, self.d, self.group))
         if self.rectangle:
             found["rectangle"] = self._mean(loops.rectangles(field, RECTANGLE, self.d, self.group))
-        time = loops.polyakov(field, 0, self.lattice, self.group)[(..., 0) + (slice(None),) * (self.d - 1)]
-        traces = SU(self.n, self.d - 1).trace(time) / float(self.n)
+        slices = backends.of(field).unstack(loops.direction(field, 0, self.d, self.group), axis=-self.d)
+        space = SU(self.n, self.d - 1)
+        traces = space.trace(functools.reduce(space.compose, slices)) / float(self.n)
         real, imaginary = (xp.mean(part, axis=self._sites(-1)) for part in (xp.real(traces), xp.imag(traces)))
         found |= {"polyakov": real, "abs_polyakov": xp.sqrt(real * real + imaginary * imaginary)}
         terms = [number * found[name] for name, number in self.conjugates["beta"].items()]
