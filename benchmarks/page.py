@@ -187,6 +187,21 @@ precision_table = column_table(
         "draw": lambda row: "{:.2f} ({:.2f} to {:.2f})".format(*row["draw ratio"]),
     }
 )
+hmc_table = column_table(
+    {
+        "group": text("group"),
+        "lattice": text("lattice"),
+        "chains": text("chains"),
+        "engine": text("engine"),
+        "trajectories / CPU s": text("trajectories_a_second", ",.3g"),
+        "forces / CPU s": text("forces_a_second", ",.3g"),
+        "twin's trajectories": text("twin_trajectories_a_second", ".3g"),
+        "factor": text("factor", ".1f"),
+        "95%": interval,
+        "of flops": text("flops_fraction", ".0%"),
+        "of copy": text("copy_fraction", ".0%"),
+    }
+)
 mended_table = column_table(
     {
         "mended": text("what"),
@@ -203,6 +218,15 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "The library over hand-written code for one engine that does the same (`benchmarks/twins/`), in one process, in "
         "turns, after the numbers agreed: `python -m haarflow.benchmarks.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC.",
         twin_table,
+    ),
+    "hmc_sun": (
+        "HMC of SU(N) against plain PyTorch",
+        "Ten leapfrog steps, complex128, against a chain as one would write it by hand (matrices last, `@`, staple force, "
+        "`torch.matrix_exp`), in turns: `python -m haarflow.benchmarks.hmc_sun --engines jax numpy torch plain`. Trajectories run as "
+        'compiled vector code (theories/trajectories.py, package numba); "plain" is JAX without it. The last columns: '
+        "operations and bytes that the steps cannot do without, over what the machine does in a product of large matrices "
+        "and in a copy.",
+        hmc_table,
     ),
     "mended": (
         "Mended with these benchmarks",

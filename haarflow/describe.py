@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haarflow import backends, models, recipes
+from haarflow.backends import simd
 from haarflow.gaugefiles import formats, gauge_info
 from haarflow.recipes import RecipeError
 
@@ -15,6 +16,13 @@ from haarflow.recipes import RecipeError
 def engines() -> dict[str, dict[str, Any]]:
     """Return every engine with version, devices, precision, whether it trains, and the remedy where it is missing."""
     return {name: _engine(name) for name in backends.NAMES}
+
+
+def compiled_kernels() -> str:
+    """Return a line on compiled trajectories: here, or how to get them."""
+    if simd.is_present():
+        return "HMC of U(1), SU(2) and SU(3) on the CPU runs as compiled vector code"
+    return "HMC of U(1), SU(2) and SU(3) on the CPU gains a factor of four or more by: pip install 'haarflow[compiled]'"
 
 
 def _engine(name: str) -> dict[str, Any]:

@@ -65,11 +65,11 @@ def new(
 
 def backends(as_json: Json = False) -> None:
     """List the array engines: present or not, version, devices, precision, and what to install for the rest."""
-    from haarflow.describe import engines
+    from haarflow.describe import compiled_kernels, engines
     from haarflow.tables import engines_table
 
     found = engines()
-    show(found, as_json, lambda: engines_table(found))
+    show(found, as_json, lambda: engines_table(found) + "\n" + compiled_kernels())
 
 
 def recipes(as_json: Json = False) -> None:
