@@ -32,7 +32,7 @@ from haarflow.theories.wilson import Wilson
 
 Array = Any
 
-LANES = 8  # what a row has at least, where there are chains enough
+NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
 
 
 def compiled(
@@ -94,7 +94,7 @@ def evolve(
         _neighbours(lattice),
         numpy.asarray(loops.planes(d)),
         rows // lattice[0],
-        _block(extent, chains),
+        _block(extent, chains, bodies.components),
         bodies.components,
         tuple(code.address for code in _compiled(bodies)),
         NEAR,
@@ -102,10 +102,10 @@ def evolve(
     return links, momenta
 
 
-def _block(extent: int, chains: int) -> int:
-    """Chains of a block: no more than fill LANES lanes of a row, in whole registers."""
+def _block(extent: int, chains: int, components: int) -> int:
+    """Chains of a block: no more than fill a row with NUMBERS numbers, in whole registers."""
     least = simd.WIDTH // math.gcd(extent, simd.WIDTH)
-    return least * max(1, min(-(-chains // least), LANES // (extent * least)))
+    return least * max(1, min(-(-chains // least), NUMBERS // (components * extent * least)))
 
 
 def _neighbours(lattice: tuple[int, ...]) -> numpy.ndarray:
