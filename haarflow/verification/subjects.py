@@ -157,6 +157,8 @@ class Fixed:
     flow: Any
     params: Any = field(compare=False)
 
+    trained = True
+
     @property
     def symmetries(self) -> tuple[str, ...]:
         """Those of the flow."""
