@@ -4,32 +4,18 @@
 
     -Laplacian psi_1 = s,      -Laplacian psi_(k+1) = -d_a s d_a psi_k      (up to constants).
 
-`equation` gives its terms as numbers of products of loops, for fits (flows/loop_fit.py).
-
 Source: arXiv:0907.5491, sections 3 and 4.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy
 
 from haarflow.backends.host_table import host_table
 from haarflow.flows import loop_algebra
 from haarflow.flows.loop_algebra import Product, Sum
-
-
-class Equation(NamedTuple):
-    """Laplacians and drifts d_a s d_a W_i of the products `(product, name)` and s `(name,)`, as numbers of `names`."""
-
-    laplacians: numpy.ndarray
-    drifts: numpy.ndarray
-    action: numpy.ndarray
-    names: tuple[Product, ...]
 
 
 @host_table
@@ -61,21 +47,6 @@ def laplacians(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndar
     """
     names = (*loop_algebra.tower(n, d, order, rectangle), ())
     return numpy.stack([_row(loop_algebra.laplacian(loops, n), names) for loops in names[:-1]])
-
-
-@lru_cache(maxsize=16)
-def equation(n: int, d: int, order: int, rectangle: float = 0.0) -> Equation:
-    """Return the terms of the equation for the products of `loop_algebra.tower`.
-
-    >>> [len(equation(3, 2, order).names) for order in (1, 2)]
-    [8, 44]
-    """
-    products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
-    bends = [loop_algebra.laplacian(loops, n) for loops in products]
-    drifts = [loop_algebra.gradients(loops, action, n) for loops in products]
-    names = tuple(loops for loops in dict.fromkeys(itertools.chain(action, *bends, *drifts)) if loops)
-    turned, moved = (numpy.stack([_row(part, names) for part in parts]) for parts in (bends, drifts))
-    return Equation(turned, moved, _row(action, names), names)
 
 
 def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
