@@ -28,13 +28,15 @@ def series(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndarray:
     ([[-1.125]], 1.125)
     """
     products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
-    table, source, found = laplacians(n, d, order, rectangle)[:, :-1], action, []
+    table, source = laplacians(n, d, order, rectangle)[:, :-1], action
     equations = numpy.concatenate([-table.T, _harmonic(table).T], axis=1)
+    found: list[numpy.ndarray] = []
     for _ in range(order):
+        if found:
+            drift = _drift(tuple(products), found[-1], n, action)
+            source = {loops: -weight for loops, weight in drift.items() if loops in products}
         wanted = _row(source, products)
         found.append(numpy.linalg.lstsq(equations, wanted, rcond=1e-10)[0][: len(products)])
-        source = _drift(tuple(products), found[-1], n, action)
-        source = {loops: -weight for loops, weight in source.items() if loops in products}
     return numpy.stack(found)
 
 
@@ -56,7 +58,8 @@ def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
 
 
 def _drift(products: tuple[Product, ...], numbers: numpy.ndarray, n: int, action: Sum) -> Sum:
-    """d_a s d_a psi."""
+    """d_a s d_a psi, rounding apart."""
+    numbers = numpy.where(abs(numbers) > 1e-12 * abs(numbers).max(), numbers, 0.0)
     parts = zip(numbers, products, strict=True)
     return loop_algebra.combined((c, loop_algebra.gradients(loops, action, n)) for c, loops in parts if c)
 
