@@ -1,11 +1,12 @@
 """ESS against beta of Luescher's trivialising flow for SU(3) in four dimensions: its series alone, and trained flows.
 
-    python -m haarflow.benchmarks.curve_sun_4d [--orders 1 2] [--models su3-4d-loops ...] [--betas 1 1.5 2 ...]
+    python -m haarflow.benchmarks.curve_sun_4d [--orders 1 2] [--models su3-4d-loops ...] [--betas 1 1.5 2 ...] [--only 3]
         [--draws 256] [--batch 16] [--steps 4] [--seed 0] [--backend jax] [--json FILE]
 
-`--models`: shipped ones or files, conditioned on beta; they meet the same draws as the series of their order. A curve ends where the ESS has fallen below 0.01. Errors are by the jackknife over the draws. From n draws the ESS
-never comes out below 1/n and is optimistic where n ESS is not large; beside it stands exp(-Var log w), what it would be
-were log w normal. "integration" is the spread of what twice the steps change in log w, over 8 draws: a part of the error
+`--models`: shipped ones or files, of one coupling (`--only` that) or conditioned on beta; they meet the draws that the
+series of their order met. A curve ends where the ESS has fallen below 0.01. Errors are by the jackknife over the draws.
+From n draws the ESS never comes out below 1/n and is optimistic where n ESS is not large; beside it stands exp(-Var log w),
+what it would be were log w normal. "integration" is the spread of what twice the steps change in log w, over 8 draws: a part of the error
 of each weight, to be held against sigma, the spread of log w. The first point's time holds compilation.
 """
 
@@ -66,6 +67,8 @@ def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -
     weigh, finer = weigher(flow, params, backend), weigher(flow.refined(2), params, backend)
     root, prior = random.fold_in(random.key(options.seed, backend), flow.order), HaarLinks(LATTICE, 3)
     for number, beta in enumerate(options.betas):
+        if options.only and beta not in options.only:
+            continue
         key, blocks, start = random.fold_in(root, number), [], time.process_time()
         for block in range(-(-options.draws // options.batch)):
             x = prior.sample(random.fold_in(key, block), options.batch)
@@ -94,6 +97,7 @@ def main() -> None:
     words.add_argument("--orders", type=int, nargs="*", default=[1, 2])
     words.add_argument("--models", nargs="*", default=[])
     words.add_argument("--betas", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
+    words.add_argument("--only", type=float, nargs="*", help="of --betas, on the draws that these have there")
     words.add_argument("--draws", type=int, default=256)
     words.add_argument("--batch", type=int, default=16)
     words.add_argument("--steps", type=int, default=4)

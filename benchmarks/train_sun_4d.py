@@ -74,8 +74,9 @@ def trained(flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace, b
 def save(path: Path, flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace) -> None:
     """Write the model."""
     card = {
-        "theory": {"name": "su3", "lattice": list(LATTICE), "couplings": {"beta": float(max(words.betas))}},
-        "training": {name: value for name, value in vars(words).items() if name not in ("out", "start")},
+        "theory": {"name": "su3", "lattice": list(LATTICE), "couplings": {"beta": flow.beta}},
+        "condition": list(flow.condition),
+        "training": {name: value for name, value in vars(words).items() if name != "out"},
     }
     save_model(path, Model(HaarLinks(LATTICE, 3), flow), {"coefficients": numbers}, card)
 
