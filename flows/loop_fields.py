@@ -104,21 +104,30 @@ def traces(plan: Plan, rows: Array, lattice: tuple[int, ...]) -> tuple[Array, Ar
     """Return the paths of the plan as rows and tr/N of its loops, their conjugates and ones, `(2W+1, V, batch)`."""
     xp, volume = array_namespace(rows), math.prod(lattice)
     keep = backends.of(rows).materialise
-    store = keep(_letters(rows, lattice))
+    store = keep(letters(rows, lattice))
     for left, right in plan.levels:
-        found = matrices.matmul(_gather(store, left), _gather(store, right), 1)
+        found = matrices.matmul(gather(store, left), gather(store, right), 1)
         store = keep(xp.concat([store, found], axis=0))
-    left, right = (_gather(store, table) for table in plan.traces)
-    loops = xp.sum(left * xp.permute_dims(right, (0, 2, 1, 3)), axis=(1, 2)) / float(rows.shape[1])
-    loops = xp.reshape(loops, (-1, volume, rows.shape[-1]))
+    loops = xp.reshape(traced(*(gather(store, table) for table in plan.traces)), (-1, volume, rows.shape[-1]))
     return store, xp.concat([loops, xp.conj(loops), xp.ones_like(loops[:1, :, :])], axis=0)
+
+
+def traced(left: Array, right: Array) -> Array:
+    """Return tr L R / N, `(row, batch)`."""
+    xp = array_namespace(left)
+    return xp.sum(left * xp.permute_dims(right, (0, 2, 1, 3)), axis=(1, 2)) / float(left.shape[1])
 
 
 def values(plan: Plan, loops: Array) -> Array:
     """Return the products W_i `(product, batch)` from the loops' traces."""
-    xp = array_namespace(loops)
-    sums = xp.sum(xp.real(_multiplied(loops, plan.factors)), axis=1)
-    return xp.matmul(backends.of(loops).asarray(plan.means, dtype=sums.dtype), sums)
+    return averages(plan, _multiplied(loops, plan.factors))
+
+
+def averages(plan: Plan, images: Array) -> Array:
+    """Return sum_x Re of every product's images `(image, V, batch)`, averaged over them, `(product, batch)`."""
+    xp = array_namespace(images)
+    sums = xp.sum(xp.real(images), axis=1)
+    return xp.matmul(backends.of(images).asarray(plan.means, dtype=sums.dtype), sums)
 
 
 def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattice: tuple[int, ...]) -> Array:
@@ -140,7 +149,7 @@ def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattic
         found = _back(level, joined, slopes, volume)
         joined = backend.materialise(xp.concat([joined, found], axis=0))
     half = found.shape[0] // 2
-    ahead = _gather(found[half:, ...], _beside(tuple(lattice), 1))
+    ahead = gather(found[half:, ...], _beside(tuple(lattice), 1))
     links = found[:half, ...] + matrices.dagger(ahead, 1)
     return (-0.5 / n) * SU(n, 1).coordinates(-1j * matrices.matmul(store[:half, ...], links, 1))
 
@@ -148,10 +157,10 @@ def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattic
 def _back(level: Back, joined: Array, slopes: Array, volume: int) -> Array:
     """The A of a level's paths, as rows."""
     xp, found, starts = array_namespace(joined), [], [0, 0]
-    first, second = (_gather(joined, table) for table in level.paths)
+    first, second = (gather(joined, table) for table in level.paths)
     other, slope = level.halves
     weight = xp.take(slopes, backends.of(joined).asarray(slope.reshape(-1)), axis=0)
-    terms = (matrices.matmul(first, second, 1), _gather(joined, other) * weight[:, None, None, :])
+    terms = (matrices.matmul(first, second, 1), gather(joined, other) * weight[:, None, None, :])
     for paths, *uses in level.groups:
         total: Any = 0.0
         for kind, number in enumerate(uses):
@@ -165,13 +174,14 @@ def _back(level: Back, joined: Array, slopes: Array, volume: int) -> Array:
     return xp.concat(found, axis=0)
 
 
-def _letters(rows: Array, lattice: tuple[int, ...]) -> Array:
-    """The links forward, then those back: U_mu(x - mu)^+."""
-    behind = _gather(rows, _beside(tuple(lattice), -1))
+def letters(rows: Array, lattice: tuple[int, ...]) -> Array:
+    """Return the links forward, then those back: U_mu(x - mu)^+."""
+    behind = gather(rows, _beside(tuple(lattice), -1))
     return array_namespace(rows).concat([rows, matrices.dagger(behind, 1)], axis=0)
 
 
-def _gather(store: Array, table: numpy.ndarray) -> Array:
+def gather(store: Array, table: numpy.ndarray) -> Array:
+    """Return the rows of a table."""
     backend = backends.of(store)
     return backend.materialise(array_namespace(store).take(store, backend.asarray(table.reshape(-1)), axis=0))
 

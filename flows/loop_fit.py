@@ -2,8 +2,8 @@
 
 psi_b = sum_i c_i(b) W_i leaves r_b = sum_i c_i (-Laplacian W_i + b d_a s d_a W_i) - s of the equation (flows/luescher.py): it
 is linear in c and vanishes, up to a constant, for the exact flow; d log w/db = -r_b along the flow, so that Var log w <=
-(int db sigma(r_b))^2. No gradients, no flow is run: all terms are values of loops. A few products are chosen one by one,
-each the one that leaves least with all its powers (orthogonal matching pursuit by groups).
+(int db sigma(r_b))^2. No flow is run: all terms are values of loops and their derivatives along the action's gradient. A few
+products are chosen one by one, each the one that leaves least with all its powers (orthogonal matching pursuit by groups).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
-from haarflow.flows import loop_algebra, loop_fields, luescher
-from haarflow.flows.loop_algebra import Product
+from haarflow.flows import loop_algebra, loop_fields, loop_tangents
+from haarflow.flows.loop_flow import divergence
 
 Array = Any
 
-MEMORY = 1.5e8  # bytes
+MEMORY = 3e7  # bytes
 RIDGE = 1e-4  # of the columns' spread: keeps the fit finite where loops depend on each other (SU(2), SU(3))
 
 
@@ -34,13 +34,15 @@ class Fit(NamedTuple):
 
 
 def extent(flow: Any) -> int:
-    """Return the smallest even extent of a lattice on which a flow can be fitted: what holds all loops of the equation.
+    """Return the smallest even extent of a lattice on which a flow can be fitted: what holds all loops that
+    d_a s d_a W_i joins.
 
     >>> from haarflow.flows.loop_flow import LoopFlow
     >>> [extent(LoopFlow(3, 2, order=order)) for order in (1, 2, 3)]
     [4, 4, 6]
     """
-    wide = loop_algebra.span(_equation(flow).names) + 1
+    action = tuple(loop_algebra.wilson(flow.d, flow.rectangle))
+    wide = loop_algebra.span(flow.products) + loop_algebra.span(action) + 1
     return wide + wide % 2
 
 
@@ -112,29 +114,28 @@ def _scale(columns: numpy.ndarray) -> numpy.ndarray:
     return numpy.sqrt(numpy.mean(columns**2, axis=0)) + 1e-300
 
 
-def _equation(flow: Any) -> luescher.Equation:
-    return luescher.equation(flow.n, flow.d, flow.order, flow.rectangle)
-
-
 def _equations(flow: Any, b: float, links: Array) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """-Laplacian W_i + b d_a s d_a W_i `(m, products)` and s `(m,)` on samples, both less their means."""
-    terms, kept = _equation(flow), list(flow.places)
-    measured = _measured(terms.names, links, flow.d)
-    design, target = measured @ (b * terms.drifts - terms.laplacians)[kept].T, measured @ terms.action
-    return design - design.mean(axis=0), target - target.mean()
+    """-Laplacian W_i + b d_a s d_a W_i `(m, products)` and s `(m,)` on samples, both less their means.
 
-
-def _measured(names: tuple[Product, ...], links: Array, d: int) -> numpy.ndarray:
-    """The products' values `(m, products)`, on the host (to compile the program takes longer than to run it).
-
-    All paths of a configuration stand in memory: as many configurations at a time as fit in MEMORY.
+    All paths of a configuration stand in memory: as many configurations at a time as fit in MEMORY, on the host (to
+    compile the program takes longer than to run it).
     """
-    host, lattice = numpy.asarray(backends.of(links).to_numpy(links)), tuple(links.shape[-d:])
-    plan = loop_fields.plan(names, lattice, moving=0)
-    paths = 2 * d + sum(len(left) for left, _ in plan.levels)
-    chunk = max(1, int(MEMORY / (paths * host[0].nbytes / d)))
+    host, lattice = numpy.asarray(backends.of(links).to_numpy(links)), tuple(links.shape[-flow.d :])
+    laplacians, places = divergence(flow)
+    plan = loop_fields.plan(flow.tower(places), lattice, moving=0)
+    terms = loop_algebra.wilson(flow.d, flow.rectangle)
+    action, weights = loop_fields.plan(tuple(terms), lattice), numpy.asarray(list(terms.values()))[:, None]
+    paths = 4 * flow.d + 2 * sum(len(left) for left, _ in plan.levels)
+    chunk = max(1, int(MEMORY / (paths * host[0].nbytes / flow.d)))
 
-    def values(part: numpy.ndarray) -> numpy.ndarray:
-        return loop_fields.values(plan, loop_fields.traces(plan, loop_fields.rows(part, d), lattice)[1])
+    def measured(part: numpy.ndarray) -> numpy.ndarray:
+        rows = loop_fields.rows(part, flow.d)
+        store, loops = loop_fields.traces(action, rows, lattice)
+        force = loop_fields.gradient(action, store, loops, weights, lattice)
+        values, slopes = loop_tangents.along(plan, rows, force, lattice)
+        design = b * slopes[: len(flow.places)] - laplacians[:, :-1] @ values
+        return numpy.concatenate([design, weights.T @ loop_fields.values(action, loops)]).astype("float64").T
 
-    return numpy.concatenate([values(host[k : k + chunk]).astype("float64").T for k in range(0, len(host), chunk)])
+    found = numpy.concatenate([measured(host[k : k + chunk]) for k in range(0, len(host), chunk)])
+    found = found - found.mean(axis=0)
+    return found[:, :-1], found[:, -1]

@@ -47,6 +47,7 @@ class LoopFlow:
     """The flow of SU(n) links in d dimensions from b = 0 to `beta` along loops up to an `order` of Luescher's series.
 
     Parameters {"coefficients": (degree + 1, products)}, powers of b / beta; at first the series, as far as `degree` goes.
+    A third axis gives each member of the batch numbers of its own (`flows.loop_newton`).
     `steps` from 0 to the end, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, any
     up to about `beta`, its coefficients the same functions of b. `chosen` are the places in the tower of the products that
     the flow keeps, all of them where it is empty. Raises ValueError for numbers out of range, at first use for lattices
@@ -134,14 +135,15 @@ class LoopFlow:
         """All stages of all steps as one scan over their times."""
         xp, backend, lattice = array_namespace(links), backends.of(links), tuple(links.shape[-self.d :])
         end, start = self._end(condition, links), loop_fields.rows(links, self.d)
-        real = end.dtype
+        numbers, real = params["coefficients"], end.dtype
+        numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
         stages = backend.asarray(stage_table(self.steps, sign > 0), dtype=real)
         size = (sign / self.steps) * end
 
         def stage(carry: tuple[Array, Array, Array], row: Array) -> tuple[tuple[Array, Array, Array], None]:
             here, kick, log_det = carry
             time = row[2] * (end / self.beta)
-            slope, laplacian = self._slope(params["coefficients"], here, time, lattice)
+            slope, laplacian = self._slope(numbers, here, time, lattice)
             kick = row[0] * kick - row[1] * size * slope
             return (SU(self.n, 1).update(here, kick), kick, log_det - row[3] * size * laplacian), None
 
@@ -157,7 +159,7 @@ class LoopFlow:
         plan = loop_fields.plan(self.tower(places), lattice, len(self.places))
         c: Any = 0.0 * time
         for power in range(self.degree, -1, -1):
-            c = c * time + numbers[power, :, None]
+            c = c * time + numbers[power, ...]
         store, loops = loop_fields.traces(plan, rows, lattice)
         shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
         laplacian = (

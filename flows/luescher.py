@@ -4,32 +4,18 @@
 
     -Laplacian psi_1 = s,      -Laplacian psi_(k+1) = -d_a s d_a psi_k      (up to constants).
 
-`equation` gives its terms as numbers of products of loops, for fits (flows/loop_fit.py).
-
 Source: arXiv:0907.5491, sections 3 and 4.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy
 
 from haarflow.backends.host_table import host_table
 from haarflow.flows import loop_algebra
 from haarflow.flows.loop_algebra import Product, Sum
-
-
-class Equation(NamedTuple):
-    """Laplacians and drifts d_a s d_a W_i of the products `(product, name)` and s `(name,)`, as numbers of `names`."""
-
-    laplacians: numpy.ndarray
-    drifts: numpy.ndarray
-    action: numpy.ndarray
-    names: tuple[Product, ...]
 
 
 @host_table
@@ -42,13 +28,15 @@ def series(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndarray:
     ([[-1.125]], 1.125)
     """
     products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
-    table, source, found = laplacians(n, d, order, rectangle)[:, :-1], action, []
+    table, source = laplacians(n, d, order, rectangle)[:, :-1], action
     equations = numpy.concatenate([-table.T, _harmonic(table).T], axis=1)
+    found: list[numpy.ndarray] = []
     for _ in range(order):
+        if found:
+            drift = _drift(tuple(products), found[-1], n, action)
+            source = {loops: -weight for loops, weight in drift.items() if loops in products}
         wanted = _row(source, products)
         found.append(numpy.linalg.lstsq(equations, wanted, rcond=1e-10)[0][: len(products)])
-        source = _drift(tuple(products), found[-1], n, action)
-        source = {loops: -weight for loops, weight in source.items() if loops in products}
     return numpy.stack(found)
 
 
@@ -63,21 +51,6 @@ def laplacians(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndar
     return numpy.stack([_row(loop_algebra.laplacian(loops, n), names) for loops in names[:-1]])
 
 
-@lru_cache(maxsize=16)
-def equation(n: int, d: int, order: int, rectangle: float = 0.0) -> Equation:
-    """Return the terms of the equation for the products of `loop_algebra.tower`.
-
-    >>> [len(equation(3, 2, order).names) for order in (1, 2)]
-    [8, 44]
-    """
-    products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
-    bends = [loop_algebra.laplacian(loops, n) for loops in products]
-    drifts = [loop_algebra.gradients(loops, action, n) for loops in products]
-    names = tuple(loops for loops in dict.fromkeys(itertools.chain(action, *bends, *drifts)) if loops)
-    turned, moved = (numpy.stack([_row(part, names) for part in parts]) for parts in (bends, drifts))
-    return Equation(turned, moved, _row(action, names), names)
-
-
 def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
     """Rows of numbers whose Laplacian vanishes: constants in disguise, such as (tr P)^2 - tr P^2 = 2 of SU(2)."""
     left, sizes, _ = numpy.linalg.svd(table)
@@ -85,7 +58,8 @@ def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
 
 
 def _drift(products: tuple[Product, ...], numbers: numpy.ndarray, n: int, action: Sum) -> Sum:
-    """d_a s d_a psi."""
+    """d_a s d_a psi, rounding apart."""
+    numbers = numpy.where(abs(numbers) > 1e-12 * abs(numbers).max(), numbers, 0.0)
     parts = zip(numbers, products, strict=True)
     return loop_algebra.combined((c, loop_algebra.gradients(loops, action, n)) for c, loops in parts if c)
 

@@ -9,7 +9,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.statistics import ess
 from haarflow.core.sun import SU
-from haarflow.flows import loop_algebra, loop_fields, loop_fit, luescher
+from haarflow.flows import loop_algebra, loop_fields, loop_fit, loop_tangents, luescher
 from haarflow.flows.integration_laws import integration_errors
 from haarflow.flows.loop_algebra import PLAQUETTE, RECTANGLE, product
 from haarflow.flows.loop_flow import LoopFlow
@@ -82,6 +82,32 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
     slope = loop_fields.gradient(plan, *loop_fields.traces(plan, rows, lattice), numbers, lattice)
     wanted = (total(1.0) - total(-1.0)) / (2 * STEP)
     assert numpy.allclose((slope * way).sum(axis=(0, 1)), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d", "lattice", "order"), CASES)
+def test_derivatives_along_a_direction_are_those_of_the_gradient(host, n, d, lattice, order):
+    products = loop_algebra.tower(n, d, order)
+    plan, generator = loop_fields.plan(products, lattice), numpy.random.default_rng(4)
+    rows = loop_fields.rows(HaarLinks(lattice, n).sample(random.key(8, host), 2), d)
+    way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
+    store, loops = loop_fields.traces(plan, rows, lattice)
+    values, slopes = loop_tangents.along(plan, rows, way, lattice)
+    assert numpy.allclose(values, loop_fields.values(plan, loops), rtol=1e-12)
+    for number in range(0, len(products), 5):
+        one = (numpy.arange(len(products)) == number)[:, None] * 1.0
+        wanted = (loop_fields.gradient(plan, store, loops, one, lattice) * way).sum(axis=(0, 1))
+        assert numpy.allclose(slopes[number], wanted, rtol=1e-10, atol=1e-11)
+
+
+def test_every_backend_derives_alike_along_a_direction(backend):
+    products, lattice = loop_algebra.tower(3, 2, 2), (3, 4)
+    plan = loop_fields.plan(products, lattice, moving=0)
+    rows = loop_fields.rows(HaarLinks(lattice, 3).sample(random.key(8, backends.get("numpy")), 2), 2)
+    way = numpy.random.default_rng(4).standard_normal((rows.shape[0], 8, 2))
+    here = backend.asarray(rows, dtype="complex128"), backend.asarray(way)
+    found = backend.jit(lambda *given: loop_tangents.along(plan, *given, lattice))(*here)
+    for a, b in zip(found, loop_tangents.along(plan, rows, way, lattice), strict=True):
+        assert numpy.allclose(backend.to_numpy(a), b, rtol=1e-11, atol=1e-11)
 
 
 def test_the_action_is_that_of_the_theory(host):

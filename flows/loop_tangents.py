@@ -1,0 +1,60 @@
+"""Products of Wilson loops and their derivatives along a direction, forward on the tree of paths of `loop_fields`.
+
+Along dU = i w_a T_a U every path P = L R has dP = dL R + L dR: the derivatives of *all* products at once, for three matrix
+products where the values alone take one. A gradient (`loop_fields.gradient`) is that of one sum.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.core import matrices
+from haarflow.core.sun import SU
+from haarflow.flows.loop_fields import Plan, averages, gather, letters, traced
+
+Array = Any
+
+
+def along(plan: Plan, rows: Array, way: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return the plan's products W_i and sum over links of w_a d_a W_i, `(product, batch)` both.
+
+    `rows`: links as of `loop_fields.rows`; `way`: w, `(d V, N^2-1, batch)`.
+
+    >>> import numpy as np
+    >>> from haarflow.flows import loop_algebra, loop_fields
+    >>> links = loop_fields.rows(np.zeros((2, 2, 2, 3, 3)) + np.eye(2)[:, :, None, None] + 0j, 2)
+    >>> plan = loop_fields.plan(loop_algebra.tower(2, 2, 1), (3, 3), moving=0)
+    >>> [part.round(12).tolist() for part in along(plan, links, np.ones((18, 3, 1)), (3, 3))]
+    [[[9.0]], [[0.0]]]
+    """
+    xp, group = array_namespace(rows), SU(rows.shape[1], 1)
+    turned = matrices.matmul(1j * group.algebra(way), rows, 1)
+    paths, bends = letters(rows, lattice), letters(turned, lattice)
+    for left, right in plan.levels:
+        a, b, da, db = (gather(part, table) for part in (paths, bends) for table in (left, right))
+        paths = xp.concat([paths, matrices.matmul(a, b, 1)], axis=0)
+        bends = xp.concat([bends, matrices.matmul(da, b, 1) + matrices.matmul(a, db, 1)], axis=0)
+    a, b, da, db = (gather(part, table) for part in (paths, bends) for table in plan.traces)
+    loops, shape = traced(a, b), (-1, math.prod(lattice), rows.shape[-1])
+    slopes = traced(da, b) + traced(a, db)
+    one = xp.ones_like(loops[: shape[1], :])
+    loops = xp.concat([loops, xp.conj(loops), one], axis=0)
+    slopes = xp.concat([slopes, xp.conj(slopes), 0.0 * one], axis=0)
+    found = _multiplied(loops, slopes, plan.factors)
+    return averages(plan, xp.reshape(found[0], shape)), averages(plan, xp.reshape(found[1], shape))
+
+
+def _multiplied(loops: Array, slopes: Array, table: numpy.ndarray) -> tuple[Array, Array]:
+    """prod over the table's middle axis of traces, and its derivative, `(row, batch)`."""
+    xp, backend = array_namespace(loops), backends.of(loops)
+    found: Any = (1.0, 0.0)
+    for place in range(table.shape[1]):
+        rows = backend.asarray(table[:, place, :].reshape(-1))
+        here, slope = (xp.take(part, rows, axis=0) for part in (loops, slopes))
+        found = (found[0] * here, found[1] * here + found[0] * slope)
+    return found
