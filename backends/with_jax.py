@@ -47,6 +47,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         jacobian=jax.jacobian,
         stop_gradient=jax.lax.stop_gradient,
         checkpoint=jax.checkpoint,
+        with_slopes=with_slopes,
         jit=jax.jit,
         vmap=jax.vmap,
         scan=jax.lax.scan,
@@ -120,6 +121,19 @@ def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
 def _vjp(f: Any, x: Any) -> Any:
     y, pullback = jax.vjp(f, x)
     return y, lambda dy: pullback(dy)[0]
+
+
+def with_slopes(f: Any, slopes: Any, d: int) -> Any:
+    """Return f differentiated by its slopes, which are differentiated as they are written."""
+    known = jax.custom_jvp(f)
+
+    def along(args: tuple, tangents: tuple) -> tuple:
+        y, found = slopes(*args)
+        terms = [jnp.sum(s * dx, axis=standard.own_axes(s, y, d)) for s, dx in zip(found, tangents, strict=True)]
+        return y, sum(terms[1:], terms[0])
+
+    known.defjvp(along)
+    return known
 
 
 @jax.custom_jvp
