@@ -31,7 +31,9 @@ class Backend:
     """One array engine on one device with one default precision.
 
     `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
-    stop_gradient checkpoint` differentiate trees of arrays; `jit vmap scan while_loop` transform; `conv conv_net
+    stop_gradient checkpoint` differentiate trees of arrays; `with_slopes(f, slopes, d)` is f of arrays `(*batch, *own, *lattice)`
+    of one d-dimensional lattice, each with axes of its own, to numbers `(*batch, *lattice)`, differentiated not through f but by
+    slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over the axes of their own; `jit vmap scan while_loop` transform; `conv conv_net
     matmul roll unstack sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `unstack(x, axis=0)`, one
     operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
     and `threefry_uniform(key, count, purpose)` are the adapter's own makers of random words, derived keys and float64
@@ -57,6 +59,7 @@ class Backend:
     jacobian: Callable = field(compare=False, repr=False)
     stop_gradient: Callable = field(compare=False, repr=False)
     checkpoint: Callable = field(compare=False, repr=False)
+    with_slopes: Callable = field(compare=False, repr=False)
     jit: Callable = field(compare=False, repr=False)
     vmap: Callable = field(compare=False, repr=False)
     scan: Callable = field(compare=False, repr=False)

@@ -27,6 +27,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "to_numpy": numpy.array,
         "stop_gradient": identity,
         "checkpoint": identity,
+        "with_slopes": with_slopes,
         "jit": identity,
         "vmap": vmap,
         "scan": scan,
@@ -83,6 +84,16 @@ def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Ar
 def identity(x: Any) -> Any:
     """Return the argument: what compilation or a stopped gradient comes to without a compiler or autodiff."""
     return x
+
+
+def with_slopes(f: Callable, slopes: Callable, d: int) -> Callable:
+    """Return f: without autodiff nobody asks for slopes."""
+    return f
+
+
+def own_axes(x: Array, y: Array, d: int) -> tuple[int, ...]:
+    """Return the axes of x `(*batch, *own, *lattice)` that y `(*batch, *lattice)` has not."""
+    return tuple(range(y.ndim - d, x.ndim - d))
 
 
 def no_autodiff(name: str, verb: str, *_: Any, **__: Any) -> Any:

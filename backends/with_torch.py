@@ -39,6 +39,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         jacobian=jacobian,
         stop_gradient=partial(tree.tree_map, torch.Tensor.detach),
         checkpoint=checkpoint,
+        with_slopes=with_slopes,
         vmap=torch.func.vmap,
         conv=conv,
         conv_net=conv_net,
@@ -138,6 +139,39 @@ def jacobian(f: Any) -> Any:
 def checkpoint(f: Any) -> Any:
     """Return f with its intermediate values computed again in the backward pass."""
     return lambda *args: torch_checkpoint(f, *args, use_reentrant=False)
+
+
+class _Sloped(torch.autograd.Function):
+    """f differentiated by its slopes; the backward pass computes them from the arguments."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(f: Any, slopes: Any, d: int, *args: Any) -> Any:
+        return f(*args)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        _, ctx.slopes, ctx.d, *args = inputs
+        ctx.save_for_backward(*args)
+        ctx.save_for_forward(*args)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Any) -> tuple:
+        found = ctx.slopes(*ctx.saved_tensors)[1]
+        rows = [dy[(..., *(None,) * (s.ndim - dy.ndim), *(slice(None),) * ctx.d)] * s for s in found]
+        return None, None, None, *rows
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        y, found = ctx.slopes(*ctx.saved_tensors)
+        pairs = [(s, dx) for s, dx in zip(found, tangents[3:], strict=True) if dx is not None]
+        return sum((s * dx).sum(standard.own_axes(s, y, ctx.d)) if s.ndim > y.ndim else s * dx for s, dx in pairs)
+
+
+def with_slopes(f: Any, slopes: Any, d: int) -> Any:
+    """Return f differentiated by its slopes, which are differentiated as they are written."""
+    return partial(_Sloped.apply, f, slopes, d)
 
 
 CONVOLUTIONS = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}

@@ -1,6 +1,7 @@
 """Speed of SU(N) couplings by the gradient of loops against a plain Torch twin of the same layers.
 
     python -m haarflow.benchmarks.coupling_sun [--groups 2 3] [--lattices 8x8 4x4x4x4] [--batch 64] [--steps 2] [--pairs 9]
+        [--json FILE]
 
 The flow is `architectures_sun.trivialising`: every link moves once a step. Forward with log_det, and the gradient of the
 reverse Kullback-Leibler divergence by all parameters. First the twin must give the library's links, log_det and gradient;
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -100,14 +102,33 @@ def check(found, wanted, lattice):
 
 
 def measure(n, lattice, batch, steps, pairs):
-    """Check, then the median seconds, first calls, and ratios of forward pass and gradient."""
+    """Check, then for forward pass and gradient a row: median seconds, our first call, the ratio and its interval."""
     *library, x, params = ours(n, lattice, batch, steps)
     plain = twin(n, matrices_last(x, len(lattice)), layers(params, lattice))
+    first = [cpu_seconds(work) for work in library]
     check([work() for work in library], [work() for work in plain], lattice)
-    for what, mine, theirs in zip(("forward", "gradient"), library, plain, strict=True):
+    for what, compiled, mine, theirs in zip(("forward", "gradient"), first, library, plain, strict=True):
         turns = [(cpu_seconds(mine), cpu_seconds(theirs)) for _ in range(pairs)]
-        seconds = [statistics.median(column) for column in zip(*turns, strict=True)]
-        yield what, seconds, median_interval([slow / fast for fast, slow in turns])
+        fast, slow = (statistics.median(column) for column in zip(*turns, strict=True))
+        ratio, low, high = median_interval([theirs / mine for mine, theirs in turns])
+        yield {
+            "group": f"SU({n})",
+            "lattice": "x".join(map(str, lattice)),
+            "work": what,
+            "batch": batch,
+            "ours_cpu_s": fast,
+            "first_cpu_s": compiled,
+            "twin_cpu_s": slow,
+            "ratio": ratio,
+            "interval": [low, high],
+        }
+
+
+def line(row):
+    """Return a row as a line of text."""
+    low, high = row["interval"]
+    seconds = f"{1e3 * row['ours_cpu_s']:12.1f}{1e3 * row['twin_cpu_s']:11.1f}{row['first_cpu_s']:9.1f}"
+    return f"{row['group']:8}{row['lattice']:10}{row['work']:10}{seconds}{row['ratio']:8.2f}  {low:.2f} to {high:.2f}"
 
 
 def main():
@@ -118,17 +139,21 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(f"trivialising flow of {options.steps} steps, batch {options.batch}, complex128, one thread, process CPU")
-    print(f"{'group':8}{'lattice':10}{'work':10}{'haarflow ms':>12}{'twin ms':>11}{'factor':>8}  95%")
+    print(f"{'group':8}{'lattice':10}{'work':10}{'haarflow ms':>12}{'twin ms':>11}{'first s':>9}{'factor':>8}  95%")
+    rows = []
     for n in options.groups:
         for word in options.lattices:
             lattice = tuple(int(part) for part in word.split("x"))
-            for what, (fast, slow), (factor, low, high) in measure(
-                n, lattice, options.batch, options.steps, options.pairs
-            ):
-                row = f"SU({n})   {word:10}{what:10}{1e3 * fast:12.1f}{1e3 * slow:11.1f}{factor:8.2f}"
-                print(f"{row}  {low:.2f} to {high:.2f}", flush=True)
+            for row in measure(n, lattice, options.batch, options.steps, options.pairs):
+                rows.append(row)
+                print(line(row), flush=True)
+    if options.json:
+        from haarflow.benchmarks.stored import write
+
+        write(options.json, "coupling_sun", {"steps": options.steps, "pairs": options.pairs}, rows)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,8 @@ Shapes: w `(*batch, N^2-1, *lattice)`, W `(*batch, N, N, *lattice)`, `group = SU
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
 from fractions import Fraction
-from functools import reduce
-from operator import add
+from functools import partial
 from typing import Any
 
 import numpy
@@ -42,6 +40,7 @@ from haarflow.core import matrices
 from haarflow.core.exponentials import cos_sinc
 from haarflow.core.matrices import precision
 from haarflow.core.sun import SU, generators
+from haarflow.flows.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
 
 Array = Any
 
@@ -74,9 +73,10 @@ def log_det(group: SU, w: Array, loop: Array, own: Array | None = None) -> Array
         cosine, sinc = cos_sinc(0.25 * group.inner(w, w))
         t = 0.25 * xp.real(group.trace(loop))
         return 2.0 * xp.log(cosine - t * sinc) + xp.log(1.0 - t)
-    bend, turn = half_coth(group, w)
-    pivots, _ = eliminate(_curvature(group, bend, loop, own), None, group.d)
-    return sum((xp.log(pivot) for pivot in pivots), turn)
+    numbers = (w, group.coordinates(loop), xp.real(group.trace(loop)))
+    plain, slopes = partial(_plain, group), partial(_slopes_three, group)
+    f = backends.of(w).with_slopes(plain, slopes, group.d) if group.n == 3 else plain
+    return f(*numbers) if own is None else f(*numbers, own)
 
 
 def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None = None) -> Array:
@@ -87,8 +87,9 @@ def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None 
     [1.0, 0.0, 0.0]
     """
     bend, _ = half_coth(group, w)
-    right = _apply(bend - 0.5 * adjoint(group, w), residual, group.d)
-    return eliminate(_curvature(group, bend, loop, own), right, group.d)[1]
+    right = applied(bend - 0.5 * adjoint(group, w), residual, group.d)
+    steps = eliminate(_curvature(bend, hessian(group, loop), own), group.d)
+    return solution(steps, right, group.d)
 
 
 def adjoint(group: SU, w: Array) -> Array:
@@ -108,9 +109,56 @@ def hessian(group: SU, loop: Array) -> Array:
     >>> hessian(SU(2), 2 * np.eye(2) + 0j).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    xp, d = array_namespace(loop), group.d
-    found = _contract(_symmetric(group.n), 0.25 * group.coordinates(loop), d)
-    return found + _beside(xp.real(group.trace(loop)) / (2.0 * group.n), 2, d) * matrices.identity(found, d)
+    return _hessian(group, group.coordinates(loop), array_namespace(loop).real(group.trace(loop)))
+
+
+def _hessian(group: SU, v: Array, trace: Array) -> Array:
+    """D from v_a = 2 Re tr(T_a W) and Re tr W."""
+    found = _contract(_symmetric(group.n), 0.25 * v, group.d)
+    return found + beside(trace / (2.0 * group.n), 2, group.d) * matrices.identity(found, group.d)
+
+
+def _plain(group: SU, w: Array, v: Array, trace: Array, own: Array | None = None) -> Array:
+    """log det J by the closed Jacobian and its elimination."""
+    bend, turn = half_coth(group, w)
+    steps = eliminate(_curvature(bend, _hessian(group, v, trace), own), group.d)
+    return _log_det(steps, turn)
+
+
+def _log_det(steps: list[Step], turn: Array) -> Array:
+    return total([turn, *(array_namespace(turn).log(step.pivot) for step in steps)])
+
+
+def _slopes_three(
+    group: SU, w: Array, v: Array, trace: Array, own: Array | None = None
+) -> tuple[Array, tuple[Array, ...]]:
+    """log det J of SU(3) and its derivatives by w, v, the trace and G: d log det m = tr S dm with S = m^-1.
+
+    With s_c = d_abc S_ab and the weights of K in `_weights`, each but the unit's and the turn's beside a product of x and y,
+
+        tr S dK = tr S d(unit) + s.x d(along_x) + s.y d(along_y) + x.Sx d(xx) + 2 x.Sy d(xy) + y.Sy d(yy)
+                  + (along_x s + 2 xx Sx + 2 xy Sy).dx + (along_y s + 2 xy Sx + 2 yy Sy).dy,
+
+    dy_a = d_abc x_b dx_c, dp = x.dx/2 and dq = y.dx/2; tr S dD = tr S d(trace)/6 + s.dv/4 and tr S dG = sum_ab S_ab dG_ab.
+    """
+    d, backend = group.d, backends.of(w)
+    keep, table = backend.materialise, _symmetric(3)
+    x, turned, y, p, q = _vectors(group, w)
+    weights, pullback = backend.vjp(lambda pq: _weights(*pq), (p, q))
+    m = _curvature(_bend(x, y, weights, d), _hessian(group, v, trace), own)
+    steps = eliminate(m, d)
+    inverted = inverse(steps, d)
+    spread = keep(total(matrices.entry(inverted, a, a, d) for a in range(group.dim)))
+    s = keep(_traced(table, inverted, d))
+    sx, sy = keep(applied(inverted, x, d)), keep(applied(inverted, y, d))
+    one = array_namespace(p).ones_like(p)
+    products = (dot(s, x, d), dot(s, y, d), dot(x, sx, d), 2.0 * dot(x, sy, d), dot(y, sy, d))
+    by_p, by_q = pullback((spread, *products, one))
+    along_x, along_y, xx, xy, yy = weights[1:6]
+    by_y = keep(_mixed(along_y, s, 2.0, _mixed(xy, sx, yy, sy, d), d))
+    by_x = _mixed(along_x, s, 2.0, _mixed(xx, sx, xy, sy, d), d) + _mixed(keep(0.5 * by_p), x, keep(0.5 * by_q), y, d)
+    slopes = (by_x + applied(turned, by_y, d), -0.25 * s, -spread / 6.0)
+    return _log_det(steps, weights[-1]), slopes if own is None else (*slopes, inverted)
 
 
 def half_coth(group: SU, w: Array) -> tuple[Array, Array]:
@@ -136,26 +184,45 @@ def half_coth(group: SU, w: Array) -> tuple[Array, Array]:
 def _half_coth_two(group: SU, x: Array) -> tuple[Array, Array]:
     size, d = group.inner(x, x), group.d
     bend, turn = (_reduced(series, [size])[0] for series in _series())
-    one = matrices.identity(_outer(x, x, d), d)
-    return _beside(1.0 - bend * size, 2, d) * one + _outer(_beside(bend, 1, d) * x, x, d), -2.0 * turn * size
+    one = matrices.identity(outer(x, x, d), d)
+    return beside(1.0 - bend * size, 2, d) * one + outer(beside(bend, 1, d) * x, x, d), -2.0 * turn * size
 
 
-def _half_coth_three(group: SU, x: Array) -> tuple[Array, Array]:
+def _half_coth_three(group: SU, w: Array) -> tuple[Array, Array]:
+    x, _, y, p, q = _vectors(group, w)
+    weights = _weights(p, q)
+    return _bend(x, y, weights, group.d), weights[-1]
+
+
+def _vectors(group: SU, x: Array) -> tuple[Array, ...]:
+    """x, the matrices d_abc x_c, y, p and q."""
     d, keep = group.d, backends.of(x).materialise
     x = keep(x)
-    y = keep(0.5 * _apply(_contract(_symmetric(3), x, d), x, d))
-    p, q = keep(0.25 * group.inner(x, x)), keep(group.inner(x, y) / 6.0)
-    square, both = p * p, q * q
+    turned = keep(_contract(_symmetric(3), x, d))
+    y = keep(0.5 * applied(turned, x, d))
+    return x, turned, y, keep(0.25 * dot(x, x, d)), keep(dot(x, y, d) / 6.0)
+
+
+def _weights(p: Array, q: Array) -> tuple[Array, ...]:
+    """The numbers of K beside 1, d.x, d.y, x x^T, x y^T + y x^T and y y^T, and log det f(-A)."""
+    keep, square, both = backends.of(p).materialise, p * p, q * q
     relation = [6.0 * p, 9.0 * square, 4.0 * square * p - 27.0 * both]
     (b1, b2, b3), (t1, t2, t3) = ([-c1, c2, -c3] for c1, c2, c3 in (_reduced(s, relation) for s in _series()))
     b1, b2, b3 = keep(b1), keep(b2), keep(b3)
     unit = 1.0 + 2.0 * p * b1 + 6.0 * square * b2 + (22.0 * square * p - 27.0 * both) * b3
     along_x, along_y = -9.0 * q * b2 - 54.0 * p * q * b3, 3.0 * b1 + 15.0 * p * b2 + 63.0 * square * b3
     xx, xy, yy = -b1 - 4.0 * p * b2 - 16.0 * square * b3, 4.5 * q * b3, 3.0 * b2 + 15.0 * p * b3
-    linear = _contract(_symmetric(3), _mixed(along_x, x, along_y, y, d), d)
-    dyads = _outer(x, keep(_mixed(xx, x, xy, y, d)), d) + _outer(y, keep(_mixed(xy, x, yy, y, d)), d)
     turn = 12.0 * p * t1 + 36.0 * square * t2 + (132.0 * square * p - 162.0 * both) * t3
-    return _beside(unit, 2, d) * matrices.identity(linear, d) + linear + dyads, turn
+    return unit, along_x, along_y, xx, xy, yy, turn
+
+
+def _bend(x: Array, y: Array, weights: tuple[Array, ...], d: int) -> Array:
+    """K of SU(3)."""
+    keep = backends.of(x).materialise
+    unit, along_x, along_y, xx, xy, yy, _ = map(keep, weights)
+    linear = _contract(_symmetric(3), _mixed(along_x, x, along_y, y, d), d)
+    dyads = outer(x, keep(_mixed(xx, x, xy, y, d)), d) + outer(y, keep(_mixed(xy, x, yy, y, d)), d)
+    return beside(unit, 2, d) * matrices.identity(linear, d) + linear + dyads
 
 
 def _half_coth_of_powers(group: SU, w: Array) -> tuple[Array, Array]:
@@ -170,75 +237,14 @@ def _half_coth_of_powers(group: SU, w: Array) -> tuple[Array, Array]:
     return bend, turn
 
 
-def _outer(a: Array, b: Array, d: int) -> Array:
-    rest = (slice(None),) * d
-    return a[(..., slice(None), None) + rest] * b[(..., None, slice(None)) + rest]
-
-
 def _mixed(a: Array, x: Array, b: Array, y: Array, d: int) -> Array:
     """a x + b y."""
-    return _beside(a, 1, d) * x + _beside(b, 1, d) * y
+    return beside(a, 1, d) * x + beside(b, 1, d) * y
 
 
-def eliminate(m: Array, right: Array | None, d: int) -> tuple[list[Array], Array | None]:
-    """Return the determinants of the pivots of symmetric positive matrices, and the solution x of m x = right (None for none).
-
-    Gauss's elimination without exchanges, two unknowns at a time (the first alone where their number is odd), whole
-    lattices at once: m `(*batch, n, n, *lattice)`, right `(*batch, n, *lattice)`. The product is the determinant.
-
-    >>> import numpy as np
-    >>> pivots, x = eliminate(np.asarray([[2.0, 1.0], [1.0, 1.0]]), np.asarray([3.0, 2.0]), 0)
-    >>> [float(pivot) for pivot in pivots], x.tolist()
-    ([1.0], [1.0, 1.0])
-    """
-    rest, keep, size = (slice(None),) * d, backends.of(m).materialise, m.shape[m.ndim - d - 1]
-    pivots, steps, solved = [], [], []
-    while size:
-        count = 2 - size % 2
-        behind = slice(count, None)
-        rows = [m[(..., i, behind) + rest] for i in range(count)]
-        pivot, inverse = _inverted([[m[(..., i, j) + rest] for j in range(count)] for i in range(count)], keep)
-        shares = [keep(_sum(_beside(x, 1, d) * row for x, row in zip(line, rows, strict=True))) for line in inverse]
-        m = m[(..., behind, behind) + rest] - _sum(_outer(*pair, d) for pair in zip(shares, rows, strict=True))
-        m, size = keep(m), size - count
-        pivots.append(pivot)
-        if right is not None:
-            first = [right[(..., i) + rest] for i in range(count)]
-            right = right[(..., behind) + rest] - _sum(s * _beside(x, 1, d) for s, x in zip(shares, first, strict=True))
-            steps.append(shares)
-            solved.append([_sum(x * y for x, y in zip(line, first, strict=True)) for line in inverse])
-    return pivots, None if right is None else _back(steps, solved, d)
-
-
-def _inverted(block: list[list[Array]], keep: Callable[[Array], Array]) -> tuple[Array, list[list[Array]]]:
-    """The determinant and the inverse of one number or of a symmetric 2 x 2 matrix."""
-    if len(block) == 1:
-        return block[0][0], [[keep(1.0 / block[0][0])]]
-    (a, b), (_, c) = block
-    pivot = keep(a * c - b * b)
-    over = keep(1.0 / pivot)
-    return pivot, [[c * over, -b * over], [-b * over, a * over]]
-
-
-def _back(steps: list[list[Array]], solved: list[list[Array]], d: int) -> Array:
-    """Substitute from the last unknowns to the first: x_i = solved_i - shares_i . x_behind."""
-    xp, found = array_namespace(solved[0][0]), list[Array]()
-    for shares, first in zip(reversed(steps), reversed(solved), strict=True):
-        if found:
-            known = xp.stack(found, axis=-d - 1)
-            first = [x - xp.sum(share * known, axis=-d - 1) for x, share in zip(first, shares, strict=True)]
-        found = first + found
-    return xp.stack(found, axis=-d - 1)
-
-
-def _sum(terms: Iterable[Array]) -> Array:
-    """A sum without a zero to begin with."""
-    return reduce(add, terms)
-
-
-def _curvature(group: SU, bend: Array, loop: Array, own: Array | None) -> Array:
+def _curvature(bend: Array, hessian: Array, own: Array | None) -> Array:
     """K - D + G."""
-    found = bend - hessian(group, loop)
+    found = bend - hessian
     return backends.of(found).materialise(found if own is None else found + own)
 
 
@@ -266,16 +272,13 @@ def _contract(table: numpy.ndarray, x: Array, d: int) -> Array:
     return xp.reshape(found, (*lead, n, n, *lattice))
 
 
-def _apply(m: Array, x: Array, d: int) -> Array:
-    """Matrices times vectors, `(*batch, n, *lattice)`, term by term: XLA's sums over an axis in front are slow."""
-    rest = (slice(None),) * d
-    columns = range(x.shape[x.ndim - d - 1])
-    return _sum(m[(..., slice(None), b) + rest] * _beside(x[(..., b) + rest], 1, d) for b in columns)
-
-
-def _beside(x: Any, axes: int, d: int) -> Any:
-    """A number of each link with axes of extent one for the algebra; plain numbers as they are."""
-    return x[(..., *(None,) * axes) + (slice(None),) * d] if hasattr(x, "ndim") else x
+def _traced(table: numpy.ndarray, m: Array, d: int) -> Array:
+    """sum_ab table[(a, b), c] m_ab, `(*batch, n, *lattice)`."""
+    xp, (squared, parts) = array_namespace(m), table.shape
+    lead, lattice = tuple(m.shape[: m.ndim - d - 2]), tuple(m.shape[m.ndim - d :])
+    flat = xp.reshape(m, (*lead, squared, math.prod(lattice)))
+    found = xp.matmul(backends.of(m).asarray(table.T.copy(), dtype=precision(m)), flat)
+    return xp.reshape(found, (*lead, parts, *lattice))
 
 
 @host_table

@@ -179,3 +179,50 @@ def test_unstack_gives_the_entries_of_an_axis(backend):
         found = backend.unstack(backend.asarray(x), axis)
         assert len(found) == x.shape[axis]
         assert all(numpy.array_equal(backend.to_numpy(row), numpy.take(x, n, axis)) for n, row in enumerate(found))
+
+
+def cubes(x, m):
+    """sum_a x_a^3 + sum_ab m_ab, x `(2, 3, 4)` and m `(2, 2, 2, 4)` of two one-dimensional lattices."""
+    return (x * x * x).sum(axis=1) + m.sum(axis=(1, 2))
+
+
+def other_slopes(x, m):
+    """Not those of `cubes`, to see whose they are."""
+    return cubes(x, m), (6.0 * x * x, 2.0 * m)
+
+
+def fields(generator, backend):
+    return tuple(backend.asarray(generator.standard_normal(shape)) for shape in ((2, 3, 4), (2, 2, 2, 4)))
+
+
+def test_with_slopes_is_the_function_itself(backend, generator):
+    x, m = fields(generator, backend)
+    xp = backend.xp
+    plain = lambda x, m: xp.sum(x * x * x, axis=1) + xp.sum(m, axis=(1, 2))  # noqa: E731
+    found = backend.jit(backend.with_slopes(plain, None, 1))(x, m) if not backend.autodiff else None
+    known = backend.with_slopes(plain, lambda *args: (plain(*args), args), 1)
+    expected = cubes(backend.to_numpy(x), backend.to_numpy(m))
+    for y in (backend.jit(known)(x, m), known(x, m), *([] if found is None else [found])):
+        assert numpy.abs(backend.to_numpy(y) - expected).max() < 1e-13
+
+
+def test_with_slopes_differentiates_by_them(autodiff_backend, generator):
+    """Backwards, forwards, in a dense Jacobian, under jit and vmap, and once more."""
+    b, xp = autodiff_backend, autodiff_backend.xp
+    x, m = fields(generator, b)
+    known = b.with_slopes(cubes, other_slopes, 1)
+    gradient = b.value_and_grad(lambda both: xp.sum(known(*both)))
+    for differentiate in (gradient, b.jit(gradient)):
+        value, (by_x, by_m) = differentiate((x, m))
+        assert math.isclose(float(value), float(xp.sum(cubes(x, m))), rel_tol=1e-13)
+        assert float(xp.abs(by_x - 6.0 * x * x).max()) < 1e-13 and float(xp.abs(by_m - 2.0 * m).max()) < 1e-13
+    y, dy = b.jvp(lambda x: known(x, m), x, m[:, 0, :1, :] + 0.0 * x)
+    assert float(xp.abs(y - cubes(x, m)).max()) < 1e-13
+    assert float(xp.abs(dy - (6.0 * x * x * m[:, 0, :1, :]).sum(axis=1)).max()) < 1e-13
+    dense = b.jacobian(lambda x: known(x, m))(x)
+    assert dense.shape == (2, 4, 2, 3, 4)
+    assert float(xp.abs(dense[1, 2, 1, :, 2] - 6.0 * x[1, :, 2] ** 2).max()) < 1e-13
+    mapped = b.vmap(b.with_slopes(lambda x: cubes(x[None, ...], 0.0 * m[:1])[0], None, 1))(x)
+    assert float(xp.abs(mapped - cubes(x, 0.0 * m)).max()) < 1e-13
+    _, twice = b.jvp(lambda x: b.vjp(lambda x: known(x, m), x)[1](xp.ones_like(y)), x, xp.ones_like(x))
+    assert float(xp.abs(twice - 12.0 * x).max()) < 1e-13

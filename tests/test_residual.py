@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from haarflow import backends, recipes
-from haarflow.core import loops, random
+from haarflow.core import loops, matrices, random
 from haarflow.core.law import Given
 from haarflow.core.matrix_fields import exponential_twin, haar_matrices
 from haarflow.core.sun import SU
@@ -88,6 +88,47 @@ def test_pieces_of_the_jacobian_are_what_they_are_called(n, generator):
     assert numpy.abs(numpy.linalg.eigvalsh(bend) - expected).max() < 1e-13
     total = numpy.sum(numpy.log(numpy.where(abs(values) < 1e-9, 1.0, numpy.sin(0.5 * safe) / (0.5 * safe))))
     assert abs(log_volume - total) < 1e-13
+
+
+@pytest.mark.parametrize(("engine", "with_own"), [("jax", False), ("torch", False), ("torch", True)])
+def test_the_slopes_by_hand_are_those_of_the_plain_path(engine, with_own, generator):
+    """Derivatives of log det J of SU(3), on PyTorch the second ones too, at generic links and at degenerate spectra."""
+    backend, group = member(engine), SU(3, 1)
+    xp, loops = backend.xp, 0.5 * haar_matrices((6, 3, 3), generator).transpose(1, 2, 0)
+    loops[:, :, 0], loops[:, :, 1] = 0.4 * numpy.eye(3), 0.4j * numpy.diag([1.0, 1.0, -2.0])
+    loop = backend.asarray(loops)
+    root = (backend.asarray(0.02 * generator.standard_normal((8, 8, 6))),) if with_own else ()
+    numbers = (link_jacobian.step_of(group, loop), group.coordinates(loop), xp.real(group.trace(loop)), *root)
+    weight, along = (backend.asarray(generator.standard_normal(shape)) for shape in (6, (8, 6)))
+
+    def by_hand(w, v, trace, *root):
+        loop = group.algebra(v)
+        return link_jacobian.log_det(group, w, loop + (trace / 3.0) * group.identity(loop), *map(symmetric, root))
+
+    def plain(w, v, trace, *root):
+        return link_jacobian._plain(group, w, v, trace, *map(symmetric, root))
+
+    def symmetric(root):
+        return root + matrices.transpose(root, 1)
+
+    def slopes(f):
+        return backend.jit(backend.value_and_grad(lambda numbers: xp.sum(weight * f(*numbers))))(numbers)
+
+    def bend(f):
+        slope = lambda w: backend.vjp(lambda w: f(w, *numbers[1:]), w)[1](weight)  # noqa: E731
+        return backend.to_numpy(backend.jvp(slope, numbers[0], along)[1])
+
+    (value, found), (expected, wanted) = slopes(by_hand), slopes(plain)
+    assert abs(float(value) - float(expected)) < 1e-13
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert (
+            numpy.abs(backend.to_numpy(mine) - backend.to_numpy(theirs)).max()
+            < 1e-12
+            < abs(float(theirs[..., 3].sum()))
+        )
+    if engine == "torch":
+        again = bend(plain)
+        assert numpy.abs(bend(by_hand) - again).max() < 1e-12 < abs(again).min()
 
 
 def bounded(x, share):
