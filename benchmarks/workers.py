@@ -178,23 +178,26 @@ def row(work, workers, wall, one, equal):
 
 
 PARTS = {"devices": devices, "farm": farm, "dask": on_dask}
+DEFAULT = ("devices", "farm")
 
 
 def main():
     """Measure, print, and store where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=["devices", "farm"], choices=[*PARTS])
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; without: devices and farm")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--one", type=int, help="so many JAX devices, in this process")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if unknown := [part for part in options.parts if part not in PARTS]:
+        parser.error(f"a part is one of {', '.join(PARTS)}, got {unknown[0]!r}")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if options.one:
         print(json.dumps(on_devices(options.one, options.batch)))
         return
     rows = []
-    for part in options.parts:
+    for part in options.parts or DEFAULT:
         for found in PARTS[part](options.workers, options.batch):
             rows.append(found)
             print(

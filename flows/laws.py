@@ -232,7 +232,9 @@ def _too_many(prior: Any, gauge: bool) -> str | None:
 
 def _is_untrained(model: Any) -> str | None:
     if getattr(model.flow, "trained", False):
-        return "a trained model's parameters stay as its file has them: no density as wide as the test's, no second file"
+        return (
+            "a trained model's parameters stay as its file has them: no density as wide as the test's, no second file"
+        )
     return None
 
 

@@ -42,6 +42,7 @@ class WholeGraph:
 
 def one_graph(name):
     entry, backend = OBJECTS[name], member("torch-compile")
+    sys.modules["torch"]._dynamo.reset()  # one function may be traced for a few objects of a process only
     given = Given(entry.lattices[0], backend=backend)
     obj = entry.make(given.lattice)
     if entry.kind == "theory":

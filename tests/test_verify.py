@@ -71,7 +71,11 @@ def test_subjects_of_every_sort(subject, kinds):
 
 
 def test_a_trained_model_is_verified_with_its_own_parameters():
-    found = library.verify("u1-freezing", backend="numpy", laws=("round_trip", "log_dets_cancel", "file_keeps_the_model", "draws_have_the_density"))
+    found = library.verify(
+        "u1-freezing",
+        backend="numpy",
+        laws=("round_trip", "log_dets_cancel", "file_keeps_the_model", "draws_have_the_density"),
+    )
     assert len(found.results) >= 2 and not found.failed
 
 
