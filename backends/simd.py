@@ -86,7 +86,7 @@ def _is(x: Any, number: float) -> bool:
 class Row:
     """Memory seen from one place of the lanes: component k stands `k * stride` bytes behind."""
 
-    def __init__(self, builder: Any, address: Any, stride: Any):
+    def __init__(self, builder: Any, address: Any, stride: int):
         self.builder, self.address, self.stride = builder, address, stride
 
     def __getitem__(self, component: int) -> Lanes:
@@ -100,23 +100,24 @@ class Row:
         """The row that begins some components later."""
         from llvmlite import ir
 
-        begin = self.builder.mul(self.stride, ir.Constant(ir.IntType(64), components))
+        begin = ir.Constant(ir.IntType(64), components * self.stride)
         return Row(self.builder, self.builder.add(self.address, begin), self.stride)
 
     def _pointer(self, component: int) -> Any:
         return self.builder.inttoptr(self.behind(component).address, _vector().as_pointer())
 
 
-def compiled(body: Callable, rows: int, fixed: int = 0) -> Any:
+def compiled(body: Callable, rows: int, stride: int, fixed: int = 0) -> Any:
     """Return machine code for `body(*rows)` at all lanes.
 
-    Rows are float64 arrays `(component, lane)`, whole registers long; the last `fixed` of them stand still.
+    Rows are float64 arrays `(component, lane)`, whole registers long, the next component `stride` bytes behind, known now so
+    that no addresses are computed later; the last `fixed` of the rows stand still.
 
     >>> import numpy
     >>> def double(x, y):
     ...     y[0] = 2.0 * x[0]
     >>> y = numpy.zeros((1, 4))
-    >>> compiled(double, rows=2)(numpy.asarray([[1.0, 2.0, 3.0, 4.0]]), y)
+    >>> compiled(double, rows=2, stride=32)(numpy.asarray([[1.0, 2.0, 3.0, 4.0]]), y)
     >>> y
     array([[2., 4., 6., 8.]])
     """
@@ -124,8 +125,8 @@ def compiled(body: Callable, rows: int, fixed: int = 0) -> Any:
 
     word = ir.IntType(64)
     module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 2)), "body")
-    stride, end, *places = function.args
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), "body")
+    end, *places = function.args
     entry, loop, done = (function.append_basic_block() for _ in range(3))
     ir.IRBuilder(entry).branch(loop)
     builder = ir.IRBuilder(loop)
@@ -143,7 +144,7 @@ def compiled(body: Callable, rows: int, fixed: int = 0) -> Any:
 class Code:
     """A function in memory, compiled for this machine; it lives as long as this object.
 
-    At `address` it takes the components' stride, the end of the lanes and the rows' places, all in bytes.
+    At `address` it takes the end of the lanes and the rows' places in bytes.
     """
 
     def __init__(self, module: str):
@@ -161,8 +162,8 @@ class Code:
         self.address = self._engine.get_function_address("body")
 
     def __call__(self, *rows: Any) -> None:
-        """Run on arrays `(component, lane)` of equal strides."""
-        words = [rows[0].strides[0], rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
+        """Run on arrays `(component, lane)` of the stride it was compiled for."""
+        words = [rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(self.address)(*words)
 
 

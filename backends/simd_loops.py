@@ -1,4 +1,4 @@
-"""Calls of compiled bodies from Numba's loops: `call(address, stride, end, places)`.
+"""Calls of compiled bodies from Numba's loops: `call(address, end, places)`.
 
 The loops know a body by its address alone, so that they compile once for all bodies and are kept on disk.
 """
@@ -23,16 +23,16 @@ def loop(function: Any) -> Any:
 
 
 def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    address, stride, end, places = arguments
-    words = [stride, end, *cgutils.unpack_tuple(builder, places)]
+    address, end, places = arguments
+    words = [end, *cgutils.unpack_tuple(builder, places)]
     kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(words))
     builder.call(builder.inttoptr(address, kind.as_pointer()), words)
     return context.get_dummy_value()
 
 
-def _typed(typing: Any, address: Any, stride: Any, end: Any, places: Any) -> Any:
+def _typed(typing: Any, address: Any, end: Any, places: Any) -> Any:
     """Run the body at `address` on the rows at a tuple of places."""
-    return types.void(types.intp, types.intp, types.intp, places), _generate
+    return types.void(types.intp, types.intp, places), _generate
 
 
 call: Any = intrinsic(_typed)

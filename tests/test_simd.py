@@ -40,7 +40,7 @@ def test_arithmetic_with_numbers_and_folded_zeros():
 
     x = numbers(2, LANES)
     y = numpy.zeros((6, LANES))
-    simd.compiled(body, rows=2)(x, y)
+    simd.compiled(body, rows=2, stride=8 * LANES)(x, y)
     a, b = x
     wanted = [
         2.0 - a * b + 3.0 * b + a,
@@ -55,13 +55,13 @@ def test_arithmetic_with_numbers_and_folded_zeros():
 
 def test_the_larger_passes_over_nan():
     x, y = numpy.asarray([[numpy.nan] * 4, [1.0, 2.0, 3.0, 4.0]]), numpy.zeros((1, 4))
-    simd.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2)(x, y)
+    simd.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2, stride=32)(x, y)
     assert y[0].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_fixed_row_gathers_over_all_lanes():
     x, total = numbers(1, LANES), numpy.zeros((1, LANES))
-    simd.compiled(lambda x, total: total.__setitem__(0, total[0] + x[0]), rows=2, fixed=1)(x, total)
+    simd.compiled(lambda x, total: total.__setitem__(0, total[0] + x[0]), rows=2, stride=8 * LANES, fixed=1)(x, total)
     assert numpy.allclose(total[0, : simd.WIDTH], x.reshape(-1, simd.WIDTH).sum(0), rtol=0, atol=1e-15)
     assert (total[0, simd.WIDTH :] == 0.0).all()
 
@@ -70,7 +70,7 @@ def test_sine():
     x = numpy.concatenate([numpy.linspace(-7, 7, 1001), math.pi * numpy.arange(-500, 501), numbers(102) * 1e3])
     x = x[: len(x) // 4 * 4].reshape(1, -1)
     y = numpy.zeros_like(x)
-    simd.compiled(lambda x, y: y.__setitem__(0, trajectory_bodies.sine_of(x[0])), rows=2)(x, y)
+    simd.compiled(lambda x, y: y.__setitem__(0, trajectory_bodies.sine_of(x[0])), rows=2, stride=0)(x, y)
     assert numpy.abs(y - numpy.sin(x)).max() < 4e-16
 
 
@@ -92,7 +92,7 @@ def test_products(n, adjoint):
         return numpy.conj(numpy.swapaxes(m, 0, 1))
 
     rows = stored(a)
-    simd.compiled(body, rows=3)(rows, stored(b), into)
+    simd.compiled(body, rows=3, stride=8 * LANES)(rows, stored(b), into)
     wanted = product(dagger(a) if adjoint else a, b) + 1 + 1j
     assert numpy.abs(restored(into, n) - wanted).max() < 1e-14
     assert numpy.abs(restored(rows, n) - product(a, dagger(b))).max() < 1e-14
@@ -113,7 +113,7 @@ def test_exponentials_and_coordinates(n, size):
     bodies = trajectory_bodies.su(n)
     for body in (bodies.near, bodies.far) if size <= trajectory_bodies.NEAR else (bodies.far,):
         u = unit.copy()
-        simd.compiled(body, rows=3)(u, w, one)
+        simd.compiled(body, rows=3, stride=8 * LANES)(u, w, one)
         assert numpy.abs(restored(u, n) - group.exp(w)).max() < 1e-15 * (10 + 10 * size)
     m = numbers(n, n, LANES) + 1j * numbers(n, n, LANES)[::-1]
     found = numpy.zeros((n * n - 1, LANES))
@@ -122,5 +122,5 @@ def test_exponentials_and_coordinates(n, size):
         for a, part in enumerate(matrices.coordinates_of_i_times(matrices.Stored(x, n).loaded().rows)):
             y[a] = part
 
-    simd.compiled(body, rows=2)(stored(m), found)
+    simd.compiled(body, rows=2, stride=8 * LANES)(stored(m), found)
     assert numpy.abs(found - group.coordinates(1j * m)).max() < 1e-14

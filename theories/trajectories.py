@@ -80,26 +80,26 @@ def evolve(
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return field and momentum after `steps` steps of the scheme; beta and the step size are of the batch's shape."""
     extent, d, chains = lattice[-1], len(lattice), beta.size
-    links, momenta = numpy.array(field, order="C"), numpy.array(momentum, order="C")
+    found = numpy.empty(field.shape, field.dtype), numpy.empty(momentum.shape, momentum.dtype)
     if not chains:
-        return links, momenta
+        return found
     joined = scheme.drifts[-1] + scheme.drifts[0]
     drifts = [scheme.drifts[0], *([*scheme.drifts[1:-1], joined] * steps)[:-1], scheme.drifts[-1]]
-    rows = math.prod(lattice[:-1])
+    rows, block = math.prod(lattice[:-1]), _block(extent, chains, bodies.components)
+    given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
     trajectory(
-        links.view("float64").reshape(chains, d, -1, rows, extent, links.itemsize // 8),
-        momenta.reshape(chains, d, -1, rows, extent, 1),
+        *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*given, *found)),
         numpy.outer(drifts, step_size),
         numpy.outer(scheme.kicks * steps, bodies.strength * step_size * beta),
         _neighbours(lattice),
         numpy.asarray(loops.planes(d)),
         rows // lattice[0],
-        _block(extent, chains, bodies.components),
+        block,
         bodies.components,
-        tuple(code.address for code in _compiled(bodies)),
+        tuple(code.address for code in _compiled(bodies, (extent + 1) * block)),
         NEAR,
     )
-    return links, momenta
+    return found
 
 
 def _block(extent: int, chains: int, components: int) -> int:
@@ -116,11 +116,12 @@ def _neighbours(lattice: tuple[int, ...]) -> numpy.ndarray:
 
 
 @cache
-def _compiled(bodies: Bodies) -> tuple[simd.Code, ...]:
-    """The bodies as machine code: plane, kick, near, far."""
+def _compiled(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
+    """The bodies as machine code for rows of a length: plane, kick, near, far."""
+    stride = length * simd.BYTES
     return (
-        simd.compiled(bodies.plane, 9, fixed=1),
-        simd.compiled(bodies.kick, 5, fixed=1),
-        simd.compiled(bodies.near, 3),
-        simd.compiled(bodies.far, 3),
+        simd.compiled(bodies.plane, 9, stride, fixed=1),
+        simd.compiled(bodies.kick, 5, stride, fixed=1),
+        simd.compiled(bodies.near, 3, stride),
+        simd.compiled(bodies.far, 3, stride),
     )

@@ -19,6 +19,8 @@ Array = Any
 def trajectory(
     links: Array,
     momenta: Array,
+    new_links: Array,
+    new_momenta: Array,
     moves: Array,
     kicks: Array,
     ahead: Array,
@@ -29,7 +31,7 @@ def trajectory(
     bodies: Any,
     near_up_to: float,
 ) -> None:
-    """Move links `(chains, d, entries, rows, extent, parts)` and momenta by the drifts and kicks of every chain, in place."""
+    """Move links `(chains, d, entries, rows, extent, parts)` and momenta by the drifts and kicks of every chain."""
     chains, d, _, rows, extent, _ = links.shape
     lanes, length = extent * block, (extent + 1) * block
     u, v = numpy.zeros((rows, d, components, length)), numpy.zeros((rows, d, components, length))
@@ -37,8 +39,8 @@ def trajectory(
     scale, strength, largest = numpy.zeros(lanes), numpy.zeros(lanes), numpy.zeros(16)
     for first in range(0, chains, block):
         count = min(block, chains - first)
-        exchange(links, u, block, first, count, True)
-        exchange(momenta, w, block, first, count, True)
+        lay_out(links, u, block, first, count)
+        lay_out(momenta, w, block, first, count)
         for number in range(len(moves)):
             reach = spread(moves[number], scale, block, first, count) / near_up_to
             if number > 0:
@@ -56,25 +58,38 @@ def trajectory(
                                 size2 = kick(u[row, mu], v[row, mu], w[row, mu], strength, largest, bodies[1])
                             near = size2 * reach * reach <= 1.0
                             drift(u[row, mu], w[row, mu], scale, bodies[2] if near else bodies[3])
-        exchange(links, u, block, first, count, False)
-        exchange(momenta, w, block, first, count, False)
+        bring_back(u, new_links, block, first, count)
+        bring_back(w, new_momenta, block, first, count)
 
 
 @loop
-def exchange(x: Array, rows: Array, block: int, first: int, count: int, into: bool) -> None:
-    """Copy `count` chains into the rows, or back; lanes without a chain stay as they are."""
+def lay_out(x: Array, rows: Array, block: int, first: int, count: int) -> None:
+    """Copy `count` chains into the rows; lanes without a chain stay as they are."""
     _, d, entries, number, extent, parts = x.shape
     for mu in range(d):
         for entry in range(entries):
             for row in range(number):
                 for lane in range(count):
-                    for site in range(extent):
-                        for part in range(parts):
-                            k, t = entry * parts + part, site * block + lane
-                            if into:
-                                rows[row, mu, k, t] = x[first + lane, mu, entry, row, site, part]
-                            else:
-                                x[first + lane, mu, entry, row, site, part] = rows[row, mu, k, t]
+                    sites = x[first + lane, mu, entry, row]
+                    for part in range(parts):
+                        numbers = rows[row, mu, entry * parts + part]
+                        for site in range(extent):
+                            numbers[site * block + lane] = sites[site, part]
+
+
+@loop
+def bring_back(rows: Array, x: Array, block: int, first: int, count: int) -> None:
+    """Undo `lay_out`."""
+    _, d, entries, number, extent, parts = x.shape
+    for mu in range(d):
+        for entry in range(entries):
+            for row in range(number):
+                for lane in range(count):
+                    sites = x[first + lane, mu, entry, row]
+                    for part in range(parts):
+                        numbers = rows[row, mu, entry * parts + part]
+                        for site in range(extent):
+                            sites[site, part] = numbers[site * block + lane]
 
 
 @loop
@@ -90,7 +105,7 @@ def spread(numbers: Array, lanes: Array, block: int, first: int, count: int) -> 
 @loop
 def add_staples(u: Array, v: Array, spare: Array, lanes: int, ahead: Array, planes: Array, row: int, body: int) -> None:
     """Add the plaquettes with corners in a row to the staples of their links."""
-    d, link, stride, one_on = u.shape[1], u.strides[1], u.strides[2], 8 * (u.shape[3] - lanes)
+    d, link, one_on = u.shape[1], u.strides[1], 8 * (u.shape[3] - lanes)
     a, b = u.ctypes.data, v.ctypes.data
     for number in range(len(planes)):
         mu, nu = planes[number, 0], planes[number, 1]
@@ -101,7 +116,7 @@ def add_staples(u: Array, v: Array, spare: Array, lanes: int, ahead: Array, plan
         if nu == d - 1:
             high += one_on
         links, sums = (a + first, a + second, a + far, a + high), (b + first, b + second, b + high, b + far)
-        call(body, stride, 8 * lanes, links + sums + (spare.ctypes.data,))
+        call(body, 8 * lanes, links + sums + (spare.ctypes.data,))
 
 
 @loop
@@ -114,7 +129,7 @@ def kick(u: Array, v: Array, w: Array, strength: Array, largest: Array, body: in
             v[component, lanes + lane] = 0.0
     largest[:] = 0.0
     places = (u.ctypes.data, v.ctypes.data, w.ctypes.data, strength.ctypes.data, largest.ctypes.data)
-    call(body, u.strides[0], 8 * lanes, places)
+    call(body, 8 * lanes, places)
     return max(largest)
 
 
@@ -122,7 +137,7 @@ def kick(u: Array, v: Array, w: Array, strength: Array, largest: Array, body: in
 def drift(u: Array, w: Array, scale: Array, body: int) -> None:
     """Move a row's links in one direction, and the copies of the first sites with them."""
     lanes = len(scale)
-    call(body, u.strides[0], 8 * lanes, (u.ctypes.data, w.ctypes.data, scale.ctypes.data))
+    call(body, 8 * lanes, (u.ctypes.data, w.ctypes.data, scale.ctypes.data))
     for component in range(u.shape[0]):
         for lane in range(u.shape[1] - lanes):
             u[component, lanes + lane] = u[component, lane]
