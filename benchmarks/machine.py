@@ -15,7 +15,18 @@ from haarflow.benchmarks.meter import timed
 
 COPIED = 2**23  # doubles: 64 MiB, beyond the caches that one thread commands
 ORDER = 1024
-PACKAGES = ("haarflow", "numpy", "jax", "jaxlib", "torch", "cupy", "array-api-compat", "array-api-strict", "optax")
+PACKAGES = (
+    "haarflow",
+    "numpy",
+    "jax",
+    "jaxlib",
+    "torch",
+    "cupy",
+    "numba",
+    "array-api-compat",
+    "array-api-strict",
+    "optax",
+)
 
 
 def kind() -> dict[str, Any]:
