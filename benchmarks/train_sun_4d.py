@@ -7,7 +7,7 @@ One flow for all couplings of `--betas`. A round takes `draws` at each for the s
 new ones, the same for all, to choose among steps of several ridges and none: the least sum of log Var log w. Prints the
 spread of log w on these, then writes the model. JAX. The shipped su3-4d-loops is that of
 
-    python -m haarflow.benchmarks.train_sun_4d --betas 3 --degree 2 --draws 96 --rounds 1 --out FILE
+    python -m haarflow.benchmarks.train_sun_4d --betas 3 --degree 2 --draws 96 --rounds 2 --out FILE
 """
 
 from __future__ import annotations
