@@ -3,9 +3,11 @@
     python -m haarflow.benchmarks.train_sun_4d --out FILE [--order 2] [--degree 3] [--betas 2 2.5 3 3.5] [--draws 32]
         [--rounds 3] [--steps 4] [--seed 0]
 
-One flow for all couplings. A round takes `draws` at each coupling for the step (flows/loop_newton.py) and half as many new
-ones, the same for all, to choose among steps of several ridges and none: the least sum of log Var log w. Prints the spread of
-log w on these, then writes the model. JAX.
+One flow for all couplings of `--betas`. A round takes `draws` at each for the step (flows/loop_newton.py) and half as many
+new ones, the same for all, to choose among steps of several ridges and none: the least sum of log Var log w. Prints the
+spread of log w on these, then writes the model. JAX. The shipped su3-4d-loops is that of
+
+    python -m haarflow.benchmarks.train_sun_4d --betas 3 --degree 2 --draws 96 --rounds 2 --out FILE
 """
 
 from __future__ import annotations
@@ -73,10 +75,11 @@ def trained(flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace, b
 
 def save(path: Path, flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace) -> None:
     """Write the model."""
+    recipe = {name: value for name, value in vars(words).items() if name != "out"}
     card = {
         "theory": {"name": "su3", "lattice": list(LATTICE), "couplings": {"beta": flow.beta}},
         "condition": list(flow.condition),
-        "training": {name: value for name, value in vars(words).items() if name != "out"},
+        "training": {"command": "python -m haarflow.benchmarks.train_sun_4d", **recipe},
     }
     save_model(path, Model(HaarLinks(LATTICE, 3), flow), {"coefficients": numbers}, card)
 
