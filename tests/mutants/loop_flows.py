@@ -12,7 +12,7 @@ class NoConstant(LoopFlow):
     def _slope(self, numbers, rows, time, lattice):
         slope, laplacian = super()._slope(numbers, rows, time, lattice)
         table = luescher.laplacians(self.n, self.d, self.order, self.rectangle)
-        c = sum(numbers[power, :, None] * time**power for power in range(self.degree + 1))
+        c = sum(numbers[power, ...] * time**power for power in range(self.degree + 1))
         lost = lattice[0] * lattice[1] * sum(float(table[k, -1]) * c[k, :] for k in range(len(table)))
         return slope, laplacian - lost
 
