@@ -28,6 +28,7 @@ import numpy
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.statistics import ess, jackknife
+from haarflow.flows import loop_newton
 from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.priors import HaarLinks
@@ -40,13 +41,8 @@ LATTICE, END, CHECKED = (4, 4, 4, 4), 0.01, 8
 def weigher(flow: LoopFlow, params: Any, backend: Any) -> Any:
     """A function of (Haar links, beta) that returns log w `(batch,)`; one program for all beta."""
     theory = Wilson(LATTICE, 3)
-
-    def log_w(x: Any, beta: Any) -> Any:
-        y, log_det = flow.forward(params, x, {"beta": beta})
-        return log_det - theory.action(y, {"beta": beta})
-
-    compiled = backend.jit(log_w)
-    return lambda x, beta: backend.to_numpy(compiled(x, backend.asarray(beta)))
+    program = loop_newton.weigher(flow, lambda y, beta: theory.action(y, {"beta": beta}), backend)
+    return lambda x, beta: backend.to_numpy(program(params["coefficients"], x, backend.asarray(beta)))
 
 
 def series(order: int, backend: Any) -> tuple[LoopFlow, Any]:

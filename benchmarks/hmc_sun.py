@@ -6,7 +6,7 @@
 `--batch` is the number of sites of all chains together. Library (complex128) and twin run in turns, so that both see the
 same machine; the figures are medians over the turns and the factor the median of their ratios with the 95% interval of that
 median. Compilation is shown apart. One thread. The engine "plain" is JAX without the compiled kernels (package numba).
-"least work" are the floating-point operations and bytes that the leapfrog steps cannot do without, over the time they take,
+The last two columns are the floating-point operations and bytes that the leapfrog steps cannot do without, over the time they take,
 as fractions of what the machine does in a product of large real matrices and in a copy of 64 MiB.
 """
 

@@ -11,6 +11,8 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
+from haarflow.core.sun import offset
+
 Number = Any  # backends.simd.Lanes
 
 
@@ -114,8 +116,8 @@ def product_entries(a: Any, b: Any) -> list[list[Complex]]:
 def coordinates_of_i_times(m: list[list[Complex]]) -> list[Number]:
     """Return `SU.coordinates(1j * m)`."""
     n, found = len(m), [None] * (len(m) ** 2 - 1)
-    for i, j in itertools.combinations(range(n), 2):
-        place = _place(i, j)
+    for i, j in _pairs(n):
+        place = offset(i, j)
         found[place] = -(m[i][j].imaginary + m[j][i].imaginary)
         found[place + 1] = m[j][i].real - m[i][j].real
     total = m[0][0].imaginary
@@ -142,7 +144,7 @@ def algebra(w: list[Number], scale: Number) -> Hermitian:
     for row in range(n):
         terms = ([-float(row) * scaled[row - 1]] if row else []) + scaled[row:]
         diagonal.append(sum(terms[1:], terms[0]))
-    upper = {(i, j): Complex(half * w[_place(i, j)], half * w[_place(i, j) + 1], True) for i, j in _pairs(n)}
+    upper = {(i, j): Complex(half * w[offset(i, j)], half * w[offset(i, j) + 1], True) for i, j in _pairs(n)}
     return Hermitian(diagonal, upper)
 
 
@@ -244,8 +246,3 @@ def _square(x: Hermitian, size2: dict[tuple[int, int], Number]) -> Hermitian:
 
 def _pairs(n: int) -> list[tuple[int, int]]:
     return list(itertools.combinations(range(n), 2))
-
-
-def _place(i: int, j: int) -> int:
-    """The place of the symmetric generator of rows i < j; the antisymmetric one follows."""
-    return j * j - 1 + 2 * i

@@ -111,7 +111,7 @@ class SU:
         for i in range(self.n):
             rows[i][i] = complex_array(diagonal[i], zero)
         for i, j in itertools.combinations(range(self.n), 2):
-            x, y = 0.5 * parts[_offset(i, j)], 0.5 * parts[_offset(i, j) + 1]
+            x, y = 0.5 * parts[offset(i, j)], 0.5 * parts[offset(i, j) + 1]
             rows[i][j], rows[j][i] = complex_array(x, -y), complex_array(x, y)
         return matrices.assemble(rows, self.d)
 
@@ -127,8 +127,8 @@ class SU:
         xp, rows = array_namespace(m), matrices.entries(m, self.d)
         found: list[Any] = [None] * self.dim
         for i, j in itertools.combinations(range(self.n), 2):
-            found[_offset(i, j)] = xp.real(rows[i][j] + rows[j][i])
-            found[_offset(i, j) + 1] = xp.imag(rows[j][i] - rows[i][j])
+            found[offset(i, j)] = xp.real(rows[i][j] + rows[j][i])
+            found[offset(i, j) + 1] = xp.imag(rows[j][i] - rows[i][j])
         total = xp.real(rows[0][0])
         for j in range(1, self.n):
             here = xp.real(rows[j][j])
@@ -399,8 +399,12 @@ def _closing(rows: matrices.Rows) -> list[Array]:
     return found
 
 
-def _offset(i: int, j: int) -> int:
-    """The place of the symmetric generator of rows i < j; the antisymmetric one follows."""
+def offset(i: int, j: int) -> int:
+    """Return the place of the symmetric generator of rows i < j; the antisymmetric one follows.
+
+    >>> [offset(0, 1), offset(0, 2), offset(1, 2)]
+    [0, 3, 5]
+    """
     return j * j - 1 + 2 * i
 
 

@@ -22,20 +22,23 @@ Block = tuple[numpy.ndarray, numpy.ndarray]  # log w (m,), d log w / dc (m, powe
 
 def weigher(flow: Any, action: Callable[[Array, Array], Array], backend: Any) -> Any:
     """Return the program (coefficients, x, beta) -> log w `(m,)` of a conditioned flow from Haar links x to e^{-action(y, beta)}."""
+    return backend.jit(_log_w(flow, action))
 
+
+def _log_w(flow: Any, action: Callable[[Array, Array], Array]) -> Callable[[Array, Array, Array], Array]:
     def log_w(numbers: Array, x: Array, beta: Array) -> Array:
         y, log_det = flow.forward({"coefficients": numbers}, x, {"beta": beta})
         return log_det - action(y, beta)
 
-    return backend.jit(log_w)
+    return log_w
 
 
 def derivatives(flow: Any, action: Callable[[Array, Array], Array], backend: Any) -> Callable[..., Block]:
     """Return the function (coefficients, x, beta) -> (log w, d log w / dc) on the host, by the backend's autodiff."""
+    weigh = _log_w(flow, action)
 
     def total(numbers: Array, x: Array, beta: Array) -> tuple[Array, Array]:
-        y, log_det = flow.forward({"coefficients": numbers}, x, {"beta": beta})
-        log_w = log_det - action(y, beta)
+        log_w = weigh(numbers, x, beta)
         return array_namespace(log_w).sum(log_w), log_w
 
     program = backend.jit(backend.value_and_grad(total, has_aux=True))

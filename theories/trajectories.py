@@ -108,6 +108,7 @@ def _block(extent: int, chains: int, components: int) -> int:
     return least * max(1, min(-(-chains // least), NUMBERS // (components * extent * least)))
 
 
+@cache
 def _neighbours(lattice: tuple[int, ...]) -> numpy.ndarray:
     """The row one site on along every axis, `(d, rows)`; along the last it is the row itself."""
     rows = numpy.arange(math.prod(lattice[:-1])).reshape(lattice[:-1])
