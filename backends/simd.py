@@ -62,6 +62,15 @@ class Lanes:
         """The nearest whole number, halves to the even one, below 2^51: what is added leaves no room for a fraction."""
         return self + 1.5 * 2.0**52 - 1.5 * 2.0**52
 
+    def floor(self) -> Lanes:
+        """The largest whole number that is not above."""
+        from llvmlite import ir
+
+        module, name = self.builder.module, f"llvm.floor.v{WIDTH}f64"
+        known = module.globals.get(name)
+        floor = known or ir.Function(module, ir.FunctionType(_vector(), [_vector()]), name)
+        return Lanes(self.builder, self.builder.call(floor, [self.value]))
+
     def largest(self, other: Lanes) -> Lanes:
         """The larger of two numbers, `other` where this one is NaN."""
         chosen = self.builder.fcmp_ordered(">", self.value, other.value)

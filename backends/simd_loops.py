@@ -36,3 +36,20 @@ def _typed(typing: Any, address: Any, end: Any, places: Any) -> Any:
 
 
 call: Any = intrinsic(_typed)
+
+
+def _generate_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    byte, number = ir.IntType(8), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    place = builder.inttoptr(arguments[0], byte.as_pointer())
+    builder.call(function, [place, number(0), number(3), number(1)])
+    return context.get_dummy_value()
+
+
+def _typed_prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address."""
+    return types.void(types.intp), _generate_prefetch
+
+
+prefetch: Any = intrinsic(_typed_prefetch)

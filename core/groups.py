@@ -72,6 +72,10 @@ class _Additive:
         """Return the inverse element."""
         return self.project(-a)
 
+    def identity(self, a: Array) -> Array:
+        """Return the unit elements 0 of an array of elements."""
+        return array_namespace(a).zeros_like(a)
+
     def quotient(self, a: Array, b: Array) -> Array:
         """Return a b^{-1}, the product with an inverse, in one subtraction."""
         return self.project(a - b)

@@ -51,28 +51,43 @@ class HMC(Cacheless):
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
         draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
         momentum = group.algebra_normal(draws, per_chain(key, tuple(old.shape)), real)
-        new, final = self.trajectory(old, momentum)
-        d_h = self.energy_difference(old, momentum, new, final)
+        new, final, change = self.trajectory(old, momentum)
+        d_h = self.energy_difference(momentum, final, change)
         accepted = xp.log(random.uniform(coin, per_chain(key, batch), real)) < -d_h
-        chosen = xp.where(spread(accepted, old.ndim - len(batch)), restored(group, new), old)
+        chosen = xp.where(spread(accepted, old.ndim - len(batch)), new, old)
         return State(chosen), {"dH": d_h, "accepted": accepted}
 
-    def trajectory(self, old: Array, momentum: Array) -> tuple[Array, Array]:
-        """Return field and momentum at the end of one trajectory, by the theory's compiled `trajectory` where it has one."""
-        couplings, step_size = self.values.get("couplings"), self.values["step_size"]
-        own = getattr(self.theory, "trajectory", None)
-        found = own and own(old, momentum, self.scheme, step_size, self.steps, couplings)
-        if found is not None:
-            return found
-        step_size = spread(step_size, momentum.ndim - len(batch_shape(self.theory, old)))
-        force = partial(self.theory.force, couplings=couplings)
-        return integrate(force, old, momentum, self.scheme, step_size, self.steps, self.theory.group)
+    def trajectory(self, old: Array, momentum: Array) -> tuple[Array, Array, Array]:
+        """Return field and momentum at the end of one trajectory and the change of the action.
 
-    def energy_difference(self, old: Array, momentum: Array, new: Array, final: Array) -> Array:
-        """Return H(new, final) - H(old, momentum) of the batch's shape as a sum of per-site differences."""
-        batch = len(batch_shape(self.theory, old))
-        twice = self.theory.group.inner(final - momentum, final + momentum)
-        return action_difference(self.theory, new, old, self.values.get("couplings")) + 0.5 * total(twice, batch)
+        By the theory's own `trajectory`, compiled, where it has one, else by `molecular_dynamics`.
+        """
+        numbers = self.scheme, self.values["step_size"], self.steps, self.values.get("couplings")
+        own = getattr(self.theory, "trajectory", None)
+        found = own and own(old, momentum, *numbers)
+        return molecular_dynamics(self.theory, old, momentum, *numbers) if found is None else found
+
+    def energy_difference(self, momentum: Array, final: Array, change: Array) -> Array:
+        """Return the change of H of the batch's shape, given that of the action: a sum of per-site differences."""
+        return change + 0.5 * total(self.theory.group.inner(final - momentum, final + momentum), change.ndim)
+
+
+def molecular_dynamics(
+    theory: Any, old: Array, momentum: Array, scheme: Scheme, step_size: Any, steps: int, couplings: Any = None
+) -> tuple[Array, Array, Array]:
+    """Return the field in standard form and the momentum after `steps` steps by the theory's force, and the action's change.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> at_rest = np.zeros((1, 4, 4))
+    >>> molecular_dynamics(Phi4((4, 4)), at_rest, at_rest, LEAPFROG, 0.1, 5)[2]
+    array([0.])
+    """
+    scale = spread(step_size, momentum.ndim - len(batch_shape(theory, old)))
+    force = partial(theory.force, couplings=couplings)
+    new, final = integrate(force, old, momentum, scheme, scale, steps, theory.group)
+    new = restored(theory.group, new)
+    return new, final, action_difference(theory, new, old, couplings)
 
 
 def action_difference(theory: Any, new: Array, old: Array, couplings: Any = None) -> Array:

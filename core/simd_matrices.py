@@ -96,6 +96,12 @@ def dot(xs: list[Complex], ys: list[Complex]) -> Complex:
     return Complex(real, imaginary)
 
 
+def store(m: Entries, into: Any) -> None:
+    """Store a matrix into the row `into`."""
+    for place, z in enumerate(z for row in m.rows for z in row):
+        into[2 * place], into[2 * place + 1] = z.real, -z.imaginary if z.conjugate else z.imaginary
+
+
 def product(a: Any, b: Any, into: Any, add: bool = False) -> None:
     """Store a b into the row `into`, or add it to what stands there."""
     n = a.n
@@ -126,6 +132,37 @@ def coordinates_of_i_times(m: list[list[Complex]]) -> list[Number]:
         found[(j + 1) ** 2 - 2] = scale * (float(j) * here - total)
         total = total + here
     return found
+
+
+def real_trace(a: Any, b: Any, c: Any, d: Any) -> Number:
+    """Return Re tr a b (c d)^+."""
+    total, span = 0.0, range(a.n)
+    for i in span:
+        left = [[x.entry(i, k) for k in span] for x in (a, c)]
+        for j in span:
+            x, y = (dot(row, [z.entry(k, j) for k in span]) for row, z in zip(left, (b, d), strict=True))
+            total = total + x.real * y.real + x.imaginary * y.imaginary
+    return total
+
+
+def determinant(rows: list[list[Complex]]) -> Complex:
+    """Return the determinant by expansion along the first row."""
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = [determinant([row[:j] + row[j + 1 :] for row in rows[1:]]).times((-1.0) ** j) for j in range(len(rows))]
+    return dot(rows[0], minors)
+
+
+def restored(u: Entries) -> Entries:
+    """Return `SU.restore(u)`: 3/2 u - 1/2 (u u^+) u, and the first order of what is left of its determinant."""
+    n, span = u.n, range(u.n)
+    square = {(i, j): dot(u.rows[i], [z.adjoint() for z in u.rows[j]]) for i in span for j in span if i <= j}
+    square |= {(j, i): z.adjoint() for (i, j), z in square.items() if i != j}
+    defect = product_entries(Entries([[square[i, j] for j in span] for i in span]), u)
+    unitary = [[u.rows[i][j].times(1.5).plus(defect[i][j].times(-0.5)) for j in span] for i in span]
+    off = determinant(unitary)
+    factor = Complex(1.0 + (1.0 - off.real) * (1.0 / n), -off.imaginary * (1.0 / n))
+    return Entries([[dot([factor], [z]) for z in row] for row in unitary])
 
 
 class Hermitian(NamedTuple):

@@ -1,4 +1,4 @@
-"""Compiled trajectories against their plain twin, `integrate` with the theory's force: every group, shape and scheme."""
+"""Compiled trajectories against their plain twin, by the theory's force and density: every group, shape and scheme."""
 
 import math
 
@@ -8,9 +8,9 @@ import pytest
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import random
-from haarflow.core.batch import spread
-from haarflow.core.hmc import HMC
-from haarflow.core.integrators import LEAPFROG, SCHEMES, integrate
+from haarflow.core.groups import restored
+from haarflow.core.hmc import HMC, molecular_dynamics
+from haarflow.core.integrators import LEAPFROG, SCHEMES
 from haarflow.theories import U1Gauge, Wilson
 
 pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
@@ -24,6 +24,8 @@ CASES = {
     "su3 one site wide": (Wilson((2, 1, 3), n=3), 5, "omelyan4", 2, 0.2),
     "su3 one by one": (Wilson((1, 1), n=3), 2, "leapfrog", 1, 0.2),
     "su3 2d": (Wilson((3, 5), n=3), 9, "omelyan", 3, 0.2),
+    "u1 tubes": (U1Gauge((2, 9, 5, 2)), 2, "leapfrog", 2, 0.2),
+    "su2 tubes": (Wilson((3, 6, 4), n=2), 2, "leapfrog", 3, 0.2),
     "su3 4d": (Wilson((2, 2, 2, 4), n=3), 1, "leapfrog", 3, 0.1),
 }
 
@@ -41,9 +43,7 @@ def start(theory, batch, backend):
 
 def plain(theory, scheme, steps, field, momentum, beta, step_size):
     """The twin."""
-    scale = spread(step_size, momentum.ndim - beta.ndim)
-    force = lambda links: theory.force(links, {"beta": beta})  # noqa: E731
-    return integrate(force, field, momentum, scheme, scale, steps, theory.group)
+    return molecular_dynamics(theory, field, momentum, scheme, step_size, steps, {"beta": beta})
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -72,8 +72,21 @@ def test_beyond_the_bound_is_nan_for_that_chain_alone():
     theory = Wilson((2, 4), n=3)
     field, momentum, beta, factor = start(theory, (3,), backends.get("numpy"))
     momentum[1, 0, :, 1, 2] = 100.0
-    found, _ = theory.trajectory(field, momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
+    found, _, change = theory.trajectory(field, momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
     assert numpy.isnan(found).any(axis=(1, 2, 3, 4, 5)).tolist() == [False, True, False]
+    assert numpy.isnan(change).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("theory", "size"), [(U1Gauge((4, 4)), 50.0), (Wilson((2, 4), n=2), 1e-3), (Wilson((2, 4), n=3), 1e-3)], ids=str
+)
+def test_ends_in_standard_form(theory, size):
+    """At rest and without a coupling nothing moves: what is left is the group's `restore`, here of links far off."""
+    field, momentum, beta, factor = start(theory, (2,), backends.get("numpy"))
+    field = field + size * numpy.cos(numpy.arange(field.size)).reshape(field.shape)
+    found, _, change = theory.trajectory(field, 0.0 * momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
+    assert numpy.abs(found - restored(theory.group, field)).max() < 1e-13
+    assert not change.any()
 
 
 def test_sine_beyond_many_turns():

@@ -60,8 +60,8 @@ class GaugeTheory:
         step_size: Any,
         steps: int,
         couplings: Couplings = None,
-    ) -> tuple[Array, Array] | None:
-        """Return field and momentum after a trajectory by the compiled kernel, see theories/trajectories.py.
+    ) -> tuple[Array, Array, Array] | None:
+        """Return what `core.hmc.molecular_dynamics` does, by the compiled kernel, see theories/trajectories.py.
 
         None where there is none: without the package numba, on accelerators, in single precision, for SU(N > 3), with
         rectangles, and for theories derived from these, whose force may be another.

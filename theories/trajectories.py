@@ -3,9 +3,9 @@
 Links are laid out in rows along the last axis of the lattice: component by component, in each the sites of the row and at
 every site the chains of a block, so that neighbouring numbers are neighbouring sites or chains and fill vector registers
 whatever their mix. A row has one site more, a copy of its first: "one site on" is then an offset, and what is added there
-goes back to the first. A slice of axis 0 moves on as soon as its staples are complete, while it is still in the cache.
+goes back to the first. A row moves on as soon as its staples are complete, while it is still in the cache.
 
-The plain twin is `core.integrators.integrate` with the theory's `force`; both agree to rounding.
+The plain twin is `core.hmc.molecular_dynamics` with the theory's `force` and `density`; both agree to rounding.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import loops
-from haarflow.core.batch import batch_shape, spread
-from haarflow.core.integrators import Scheme, integrate
+from haarflow.core.batch import batch_shape
+from haarflow.core.hmc import molecular_dynamics
+from haarflow.core.integrators import Scheme
 from haarflow.core.matrices import precision
 from haarflow.theories import trajectory_bodies
+from haarflow.theories.row_order import order_of
 from haarflow.theories.theory import Couplings, couplings_for
 from haarflow.theories.trajectory_bodies import NEAR, Bodies
 from haarflow.theories.trajectory_loops import trajectory
@@ -43,8 +45,8 @@ def compiled(
     step_size: Any,
     steps: int,
     couplings: Couplings = None,
-) -> tuple[Array, Array] | None:
-    """Return what `integrate` does with the theory's force, or None where there is no kernel for it."""
+) -> tuple[Array, Array, Array] | None:
+    """Return `HMC.trajectory` with the theory's force and action, or None where there is no kernel for it."""
     bodies = _bodies(theory)
     if bodies is None or precision(field) != "float64":
         return None
@@ -52,12 +54,12 @@ def compiled(
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
     ones = xp.ones(batch, dtype=momentum.dtype, device=backends.place(field))
 
-    def plain(field: Array, momentum: Array, beta: Array, step_size: Array) -> tuple[Array, Array]:
-        force, scale = partial(theory.force, couplings={"beta": beta}), spread(step_size, momentum.ndim - len(batch))
-        return integrate(force, field, momentum, scheme, scale, steps, theory.group)
+    def plain(field: Array, momentum: Array, beta: Array, step_size: Array) -> tuple[Array, Array, Array]:
+        return molecular_dynamics(theory, field, momentum, scheme, step_size, steps, {"beta": beta})
 
     kernel = partial(evolve, bodies, scheme, int(steps), theory.lattice)
-    return backends.of(field).on_host(kernel, plain, (field, momentum), field, momentum, beta * ones, step_size * ones)
+    given = field, momentum, beta * ones, step_size * ones
+    return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *given)
 
 
 def _bodies(theory: Any) -> Bodies | None:
@@ -77,29 +79,30 @@ def evolve(
     momentum: numpy.ndarray,
     beta: numpy.ndarray,
     step_size: numpy.ndarray,
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return field and momentum after `steps` steps of the scheme; beta and the step size are of the batch's shape."""
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Return field, momentum and change of the action after `steps` steps; beta and the step size have the batch's shape."""
     extent, d, chains = lattice[-1], len(lattice), beta.size
-    found = numpy.empty(field.shape, field.dtype), numpy.empty(momentum.shape, momentum.dtype)
+    found, change = (numpy.empty_like(field, order="C"), numpy.empty_like(momentum, order="C")), numpy.zeros(chains)
     if not chains:
-        return found
+        return *found, change.reshape(beta.shape)
     joined = scheme.drifts[-1] + scheme.drifts[0]
     drifts = [scheme.drifts[0], *([*scheme.drifts[1:-1], joined] * steps)[:-1], scheme.drifts[-1]]
     rows, block = math.prod(lattice[:-1]), _block(extent, chains, bodies.components)
     given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
     trajectory(
         *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*given, *found)),
+        change,
+        *(numpy.zeros((rows, d, k, (extent + 1) * block)) for k in (bodies.components, bodies.momenta)),
         numpy.outer(drifts, step_size),
         numpy.outer(scheme.kicks * steps, bodies.strength * step_size * beta),
-        _neighbours(lattice),
         numpy.asarray(loops.planes(d)),
-        rows // lattice[0],
+        order_of(lattice),
         block,
         bodies.components,
         tuple(code.address for code in _compiled(bodies, (extent + 1) * block)),
         NEAR,
     )
-    return found
+    return *found, numpy.asarray(beta * change.reshape(beta.shape))
 
 
 def _block(extent: int, chains: int, components: int) -> int:
@@ -109,20 +112,14 @@ def _block(extent: int, chains: int, components: int) -> int:
 
 
 @cache
-def _neighbours(lattice: tuple[int, ...]) -> numpy.ndarray:
-    """The row one site on along every axis, `(d, rows)`; along the last it is the row itself."""
-    rows = numpy.arange(math.prod(lattice[:-1])).reshape(lattice[:-1])
-    ahead = [numpy.roll(rows, -1, axis) for axis in range(rows.ndim)]
-    return numpy.stack([*ahead, rows]).reshape(len(lattice), -1)
-
-
-@cache
 def _compiled(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
-    """The bodies as machine code for rows of a length: plane, kick, near, far."""
+    """The bodies as machine code for rows of a length, in the order in which the loops want them."""
     stride = length * simd.BYTES
     return (
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
         simd.compiled(bodies.near, 3, stride),
         simd.compiled(bodies.far, 3, stride),
+        simd.compiled(bodies.restore, 1, stride),
+        simd.compiled(bodies.density, 5, stride),
     )

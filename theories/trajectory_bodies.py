@@ -1,7 +1,7 @@
 """What a compiled trajectory does at one site, for each gauge group: bodies of `backends.simd`.
 
 A plaquette is A B^+ with A = U_mu(x) U_nu(x+mu) and B = U_nu(x) U_mu(x+nu). From A and B come the staples of its four
-links, two products each in all: six for a plane. Plain twins: `Wilson.staples` and `U1Gauge.force`.
+links, two products each in all: six for a plane. Plain twins: `Wilson.staples`, `U1Gauge.force`, `density` and `restore`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/s
 
 
 class Bodies(NamedTuple):
-    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the four bodies.
+    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the six bodies.
 
     `plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare)` adds a plaquette's staples to those of its links;
     `kick(u, v, w, strength, largest)` adds strength x the force to w, clears v and keeps the largest w^2;
-    `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR.
+    `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR;
+    `restore(u)` brings u back onto the group; `density(u_mu, u_nu, far, high, change)` writes the plaquette's part of the
+    action at beta = 1, less what stood in its place.
     """
 
     components: int
@@ -32,6 +34,8 @@ class Bodies(NamedTuple):
     kick: Callable
     near: Callable
     far: Callable
+    restore: Callable
+    density: Callable
 
 
 @cache
@@ -65,6 +69,13 @@ def su(n: int) -> Bodies:
             turn = turn.plus(size2.nan_beyond(bound * bound))
         matrices.product(turn, matrices.Stored(u, n).loaded(), u)
 
+    def restore(u) -> None:
+        matrices.store(matrices.restored(matrices.Stored(u, n).loaded()), u)
+
+    def density(u_mu, u_nu, far, high, change) -> None:
+        trace = matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
+        change[0] = 1.0 - (1.0 / n) * trace - change[0]
+
     return Bodies(
         components=2 * n * n,
         momenta=n * n - 1,
@@ -73,6 +84,8 @@ def su(n: int) -> Bodies:
         kick=kick,
         near=lambda u, w, scale: moved(u, w, scale, NEAR_TERMS, 0, 0.0),
         far=lambda u, w, scale: moved(u, w, scale, TERMS, DOUBLINGS, BOUND),
+        restore=restore,
+        density=density,
     )
 
 
@@ -80,8 +93,11 @@ def su(n: int) -> Bodies:
 def u1() -> Bodies:
     """The bodies of U(1): a link is its angle, its staple the sum of sines that is its force."""
 
+    def angle(u_mu, u_nu, far, high) -> Any:
+        return u_mu[0] + far[0] - high[0] - u_nu[0]
+
     def plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare) -> None:
-        sine = sine_of(u_mu[0] + far[0] - high[0] - u_nu[0])
+        sine = sine_of(angle(u_mu, u_nu, far, high))
         for staple, signed in ((v_mu, sine), (v_nu, -sine), (v_high, -sine), (v_far, sine)):
             staple[0] = staple[0] + signed
 
@@ -92,7 +108,14 @@ def u1() -> Bodies:
     def move(u, w, scale) -> None:
         u[0] = u[0] + scale[0] * w[0]
 
-    return Bodies(components=1, momenta=1, strength=-1.0, plane=plane, kick=kick, near=move, far=move)
+    def restore(u) -> None:
+        u[0] = u[0] - (2.0 * math.pi) * (u[0] * (0.5 / math.pi) + 0.5).floor()
+
+    def density(u_mu, u_nu, far, high, change) -> None:
+        half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
+        change[0] = 2.0 * half * half - change[0]
+
+    return Bodies(1, 1, -1.0, plane, kick, near=move, far=move, restore=restore, density=density)
 
 
 # pi in three parts, the first two short enough that a whole number below 2^20 times them is exact (Cody and Waite)

@@ -1,7 +1,7 @@
 """The loops of a compiled trajectory over chains, rows and planes, the same for every gauge group.
 
 Rows are `(row, d, component, lane)`: see theories/trajectories.py for their layout, theories/trajectory_bodies.py for what
-happens at a site. `bodies` are the addresses of plane, kick, near and far.
+happens at a site. `bodies` are the addresses of plane, kick, near, far, restore and density.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from haarflow.backends.simd_loops import call, loop
+from haarflow.backends.simd_loops import call, loop, prefetch
 
 Array = Any
 
@@ -21,50 +21,68 @@ def trajectory(
     momenta: Array,
     new_links: Array,
     new_momenta: Array,
+    action: Array,
+    u: Array,
+    w: Array,
     moves: Array,
     kicks: Array,
-    ahead: Array,
     planes: Array,
-    thick: int,
+    order: Any,
     block: int,
     components: int,
     bodies: Any,
     near_up_to: float,
 ) -> None:
-    """Move links `(chains, d, entries, rows, extent, parts)` and momenta by the drifts and kicks of every chain."""
+    """Move links `(chains, d, entries, rows, extent, parts)` and momenta by the drifts and kicks of every chain.
+
+    `action` becomes that of the new links less that of the old ones at beta = 1; u and w are room for the rows of a block.
+    `order` is a lattice's `row_order.Order`.
+    """
+    plane, kicked, near, far, restore, density = bodies
     chains, d, _, rows, extent, _ = links.shape
     lanes, length = extent * block, (extent + 1) * block
-    u, v = numpy.zeros((rows, d, components, length)), numpy.zeros((rows, d, components, length))
-    w, spare = numpy.zeros((rows, d, momenta.shape[2], length)), numpy.zeros(2 * components * length)
+    v = numpy.zeros((max(order.home) + 1, d, components, length))
+    spare = numpy.zeros(2 * components * length)
+    change = numpy.zeros((rows, len(planes), lanes))
     scale, strength, largest = numpy.zeros(lanes), numpy.zeros(lanes), numpy.zeros(16)
     for first in range(0, chains, block):
         count = min(block, chains - first)
         lay_out(links, u, block, first, count)
         lay_out(momenta, w, block, first, count)
+        change[:] = 0.0
         for number in range(len(moves)):
             reach = spread(moves[number], scale, block, first, count) / near_up_to
             if number > 0:
                 spread(kicks[number - 1], strength, block, first, count)
-            # a slice of axis 0 moves when its staples are complete, the first one when the last has read it
-            for corner in range(0, rows + thick, thick):
-                if number > 0 and corner < rows:
-                    for row in range(corner, corner + thick):
-                        add_staples(u, v, spare, lanes, ahead, planes, row, bodies[0])
-                if corner > 0:
-                    for row in range(corner % rows, corner % rows + thick):
-                        for mu in range(d):
-                            size2 = numpy.inf
-                            if number > 0:
-                                size2 = kick(u[row, mu], v[row, mu], w[row, mu], strength, largest, bodies[1])
-                            near = size2 * reach * reach <= 1.0
-                            drift(u[row, mu], w[row, mu], scale, bodies[2] if near else bodies[3])
+            moved = 0
+            for visit in range(rows):
+                if number > 0:
+                    add_staples(u, v, spare, lanes, order, planes, visit, plane)
+                else:
+                    add_density(u, change, order, planes, visit, density)
+                for row in order.done[moved : order.ready[visit]]:
+                    for mu in range(d):
+                        size2 = numpy.inf
+                        if number > 0:
+                            size2 = kick(u[row, mu], v[order.home[row], mu], w[row, mu], strength, largest, kicked)
+                        fetch(w, order.sweep[(visit + 1) % rows], mu, d)
+                        body = near if size2 * reach * reach <= 1.0 else far
+                        link = u[row, mu]
+                        move(link, lanes, (link.ctypes.data, w[row, mu].ctypes.data, scale.ctypes.data), body)
+                        if number == len(moves) - 1:
+                            move(link, lanes, (link.ctypes.data,), restore)
+                moved = order.ready[visit]
+        for visit in range(rows):
+            add_density(u, change, order, planes, visit, density)
         bring_back(u, new_links, block, first, count)
         bring_back(w, new_momenta, block, first, count)
+        for lane in range(count):
+            action[first + lane] = numpy.sum(change[:, :, lane::block])
 
 
 @loop
 def lay_out(x: Array, rows: Array, block: int, first: int, count: int) -> None:
-    """Copy `count` chains into the rows; lanes without a chain stay as they are."""
+    """Copy `count` chains and the copies of their first sites into the rows; lanes without a chain stay as they are."""
     _, d, entries, number, extent, parts = x.shape
     for mu in range(d):
         for entry in range(entries):
@@ -75,6 +93,7 @@ def lay_out(x: Array, rows: Array, block: int, first: int, count: int) -> None:
                         numbers = rows[row, mu, entry * parts + part]
                         for site in range(extent):
                             numbers[site * block + lane] = sites[site, part]
+                        numbers[extent * block + lane] = sites[0, part]
 
 
 @loop
@@ -103,20 +122,42 @@ def spread(numbers: Array, lanes: Array, block: int, first: int, count: int) -> 
 
 
 @loop
-def add_staples(u: Array, v: Array, spare: Array, lanes: int, ahead: Array, planes: Array, row: int, body: int) -> None:
-    """Add the plaquettes with corners in a row to the staples of their links."""
-    d, link, one_on = u.shape[1], u.strides[1], 8 * (u.shape[3] - lanes)
-    a, b = u.ctypes.data, v.ctypes.data
+def corners(x: Array, lanes: int, plane: Array, row: int, right: int, above: int) -> tuple[int, int, int, int]:
+    """Return the places of x's links U_mu(x), U_nu(x), U_nu(x+mu), U_mu(x+nu); the rows at x+mu and x+nu are given."""
+    begin, d, link, one_on = x.ctypes.data, x.shape[1], x.strides[1], 8 * (x.shape[3] - lanes)
+    mu, nu = plane
+    far, high = begin + (right * d + nu) * link, begin + (above * d + mu) * link
+    if mu == d - 1:
+        far += one_on
+    if nu == d - 1:
+        high += one_on
+    return begin + (row * d + mu) * link, begin + (row * d + nu) * link, far, high
+
+
+@loop
+def add_staples(u: Array, v: Array, spare: Array, lanes: int, order: Any, planes: Array, visit: int, body: int) -> None:
+    """Add the plaquettes with corners in the row of a visit to the staples of their links."""
+    ahead, home = order.ahead, order.home
+    row, following = order.sweep[visit], order.sweep[(visit + 1) % len(u)]
     for number in range(len(planes)):
-        mu, nu = planes[number, 0], planes[number, 1]
-        first, second = (row * d + mu) * link, (row * d + nu) * link
-        far, high = (ahead[mu, row] * d + nu) * link, (ahead[nu, row] * d + mu) * link
-        if mu == d - 1:
-            far += one_on
-        if nu == d - 1:
-            high += one_on
-        links, sums = (a + first, a + second, a + far, a + high), (b + first, b + second, b + high, b + far)
-        call(body, 8 * lanes, links + sums + (spare.ctypes.data,))
+        plane = planes[number]
+        right, above = ahead[plane[0], row], ahead[plane[1], row]
+        links = corners(u, lanes, plane, row, right, above)
+        first, second, far, high = corners(v, lanes, plane, home[row], home[right], home[above])
+        call(body, 8 * lanes, (*links, first, second, high, far, spare.ctypes.data))
+        fetch(u, ahead[0, following], number, len(planes))
+
+
+@loop
+def add_density(u: Array, change: Array, order: Any, planes: Array, visit: int, body: int) -> None:
+    """Put the action of the plaquettes with corners in the row of a visit, less what stands there, in its place."""
+    lanes, ahead = change.shape[2], order.ahead
+    row, following = order.sweep[visit], order.sweep[(visit + 1) % len(u)]
+    for number in range(len(planes)):
+        mu, nu = planes[number]
+        links = corners(u, lanes, planes[number], row, ahead[mu, row], ahead[nu, row])
+        call(body, 8 * lanes, (*links, change[row, number].ctypes.data))
+        fetch(u, ahead[0, following], number, len(planes))
 
 
 @loop
@@ -134,10 +175,18 @@ def kick(u: Array, v: Array, w: Array, strength: Array, largest: Array, body: in
 
 
 @loop
-def drift(u: Array, w: Array, scale: Array, body: int) -> None:
-    """Move a row's links in one direction, and the copies of the first sites with them."""
-    lanes = len(scale)
-    call(body, 8 * lanes, (u.ctypes.data, w.ctypes.data, scale.ctypes.data))
-    for component in range(u.shape[0]):
-        for lane in range(u.shape[1] - lanes):
-            u[component, lanes + lane] = u[component, lane]
+def move(link: Array, lanes: int, places: Any, body: int) -> None:
+    """Run a body that changes a row's links in one direction, and the copies of the first sites with them."""
+    call(body, 8 * lanes, places)
+    for component in range(link.shape[0]):
+        for lane in range(link.shape[1] - lanes):
+            link[component, lanes + lane] = link[component, lane]
+
+
+@loop
+def fetch(x: Array, row: int, part: int, parts: int) -> None:
+    """Ask for a part of a row's cache lines, which are wanted next: what computes meanwhile hides the memory's latency."""
+    size = x.strides[0] // parts
+    begin = x.ctypes.data + row * x.strides[0] + part * size
+    for place in range(begin, begin + size, 64):
+        prefetch(place)

@@ -11,7 +11,7 @@ from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread, total
 from haarflow.core.groups import U1, wrap
 from haarflow.core.heatbath import HeatBath, von_mises
-from haarflow.core.hmc import HMC
+from haarflow.core.hmc import HMC, action_difference
 from haarflow.core.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
 from haarflow.core.kernels import Cycle, Repeat, State
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
@@ -341,12 +341,12 @@ class LastHalfUnreversed(HMC):
     """The last half drift moves with the momentum from before the last kick."""
 
     def trajectory(self, old, momentum):
-        h = spread(self.values["step_size"], momentum.ndim - len(batch_shape(self.theory, old)))
+        h, start = spread(self.values["step_size"], momentum.ndim - len(batch_shape(self.theory, old))), old
         for _ in range(self.steps):
             old, before = old + 0.5 * h * momentum, momentum
             momentum = momentum - h * self.theory.force(old, self.values.get("couplings"))
             old = old + 0.5 * h * before
-        return old, momentum
+        return old, momentum, action_difference(self.theory, old, start, self.values.get("couplings"))
 
 
 @dataclass(frozen=True)
@@ -357,10 +357,10 @@ class AcceptsTheWrongWay(HMC):
         old, group = state.field, self.theory.group
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
         momentum = group.algebra_normal(random.fold_in(key, 0), per_chain(key, tuple(old.shape)), old.dtype)
-        new, final = self.trajectory(old, momentum)
-        d_h = self.energy_difference(old, momentum, new, final)
+        new, final, change = self.trajectory(old, momentum)
+        d_h = self.energy_difference(momentum, final, change)
         accepted = xp.log(random.uniform(random.fold_in(key, 1), per_chain(key, batch), old.dtype)) < d_h
-        chosen = xp.where(spread(accepted, old.ndim - len(batch)), group.project(new), old)
+        chosen = xp.where(spread(accepted, old.ndim - len(batch)), new, old)
         return State(chosen), {"dH": d_h, "accepted": accepted}
 
 
@@ -393,10 +393,9 @@ class WideGauge(U1Gauge):
 class KineticDoubled(HMC):
     """K = w^2 with momenta of variance 1/2: exact, so that <exp(-dH)> = 1 holds, but no Hamiltonian flow."""
 
-    def energy_difference(self, old, momentum, new, final):
-        batch = len(batch_shape(self.theory, old))
-        change = HMC.energy_difference(self, old, momentum, new, final)
-        return change + total(0.5 * (final - momentum) * (final + momentum), batch)
+    def energy_difference(self, momentum, final, change):
+        change = HMC.energy_difference(self, momentum, final, change)
+        return change + total(0.5 * (final - momentum) * (final + momentum), change.ndim)
 
 
 @dataclass(frozen=True)
@@ -406,7 +405,8 @@ class ForceHalved(HMC):
     def trajectory(self, old, momentum):
         h = spread(self.values["step_size"], momentum.ndim - len(batch_shape(self.theory, old)))
         force = lambda field: 0.5 * self.theory.force(field, self.values.get("couplings"))  # noqa: E731
-        return integrate(force, old, momentum, self.scheme, h, self.steps, self.theory.group)
+        new, final = integrate(force, old, momentum, self.scheme, h, self.steps, self.theory.group)
+        return new, final, action_difference(self.theory, new, old, self.values.get("couplings"))
 
 
 @dataclass(frozen=True)
