@@ -31,7 +31,7 @@ def is_present() -> bool:
 
 
 class Lanes:
-    """One number for each lane while a body is compiled: + - * with others and with Python's numbers.
+    """One number for each lane while a body is compiled: + - * / with others and with Python's numbers.
 
     Products with 0 and 1 and sums with 0 are no operations: formulas may be written with zeros in them.
     """
@@ -53,6 +53,9 @@ class Lanes:
             return self if other else 0.0
         return self._of("fmul", self.value, self._value(other))
 
+    def __truediv__(self, other: Any) -> Lanes:
+        return self._of("fdiv", self.value, self._value(other))
+
     def __neg__(self) -> Any:
         return 0.0 - self
 
@@ -64,12 +67,30 @@ class Lanes:
 
     def floor(self) -> Lanes:
         """The largest whole number that is not above."""
-        from llvmlite import ir
+        return self._by("llvm.floor")
 
-        module, name = self.builder.module, f"llvm.floor.v{WIDTH}f64"
-        known = module.globals.get(name)
-        floor = known or ir.Function(module, ir.FunctionType(_vector(), [_vector()]), name)
-        return Lanes(self.builder, self.builder.call(floor, [self.value]))
+    def sqrt(self) -> Lanes:
+        """The square root."""
+        return self._by("llvm.sqrt")
+
+    def below(self, limit: float, small: Any, large: Any) -> Lanes:
+        """`small` where the number is less than `limit`, `large` elsewhere."""
+        chosen = self.builder.fcmp_ordered("<", self.value, _constant(limit))
+        return Lanes(self.builder, self.builder.select(chosen, self._value(small), self._value(large)))
+
+    def word(self) -> Words:
+        """The whole number as a word of 32 bits."""
+        return Words(self.builder, self.builder.fptosi(self.value, _words(32)))
+
+    def exponent(self) -> Lanes:
+        """The largest k with 2^k no larger than the positive, normal number."""
+        bits = self.builder.lshr(self.builder.bitcast(self.value, _words(64)), _whole(64, 52))
+        return _float_of(self.builder, bits, 2.0**52) - (2.0**52 + 1023.0)
+
+    def fraction(self) -> Lanes:
+        """The positive, normal number over 2^exponent, in [1, 2)."""
+        bits = self.builder.bitcast(self.value, _words(64))
+        return _float_of(self.builder, self.builder.and_(bits, _whole(64, 2**52 - 1)), 1.0)
 
     def largest(self, other: Lanes) -> Lanes:
         """The larger of two numbers, `other` where this one is NaN."""
@@ -84,12 +105,51 @@ class Lanes:
     def _value(self, other: Any) -> Any:
         return other.value if isinstance(other, Lanes) else _constant(other)
 
+    def _by(self, name: str) -> Lanes:
+        from llvmlite import ir
+
+        module, name = self.builder.module, f"{name}.v{WIDTH}f64"
+        known = module.globals.get(name)
+        function = known or ir.Function(module, ir.FunctionType(_vector(), [_vector()]), name)
+        return Lanes(self.builder, self.builder.call(function, [self.value]))
+
     def _of(self, operation: str, a: Any, b: Any) -> Lanes:
         return Lanes(self.builder, getattr(self.builder, operation)(a, b, flags=FLAGS))
 
 
 def _is(x: Any, number: float) -> bool:
     return isinstance(x, int | float) and x == number
+
+
+class Words:
+    """A word of 32 bits for each lane: + and ^ with others and with Python's whole numbers, additions wrap."""
+
+    def __init__(self, builder: Any, value: Any):
+        self.builder, self.value = builder, value
+
+    def __add__(self, other: Any) -> Words:
+        return Words(self.builder, self.builder.add(self.value, self._value(other)))
+
+    def __xor__(self, other: Any) -> Words:
+        return Words(self.builder, self.builder.xor(self.value, self._value(other)))
+
+    def rotated(self, bits: int) -> Words:
+        """The word turned to the left."""
+        left = self.builder.shl(self.value, _whole(32, bits))
+        right = self.builder.lshr(self.value, _whole(32, 32 - bits))
+        return Words(self.builder, self.builder.or_(left, right))
+
+    def unit(self, low: Words) -> Lanes:
+        """(n + 1/2) 2^-52, 26 bits of n from the top of this word and 26 from that of another."""
+        high, low = (self._wide(self.builder.lshr(word.value, _whole(32, 6))) for word in (self, low))
+        bits = self.builder.or_(self.builder.shl(high, _whole(64, 26)), low)
+        return _float_of(self.builder, bits, 1.0) - (1.0 - 2.0**-53)
+
+    def _wide(self, value: Any) -> Any:
+        return self.builder.zext(value, _words(64))
+
+    def _value(self, other: Any) -> Any:
+        return other.value if isinstance(other, Words) else _whole(32, other)
 
 
 class Row:
@@ -182,7 +242,25 @@ def _vector() -> Any:
     return ir.VectorType(ir.DoubleType(), WIDTH)
 
 
+def _words(bits: int) -> Any:
+    from llvmlite import ir
+
+    return ir.VectorType(ir.IntType(bits), WIDTH)
+
+
 def _constant(number: float) -> Any:
     from llvmlite import ir
 
     return ir.Constant(_vector(), [float(number)] * WIDTH)
+
+
+def _whole(bits: int, number: int) -> Any:
+    from llvmlite import ir
+
+    return ir.Constant(_words(bits), [number] * WIDTH)
+
+
+def _float_of(builder: Any, bits: Any, begin: float) -> Lanes:
+    """The number that differs from `begin`, a power of 2, by the last 52 bits."""
+    above = builder.bitcast(_constant(begin), _words(64))
+    return Lanes(builder, builder.bitcast(builder.or_(bits, above), _vector()))

@@ -44,6 +44,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "threefry": declined,
         "threefry_fold": declined,
         "threefry_uniform": declined,
+        "threefry_normal": declined,
         "materialise": identity,
         "on_host": declined,
         "autodiff": False,

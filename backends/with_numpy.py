@@ -9,7 +9,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy
 
-from haarflow.backends import circulants, host_words, standard
+from haarflow.backends import circulants, host_normals, host_words, standard
 from haarflow.backends.protocol import Array, Backend, MissingBackend
 
 
@@ -45,4 +45,5 @@ OWN = {
     "threefry": host_words.threefry,
     "threefry_fold": host_words.fold,
     "threefry_uniform": host_words.uniform,
+    "threefry_normal": host_normals.normal,
 }

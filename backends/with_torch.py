@@ -11,7 +11,7 @@ import numpy
 import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from haarflow.backends import circulants, host_words, standard, tree
+from haarflow.backends import circulants, host_normals, host_words, standard, tree
 from haarflow.backends.protocol import Array, Backend, MissingBackend
 
 SINGLE = (torch.float32, torch.complex64)
@@ -52,6 +52,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         threefry=threefry,
         threefry_fold=threefry_fold,
         threefry_uniform=threefry_uniform,
+        threefry_normal=threefry_normal,
         on_host=on_host,
         autodiff=True,
     )
@@ -223,6 +224,12 @@ def threefry_fold(key: Array, number: Array | int, purpose: int) -> Array | None
 def threefry_uniform(key: Array, count: int, purpose: int) -> Array | None:
     """Return `host_words.uniform` as a tensor, or None where `threefry` declines."""
     found = _on_the_host(host_words.uniform, key, count, purpose)
+    return None if found is None else torch.from_numpy(found)
+
+
+def threefry_normal(key: Array, count: int, purpose: int) -> Array | None:
+    """Return `host_normals.normal` as a tensor, or None where it or `threefry` declines."""
+    found = _on_the_host(host_normals.normal, key, count, purpose)
     return None if found is None else torch.from_numpy(found)
 
 

@@ -112,6 +112,10 @@ def _program(jit: Callable, draw: Callable, *words: Any) -> Callable:
 def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
     xp = array_namespace(key)
     count = math.prod(shape)
+    if _dtype_name(xp, dtype) == "float64":
+        own = backends.of(key).threefry_normal(key, count, NORMAL)
+        if own is not None:
+            return xp.reshape(own, key.shape[:-1] + tuple(shape))
     half = (count + 1) // 2
     keep = backends.of(key).materialise  # or a compiler that fuses makes each word four times
     u = keep(_uniform(key, (2, half), dtype, NORMAL))
@@ -123,7 +127,7 @@ def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
 
 def _uniform(key: Array, shape: tuple[int, ...], dtype, purpose: int) -> Array:
     xp = array_namespace(key)
-    name = dtype if isinstance(dtype, str) else _dtype_name(xp, dtype)
+    name = _dtype_name(xp, dtype)
     if name not in FLOATS:
         raise ValueError(f"random numbers come as 'float64' or 'float32', got {dtype!r}")
     floating = getattr(xp, name)
@@ -149,7 +153,7 @@ def _checked(x: Array, name: str) -> Array:
 
 
 def _dtype_name(xp, dtype) -> str:
-    return next((name for name in FLOATS if dtype == getattr(xp, name)), str(dtype))
+    return next((name for name in FLOATS if dtype in (name, getattr(xp, name))), str(dtype))
 
 
 def _draw_pairs(key: Array, shape: tuple[int, ...], purpose: int) -> tuple[Array, Array]:

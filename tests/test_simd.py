@@ -5,7 +5,9 @@ import math
 import numpy
 import pytest
 
-from haarflow.backends import simd
+from haarflow import backends
+from haarflow.backends import host_normals, simd
+from haarflow.core import random
 from haarflow.core import simd_matrices as matrices
 from haarflow.core.sun import SU
 from haarflow.theories import trajectory_bodies
@@ -124,3 +126,33 @@ def test_exponentials_and_coordinates(n, size):
 
     simd.compiled(body, rows=2, stride=8 * LANES)(stored(m), found)
     assert numpy.abs(found - group.coordinates(1j * m)).max() < 1e-14
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 511, 512, 513, 5000])
+def test_normal_numbers(count):
+    """Those of an engine without a kernel, for one key and for several; there an angle's rounding moves them by 2e-15."""
+    key, strict = random.key(2**63 + 5, backends.get("numpy")), pytest.importorskip("array_api_strict")
+    for keys in (key, random.split(key, 3)):
+        found = random.normal(keys, (count,))
+        assert found.shape == (*keys.shape[:-1], count)
+        assert numpy.abs(found - numpy.asarray(random.normal(strict.asarray(keys), (count,)))).max() < 1e-14
+
+
+def test_logarithms_and_turns():
+    """To two units of the last place, at the ends of (0, 1), around quarter turns and where the series begins anew."""
+    near = numpy.asarray([0.0, 0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.75, 1.0])[:, None] + 2.0**-52 * numpy.arange(
+        -8.0, 9.0
+    )
+    inside = near[(near > 0.0) & (near < 1.0)]
+    x = numpy.concatenate([inside, 2.0 ** -numpy.arange(1.0, 53.0), numpy.linspace(0.001, 0.999, 997)])
+    x = numpy.concatenate([x, numpy.full(-len(x) % 4, 0.5)])[None]
+
+    def body(x, y):
+        y[0] = host_normals.logarithm(x[0])
+        y[1], y[2] = host_normals.sine_and_cosine_of_turns(x[0])
+
+    y = numpy.zeros((3, x.shape[1]))
+    simd.compiled(body, rows=2, stride=8 * x.shape[1])(x, y)
+    assert (numpy.abs(y[0] - numpy.log(x[0])) <= 2.0 * numpy.spacing(numpy.abs(y[0]))).all()
+    wanted = numpy.exp(2j * math.pi * x[0])
+    assert max(numpy.abs(y[1] - wanted.imag).max(), numpy.abs(y[2] - wanted.real).max()) < 1e-15
