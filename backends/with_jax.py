@@ -21,7 +21,6 @@ X64 = (
     "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
 )
 SINGLE = (jnp.float32, jnp.complex64)
-WRITTEN_OUT = 2  # steps of a scan: a gradient that stacks what it needs of them took up to 1.9 times as long, and compiled no sooner
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
 
@@ -51,7 +50,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         with_slopes=with_slopes,
         jit=jax.jit,
         vmap=jax.vmap,
-        scan=scan,
+        scan=jax.lax.scan,
         while_loop=jax.lax.while_loop,
         conv=convolutions_jax.conv,
         conv_net=convolutions_jax.conv_net,
@@ -141,12 +140,6 @@ def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
 def _vjp(f: Any, x: Any) -> Any:
     y, pullback = jax.vjp(f, x)
     return y, lambda dy: pullback(dy)[0]
-
-
-def scan(f: Any, init: Any, xs: Any = None, length: int | None = None) -> Any:
-    """Return `lax.scan`, a short one written out."""
-    steps = jax.tree.leaves(xs)[0].shape[0] if length is None else length
-    return jax.lax.scan(f, init, xs, length=length, unroll=0 < steps <= WRITTEN_OUT)
 
 
 def with_slopes(f: Any, slopes: Any, d: int) -> Any:
