@@ -35,10 +35,11 @@ class Backend:
     of one d-dimensional lattice, each with axes of its own, to numbers `(*batch, *lattice)`, differentiated not through f but by
     slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over the axes of their own; `jit vmap scan while_loop` transform; `conv conv_net
     matmul roll unstack sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `unstack(x, axis=0)`, one
-    operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`, `threefry_fold(key, number, purpose)`
-    and `threefry_uniform(key, count, purpose)`, `threefry_normal(key, count, purpose)` are the adapter's own makers of random
-    words, derived keys, float64 uniforms and normal numbers, which may decline with None (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses
-    is to compute once and keep, not again for everyone who reads it. `on_host(function, plain, like, *arrays)` is what a
+    operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`,
+    `threefry_fold(key, number, purpose)`, `threefry_uniform(key, count, purpose)` and `threefry_normal(key, count, purpose)` are
+    the adapter's own makers of random words, derived keys, float64 uniforms and normal numbers, which may decline with None
+    (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
+    for everyone who reads it. `on_host(function, plain, like, *arrays)` is what a
     function of NumPy arrays makes of arrays in the host's memory, a tuple shaped and typed as those of `like`, or None where
     they are elsewhere; `plain` is the same function by the engine's own operations, for derivatives.
 

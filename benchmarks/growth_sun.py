@@ -43,6 +43,18 @@ def measure(work, extents, sites, engine, repeats):
         }
 
 
+def summary(turns):
+    """A row for each extent: medians over the turns, and the median of the ratios to 8^4 (or the first) in each of them."""
+    base = [next((row for row in turn if row["extent"] == 8), turn[0]) for turn in turns]
+    for same in zip(*turns, strict=True):
+        ratios = [row["us_a_site"] / first["us_a_site"] for row, first in zip(same, base, strict=True)]
+        medians = {name: statistics.median(row[name] for row in same) for name in ("us_a_site", "mib_a_configuration", "mib")}
+        yield {**same[0], **medians, "over_8": statistics.median(ratios), "interval": list(median_interval(ratios))}
+
+
+LINE = "{work:10}{extent:6d}^4{batch:7d}{us_a_site:13.3f}{mib_a_configuration:19.2f}{mib:12.0f}"
+
+
 def main():
     """Measure, print, and store where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,23 +72,16 @@ def main():
     )
     rows = []
     for work in options.works:
-        ratios = []
-        for turn in range(options.turns):
-            found = {}
+        turns = []
+        for _ in range(options.turns):
+            turns.append([])
             for row in measure(work, options.extents, options.sites, options.engine, options.repeats):
-                rows.append({**row, "turn": turn})
-                found[row["extent"]] = row["us_a_site"]
-                print(
-                    "{work:10}{extent:6d}^4{batch:7d}{us_a_site:13.3f}{mib_a_configuration:19.2f}{mib:12.0f}".format(
-                        **row
-                    ),
-                    flush=True,
-                )
-            if 8 in found and 16 in found:
-                ratios.append(found[16] / found[8])
-        if ratios:
-            low, high = median_interval(ratios)
-            print(f"{work}: 16^4 over 8^4 {statistics.median(ratios):.2f} a site ({low:.2f} to {high:.2f})", flush=True)
+                turns[-1].append(row)
+                print(LINE.format(**row), flush=True)
+        rows += summary(turns)
+        for row in rows[-len(options.extents) :]:
+            low, high = row["interval"]
+            print(f"{work}: {row['extent']}^4 over 8^4 {row['over_8']:.2f} a site ({low:.2f} to {high:.2f})", flush=True)
     if options.json:
         from haarflow.benchmarks.stored import write
 

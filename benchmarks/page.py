@@ -179,6 +179,17 @@ scaling_table = column_table(
         "largest, MiB": text("largest_mib", ".0f"),
     }
 )
+growth_table = column_table(
+    {
+        "work": text("work"),
+        "lattice": lambda row: f"{row['extent']}^4",
+        "batch": text("batch"),
+        "CPU µs a site": text("us_a_site", ".3g"),
+        "over 8^4": text("over_8", ".2f"),
+        "95%": interval,
+        "MiB a configuration": text("mib_a_configuration", ".3g"),
+    }
+)
 worker_table = column_table(
     {
         "work": text("work"),
@@ -278,6 +289,13 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "Exponents of a straight line through the logarithms of the larger half of the sizes: "
         "`python -m haarflow.benchmarks.scaling`.",
         scaling_table,
+    ),
+    "growth_sun": (
+        "Growth with the volume in four dimensions",
+        "SU(3) on JAX at equal batch times volume: a trajectory of 10 leapfrog steps, a heat bath sweep, the trivialising flow of "
+        "two steps with its log-determinant; each size in a process of its own, all in turns: `python -m "
+        "haarflow.benchmarks.growth_sun`. The bar: 1.2 from 8^4 to 16^4. Memory is what a call holds beyond its inputs.",
+        growth_table,
     ),
     "workers": (
         "Several workers and devices",

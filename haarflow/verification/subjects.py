@@ -14,11 +14,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy
+
 from haarflow import backends
 from haarflow.core.matrices import precision
 from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Model
+from haarflow.flows.judging import condition_names
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.symmetries import displacement
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES
 
@@ -164,6 +168,25 @@ class Fixed:
         """Those of the flow."""
         return tuple(getattr(self.flow, "symmetries", ()))
 
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Those of the flow."""
+        return tuple(getattr(self.flow, "periods", ()))
+
+    @property
+    def displacement(self) -> tuple[int, ...]:
+        """That of the flow."""
+        return displacement(self.flow)
+
+    @property
+    def integrated(self) -> bool:
+        """Whether the flow's log-determinant is that of continuous time."""
+        return getattr(self.flow, "integrated", False)
+
+    def refined(self, factor: int) -> Fixed:
+        """Return the integrated flow in `factor` times as many steps."""
+        return replace(self, flow=self.flow.refined(factor))
+
     def init(self, key: Any, dtype: str = "float64") -> dict:
         """Return no parameters."""
         return {}
@@ -234,7 +257,8 @@ def _draws(make: Any, lattice: tuple[int, ...]) -> bool:
     try:
         found = make(lattice)
         if isinstance(found, Model):
-            found.log_density(found.init(key), found.sample(found.init(key), key, 1)[0])
+            params, condition = found.init(key), {name: numpy.ones(1) for name in condition_names(found.flow)}
+            found.log_density(params, found.sample(params, key, 1, condition=condition)[0], condition)
     except ValueError:
         return False
     return True
