@@ -44,6 +44,9 @@ Condition = dict[str, Any] | None
 
 FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5
+KEPT = (
+    2**15
+)  # entries of fields up to which a gradient keeps staples and Jacobians: beyond, new memory costs more than they
 
 
 class Staple(NamedTuple):
@@ -149,8 +152,9 @@ class LoopCoupling:
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links along the gradient of their loops."""
-        # a gradient keeps the links alone: staples and Jacobians of many layers are more memory than they are work
-        return backends.of(x).checkpoint(partial(self._apply, self._move))(params, x, condition)
+        apply = partial(self._apply, self._move)
+        apply = backends.of(x).checkpoint(apply) if math.prod(x.shape) > KEPT else apply
+        return apply(params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links back, to rounding."""
