@@ -129,20 +129,19 @@ def test_a_theory_that_does_not_say_has_plaquettes():
 
 # Statistical: 4 sigma of both chains together, chance of luck 6e-5 per number; seeds fixed.
 @pytest.mark.statistical
-@pytest.mark.parametrize("n, beta, rectangle", [(2, 2.0, IWASAKI), (3, 4.0, TREE)])
-@pytest.mark.parametrize("overrelaxation", [0, 1])
-def test_means_are_those_of_hmc(n, beta, rectangle, overrelaxation, host):
+@pytest.mark.parametrize("n, beta, rectangle, overrelaxation", [(2, 1.0, IWASAKI, 1), (3, 4.0, TREE, 0)])
+def test_means_are_those_of_hmc(n, beta, rectangle, overrelaxation):
     theory, values = Wilson((4, 4), n, rectangle), {"couplings": {"beta": beta}}
     hmc = HMC(theory, OMELYAN, 6, values=values | {"step_size": 0.16})
     bath = SubgroupHeatBath(theory, overrelaxation=overrelaxation, values=values)
-    found = [means(kernel, theory, draws) for kernel, draws in ((hmc, 150), (bath, 60))]
+    found = [means(kernel, theory, draws) for kernel, draws in ((hmc, 80), (bath, 50))]
     for name in ("plaquette", "rectangle"):
         one, two = (estimates[name] for estimates in found)
         assert abs(one.value - two.value) < 4 * math.hypot(one.error, two.error)
-        assert max(one.error, two.error) < 0.002
+        assert max(one.error, two.error) < 0.005
 
 
-def means(kernel, theory, draws, chains=128, burn_in=40):
+def means(kernel, theory, draws, chains=40, burn_in=25):
     """Estimates of plaquette and rectangle."""
     host = backends.get("numpy")
     state, _ = run(kernel, random.key(1, host), kernel.init(hot(theory, chains, 3)), burn_in)
