@@ -341,6 +341,7 @@ def test_a_recipe_trains_the_flow_and_samples_with_it(tmp_path):
     assert summary["samplers"]["flow-reweighting"]["ess"] > 0.7
 
 
+@pytest.mark.slow  # compiles second derivatives
 def test_what_is_computed_again_has_the_same_derivatives(autodiff_backend, monkeypatch):
     """First and second derivatives by parameters and links of fields beyond KEPT and below it."""
     backend, flow = autodiff_backend, LoopCoupling(2, 2, 0, 1, start=0.1)
