@@ -46,7 +46,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         jvp=lambda f, x, dx: jax.jvp(f, (x,), (dx,)),
         jacobian=jax.jacobian,
         stop_gradient=jax.lax.stop_gradient,
-        checkpoint=jax.checkpoint,
+        checkpoint=checkpoint,
         with_slopes=with_slopes,
         jit=jax.jit,
         vmap=jax.vmap,
@@ -55,6 +55,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         conv=convolutions_jax.conv,
         conv_net=convolutions_jax.conv_net,
         matmul=matmul,
+        unstack=unstack,
         sincos=sincos,
         sin=lambda x: sincos(x)[0],
         cos=lambda x: sincos(x)[1],
@@ -71,7 +72,37 @@ def materialise(x: Array) -> Array:
     """
     if not isinstance(x, jax.core.Tracer) or jax.default_backend() != "cpu" or x.size == 0:
         return x
-    return jax.lax.cond(jax.lax.optimization_barrier(jnp.zeros(())) > 1.0, jnp.negative, lambda x: x, x)
+    return jax.lax.cond(_never(), jnp.negative, lambda x: x, x)
+
+
+def _never() -> Array:
+    """A condition that never holds, which XLA cannot see."""
+    return jax.lax.optimization_barrier(jnp.zeros(())) > 1.0
+
+
+def checkpoint(f: Any) -> Any:
+    """Return f with its intermediate values computed again in the backward pass.
+
+    There XLA on the CPU would find that they are known and keep them all after all. It does not look across the borders of
+    a branch: where f is differentiated, it is one.
+    """
+
+    def kept_short(*args: Any) -> Any:
+        if jax.default_backend() != "cpu" or not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
+            return jax.checkpoint(f)(*args)
+        closed, outer = jax.closure_convert(f, *args)
+        known = jax.custom_jvp(lambda args, outer: closed(*args, *outer))
+        known.defjvp(lambda primals, tangents: jax.jvp(partial(_in_branch, closed), primals, tangents))
+        return known(args, outer)
+
+    return kept_short
+
+
+def _in_branch(f: Any, args: tuple, outer: list) -> Any:
+    """f(*args, *outer), as a branch that is always taken and remembers nothing but its arguments."""
+    shapes = jax.eval_shape(f, *args, *outer)
+    empty = partial(jax.tree.map, lambda y: jnp.zeros(y.shape, y.dtype), shapes)
+    return jax.lax.cond(_never(), lambda *_: empty(), jax.checkpoint(f), *args, *outer)
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
@@ -95,6 +126,11 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
 def matmul(a: Array, b: Array, d: int) -> Array:
     """Return the products of `backends.standard.matmul`, kept in memory."""
     return materialise(standard.matmul(a, b, d))
+
+
+def unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
+    """Return the entries along an axis; their gradients are put together, not added up in arrays of zeros."""
+    return tuple(jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis % x.ndim))
 
 
 def refuse(dtype: str) -> None:

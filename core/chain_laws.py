@@ -25,7 +25,14 @@ from haarflow.core.levels import LevelProposal, Levels
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull, named_columns
-from haarflow.core.run_laws import blocks, fresh_cache, in_turn, independence_loop, values_compile_nothing
+from haarflow.core.run_laws import (
+    blocks,
+    fresh_cache,
+    in_turn,
+    independence_loop,
+    reflections_keep_action,
+    values_compile_nothing,
+)
 
 Array = Any
 
@@ -317,6 +324,10 @@ def _composed(obj: Any) -> str | None:
     return None if isinstance(_kernel(obj), (Cycle, Repeat)) else "the kernel is not made of others"
 
 
+def _reflects(obj: Any) -> str | None:
+    return None if hasattr(_kernel(obj), "overrelaxation") else "the kernel has no over-relaxation"
+
+
 def _has_fields(obj: Any) -> str | None:
     if isinstance(obj, Chained) or _theory(obj) is not None:
         return None
@@ -330,6 +341,7 @@ KERNEL_LAWS: tuple[Law, ...] = (
     Law(detailed_balance, _balance, _enumerable, sampled=True, programs=True),
     Law(independence_loop, _loop, _independent),
     Law(fresh_cache, _from_fields(fresh_cache), _has_fields),
+    Law(reflections_keep_action, _from_fields(reflections_keep_action), _reflects, programs=True),
     Law(in_turn, _from_fields(in_turn), _composed, programs=True),
     Law(blocks, _from_fields(blocks), _has_fields, programs=True),
     Law(values_compile_nothing, _from_fields(values_compile_nothing), _has_fields),

@@ -26,6 +26,8 @@ from haarflow.core.loops import direction
 
 Array = Any
 
+RECTANGLE_COLOURS = 4
+
 
 @dataclass(frozen=True)
 class HeatBath(Cacheless):
@@ -33,7 +35,7 @@ class HeatBath(Cacheless):
 
     The theory has `local_weight(field, mu, couplings) -> (a, b)`, each `(*batch, *lattice)`, for the conditional weight
     exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
-    at once: two colours, three where a transverse extent is odd. `values = {"couplings": {...}}`, numbers or
+    at once: two colours, three where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or
     batch-shaped arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value
     because all `tries` failed (0.34^tries at most). Raises ValueError for d < 2 and for an extent of 1, where a link is
     its own staple, and for tries < 1.
@@ -45,7 +47,7 @@ class HeatBath(Cacheless):
     values: Any = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
-        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation)
+        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one heat-bath sweep and the reflections."""
@@ -81,7 +83,7 @@ class HeatBath(Cacheless):
         """Apply `rule(theta, k, phi) -> (theta, found)` to all links of a direction, colour by colour."""
         xp, lattice = array_namespace(links), tuple(self.theory.lattice)
         d, batch = len(lattice), len(batch_shape(self.theory, links))
-        labels, count = link_colours(lattice, mu)
+        labels, count = link_colours(lattice, mu, loop_reach(self.theory))
         labels = backends.of(links).asarray(labels, dtype=xp.int32)
         here = backends.of(links).asarray(numpy.arange(d).reshape(d, *(1,) * d) == mu)
 
@@ -130,7 +132,25 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
     return 2.0 * xp.atan(half), xp.any(good, axis=0)
 
 
-def check_sweeps(lattice: tuple[int, ...], tries: int, overrelaxation: int) -> None:
+def loop_reach(theory: Any) -> int:
+    """Return how many links the longest side of a theory's loops has, its `reach`, or 1 where it does not say.
+
+    Raises ValueError for a reach beyond 1 unless the theory declares that its loops are `rectangular`, one link wide in a
+    plane: bent ones want other colours.
+
+    >>> from haarflow.theories import Wilson
+    >>> loop_reach(Wilson((4, 4))), loop_reach(Wilson((4, 4), rectangle=-1 / 12))
+    (1, 2)
+    """
+    reach = getattr(theory, "reach", 1)
+    if reach > 1 and not getattr(theory, "rectangular", False):
+        raise ValueError(
+            f"a heat bath wants loops of one plaquette, or `rectangular` ones, got {theory} of reach {reach}: use HMC"
+        )
+    return reach
+
+
+def check_sweeps(lattice: tuple[int, ...], tries: int, overrelaxation: int, reach: int = 1) -> None:
     """Raise ValueError for tries < 1, overrelaxation < 0 and a lattice without `link_colours`.
 
     >>> check_sweeps((4, 4), 0, 1)
@@ -140,24 +160,32 @@ def check_sweeps(lattice: tuple[int, ...], tries: int, overrelaxation: int) -> N
     """
     if tries < 1 or overrelaxation < 0:
         raise ValueError(f"a heat bath wants tries >= 1 and overrelaxation >= 0, got {tries} and {overrelaxation}")
-    link_colours(lattice, 0)
+    for mu in range(len(lattice)):
+        link_colours(lattice, mu, reach)
 
 
 @lru_cache(maxsize=64)
-def link_colours(lattice: tuple[int, ...], mu: int) -> tuple[numpy.ndarray, int]:
-    """Return labels `(*lattice)` of the links along mu such that transverse neighbours differ, and their number.
+def link_colours(lattice: tuple[int, ...], mu: int, reach: int = 1) -> tuple[numpy.ndarray, int]:
+    """Return labels `(*lattice)` of the links along mu such that no loop holds two of one label, and their number.
 
-    The label is the sum of the transverse coordinates mod 2, or where one of those extents is odd mod 3 with the last
-    site of an odd ring counted as 2. Raises ValueError for d < 2 and extents of 1.
+    Loops are the rectangles of up to 1 x `reach` links in any plane. Reach 1: the label is the sum of the transverse
+    coordinates mod 2, or where one of those extents is odd mod 3 with the last site of an odd ring counted as 2. Reach 2:
+    twice x_mu plus that sum mod 4, which a step of nu, 2 nu, mu or mu +- nu changes, and no other joins two links of a
+    rectangle; all extents are then multiples of 4, so that none closes on itself.
+    Raises ValueError for d < 2, extents of 1, for reach 2 extents that 4 does not divide, and reach > 2.
 
     >>> link_colours((2, 4), 0)[0].tolist(), link_colours((3, 2), 1)[0].tolist()
     ([[0, 1, 0, 1], [0, 1, 0, 1]], [[0, 0], [1, 1], [2, 2]])
+    >>> link_colours((4, 4), 0, reach=2)[0].tolist()
+    [[0, 1, 2, 3], [2, 3, 0, 1], [0, 1, 2, 3], [2, 3, 0, 1]]
     """
     if len(lattice) < 2 or min(lattice) < 2:
         raise ValueError(
             f"a heat bath of links wants two dimensions or more and extents >= 2, got the lattice {lattice}: with an "
             "extent of 1 a link is its own staple"
         )
+    if reach > 1:
+        return _rectangle_colours(lattice, mu, reach)
     transverse = [nu for nu in range(len(lattice)) if nu != mu]
     count = 3 if any(lattice[nu] % 2 for nu in transverse) else 2
     labels = numpy.zeros(lattice, dtype=numpy.int32)
@@ -167,3 +195,16 @@ def link_colours(lattice: tuple[int, ...], mu: int) -> tuple[numpy.ndarray, int]
             ring[-1] = 2
         labels += ring.reshape([-1 if axis == nu else 1 for axis in range(len(lattice))]).astype(numpy.int32)
     return labels % count, count
+
+
+def _rectangle_colours(lattice: tuple[int, ...], mu: int, reach: int) -> tuple[numpy.ndarray, int]:
+    """The labels of reach 2."""
+    if reach > 2:
+        raise ValueError(f"a heat bath of links wants loops of up to 1x2 links, got a theory of reach {reach}: use HMC")
+    if any(extent % RECTANGLE_COLOURS for extent in lattice):
+        raise ValueError(
+            f"a heat bath with rectangles moves links of {RECTANGLE_COLOURS} colours and wants extents that are multiples "
+            f"of {RECTANGLE_COLOURS}, got the lattice {lattice}: choose such extents, or HMC"
+        )
+    places = numpy.indices(lattice).astype(numpy.int32)
+    return (places.sum(axis=0, dtype=numpy.int32) + places[mu]) % RECTANGLE_COLOURS, RECTANGLE_COLOURS

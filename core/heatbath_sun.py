@@ -27,7 +27,7 @@ from haarflow import backends
 from haarflow.core import evenodd, matrices, random
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.groups import restored
-from haarflow.core.heatbath import check_sweeps, link_colours
+from haarflow.core.heatbath import check_sweeps, link_colours, loop_reach
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
 
@@ -45,10 +45,10 @@ class SubgroupHeatBath(Cacheless):
     The theory has `staple(field, mu) -> V` and `local_coupling(field, couplings) -> b` for the conditional weight
     exp(b Re tr(U V)). Where it declares `plaquettes_alone` and all extents are even, links of one direction on even,
     then on odd sites are drawn at once, and nothing is computed for the others; elsewhere the colours of
-    `heatbath.link_colours` are. `values = {"couplings": {...}}`, numbers or batch-shaped arrays; one key `(2,)` or one
-    per chain. Info: `failed`, the fraction of subgroup steps left out because all `tries` failed (0.3^tries at most).
-    Raises ValueError for d < 2, an extent of 1, where a link is its own staple, tries < 1, and for loops that hold links
-    of one colour twice (rectangles).
+    `heatbath.link_colours` are, four where there are rectangles. `values = {"couplings": {...}}`, numbers or batch-shaped
+    arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of subgroup steps left out because all `tries`
+    failed (0.3^tries at most). Raises ValueError for d < 2, an extent of 1, where a link is its own staple, tries < 1,
+    with rectangles for extents that 4 does not divide, and for the loops that `heatbath.loop_reach` refuses.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import Wilson
@@ -65,11 +65,7 @@ class SubgroupHeatBath(Cacheless):
     values: Any = field(default_factory=dict, compare=False)
 
     def __post_init__(self):
-        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation)
-        if getattr(self.theory, "reach", 1) > 1:
-            raise ValueError(
-                f"a heat bath wants loops of one plaquette, got {self.theory} of reach {self.theory.reach}"
-            )
+        check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after one heat-bath sweep and the reflections."""
@@ -124,7 +120,7 @@ class SubgroupHeatBath(Cacheless):
         failed = xp.zeros(batch, dtype=xp.real(links).dtype)
 
         def colours(links: Array, mu: int, numbers: Any) -> tuple[Array, Array]:
-            table, count = link_colours(lattice, mu)
+            table, count = link_colours(lattice, mu, loop_reach(self.theory))
             labels = backend.asarray(table, dtype="int32")
             here = backend.asarray(numpy.arange(d).reshape(d, *(1,) * (d + 2)) == mu)
 
@@ -140,7 +136,7 @@ class SubgroupHeatBath(Cacheless):
 
         for sweep in range(1 + self.overrelaxation):
             for mu in range(d):
-                visits = link_colours(lattice, mu)[1]
+                visits = link_colours(lattice, mu, loop_reach(self.theory))[1]
                 numbers = None if sweep else self._numbers(key, mu, visits, (*batch, *lattice), links)
                 links, missed = colours(links, mu, numbers)
                 failed = failed + xp.sum(missed, axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -77,6 +78,35 @@ def fresh_cache(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(
         fresh_cache, residual, tolerance, f"sums over {terms} numbers in another order", fields=fields, key=key
     )
+
+
+def reflections_keep_action(kernel: Any, fields: Array, key: Array) -> Verdict:
+    """Sweeps of over-relaxation leave the action where the heat bath left it: S after two of them = S after none.
+
+    So they do when the links that move together share no loop, each of them by its own reflection.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.heatbath import HeatBath
+    >>> from haarflow.theories import U1Gauge
+    >>> kernel = HeatBath(U1Gauge((2, 2)), values={"couplings": {"beta": 2.0}})
+    >>> reflections_keep_action(kernel, numpy.ones((4, 2, 2, 2)), random.key(0, backend)).passed
+    True
+    """
+    backend, couplings = backends.of(fields), kernel.values.get("couplings")
+
+    def action(sweeps: int) -> numpy.ndarray:
+        swept = replace(kernel, overrelaxation=sweeps)
+        return to_host(
+            backend.jit(lambda key, x: kernel.theory.action(swept.step(key, swept.init(x))[0].field, couplings))(
+                key, fields
+            )
+        )
+
+    before, after = action(0), action(2)
+    terms = math.prod(fields.shape[1:])
+    tolerance = 32 * (terms + 8) * EPSILON[precision_of(fields)] * max(1.0, largest(before))
+    reason = f"rounding of {terms} numbers in two sweeps"
+    return judge(reflections_keep_action, after - before, tolerance, reason, fields=fields, key=key)
 
 
 def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:

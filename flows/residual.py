@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy
@@ -43,6 +44,9 @@ Condition = dict[str, Any] | None
 
 FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5
+KEPT = (
+    2**15
+)  # entries of fields up to which a gradient keeps staples and Jacobians: beyond, new memory costs more than they
 
 
 class Staple(NamedTuple):
@@ -148,7 +152,9 @@ class LoopCoupling:
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links along the gradient of their loops."""
-        return self._apply(self._move, params, x, condition)
+        apply = partial(self._apply, self._move)
+        apply = backends.of(x).checkpoint(apply) if math.prod(x.shape) > KEPT else apply
+        return apply(params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links back, to rounding."""
@@ -166,37 +172,48 @@ class LoopCoupling:
 
     def _at(self, rows: Array, nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> Array:
         """The links along nu at the active sites plus a displacement, `(N, N, links)`."""
-        table = link_tables.links(lattice, self.direction, self.period, self.colour, nu, displacement)
-        return link_tables.gathered(rows, table)
+        return link_tables.gathered(rows, self._table(nu, displacement, lattice))
 
     def _paths(self, rows: Array, lattice: tuple[int, ...]) -> list[list[tuple[Array, Array]]]:
-        """For each plane and reach the path ahead and the one behind, from x + mu back to x."""
-        found = []
-        for nu in (nu for nu in range(self.d) if nu != self.direction):
-            sides = [self._side(rows, nu, sign, lattice) for sign in (1, -1)]
-            found.append(list(zip(*sides, strict=True)))
-        return found
+        """For each plane and reach the paths ahead and behind, 1 x r rectangles from x + mu back to x.
 
-    def _side(self, rows: Array, nu: int, sign: int, lattice: tuple[int, ...]) -> list[Array]:
-        """The paths around 1 x r rectangles on one side, r = 1 ... reach: far U_mu(x + r nu)^+ near^+."""
-        mu, group, found = self.direction, self.group, []
-        far, near = self._leg(rows, nu, sign, 0, 1, lattice), self._leg(rows, nu, sign, 0, 0, lattice)
+        far U_mu(x + r nu)^+ near^+ with straight lines far and near; behind they are the adjoints of lines that arrive. All
+        planes at once: few, long products.
+        """
+        group, backend, found = self.group, backends.of(rows), []
+        lines: tuple[Array, ...] = ()
         for r in range(1, self.reach + 1):
-            if r > 1:
-                far = group.compose(far, self._leg(rows, nu, sign, r - 1, 1, lattice))
-                near = group.compose(near, self._leg(rows, nu, sign, r - 1, 0, lattice))
-            top = self._at(rows, mu, self._step(nu, sign * r, 0), lattice)
-            found.append(group.compose(far, group.inverse(group.compose(near, top))))
-        return found
+            far, near, top, arriving, leaving, bottom = self._legs(rows, r, lattice)
+            if lines:
+                far, near = group.compose(lines[0], far), group.compose(lines[1], near)
+                arriving, leaving = group.compose(arriving, lines[2]), group.compose(leaving, lines[3])
+            lines = far, near, arriving, leaving
+            ahead = group.compose(far, group.inverse(group.compose(near, top)))
+            behind = group.compose(group.inverse(group.compose(bottom, arriving)), leaving)
+            sides = (array_namespace(rows).reshape(side, (self.n, self.n, self.d - 1, -1)) for side in (ahead, behind))
+            found.append(list(zip(*(backend.unstack(side, axis=2) for side in sides), strict=True)))
+        return [list(reaches) for reaches in zip(*found, strict=True)]
 
-    def _leg(self, rows: Array, nu: int, sign: int, r: int, ahead: int, lattice: tuple[int, ...]) -> Array:
-        """The link that goes from x + r sign nu (+ mu where `ahead`) one step further."""
-        if sign > 0:
-            return self._at(rows, nu, self._step(nu, r, ahead), lattice)
-        return self.group.inverse(self._at(rows, nu, self._step(nu, -r - 1, ahead), lattice))
+    def _legs(self, rows: Array, r: int, lattice: tuple[int, ...]) -> tuple[Array, ...]:
+        """The links of rectangles of r links across, each in all planes, `(N, N, plane links)`.
+
+        Ahead the r-th link of the lines from x + mu and from x and U_mu(x + r nu), behind those whose lines end there.
+        """
+        mu, planes = self.direction, [nu for nu in range(self.d) if nu != self.direction]
+        legs = [(None, r - 1, 1), (None, r - 1, 0), (mu, r, 0), (None, -r, 1), (None, -r, 0), (mu, -r, 0)]
+        tables = [
+            self._table(nu if axis is None else axis, self._step(nu, steps, ahead), lattice)
+            for axis, steps, ahead in legs
+            for nu in planes
+        ]
+        found = link_tables.gathered(rows, numpy.concatenate(tables))
+        return backends.of(rows).unstack(array_namespace(rows).reshape(found, (self.n, self.n, len(legs), -1)), axis=2)
 
     def _step(self, nu: int, steps: int, ahead: int) -> tuple[int, ...]:
         return tuple(steps if axis == nu else ahead if axis == self.direction else 0 for axis in range(self.d))
+
+    def _table(self, nu: int, displacement: tuple[int, ...], lattice: tuple[int, ...]) -> numpy.ndarray:
+        return link_tables.links(lattice, self.direction, self.period, self.colour, nu, displacement)
 
     def _bounded(self, params: Params, paths: list, condition: Condition) -> list[list[tuple[Staple, Staple]]]:
         """The paths with their numbers: the sum over them of |c| + sum_j (1+j)|a_j| + 2|p| is at most the bound.

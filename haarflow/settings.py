@@ -71,7 +71,11 @@ class SUTheory:
     ]
     beta: Annotated[float, _number("inverse coupling, 2N/g^2", ge=0)]
     rectangle: Annotated[
-        float, _number("weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki")
+        float,
+        _number(
+            "weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki; a heat bath then wants "
+            "extents that are multiples of 4"
+        ),
     ] = 0.0
 
 

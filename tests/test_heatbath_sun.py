@@ -179,7 +179,6 @@ def test_single_precision_stays_single():
         (lambda: SubgroupHeatBath(Wilson((4, 1))), "its own staple"),
         (lambda: SubgroupHeatBath(Wilson((4, 4)), tries=0), "tries"),
         (lambda: SubgroupHeatBath(Wilson((4, 4)), overrelaxation=-1), "overrelaxation"),
-        (lambda: SubgroupHeatBath(Wilson((4, 4), rectangle=-1 / 12)), "one plaquette"),
     ],
 )
 def test_bad_input(make, words):

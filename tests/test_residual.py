@@ -11,7 +11,7 @@ from haarflow.core.law import Given
 from haarflow.core.matrix_fields import exponential_twin, haar_matrices
 from haarflow.core.sun import SU
 from haarflow.core.tree import tree_map
-from haarflow.flows import link_jacobian
+from haarflow.flows import link_jacobian, residual
 from haarflow.flows.architectures_sun import trivialising
 from haarflow.flows.estimators import PathGradient, ReverseKL, ess
 from haarflow.flows.link_tables import flat
@@ -339,3 +339,29 @@ def test_a_recipe_trains_the_flow_and_samples_with_it(tmp_path):
         entry = summary["samplers"][name]["observables"]["plaquette"]
         assert abs(entry["value"] - entry["exact"]) < 5 * entry["error"] < 0.1
     assert summary["samplers"]["flow-reweighting"]["ess"] > 0.7
+
+
+@pytest.mark.slow  # compiles second derivatives
+def test_what_is_computed_again_has_the_same_derivatives(autodiff_backend, monkeypatch):
+    """First and second derivatives by parameters and links of fields beyond KEPT and below it."""
+    backend, flow = autodiff_backend, LoopCoupling(2, 2, 0, 1, start=0.1)
+    x = SU(2, 2).haar(random.key(0, backend), (2, 2, 2, 2, 2, 4))
+    params, xp = flow.init(random.key(1, backend)), backend.xp
+
+    def loss(arguments):
+        y, log_det = flow.forward(arguments["params"], arguments["x"])
+        return xp.sum(log_det) + xp.sum(xp.real(y) ** 3)
+
+    def bend(rho):
+        _, slopes = backend.value_and_grad(loss)({"params": {"rho": rho}, "x": x})
+        return xp.sum(slopes["params"]["rho"] ** 2) + xp.sum(xp.real(slopes["x"]) ** 3)
+
+    def derivatives():
+        _, slopes = backend.jit(backend.value_and_grad(loss))({"params": params, "x": x})
+        second = backend.jit(backend.value_and_grad(bend))(params["rho"])[1]
+        return [backend.to_numpy(found) for found in (slopes["params"]["rho"], slopes["x"], second)]
+
+    kept = derivatives()
+    monkeypatch.setattr(residual, "KEPT", 0)
+    for again, found in zip(derivatives(), kept, strict=True):
+        numpy.testing.assert_allclose(again, found, rtol=1e-12, atol=1e-12)

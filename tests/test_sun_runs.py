@@ -102,10 +102,13 @@ def test_faults_of_a_recipe(overrides, words):
         recipes.load("su3-2d", overrides)
 
 
-def test_rectangles_have_no_heat_bath(folder, tmp_path):
-    with pytest.raises(ValueError, match="one plaquette"):
+def test_a_heat_bath_of_rectangles_wants_extents_of_four(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"multiples of 4, got the lattice \(2, 4\)"):
         run(recipes.load(folder / "su2.toml", ["theory.rectangle=-0.331"]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+    run(recipes.load(folder / "su2.toml", ["theory.rectangle=-0.331", "lattice=[4,4]"]), tmp_path / "some")
+    found = json.loads((tmp_path / "some" / "summary.json").read_text())["samplers"]
+    assert "rectangle" in found["heatbath"]["observables"] and "plaquette" in found["mixture"]["observables"]
 
 
 def test_the_heat_bath_of_a_recipe_is_that_of_its_group():

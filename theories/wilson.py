@@ -48,6 +48,7 @@ class Wilson(GaugeTheory):
     n: int = 3
     rectangle: float = 0.0
 
+    rectangular = True  # every loop is a rectangle in a plane, so that a heat bath has colours for reach 2
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
     tied = MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)})  # to the time axis
 
@@ -135,11 +136,13 @@ class Wilson(GaugeTheory):
         The link's conditional weight is exp((beta/N) Re tr(U V)), where no loop holds it twice: extents >= 2 across mu,
         and >= 3 everywhere with rectangles.
         """
-        if self.rectangle:
-            return self.staples(field)[mu]
         check_field(self, field)
-        axis = -self.d - 3
-        return array_namespace(field).sum(loops.staples(field, mu, self.d, self.group), axis=axis)
+        total = array_namespace(field).sum(loops.staples(field, mu, self.d, self.group), axis=-self.d - 3)
+        if not self.rectangle:
+            return total
+        c0, c1 = self.weights
+        links = [loops.direction(field, nu, self.d, self.group) for nu in range(self.d)]
+        return c0 * total + c1 * self._rectangle_staple(links, mu)
 
     def local_coupling(self, field: Array, couplings: Couplings = None) -> Any:
         """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: what `staple` is weighted with."""
@@ -225,23 +228,49 @@ class Wilson(GaugeTheory):
 
         With A = first second(x + steps mu) and B = second first(x + nu) the loop is A B^+.
         """
+        halves = self._halves(first, second, mu, nu, steps)
+        return self._of_first(second, nu, *halves), self._of_second(first, mu, steps, *halves)
+
+    def _halves(self, first: Array, second: Array, mu: int, nu: int, steps: int) -> tuple[Array, Array, Array, Array]:
+        """second(x + steps mu), first(x + nu), A^+ and B^+."""
         d, group = self.d, self.group
         far, high = shift(second, mu, d, steps), shift(first, nu, d)
-        there, back = group.inverse(group.compose(first, far)), group.inverse(group.compose(second, high))
-        of_first = group.compose(far, back) + shift(group.compose(there, second), nu, d, -1)
-        of_second = group.compose(high, there) + shift(group.compose(back, first), mu, d, -steps)
-        return of_first, of_second
+        return far, high, group.inverse(group.compose(first, far)), group.inverse(group.compose(second, high))
+
+    def _of_first(self, second: Array, nu: int, far: Array, _: Array, there: Array, back: Array) -> Array:
+        return self.group.compose(far, back) + shift(self.group.compose(there, second), nu, self.d, -1)
+
+    def _of_second(self, first: Array, mu: int, steps: int, _: Array, high: Array, there: Array, back: Array) -> Array:
+        return self.group.compose(high, there) + shift(self.group.compose(back, first), mu, self.d, -steps)
 
     def _rectangle_staples(self, links: list[Array]) -> list[Array]:
         """The staples of every link in the 1x2 and 2x1 rectangles."""
-        d, group = self.d, self.group
         sums: list[list[Array]] = [[] for _ in links]
         for mu, link in enumerate(links):
-            after = shift(link, mu, d)
-            double, others = group.compose(link, after), [nu for nu in range(d) if nu != mu]
+            double, others = self._double(link, mu), [nu for nu in range(self.d) if nu != mu]
             around = [self._around(double, links[nu], mu, nu, steps=2) for nu in others]
             for nu, (_, short) in zip(others, around, strict=True):
                 sums[nu].append(short)
             whole = sum((part for part, _ in around[1:]), around[0][0])
-            sums[mu] += [group.compose(after, whole), shift(group.compose(whole, link), mu, d, -1)]
+            sums[mu] += self._of_single(link, whole, mu)
         return [sum(parts[1:], parts[0]) for parts in sums]
+
+    def _rectangle_staple(self, links: list[Array], mu: int) -> Array:
+        """Those of the links along mu alone."""
+        link, found, whole = links[mu], [], []
+        double = self._double(link, mu)
+        for nu in (nu for nu in range(self.d) if nu != mu):
+            long = self._double(links[nu], nu)
+            found.append(self._of_second(long, nu, 2, *self._halves(long, link, nu, mu, 2)))
+            whole.append(self._of_first(links[nu], nu, *self._halves(double, links[nu], mu, nu, 2)))
+        found += self._of_single(link, sum(whole[1:], whole[0]), mu)
+        return sum(found[1:], found[0])
+
+    def _double(self, link: Array, mu: int) -> Array:
+        """Two links in a row, U_mu(x) U_mu(x + mu)."""
+        return self.group.compose(link, shift(link, mu, self.d))
+
+    def _of_single(self, link: Array, whole: Array, mu: int) -> list[Array]:
+        """The staples of the first and of the second link out of that of two in a row."""
+        group, d = self.group, self.d
+        return [group.compose(shift(link, mu, d), whole), shift(group.compose(whole, link), mu, d, -1)]

@@ -142,6 +142,9 @@ KERNELS = {
     "heat_bath_su2_few_tries": matrices(heat_bath_of_matrices(tries=1)),
     "heat_bath_su2_odd": matrices(heat_bath_of_matrices(lattice=(3, 2))),
     "heat_bath_su3_overrelaxed": matrices(heat_bath_of_matrices(3, overrelaxation=1), burn_in=8),
+    "heat_bath_su2_rectangles": heat_bath_of_matrices(
+        lattice=(4, 4), theory=partial(Wilson, rectangle=-1 / 12), overrelaxation=1
+    ),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
 }

@@ -1,6 +1,7 @@
 """Wrong groups SU(N), wrong theories and a wrong HMC of matrices, each with the laws that must catch it."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from array_api_compat import array_namespace
@@ -214,6 +215,12 @@ class HalfReflected(SubgroupHeatBath):
             return super().step(key, state)
 
 
+class RectanglesByPlaquetteColours(Wilson):
+    """Rectangles, whose links the heat bath moves as if there were plaquettes alone."""
+
+    reach = 1
+
+
 def bath(**words):
     return lambda lattice: chained(heat_bath_of_matrices(**words))
 
@@ -227,7 +234,20 @@ KERNELS = (
         bath(kind=KeepsTheLastProposal, tries=1, lattice=(4, 4)),
         ("stationary",),
     ),
-    Mutant("half a reflection", "kernel", bath(kind=HalfReflected, overrelaxation=1), ("stationary",)),
+    Mutant(
+        "half a reflection",
+        "kernel",
+        bath(kind=HalfReflected, overrelaxation=1),
+        ("stationary", "reflections_keep_action"),
+    ),
+    Mutant(
+        "a heat bath of rectangles in the colours of plaquettes",
+        "kernel",
+        lambda lattice: heat_bath_of_matrices(
+            lattice=(4, 4), theory=partial(RectanglesByPlaquetteColours, rectangle=-1 / 12)
+        ),
+        ("reflections_keep_action",),
+    ),
     Mutant(
         "momenta of matrices for tr P^2 / 2",
         "kernel",
