@@ -202,16 +202,17 @@ def test_moments_of_h0(k):
 
 
 def pull(theory, beta, chains, draws, burn_in=30, backend=None, expected=None, **words):
-    """((mean - exact)/error, error) of the plaquette."""
+    """((mean - exact)/error, error) of the plaquette; burn-in and draws in blocks of one compiled program."""
     backend = backends.get("numpy") if backend is None else backend
     kernel = SubgroupHeatBath(theory, values={"couplings": {"beta": beta}}, **words)
-    state, _ = run(kernel, random.key(1, backend), kernel.init(hot(theory, chains, 3, backend)), burn_in)
-    plaquettes = []
-    for block in range(10):
-        state, records = run(
-            kernel, random.key(2, backend), state, draws // 10, start=block * draws // 10, measure=_plaquette(theory)
-        )
-        plaquettes.append(backend.to_numpy(records["observables"]))
+    state, size = kernel.init(hot(theory, chains, 3, backend)), draws // 10
+    assert burn_in % size == 0
+    for seed, blocks in ((1, burn_in // size), (2, 10)):
+        plaquettes = []
+        for block in range(blocks):
+            key, start = random.key(seed, backend), block * size
+            state, records = run(kernel, key, state, size, start=start, measure=_plaquette(theory))
+            plaquettes.append(backend.to_numpy(records["observables"]))
     found = gamma_method(numpy.concatenate(plaquettes))
     value, error = (theory.exact({"beta": beta})["plaquette"], 0.0) if expected is None else expected
     return (found.value - value) / math.hypot(found.error, error), found.error

@@ -9,6 +9,7 @@ from haarflow.flows import loop_newton
 from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
 from haarflow.theories import Wilson
+from tests.conftest import member
 
 LATTICE, BETA = (4, 4), 3.0
 
@@ -43,12 +44,13 @@ def test_derivatives_of_log_w_are_differences(autodiff_backend):
 
 
 @pytest.mark.statistical
-def test_steps_narrow_the_weights_of_new_draws_at_all_couplings(autodiff_backend):
+def test_steps_narrow_the_weights_of_new_draws_at_all_couplings():
     """SU(2) on 4x4, two steps of 64 draws at each of two couplings take a third of the series' spread at least.
 
-    With 128 new draws a ratio of spreads has sigma 0.05 (they share the draws); measured 0.47 and 0.42, chance of luck far below 0.1%.
+    On PyTorch alone: the derivatives above are exact on both backends, and the step is NumPy's. With 128 new draws a ratio
+    of spreads has sigma 0.05 (they share the draws); measured 0.47 and 0.42, chance of luck far below 0.1%.
     """
-    backend, (flow, numbers) = autodiff_backend, started(2, 2)
+    backend, (flow, numbers) = member("torch"), started(2, 2)
     derive, weigh = (make(flow, action, backend) for make in (loop_newton.derivatives, loop_newton.weigher))
     fresh = drawn(backend, 9, 128)
 

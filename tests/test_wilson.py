@@ -1,6 +1,7 @@
 """SU(N) gauge theory: loops against plain products, improved actions, exact means by HMC, borders, cold fields."""
 
 import itertools
+import math
 
 import numpy
 import pytest
@@ -13,6 +14,7 @@ from haarflow.core.matrix_fields import host_matrices
 from haarflow.core.metropolis import LocalMetropolis
 from haarflow.core.statistics import gamma_method
 from haarflow.core.sun import SU
+from haarflow.core.tree import tree_map
 from haarflow.theories import Wilson, sun_torus
 from haarflow.theories.theory import autodiff_force
 
@@ -139,12 +141,18 @@ def test_couplings_may_differ_from_chain_to_chain(backend, generator):
 
 
 def measured(theory, kernel, chains, warm, draws, seed=1):
-    """The mean plaquette by a kernel on JAX, from cold starts."""
+    """The mean plaquette by a kernel on JAX, from cold starts; all steps in blocks of one compiled program."""
     backend = pytest.importorskip("haarflow.backends.with_jax").backend()
     u = theory.group.identity(backend.xp.zeros((chains, *theory.field_shape), dtype=backend.xp.complex128))
-    state, _ = run(kernel, random.key(seed, backend), kernel.init(u), warm)
-    _, records = run(kernel, random.key(seed + 1, backend), state, draws, measure=theory.observables)
-    rows = backend.to_numpy(records["observables"]["plaquette"])
+    state, size = kernel.init(u), math.gcd(warm, draws)
+    for number, steps in ((seed, warm), (seed + 1, draws)):
+        blocks = []
+        for start in range(0, steps, size):
+            key = random.key(number, backend)
+            state, records = run(kernel, key, state, size, start=start, measure=theory.observables)
+            blocks.append(tree_map(backend.to_numpy, records))
+    records = tree_map(lambda *parts: numpy.concatenate(parts), *blocks)
+    rows = records["observables"]["plaquette"]
     return gamma_method([rows[:, chain] for chain in range(chains)]), records
 
 
