@@ -48,7 +48,9 @@ def summary(turns):
     base = [next((row for row in turn if row["extent"] == 8), turn[0]) for turn in turns]
     for same in zip(*turns, strict=True):
         ratios = [row["us_a_site"] / first["us_a_site"] for row, first in zip(same, base, strict=True)]
-        medians = {name: statistics.median(row[name] for row in same) for name in ("us_a_site", "mib_a_configuration", "mib")}
+        medians = {
+            name: statistics.median(row[name] for row in same) for name in ("us_a_site", "mib_a_configuration", "mib")
+        }
         yield {**same[0], **medians, "over_8": statistics.median(ratios), "interval": list(median_interval(ratios))}
 
 
@@ -81,7 +83,9 @@ def main():
         rows += summary(turns)
         for row in rows[-len(options.extents) :]:
             low, high = row["interval"]
-            print(f"{work}: {row['extent']}^4 over 8^4 {row['over_8']:.2f} a site ({low:.2f} to {high:.2f})", flush=True)
+            print(
+                f"{work}: {row['extent']}^4 over 8^4 {row['over_8']:.2f} a site ({low:.2f} to {high:.2f})", flush=True
+            )
     if options.json:
         from haarflow.benchmarks.stored import write
 

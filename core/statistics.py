@@ -41,7 +41,8 @@ def gamma_method(series: Any, function: Callable | None = None, window: float = 
     sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from tau_int and
     S = `window`; the bias of the subtracted mean is corrected by eq. 49 and the error of tau_int is eq. 42 of
     hep-lat/0306017.
-    Raises ValueError for arrays of other shapes.
+    Raises ValueError for arrays of other shapes, and for several arrays without a function (chains belong side by side
+    in one array, as its columns).
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(1000, 4))
@@ -49,6 +50,11 @@ def gamma_method(series: Any, function: Callable | None = None, window: float = 
     >>> abs(estimate.value) < 4 * estimate.error, round(estimate.tau_int, 1)
     (True, 0.5)
     """
+    if function is None and isinstance(series, list | tuple) and any(numpy.ndim(one) for one in series):
+        raise ValueError(
+            f"one array (draw,) or (draw, chain) wanted where no function joins several, got {len(series)} of them: "
+            "stack chains along axis 1"
+        )
     rows = _rows([series] if function is None else series)
     if not numpy.all(numpy.isfinite(rows)):
         bad = int(numpy.sum(~numpy.isfinite(rows)))

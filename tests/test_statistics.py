@@ -144,6 +144,11 @@ def test_series_of_different_shapes_are_refused():
         gamma_method((numpy.zeros(3), numpy.zeros(4)), lambda a, b: a)
 
 
+def test_a_list_of_chains_is_not_read_as_draws():
+    with pytest.raises(ValueError, match="stack chains along axis 1"):
+        gamma_method([numpy.zeros(100), numpy.zeros(100)])
+
+
 def gaussian_weights(n, shift=0.5, seed=0):
     """Samples of N(0, 1) and log weights towards e^{-x^2/2 + shift x}: log Z/Z_q = shift^2/2."""
     x = numpy.random.default_rng(seed).normal(size=n)
