@@ -12,19 +12,18 @@ Array = Any
 
 
 @loop
-def fill(keys: Array, found: Array, chunk: int, purpose: int, body: int) -> None:
+def fill(keys: Array, found: Array, chunk: int, body: int) -> None:
     """Fill `found` `(keys, count)`: pair i of `half` pairs has the counters i and half + i, and stands there."""
     count = found.shape[1]
     half = (count + 1) // 2
-    counters, normals, given = numpy.empty((2, chunk)), numpy.empty((2, chunk)), numpy.empty((3, chunk))
-    given[2] = purpose
+    counters, normals, key = numpy.empty((2, chunk)), numpy.empty((2, chunk)), numpy.empty((2, chunk))
     for row in range(len(keys)):
-        given[0], given[1] = keys[row, 0], keys[row, 1]
+        key[0], key[1] = keys[row, 0], keys[row, 1]
         for first in range(0, half, chunk):
             size = min(chunk, half - first)
             for lane in range(chunk):
                 counters[0, lane], counters[1, lane] = first + lane, half + first + lane
-            call(body, 8 * size, (counters.ctypes.data, normals.ctypes.data, given.ctypes.data))
+            call(body, 8 * size, (counters.ctypes.data, normals.ctypes.data, key.ctypes.data))
             found[row, first : first + size] = normals[0, :size]
             left = min(size, count - half - first)
             found[row, half + first : half + first + left] = normals[1, :left]

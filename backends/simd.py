@@ -56,6 +56,9 @@ class Lanes:
     def __truediv__(self, other: Any) -> Lanes:
         return self._of("fdiv", self.value, self._value(other))
 
+    def __rtruediv__(self, other: Any) -> Lanes:
+        return self._of("fdiv", self._value(other), self.value)
+
     def __neg__(self) -> Any:
         return 0.0 - self
 
@@ -73,9 +76,9 @@ class Lanes:
         """The square root."""
         return self._by("llvm.sqrt")
 
-    def below(self, limit: float, small: Any, large: Any) -> Lanes:
+    def below(self, limit: Any, small: Any, large: Any) -> Lanes:
         """`small` where the number is less than `limit`, `large` elsewhere."""
-        chosen = self.builder.fcmp_ordered("<", self.value, _constant(limit))
+        chosen = self.builder.fcmp_ordered("<", self.value, self._value(limit))
         return Lanes(self.builder, self.builder.select(chosen, self._value(small), self._value(large)))
 
     def word(self) -> Words:
@@ -96,6 +99,22 @@ class Lanes:
         """The larger of two numbers, `other` where this one is NaN."""
         chosen = self.builder.fcmp_ordered(">", self.value, other.value)
         return Lanes(self.builder, self.builder.select(chosen, self.value, other.value))
+
+    def where_any_zero(self, numbers: list[Any], others: Callable) -> list[Lanes]:
+        """`others()` where this number is zero in any of the lanes, else `numbers`: what is not wanted is not computed."""
+        from llvmlite import ir
+
+        builder, before = self.builder, self.builder.block
+        zero = builder.fcmp_ordered("==", self.value, _constant(0.0))
+        with builder.if_then(builder.icmp_unsigned("!=", builder.bitcast(zero, ir.IntType(WIDTH)), ir.IntType(WIDTH)(0))):
+            changed, inside = others(), builder.block
+        found = []
+        for old, new in zip(numbers, changed, strict=True):
+            either = builder.phi(_vector())
+            either.add_incoming(self._value(old), before)
+            either.add_incoming(self._value(new), inside)
+            found.append(Lanes(builder, either))
+        return found
 
     def nan_beyond(self, limit: float) -> Lanes:
         """Zero where the number is at most `limit`, NaN elsewhere."""
@@ -122,7 +141,10 @@ def _is(x: Any, number: float) -> bool:
 
 
 class Words:
-    """A word of 32 bits for each lane: + and ^ with others and with Python's whole numbers, additions wrap."""
+    """A word of 32 bits for each lane: +, * and ^ with others and with Python's whole numbers, all wrap.
+
+    Two of them `beside` each other fill a register: operations on both cost those on one.
+    """
 
     def __init__(self, builder: Any, value: Any):
         self.builder, self.value = builder, value
@@ -130,14 +152,25 @@ class Words:
     def __add__(self, other: Any) -> Words:
         return Words(self.builder, self.builder.add(self.value, self._value(other)))
 
+    def __mul__(self, other: Any) -> Words:
+        return Words(self.builder, self.builder.mul(self.value, self._value(other)))
+
     def __xor__(self, other: Any) -> Words:
         return Words(self.builder, self.builder.xor(self.value, self._value(other)))
 
     def rotated(self, bits: int) -> Words:
         """The word turned to the left."""
-        left = self.builder.shl(self.value, _whole(32, bits))
-        right = self.builder.lshr(self.value, _whole(32, 32 - bits))
+        left = self.builder.shl(self.value, self._value(bits))
+        right = self.builder.lshr(self.value, self._value(32 - bits))
         return Words(self.builder, self.builder.or_(left, right))
+
+    def beside(self, other: Words) -> Words:
+        """This word and another in twice as many lanes."""
+        return self._chosen(other, range(2 * WIDTH))
+
+    def halves(self) -> tuple[Words, Words]:
+        """Undo `beside`."""
+        return self._chosen(self, range(WIDTH)), self._chosen(self, range(WIDTH, 2 * WIDTH))
 
     def unit(self, low: Words) -> Lanes:
         """(n + 1/2) 2^-52, 26 bits of n from the top of this word and 26 from that of another."""
@@ -148,8 +181,16 @@ class Words:
     def _wide(self, value: Any) -> Any:
         return self.builder.zext(value, _words(64))
 
+    def _chosen(self, other: Words, lanes: Any) -> Words:
+        from llvmlite import ir
+
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        return Words(self.builder, self.builder.shuffle_vector(self.value, other.value, mask))
+
     def _value(self, other: Any) -> Any:
-        return other.value if isinstance(other, Words) else _whole(32, other)
+        from llvmlite import ir
+
+        return other.value if isinstance(other, Words) else ir.Constant(self.value.type, [other] * self.value.type.count)
 
 
 class Row:
@@ -204,7 +245,7 @@ def compiled(body: Callable, rows: int, stride: int, fixed: int = 0) -> Any:
     body(*(Row(builder, place, stride) for place in [*moving, *places[rows - fixed :]]))
     following = builder.add(lane, ir.Constant(word, WIDTH * BYTES))
     lane.add_incoming(ir.Constant(word, 0), entry)
-    lane.add_incoming(following, loop)
+    lane.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
     ir.IRBuilder(done).ret_void()
     return Code(str(module))

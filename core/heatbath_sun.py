@@ -35,6 +35,7 @@ Array = Any
 Rule = Callable[[int, Array, list[Array]], tuple[list[Array], Array]]
 
 SMALL = 1.7  # below this k Creutz's proposal is the better one
+FLOOR = 1e-30  # k is at least this, where its density has long been that of k = 0
 NUMBERS = 4  # uniform numbers of one try
 
 
@@ -68,13 +69,24 @@ class SubgroupHeatBath(Cacheless):
         check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
-        """Return the state after one heat-bath sweep and the reflections."""
+        """Return the state after one heat-bath sweep and the reflections.
+
+        By the theory's own `heat_bath`, compiled, where it has one, else by arrays.
+        """
         links, theory = state.field, self.theory
         coupling = theory.local_coupling(links, self.values.get("couplings"))
+        own = getattr(theory, "heat_bath", None)
+        found = own and own(key, links, coupling, self.tries, self.overrelaxation, self.by_arrays)
+        links, failed = self.by_arrays(key, links, coupling) if found is None else found
+        steps = len(theory.group.subgroups) * theory.d * math.prod(theory.lattice)
+        return State(links), {"failed": failed / steps}
+
+    def by_arrays(self, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
+        """Return links in standard form after the sweeps and how many subgroup steps failed, `(*batch,)`."""
+        theory = self.theory
         packed = evenodd.packable(tuple(theory.lattice)) and getattr(theory, "plaquettes_alone", False)
         links, failed = (self._packed if packed else self._coloured)(key, links, coupling)
-        steps = len(theory.group.subgroups) * theory.d * math.prod(theory.lattice)
-        return State(restored(theory.group, links)), {"failed": failed / steps}
+        return restored(theory.group, links), failed
 
     def _numbers(self, key: Array, mu: int, visits: int, shape: tuple[int, ...], links: Array) -> Array:
         """The uniform numbers of all visits to links along mu, `(visits, subgroup, number, *shape)`.
@@ -183,7 +195,7 @@ def heat_bath(u: Array, k: Array, unit: list[Array]) -> tuple[list[Array], Array
     height = 2.0 * u[0, ...] - 1.0
     sine_of, cosine_of = backends.of(k).sincos((2.0 * math.pi) * u[1, ...])
     flat = radius * xp.sqrt(1.0 - height * height)
-    return _divided([cosine, flat * cosine_of, flat * sine_of, radius * height], unit), found
+    return divided([cosine, flat * cosine_of, flat * sine_of, radius * height], unit), found
 
 
 def one_minus_cosine(u: Array, k: Array) -> tuple[Array, Array]:
@@ -196,8 +208,8 @@ def one_minus_cosine(u: Array, k: Array) -> tuple[Array, Array]:
     >>> drop.round(6).tolist(), found.tolist()
     ([0.173287], [True])
     """
-    xp, floor = array_namespace(k), 1e-30
-    k = xp.where(k > floor, k, floor * xp.ones_like(k))
+    xp = array_namespace(k)
+    k = xp.where(k > FLOOR, k, FLOOR * xp.ones_like(k))
     small = k < SMALL
     cut = xp.where(small, -xp.expm1(-2.0 * k), xp.ones_like(k))
     turns = xp.where(small, xp.zeros_like(k), xp.ones_like(k))
@@ -214,8 +226,13 @@ def one_minus_cosine(u: Array, k: Array) -> tuple[Array, Array]:
 
 def reflection(place: int, size: Array, unit: list[Array]) -> tuple[list[Array], Array]:
     """Return g = v^+ v^+, which turns h = v into v^+ at equal action, and that it succeeded."""
-    turn = -2.0 * unit[0]
-    return [2.0 * unit[0] * unit[0] - 1.0, *(turn * part for part in unit[1:])], size >= 0.0
+    return reflected(unit), size >= 0.0
+
+
+def reflected(v: list[Any]) -> list[Any]:
+    """v^+ v^+ of a unit quaternion."""
+    turn = -2.0 * v[0]
+    return [2.0 * v[0] * v[0] - 1.0, *(turn * part for part in v[1:])]
 
 
 def _unit_quaternion(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, list[Array]]:
@@ -229,7 +246,7 @@ def _unit_quaternion(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, lis
     return size, [first, *(part / safe for part in parts[1:])]
 
 
-def _divided(h: list[Array], v: list[Array]) -> list[Array]:
+def divided(h: list[Any], v: list[Any]) -> list[Any]:
     """h v^+ of quaternions h_0 + i h.sigma."""
     return [
         h[0] * v[0] + h[1] * v[1] + h[2] * v[2] + h[3] * v[3],

@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import host_normals, simd
+from haarflow.backends import simd, simd_functions
 from haarflow.core import random
 from haarflow.core import simd_matrices as matrices
 from haarflow.core.sun import SU
@@ -148,11 +148,39 @@ def test_logarithms_and_turns():
     x = numpy.concatenate([x, numpy.full(-len(x) % 4, 0.5)])[None]
 
     def body(x, y):
-        y[0] = host_normals.logarithm(x[0])
-        y[1], y[2] = host_normals.sine_and_cosine_of_turns(x[0])
+        y[0] = simd_functions.logarithm(x[0])
+        y[1], y[2] = simd_functions.sine_and_cosine_of_turns(x[0])
 
     y = numpy.zeros((3, x.shape[1]))
     simd.compiled(body, rows=2, stride=8 * x.shape[1])(x, y)
     assert (numpy.abs(y[0] - numpy.log(x[0])) <= 2.0 * numpy.spacing(numpy.abs(y[0]))).all()
     wanted = numpy.exp(2j * math.pi * x[0])
     assert max(numpy.abs(y[1] - wanted.imag).max(), numpy.abs(y[2] - wanted.real).max()) < 1e-15
+
+
+def test_what_is_lost_beside_one():
+    """ln(1 + y) for y > -1 and 1 - e^{-x} on [0, 4], relative errors, from the smallest numbers on."""
+    y = numpy.concatenate([-(2.0 ** -numpy.arange(1.0, 1001.0)), numpy.linspace(-0.999, 3.0, 1000)])[None]
+    x = numpy.concatenate([2.0 ** -numpy.arange(0.0, 1000.0), numpy.linspace(1e-3, 4.0, 1000)])[None]
+
+    def body(given, found):
+        found[0] = simd_functions.logarithm_beside_one(given[0])
+        found[1] = simd_functions.one_minus_exponential(given[1])
+
+    found = numpy.zeros((2, x.shape[1]))
+    simd.compiled(body, rows=2, stride=8 * x.shape[1])(numpy.concatenate([y, x]), found)
+    numpy.testing.assert_allclose(found, [numpy.log1p(y[0]), -numpy.expm1(-x[0])], rtol=1e-15, atol=0)
+
+
+def test_others_are_computed_where_a_lane_is_zero():
+    """All four lanes take the others' numbers as soon as one of them is zero; lanes without a zero keep their own."""
+
+    def body(x, y):
+        (y[0],) = x[0].where_any_zero([x[1]], lambda: [x[1] + 10.0])
+        y[1] = x[0].below(x[1], 1.0, 2.0)
+
+    x = numpy.asarray([[1.0, 0.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]])
+    y = numpy.zeros((2, 8))
+    simd.compiled(body, rows=2, stride=64)(x, y)
+    assert y[0].tolist() == [11.0, 12.0, 13.0, 14.0, 5.0, 6.0, 7.0, 8.0]
+    assert y[1].tolist() == [2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]

@@ -108,7 +108,7 @@ def test_a_heat_bath_of_rectangles_wants_extents_of_four(folder, tmp_path):
     assert not (tmp_path / "none").exists()
     run(recipes.load(folder / "su2.toml", ["theory.rectangle=-0.331", "lattice=[4,4]"]), tmp_path / "some")
     found = json.loads((tmp_path / "some" / "summary.json").read_text())["samplers"]
-    assert "rectangle" in found["heatbath"]["observables"] and "plaquette" in found["mixture"]["observables"]
+    assert "wilson_1x2" in found["heatbath"]["observables"] and "plaquette" in found["mixture"]["observables"]
 
 
 def test_the_heat_bath_of_a_recipe_is_that_of_its_group():

@@ -18,6 +18,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends import simd
 from haarflow.core import loops
 from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
@@ -147,6 +148,20 @@ class Wilson(GaugeTheory):
     def local_coupling(self, field: Array, couplings: Couplings = None) -> Any:
         """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: what `staple` is weighted with."""
         return self._beta(field, couplings, over=self.d) / float(self.n)
+
+    def heat_bath(
+        self, key: Array, field: Array, coupling: Any, tries: int, overrelaxation: int, plain: Any
+    ) -> tuple[Array, Array] | None:
+        """Return what `SubgroupHeatBath.by_arrays` (`plain`) does, by the compiled kernel, see theories/heat_baths.py.
+
+        None where there is none: without the package numba, on accelerators, in single precision, for SU(N > 4), odd
+        extents, with rectangles, and for theories derived from this one.
+        """
+        if not simd.is_present():
+            return None
+        from haarflow.theories import heat_baths
+
+        return heat_baths.compiled(self, key, field, coupling, tries, overrelaxation, plain)
 
     @property
     def plaquettes_alone(self) -> bool:
