@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from haarflow.backends import simd
-from haarflow.backends.simd_functions import logarithm, sine_and_cosine_of_turns, two_uniforms
+from haarflow.backends.simd_functions import logarithm, sine_and_cosine_of_turns, uniforms
 
 CHUNK = 256  # pairs at a time
 
@@ -41,7 +41,7 @@ def _compiled(purpose: int) -> simd.Code:
 
 def body(purpose: int, counters: Any, normals: Any, key: Any) -> None:
     """From the counters of two uniforms two normal numbers."""
-    u, v = two_uniforms((key[0].word(), key[1].word()), counters[0].word(), counters[1].word(), purpose)
+    u, v = uniforms((key[0].word(), key[1].word()), [counters[0].word(), counters[1].word()], purpose)
     radius = (-2.0 * logarithm(u)).sqrt()
     sine, cosine = sine_and_cosine_of_turns(v)
     normals[0], normals[1] = radius * cosine, radius * sine

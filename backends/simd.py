@@ -106,7 +106,9 @@ class Lanes:
 
         builder, before = self.builder, self.builder.block
         zero = builder.fcmp_ordered("==", self.value, _constant(0.0))
-        with builder.if_then(builder.icmp_unsigned("!=", builder.bitcast(zero, ir.IntType(WIDTH)), ir.IntType(WIDTH)(0))):
+        with builder.if_then(
+            builder.icmp_unsigned("!=", builder.bitcast(zero, ir.IntType(WIDTH)), ir.IntType(WIDTH)(0))
+        ):
             changed, inside = others(), builder.block
         found = []
         for old, new in zip(numbers, changed, strict=True):
@@ -190,7 +192,9 @@ class Words:
     def _value(self, other: Any) -> Any:
         from llvmlite import ir
 
-        return other.value if isinstance(other, Words) else ir.Constant(self.value.type, [other] * self.value.type.count)
+        return (
+            other.value if isinstance(other, Words) else ir.Constant(self.value.type, [other] * self.value.type.count)
+        )
 
 
 class Row:

@@ -13,25 +13,22 @@ LN2 = (0.693147180369123816490, 1.90821492927058770002e-10)  # ln 2 in two parts
 HALVINGS = 5  # of the argument of 1 - e^{-x}
 
 
-def two_uniforms(key: tuple[Words, Words], first: Words, second: Words, purpose: int) -> tuple[Number, Number]:
-    """The numbers in (0, 1) that `core.random` makes of two counters: 20 rounds of Threefry-2x32, both at once."""
+def uniforms(key: tuple[Words, Words], counters: list[Words], purpose: int) -> list[Number]:
+    """The numbers in (0, 1) that `core.random` makes of an even number of counters, 20 rounds of Threefry-2x32.
+
+    Two of them share a register, and all go through a round before the next: each round waits for the one before, and the
+    others' work fills the time.
+    """
     key0, key1 = (word.beside(word) for word in key)
-    x0, x1 = threefry(key0, key1, first.beside(second), purpose)
-    a, b = (high.unit(low) for high, low in zip(x0.halves(), x1.halves(), strict=True))
-    return a, b
-
-
-def threefry(key0: Words, key1: Words, x0: Words, x1: int) -> tuple[Words, Words]:
-    """The words of `core.random.threefry`."""
     schedule = (key0, key1, key0 ^ key1 ^ PARITY)
-    x0, x1 = x0 + key0, key1 + x1
+    pairs = [(a.beside(b) + key0, key1 + purpose) for a, b in zip(counters[::2], counters[1::2], strict=True)]
     for group in range(5):
         for rotation in ROTATIONS[group % 2]:
-            x0 = x0 + x1
-            x1 = x1.rotated(rotation) ^ x0
-        x0 = x0 + schedule[(group + 1) % 3]
-        x1 = x1 + schedule[(group + 2) % 3] + (group + 1)
-    return x0, x1
+            pairs = [(x0 + x1, x1) for x0, x1 in pairs]
+            pairs = [(x0, x1.rotated(rotation) ^ x0) for x0, x1 in pairs]
+        first, second = schedule[(group + 1) % 3], schedule[(group + 2) % 3] + (group + 1)
+        pairs = [(x0 + first, x1 + second) for x0, x1 in pairs]
+    return [high.unit(low) for x0, x1 in pairs for high, low in zip(x0.halves(), x1.halves(), strict=True)]
 
 
 def logarithm(x: Number) -> Number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from haarflow.backends.simd_functions import (
@@ -10,7 +11,7 @@ from haarflow.backends.simd_functions import (
     logarithm_beside_one,
     one_minus_exponential,
     sine_and_cosine_of_turns,
-    two_uniforms,
+    uniforms,
 )
 from haarflow.core import simd_matrices as matrices
 from haarflow.core.heatbath_sun import FLOOR, NUMBERS, SMALL, divided, reflected
@@ -54,13 +55,14 @@ def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Callable:
         key, first = (lane[KEY0].word(), lane[KEY1].word()), lane[COUNTER].word() + visit[START].word()
         stride = visit[STRIDE].word()
 
-        def numbers(place: int) -> tuple[Number, Number]:
-            return two_uniforms(key, first + stride * place, first + stride * (place + 1), UNIFORM)
+        def numbers(begin: int, end: int) -> list[Number]:
+            return uniforms(key, [first + stride * place for place in range(begin, end)], UNIFORM)
 
         size, unit = _unit_quaternion(m, n, pair)
         k = (2.0 * lane[COUPLING]) * size
-        drop, found = _one_minus_cosine(lambda place: numbers(place + 2), k, tries)
-        height, turn = numbers(0)
+        height, turn, *once = numbers(0, 2 + NUMBERS)
+        again = [lambda begin=2 + NUMBERS * t: numbers(begin, begin + NUMBERS) for t in range(1, tries)]
+        drop, found = _one_minus_cosine(k, once, again)
         cosine, height = 1.0 - drop, 2.0 * height - 1.0
         radius = found.below(0.5, 0.0, drop * (1.0 + cosine)).sqrt()
         sine_of, cosine_of = sine_and_cosine_of_turns(turn)
@@ -91,28 +93,29 @@ def restore(n: int) -> Callable:
     return body
 
 
-def _one_minus_cosine(numbers: Callable, k: Number, tries: int) -> tuple[Number, Number]:
-    """`heatbath_sun.one_minus_cosine` and 1 where it found something, 0 elsewhere; tries end when all lanes have found."""
+def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable]) -> tuple[Number, Number]:
+    """`heatbath_sun.one_minus_cosine` and 1 where it found something, 0 elsewhere.
+
+    `once` are the uniform numbers of the first try, `again` give those of the others, which end when all lanes have found.
+    """
     k = k.below(FLOOR, FLOOR, k)
     cut = k.below(SMALL, one_minus_exponential(2.0 * k.below(SMALL, k, SMALL)), 1.0)
     turns, inverse = k.below(SMALL, 0.0, 1.0), 1.0 / k
 
-    def attempt(number: int) -> tuple[Number, Number]:
-        u, angle = numbers(NUMBERS * number)
-        other, coin = numbers(NUMBERS * number + 2)
+    def attempt(u: Number, angle: Number, other: Number, coin: Number) -> tuple[Number, Number]:
         cosine = sine_and_cosine_of_turns(angle)[1]
         tail = turns * (cosine * cosine) * logarithm(other)
         proposal = -(logarithm_beside_one(-((1.0 - u) * cut)) + tail) * inverse
         level = (2.0 - proposal) * k.below(SMALL, proposal, 0.5)
         return proposal, level.below(coin * coin, 0.0, 1.0)
 
-    def next_after(drop: Number, found: Number, number: int) -> list[Number]:
-        proposal, good = attempt(number)
+    def after(drop: Number, found: Number, numbers: Callable) -> list[Number]:
+        proposal, good = attempt(*numbers())
         return [found.below(0.5, proposal, drop), found.largest(good)]
 
-    drop, found = attempt(0)
-    for number in range(1, tries):
-        drop, found = found.where_any_zero([drop, found], lambda d=drop, f=found, t=number: next_after(d, f, t))
+    drop, found = attempt(*once)
+    for numbers in again:
+        drop, found = found.where_any_zero([drop, found], partial(after, drop, found, numbers))
     return drop, found
 
 

@@ -130,33 +130,51 @@ def close(link: Array, block: int) -> None:
 @loop
 def lay_out(x: Array, u: Array, odd: Array, block: int, first: int, count: int) -> None:
     """Copy `count` chains into the rows, even and odd sites apart; lanes without a chain stay as they are."""
-    _, d, entries, rows, extent, parts = x.shape
+    _, d, entries, rows, extent, _ = x.shape
+    sites, numbers = x.reshape(-1), u.reshape(-1)
+    part, parity = u.shape[4], u.strides[0] // 8
+    for lane in range(count):
+        for mu in range(d):
+            for entry in range(entries):
+                for row in range(rows):
+                    here, there = lines(x, u, first + lane, mu, entry, row, block)
+                    for pair in range(extent // 2):
+                        even, uneven, to = entries_of(here, there + lane, odd[row], pair, block)
+                        numbers[to], numbers[to + part] = sites[even], sites[even + 1]
+                        numbers[to + parity], numbers[to + parity + part] = sites[uneven], sites[uneven + 1]
     for parity in range(2):
         for row in range(rows):
-            right = (parity + odd[row]) % 2
             for mu in range(d):
-                for entry in range(entries):
-                    for lane in range(count):
-                        sites = x[first + lane, mu, entry, row]
-                        for part in range(parts):
-                            numbers = u[parity, row, mu, entry * parts + part]
-                            for pair in range(extent // 2):
-                                numbers[(1 + pair) * block + lane] = sites[2 * pair + right, part]
                 close(u[parity, row, mu], block)
 
 
 @loop
 def bring_back(u: Array, x: Array, odd: Array, block: int, first: int, count: int) -> None:
     """Undo `lay_out`."""
+    _, d, entries, rows, extent, _ = x.shape
+    sites, numbers = x.reshape(-1), u.reshape(-1)
+    part, parity = u.shape[4], u.strides[0] // 8
+    for lane in range(count):
+        for mu in range(d):
+            for entry in range(entries):
+                for row in range(rows):
+                    here, there = lines(x, u, first + lane, mu, entry, row, block)
+                    for pair in range(extent // 2):
+                        even, uneven, to = entries_of(here, there + lane, odd[row], pair, block)
+                        sites[even], sites[even + 1] = numbers[to], numbers[to + part]
+                        sites[uneven], sites[uneven + 1] = numbers[to + parity], numbers[to + parity + part]
+
+
+@loop
+def lines(x: Array, u: Array, chain: int, mu: int, entry: int, row: int, block: int) -> tuple[int, int]:
+    """Return where a line of entries begins in x and in u, in numbers: views of lines this short would cost more."""
     _, d, entries, rows, extent, parts = x.shape
-    for parity in range(2):
-        for row in range(rows):
-            right = (parity + odd[row]) % 2
-            for mu in range(d):
-                for entry in range(entries):
-                    for lane in range(count):
-                        sites = x[first + lane, mu, entry, row]
-                        for part in range(parts):
-                            numbers = u[parity, row, mu, entry * parts + part]
-                            for pair in range(extent // 2):
-                                sites[2 * pair + right, part] = numbers[(1 + pair) * block + lane]
+    here = (((chain * d + mu) * entries + entry) * rows + row) * extent * parts
+    return here, ((row * d + mu) * u.shape[3] + entry * parts) * u.shape[4] + block
+
+
+@loop
+def entries_of(here: int, there: int, odd: int, pair: int, block: int) -> tuple[int, int, int]:
+    """Return where the even and the odd site of a pair stand in x, and where the even one stands in u."""
+    left = here + 4 * pair
+    return left + 2 * odd, left + 2 - 2 * odd, there + pair * block

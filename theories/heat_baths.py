@@ -31,7 +31,8 @@ from haarflow.theories.wilson import Wilson
 
 Array = Any
 
-FILLED = 512  # numbers of a row's links in one direction: enough to hide the loops around them, few enough for the cache
+FILLED = 16  # lanes of a row: enough to hide the loops around them
+CACHED = 2**17  # numbers of the rows of a block, 1 MiB
 LARGEST = 4  # N up to which a link's matrices stay in registers and the cache
 
 
@@ -51,7 +52,9 @@ def compiled(
 
     `coupling` is a number or `(*batch, 1, ..., 1)` over the sites; `plain(key, field, coupling)` does the same by arrays.
     """
-    known = type(theory) is Wilson and theory.plaquettes_alone and theory.n <= LARGEST and evenodd.packable(theory.lattice)
+    known = (
+        type(theory) is Wilson and theory.plaquettes_alone and theory.n <= LARGEST and evenodd.packable(theory.lattice)
+    )
     if not known or precision(field) != "float64":
         return None
     lattice, batch, d, xp = theory.lattice, batch_shape(theory, field), theory.d, array_namespace(field)
@@ -90,7 +93,8 @@ def sweep(
     found, failed = numpy.empty_like(field, order="C"), numpy.zeros(first.shape)
     if not chains:
         return found, failed
-    rows, block = math.prod(lattice[:-1]), _block(extent // 2, chains, components)
+    rows = math.prod(lattice[:-1])
+    block = _block(extent // 2, chains, components, 2 * rows * d)
     length = (extent // 2 + 2) * block
     draws, turns, *others = _compiled(n, tries, length)
     sweeps(
@@ -130,10 +134,13 @@ def _numbers(tries: int) -> int:
     return NUMBERS * tries + 2
 
 
-def _block(pairs: int, chains: int, components: int) -> int:
-    """Chains of a block: no more than fill a row with FILLED numbers, in whole registers."""
+def _block(pairs: int, chains: int, components: int, rows: int) -> int:
+    """Chains of a block, in whole registers and evenly filled: no more than make a row FILLED numbers long, and one where
+    the rows of two do not stay in the cache."""
     least = simd.WIDTH // math.gcd(pairs, simd.WIDTH)
-    return least * max(1, min(-(-chains // least), FILLED // (components * pairs * least)))
+    most = max(1, min(FILLED // pairs, CACHED // (rows * components * pairs)) // least)
+    groups = -(-chains // least)
+    return least * -(-groups // -(-groups // most))
 
 
 @cache

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from array_api_compat import array_namespace
 
+from haarflow.backends import simd
 from haarflow.core import heatbath_sun, loops, matrices
 from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.lattice import shift
@@ -192,6 +193,7 @@ class KeepsTheLastProposal(SubgroupHeatBath):
 
     def step(self, key, state):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simd, "is_present", lambda: False)
             patch.setattr(heatbath_sun, "one_minus_cosine", last_proposal)
             return super().step(key, state)
 
@@ -209,6 +211,7 @@ class HalfReflected(SubgroupHeatBath):
 
     def step(self, key, state):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(simd, "is_present", lambda: False)
             patch.setattr(
                 heatbath_sun, "reflection", lambda place, size, unit: ([unit[0], *(-x for x in unit[1:])], size >= 0.0)
             )
