@@ -16,6 +16,7 @@ from haarflow.benchmarks.problems import Problem
 from haarflow.benchmarks.works import STEPS
 
 TRIES = 8  # of the heat bath of U(1), each with two sines and two logarithms
+SUBGROUP = 5  # of SU(N)'s, in one try of a subgroup: two logarithms and a cosine, the sine and cosine of the direction
 
 
 class Least(NamedTuple):
@@ -76,7 +77,11 @@ def _sun(problem: Problem, width: int) -> dict[str, Least]:
         "plaquette": Least((links + loops) * matrix, 3 * loops * product),
         "product": Least(3 * matrix, product),
         "hmc": Least(STEPS * links * 2 * (matrix + algebra), STEPS * (force.operations + 2 * links * product)),
-        "heatbath": Least(2 * links * matrix, links * (4 * (d - 1) + 1) * product),
+        "heatbath": Least(
+            2 * links * matrix,
+            links * (4 * (d - 1) + 1) * product,
+            SUBGROUP * len(problem.theory.group.subgroups) * links,
+        ),
     }
 
 
