@@ -251,7 +251,7 @@ def leaky_relu(x: Array) -> Array:
     return array_namespace(x).where(x > 0, x, 0.01 * x)
 
 
-def declined(*_: Any) -> None:
+def declined(*_: Any, **__: Any) -> None:
     """Return None: there is no kernel of the adapter's own."""
 
 

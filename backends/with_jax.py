@@ -105,10 +105,13 @@ def _in_branch(f: Any, args: tuple, outer: list) -> Any:
     return jax.lax.cond(_never(), lambda *_: empty(), jax.checkpoint(f), *args, *outer)
 
 
-def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
-    """Return function(*arrays), called back from compiled programs, its derivative that of `plain`; None on accelerators
-    and on several devices."""
-    if jax.default_backend() != "cpu" or jax.device_count() > 1:
+CALLED_BACK = 2**17  # numbers: a call takes 0.5 ms of the processor, a pass of XLA's code 5 to 20 ns a number
+
+
+def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
+    """Return function(*arrays), called back from compiled programs, its derivative that of `plain`; None on accelerators,
+    on several devices, and where its work is too small for such a call."""
+    if jax.default_backend() != "cpu" or jax.device_count() > 1 or numbers < CALLED_BACK:
         return None
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in like)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
@@ -242,7 +243,7 @@ def _on_the_host(make: Any, *words: Any) -> Any:
         return None
 
 
-def on_host(function: Any, plain: Any, like: Any, *arrays: Array) -> Any:
+def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
     """Return function(*arrays) on the memory that tensors of the CPU share with NumPy; None elsewhere, while tracing and
     where autograd wants a derivative."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in arrays):

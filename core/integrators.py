@@ -42,6 +42,17 @@ OMELYAN4 = Scheme(
 SCHEMES = {"leapfrog": LEAPFROG, "omelyan": OMELYAN, "forest_ruth": FOREST_RUTH, "omelyan4": OMELYAN4}
 
 
+def coefficients(scheme: Scheme, steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the drifts and kicks of `steps` steps, the last drift of each joined with the first of the next.
+
+    >>> coefficients(LEAPFROG, 3)
+    ((0.5, 1.0, 1.0, 0.5), (1.0, 1.0, 1.0))
+    """
+    joined = scheme.drifts[-1] + scheme.drifts[0]
+    between = ([*scheme.drifts[1:-1], joined] * steps)[:-1]
+    return (scheme.drifts[0], *between, scheme.drifts[-1]), scheme.kicks * steps
+
+
 def integrate(
     force: Callable[[Array], Array], field: Array, momentum: Array, scheme: Scheme, step_size, steps: int, group
 ) -> tuple[Array, Array]:

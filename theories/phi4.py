@@ -10,6 +10,7 @@ Fields are real, `(*batch, *lattice)`. Both are S = sum_x [ -2 k sum_mu phi(x) p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from haarflow import backends
+from haarflow.backends import simd
 from haarflow.core.groups import Real
 from haarflow.core.lattice import check_lattice, shift, volume
 from haarflow.theories.theory import Couplings, Derived, check_couplings, couplings_for, refuse
@@ -138,6 +140,10 @@ class Phi4:
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
+        found = self._kernels(lambda kernels: kernels.action(self, field, couplings, self._action))
+        return self._action(field, couplings) if found is None else found
+
+    def _action(self, field: Array, couplings: Couplings) -> Array:
         density = self.density(field, couplings)
         density = backends.of(density).materialise(density)  # XLA adds up shifts slowly where a sum is fused to them
         return array_namespace(density).sum(density, axis=tuple(range(-self.d - 1, 0)))
@@ -156,6 +162,30 @@ class Phi4:
         >>> Phi4((2, 2)).force(np.ones((2, 2)), {"m2": -4.0, "lam": 8.0}).tolist()
         [[24.0, 24.0], [24.0, 24.0]]
         """
+        found = self._kernels(lambda kernels: kernels.force(self, field, couplings, self._force))
+        return self._force(field, couplings) if found is None else found
+
+    def trajectory(
+        self, field: Array, momentum: Array, scheme: Any, step_size: Any, steps: int, couplings: Couplings = None
+    ) -> tuple[Array, Array, Array] | None:
+        """Return what `core.hmc.molecular_dynamics` does, by the compiled loops of theories/phi4_kernels.py.
+
+        None where there are none: without the package numba, on accelerators, in single precision, and for theories
+        derived from this one, whose force may be another.
+        """
+        return self._kernels(
+            lambda kernels: kernels.trajectory(self, field, momentum, scheme, step_size, steps, couplings)
+        )
+
+    def _kernels(self, run: Callable) -> Any:
+        """What `run` makes of theories/phi4_kernels.py, None without the package numba."""
+        if not simd.is_present():
+            return None
+        from haarflow.theories import phi4_kernels
+
+        return run(phi4_kernels)
+
+    def _force(self, field: Array, couplings: Couplings) -> Array:
         hop, square, quartic = self._coefficients(field, couplings)
         around = _sum([shift(field, mu, self.d, step) for mu in range(self.d) for step in (1, -1)])
         return field * (2.0 * square + (4.0 * quartic) * (field * field)) - (2.0 * hop) * around
@@ -232,6 +262,16 @@ class Phi4:
             return {"m2": {"phi2": sites}, "lam": {"phi4": sites}}
         return {"kappa": {"E": -2.0 * self.d * sites}, "lam": {"phi4": sites, "phi2": -2.0 * sites}}
 
+    def coefficients(self, couplings: dict[str, Any]) -> tuple[Any, Any, Any]:
+        """Return the numbers or arrays (k, a, lam) of the module's common form.
+
+        >>> Phi4((4, 4)).coefficients({"m2": -4.0, "lam": 8.0})
+        (1.0, 0.0, 8.0)
+        """
+        if self.parameterisation == "m2":
+            return 1.0, couplings["m2"] + 2.0 * self.d, couplings["lam"]
+        return couplings["kappa"], 1.0 - 2.0 * couplings["lam"], couplings["lam"]
+
     def other_form(self, couplings: Couplings = None) -> tuple[Phi4, dict[str, float], float]:
         """Return the theory in the other parameterisation, its couplings, and the factor that its field has gained.
 
@@ -257,10 +297,7 @@ class Phi4:
 
     def _coefficients(self, field: Array, couplings: Couplings, over: int | None = None) -> tuple[Any, Any, Any]:
         """The numbers or arrays (k, a, lam) of the module's common form."""
-        found = couplings_for(self, field, couplings, over)
-        if self.parameterisation == "m2":
-            return 1.0, found["m2"] + 2.0 * self.d, found["lam"]
-        return found["kappa"], 1.0 - 2.0 * found["lam"], found["lam"]
+        return self.coefficients(couplings_for(self, field, couplings, over))
 
     def _slices(self, field: Array, axis: int) -> Array:
         """Means over all lattice axes but one, `(*batch, L_axis)`."""

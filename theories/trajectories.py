@@ -22,7 +22,7 @@ from haarflow.backends import simd
 from haarflow.core import loops
 from haarflow.core.batch import batch_shape
 from haarflow.core.hmc import molecular_dynamics
-from haarflow.core.integrators import Scheme
+from haarflow.core.integrators import Scheme, coefficients
 from haarflow.core.matrices import precision
 from haarflow.theories import trajectory_bodies
 from haarflow.theories.row_order import order_of
@@ -85,8 +85,7 @@ def evolve(
     found, change = (numpy.empty_like(field, order="C"), numpy.empty_like(momentum, order="C")), numpy.zeros(chains)
     if not chains:
         return *found, change.reshape(beta.shape)
-    joined = scheme.drifts[-1] + scheme.drifts[0]
-    drifts = [scheme.drifts[0], *([*scheme.drifts[1:-1], joined] * steps)[:-1], scheme.drifts[-1]]
+    drifts, kicks = coefficients(scheme, steps)
     rows, block = math.prod(lattice[:-1]), _block(extent, chains, bodies.components)
     given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
     trajectory(
@@ -94,7 +93,7 @@ def evolve(
         change,
         *(numpy.zeros((rows, d, k, (extent + 1) * block)) for k in (bodies.components, bodies.momenta)),
         numpy.outer(drifts, step_size),
-        numpy.outer(scheme.kicks * steps, bodies.strength * step_size * beta),
+        numpy.outer(kicks, bodies.strength * step_size * beta),
         numpy.asarray(loops.planes(d)),
         order_of(lattice),
         block,
