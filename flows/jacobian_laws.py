@@ -6,8 +6,8 @@ order,
 
     f'(x) = sum_k w_k [f(x + k h) - f(x - k h)] / h,   k = 1, 2, 3,   w = 3/4, -3/20, 1/60,
 
-at steps h and 2h. Splines are C1 and some activations C0: a stencil that straddles a knot shows as a difference between
-the two steps. Then that column is taken again with an eighth of the step, and if three times do not help the field is
+beside those of fourth order (w = 2/3, -1/12) of the same values. Splines are C1 and some activations C0: a stencil that
+straddles a knot shows as a difference between the two orders. Then that column is taken again with an eighth of the step, and if three times do not help the field is
 moved a little and all columns are redrawn. What is left of the difference enters the tolerance through the inverse
 matrix: d log |det J| = tr(J^-1 dJ).
 """
@@ -30,14 +30,15 @@ from haarflow.flows.judging import Condition, Params, computed_in
 
 Array = Any
 
-WEIGHTS = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
+WEIGHTS = (3 / 4, -3 / 20, 1 / 60)
+FOURTH = (2 / 3, -1 / 12, 0.0)
 STEP = 1e-3
 SHRINK = 8.0
 SHRINKS = 3
-SMOOTH = 1e-8  # how far the columns of two step sizes may lie apart, in units of the column
+SMOOTH = 1e-8  # how far the columns of two orders may lie apart, in units of the column
 REDRAWS = 8
 LARGEST = 512
-REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
+REASON = "|tr(J^-1 dJ)|, dJ from differences of two orders, and the rounding of log_det"
 
 
 class Dense(NamedTuple):
@@ -142,7 +143,7 @@ def settled(
 ) -> tuple[Dense, numpy.ndarray, int]:
     """Return a Jacobian by differences off the knots, the field at which it was taken, and how often that was redrawn."""
     generator, start = numpy.random.default_rng(number), to_host(x)[number]
-    function = _in_float64(flow, params, x, condition, number)
+    function = in_float64(flow, params, x, condition, number)
     for redraws in range(REDRAWS):
         dense = by_differences(function, start, group)
         if not dense.bad:
@@ -165,7 +166,7 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
     step, shrinks = STEP, 0
     for _ in range(SHRINKS + 1):
-        found, found_slope, found_error = _stencil(function, x, columns[open_columns], step, group)
+        found, found_slope, found_error = stencil(function, x, columns[open_columns], step, group)
         better = ~(found_error >= error[open_columns])
         taken = open_columns[better]
         matrix[:, taken], slope[taken], error[taken] = found[:, better], found_slope[better], found_error[better]
@@ -191,28 +192,26 @@ def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None
     return Dense(matrix, error, in_double(slopes), float(to_host(log_det)))
 
 
-def _stencil(
+def stencil(
     function: Callable, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Columns of the Jacobian and d log_det at one step size, with the distance to those at twice the step."""
+    """Columns of the Jacobian and d log_det at one step size, with the distance to those of fourth order."""
     size = components(group, x.shape)
     units = numpy.zeros((len(columns), size))
     units[numpy.arange(len(columns)), columns] = step
-    multiples = sorted({n * k for n in (1, 2) for k in WEIGHTS})
+    multiples = range(1, len(WEIGHTS) + 1)
     rows = [displaced(group, x, sign * k * units) for k in multiples for sign in (1, -1)]
     y, log_det = function(numpy.concatenate(rows))
     ends, log_det = y.reshape(len(multiples), 2, len(columns), *x.shape), log_det.reshape(len(multiples), 2, -1)
-    moved = {k: change(group, *ends[n]).reshape(len(columns), size) for n, k in enumerate(multiples)}
-    rise = {k: log_det[n, 0] - log_det[n, 1] for n, k in enumerate(multiples)}
-    parts = {n: numpy.stack([w * moved[n * k] for k, w in WEIGHTS.items()]) for n in (1, 2)}
-    fine, coarse = (part.sum(axis=0) / (n * step) for n, part in parts.items())
-    slope = numpy.stack([w * rise[k] for k, w in WEIGHTS.items()]).sum(axis=0) / step
+    moved = numpy.stack([change(group, *pair).reshape(len(columns), size) for pair in ends])
+    fine, coarse = (numpy.tensordot(weights, moved, axes=1) / step for weights in (WEIGHTS, FOURTH))
+    slope = numpy.tensordot(WEIGHTS, log_det[:, 0] - log_det[:, 1], axes=1) / step
     unit = EPSILON["float64"] * max(_largest(y), _largest(x), 1.0) / step
     error = numpy.max(numpy.abs(fine - coarse), axis=1) + unit
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def _in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
+def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:
