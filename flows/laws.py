@@ -85,12 +85,17 @@ def _on_arrays(law: Callable) -> Callable[[Any, Given], Verdict]:
     return lambda model, given: law(*case(model, given))
 
 
+def _shares(model: Any) -> list[float]:
+    """By what parameters are multiplied in turn; those of a trained model stay as they are."""
+    return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
+
+
 def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
     def check(model: Any, given: Given) -> Verdict:
-        for halvings in range(HALVINGS):
-            verdict = law(model, given, 0.5**halvings)
+        for share in _shares(model):
+            verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
                 break
         return verdict
@@ -200,8 +205,8 @@ def _density_is_symmetric(model: Any) -> str | None:
 
 def _model_integral(model: Any, given: Given) -> Verdict:
     """For one value of a condition; parameters are halved until the rule is exact enough."""
-    for halvings in range(HALVINGS):
-        verdict = _integral(model, given, 0.5**halvings)
+    for share in _shares(model):
+        verdict = _integral(model, given, share)
         if verdict.example["error"] <= INTEGRATED:
             break
     return verdict
