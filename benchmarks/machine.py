@@ -61,6 +61,19 @@ def _memory() -> float | None:
         return None
 
 
+def free_mib() -> float:
+    """Return the memory that programs can still have, in MiB: as Linux tells it, else all that there is.
+
+    >>> free_mib() > 1.0
+    True
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("MemAvailable")) / 1024
+    except (OSError, StopIteration):
+        return 1024.0 * (_memory() or 4.0)
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the packages that take part and are here."""
     found = {}

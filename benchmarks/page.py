@@ -177,6 +177,7 @@ scaling_table = column_table(
         "memory ~ size^": text("memory_exponent", ".2f"),
         "largest, CPU ms": text("largest_cpu_s", ".4g", 1e3),
         "largest, MiB": text("largest_mib", ".0f"),
+        "next, MiB in all": lambda row: "" if row.get("next_mib") is None else format(row["next_mib"], ".0f"),
     }
 )
 growth_table = column_table(
@@ -286,7 +287,8 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
     "scaling": (
         "Time and memory against size",
         "Exponents of a straight line through the logarithms of the larger half of the sizes: "
-        "`python -m haarflow.benchmarks.scaling`.",
+        "`python -m haarflow.benchmarks.scaling`. Volumes double as long as the process stays below a limit of memory: what the "
+        "next size would have held in all is foretold in the last column. The memory of a call is what it holds beyond its inputs.",
         scaling_table,
     ),
     "growth_sun": (

@@ -230,7 +230,8 @@ class Law(NamedTuple):
     `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
     NumPy's by another law, as is what an engine computes of them. `programs=True` marks a law that needs programs of its
     own, seconds each on an engine that compiles, and says there nothing that another law does not. The quick profile leaves
-    the ones to NumPy and the others to the engines that do not compile, where a run has these.
+    the ones to NumPy and the others to the engines that do not compile, where a run has these. `dear(obj)` says that an
+    example takes up to minutes: the quick profile then checks the plain one alone.
     """
 
     law: Callable
@@ -239,6 +240,7 @@ class Law(NamedTuple):
     sampled: bool = False
     programs: bool = False
     shared_draws: bool = False
+    dear: Callable[[Any], bool] = lambda obj: False
 
     @property
     def name(self) -> str:

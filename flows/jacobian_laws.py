@@ -142,7 +142,7 @@ def settled(
 ) -> tuple[Dense, numpy.ndarray, int]:
     """Return a Jacobian by differences off the knots, the field at which it was taken, and how often that was redrawn."""
     generator, start = numpy.random.default_rng(number), to_host(x)[number]
-    function = _in_float64(flow, params, x, condition, number)
+    function = in_float64(flow, params, x, condition, number)
     for redraws in range(REDRAWS):
         dense = by_differences(function, start, group)
         if not dense.bad:
@@ -165,7 +165,7 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
     step, shrinks = STEP, 0
     for _ in range(SHRINKS + 1):
-        found, found_slope, found_error = _stencil(function, x, columns[open_columns], step, group)
+        found, found_slope, found_error = stencil(function, x, columns[open_columns], step, group)
         better = ~(found_error >= error[open_columns])
         taken = open_columns[better]
         matrix[:, taken], slope[taken], error[taken] = found[:, better], found_slope[better], found_error[better]
@@ -191,28 +191,37 @@ def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None
     return Dense(matrix, error, in_double(slopes), float(to_host(log_det)))
 
 
-def _stencil(
-    function: Callable, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+def stencil(
+    function: Callable,
+    x: numpy.ndarray,
+    columns: numpy.ndarray,
+    step: float,
+    group: Any,
+    sizes: tuple[int, ...] = (1, 2),
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Columns of the Jacobian and d log_det at one step size, with the distance to those at twice the step."""
+    """Columns of the Jacobian and d log_det at one step size, with the distance to those at twice the step.
+
+    With the sizes (1,) that distance, four rows of ten, is left out.
+    """
     size = components(group, x.shape)
     units = numpy.zeros((len(columns), size))
     units[numpy.arange(len(columns)), columns] = step
-    multiples = sorted({n * k for n in (1, 2) for k in WEIGHTS})
+    multiples = sorted({n * k for n in sizes for k in WEIGHTS})
     rows = [displaced(group, x, sign * k * units) for k in multiples for sign in (1, -1)]
     y, log_det = function(numpy.concatenate(rows))
     ends, log_det = y.reshape(len(multiples), 2, len(columns), *x.shape), log_det.reshape(len(multiples), 2, -1)
     moved = {k: change(group, *ends[n]).reshape(len(columns), size) for n, k in enumerate(multiples)}
     rise = {k: log_det[n, 0] - log_det[n, 1] for n, k in enumerate(multiples)}
-    parts = {n: numpy.stack([w * moved[n * k] for k, w in WEIGHTS.items()]) for n in (1, 2)}
-    fine, coarse = (part.sum(axis=0) / (n * step) for n, part in parts.items())
+    parts = {n: numpy.stack([w * moved[n * k] for k, w in WEIGHTS.items()]) for n in sizes}
+    found = [part.sum(axis=0) / (n * step) for n, part in parts.items()]
+    fine, coarse = found[0], found[-1]
     slope = numpy.stack([w * rise[k] for k, w in WEIGHTS.items()]).sum(axis=0) / step
     unit = EPSILON["float64"] * max(_largest(y), _largest(x), 1.0) / step
     error = numpy.max(numpy.abs(fine - coarse), axis=1) + unit
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def _in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
+def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:

@@ -8,6 +8,7 @@ density_laws.py, and take a user's own arrays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,10 +26,10 @@ from haarflow.flows.density_laws import (
     sample_is_its_density,
 )
 from haarflow.flows.flow import Chain, Repeat
-from haarflow.flows.frames import matrix_valued
+from haarflow.flows.frames import components, matrix_valued
 from haarflow.flows.integration_laws import integration_order, reversal_order
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.judging import HALVINGS, case, conditions, field, parameters
+from haarflow.flows.judging import HALVINGS, case, condition_names, conditions, field, parameters
 from haarflow.flows.map_laws import (
     batch_is_its_members,
     equals_numpy,
@@ -39,6 +40,7 @@ from haarflow.flows.map_laws import (
     support,
     traced_once,
 )
+from haarflow.flows.repeating_fields import COLUMNS
 from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.symmetry_laws import equivariance, invariant_density, undeclared
 
@@ -83,12 +85,17 @@ def _on_arrays(law: Callable) -> Callable[[Any, Given], Verdict]:
     return lambda model, given: law(*case(model, given))
 
 
+def _shares(model: Any) -> list[float]:
+    """By what parameters are multiplied in turn; those of a trained model stay as they are."""
+    return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
+
+
 def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
     def check(model: Any, given: Given) -> Verdict:
-        for halvings in range(HALVINGS):
-            verdict = law(model, given, 0.5**halvings)
+        for share in _shares(model):
+            verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
                 break
         return verdict
@@ -130,15 +137,26 @@ def _is_integrated(obj: Any) -> str | None:
     return None if _integrated(obj) else "its log-determinant is that of the very map: it integrates nothing"
 
 
+def _is_large(model: Any) -> bool:
+    return components(model.prior.group, model.prior.field_shape) > COLUMNS
+
+
 def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
-    """The row of a law of (flow, finer, params, x, condition, group): parameters are halved until errors are small."""
+    """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
+
+    Those of a trained flow stay, and the couplings that it is conditioned on are halved.
+    """
 
     def check(model: Any, given: Given) -> Verdict:
         finer = model.flow.refined(2)
-        for halvings in range(COARSER):
-            flow, params, x, condition, group = case(model, given, share=0.5**halvings)
-            bound = bind(finer, given.backend, len(model.prior.field_shape))
-            verdict = law(flow, bound, params, x, condition, group)
+        bound, trained = bind(finer, given.backend, len(model.prior.field_shape)), _is_untrained(model) is not None
+        shares = [0.5**halvings for halvings in range(COARSER)]
+        for share in shares if condition_names(model.flow) or not trained else shares[:1]:
+            flow, params, x, condition, group = case(model, given, share=share)
+            if trained and condition:
+                condition = {name: share * value for name, value in condition.items()}
+            most = ASYMPTOTIC if share > shares[-1] else math.inf
+            verdict = law(flow, bound, params, x, condition, group, most)
             if verdict.example["errors"][0] <= ASYMPTOTIC:
                 break
         return verdict
@@ -187,8 +205,8 @@ def _density_is_symmetric(model: Any) -> str | None:
 
 def _model_integral(model: Any, given: Given) -> Verdict:
     """For one value of a condition; parameters are halved until the rule is exact enough."""
-    for halvings in range(HALVINGS):
-        verdict = _integral(model, given, 0.5**halvings)
+    for share in _shares(model):
+        verdict = _integral(model, given, share)
         if verdict.example["error"] <= INTEGRATED:
             break
     return verdict
@@ -294,7 +312,7 @@ def _prior_moments(prior: Any, given: Given) -> Verdict:
 FLOW_LAWS: tuple[Law, ...] = (
     Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
     Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
-    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True),
+    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, dear=_is_large),
     Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip), _is_exact),

@@ -37,19 +37,21 @@ class Task:
     """One line of progress: `advance` by units done, with the figures of the moment."""
 
     def __init__(self, name: str, total: int, done: int = 0):
-        self.name, self.total, self.done, self.first, self.begun = name, total, done, done, time.monotonic()
+        self.name, self.total, self.done = name, total, done
+        self.since: tuple[int, float] | None = None  # units done and the time, once the first are
 
     def advance(self, values: Mapping[str, float], units: int = 1) -> None:
         """Count units and show the figures."""
         self.done += units
+        self.since = self.since or (self.done, time.monotonic())
         self.show(values)
 
     def left(self) -> str:
-        """The time left at the present pace."""
-        gained = self.done - self.first
-        if not gained or self.done >= self.total:
+        """The time left at the pace since the first units were done: these compile, and say nothing of the others."""
+        done, since = self.since or (self.done, 0.0)
+        if self.done == done or self.done >= self.total:
             return ""
-        return f"{duration((time.monotonic() - self.begun) * (self.total - self.done) / gained)} left"
+        return f"{duration((time.monotonic() - since) * (self.total - self.done) / (self.done - done))} left"
 
     def show(self, values: Mapping[str, float]) -> None:
         """Show nothing."""

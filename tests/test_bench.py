@@ -2,13 +2,14 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import agreement, limits, meter, page, show, twin_ratios, workers, works
+from haarflow.benchmarks import agreement, limits, meter, page, scaling, show, twin_ratios, workers, works
 from haarflow.benchmarks import bench as bench_module
 from haarflow.benchmarks.compare import compare, read
 from haarflow.benchmarks.problems import SUBJECTS, Problem
@@ -168,6 +169,23 @@ def test_the_limits_count_what_is_known():
     assert limits.limit(Problem("su3", (4, 4)), "product", RATES).bound == "memory"
     assert limits.limit(Problem("u1", (4, 4)), "force", RATES).bound == "sines"
     assert limits.limit(Problem("u1", (4, 4)), "train", RATES) is None
+
+
+def test_volumes_double_until_the_memory_foretold_passes_the_limit(monkeypatch, capsys):
+    def timed(plan, problem, work, rates):
+        size = math.prod(problem.lattice)
+        held = {"cpu_s": 1e-6 * size, "work_mib": 0.5 * size, "process_mib": 200.0 + 0.5 * size}
+        return [{"status": "timed", "problem": problem.as_dict(), "work": work, "engine": "none"} | held]
+
+    monkeypatch.setattr(scaling, "rows_of", timed)
+    plan = bench_module.Plan(("phi4",), ("force",))
+    problems = ((math.prod(one), Problem("phi4", one, 1)) for one in scaling.doubled((4, 8)))
+    found, next_mib = scaling.series(plan, problems, "force", RATES, 1000.0)
+    assert [row["size"] for row in found] == [32, 64, 128, 256, 512, 1024] and next_mib == pytest.approx(1224.0)
+    row = scaling.summary("volume, batch 1", found, next_mib)
+    assert (row["from"], row["to"]) == ("4x8", "32x32") and row["largest_mib"] == 512.0
+    assert row["time_exponent"] == pytest.approx(1.0) and row["memory_exponent"] == pytest.approx(1.0)
+    assert capsys.readouterr().out.count("phi4 force") == 6
 
 
 def test_the_committed_results_and_their_page_belong_together():

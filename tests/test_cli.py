@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from haarflow import __version__, recipes
+from haarflow import __version__, progress, recipes
 from haarflow.models import shipped
 from tests.runs import ROOT, haarflow, process, uniform_model, uniform_recipe
 
@@ -181,6 +181,17 @@ def test_a_model_trained_on_torch_goes_on_from_there_and_draws_on_numpy(tmp_path
         haarflow("sample", tmp_path / "second", "-n", 20, "--backend", "numpy", "--quiet", "--out", tmp_path / "drawn")
         == 0
     )
+
+
+def test_the_time_left_leaves_out_the_first_units_which_compile(monkeypatch):
+    now = iter([100.0, 102.0, 110.0])  # 100 s until the first two units are done, then one a second
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    task = progress.Task("training", 20)
+    found = []
+    task.show = lambda values: found.append(task.left())
+    for units in (2, 2, 8, 8):
+        task.advance({}, units)
+    assert found == ["", "16s left", "8s left", ""]
 
 
 def test_a_plain_process_keeps_results_and_progress_apart(finished, tmp_path):

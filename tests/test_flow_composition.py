@@ -8,6 +8,7 @@ import pytest
 from haarflow.core import random
 from haarflow.core.groups import U1, Real, wrap
 from haarflow.core.lattice import check_divisible, check_lattice, shift
+from haarflow.core.law import at_once
 from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Chain, Repeat, Translate
 from haarflow.flows.nets import ACTIVATIONS, ConvNet
@@ -78,17 +79,17 @@ def test_an_empty_chain_is_refused():
 
 
 @pytest.mark.parametrize(("d", "extent", "lattice"), [(2, 3, (4, 4)), (2, 5, (5, 5)), (3, 3, (3, 3, 3))])
-def test_tied_nets_commute_with_the_hypercubic_group(backend, generator, d, extent, lattice):
+def test_tied_nets_commute_with_the_hypercubic_group(backend, host, generator, d, extent, lattice):
     net = ConvNet(d, (2, 3, 2), kernel=extent, activation="silu", tied=True)
-    params = net.init(random.key(5, backend))
+    params = tree_map(backend.asarray, net.init(random.key(5, host)))
     x = generator.normal(size=(1, 2, *lattice))
-    y = backend.to_numpy(net.apply(params, backend.asarray(x)))
+    y = backend.to_numpy(at_once(net.apply, params, backend.asarray(x)))
     axes = list(itertools.permutations(range(d)))[-1]
     for transform in (
         lambda a: numpy.flip(a, axis=-1),
         lambda a: numpy.transpose(a, (0, 1, *[2 + axis for axis in axes])),
     ):
-        moved = backend.to_numpy(net.apply(params, backend.asarray(numpy.ascontiguousarray(transform(x)))))
+        moved = backend.to_numpy(at_once(net.apply, params, backend.asarray(numpy.ascontiguousarray(transform(x)))))
         assert numpy.allclose(moved, transform(y), rtol=0, atol=1e-13)
 
 
@@ -99,13 +100,13 @@ def test_untied_nets_do_not_commute_so_the_law_above_can_fail(host, generator):
     assert not numpy.allclose(net.apply(params, x[..., ::-1]), net.apply(params, x)[..., ::-1], atol=1e-3)
 
 
-def test_conditions_enter_as_constant_features(backend):
+def test_conditions_enter_as_constant_features(backend, host):
     net = ConvNet(2, (1, 4, 2), condition=("beta",))
-    params = net.init(random.key(5, backend))
-    x = random.normal(random.key(6, backend), (3, 1, 4, 4))
-    batched = net.apply(params, x, {"beta": backend.asarray([1.0, 2.0, 3.0])})
+    params = tree_map(backend.asarray, net.init(random.key(5, host)))
+    x = backend.asarray(random.normal(random.key(6, host), (3, 1, 4, 4)))
+    batched = at_once(net.apply, params, x, {"beta": backend.asarray([1.0, 2.0, 3.0])})
     for chain in range(3):
-        alone = net.apply(params, x[chain, ...], {"beta": 1.0 + chain})
+        alone = at_once(net.apply, params, x[chain, ...], {"beta": 1.0 + chain})
         assert numpy.allclose(backend.to_numpy(batched)[chain], backend.to_numpy(alone), atol=1e-14)
     with pytest.raises(ValueError, match="conditioned on 'beta'"):
         net.apply(params, x)

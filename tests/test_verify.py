@@ -9,8 +9,10 @@ import pytest
 import haarflow as library
 from haarflow.core.groups import U1
 from haarflow.core.law import Given, Law
+from haarflow.models import shipped
 from haarflow.verification.harness import left_out
 from haarflow.verification.subjects import entries, kind_of
+from haarflow.verification.verify import blocks_of
 from tests.mutants.flows import MUTANTS
 from tests.runs import haarflow
 
@@ -128,3 +130,24 @@ def test_what_quick_leaves_to_another_backend_is_checked_where_there_is_none():
     assert left_out(law, jax, True, ("jax",)) is None
     assert "NumPy's numbers" in left_out(law, jax, True, ("numpy", "jax"))
     assert "programs" in left_out(law, jax, True, ("jax", "torch"))
+
+
+def test_a_trained_integrated_flow_is_held_to_its_laws_on_the_smallest_lattice():
+    """All laws but that of the Jacobian, whose mechanism tests/test_repeating_fields.py has: the slow test has both."""
+    (entry,) = entries("su2-2d-loops")
+    laws = ("reversal_order", "equivariance")
+    found = library.verify("su2-2d-loops", backend="numpy", laws=laws)
+    assert entry.lattices == ((4, 4),) and len(found.results) == len(laws) and not found.failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_model_keeps_all_its_laws(name, capsys):
+    assert haarflow("verify", name, "--backend", "numpy", "--jobs", 1) == 0
+    printed = capsys.readouterr()
+    assert "0 failed" in printed.out and printed.err.count("laws: ") > 1  # law by law
+
+
+def test_of_few_objects_each_law_is_a_block_and_those_that_take_minutes_come_last():
+    blocks = [block.laws for block in blocks_of(entries("su2-2d-loops"), ["numpy"])]
+    assert len(blocks) == len(set(blocks)) > 10 and blocks[-1] == ("integration_order",)

@@ -67,7 +67,8 @@ def check(
     is checked. `run` are the backends of the whole run, which may take over from each other in the quick profile.
     """
     name = member or backend.name
-    reason = law.applies(entry.make(entry.lattices[0]))
+    first = entry.make(entry.lattices[0])
+    reason = law.applies(first)
     if reason is None and profile == "quick":
         reason = left_out(law, backend, drawn, run)
     if reason is not None:
@@ -81,8 +82,9 @@ def check(
             raise _Failed
         found.verdicts.append(verdict)
 
+    alone = law.sampled or (profile == "quick" and law.dear(first))
     try:
-        _explore(once, entry, backend, dtype, profile, drawn and not law.sampled)
+        _explore(once, entry, backend, dtype, profile, drawn and not alone)
     except (_Failed, hypothesis.errors.Flaky):
         given, verdict, fault = found.failures[-1]
         return result_of(law, entry, name, dtype, verdict, fault)._replace(example=spoken(law, entry, name, given))

@@ -244,8 +244,8 @@ def _of_recipe(recipe: Any, name: str, source: str) -> list[Entry]:
 
 
 def _smallest(name: str, kind: str, make: Any, lattice: tuple[int, ...], source: str) -> Entry:
-    """An entry on the first lattice that works, of extents 4, 8 and its own: a dense Jacobian wants few components."""
-    for extents in ((4,) * len(lattice), (8,) * len(lattice)):
+    """An entry on the first lattice that works, of extents 3, 4, 8 and its own: a dense Jacobian wants few components."""
+    for extents in ((extent,) * len(lattice) for extent in (3, 4, 8)):
         if math.prod(extents) <= math.prod(lattice) and _draws(make, extents):
             return Entry(name, kind, make, (extents,), source)
     return Entry(name, kind, make, (tuple(lattice),), source)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from haarflow.backends import members
@@ -19,6 +20,8 @@ from haarflow.verification.harness import Result, attempt, check, result_of
 from haarflow.verification.objects import LAWS
 from haarflow.verification.parts import representatives
 from haarflow.verification.subjects import entries
+
+FEW = 8  # fewer blocks than these are taken law by law: progress shows, and processes share them
 
 
 class Findings(NamedTuple):
@@ -73,7 +76,7 @@ def verify(
         )
     travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object stays in this process
     with processes(jobs) if travels else nullcontext() as executor:
-        blocks = tuple(_blocks(found, _members(backend, executor), profile))
+        blocks = blocks_of(found, _members(backend, executor), profile, wanted)
         task = _Task(subject if travels else found, blocks, dtype, profile, wanted)
         return _divided(_results(task, executor, 4 * jobs, progress or Progress()))
 
@@ -81,6 +84,8 @@ def verify(
 def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progress) -> list[Result]:
     """What all blocks of a task give, in their order."""
     results: list[Result] = []
+    for name in dict.fromkeys(block.dear for block in task.blocks if block.dear):
+        progress.say(f"{name} goes last: it differentiates many components, which may take minutes")
     with progress.task("laws", len(task.blocks)) as line:
         for _, part in farm(task, range(len(task.blocks)), executor, ahead):
             results += part
@@ -90,7 +95,7 @@ def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progr
 
 @dataclass(frozen=True)
 class _Task:
-    """Block number n: all laws of one entry, by its place, on one backend.
+    """Block number n: the laws of one entry, by its place, on one backend.
 
     `source` is the entries, or for a worker elsewhere the name they are made from.
     """
@@ -102,21 +107,43 @@ class _Task:
     laws: tuple[str, ...]
 
     def __call__(self, number: int) -> list[Result]:
-        place, name, drawn = self.blocks[number]
-        every = self.source if isinstance(self.source, list) else entries(self.source)
+        place, name, drawn, laws, _ = self.blocks[number]
+        every = self.source if isinstance(self.source, list) else _named(self.source)
         entry, record = every[place], members.member(name)
         run = tuple(dict.fromkeys(block.name for block in self.blocks))
         words = (entry, record, self.dtype, self.profile, name, drawn, run)
         with remembering():
-            return [check(law, *words) for law in _laws(entry, self.laws)]
+            return [check(law, *words) for law in _laws(entry, laws or self.laws)]
+
+
+@lru_cache(maxsize=1)
+def _named(source: str | None) -> list[Entry]:
+    """The entries of a name, found once in a worker."""
+    return entries(source)
 
 
 class _Block(NamedTuple):
-    """An entry's place and a backend; `drawn` where Hypothesis draws examples beside the plain one."""
+    """An entry's place and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
+    for, none for all, and which of them is `dear`."""
 
     place: int
     name: str
     drawn: bool
+    laws: tuple[str, ...] = ()
+    dear: str = ""
+
+
+def blocks_of(
+    found: list[Entry], names: Sequence[str], profile: str = "quick", laws: Sequence[str] = ()
+) -> tuple[_Block, ...]:
+    """Return the blocks of some entries on some backends: all laws of an entry each, of fewer than FEW a law each.
+
+    >>> from haarflow.core.groups import U1
+    >>> [block.laws for block in blocks_of(entries(U1()), ["numpy"])][:2]
+    [('closure',), ('associativity',)]
+    """
+    blocks = tuple(_blocks(found, names, profile))
+    return blocks if len(blocks) >= FEW else tuple(_law_by_law(blocks, found, laws))
 
 
 def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[_Block]:
@@ -129,6 +156,16 @@ def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[
         for place, entry in enumerate(found):
             if _belongs(entry, name) and (name == "numpy" or entry in few):
                 yield _Block(place, name, entry in few)
+
+
+def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[str]) -> Iterator[_Block]:
+    """The blocks of a few objects with a law each, the dear ones last: what waits for them is done by then."""
+    for block in blocks:
+        entry = found[block.place]
+        obj = entry.make(entry.lattices[0])
+        for law in sorted(_laws(entry, wanted), key=lambda law: law.dear(obj)):
+            dear = law.name if law.applies(obj) is None and law.dear(obj) else ""
+            yield block._replace(laws=(law.name,), dear=dear)
 
 
 def _belongs(entry: Entry, name: str) -> bool:
