@@ -210,22 +210,34 @@ class Row:
         value = number.value if isinstance(number, Lanes) else _constant(number)
         self.builder.store(value, self._pointer(component), align=BYTES)
 
-    def behind(self, components: int) -> Row:
-        """The row that begins some components later."""
+    def pairs(self) -> tuple[Lanes, Lanes]:
+        """The next 2 WIDTH numbers, those at even places and those at odd ones."""
         from llvmlite import ir
 
-        begin = ir.Constant(ir.IntType(64), components * self.stride)
-        return Row(self.builder, self.builder.add(self.address, begin), self.stride)
+        whole, parts = ir.VectorType(ir.IntType(32), WIDTH), []
+        halves = [self.builder.load(self._at(here * WIDTH * BYTES), align=BYTES) for here in range(2)]
+        for odd in range(2):
+            places = ir.Constant(whole, [2 * lane + odd for lane in range(WIDTH)])
+            parts.append(Lanes(self.builder, self.builder.shuffle_vector(*halves, places)))
+        return parts[0], parts[1]
+
+    def behind(self, components: int) -> Row:
+        """The row that begins some components later."""
+        return Row(self.builder, self.builder.add(self.address, _bytes(components * self.stride)), self.stride)
 
     def _pointer(self, component: int) -> Any:
-        return self.builder.inttoptr(self.behind(component).address, _vector().as_pointer())
+        return self._at(component * self.stride)
+
+    def _at(self, distance: int) -> Any:
+        return self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), _vector().as_pointer())
 
 
-def compiled(body: Callable, rows: int, stride: int, fixed: int = 0) -> Any:
+def compiled(body: Callable, rows: int, stride: int, fixed: int = 0, paired: int = 0) -> Any:
     """Return machine code for `body(*rows)` at all lanes.
 
     Rows are float64 arrays `(component, lane)`, whole registers long, the next component `stride` bytes behind, known now so
-    that no addresses are computed later; the last `fixed` of the rows stand still.
+    that no addresses are computed later; the last `fixed` of the rows stand still, the first `paired` hold two numbers for
+    every lane side by side, see `Row.pairs`.
 
     >>> import numpy
     >>> def double(x, y):
@@ -246,6 +258,7 @@ def compiled(body: Callable, rows: int, stride: int, fixed: int = 0) -> Any:
     builder = ir.IRBuilder(loop)
     lane = builder.phi(word)
     moving = [builder.add(place, lane) for place in places[: rows - fixed]]
+    moving[:paired] = [builder.add(place, lane) for place in moving[:paired]]
     body(*(Row(builder, place, stride) for place in [*moving, *places[rows - fixed :]]))
     following = builder.add(lane, ir.Constant(word, WIDTH * BYTES))
     lane.add_incoming(ir.Constant(word, 0), entry)
@@ -285,6 +298,12 @@ def _vector() -> Any:
     from llvmlite import ir
 
     return ir.VectorType(ir.DoubleType(), WIDTH)
+
+
+def _bytes(number: int) -> Any:
+    from llvmlite import ir
+
+    return ir.Constant(ir.IntType(64), number)
 
 
 def _words(bits: int) -> Any:

@@ -248,6 +248,8 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float
     where autograd wants a derivative."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in arrays):
         return None
+    if any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in arrays):
+        return None
     found = _on_the_host(function, *arrays)
     return None if found is None else tuple(torch.from_numpy(x) for x in found)
 

@@ -30,7 +30,7 @@ def plain(theory, scheme, steps, field, momentum, couplings, size):
     """Molecular dynamics by the force of arrays."""
 
     class Twin(Phi4):
-        force = Phi4._force
+        force = Phi4.plain_force
 
     return molecular_dynamics(
         Twin(theory.lattice, theory.parameterisation), field, momentum, scheme, size, steps, couplings
@@ -44,9 +44,11 @@ def test_action_and_force_equal_those_by_arrays(lattice, batch, form):
     theory = Phi4(lattice, form)
     field, _, couplings = start(theory, batch)
     for values in (couplings, COUPLINGS[form]):
-        numpy.testing.assert_allclose(theory.force(field, values), theory._force(field, values), rtol=0, atol=1e-13)
         numpy.testing.assert_allclose(
-            theory.action(field, values), theory._action(field, values), rtol=1e-13, atol=1e-13
+            theory.force(field, values), theory.plain_force(field, values), rtol=0, atol=1e-13
+        )
+        numpy.testing.assert_allclose(
+            theory.action(field, values), theory.plain_action(field, values), rtol=1e-13, atol=1e-13
         )
 
 
@@ -71,7 +73,7 @@ def test_on_every_engine(backend, least, monkeypatch):
         monkeypatch.setattr("haarflow.backends.with_jax.CALLED_BACK", least)
     theory = Phi4((4, 5))
     field, momentum, couplings = start(theory, (2, 3))
-    wanted = [theory._action(field, couplings), theory._force(field, couplings)]
+    wanted = [theory.plain_action(field, couplings), theory.plain_force(field, couplings)]
     wanted += plain(theory, LEAPFROG, 3, field, momentum, couplings, 0.1)
     arrays = [backend.asarray(x) for x in (field, momentum, couplings["m2"], couplings["lam"])]
 
@@ -97,21 +99,21 @@ def test_derivatives(backend, monkeypatch):
     assert numpy.abs(backend.to_numpy(slope - theory.force(field))).max() < 1e-12
     ours, theirs = (
         backend.value_and_grad(lambda x, force=force: xp.sum(force(x, None) ** 2))(field)[1]
-        for force in (theory.force, theory._force)
+        for force in (theory.force, theory.plain_force)
     )
     assert numpy.abs(backend.to_numpy(ours - theirs)).max() < 1e-11
 
 
 def test_declines_what_it_has_no_kernel_for():
     class Doubled(Phi4):
-        def _force(self, field, couplings=None):
-            return 2.0 * super()._force(field, couplings)
+        def plain_force(self, field, couplings=None):
+            return 2.0 * super().plain_force(field, couplings)
 
     field, momentum, _ = start(Phi4((2, 2)), (1,))
     for theory, kind in ((Doubled((2, 2)), "float64"), (Phi4((2, 2)), "float32")):
         given = field.astype(kind), momentum.astype(kind)
         assert theory.trajectory(*given, OMELYAN4, 0.1, 1) is None
-        assert numpy.array_equal(theory.force(given[0]), theory._force(given[0], None))
+        assert numpy.array_equal(theory.force(given[0]), theory.plain_force(given[0], None))
         assert theory.action(given[0]).dtype == given[0].dtype
 
 

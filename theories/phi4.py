@@ -140,10 +140,11 @@ class Phi4:
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
-        found = self._kernels(lambda kernels: kernels.action(self, field, couplings, self._action))
-        return self._action(field, couplings) if found is None else found
+        found = self._kernels(lambda kernels: kernels.action(self, field, couplings))
+        return self.plain_action(field, couplings) if found is None else found
 
-    def _action(self, field: Array, couplings: Couplings) -> Array:
+    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `action` by operations on arrays."""
         density = self.density(field, couplings)
         density = backends.of(density).materialise(density)  # XLA adds up shifts slowly where a sum is fused to them
         return array_namespace(density).sum(density, axis=tuple(range(-self.d - 1, 0)))
@@ -162,8 +163,14 @@ class Phi4:
         >>> Phi4((2, 2)).force(np.ones((2, 2)), {"m2": -4.0, "lam": 8.0}).tolist()
         [[24.0, 24.0], [24.0, 24.0]]
         """
-        found = self._kernels(lambda kernels: kernels.force(self, field, couplings, self._force))
-        return self._force(field, couplings) if found is None else found
+        found = self._kernels(lambda kernels: kernels.force(self, field, couplings))
+        return self.plain_force(field, couplings) if found is None else found
+
+    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `force` by operations on arrays."""
+        hop, square, quartic = self._coefficients(field, couplings)
+        around = _sum([shift(field, mu, self.d, step) for mu in range(self.d) for step in (1, -1)])
+        return field * (2.0 * square + (4.0 * quartic) * (field * field)) - (2.0 * hop) * around
 
     def trajectory(
         self, field: Array, momentum: Array, scheme: Any, step_size: Any, steps: int, couplings: Couplings = None
@@ -184,11 +191,6 @@ class Phi4:
         from haarflow.theories import phi4_kernels
 
         return run(phi4_kernels)
-
-    def _force(self, field: Array, couplings: Couplings) -> Array:
-        hop, square, quartic = self._coefficients(field, couplings)
-        around = _sum([shift(field, mu, self.d, step) for mu in range(self.d) for step in (1, -1)])
-        return field * (2.0 * square + (4.0 * quartic) * (field * field)) - (2.0 * hop) * around
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return per-configuration values, each `(*batch,)` but for `correlator`, `(*batch, T//2 + 1)`.

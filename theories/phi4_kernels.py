@@ -1,7 +1,7 @@
 """Action, force and trajectories of phi^4 as compiled loops, for arrays in the host's memory.
 
 Array code passes over memory for every shift, product and sum; here a row of sites is read with its neighbours and written
-once. The plain twins are `Phi4.density` and `Phi4.force` by arrays, and `core.hmc.molecular_dynamics`.
+once. The plain twins are `Phi4.plain_action` and `Phi4.plain_force`, and `core.hmc.molecular_dynamics`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from haarflow.theories.theory import Couplings, check_field, couplings_for
 Array = Any
 
 
-def action(theory: Any, field: Array, couplings: Couplings, plain: Callable) -> Array | None:
-    """Return the action of the batch's shape, or None where there is no kernel; `plain(field, couplings)` is the twin."""
-    return _single(actions, plain, theory, field, couplings, whole=False)
+def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+    """Return `theory.plain_action(field, couplings)`, or None where there is no kernel for it."""
+    return _single(actions, theory.plain_action, theory, field, couplings, whole=False)
 
 
-def force(theory: Any, field: Array, couplings: Couplings, plain: Callable) -> Array | None:
-    """Return the force, or None where there is no kernel; `plain(field, couplings)` is the twin."""
-    return _single(forces, plain, theory, field, couplings, whole=True)
+def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+    """Return `theory.plain_force(field, couplings)`, or None where there is no kernel for it."""
+    return _single(forces, theory.plain_force, theory, field, couplings, whole=True)
 
 
 def trajectory(

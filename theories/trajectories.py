@@ -47,7 +47,7 @@ def compiled(
     couplings: Couplings = None,
 ) -> tuple[Array, Array, Array] | None:
     """Return `HMC.trajectory` with the theory's force and action, or None where there is no kernel for it."""
-    bodies = _bodies(theory)
+    bodies = bodies_of(theory)
     if bodies is None or precision(field) != "float64":
         return None
     batch, xp = batch_shape(theory, field), array_namespace(field)
@@ -62,7 +62,8 @@ def compiled(
     return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *given)
 
 
-def _bodies(theory: Any) -> Bodies | None:
+def bodies_of(theory: Any) -> Bodies | None:
+    """Return what is compiled for a theory, or None."""
     if type(theory) is U1Gauge:
         return trajectory_bodies.u1()
     if type(theory) is Wilson and theory.plaquettes_alone and theory.n in (2, 3):
@@ -86,7 +87,7 @@ def evolve(
     if not chains:
         return *found, change.reshape(beta.shape)
     drifts, kicks = coefficients(scheme, steps)
-    rows, block = math.prod(lattice[:-1]), _block(extent, chains, bodies.components)
+    rows, block = math.prod(lattice[:-1]), block_of(extent, chains, bodies.components)
     given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
     trajectory(
         *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*given, *found)),
@@ -104,7 +105,7 @@ def evolve(
     return *found, numpy.asarray(beta * change.reshape(beta.shape))
 
 
-def _block(extent: int, chains: int, components: int) -> int:
+def block_of(extent: int, chains: int, components: int) -> int:
     """Chains of a block: no more than fill a row with NUMBERS numbers, in whole registers."""
     least = simd.WIDTH // math.gcd(extent, simd.WIDTH)
     return least * max(1, min(-(-chains // least), NUMBERS // (components * extent * least)))

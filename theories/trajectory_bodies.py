@@ -18,13 +18,13 @@ NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/s
 
 
 class Bodies(NamedTuple):
-    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the six bodies.
+    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the seven bodies.
 
     `plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare)` adds a plaquette's staples to those of its links;
     `kick(u, v, w, strength, largest)` adds strength x the force to w, clears v and keeps the largest w^2;
     `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR;
     `restore(u)` brings u back onto the group; `density(u_mu, u_nu, far, high, change)` writes the plaquette's part of the
-    action at beta = 1, less what stood in its place.
+    action at beta = 1, less what stood in its place; `trace(u_mu, u_nu, far, high, total)` adds the plaquette itself.
     """
 
     components: int
@@ -36,6 +36,7 @@ class Bodies(NamedTuple):
     far: Callable
     restore: Callable
     density: Callable
+    trace: Callable
 
 
 @cache
@@ -72,9 +73,14 @@ def su(n: int) -> Bodies:
     def restore(u) -> None:
         matrices.store(matrices.restored(matrices.Stored(u, n).loaded()), u)
 
+    def plaquette(u_mu, u_nu, far, high) -> Any:
+        return (1.0 / n) * matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
+
     def density(u_mu, u_nu, far, high, change) -> None:
-        trace = matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
-        change[0] = 1.0 - (1.0 / n) * trace - change[0]
+        change[0] = 1.0 - plaquette(u_mu, u_nu, far, high) - change[0]
+
+    def trace(u_mu, u_nu, far, high, total) -> None:
+        total[0] = total[0] + plaquette(u_mu, u_nu, far, high)
 
     return Bodies(
         components=2 * n * n,
@@ -86,6 +92,7 @@ def su(n: int) -> Bodies:
         far=lambda u, w, scale: moved(u, w, scale, TERMS, DOUBLINGS, BOUND),
         restore=restore,
         density=density,
+        trace=trace,
     )
 
 
@@ -115,7 +122,11 @@ def u1() -> Bodies:
         half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
         change[0] = 2.0 * half * half - change[0]
 
-    return Bodies(1, 1, -1.0, plane, kick, near=move, far=move, restore=restore, density=density)
+    def trace(u_mu, u_nu, far, high, total) -> None:
+        half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
+        total[0] = total[0] + (1.0 - 2.0 * half * half)
+
+    return Bodies(1, 1, -1.0, plane, kick, near=move, far=move, restore=restore, density=density, trace=trace)
 
 
 # pi in three parts, the first two short enough that a whole number below 2^20 times them is exact (Cody and Waite)

@@ -156,7 +156,7 @@ def add_density(u: Array, change: Array, order: Any, planes: Array, visit: int, 
     for number in range(len(planes)):
         mu, nu = planes[number]
         links = corners(u, lanes, planes[number], row, ahead[mu, row], ahead[nu, row])
-        call(body, 8 * lanes, (*links, change[row, number].ctypes.data))
+        call(body, 8 * lanes, (*links, change[row % len(change), number].ctypes.data))
         fetch(u, ahead[0, following], number, len(planes))
 
 

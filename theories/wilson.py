@@ -89,6 +89,11 @@ class Wilson(GaugeTheory):
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
+        found = self._compiled("action", field, couplings)
+        return self.plain_action(field, couplings) if found is None else found
+
+    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `action` by operations on arrays."""
         beta = self._beta(field, couplings, over=0)
         return -beta * array_namespace(field).sum(self._weighted(field), axis=self._sites(1))
 
@@ -104,6 +109,11 @@ class Wilson(GaugeTheory):
 
         V is the sum of the staples, see `staples`.
         """
+        found = self._compiled("force", field, couplings)
+        return self.plain_force(field, couplings) if found is None else found
+
+    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `force` by operations on arrays."""
         beta, group = self._beta(field, couplings, over=self.d + 1), self.group
         scale = -0.5 * beta / float(self.n)  # 2 tr T_a M of the anti-Hermitian part M
         forces = [
@@ -212,6 +222,14 @@ class Wilson(GaugeTheory):
         from haarflow.theories import exact
 
         return exact.sun(self, couplings)
+
+    def _compiled(self, work: str, field: Array, couplings: Couplings) -> Array | None:
+        """The work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""
+        if not simd.is_present():
+            return None
+        from haarflow.theories import compiled_actions
+
+        return getattr(compiled_actions, work)(self, field, couplings)
 
     def _real_traces(self, matrices: Array) -> Array:
         """Re tr / N of every matrix."""
