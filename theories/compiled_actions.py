@@ -22,7 +22,7 @@ from haarflow.core.batch import batch_shape
 from haarflow.core.matrices import precision
 from haarflow.theories.action_loops import forces, traces
 from haarflow.theories.row_order import order_of
-from haarflow.theories.theory import Couplings, couplings_for
+from haarflow.theories.theory import Couplings, check_field, couplings_for
 from haarflow.theories.trajectories import block_of, bodies_of
 from haarflow.theories.trajectory_bodies import Bodies
 
@@ -53,6 +53,7 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 def _called(
     kernel: Callable, plain: Callable, like: Callable, theory: Any, field: Array, couplings: Couplings
 ) -> Array | None:
+    check_field(theory, field)
     bodies = bodies_of(theory)
     if bodies is None or precision(field) != "float64":
         return None
