@@ -1,0 +1,260 @@
+"""Plaquettes of SU(N) by every sampler, beside the exact torus in two dimensions and known values in four.
+
+    python -m haarflow.benchmarks.exactness_sun [--backend numpy] [--scale 1] [--seed 0] [--json FILE]
+
+Markov chains start from unit links. A pull is (value - expected)/error, both errors joined; by luck one of 150 pulls is
+beyond 4 with a chance of 1%: none may be, and the chi^2 of all must have p > 0.001. In two dimensions the expected value is
+that of the character expansion on the very lattice. In four it is a Monte Carlo value with its error, or at strong coupling
+the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-6 and less at beta = 0.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy
+
+from haarflow import backends
+from haarflow.benchmarks.exactness import judge
+from haarflow.core import random, statistics
+from haarflow.core.heatbath_sun import SubgroupHeatBath
+from haarflow.core.hmc import HMC
+from haarflow.core.integrators import LEAPFROG, OMELYAN, OMELYAN4
+from haarflow.core.kernels import run
+from haarflow.core.metropolis import LocalMetropolis
+from haarflow.flows.modelfile import open_model
+from haarflow.flows.sweep_sun import class_sweep
+from haarflow.models import path_of
+from haarflow.theories import Wilson
+from haarflow.theories.sun_sampler import exact_sample
+
+SITES, BLOCK = 2**16, 20  # sites of all chains together; draws of a compiled block
+
+
+class Case(NamedTuple):
+    """A theory at one coupling and what its plaquette is expected to be, with the error of that."""
+
+    n: int
+    beta: float
+    lattice: tuple[int, ...]
+    expected: float
+    error: float = 0.0
+
+
+def torus(n: int, beta: float, *lattice: int) -> Case:
+    """A case in two dimensions, solved exactly."""
+    return Case(n, beta, lattice, Wilson(lattice, n).exact({"beta": beta})["plaquette"])
+
+
+def strong(n: int, beta: float, *lattice: int) -> Case:
+    """A case in four dimensions at strong coupling: beta/4 - beta^3/96 for SU(2), beta/18 + beta^2/216 for SU(3)."""
+    return Case(n, beta, lattice, beta / 4 - beta**3 / 96 if n == 2 else beta / 18 + beta**2 / 216)
+
+
+CASES = (
+    *(torus(2, beta, *lattice) for beta in (1.8, 2.2, 2.7) for lattice in ((4, 4), (16, 16))),
+    *(torus(3, beta, *lattice) for beta in (4.0, 5.0, 6.0) for lattice in ((4, 4), (16, 16))),
+    *(torus(4, 8.0, *lattice) for lattice in ((4, 4), (16, 16))),
+    torus(2, 1.1, 6, 10),
+    torus(3, 7.5, 8, 6),
+    torus(5, 11.0, 6, 4),
+    Case(3, 1.0, (4, 4, 4, 4), 0.06027, 0.00008),
+    Case(3, 5.7, (4, 4, 4, 4), 0.5597, 0.0003),
+    Case(3, 6.0, (4, 4, 4, 4), 0.59680, 0.00017),
+    Case(2, 2.3, (4, 4, 4, 4), 0.6092, 0.0002),
+    Case(3, 5.7, (8, 8, 8, 8), 0.5495, 0.0003),
+    Case(3, 6.0, (8, 8, 8, 8), 0.59390, 0.00015),
+    strong(2, 0.3, 4, 4, 4, 4),
+    strong(3, 0.3, 4, 4, 4, 4),
+)
+
+
+class Found(NamedTuple):
+    """A mean with its error, and how many independent draws it is worth."""
+
+    value: float
+    error: float
+    effective: float
+
+
+def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
+    """Return what measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
+
+    def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
+        theory, sites = Wilson(case.lattice, case.n), math.prod(case.lattice)
+        chains = max(4, min(64, SITES // sites // len(case.lattice)))
+        moves, key = kernel(theory, {"beta": case.beta}), random.key(seed, backend)
+        shape = (chains, *theory.field_shape)
+        state = moves.init(theory.group.identity(backend.xp.zeros(shape, dtype=backend.xp.complex128)))
+        rows = []
+        for begin in range(0, warmup + max(2 * BLOCK, int(scale * draws)), BLOCK):
+            state, records = run(moves, key, state, BLOCK, begin, measure(theory, case.beta))
+            if begin >= warmup:
+                rows.append(backend.to_numpy(records["observables"]))
+        found = statistics.gamma_method(numpy.concatenate(rows))
+        return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))
+
+    return measured
+
+
+MEASURED: dict[tuple, Callable] = {}
+
+
+def measure(theory: Any, beta: float) -> Callable:
+    """Return `plaquette` of one theory and coupling, the same function for the same: it compiles once."""
+    return MEASURED.setdefault((theory, beta), lambda field: plaquette(theory, beta, field))
+
+
+def plaquette(theory: Any, beta: float, field: Any) -> Any:
+    """Return the mean plaquette of every configuration, by the action."""
+    number = theory.conjugates["beta"]["plaquette"]
+    return theory.action(field, {"beta": beta}) / (beta * number)
+
+
+def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
+    """The plaquette of the exact sampler's draws."""
+    theory, draws = Wilson(case.lattice, case.n), int(scale * 4000)
+    field = exact_sample(theory, random.key(seed, backend), draws, {"beta": case.beta})
+    values = backend.to_numpy(plaquette(theory, case.beta, field))
+    return Found(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(draws), draws)
+
+
+def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> Callable[..., Found]:
+    """Return what measures the plaquette by a flow's draws, each with its weight."""
+
+    def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
+        theory, key = Wilson(case.lattice, case.n), random.key(seed, backend)
+        model, params, condition = open_flow(case, backend)
+
+        def block(key: Any) -> tuple[Any, Any]:
+            y, log_q = model.sample(params, key, batch, condition)
+            return -theory.action(y, {"beta": case.beta}) - log_q, plaquette(theory, case.beta, y)
+
+        program = backend.jit(block)
+        parts = [program(random.fold_in(key, number)) for number in range(-(-int(scale * draws) // batch))]
+        log_w, values = (numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True))
+        found = statistics.reweight(log_w, values)
+        return Found(found.value, found.error, len(log_w) * statistics.ess(log_w))
+
+    return measured
+
+
+def fitted(case: Case, backend: Any) -> tuple:
+    """The shipped flow along loops."""
+    found = open_model(path_of(f"su{case.n}-{len(case.lattice)}d-loops"), backend=backend, lattice=case.lattice)
+    return found.model, found.params, {"beta": case.beta}
+
+
+def swept(case: Case, backend: Any) -> tuple:
+    """The sweep flow, untrained."""
+    model = class_sweep(case.lattice, case.n, case.beta)
+    return model, model.init(random.key(0, backend)), None
+
+
+def hmc(scheme: Any, steps: int) -> Callable:
+    """Return HMC with trajectories of length 1."""
+    return lambda theory, couplings: HMC(
+        theory, scheme, steps, values={"couplings": couplings, "step_size": 1.0 / steps}
+    )
+
+
+def heat_bath(overrelaxation: int) -> Callable:
+    """Return the heat bath."""
+    return lambda theory, couplings: SubgroupHeatBath(
+        theory, overrelaxation=overrelaxation, values={"couplings": couplings}
+    )
+
+
+def local(theory: Any, couplings: dict[str, float]) -> LocalMetropolis:
+    """Local Metropolis."""
+    return LocalMetropolis(theory, values={"couplings": couplings, "width": 0.5})
+
+
+def everywhere(case: Case) -> bool:
+    """Whether a sampler for any theory takes part."""
+    return True
+
+
+def in_two_dimensions(case: Case) -> bool:
+    """Whether the exact sampler takes part."""
+    return len(case.lattice) == 2 and case.n <= 4
+
+
+SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
+    "HMC, leapfrog": (everywhere, chain(hmc(LEAPFROG, 12), 400, 100)),
+    "HMC, Omelyan": (everywhere, chain(hmc(OMELYAN, 5), 400, 100)),
+    "HMC, fourth order": (everywhere, chain(hmc(OMELYAN4, 3), 200, 100)),
+    "heat bath": (everywhere, chain(heat_bath(0), 400, 100)),
+    "heat bath, over-relaxed": (everywhere, chain(heat_bath(1), 300, 100)),
+    "local Metropolis": (lambda case: math.prod(case.lattice) <= 16, chain(local, 400, 100)),
+    "exact sampler": (in_two_dimensions, exactly),
+    "sweep flow": (lambda case: in_two_dimensions(case) and case.n <= 3, weighed(swept, 2048, 64)),
+    "flow along loops": (
+        lambda case: case.lattice == (16, 16) and case.n <= 3,
+        weighed(fitted, 256, 16),
+    ),
+}
+
+
+def rows_of(backend: Any, scale: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Measure every case by every sampler that takes part."""
+    for case in CASES:
+        for name, (takes_part, measured) in SAMPLERS.items():
+            if not takes_part(case):
+                continue
+            begun = time.process_time()
+            found = measured(case, backend, scale, seed)
+            yield {
+                "group": f"SU({case.n})",
+                "lattice": "x".join(map(str, case.lattice)),
+                "beta": case.beta,
+                "sampler": name,
+                "value": found.value,
+                "error": found.error,
+                "expected": case.expected,
+                "expected_error": case.error,
+                "pull": (found.value - case.expected) / math.hypot(found.error, case.error),
+                "effective": found.effective,
+                "cpu_s": time.process_time() - begun,
+            }
+
+
+def main() -> None:
+    """Print every pull, then the chi^2; store where asked."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--backend", default="numpy")
+    words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
+    words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--json", type=Path)
+    options = words.parse_args()
+    if options.backend == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    rows = []
+    for row in rows_of(backends.get(options.backend), options.scale, options.seed):
+        rows.append(row)
+        print(
+            "{group:6}{lattice:>9}{beta:6.2f}  {sampler:24}{value:10.6f} +-{error:9.6f}{expected:10.6f}{pull:+7.2f}"
+            "  n_eff {effective:8.0f}{cpu_s:8.1f} s".format(**row),
+            flush=True,
+        )
+    judge([row["pull"] for row in rows])
+    if options.json:
+        from haarflow.benchmarks.stored import write
+
+        recipe = {name: value for name, value in vars(options).items() if name != "json"}
+        write(options.json, "exactness_sun", recipe, rows)
+
+
+if __name__ == "__main__":
+    main()
