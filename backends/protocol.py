@@ -40,9 +40,9 @@ class Backend:
     the adapter's own makers of random words, derived keys, float64 uniforms and normal numbers, which may decline with None
     (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
     for everyone who reads it. `on_host(function, plain, like, *arrays, numbers=inf)`
-    is what a function of NumPy arrays makes of arrays in the host's memory, a tuple shaped and typed as those of `like`, or
-    None where they are elsewhere or where the way there costs more than the work, as many `numbers` as array code would pass
-    over; `plain` is the same function by the engine's own operations, for derivatives.
+    is what `function(into, *arrays)` writes into NumPy arrays, a tuple shaped and typed as those of `like`, of arrays in the
+    host's memory, or None where they are elsewhere or where the way there costs more than the work, as many `numbers` as array
+    code would pass over; `plain(*arrays)` is the same by the engine's own operations, for derivatives.
 
     >>> from haarflow.backends import numpy as backend
     >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()

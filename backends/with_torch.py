@@ -244,14 +244,19 @@ def _on_the_host(make: Any, *words: Any) -> Any:
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
-    """Return function(*arrays) on the memory that tensors of the CPU share with NumPy; None elsewhere, while tracing and
-    where autograd wants a derivative."""
+    """Return what the function writes of the memory that tensors of the CPU share with NumPy; None elsewhere, while
+    tracing and where autograd wants a derivative."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in arrays):
         return None
     if any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in arrays):
         return None
-    found = _on_the_host(function, *arrays)
-    return None if found is None else tuple(torch.from_numpy(x) for x in found)
+
+    def written(*arrays: numpy.ndarray) -> tuple[Array, ...]:
+        into = tuple(torch.empty(x.shape, dtype=x.dtype) for x in like)
+        function([x.numpy() for x in into], *arrays)
+        return into
+
+    return _on_the_host(written, *arrays)
 
 
 def whole_graph(function: Any) -> Any:

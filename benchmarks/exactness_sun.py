@@ -141,7 +141,9 @@ def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> 
 
         program = backend.jit(block)
         parts = [program(random.fold_in(key, number)) for number in range(-(-int(scale * draws) // batch))]
-        log_w, values = (numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True))
+        log_w, values = (
+            numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True)
+        )
         found = statistics.reweight(log_w, values)
         return Found(found.value, found.error, len(log_w) * statistics.ess(log_w))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import sys
 import time
@@ -76,6 +77,21 @@ def device_peak(backend: Any) -> float | None:
         found = backend.xp.zeros(1).devices().pop().memory_stats()
         return found["peak_bytes_in_use"] / MIB if found else None
     return None
+
+
+def tensor_peak(call: Callable[[], Any]) -> float:
+    """Return what the tensors that a call makes on the host hold at most at once, in MiB, by PyTorch's profiler.
+
+    >>> import torch
+    >>> tensor_peak(lambda: torch.ones(2**20, dtype=torch.float64)[:1])
+    8.0
+    """
+    torch = sys.modules["torch"]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as found:
+        call()
+    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held, default=0) / MIB
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

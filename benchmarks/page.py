@@ -6,7 +6,7 @@ python -m haarflow.benchmarks.page > docs/benchmarks.md
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,7 @@ depth_table = column_table(
         "compile, CPU s": text("compile_cpu_s", ".2f"),
         "run, CPU ms": text("run_cpu_s", ".4g", 1e3),
         "memory, MiB": text("temporary_mib", ".1f"),
+        "process, MiB": lambda row: format(row["process_mib"], ".0f") if "process_mib" in row else "",
     }
 )
 scaling_table = column_table(
@@ -180,6 +181,41 @@ scaling_table = column_table(
         "next, MiB in all": lambda row: "" if row.get("next_mib") is None else format(row["next_mib"], ".0f"),
     }
 )
+
+
+def pulls_table(found: Mapping[str, Any]) -> list[str]:
+    """Return a row for each theory and coupling, a column for each sampler: its pull and its effective draws."""
+    cases: dict[tuple, dict[str, Mapping[str, Any]]] = {}
+    for row in found["rows"]:
+        known = f"{row['expected']:.6g}" + (f" ± {row['expected_error']:.1g}" if row["expected_error"] else "")
+        cases.setdefault((row["group"], row["lattice"], f"{row['beta']:g}", known), {})[row["sampler"]] = row
+    samplers = list(dict.fromkeys(row["sampler"] for row in found["rows"]))
+    lines = [
+        [
+            *case,
+            *(
+                f"{rows[name]['pull']:+.2f} ({rows[name]['effective']:,.0f})" if name in rows else ""
+                for name in samplers
+            ),
+        ]
+        for case, rows in cases.items()
+    ]
+    return [
+        markdown(["group", "lattice", "β", "plaquette", *samplers], lines),
+        verdict(row["pull"] for row in found["rows"]),
+    ]
+
+
+def verdict(pulls: Iterable[float]) -> str:
+    """Return what all pulls together say.
+
+    >>> verdict([1.0, -2.0])
+    '2 pulls, largest 2.00, χ² 5.0.'
+    """
+    pulls = list(pulls)
+    return f"{len(pulls)} pulls, largest {max(map(abs, pulls)):.2f}, χ² {sum(pull * pull for pull in pulls):.1f}."
+
+
 growth_table = column_table(
     {
         "work": text("work"),
@@ -249,6 +285,13 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "twin's time, the others are within the bars too.",
         twin_table,
     ),
+    "exactness_sun": (
+        "Plaquettes of SU(N) by every sampler",
+        "In two dimensions beside the exact torus of that very lattice, in four beside known values with their errors and the "
+        "strong-coupling series: (value - expected) over the joined error, and how many independent draws the value is worth; "
+        "chains start from unit links, flows draw with weights: `python -m haarflow.benchmarks.exactness_sun`.",
+        pulls_table,
+    ),
     "hmc_sun": (
         "HMC of SU(N) against plain PyTorch",
         "Ten leapfrog steps, complex128, against a chain as one would write it by hand (matrices last, `@`, staple force, "
@@ -281,7 +324,8 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
     "depth": (
         "Deep flows: compiling, scanning, memory",
         "The published U(1) layers on 8x8: `python -m haarflow.benchmarks.depth`. The bars for 48 layers: 5 CPU seconds to "
-        "compile forward, 15 for the gradient. Memory: on JAX what XLA allots to a call, on Torch the rise of the peak.",
+        "compile forward, 15 for the gradient. Memory: on JAX what XLA allots to a call, on Torch the "
+        "most that its tensors hold at once; process: by how much its memory rose, which holds what malloc keeps.",
         depth_table,
     ),
     "scaling": (

@@ -70,7 +70,7 @@ def test_trajectories_equal_those_by_arrays(lattice, scheme):
 def test_on_every_engine(backend, least, monkeypatch):
     """As they are, compiled and under vmap where there is one; JAX calls back where it is told that the work is worth it."""
     if backend.name == "jax":
-        monkeypatch.setattr("haarflow.backends.with_jax.CALLED_BACK", least)
+        monkeypatch.setattr("haarflow.backends.with_jax.CALLED", least)
     theory = Phi4((4, 5))
     field, momentum, couplings = start(theory, (2, 3))
     wanted = [theory.plain_action(field, couplings), theory.plain_force(field, couplings)]
@@ -92,7 +92,7 @@ def test_derivatives(backend, monkeypatch):
     if not backend.autodiff:
         pytest.skip("no autodiff")
     if backend.name == "jax":
-        monkeypatch.setattr("haarflow.backends.with_jax.CALLED_BACK", 0)
+        monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
     theory, xp = Phi4((3, 4)), backend.xp
     field = backend.asarray(start(theory, (2,))[0])
     slope = backend.value_and_grad(lambda x: xp.sum(theory.action(x)))(field)[1]

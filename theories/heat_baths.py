@@ -12,6 +12,7 @@ The plain twin is `core.heatbath_sun.SubgroupHeatBath`; both agree to rounding.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -81,18 +82,20 @@ def sweep(
     stride: int,
     tries: int,
     overrelaxation: int,
+    into: Sequence[numpy.ndarray],
     field: numpy.ndarray,
     keys: numpy.ndarray,
     first: numpy.ndarray,
     weights: numpy.ndarray,
     _: numpy.ndarray,
-) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return links and failed steps; `first`, the counters at which the chains begin, and the weights have the batch's
+) -> None:
+    """Write links and failed steps; `first`, the counters at which the chains begin, and the weights have the batch's
     shape."""
     chains, d, extent, components = first.size, len(lattice), lattice[-1], 2 * n * n
-    found, failed = numpy.empty_like(field, order="C"), numpy.zeros(first.shape)
     if not chains:
-        return found, failed
+        return
+    found, failed = into
+    failed[...] = 0.0
     rows = math.prod(lattice[:-1])
     block = _block(extent // 2, chains, components, 2 * rows * d)
     length = (extent // 2 + 2) * block
@@ -112,7 +115,6 @@ def sweep(
         tuple(code.address for code in others),
         *(numpy.asarray([code.address for code in codes]) for codes in (draws, turns)),
     )
-    return found, failed
 
 
 @cache

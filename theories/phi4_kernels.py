@@ -7,7 +7,7 @@ once. The plain twins are `Phi4.plain_action` and `Phi4.plain_force`, and `core.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from haarflow.theories.phi4 import Phi4
 from haarflow.theories.theory import Couplings, check_field, couplings_for
 
 Array = Any
+Into = Sequence[numpy.ndarray]
 
 
 def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
@@ -54,18 +55,14 @@ def trajectory(
     )
 
 
-def actions(theory: Phi4, names: tuple[str, ...], field: numpy.ndarray, *values: numpy.ndarray) -> tuple[numpy.ndarray]:
-    """Return the actions of host fields, `(*batch,)` like the values of the couplings."""
-    found = numpy.empty(values[0].shape)
-    phi4_loops.actions(_rows(theory, field), found.reshape(-1), *_given(theory, names, values))
-    return (found,)
+def actions(theory: Phi4, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+    """Write the actions of host fields, `(*batch,)` like the values of the couplings."""
+    phi4_loops.actions(_rows(theory, field), into[0].reshape(-1), *_given(theory, names, values))
 
 
-def forces(theory: Phi4, names: tuple[str, ...], field: numpy.ndarray, *values: numpy.ndarray) -> tuple[numpy.ndarray]:
-    """Return the forces of host fields."""
-    found = numpy.empty(field.shape)
-    phi4_loops.forces(_rows(theory, field), _rows(theory, found), *_given(theory, names, values))
-    return (found,)
+def forces(theory: Phi4, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+    """Write the forces of host fields."""
+    phi4_loops.forces(_rows(theory, field), _rows(theory, into[0]), *_given(theory, names, values))
 
 
 def trajectories(
@@ -73,20 +70,21 @@ def trajectories(
     names: tuple[str, ...],
     scheme: Scheme,
     steps: int,
+    into: Into,
     field: numpy.ndarray,
     momentum: numpy.ndarray,
     step_size: numpy.ndarray,
     *values: numpy.ndarray,
-) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Return fields, momenta and the action's change after the steps."""
-    new, final, change = numpy.array(field, order="C"), numpy.array(momentum, order="C"), numpy.empty(step_size.shape)
+) -> None:
+    """Write fields, momenta and the action's change after the steps."""
+    new, final, change = into
+    new[...], final[...] = field, momentum
     phi4_loops.trajectories(
         *(_rows(theory, x) for x in (new, final, field)),
         change.reshape(-1),
         *(numpy.outer(factors, step_size) for factors in coefficients(scheme, steps)),
         *_given(theory, names, values),
     )
-    return new, final, change
 
 
 @cache

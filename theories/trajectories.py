@@ -11,6 +11,7 @@ The plain twin is `core.hmc.molecular_dynamics` with the theory's `force` and `d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -76,16 +77,18 @@ def evolve(
     scheme: Scheme,
     steps: int,
     lattice: tuple[int, ...],
+    into: Sequence[numpy.ndarray],
     field: numpy.ndarray,
     momentum: numpy.ndarray,
     beta: numpy.ndarray,
     step_size: numpy.ndarray,
-) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Return field, momentum and change of the action after `steps` steps; beta and the step size have the batch's shape."""
+) -> None:
+    """Write field, momentum and change of the action after `steps` steps; beta and the step size have the batch's shape."""
     extent, d, chains = lattice[-1], len(lattice), beta.size
-    found, change = (numpy.empty_like(field, order="C"), numpy.empty_like(momentum, order="C")), numpy.zeros(chains)
     if not chains:
-        return *found, change.reshape(beta.shape)
+        return
+    *found, action = into
+    change = numpy.zeros(chains)
     drifts, kicks = coefficients(scheme, steps)
     rows, block = math.prod(lattice[:-1]), block_of(extent, chains, bodies.components)
     given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
@@ -102,7 +105,7 @@ def evolve(
         tuple(code.address for code in _compiled(bodies, (extent + 1) * block)),
         NEAR,
     )
-    return *found, numpy.asarray(beta * change.reshape(beta.shape))
+    action[...] = beta * change.reshape(beta.shape)
 
 
 def block_of(extent: int, chains: int, components: int) -> int:
