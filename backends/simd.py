@@ -221,6 +221,16 @@ class Row:
             parts.append(Lanes(self.builder, self.builder.shuffle_vector(*halves, places)))
         return parts[0], parts[1]
 
+    def put_pairs(self, even: Lanes, odd: Lanes) -> None:
+        """Undo `pairs`: write the next 2 WIDTH numbers."""
+        from llvmlite import ir
+
+        whole = ir.VectorType(ir.IntType(32), WIDTH)
+        for here in range(2):
+            lanes = [here * WIDTH // 2 + place // 2 + WIDTH * (place % 2) for place in range(WIDTH)]
+            half = self.builder.shuffle_vector(even.value, odd.value, ir.Constant(whole, lanes))
+            self.builder.store(half, self._at(here * WIDTH * BYTES), align=BYTES)
+
     def behind(self, components: int) -> Row:
         """The row that begins some components later."""
         return Row(self.builder, self.builder.add(self.address, _bytes(components * self.stride)), self.stride)

@@ -49,8 +49,7 @@ def force(problem: Problem, backend: Any) -> Job:
 def plaquette(problem: Problem, backend: Any) -> Job:
     """The plaquettes of every field, as an array."""
     theory = _gauge(problem)
-    group = theory.group if problem.subject != "u1" else loops.COVER
-    return _of_field(problem, backend, lambda x, _: loops.plaquettes(x, len(problem.lattice), group))
+    return _of_field(problem, backend, lambda x, _: theory.plaquettes(x))
 
 
 def product(problem: Problem, backend: Any) -> Job:

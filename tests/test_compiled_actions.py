@@ -1,4 +1,4 @@
-"""The compiled action and force of SU(2) and SU(3) against their plain twins: every shape, batch, engine and derivative."""
+"""Compiled action, force and plaquettes of U(1), SU(2), SU(3) against plain twins: every shape, batch, engine, derivative."""
 
 import numpy
 import pytest
@@ -6,13 +6,14 @@ import pytest
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import random
-from haarflow.theories import Wilson
+from haarflow.theories import U1Gauge, Wilson
 
 needs_numba = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
 # Extents 1, 2, odd ones and those that fill registers; two to four dimensions.
 LATTICES = [(1, 1), (2, 4), (3, 5), (4, 2), (4, 8), (2, 1, 3), (2, 3, 4), (6, 5, 2), (2, 3, 2, 4), (2, 2, 1, 3)]
-WORKS, PLAIN = ("action", "force"), ("plain_action", "plain_force")
+WORKS = ("action", "force", "plaquettes")
+GROUPS = {"u1": U1Gauge, "su2": lambda lattice: Wilson(lattice, 2), "su3": Wilson}
 
 
 def links(theory, batch, backend):
@@ -27,15 +28,21 @@ def difference(backend, found, wanted):
     return numpy.abs(backend.to_numpy(found) - backend.to_numpy(wanted)).max(initial=0.0)
 
 
+def done(theory, work, field, beta):
+    """What a method makes of links, and of beta where it takes couplings."""
+    given = () if work.endswith("plaquettes") else ({"beta": beta},)
+    return getattr(theory, work)(field, *given)
+
+
 def both(theory, work, field, beta):
-    return (getattr(theory, name)(field, {"beta": beta}) for name in (work, "plain_" + work))
+    return (done(theory, name, field, beta) for name in (work, "plain_" + work))
 
 
 @pytest.mark.parametrize("work", WORKS)
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("lattice", LATTICES, ids=str)
-def test_equals_the_plain_twin(lattice, n, work):
-    theory, host = Wilson(lattice, n), backends.get("numpy")
+def test_equals_the_plain_twin(lattice, group, work):
+    theory, host = GROUPS[group](lattice), backends.get("numpy")
     for batch in ((), (5,), (2, 3), (0,), (2, 0)):
         field, beta = links(theory, batch, host)
         assert difference(host, *both(theory, work, field, beta)) < 1e-12
@@ -43,50 +50,55 @@ def test_equals_the_plain_twin(lattice, n, work):
 
 @needs_numba
 @pytest.mark.parametrize("work", WORKS)
-@pytest.mark.parametrize("n", [2, 3])
-def test_is_the_kernel(monkeypatch, n, work):
+@pytest.mark.parametrize("group", GROUPS)
+def test_is_the_kernel(monkeypatch, group, work):
     """What the comparisons above compare is not the twin with itself."""
 
     def refuse(*_):
         raise AssertionError("the plain twin was called")
 
-    monkeypatch.setattr(Wilson, "plain_" + work, refuse)
-    field, beta = links(Wilson((2, 4), n), (2,), backends.get("numpy"))
-    getattr(Wilson((2, 4), n), work)(field, {"beta": beta})
+    theory = GROUPS[group]((2, 4))
+    monkeypatch.setattr(type(theory), "plain_" + work, refuse)
+    done(theory, work, *links(theory, (2,), backends.get("numpy")))
 
 
 @pytest.mark.parametrize("work", WORKS)
-def test_on_every_backend(backend, work):
+@pytest.mark.parametrize("group", ["u1", "su3"])
+def test_on_every_backend(monkeypatch, backend, group, work):
     """Called on the engine's own arrays, compiled, and under vmap where there is one."""
-    theory = Wilson((2, 4), n=3)
+    if backend.name == "jax":
+        monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
+    theory = GROUPS[group]((2, 4))
     field, beta = links(theory, (2, 3), backend)
-    wanted = getattr(theory, "plain_" + work)(field, {"beta": beta})
-    run = lambda field, beta: getattr(theory, work)(field, {"beta": beta})  # noqa: E731
+    wanted = done(theory, "plain_" + work, field, beta)
+    run = lambda field, beta: done(theory, work, field, beta)  # noqa: E731
     for way in (run, backend.jit(run), backend.vmap(run)):
         assert difference(backend, way(field, beta), wanted) < 1e-12
 
 
-def scaled(theory, backend, field, beta, names):
-    """A function of factors of the links, which leaves the group, where action and force are polynomials as well."""
-    action, force = (getattr(theory, name) for name in names)
+def scaled(theory, backend, field, beta, prefix=""):
+    """A function of factors of the links, which leaves the group, where the works are polynomials as well."""
+    xp = backend.xp
 
     def along(factor):
-        longer = field * factor[:, None, None, None, None, None]
-        return backend.xp.sum(action(longer, {"beta": beta * factor})) + backend.xp.sum(
-            force(longer, {"beta": beta}) ** 2
-        )
+        longer = field * xp.reshape(factor, (-1, *(1,) * (field.ndim - 1)))
+        found = [done(theory, prefix + work, longer, beta * factor) for work in WORKS]
+        return sum(xp.sum(xp.real(x * xp.conj(x)) if "complex" in str(x.dtype) else x * x) for x in found)
 
     return backend.jit(along)
 
 
-def test_derivatives_are_those_of_the_plain_twin(backend):
+@pytest.mark.parametrize("group", ["u1", "su2"])
+def test_derivatives_are_those_of_the_plain_twin(monkeypatch, backend, group):
     """By beta and by the links, backwards and forwards."""
     if not backend.autodiff:
         pytest.skip("no autodiff")
-    theory = Wilson((2, 2), n=2)
+    if backend.name == "jax":
+        monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
+    theory = GROUPS[group]((2, 2))
     field, beta = links(theory, (2,), backend)
     factor = 0.2 * beta  # up to 1
-    along, twin = (scaled(theory, backend, field, beta, names) for names in (WORKS, PLAIN))
+    along, twin = (scaled(theory, backend, field, beta, prefix) for prefix in ("", "plain_"))
     assert difference(backend, *(backend.value_and_grad(f)(factor)[1] for f in (along, twin))) < 1e-10
     assert difference(backend, *(backend.jvp(f, factor, beta)[1] for f in (along, twin))) < 1e-10
 
@@ -97,7 +109,7 @@ def test_second_derivatives_are_those_of_the_plain_twin(backend):
         pytest.skip("no autodiff")
     theory = Wilson((2, 2), n=2)
     field, beta = links(theory, (2,), backend)
-    found = (scaled(theory, backend, field, beta, names) for names in (WORKS, PLAIN))
+    found = (scaled(theory, backend, field, beta, prefix) for prefix in ("", "plain_"))
     assert difference(backend, *(backend.jacobian(backend.jacobian(f))(0.2 * beta) for f in found)) < 1e-10
 
 
@@ -125,6 +137,7 @@ def test_declines_what_it_has_no_kernel_for():
         field, beta = links(theory, (1,), host)
         assert compiled_actions.action(theory, field, {"beta": beta}) is None
         assert compiled_actions.force(theory, field, {"beta": beta}) is None
+        assert compiled_actions.plaquettes(theory, field) is None
     field, _ = links(Wilson((2, 2)), (1,), host)
     assert compiled_actions.action(Wilson((2, 2)), field.astype("complex64"), None) is None
 

@@ -1,8 +1,8 @@
-"""Single calls of the action and of the force of SU(2) and SU(3) as compiled kernels, for arrays in the host's memory.
+"""Single calls of action, force and plaquettes of U(1), SU(2) and SU(3) as compiled kernels, for arrays in the host's memory.
 
 Made of the pieces of a compiled trajectory (theories/trajectories.py): the same rows, the same bodies at a site; the
-force is what a kick gives to momenta at rest. The plain twins are `Wilson.plain_action` and `Wilson.plain_force`; they
-agree to rounding, and derivatives are theirs.
+force is what a kick gives to momenta at rest. The plain twins are the theories' `plain_action`, `plain_force` and
+`plain_plaquettes`; they agree to rounding, and derivatives are theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
@@ -20,7 +20,7 @@ from haarflow.backends import simd
 from haarflow.core import loops
 from haarflow.core.batch import batch_shape
 from haarflow.core.matrices import precision
-from haarflow.theories.action_loops import forces, traces
+from haarflow.theories import action_loops
 from haarflow.theories.row_order import order_of
 from haarflow.theories.theory import Couplings, check_field, couplings_for
 from haarflow.theories.trajectories import block_of, bodies_of
@@ -34,30 +34,40 @@ PASSES = 4  # of array code over a field of links, at least
 
 def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
     """Return `theory.plain_action(field, couplings)`, or None where there is no kernel for it."""
-    like = lambda xp, batch, place: xp.ones(batch, dtype=xp.float64, device=place)  # noqa: E731
-    return _called(summed, theory.plain_action, like, theory, field, couplings)
+    beta = couplings_for(theory, field, couplings, over=0)["beta"]
+    twin = lambda field, beta: (theory.plain_action(field, {"beta": beta}),)  # noqa: E731
+    return _called(summed, twin, theory, field, (), True, beta)
 
 
 def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
     """Return `theory.plain_force(field, couplings)`, or None where there is no kernel for it."""
-    shape = (theory.d, theory.n**2 - 1, *theory.lattice)
-    like = lambda xp, batch, place: xp.empty((*batch, *shape), dtype=xp.float64, device=place)  # noqa: E731
-    return _called(differentiated, theory.plain_force, like, theory, field, couplings)
+    beta = couplings_for(theory, field, couplings, over=0)["beta"]
+    twin = lambda field, beta: (theory.plain_force(field, {"beta": beta}),)  # noqa: E731
+    matrix = getattr(theory.group, "matrix_axes", 0)
+    own = (theory.d, *((theory.n**2 - 1,) if matrix else ()), *theory.lattice)
+    return _called(differentiated, twin, theory, field, own, True, beta)
+
+
+def plaquettes(theory: Any, field: Array) -> Array | None:
+    """Return `theory.plain_plaquettes(field)`, or None where there is no kernel for it."""
+    twin = lambda field: (theory.plain_plaquettes(field),)  # noqa: E731
+    own = (len(loops.planes(theory.d)), *theory.field_shape[1:])
+    return _called(multiplied, twin, theory, field, own, False)
 
 
 def _called(
-    kernel: Callable, plain: Callable, like: Callable, theory: Any, field: Array, couplings: Couplings
+    kernel: Callable, twin: Callable, theory: Any, field: Array, own: tuple[int, ...], real: bool, *numbers: Any
 ) -> Array | None:
+    """What a kernel writes of a field and of numbers for each of the batch: `(*batch, *own)`, real or typed as the field."""
     check_field(theory, field)
     bodies = bodies_of(theory)
     if bodies is None or precision(field) != "float64":
         return None
     batch, xp, place = batch_shape(theory, field), array_namespace(field), backends.place(field)
-    beta = couplings_for(theory, field, couplings, over=0)["beta"]
-    twin = lambda field, beta: (plain(field, {"beta": beta}),)  # noqa: E731
-    given = field, beta * xp.ones(batch, dtype=xp.float64, device=place)
-    host, shaped = backends.of(field).on_host, (like(xp, batch, place),)
-    found = host(partial(kernel, bodies, theory.lattice), twin, shaped, *given, numbers=PASSES * math.prod(field.shape))
+    like = (xp.empty((*batch, *own), dtype=xp.float64 if real else field.dtype, device=place),)
+    given = [number * xp.ones(batch, dtype=xp.float64, device=place) for number in numbers]
+    work = partial(kernel, bodies, theory.lattice)
+    found = backends.of(field).on_host(work, twin, like, field, *given, numbers=PASSES * math.prod(field.shape))
     return None if found is None else found[0]
 
 
@@ -65,8 +75,9 @@ def summed(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.nd
     """Write the action of every chain; beta has the batch's shape."""
     sums = numpy.zeros(beta.size)
     if beta.size:
-        links, rows, block = _laid_out(bodies, lattice, field, beta.size)
-        traces(links, sums, rows, *_order(lattice), block, _places(_trace(bodies, rows.shape[-1])))
+        laid = _laid_out(bodies, lattice, field)
+        codes = _trace(bodies, laid.parts, laid.stride)
+        action_loops.traces(laid.links, sums, laid.rows, *_order(lattice), laid.block, _places(codes))
     into[0][...] = -beta * sums.reshape(beta.shape)
 
 
@@ -75,26 +86,52 @@ def differentiated(
 ) -> None:
     """Write the force on every link; beta has the batch's shape."""
     if beta.size:
-        links, rows, block = _laid_out(bodies, lattice, field, beta.size)
-        forces(
-            links,
-            into[0].reshape(beta.size, len(lattice), bodies.momenta, *links.shape[3:5], 1),
-            -bodies.strength * beta.reshape(-1),
-            rows,
-            numpy.zeros((*rows.shape[:2], bodies.momenta, rows.shape[-1])),
-            *_order(lattice),
-            block,
-            bodies.components,
-            _places(_kick(bodies, rows.shape[-1])),
-        )
+        laid = _laid_out(bodies, lattice, field)
+        found, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.stride)
+        strengths = -bodies.strength * beta.reshape(-1)
+        action_loops.forces(laid.links, found, strengths, laid.rows, *_order(lattice), laid.block, _places(codes))
 
 
-def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray, chains: int) -> Any:
-    """The links as `(chains, d, entries, rows, extent, parts)`, room for the rows of a block, and its chains."""
-    extent, d, number = lattice[-1], len(lattice), math.prod(lattice[:-1])
-    block = 1 if extent % simd.WIDTH == 0 else block_of(extent, chains, bodies.components)
-    links = numpy.ascontiguousarray(field).view("float64").reshape(chains, d, -1, number, extent, 2)
-    return links, numpy.zeros((number, d, bodies.components, (extent + 1) * block)), block
+def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.ndarray) -> None:
+    """Write the plaquettes of every chain."""
+    if field.size:
+        laid = _laid_out(bodies, lattice, field)
+        planes, order = _order(lattice)
+        found, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.stride)
+        action_loops.plaquettes(laid.links, found, laid.rows, planes, order, laid.block, _places(codes))
+
+
+class Laid(NamedTuple):
+    """Links `(chains, d, entries, rows, extent, parts)`, room for rows of them, and the chains of a block."""
+
+    links: numpy.ndarray
+    rows: numpy.ndarray
+    block: int
+
+    @property
+    def parts(self) -> int:
+        """Numbers of an entry: two where it is complex."""
+        return self.links.shape[-1]
+
+    @property
+    def stride(self) -> int:
+        """From a row's component to the next, in bytes."""
+        return self.rows.shape[-1] * simd.BYTES
+
+
+def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) -> Laid:
+    parts, extent, number, d = field.itemsize // simd.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
+    links = numpy.ascontiguousarray(field).view("float64")
+    links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
+    block = 1 if extent % simd.WIDTH == 0 else block_of(extent, len(links), bodies.components)
+    homes = 1 + int(order_of(lattice).home.max())
+    return Laid(links, numpy.zeros((homes, d, bodies.components, (extent + 1) * block)), block)
+
+
+def _in_rows(x: numpy.ndarray, lead: int, laid: Laid) -> numpy.ndarray:
+    """Forces or plaquettes shaped as the links, `lead` directions or planes of them."""
+    chains, _, _, number, extent, _ = laid.links.shape
+    return x.view("float64").reshape(chains, lead, -1, number, extent, x.itemsize // simd.BYTES)
 
 
 @cache
@@ -103,28 +140,49 @@ def _order(lattice: tuple[int, ...]) -> tuple[numpy.ndarray, Any]:
 
 
 @cache
-def _trace(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
-    stride = length * simd.BYTES
-    return simd.compiled(_split, 2, stride, paired=1), simd.compiled(bodies.trace, 5, stride)
+def _trace(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
+    return _to_components(parts, stride), simd.compiled(bodies.trace, 5, stride)
 
 
 @cache
-def _kick(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
-    stride = length * simd.BYTES
+def _kick(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
     return (
-        simd.compiled(_split, 2, stride, paired=1),
-        simd.compiled(_copy, 2, stride),
+        _to_components(parts, stride),
+        _from_components(1, stride),
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
     )
 
 
-def _split(complex_numbers: Any, into: Any) -> None:
-    into[0], into[1] = complex_numbers.pairs()
+@cache
+def _loop(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
+    loop = simd.compiled(bodies.loop, 6, stride, fixed=1)
+    return _to_components(parts, stride), _from_components(parts, stride), loop
 
 
-def _copy(x: Any, into: Any) -> None:
-    into[0] = x[0]
+@cache
+def _to_components(parts: int, stride: int) -> simd.Code:
+    """A row's numbers of `parts` parts each to as many components."""
+
+    def split(x: Any, components: Any) -> None:
+        found = x.pairs() if parts == 2 else (x[0],)
+        for part, number in enumerate(found):
+            components[part] = number
+
+    return simd.compiled(split, 2, stride, paired=parts - 1)
+
+
+@cache
+def _from_components(parts: int, stride: int) -> simd.Code:
+    """Undo `_to_components`."""
+
+    def merge(x: Any, components: Any) -> None:
+        if parts == 2:
+            x.put_pairs(components[0], components[1])
+        else:
+            x[0] = components[0]
+
+    return simd.compiled(merge, 2, stride, paired=parts - 1)
 
 
 def _places(codes: tuple[simd.Code, ...]) -> tuple[int, ...]:

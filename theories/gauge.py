@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow.backends import simd
+from haarflow.core import loops
 from haarflow.core.lattice import check_lattice
-from haarflow.theories.theory import Couplings, Theory, check_couplings, couplings_for, refuse
+from haarflow.theories.theory import Couplings, Theory, check_couplings, check_field, couplings_for, refuse
 
 Array = Any
 
@@ -71,6 +72,32 @@ class GaugeTheory:
         from haarflow.theories import trajectories
 
         return trajectories.compiled(self, field, momentum, scheme, step_size, steps, couplings)
+
+    def plaquettes(self, field: Array) -> Array:
+        """Return the plaquettes with corner x, `(*batch, plane, [N, N,] *lattice)`, of angles their sums, not wrapped.
+
+        Planes stand in the order of `loops.planes(d)`. Raises ValueError for a wrong shape, TypeError for a wrong type.
+
+        >>> import numpy as np
+        >>> from haarflow.theories import U1Gauge
+        >>> U1Gauge((4, 4)).plaquettes(np.zeros((3, 2, 4, 4))).shape
+        (3, 1, 4, 4)
+        """
+        found = self._compiled("plaquettes", field)
+        return self.plain_plaquettes(field) if found is None else found
+
+    def plain_plaquettes(self, field: Array) -> Array:
+        """Return `plaquettes` by operations on arrays."""
+        check_field(self, field)
+        return loops.plaquettes(field, self.d, self.group if loops.matrix_axes(self.group) else loops.COVER)
+
+    def _compiled(self: Theory, work: str, *given: Any) -> Array | None:
+        """A work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""
+        if not simd.is_present():
+            return None
+        from haarflow.theories import compiled_actions
+
+        return getattr(compiled_actions, work)(self, *given)
 
     def _beta(self: Theory, field: Array, couplings: Couplings, over: int) -> Any:
         return couplings_for(self, field, couplings, over)["beta"]

@@ -18,13 +18,14 @@ NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/s
 
 
 class Bodies(NamedTuple):
-    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the seven bodies.
+    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the bodies.
 
     `plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare)` adds a plaquette's staples to those of its links;
     `kick(u, v, w, strength, largest)` adds strength x the force to w, clears v and keeps the largest w^2;
     `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR;
     `restore(u)` brings u back onto the group; `density(u_mu, u_nu, far, high, change)` writes the plaquette's part of the
-    action at beta = 1, less what stood in its place; `trace(u_mu, u_nu, far, high, total)` adds the plaquette itself.
+    action at beta = 1, less what stood in its place; `trace(u_mu, u_nu, far, high, total)` adds Re tr / N of the plaquette,
+    `loop(u_mu, u_nu, far, high, found, spare)` writes the plaquette itself.
     """
 
     components: int
@@ -37,6 +38,7 @@ class Bodies(NamedTuple):
     restore: Callable
     density: Callable
     trace: Callable
+    loop: Callable
 
 
 @cache
@@ -82,6 +84,13 @@ def su(n: int) -> Bodies:
     def trace(u_mu, u_nu, far, high, total) -> None:
         total[0] = total[0] + plaquette(u_mu, u_nu, far, high)
 
+    def loop(u_mu, u_nu, far, high, found, spare) -> None:
+        first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
+        there, back = spare, spare.behind(2 * n * n)
+        matrices.product(first, ahead, there)
+        matrices.product(second, above, back)
+        matrices.product(matrices.Stored(there, n), matrices.Stored(back, n).dagger(), found)
+
     return Bodies(
         components=2 * n * n,
         momenta=n * n - 1,
@@ -93,6 +102,7 @@ def su(n: int) -> Bodies:
         restore=restore,
         density=density,
         trace=trace,
+        loop=loop,
     )
 
 
@@ -126,7 +136,22 @@ def u1() -> Bodies:
         half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
         total[0] = total[0] + (1.0 - 2.0 * half * half)
 
-    return Bodies(1, 1, -1.0, plane, kick, near=move, far=move, restore=restore, density=density, trace=trace)
+    def loop(u_mu, u_nu, far, high, found, spare) -> None:
+        found[0] = angle(u_mu, u_nu, far, high)
+
+    return Bodies(
+        components=1,
+        momenta=1,
+        strength=-1.0,
+        plane=plane,
+        kick=kick,
+        near=move,
+        far=move,
+        restore=restore,
+        density=density,
+        trace=trace,
+        loop=loop,
+    )
 
 
 # pi in three parts, the first two short enough that a whole number below 2^20 times them is exact (Cody and Waite)

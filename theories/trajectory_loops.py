@@ -41,6 +41,7 @@ def trajectory(
     plane, kicked, near, far, restore, density = bodies
     chains, d, _, rows, extent, _ = links.shape
     lanes, length = extent * block, (extent + 1) * block
+    seat = numpy.arange(rows)  # all rows stay
     v = numpy.zeros((max(order.home) + 1, d, components, length))
     spare = numpy.zeros(2 * components * length)
     change = numpy.zeros((rows, len(planes), lanes))
@@ -57,9 +58,9 @@ def trajectory(
             moved = 0
             for visit in range(rows):
                 if number > 0:
-                    add_staples(u, v, spare, lanes, order, planes, visit, plane)
+                    add_staples(u, seat, v, spare, lanes, order, planes, visit, plane)
                 else:
-                    add_density(u, change, order, planes, visit, density)
+                    add_density(u, seat, change, order, planes, visit, density)
                 for row in order.done[moved : order.ready[visit]]:
                     for mu in range(d):
                         size2 = numpy.inf
@@ -73,7 +74,7 @@ def trajectory(
                             move(link, lanes, (link.ctypes.data,), restore)
                 moved = order.ready[visit]
         for visit in range(rows):
-            add_density(u, change, order, planes, visit, density)
+            add_density(u, seat, change, order, planes, visit, density)
         bring_back(u, new_links, block, first, count)
         bring_back(w, new_momenta, block, first, count)
         for lane in range(count):
@@ -83,32 +84,50 @@ def trajectory(
 @loop
 def lay_out(x: Array, rows: Array, block: int, first: int, count: int) -> None:
     """Copy `count` chains and the copies of their first sites into the rows; lanes without a chain stay as they are."""
-    _, d, entries, number, extent, parts = x.shape
+    _, d, entries, number, _, _ = x.shape
     for mu in range(d):
         for entry in range(entries):
             for row in range(number):
-                for lane in range(count):
-                    sites = x[first + lane, mu, entry, row]
-                    for part in range(parts):
-                        numbers = rows[row, mu, entry * parts + part]
-                        for site in range(extent):
-                            numbers[site * block + lane] = sites[site, part]
-                        numbers[extent * block + lane] = sites[0, part]
+                lay_out_line(x, rows[row, mu], mu, entry, row, block, first, count)
+
+
+@loop
+def lay_out_line(
+    x: Array, components: Array, mu: int, entry: int, row: int, block: int, first: int, count: int
+) -> None:
+    """Copy one entry of a row's links in one direction, and that of its first site, to its components."""
+    _, _, _, _, extent, parts = x.shape
+    for lane in range(count):
+        sites = x[first + lane, mu, entry, row]
+        for part in range(parts):
+            numbers = components[entry * parts + part]
+            for site in range(extent):
+                numbers[site * block + lane] = sites[site, part]
+            numbers[extent * block + lane] = sites[0, part]
 
 
 @loop
 def bring_back(rows: Array, x: Array, block: int, first: int, count: int) -> None:
     """Undo `lay_out`."""
-    _, d, entries, number, extent, parts = x.shape
+    _, d, entries, number, _, _ = x.shape
     for mu in range(d):
         for entry in range(entries):
             for row in range(number):
-                for lane in range(count):
-                    sites = x[first + lane, mu, entry, row]
-                    for part in range(parts):
-                        numbers = rows[row, mu, entry * parts + part]
-                        for site in range(extent):
-                            sites[site, part] = numbers[site * block + lane]
+                bring_back_line(rows[row, mu], x, mu, entry, row, block, first, count)
+
+
+@loop
+def bring_back_line(
+    components: Array, x: Array, mu: int, entry: int, row: int, block: int, first: int, count: int
+) -> None:
+    """Undo `lay_out_line`."""
+    _, _, _, _, extent, parts = x.shape
+    for lane in range(count):
+        sites = x[first + lane, mu, entry, row]
+        for part in range(parts):
+            numbers = components[entry * parts + part]
+            for site in range(extent):
+                sites[site, part] = numbers[site * block + lane]
 
 
 @loop
@@ -135,29 +154,31 @@ def corners(x: Array, lanes: int, plane: Array, row: int, right: int, above: int
 
 
 @loop
-def add_staples(u: Array, v: Array, spare: Array, lanes: int, order: Any, planes: Array, visit: int, body: int) -> None:
-    """Add the plaquettes with corners in the row of a visit to the staples of their links."""
-    ahead, home = order.ahead, order.home
-    row, following = order.sweep[visit], order.sweep[(visit + 1) % len(u)]
+def add_staples(
+    u: Array, seat: Array, v: Array, spare: Array, lanes: int, order: Any, planes: Array, visit: int, body: int
+) -> None:
+    """Add the plaquettes with corners in the row of a visit to the staples of their links; the row's links are at its seat."""
+    ahead, home, sweep = order.ahead, order.home, order.sweep
+    row, following = sweep[visit], sweep[(visit + 1) % len(sweep)]
     for number in range(len(planes)):
         plane = planes[number]
         right, above = ahead[plane[0], row], ahead[plane[1], row]
-        links = corners(u, lanes, plane, row, right, above)
+        links = corners(u, lanes, plane, seat[row], seat[right], seat[above])
         first, second, far, high = corners(v, lanes, plane, home[row], home[right], home[above])
         call(body, 8 * lanes, (*links, first, second, high, far, spare.ctypes.data))
-        fetch(u, ahead[0, following], number, len(planes))
+        fetch(u, seat[ahead[0, following]], number, len(planes))
 
 
 @loop
-def add_density(u: Array, change: Array, order: Any, planes: Array, visit: int, body: int) -> None:
+def add_density(u: Array, seat: Array, change: Array, order: Any, planes: Array, visit: int, body: int) -> None:
     """Put the action of the plaquettes with corners in the row of a visit, less what stands there, in its place."""
-    lanes, ahead = change.shape[2], order.ahead
-    row, following = order.sweep[visit], order.sweep[(visit + 1) % len(u)]
+    lanes, ahead, sweep = change.shape[2], order.ahead, order.sweep
+    row, following = sweep[visit], sweep[(visit + 1) % len(sweep)]
     for number in range(len(planes)):
         mu, nu = planes[number]
-        links = corners(u, lanes, planes[number], row, ahead[mu, row], ahead[nu, row])
+        links = corners(u, lanes, planes[number], seat[row], seat[ahead[mu, row]], seat[ahead[nu, row]])
         call(body, 8 * lanes, (*links, change[row % len(change), number].ctypes.data))
-        fetch(u, ahead[0, following], number, len(planes))
+        fetch(u, seat[ahead[0, following]], number, len(planes))
 
 
 @loop

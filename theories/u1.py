@@ -64,6 +64,11 @@ class U1Gauge(GaugeTheory):
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
+        found = self._compiled("action", field, couplings)
+        return self.plain_action(field, couplings) if found is None else found
+
+    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `action` by operations on arrays."""
         beta = self._beta(field, couplings, over=0)
         cosine = backends.of(field).materialise(self._cosine(field))  # a cosine inside a sum is no vector code on XLA
         return -beta * array_namespace(field).sum(cosine, axis=self._sites(1))
@@ -74,7 +79,12 @@ class U1Gauge(GaugeTheory):
         return -self._beta(field, couplings, over=self.d + 1) * cosine
 
     def force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links.
+        """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links."""
+        found = self._compiled("force", field, couplings)
+        return self.plain_force(field, couplings) if found is None else found
+
+    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return `force` by operations on arrays.
 
         The sine of each plaquette is taken once and handed to the links that share it; beta comes last, so that a
         compiler that fuses the shifts with what they shift does not take it again.
@@ -116,8 +126,7 @@ class U1Gauge(GaugeTheory):
         """
         beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
         backend = backends.of(field)
-        angles = loops.plaquettes(field, self.d)
-        angles = backend.materialise(angles)
+        angles = backend.materialise(self.plaquettes(field))
         plaquette = self._mean_cosine(angles)
         closing = xp.sum(loops.direction(field, 0, self.d), axis=-self.d)
         sine, cosine = (xp.mean(part, axis=self._sites(-1)) for part in backend.sincos(closing))
@@ -142,8 +151,7 @@ class U1Gauge(GaugeTheory):
                 f"the charge Q is a whole number in two dimensions alone, got d = {self.d}: flux(field) gives the mean "
                 "flux through each plane"
             )
-        check_field(self, field)
-        return self._flux(loops.plaquettes(field, self.d))[..., 0]
+        return self._flux(self.plaquettes(field))[..., 0]
 
     def flux(self, field: Array) -> Array:
         """Return the flux (1/2pi) sum_P wrap(theta_P) through each plane, averaged over its slices, `(*batch, plane)`.
@@ -151,8 +159,7 @@ class U1Gauge(GaugeTheory):
         Each slice carries a whole number; above two dimensions monopoles let it vary from slice to slice, so the mean
         need not be whole.
         """
-        check_field(self, field)
-        return self._flux(loops.plaquettes(field, self.d))
+        return self._flux(self.plaquettes(field))
 
     @property
     def conjugates(self) -> dict[str, dict[str, float]]:

@@ -223,14 +223,6 @@ class Wilson(GaugeTheory):
 
         return exact.sun(self, couplings)
 
-    def _compiled(self, work: str, field: Array, couplings: Couplings) -> Array | None:
-        """The work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""
-        if not simd.is_present():
-            return None
-        from haarflow.theories import compiled_actions
-
-        return getattr(compiled_actions, work)(self, field, couplings)
-
     def _real_traces(self, matrices: Array) -> Array:
         """Re tr / N of every matrix."""
         return array_namespace(matrices).real(self.group.trace(matrices)) / float(self.n)
