@@ -91,7 +91,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, sites = Wilson(case.lattice, case.n), math.prod(case.lattice)
-        chains = max(4, min(64, SITES // sites // len(case.lattice)))
+        chains = max(4, min(64, SITES // sites // len(case.lattice) // (1 if case.n <= 3 else 4)))
         moves, key = kernel(theory, {"beta": case.beta}), random.key(seed, backend)
         shape = (chains, *theory.field_shape)
         state = moves.init(theory.group.identity(backend.xp.zeros(shape, dtype=backend.xp.complex128)))
@@ -197,7 +197,7 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
     "HMC, fourth order": (everywhere, chain(hmc(OMELYAN4, 3), 200, 100)),
     "heat bath": (everywhere, chain(heat_bath(0), 400, 100)),
     "heat bath, over-relaxed": (everywhere, chain(heat_bath(1), 300, 100)),
-    "local Metropolis": (lambda case: math.prod(case.lattice) <= 16, chain(local, 400, 100)),
+    "local Metropolis": (lambda case: math.prod(case.lattice) <= 16 and case.n <= 3, chain(local, 400, 100)),
     "exact sampler": (in_two_dimensions, exactly),
     "sweep flow": (lambda case: in_two_dimensions(case) and case.n <= 3, weighed(swept, 2048, 64)),
     "flow along loops": (
