@@ -15,10 +15,10 @@ from haarflow.backends.simd_loops import call, loop
 from haarflow.theories.trajectory_loops import (
     add_density,
     add_staples,
-    bring_back_line,
+    bring_back_row,
     corners,
     kick,
-    lay_out_line,
+    lay_out_row,
     spread,
 )
 
@@ -109,8 +109,9 @@ def begin(links: Array, u: Array, laid: Array, seat: Array, block: int, first: i
     """Lay out all rows where there is room for them, else note that none is there."""
     laid[:] = 0.0
     if len(u) == links.shape[3]:
+        laid[:] = 1.0
         for row in range(len(u)):
-            lay_out_row(links, u, laid, seat, row, block, first, count, split)
+            lay_out_row(links, u[row], row, block, first, count, split)
 
 
 @loop
@@ -128,45 +129,8 @@ def lay_out_visit(
 ) -> None:
     """Lay out the rows of a visit that are not there yet: that of its corner and those one site on."""
     corner = order.sweep[visit]
-    if laid[corner] == 0.0:
-        lay_out_row(links, u, laid, seat, corner, block, first, count, split)
-    for axis in range(len(order.ahead)):
-        row = order.ahead[axis, corner]
+    for axis in range(-1, len(order.ahead)):
+        row = corner if axis < 0 else order.ahead[axis, corner]
         if laid[row] == 0.0:
-            lay_out_row(links, u, laid, seat, row, block, first, count, split)
-
-
-@loop
-def lay_out_row(
-    links: Array, u: Array, laid: Array, seat: Array, row: int, block: int, first: int, count: int, split: int
-) -> None:
-    """Lay out a row's links; in blocks of one chain by a body that takes a number's parts to their components."""
-    _, d, entries, _, extent, parts = links.shape
-    laid[row] = 1.0
-    here = u[seat[row]]
-    for mu in range(d):
-        if block > 1:
-            for entry in range(entries):
-                lay_out_line(links, here[mu], mu, entry, row, block, first, count)
-            continue
-        place, to = numpy.int64(links[first, mu, 0, row].ctypes.data), numpy.int64(here[mu].ctypes.data)
-        for _ in range(entries):
-            call(split, 8 * extent, (place, to))
-            place, to = place + links.strides[2], to + parts * here.strides[1]
-        for component in range(here.shape[1]):
-            here[mu, component, extent] = here[mu, component, 0]
-
-
-@loop
-def bring_back_row(
-    components: Array, x: Array, mu: int, row: int, block: int, first: int, count: int, merge: int
-) -> None:
-    """Undo `lay_out_row` for one direction or plane."""
-    _, _, entries, _, extent, parts = x.shape
-    place, to = numpy.int64(x[first, mu, 0, row].ctypes.data), numpy.int64(components.ctypes.data)
-    for entry in range(entries):
-        if block > 1:
-            bring_back_line(components, x, mu, entry, row, block, first, count)
-        else:
-            call(merge, 8 * extent, (place, to))
-            place, to = place + x.strides[2], to + parts * components.strides[0]
+            laid[row] = 1.0
+            lay_out_row(links, u[seat[row]], row, block, first, count, split)

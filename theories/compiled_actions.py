@@ -23,7 +23,7 @@ from haarflow.core.matrices import precision
 from haarflow.theories import action_loops
 from haarflow.theories.row_order import order_of
 from haarflow.theories.theory import Couplings, check_field, couplings_for
-from haarflow.theories.trajectories import block_of, bodies_of
+from haarflow.theories.trajectories import block_of, bodies_of, from_components, to_components
 from haarflow.theories.trajectory_bodies import Bodies
 
 Array = Any
@@ -146,14 +146,14 @@ def _order(lattice: tuple[int, ...]) -> tuple[numpy.ndarray, Any]:
 
 @cache
 def _trace(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
-    return _to_components(parts, stride), simd.compiled(bodies.trace, 5, stride)
+    return to_components(parts, stride), simd.compiled(bodies.trace, 5, stride)
 
 
 @cache
 def _kick(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
     return (
-        _to_components(parts, stride),
-        _from_components(1, stride),
+        to_components(parts, stride),
+        from_components(1, stride),
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
     )
@@ -162,32 +162,7 @@ def _kick(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
 @cache
 def _loop(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
     loop = simd.compiled(bodies.loop, 6, stride, fixed=1)
-    return _to_components(parts, stride), _from_components(parts, stride), loop
-
-
-@cache
-def _to_components(parts: int, stride: int) -> simd.Code:
-    """A row's numbers of `parts` parts each to as many components."""
-
-    def split(x: Any, components: Any) -> None:
-        found = x.pairs() if parts == 2 else (x[0],)
-        for part, number in enumerate(found):
-            components[part] = number
-
-    return simd.compiled(split, 2, stride, paired=parts - 1)
-
-
-@cache
-def _from_components(parts: int, stride: int) -> simd.Code:
-    """Undo `_to_components`."""
-
-    def merge(x: Any, components: Any) -> None:
-        if parts == 2:
-            x.put_pairs(components[0], components[1])
-        else:
-            x[0] = components[0]
-
-    return simd.compiled(merge, 2, stride, paired=parts - 1)
+    return to_components(parts, stride), from_components(parts, stride), loop
 
 
 def _places(codes: tuple[simd.Code, ...]) -> tuple[int, ...]:

@@ -102,7 +102,7 @@ def evolve(
         order_of(lattice),
         block,
         bodies.components,
-        tuple(code.address for code in _compiled(bodies, (extent + 1) * block)),
+        tuple(code.address for code in _compiled(bodies, field.itemsize // simd.BYTES, (extent + 1) * block)),
         NEAR,
     )
     action[...] = beta * change.reshape(beta.shape)
@@ -115,7 +115,7 @@ def block_of(extent: int, chains: int, components: int) -> int:
 
 
 @cache
-def _compiled(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
+def _compiled(bodies: Bodies, parts: int, length: int) -> tuple[simd.Code, ...]:
     """The bodies as machine code for rows of a length, in the order in which the loops want them."""
     stride = length * simd.BYTES
     return (
@@ -125,4 +125,30 @@ def _compiled(bodies: Bodies, length: int) -> tuple[simd.Code, ...]:
         simd.compiled(bodies.far, 3, stride),
         simd.compiled(bodies.restore, 1, stride),
         simd.compiled(bodies.density, 5, stride),
+        *(make(number, stride) for number in (parts, 1) for make in (to_components, from_components)),
     )
+
+
+@cache
+def to_components(parts: int, stride: int) -> simd.Code:
+    """Return the body that takes a row's numbers of one or two parts to as many components."""
+
+    def split(x: Any, components: Any) -> None:
+        found = x.pairs() if parts == 2 else (x[0],)
+        for part, number in enumerate(found):
+            components[part] = number
+
+    return simd.compiled(split, 2, stride, paired=parts - 1)
+
+
+@cache
+def from_components(parts: int, stride: int) -> simd.Code:
+    """Return the body that undoes `to_components`."""
+
+    def merge(x: Any, components: Any) -> None:
+        if parts == 2:
+            x.put_pairs(components[0], components[1])
+        else:
+            x[0] = components[0]
+
+    return simd.compiled(merge, 2, stride, paired=parts - 1)

@@ -1,7 +1,8 @@
 """The loops of a compiled trajectory over chains, rows and planes, the same for every gauge group.
 
 Rows are `(row, d, component, lane)`: see theories/trajectories.py for their layout, theories/trajectory_bodies.py for what
-happens at a site. `bodies` are the addresses of plane, kick, near, far, restore and density.
+happens at a site. `bodies` are the addresses of plane, kick, near, far, restore and density, and of what takes links and
+momenta, numbers of one or two parts, to their components and back.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def trajectory(
     `action` becomes that of the new links less that of the old ones at beta = 1; u and w are room for the rows of a block.
     `order` is a lattice's `row_order.Order`.
     """
-    plane, kicked, near, far, restore, density = bodies
+    plane, kicked, near, far, restore, density, split, merge, split_real, merge_real = bodies
     chains, d, _, rows, extent, _ = links.shape
     lanes, length = extent * block, (extent + 1) * block
     seat = numpy.arange(rows)  # all rows stay
@@ -48,8 +49,9 @@ def trajectory(
     scale, strength, largest = numpy.zeros(lanes), numpy.zeros(lanes), numpy.zeros(16)
     for first in range(0, chains, block):
         count = min(block, chains - first)
-        lay_out(links, u, block, first, count)
-        lay_out(momenta, w, block, first, count)
+        for row in range(rows):
+            lay_out_row(links, u[row], row, block, first, count, split)
+            lay_out_row(momenta, w[row], row, block, first, count, split_real)
         change[:] = 0.0
         for number in range(len(moves)):
             reach = spread(moves[number], scale, block, first, count) / near_up_to
@@ -75,20 +77,12 @@ def trajectory(
                 moved = order.ready[visit]
         for visit in range(rows):
             add_density(u, seat, change, order, planes, visit, density)
-        bring_back(u, new_links, block, first, count)
-        bring_back(w, new_momenta, block, first, count)
+        for row in range(rows):
+            for mu in range(d):
+                bring_back_row(u[row, mu], new_links, mu, row, block, first, count, merge)
+                bring_back_row(w[row, mu], new_momenta, mu, row, block, first, count, merge_real)
         for lane in range(count):
             action[first + lane] = numpy.sum(change[:, :, lane::block])
-
-
-@loop
-def lay_out(x: Array, rows: Array, block: int, first: int, count: int) -> None:
-    """Copy `count` chains and the copies of their first sites into the rows; lanes without a chain stay as they are."""
-    _, d, entries, number, _, _ = x.shape
-    for mu in range(d):
-        for entry in range(entries):
-            for row in range(number):
-                lay_out_line(x, rows[row, mu], mu, entry, row, block, first, count)
 
 
 @loop
@@ -107,16 +101,6 @@ def lay_out_line(
 
 
 @loop
-def bring_back(rows: Array, x: Array, block: int, first: int, count: int) -> None:
-    """Undo `lay_out`."""
-    _, d, entries, number, _, _ = x.shape
-    for mu in range(d):
-        for entry in range(entries):
-            for row in range(number):
-                bring_back_line(rows[row, mu], x, mu, entry, row, block, first, count)
-
-
-@loop
 def bring_back_line(
     components: Array, x: Array, mu: int, entry: int, row: int, block: int, first: int, count: int
 ) -> None:
@@ -128,6 +112,41 @@ def bring_back_line(
             numbers = components[entry * parts + part]
             for site in range(extent):
                 sites[site, part] = numbers[site * block + lane]
+
+
+@loop
+def lay_out_row(x: Array, here: Array, row: int, block: int, first: int, count: int, split: int) -> None:
+    """Copy the links or momenta of `count` chains in a row, and those of their first sites, to `(d, component, lane)`.
+
+    In blocks of one chain by a body that takes a number's parts to their components; lanes without a chain stay as they are.
+    """
+    _, d, entries, _, extent, parts = x.shape
+    for mu in range(d):
+        if block > 1:
+            for entry in range(entries):
+                lay_out_line(x, here[mu], mu, entry, row, block, first, count)
+            continue
+        place, to = numpy.int64(x[first, mu, 0, row].ctypes.data), numpy.int64(here[mu].ctypes.data)
+        for _ in range(entries):
+            call(split, 8 * extent, (place, to))
+            place, to = place + x.strides[2], to + parts * here.strides[1]
+        for component in range(here.shape[1]):
+            here[mu, component, extent] = here[mu, component, 0]
+
+
+@loop
+def bring_back_row(
+    components: Array, x: Array, mu: int, row: int, block: int, first: int, count: int, merge: int
+) -> None:
+    """Undo `lay_out_row` for one direction or plane."""
+    _, _, entries, _, extent, parts = x.shape
+    place, to = numpy.int64(x[first, mu, 0, row].ctypes.data), numpy.int64(components.ctypes.data)
+    for entry in range(entries):
+        if block > 1:
+            bring_back_line(components, x, mu, entry, row, block, first, count)
+        else:
+            call(merge, 8 * extent, (place, to))
+            place, to = place + x.strides[2], to + parts * components.strides[0]
 
 
 @loop
