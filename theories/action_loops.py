@@ -1,8 +1,7 @@
 """The loops of single works on gauge links over the blocks of chains, see theories/compiled_actions.py.
 
-Links are `(chains, d, entries, rows, extent, parts)`, u is room for rows, `seat` the place of each. Where u holds them all they
-are laid out at once; else each when the first visit wants it, at the place (`order.home`) that it leaves after the last: few
-rows are there at a time, and they stay in the cache.
+Links are `(chains, d, entries, rows, extent, parts)`, u is room for rows of them. A row is laid out when the first visit wants
+it, at the place (`order.home`) that it leaves after the last: few are there at a time, and they stay in the cache.
 """
 
 from __future__ import annotations
@@ -26,9 +25,7 @@ Array = Any
 
 
 @loop
-def traces(
-    links: Array, sums: Array, u: Array, seat: Array, planes: Array, order: Any, block: int, bodies: Any
-) -> None:
+def traces(links: Array, sums: Array, u: Array, planes: Array, order: Any, block: int, bodies: Any) -> None:
     """Write the sum of what a body adds at every plaquette of a chain."""
     split, trace = bodies
     chains, _, _, rows, extent, _ = links.shape
@@ -36,10 +33,10 @@ def traces(
     for first in range(0, chains, block):
         count = min(block, chains - first)
         total[:] = 0.0
-        begin(links, u, laid, seat, block, first, count, split)
+        laid[:] = 0.0
         for visit in range(rows):
-            lay_out_visit(links, u, laid, seat, order, visit, block, first, count, split)
-            add_density(u, seat, total, order, planes, visit, trace)
+            lay_out_visit(links, u, laid, order, visit, block, first, count, split)
+            add_density(u, order.home, total, order, planes, visit, trace)
         for lane in range(count):
             sums[first + lane] = numpy.sum(total[:, :, lane::block])
 
@@ -50,7 +47,6 @@ def forces(
     found: Array,
     strengths: Array,
     u: Array,
-    seat: Array,
     planes: Array,
     order: Any,
     block: int,
@@ -67,51 +63,39 @@ def forces(
     for first in range(0, chains, block):
         count = min(block, chains - first)
         spread(strengths, strength, block, first, count)
-        begin(links, u, laid, seat, block, first, count, split)
+        laid[:] = 0.0
         moved = 0
         for visit in range(rows):
-            lay_out_visit(links, u, laid, seat, order, visit, block, first, count, split)
-            add_staples(u, seat, v, spare, lanes, order, planes, visit, plane)
+            lay_out_visit(links, u, laid, order, visit, block, first, count, split)
+            add_staples(u, order.home, v, spare, lanes, order, planes, visit, plane)
             for row in order.done[moved : order.ready[visit]]:
                 home = order.home[row]
                 for mu in range(d):
                     w[:] = 0.0
-                    kick(u[seat[row], mu], v[home, mu], w, strength, largest, kicked)
+                    kick(u[home, mu], v[home, mu], w, strength, largest, kicked)
                     bring_back_row(w, found, mu, row, block, first, count, copy)
             moved = order.ready[visit]
 
 
 @loop
-def plaquettes(
-    links: Array, found: Array, u: Array, seat: Array, planes: Array, order: Any, block: int, bodies: Any
-) -> None:
+def plaquettes(links: Array, found: Array, u: Array, planes: Array, order: Any, block: int, bodies: Any) -> None:
     """Write the plaquettes, `(chains, planes, entries, rows, extent, parts)`."""
     split, merge, body = bodies
     chains, _, _, rows, extent, _ = links.shape
     _, _, components, length = u.shape
-    lanes, ahead = extent * block, order.ahead
+    lanes, home, ahead = extent * block, order.home, order.ahead
     product, spare, laid = numpy.zeros((components, length)), numpy.zeros(2 * components * length), numpy.zeros(rows)
     for first in range(0, chains, block):
         count = min(block, chains - first)
-        begin(links, u, laid, seat, block, first, count, split)
+        laid[:] = 0.0
         for visit in range(rows):
-            lay_out_visit(links, u, laid, seat, order, visit, block, first, count, split)
+            lay_out_visit(links, u, laid, order, visit, block, first, count, split)
             row = order.sweep[visit]
             for number in range(len(planes)):
                 mu, nu = planes[number]
-                places = corners(u, lanes, planes[number], seat[row], seat[ahead[mu, row]], seat[ahead[nu, row]])
+                places = corners(u, lanes, planes[number], home[row], home[ahead[mu, row]], home[ahead[nu, row]])
                 call(body, 8 * lanes, (*places, product.ctypes.data, spare.ctypes.data))
                 bring_back_row(product, found, number, row, block, first, count, merge)
-
-
-@loop
-def begin(links: Array, u: Array, laid: Array, seat: Array, block: int, first: int, count: int, split: int) -> None:
-    """Lay out all rows where there is room for them, else note that none is there."""
-    laid[:] = 0.0
-    if len(u) == links.shape[3]:
-        laid[:] = 1.0
-        for row in range(len(u)):
-            lay_out_row(links, u[row], row, block, first, count, split)
 
 
 @loop
@@ -119,7 +103,6 @@ def lay_out_visit(
     links: Array,
     u: Array,
     laid: Array,
-    seat: Array,
     order: Any,
     visit: int,
     block: int,
@@ -133,4 +116,4 @@ def lay_out_visit(
         row = corner if axis < 0 else order.ahead[axis, corner]
         if laid[row] == 0.0:
             laid[row] = 1.0
-            lay_out_row(links, u[seat[row]], row, block, first, count, split)
+            lay_out_row(links, u[order.home[row]], row, block, first, count, split)

@@ -30,7 +30,6 @@ Array = Any
 Into = Sequence[numpy.ndarray]
 
 PASSES = 4  # of array code over a field of links, at least
-CACHED = 2**16  # numbers, 512 KiB: rows that stay in the second-level cache all at once
 
 
 def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
@@ -78,7 +77,7 @@ def summed(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.nd
     if beta.size:
         laid = _laid_out(bodies, lattice, field)
         codes = _trace(bodies, laid.parts, laid.stride)
-        action_loops.traces(laid.links, sums, laid.rows, laid.seat, *_order(lattice), laid.block, _places(codes))
+        action_loops.traces(laid.links, sums, laid.rows, *_order(lattice), laid.block, _places(codes))
     into[0][...] = -beta * sums.reshape(beta.shape)
 
 
@@ -90,9 +89,7 @@ def differentiated(
         laid = _laid_out(bodies, lattice, field)
         found, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.stride)
         strengths = -bodies.strength * beta.reshape(-1)
-        action_loops.forces(
-            laid.links, found, strengths, laid.rows, laid.seat, *_order(lattice), laid.block, _places(codes)
-        )
+        action_loops.forces(laid.links, found, strengths, laid.rows, *_order(lattice), laid.block, _places(codes))
 
 
 def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.ndarray) -> None:
@@ -101,15 +98,14 @@ def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: nump
         laid = _laid_out(bodies, lattice, field)
         planes, order = _order(lattice)
         found, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.stride)
-        action_loops.plaquettes(laid.links, found, laid.rows, laid.seat, planes, order, laid.block, _places(codes))
+        action_loops.plaquettes(laid.links, found, laid.rows, planes, order, laid.block, _places(codes))
 
 
 class Laid(NamedTuple):
-    """Links `(chains, d, entries, rows, extent, parts)`, room for rows of them, the rows' places, the chains of a block."""
+    """Links `(chains, d, entries, rows, extent, parts)`, room for rows of them, and the chains of a block."""
 
     links: numpy.ndarray
     rows: numpy.ndarray
-    seat: numpy.ndarray
     block: int
 
     @property
@@ -128,9 +124,8 @@ def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) ->
     links = numpy.ascontiguousarray(field).view("float64")
     links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
     block = 1 if extent % simd.WIDTH == 0 else block_of(extent, len(links), bodies.components)
-    length = (extent + 1) * block
-    seat = numpy.arange(number) if number * d * bodies.components * length <= CACHED else order_of(lattice).home
-    return Laid(links, numpy.zeros((1 + seat.max(), d, bodies.components, length)), seat, block)
+    homes = 1 + order_of(lattice).home.max()
+    return Laid(links, numpy.zeros((homes, d, bodies.components, (extent + 1) * block)), block)
 
 
 def _in_rows(x: numpy.ndarray, lead: int, laid: Laid) -> numpy.ndarray:
