@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy
+from jax import ffi
 
 Array = Any
 
@@ -134,12 +135,12 @@ def call(function: Callable, like: tuple[Any, ...], *arrays: Array) -> tuple[Arr
     number = secrets.randbits(62)
     FUNCTIONS[number] = function
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in like)
-    return tuple(jax.ffi.ffi_call(TARGET, shapes, vmap_method="broadcast_all")(*arrays, number=numpy.int64(number)))
+    return tuple(ffi.ffi_call(TARGET, shapes, vmap_method="broadcast_all")(*arrays, number=numpy.int64(number)))
 
 
 @cache
 def _registered() -> None:
-    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(_handler), platform="cpu")
+    ffi.register_ffi_target(TARGET, ffi.pycapsule(_handler), platform="cpu")
 
 
 @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Call))
