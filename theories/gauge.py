@@ -88,10 +88,11 @@ class GaugeTheory:
 
     def plain_plaquettes(self, field: Array) -> Array:
         """Return `plaquettes` by operations on arrays."""
-        check_field(self, field)
-        return loops.plaquettes(field, self.d, self.group if loops.matrix_axes(self.group) else loops.COVER)
+        theory: Any = self
+        check_field(theory, field)
+        return loops.plaquettes(field, self.d, theory.group if loops.matrix_axes(theory.group) else loops.COVER)
 
-    def _compiled(self: Theory, work: str, *given: Any) -> Array | None:
+    def _compiled(self, work: str, *given: Any) -> Array | None:
         """A work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""
         if not simd.is_present():
             return None
