@@ -1,7 +1,7 @@
 """Functions of NumPy arrays inside compiled JAX programs, on XLA's own buffers: its typed foreign function interface.
 
-`jax.pure_callback` copies what goes in and what comes out and takes half a millisecond of the processor each time; a foreign
-call hands over the places of the buffers. One handler in Python serves all: it reads XLA's record of a call (the structures of
+`jax.pure_callback` copies what goes in and what comes out; a foreign call hands over the places of the buffers, in a sixth of
+its time for small ones (10 and 58 microseconds). One handler in Python serves all: it reads XLA's record of a call (the structures of
 xla/ffi/api/c_api.h, version 0.x, which grow at their ends alone) and looks the function up by the number that the program carries.
 Numbers are random, so that no program compiled elsewhere ever means another function here.
 """

@@ -105,7 +105,7 @@ def _in_branch(f: Any, args: tuple, outer: list) -> Any:
     return jax.lax.cond(_never(), lambda *_: empty(), jax.checkpoint(f), *args, *outer)
 
 
-CALLED = 2**12  # numbers: a call takes 20 microseconds of the processor, a pass of XLA's code 5 to 10 ns a number
+CALLED = 2**12  # numbers: a call takes 10 to 40 microseconds of the processor, a pass of XLA's code 5 to 10 ns a number
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
