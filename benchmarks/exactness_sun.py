@@ -1,6 +1,6 @@
 """Plaquettes of SU(N) by every sampler, beside the exact torus in two dimensions and known values in four.
 
-    python -m haarflow.benchmarks.exactness_sun [--backend numpy] [--scale 1] [--seed 0] [--json FILE]
+    python -m haarflow.benchmarks.exactness_sun [--groups 2 3 4 5] [--backend numpy] [--scale 1] [--seed 0] [--json FILE]
 
 Markov chains start from unit links. A pull is (value - expected)/error, both errors joined; by luck one of 150 pulls is
 beyond 4 with a chance of 1%: none may be, and the chi^2 of all must have p > 0.001. In two dimensions the expected value is
@@ -25,6 +25,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.benchmarks.exactness import judge
+from haarflow.benchmarks.stored import write
 from haarflow.core import random, statistics
 from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.hmc import HMC
@@ -37,7 +38,7 @@ from haarflow.models import path_of
 from haarflow.theories import Wilson
 from haarflow.theories.sun_sampler import exact_sample
 
-SITES, BLOCK = 2**16, 20  # sites of all chains together; draws of a compiled block
+SITES, UNCOMPILED, BLOCK = 2**15, 2**10, 20  # sites of all chains together, where there is no kernel; draws of a block
 
 
 class Case(NamedTuple):
@@ -91,7 +92,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, sites = Wilson(case.lattice, case.n), math.prod(case.lattice)
-        chains = max(4, min(64, SITES // sites // len(case.lattice) // (1 if case.n <= 3 else 4)))
+        chains = max(4, min(64, (SITES if case.n <= 3 else UNCOMPILED) // sites))
         moves, key = kernel(theory, {"beta": case.beta}), random.key(seed, backend)
         shape = (chains, *theory.field_shape)
         state = moves.init(theory.group.identity(backend.xp.zeros(shape, dtype=backend.xp.complex128)))
@@ -207,9 +208,9 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
 }
 
 
-def rows_of(backend: Any, scale: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Measure every case by every sampler that takes part."""
-    for case in CASES:
+def rows_of(groups: list[int], backend: Any, scale: float, seed: int) -> Iterator[dict[str, Any]]:
+    """Measure every case of some groups by every sampler that takes part."""
+    for case in (case for case in CASES if case.n in groups):
         for name, (takes_part, measured) in SAMPLERS.items():
             if not takes_part(case):
                 continue
@@ -233,6 +234,7 @@ def rows_of(backend: Any, scale: float, seed: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Print every pull, then the chi^2; store where asked."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
     words.add_argument("--backend", default="numpy")
     words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
     words.add_argument("--seed", type=int, default=0)
@@ -242,20 +244,17 @@ def main() -> None:
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    rows = []
-    for row in rows_of(backends.get(options.backend), options.scale, options.seed):
+    recipe, rows = {name: value for name, value in vars(options).items() if name != "json"}, []
+    for row in rows_of(options.groups, backends.get(options.backend), options.scale, options.seed):
         rows.append(row)
         print(
             "{group:6}{lattice:>9}{beta:6.2f}  {sampler:24}{value:10.6f} +-{error:9.6f}{expected:10.6f}{pull:+7.2f}"
             "  n_eff {effective:8.0f}{cpu_s:8.1f} s".format(**row),
             flush=True,
         )
+        if options.json:  # after each row: they take long
+            write(options.json, "exactness_sun", recipe, rows)
     judge([row["pull"] for row in rows])
-    if options.json:
-        from haarflow.benchmarks.stored import write
-
-        recipe = {name: value for name, value in vars(options).items() if name != "json"}
-        write(options.json, "exactness_sun", recipe, rows)
 
 
 if __name__ == "__main__":
