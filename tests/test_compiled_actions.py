@@ -11,7 +11,20 @@ from haarflow.theories import U1Gauge, Wilson
 needs_numba = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
 # Extents 1, 2, odd ones and those that fill registers; two to four dimensions.
-LATTICES = [(1, 1), (2, 4), (3, 5), (4, 2), (4, 8), (2, 1, 3), (2, 3, 4), (6, 5, 2), (2, 3, 2, 4), (2, 2, 1, 3)]
+LATTICES = [
+    (1, 1),
+    (2, 4),
+    (3, 5),
+    (4, 2),
+    (4, 8),
+    (2, 257),
+    (3, 256),
+    (2, 1, 3),
+    (2, 3, 4),
+    (6, 5, 2),
+    (2, 3, 2, 4),
+    (2, 2, 1, 3),
+]
 WORKS = ("action", "force", "plaquettes")
 GROUPS = {"u1": U1Gauge, "su2": lambda lattice: Wilson(lattice, 2), "su3": Wilson}
 
@@ -57,7 +70,7 @@ def test_is_the_kernel(monkeypatch, group, work):
     def refuse(*_):
         raise AssertionError("the plain twin was called")
 
-    theory = GROUPS[group]((2, 4))
+    theory = GROUPS[group]((2, 256))
     monkeypatch.setattr(type(theory), "plain_" + work, refuse)
     done(theory, work, *links(theory, (2,), backends.get("numpy")))
 
@@ -68,7 +81,7 @@ def test_on_every_backend(monkeypatch, backend, group, work):
     """Called on the engine's own arrays, compiled, and under vmap where there is one."""
     if backend.name == "jax":
         monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
-    theory = GROUPS[group]((2, 4))
+    theory = GROUPS[group]((2, 256 if group == "u1" else 4))
     field, beta = links(theory, (2, 3), backend)
     wanted = done(theory, "plain_" + work, field, beta)
     run = lambda field, beta: done(theory, work, field, beta)  # noqa: E731

@@ -23,7 +23,7 @@ from haarflow.core.matrices import precision
 from haarflow.theories import action_loops
 from haarflow.theories.row_order import order_of
 from haarflow.theories.theory import Couplings, check_field, couplings_for
-from haarflow.theories.trajectories import block_of, bodies_of, from_components, to_components
+from haarflow.theories.trajectories import NUMBERS, block_of, bodies_of, from_components, to_components
 from haarflow.theories.trajectory_bodies import Bodies
 
 Array = Any
@@ -49,7 +49,10 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 
 
 def plaquettes(theory: Any, field: Array) -> Array | None:
-    """Return `theory.plain_plaquettes(field)`, or None where there is no kernel for it."""
+    """Return `theory.plain_plaquettes(field)`, or None where there is no kernel for it: nor for angles in short rows, whose
+    sums are done by array code before they are laid out."""
+    if not getattr(theory.group, "matrix_axes", 0) and theory.lattice[-1] < NUMBERS:
+        return None
     twin = lambda field: (theory.plain_plaquettes(field),)  # noqa: E731
     own = (len(loops.planes(theory.d)), *theory.field_shape[1:])
     return _called(multiplied, twin, theory, field, own, False)
@@ -123,7 +126,10 @@ def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) ->
     parts, extent, number, d = field.itemsize // simd.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
     links = numpy.ascontiguousarray(field).view("float64")
     links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
-    block = 1 if extent % simd.WIDTH == 0 else block_of(extent, len(links), bodies.components)
+    alone = (
+        parts == 2 and extent % simd.WIDTH == 0
+    )  # matrices are laid out by a body, sooner than several chains together
+    block = 1 if alone else block_of(extent, len(links), bodies.components)
     homes = 1 + order_of(lattice).home.max()
     return Laid(links, numpy.zeros((homes, d, bodies.components, (extent + 1) * block)), block)
 
