@@ -233,7 +233,11 @@ class Row:
 
     def behind(self, components: int) -> Row:
         """The row that begins some components later."""
-        return Row(self.builder, self.builder.add(self.address, _bytes(components * self.stride)), self.stride)
+        return self.further(components * self.stride)
+
+    def further(self, distance: int) -> Row:
+        """The row that begins some bytes later."""
+        return Row(self.builder, self.builder.add(self.address, _bytes(distance)), self.stride)
 
     def _pointer(self, component: int) -> Any:
         return self._at(component * self.stride)

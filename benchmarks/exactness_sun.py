@@ -11,6 +11,7 @@ the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import time
@@ -38,6 +39,7 @@ from haarflow.models import path_of
 from haarflow.theories import Wilson
 from haarflow.theories.sun_sampler import exact_sample
 
+WORDS = ("group", "lattice", "beta", "sampler")
 SITES, UNCOMPILED, BLOCK = 2**15, 2**10, 20  # sites of all chains together, where there is no kernel; draws of a block
 
 
@@ -102,6 +104,8 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
         found = statistics.gamma_method(numpy.concatenate(rows))
+        if found.error is None:
+            raise RuntimeError(f"{moves} at {case}: no error of the mean, {found.note}")
         return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))
 
     return measured
@@ -163,11 +167,15 @@ def swept(case: Case, backend: Any) -> tuple:
     return model, model.init(random.key(0, backend)), None
 
 
-def hmc(scheme: Any, steps: int) -> Callable:
-    """Return HMC with trajectories of length 1."""
-    return lambda theory, couplings: HMC(
-        theory, scheme, steps, values={"couplings": couplings, "step_size": 1.0 / steps}
-    )
+def hmc(scheme: Any, in_two_dimensions: int) -> Callable:
+    """Return HMC with trajectories of length 1: of some steps in two dimensions, of more where dH is larger."""
+
+    def kernel(theory: Any, couplings: dict[str, float]) -> HMC:
+        more = 1.0 if theory.d == 2 else 1.6 * (math.prod(theory.lattice) / 256) ** 0.25  # dH grows as V^1/2 h^2
+        steps = round(in_two_dimensions * more)
+        return HMC(theory, scheme, steps, values={"couplings": couplings, "step_size": 1.0 / steps})
+
+    return kernel
 
 
 def heat_bath(overrelaxation: int) -> Callable:
@@ -208,19 +216,21 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
 }
 
 
-def rows_of(groups: list[int], backend: Any, scale: float, seed: int) -> Iterator[dict[str, Any]]:
-    """Measure every case of some groups by every sampler that takes part."""
-    for case in (case for case in CASES if case.n in groups):
+def rows_of(options: argparse.Namespace, known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Measure every case of the groups by every sampler that takes part; rows that are known are yielded as they are."""
+    backend, done = backends.get(options.backend), {tuple(row[word] for word in WORDS): row for row in known}
+    for case in (case for case in CASES if case.n in options.groups):
         for name, (takes_part, measured) in SAMPLERS.items():
+            words = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
             if not takes_part(case):
                 continue
+            if words in done:
+                yield done[words]
+                continue
             begun = time.process_time()
-            found = measured(case, backend, scale, seed)
+            found = measured(case, backend, options.scale, options.seed)
             yield {
-                "group": f"SU({case.n})",
-                "lattice": "x".join(map(str, case.lattice)),
-                "beta": case.beta,
-                "sampler": name,
+                **dict(zip(WORDS, words, strict=True)),
                 "value": found.value,
                 "error": found.error,
                 "expected": case.expected,
@@ -238,14 +248,16 @@ def main() -> None:
     words.add_argument("--backend", default="numpy")
     words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
     words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--json", type=Path)
+    words.add_argument("--json", type=Path, help="rows of the same command that stand there are not measured again")
     options = words.parse_args()
     if options.backend == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    recipe, rows = {name: value for name, value in vars(options).items() if name != "json"}, []
-    for row in rows_of(options.groups, backends.get(options.backend), options.scale, options.seed):
+    recipe = {name: value for name, value in vars(options).items() if name != "json"}
+    stored = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    rows: list[dict[str, Any]] = []
+    for row in rows_of(options, stored["rows"] if stored.get("recipe") == recipe else []):
         rows.append(row)
         print(
             "{group:6}{lattice:>9}{beta:6.2f}  {sampler:24}{value:10.6f} +-{error:9.6f}{expected:10.6f}{pull:+7.2f}"

@@ -79,7 +79,7 @@ def summed(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.nd
     sums = numpy.zeros(beta.size)
     if beta.size:
         laid = _laid_out(bodies, lattice, field)
-        codes = _trace(bodies, laid.parts, laid.stride)
+        codes = _trace(bodies, laid.parts, laid.volume, laid.stride)
         action_loops.traces(laid.links, sums, laid.rows, *_order(lattice), laid.block, _places(codes))
     into[0][...] = -beta * sums.reshape(beta.shape)
 
@@ -90,7 +90,7 @@ def differentiated(
     """Write the force on every link; beta has the batch's shape."""
     if beta.size:
         laid = _laid_out(bodies, lattice, field)
-        found, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.stride)
+        found, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.volume, laid.stride)
         strengths = -bodies.strength * beta.reshape(-1)
         action_loops.forces(laid.links, found, strengths, laid.rows, *_order(lattice), laid.block, _places(codes))
 
@@ -100,7 +100,7 @@ def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: nump
     if field.size:
         laid = _laid_out(bodies, lattice, field)
         planes, order = _order(lattice)
-        found, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.stride)
+        found, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.volume, laid.stride)
         action_loops.plaquettes(laid.links, found, laid.rows, planes, order, laid.block, _places(codes))
 
 
@@ -115,6 +115,11 @@ class Laid(NamedTuple):
     def parts(self) -> int:
         """Numbers of an entry: two where it is complex."""
         return self.links.shape[-1]
+
+    @property
+    def volume(self) -> int:
+        """Sites of the lattice."""
+        return self.links.shape[3] * self.links.shape[4]
 
     @property
     def stride(self) -> int:
@@ -146,24 +151,29 @@ def _order(lattice: tuple[int, ...]) -> tuple[numpy.ndarray, Any]:
 
 
 @cache
-def _trace(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
-    return to_components(parts, stride), simd.compiled(bodies.trace, 5, stride)
+def _trace(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
+    return to_components(*_links(bodies, parts, volume), stride), simd.compiled(bodies.trace, 5, stride)
 
 
 @cache
-def _kick(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
+def _kick(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
     return (
-        to_components(parts, stride),
-        from_components(1, stride),
+        to_components(*_links(bodies, parts, volume), stride),
+        from_components(1, bodies.momenta, volume * simd.BYTES, stride),
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
     )
 
 
 @cache
-def _loop(bodies: Bodies, parts: int, stride: int) -> tuple[simd.Code, ...]:
-    loop = simd.compiled(bodies.loop, 6, stride, fixed=1)
-    return to_components(parts, stride), from_components(parts, stride), loop
+def _loop(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
+    laid, loop = _links(bodies, parts, volume), simd.compiled(bodies.loop, 6, stride, fixed=1)
+    return to_components(*laid, stride), from_components(*laid, stride), loop
+
+
+def _links(bodies: Bodies, parts: int, volume: int) -> tuple[int, int, int]:
+    """Parts of a link's entries, their number, and how many bytes they are apart."""
+    return parts, bodies.components // parts, parts * volume * simd.BYTES
 
 
 def _places(codes: tuple[simd.Code, ...]) -> tuple[int, ...]:

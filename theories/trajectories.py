@@ -102,7 +102,10 @@ def evolve(
         order_of(lattice),
         block,
         bodies.components,
-        tuple(code.address for code in _compiled(bodies, field.itemsize // simd.BYTES, (extent + 1) * block)),
+        tuple(
+            code.address
+            for code in _compiled(bodies, field.itemsize // simd.BYTES, rows * extent, (extent + 1) * block)
+        ),
         NEAR,
     )
     action[...] = beta * change.reshape(beta.shape)
@@ -115,9 +118,10 @@ def block_of(extent: int, chains: int, components: int) -> int:
 
 
 @cache
-def _compiled(bodies: Bodies, parts: int, length: int) -> tuple[simd.Code, ...]:
-    """The bodies as machine code for rows of a length, in the order in which the loops want them."""
-    stride = length * simd.BYTES
+def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[simd.Code, ...]:
+    """The bodies as machine code for a lattice's volume and rows of a length, in the order in which the loops want them."""
+    stride, number = length * simd.BYTES, volume * simd.BYTES
+    laid = (parts, bodies.components // parts, parts * number, stride), (1, bodies.momenta, number, stride)
     return (
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
@@ -125,30 +129,33 @@ def _compiled(bodies: Bodies, parts: int, length: int) -> tuple[simd.Code, ...]:
         simd.compiled(bodies.far, 3, stride),
         simd.compiled(bodies.restore, 1, stride),
         simd.compiled(bodies.density, 5, stride),
-        *(make(number, stride) for number in (parts, 1) for make in (to_components, from_components)),
+        *(make(*words) for words in laid for make in (to_components, from_components)),
     )
 
 
 @cache
-def to_components(parts: int, stride: int) -> simd.Code:
-    """Return the body that takes a row's numbers of one or two parts to as many components."""
+def to_components(parts: int, entries: int, apart: int, stride: int) -> simd.Code:
+    """Return the body that takes a row's entries, numbers of one or two parts and some bytes apart, to their components."""
 
     def split(x: Any, components: Any) -> None:
-        found = x.pairs() if parts == 2 else (x[0],)
-        for part, number in enumerate(found):
-            components[part] = number
+        for entry in range(entries):
+            line = x.further(entry * apart)
+            for part, number in enumerate(line.pairs() if parts == 2 else (line[0],)):
+                components[parts * entry + part] = number
 
     return simd.compiled(split, 2, stride, paired=parts - 1)
 
 
 @cache
-def from_components(parts: int, stride: int) -> simd.Code:
+def from_components(parts: int, entries: int, apart: int, stride: int) -> simd.Code:
     """Return the body that undoes `to_components`."""
 
     def merge(x: Any, components: Any) -> None:
-        if parts == 2:
-            x.put_pairs(components[0], components[1])
-        else:
-            x[0] = components[0]
+        for entry in range(entries):
+            line = x.further(entry * apart)
+            if parts == 2:
+                line.put_pairs(components[2 * entry], components[2 * entry + 1])
+            else:
+                line[0] = components[entry]
 
     return simd.compiled(merge, 2, stride, paired=parts - 1)

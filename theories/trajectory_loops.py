@@ -120,16 +120,13 @@ def lay_out_row(x: Array, here: Array, row: int, block: int, first: int, count: 
 
     In blocks of one chain by a body that takes a number's parts to their components; lanes without a chain stay as they are.
     """
-    _, d, entries, _, extent, parts = x.shape
+    _, d, entries, _, extent, _ = x.shape
     for mu in range(d):
         if block > 1:
             for entry in range(entries):
                 lay_out_line(x, here[mu], mu, entry, row, block, first, count)
             continue
-        place, to = numpy.int64(x[first, mu, 0, row].ctypes.data), numpy.int64(here[mu].ctypes.data)
-        for _ in range(entries):
-            call(split, 8 * extent, (place, to))
-            place, to = place + x.strides[2], to + parts * here.strides[1]
+        call(split, 8 * extent, (x[first, mu, 0, row].ctypes.data, here[mu].ctypes.data))
         for component in range(here.shape[1]):
             here[mu, component, extent] = here[mu, component, 0]
 
@@ -139,14 +136,11 @@ def bring_back_row(
     components: Array, x: Array, mu: int, row: int, block: int, first: int, count: int, merge: int
 ) -> None:
     """Undo `lay_out_row` for one direction or plane."""
-    _, _, entries, _, extent, parts = x.shape
-    place, to = numpy.int64(x[first, mu, 0, row].ctypes.data), numpy.int64(components.ctypes.data)
-    for entry in range(entries):
-        if block > 1:
-            bring_back_line(components, x, mu, entry, row, block, first, count)
-        else:
-            call(merge, 8 * extent, (place, to))
-            place, to = place + x.strides[2], to + parts * components.strides[0]
+    if block == 1:
+        call(merge, 8 * x.shape[4], (x[first, mu, 0, row].ctypes.data, components.ctypes.data))
+        return
+    for entry in range(x.shape[2]):
+        bring_back_line(components, x, mu, entry, row, block, first, count)
 
 
 @loop
