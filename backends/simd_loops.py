@@ -5,6 +5,8 @@ The loops know a body by its address alone, so that they compile once for all bo
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -17,9 +19,28 @@ from numba.extending import intrinsic
 def loop(function: Any) -> Any:
     """Compile a function by Numba, kept on disk where there is a place for it."""
     try:
-        return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+        found = numba.njit(cache=True, error_model="numpy", nogil=True)(function)
     except RuntimeError:  # neither the package's folder nor the user's can be written
         return numba.njit(error_model="numpy", nogil=True)(function)
+    _forget_stale(found)
+    return found
+
+
+def _forget_stale(compiled: Any) -> None:
+    """Remove what is kept of a loop and is older than a file of the loops that it calls: Numba looks at its own file alone."""
+    newest = max(Path(file).stat().st_mtime for file in _files(compiled, set()))
+    for kept in Path(compiled.stats.cache_path).glob(f"*.{compiled.py_func.__qualname__}-*.nb[ic]"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if kept.stat().st_mtime < newest:
+                kept.unlink()
+
+
+def _files(compiled: Any, seen: set[Any]) -> set[str]:
+    """The files of a loop and of all that it calls, directly or not."""
+    code, known = compiled.py_func.__code__, compiled.py_func.__globals__
+    seen.add(compiled)
+    called = [known[name] for name in code.co_names if hasattr(known.get(name), "py_func")]
+    return {code.co_filename}.union(*(_files(one, seen) for one in called if one not in seen))
 
 
 def _generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,6 +1,8 @@
 """Bodies compiled for vector registers against NumPy: arithmetic, sines, products and exponentials of small matrices."""
 
 import math
+import subprocess
+import sys
 
 import numpy
 import pytest
@@ -184,3 +186,25 @@ def test_others_are_computed_where_a_lane_is_zero():
     simd.compiled(body, rows=2, stride=64)(x, y)
     assert y[0].tolist() == [11.0, 12.0, 13.0, 14.0, 5.0, 6.0, 7.0, 8.0]
     assert y[1].tolist() == [2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
+    """Numba itself sees a change of a function's own file alone, and would run what the other was before."""
+    written = "from haarflow.backends.simd_loops import loop\n{imports}\n@loop\ndef {name}(x):\n    return {value}\n"
+
+    def write(name, value, imports=""):
+        (tmp_path / f"{name}_loops.py").write_text(written.format(name=name, value=value, imports=imports))
+
+    def found():
+        code = "import outer_loops; print(outer_loops.outer(1.0))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    write("inner", "x + 1.0")
+    write("middle", "inner(x)", "from inner_loops import inner\n")
+    write("outer", "middle(x)", "from middle_loops import middle\n")
+    assert found() == 2.0
+    kept = sorted(tmp_path.glob("__pycache__/outer_loops.*.nbi"))
+    assert kept and found() == 2.0 and kept == sorted(tmp_path.glob("__pycache__/outer_loops.*.nbi"))
+    write("inner", "x + 2.0")
+    assert found() == 3.0
