@@ -140,7 +140,9 @@ def jacobian(f: Any) -> Any:
 
 def checkpoint(f: Any) -> Any:
     """Return f with its intermediate values computed again in the backward pass."""
-    return lambda *args: torch_checkpoint(f, *args, use_reentrant=False)
+    return lambda *args: torch_checkpoint(
+        f, *args, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
+    )
 
 
 class _Sloped(torch.autograd.Function):
