@@ -52,6 +52,11 @@ class Case(NamedTuple):
     expected: float
     error: float = 0.0
 
+    @property
+    def known(self) -> str:
+        """The expected plaquette in words."""
+        return f"{self.expected:.5f} ± {self.error:.5f}" if self.error else f"{self.expected:.6f}"
+
 
 def torus(n: int, beta: float, *lattice: int) -> Case:
     """A case in two dimensions, solved exactly."""
@@ -233,6 +238,7 @@ def rows_of(options: argparse.Namespace, known: list[dict[str, Any]]) -> Iterato
                 **dict(zip(WORDS, words, strict=True)),
                 "value": found.value,
                 "error": found.error,
+                "known": case.known,
                 "expected": case.expected,
                 "expected_error": case.error,
                 "pull": (found.value - case.expected) / math.hypot(found.error, case.error),
