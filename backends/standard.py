@@ -251,6 +251,13 @@ def leaky_relu(x: Array) -> Array:
     return array_namespace(x).where(x > 0, x, 0.01 * x)
 
 
+def written(function: Callable, like: Sequence[Any], *arrays: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+    """Return what `function(into, *arrays)` writes into new NumPy arrays shaped and typed as `like`."""
+    into = tuple(numpy.empty(x.shape, dtype=x.dtype) for x in like)
+    function(into, *arrays)
+    return into
+
+
 def declined(*_: Any, **__: Any) -> None:
     """Return None: there is no kernel of the adapter's own."""
 

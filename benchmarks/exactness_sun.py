@@ -16,6 +16,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,12 +117,10 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
     return measured
 
 
-MEASURED: dict[tuple, Callable] = {}
-
-
+@cache
 def measure(theory: Any, beta: float) -> Callable:
     """Return `plaquette` of one theory and coupling, the same function for the same: it compiles once."""
-    return MEASURED.setdefault((theory, beta), lambda field: plaquette(theory, beta, field))
+    return partial(plaquette, theory, beta)
 
 
 def plaquette(theory: Any, beta: float, field: Any) -> Any:
@@ -172,12 +171,12 @@ def swept(case: Case, backend: Any) -> tuple:
     return model, model.init(random.key(0, backend)), None
 
 
-def hmc(scheme: Any, in_two_dimensions: int) -> Callable:
-    """Return HMC with trajectories of length 1: of some steps in two dimensions, of more where dH is larger."""
+def hmc(scheme: Any, least: int) -> Callable:
+    """Return HMC with trajectories of length 1: of the least number of steps in two dimensions, of more where dH is larger."""
 
     def kernel(theory: Any, couplings: dict[str, float]) -> HMC:
         more = 1.0 if theory.d == 2 else 1.6 * (math.prod(theory.lattice) / 256) ** 0.25  # dH grows as V^1/2 h^2
-        steps = round(in_two_dimensions * more)
+        steps = round(least * more)
         return HMC(theory, scheme, steps, values={"couplings": couplings, "step_size": 1.0 / steps})
 
     return kernel
@@ -221,9 +220,9 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
 }
 
 
-def rows_of(options: argparse.Namespace, known: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Measure every case of the groups by every sampler that takes part; rows that are known are yielded as they are."""
-    backend, done = backends.get(options.backend), {tuple(row[word] for word in WORDS): row for row in known}
+def rows_of(options: argparse.Namespace, done: dict[tuple, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Measure every case of the groups by every sampler that takes part; rows that are done are yielded as they are."""
+    backend = backends.get(options.backend)
     for case in (case for case in CASES if case.n in options.groups):
         for name, (takes_part, measured) in SAMPLERS.items():
             words = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
@@ -247,6 +246,11 @@ def rows_of(options: argparse.Namespace, known: list[dict[str, Any]]) -> Iterato
             }
 
 
+def key_of(row: dict[str, Any]) -> tuple:
+    """Return what a row is of."""
+    return tuple(row[word] for word in WORDS)
+
+
 def main() -> None:
     """Print every pull, then the chi^2; store where asked."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,17 +266,19 @@ def main() -> None:
         jax.config.update("jax_enable_x64", True)
     recipe = {name: value for name, value in vars(options).items() if name != "json"}
     stored = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
-    rows: list[dict[str, Any]] = []
-    for row in rows_of(options, stored["rows"] if stored.get("recipe") == recipe else []):
-        rows.append(row)
+    rows = {key_of(row): row for row in stored["rows"]} if stored.get("recipe") == recipe else {}
+    for row in rows_of(options, dict(rows)):
         print(
             "{group:6}{lattice:>9}{beta:6.2f}  {sampler:24}{value:10.6f} +-{error:9.6f}{expected:10.6f}{pull:+7.2f}"
             "  n_eff {effective:8.0f}{cpu_s:8.1f} s".format(**row),
             flush=True,
         )
+        if key_of(row) in rows:
+            continue
+        rows[key_of(row)] = row
         if options.json:  # after each row: they take long
-            write(options.json, "exactness_sun", recipe, rows)
-    judge([row["pull"] for row in rows])
+            write(options.json, "exactness_sun", recipe, list(rows.values()))
+    judge([row["pull"] for row in rows.values()])
 
 
 if __name__ == "__main__":

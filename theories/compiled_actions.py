@@ -22,8 +22,8 @@ from haarflow.core.batch import batch_shape
 from haarflow.core.matrices import precision
 from haarflow.theories import action_loops
 from haarflow.theories.row_order import order_of
-from haarflow.theories.theory import Couplings, check_field, couplings_for
-from haarflow.theories.trajectories import NUMBERS, block_of, bodies_of, from_components, to_components
+from haarflow.theories.theory import Couplings, couplings_for
+from haarflow.theories.trajectories import NUMBERS, block_of, bodies_of, from_components, layout, to_components
 from haarflow.theories.trajectory_bodies import Bodies
 
 Array = Any
@@ -62,7 +62,6 @@ def _called(
     kernel: Callable, twin: Callable, theory: Any, field: Array, own: tuple[int, ...], real: bool, *numbers: Any
 ) -> Array | None:
     """What a kernel writes of a field and of numbers for each of the batch: `(*batch, *own)`, real or typed as the field."""
-    check_field(theory, field)
     bodies = bodies_of(theory)
     if bodies is None or precision(field) != "float64":
         return None
@@ -131,9 +130,8 @@ def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) ->
     parts, extent, number, d = field.itemsize // simd.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
     links = numpy.ascontiguousarray(field).view("float64")
     links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
-    alone = (
-        parts == 2 and extent % simd.WIDTH == 0
-    )  # matrices are laid out by a body, sooner than several chains together
+    # matrices are laid out by a body, sooner than several chains together
+    alone = parts == 2 and extent % simd.WIDTH == 0
     block = 1 if alone else block_of(extent, len(links), bodies.components)
     homes = 1 + order_of(lattice).home.max()
     return Laid(links, numpy.zeros((homes, d, bodies.components, (extent + 1) * block)), block)
@@ -152,14 +150,14 @@ def _order(lattice: tuple[int, ...]) -> tuple[numpy.ndarray, Any]:
 
 @cache
 def _trace(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
-    return to_components(*_links(bodies, parts, volume), stride), simd.compiled(bodies.trace, 5, stride)
+    return to_components(*layout(parts, bodies.components, volume), stride), simd.compiled(bodies.trace, 5, stride)
 
 
 @cache
 def _kick(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
     return (
-        to_components(*_links(bodies, parts, volume), stride),
-        from_components(1, bodies.momenta, volume * simd.BYTES, stride),
+        to_components(*layout(parts, bodies.components, volume), stride),
+        from_components(*layout(1, bodies.momenta, volume), stride),
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
     )
@@ -167,13 +165,8 @@ def _kick(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Co
 
 @cache
 def _loop(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[simd.Code, ...]:
-    laid, loop = _links(bodies, parts, volume), simd.compiled(bodies.loop, 6, stride, fixed=1)
+    laid, loop = layout(parts, bodies.components, volume), simd.compiled(bodies.loop, 6, stride, fixed=1)
     return to_components(*laid, stride), from_components(*laid, stride), loop
-
-
-def _links(bodies: Bodies, parts: int, volume: int) -> tuple[int, int, int]:
-    """Parts of a link's entries, their number, and how many bytes they are apart."""
-    return parts, bodies.components // parts, parts * volume * simd.BYTES
 
 
 def _places(codes: tuple[simd.Code, ...]) -> tuple[int, ...]:

@@ -92,13 +92,15 @@ class GaugeTheory:
         check_field(theory, field)
         return loops.plaquettes(field, self.d, theory.group if loops.matrix_axes(theory.group) else loops.COVER)
 
-    def _compiled(self, work: str, *given: Any) -> Array | None:
+    def _compiled(self, work: str, field: Array, *given: Any) -> Array | None:
         """A work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""
         if not simd.is_present():
             return None
         from haarflow.theories import compiled_actions
 
-        return getattr(compiled_actions, work)(self, *given)
+        theory: Any = self
+        check_field(theory, field)
+        return getattr(compiled_actions, work)(theory, field, *given)
 
     def _beta(self: Theory, field: Array, couplings: Couplings, over: int) -> Any:
         return couplings_for(self, field, couplings, over)["beta"]

@@ -120,8 +120,8 @@ def block_of(extent: int, chains: int, components: int) -> int:
 @cache
 def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[simd.Code, ...]:
     """The bodies as machine code for a lattice's volume and rows of a length, in the order in which the loops want them."""
-    stride, number = length * simd.BYTES, volume * simd.BYTES
-    laid = (parts, bodies.components // parts, parts * number, stride), (1, bodies.momenta, number, stride)
+    stride = length * simd.BYTES
+    laid = layout(parts, bodies.components, volume), layout(1, bodies.momenta, volume)
     return (
         simd.compiled(bodies.plane, 9, stride, fixed=1),
         simd.compiled(bodies.kick, 5, stride, fixed=1),
@@ -129,8 +129,17 @@ def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[sim
         simd.compiled(bodies.far, 3, stride),
         simd.compiled(bodies.restore, 1, stride),
         simd.compiled(bodies.density, 5, stride),
-        *(make(*words) for words in laid for make in (to_components, from_components)),
+        *(make(*words, stride) for words in laid for make in (to_components, from_components)),
     )
+
+
+def layout(parts: int, components: int, volume: int) -> tuple[int, int, int]:
+    """Return the parts of an entry of links or momenta, the number of entries, and how many bytes they are apart.
+
+    >>> layout(2, 18, 16)
+    (2, 9, 256)
+    """
+    return parts, components // parts, parts * volume * simd.BYTES
 
 
 @cache

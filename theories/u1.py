@@ -191,8 +191,8 @@ class U1Gauge(GaugeTheory):
         return exact.u1(self, couplings)
 
     def _cosine(self, field: Array) -> Array:
-        check_field(self, field)
-        return backends.of(field).cos(loops.plaquettes(field, self.d))
+        angles = self.plain_plaquettes(field)
+        return backends.of(angles).cos(angles)
 
     def _mean_cosine(self, angles: Array) -> Array:
         """The mean over loops `(*batch, loop, *lattice)`; a compiler that fuses would add up every loop's links twice."""
