@@ -20,7 +20,7 @@ from array_api_compat import array_namespace, device
 from haarflow import backends
 from haarflow.backends import standard
 from haarflow.backends.host_table import host_table
-from haarflow.backends.protocol import Array
+from haarflow.backends.types import Array
 
 LONGEST_ROW = 32
 

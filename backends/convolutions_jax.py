@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from haarflow.backends import circulants, standard
-from haarflow.backends.protocol import Array
+from haarflow.backends.types import Array
 
 
 def conv(x: Array, w: Array) -> Array:

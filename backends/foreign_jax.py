@@ -19,7 +19,7 @@ import jax
 import numpy
 from jax import ffi
 
-Array = Any
+from haarflow.backends.types import Array
 
 TARGET = "haarflow_on_host"
 MAJOR, MINOR = 0, 1  # of the interface: what is read here has stood there since

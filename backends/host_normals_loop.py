@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy
 
 from haarflow.backends.simd_loops import call, loop
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 @loop

@@ -10,9 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-Array = Any
-Tree = Any
-
 
 class MissingBackend(ImportError):
     """The package of a backend, or the device asked for, is not there."""

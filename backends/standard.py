@@ -14,7 +14,8 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow.backends import tree
-from haarflow.backends.protocol import Array, Backend, NoAutodiff
+from haarflow.backends.protocol import Backend, NoAutodiff
+from haarflow.backends.types import Array
 
 PRECISIONS = ("float64", "float32")
 COMPLEX = {"float64": "complex128", "float32": "complex64"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Tree = Any
+from haarflow.backends.types import Tree
 
 
 def flatten(tree: Tree) -> tuple[list, Callable[[list], Tree]]:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy
 
 from haarflow.backends import convolutions_jax, foreign_jax, standard
-from haarflow.backends.protocol import Array, Backend, MissingBackend
+from haarflow.backends.protocol import Backend, MissingBackend
+from haarflow.backends.types import Array
 
 X64 = (
     "float64 was asked of JAX while its 64-bit mode is off: call jax.config.update('jax_enable_x64', True) "

@@ -11,7 +11,8 @@ import array_api_compat.numpy as xp
 import numpy
 
 from haarflow.backends import circulants, host_normals, host_words, standard
-from haarflow.backends.protocol import Array, Backend, MissingBackend
+from haarflow.backends.protocol import Backend, MissingBackend
+from haarflow.backends.types import Array
 
 
 @cache

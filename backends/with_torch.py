@@ -13,7 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from haarflow.backends import circulants, host_normals, host_words, standard, tree
-from haarflow.backends.protocol import Array, Backend, MissingBackend
+from haarflow.backends.protocol import Backend, MissingBackend
+from haarflow.backends.types import Array
 
 SINGLE = (torch.float32, torch.complex64)
 

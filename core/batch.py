@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-Array = Any
+from haarflow.backends.types import Array
 
 
 def total(x: Array, batch: int) -> Array:

@@ -15,6 +15,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.standard import identity
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.batch import field_shape
 from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting, started
@@ -33,8 +34,6 @@ from haarflow.core.run_laws import (
     reflections_keep_action,
     values_compile_nothing,
 )
-
-Array = Any
 
 CHAINS = 2000  # independent chains of a sampled law
 FEW = 64  # of one that compares bit by bit

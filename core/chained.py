@@ -14,12 +14,11 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.batch import field_shape
 from haarflow.core.kernels import State, as_floats, run
 from haarflow.core.law import at_once, precision_of
-
-Array = Any
 
 DRAWS = 2  # steps of one compiled block, the same program for every law
 

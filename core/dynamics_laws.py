@@ -11,11 +11,10 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.batch import batch_shape
 from haarflow.core.groups import quotient
 from haarflow.core.law import EPSILON, Verdict, judge, largest, precision_of, to_host
-
-Array = Any
 
 
 @lru_cache(maxsize=64)

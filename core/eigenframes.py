@@ -15,15 +15,14 @@ which is all of the first order. f is a class map: f(W U W^+) = W f(U) W^+ whate
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices, spectra
 from haarflow.core.matrices import complex_array
-
-Array = Any
 
 
 class Frame(NamedTuple):

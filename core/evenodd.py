@@ -15,9 +15,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.lattice import shift
 
-Array = Any
 Links = Sequence[Array]
 
 

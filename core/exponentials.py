@@ -13,15 +13,14 @@ Every function takes the coordinates w `(*batch, N^2-1, *lattice)` or H, with `d
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.core.matrices import complex_array
 
-Array = Any
 Pair = tuple[Array, Array]  # real and imaginary part
 
 BOUND = 24.0

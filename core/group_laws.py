@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Array
 from haarflow.core.law import (
     EPSILON,
     Given,
@@ -29,8 +30,6 @@ from haarflow.core.law import (
 )
 from haarflow.core.matrix_fields import algebra_shape, element_shape, exponential_twin
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull
-
-Array = Any
 
 DRAWS = 50_000
 HARMONICS = (1, 2, 3, 4)

@@ -13,9 +13,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import random
-
-Array = Any
 
 
 def wrap(theta: Array) -> Array:

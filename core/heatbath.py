@@ -19,12 +19,11 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
-
-Array = Any
 
 RECTANGLE_COLOURS = 4
 

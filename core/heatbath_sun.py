@@ -24,6 +24,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import evenodd, matrices, random
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.groups import restored
@@ -31,7 +32,6 @@ from haarflow.core.heatbath import check_sweeps, link_colours, loop_reach
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
 
-Array = Any
 Rule = Callable[[int, Array, list[Array]], tuple[list[Array], Array]]
 
 SMALL = 1.7  # below this k Creutz's proposal is the better one

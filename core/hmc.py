@@ -13,14 +13,13 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread, total
 from haarflow.core.groups import restored
 from haarflow.core.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.matrices import precision
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ Forest and Ruth, Physica D 43 (1990) 105; Omelyan, Mryglod and Folk, cond-mat/01
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.groups import moved
-
-Array = Any
 
 
 class Scheme(NamedTuple):

@@ -15,45 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Self
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Kernel as Kernel
+from haarflow.backends.types import State as State
 from haarflow.core import random
 from haarflow.core.batch import batch_shape
 from haarflow.core.tree import tree_map
-
-Array = Any
-Tree = Any
-
-
-class State(NamedTuple):
-    """What a chain is between two steps: the field `(*batch, *internal, *lattice)` and the kernel's cache."""
-
-    field: Tree
-    cache: Tree = None
-
-
-class Kernel(Protocol):
-    """A Markov step over a batch of chains; write it as a frozen dataclass with `values` compared by nothing.
-
-    `values: dict = dataclasses.field(default_factory=dict, compare=False)` holds every number that may change between
-    runs, and `with_values` is `dataclasses.replace(self, values=values)`.
-    """
-
-    @property
-    def values(self) -> Tree:
-        """Numbers and arrays the compiled step takes as arguments."""
-
-    def with_values(self, values: Tree) -> Kernel:
-        """Return this kernel with other values."""
-
-    def init(self, field: Tree) -> State:
-        """Return the state of a field."""
-
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
-        """Return the next state and what happened, a dict of arrays of the batch's shape."""
 
 
 class Cacheless:

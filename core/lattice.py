@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from haarflow import backends
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 def shift(x: Array, mu: int, d: int, steps: int = 1) -> Array:

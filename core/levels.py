@@ -11,9 +11,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core import random
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core.groups import Real, quotient
 from haarflow.core.lattice import shift
 
-Array = Any
 COVER = Real()
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 
-Array = Any
 Rows = list[list[Array]]
 
 SINGLE = ("float32", "complex64")

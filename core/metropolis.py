@@ -17,13 +17,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.batch import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.groups import restored
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.matrices import precision
-
-Array = Any
 
 
 def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None) -> tuple[Array, Array]:

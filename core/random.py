@@ -15,8 +15,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-
-Array = Any
+from haarflow.backends.types import Array
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA

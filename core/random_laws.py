@@ -11,10 +11,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, to_host
 from haarflow.core.pulls import LIMIT, LUCK, largest_pull
-
-Array = Any
 
 # key, counter, words: the known answers of Threefry-2x32 with 20 rounds that its authors publish (SC11)
 VECTORS = (

@@ -15,10 +15,9 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.core.matrices import Rows, complex_array
-
-Array = Any
 
 TINY = {"float64": 1e-280, "float32": 1e-30}
 SWEEPS = 8

@@ -18,11 +18,11 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices, random, spectra
 from haarflow.core.exponentials import exponential
 from haarflow.core.matrices import complex_array, precision
 
-Array = Any
 TINY = {"float64": 1e-280, "float32": 1e-35}  # squares below are no direction
 
 

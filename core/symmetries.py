@@ -11,10 +11,9 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core import loops
 from haarflow.core.lattice import shift
-
-Array = Any
 
 # The words by which theories and flows declare their symmetries.
 SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")

@@ -17,14 +17,13 @@ Shapes: angles a list of N arrays, coordinates a list of N - 1, all of one shape
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.matrices import precision
 
-Array = Any
 NEAR = {"float64": 1e-8, "float32": 3e-4}  # distances to a wall that are no longer known well
 MARGIN = {"float64": 1e-14, "float32": 1e-6}  # how far from the walls coordinates stay: classes on them have a limit
 

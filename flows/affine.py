@@ -17,13 +17,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.flows.checkerboard import merge, split
 from haarflow.flows.flow import constant
 from haarflow.flows.tails import inverse_quartic_tail, quartic_tail
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 
 class CheckerboardCoupling:

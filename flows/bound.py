@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.law import compiled, to_host
 from haarflow.core.matrices import precision
 from haarflow.flows.memory import recalled
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 CHUNK = 256
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 def check_checkerboard(lattice: tuple[int, ...]) -> None:

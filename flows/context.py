@@ -19,14 +19,11 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
 from haarflow.flows import hypercubic
 from haarflow.flows.checkerboard import displacements, merge, stencil, sublattice, take
 from haarflow.flows.nets import ACTIVATIONS, ConvNet, check_net_precision, coupling, lowered, raised
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 
 @dataclass(frozen=True)

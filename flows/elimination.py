@@ -18,9 +18,8 @@ from typing import Any, NamedTuple
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices
-
-Array = Any
 
 
 class Step(NamedTuple):

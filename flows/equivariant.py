@@ -21,14 +21,12 @@ import numpy
 from array_api_compat import array_namespace, device
 
 from haarflow import backends
+from haarflow.backends.types import Array, Params
 from haarflow.core import loops
 from haarflow.core.groups import wrap
 from haarflow.flows import masks
 from haarflow.flows.circle_maps import circle_map
 from haarflow.flows.nets import ConvNet, check_net_precision
-
-Array = Any
-Params = Any
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from typing import Any, NamedTuple, Protocol
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Tree
 from haarflow.core import random
-
-Array = Any
-Tree = Any
 
 
 class Samples(NamedTuple):

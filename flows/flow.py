@@ -10,47 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Flow as Flow
+from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.symmetries import SYMMETRIES, common, common_periods, total_displacement
 
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
-
 WRITTEN_OUT = 2  # bodies: on JAX a gradient through a scan of so few took up to 1.9 times as long
-
-
-class Flow(Protocol):
-    """A bijection of fields with its exact log-determinant."""
-
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return fresh parameters."""
-
-    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Return (y, log |det dy/dx|), the determinant of the batch's shape."""
-
-    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Return (x, log |det dx/dy|)."""
-
-
-class Prior(Protocol):
-    """A distribution of fields on one lattice, drawn directly."""
-
-    lattice: tuple[int, ...]
-    group: Any
-    field_shape: tuple[int, ...]
-
-    def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
-        """Return n fields `(n, *field_shape)`."""
-
-    def log_density(self, x: Array) -> Array:
-        """Return the log-density `(*batch,)`."""
 
 
 @dataclass(frozen=True)

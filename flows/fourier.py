@@ -8,15 +8,13 @@ the lattice momenta `phat^2 = sum_mu 4 sin^2(p_mu/2)`, p = 2 pi k / L. Source: H
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
 from haarflow.backends.host_table import host_table
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 def hartley(x: Array, d: int) -> Array:

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Array
 from haarflow.core import loops
 from haarflow.core.law import in_double
 from haarflow.core.matrix_fields import algebra_shape
-
-Array = Any
 
 
 def matrix_valued(group: Any) -> bool:

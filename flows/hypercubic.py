@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
 from haarflow.backends.host_table import host_table
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 @host_table

@@ -16,16 +16,13 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
 from haarflow.core.law import Verdict, judge, to_host
 from haarflow.flows.bound import unbound
 from haarflow.flows.frames import apart, lattice_of
 from haarflow.flows.jacobian_laws import settled
 from haarflow.flows.repeating_fields import cell_of, log_abs_det, repeating
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 ORDER = 3
 FLOOR = 1e-8  # errors below are those of the differences

@@ -36,13 +36,12 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.core.exponentials import cos_sinc
 from haarflow.core.matrices import precision
 from haarflow.core.sun import SU, generators
 from haarflow.flows.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
-
-Array = Any
 
 LIMIT = 2.0  # of R: below it the map is invertible
 TERMS = 16  # of the series of K and log det f(-A): each is (R/2 pi)^2 <= 0.1 of the one before

@@ -8,17 +8,16 @@ are packed along the last transverse axis: that extent is divided by the period,
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
+from haarflow.backends.types import Array
 from haarflow.core.lattice import check_divisible
 from haarflow.flows import loop_fields
 
-Array = Any
 Lattice = tuple[int, ...]
 
 

@@ -25,12 +25,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.core.sun import SU
 from haarflow.flows import loop_algebra
 from haarflow.flows.loop_algebra import Loop, Product, Site, Steps, images
 
-Array = Any
 Pair = tuple[numpy.ndarray, numpy.ndarray]
 
 

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.flows import loop_algebra, loop_fields, loop_tangents
 from haarflow.flows.loop_flow import divergence
-
-Array = Any
 
 MEMORY = 3e7  # bytes
 RIDGE = 1e-4  # of the columns' spread: keeps the fit finite where loops depend on each other (SU(2), SU(3))

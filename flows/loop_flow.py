@@ -30,13 +30,12 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.sun import SU
 from haarflow.flows import loop_algebra, loop_fields, luescher
-from haarflow.flows.flow import Condition, Model, Params
+from haarflow.flows.flow import Model
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
-
-Array = Any
 
 # low-storage form of the scheme: K <- A K + B Z, U <- exp(K) U, at these parts of a step, and the quadrature's weights
 CARRY, GAIN, NODES, QUADRATURE = (0.0, -17 / 9, -1.0), (1 / 4, 8 / 9, 3 / 4), (0.0, 1 / 4, 2 / 3), (1 / 4, 0.0, 3 / 4)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace
 
-Array = Any
+from haarflow.backends.types import Array
+
 Block = tuple[numpy.ndarray, numpy.ndarray]  # log w (m,), d log w / dc (m, powers, products)
 
 

@@ -13,11 +13,10 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.core.sun import SU
 from haarflow.flows.loop_fields import Plan, averages, gather, letters, traced
-
-Array = Any
 
 
 def along(plan: Plan, rows: Array, way: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:

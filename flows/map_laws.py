@@ -15,15 +15,15 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
 from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.bound import Bound, bind, compiles, member, unbound
 from haarflow.flows.frames import apart
-from haarflow.flows.judging import ROUNDING, Condition, Params, computed_in, largest_of, reach, size, worst
+from haarflow.flows.judging import ROUNDING, computed_in, largest_of, reach, size, worst
 from haarflow.flows.memory import forgetting
 
-Array = Any
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"
 IN_UNITS = "1 in units of its rounding"
 

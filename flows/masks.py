@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import numpy
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core.lattice import check_divisible
 
-Array = Any
 Loop = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
 
 KINDS = ("stripes", "cells")

@@ -19,9 +19,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
-
-Array = Any
 
 LARGEST = 0.999  # the largest |omega| that raw numbers reach: slopes stay below about 2000
 NEWTON_STEPS = 18

@@ -19,15 +19,14 @@ Shapes: angles `(*batch, *lattice)`; raw numbers with 4 n + 1 entries along `axi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
 from haarflow.flows.moebius import LARGEST, part
-
-Array = Any
 
 APART = 0.5  # where the centres of a pair start, as raw numbers
 

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.fourier import hartley, momentum_squared
 from haarflow.flows.nets import coupling
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 
 @dataclass(frozen=True)

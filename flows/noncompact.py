@@ -10,15 +10,12 @@ Shapes: angles `(*batch, *lattice)`; raw numbers s_1 ... s_n, t along `axis`, ze
 
 from __future__ import annotations
 
-from typing import Any
-
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
 from haarflow.flows.moebius import inverse_mixture, mixture, part
-
-Array = Any
 
 
 def noncompact_channels(components: int) -> int:

@@ -8,15 +8,13 @@ updates are trees of arrays of the same shapes. On JAX any optax transform takes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Tree
 from haarflow.core.tree import leaves, tree_map
-
-Array = Any
-Tree = Any
 
 
 class Optimiser(Protocol):

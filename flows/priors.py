@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.groups import U1, Real
 from haarflow.core.lattice import check_lattice, volume
 from haarflow.core.sun import SU
 from haarflow.flows.fourier import hartley, momentum_squared
-
-Array = Any
 
 
 @dataclass(frozen=True)

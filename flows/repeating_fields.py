@@ -17,14 +17,12 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.law import in_double, to_host
 from haarflow.flows.frames import components, lattice_of
 from haarflow.flows.jacobian_laws import STEP, in_float64, stencil
 from haarflow.flows.symmetries import declared, displacement, periods
 
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 Cell = tuple[int, ...]
 
 COLUMNS = 64  # the most components of a cell, where the flow's translations leave a choice

@@ -34,13 +34,10 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.sun import SU
 from haarflow.flows import link_jacobian, link_tables
 from haarflow.flows.flow import constant
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5

@@ -15,12 +15,9 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.flows.affine import CheckerboardCoupling, check_parity, context, write_back
 from haarflow.flows.splines import inverse_line_spline, line_channels, line_spline
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ Sources: cosine annealing arXiv:1608.03983 without restarts, linear warm-up arXi
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy
 from array_api_compat import array_namespace
 
-Array = Any
+from haarflow.backends.types import Array
 
 
 class Schedule(Protocol):

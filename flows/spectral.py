@@ -24,19 +24,17 @@ Source: arXiv:2008.05456, sections III and IV. Shapes: links `(*batch, d, N, N, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import eigenframes, loops, weyl_cell
 from haarflow.core.sun import SU
 from haarflow.flows import masks, spectral_maps, tilts
-from haarflow.flows.flow import Condition, Params, constant
+from haarflow.flows.flow import constant
 from haarflow.flows.nets import ConvNet
-
-Array = Any
 
 
 @dataclass(frozen=True)

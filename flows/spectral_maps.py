@@ -12,14 +12,11 @@ with one axis more, named by `axis`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core import weyl_cell
 from haarflow.flows.splines import MINIMUM, Table, inverse_spline, spline
-
-Array = Any
 
 
 def channels(n: int, bins: int) -> int:

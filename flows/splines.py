@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy
 from array_api_compat import array_namespace, device
 
-from haarflow.backends.protocol import Array
+from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
 
 MINIMUM = 1e-3  # the smallest bin, as a part of the interval, and the smallest slope at a knot

@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core.sun import SU
 from haarflow.flows import link_jacobian
-
-Array = Any
 
 FIXED_POINT_STEPS = 4
 NEWTON_STEPS = 5

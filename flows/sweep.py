@@ -28,22 +28,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import loops
 from haarflow.core.groups import wrap
 from haarflow.core.lattice import check_lattice
-from haarflow.flows.flow import Condition, Model, Params
+from haarflow.flows.flow import Model
 from haarflow.flows.nets import ConvNet, coupling
 from haarflow.flows.priors import UniformLinks
 from haarflow.flows.splines import Table, inverse_spline, spline
-
-Array = Any
 
 SPLINES = {"forward": spline, "inverse": inverse_spline}
 # Areas at which log-weights are learnt. Later rows hold departures from the interpolation between earlier ones: an area

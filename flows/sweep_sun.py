@@ -35,21 +35,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import eigenframes, weyl_cell
 from haarflow.core.lattice import check_lattice
 from haarflow.core.sun import SU
 from haarflow.flows import tilt_tables, tilts
-from haarflow.flows.flow import Condition, Model, Params
+from haarflow.flows.flow import Model
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.stretch import stretch
-
-Array = Any
 
 ORDERS = 3  # powers of the coupling in each parameter, with a condition
 SOFT = 0.2  # how smoothly tilts end at zero

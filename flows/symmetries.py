@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from haarflow.backends.types import Array
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
 from haarflow.core.law import host_field
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.symmetries import SYMMETRIES
 from haarflow.flows.frames import link_group, links_valued, matrix_valued
-
-Array = Any
 
 POINT_GROUP = ("reflection", "hypercubic")
 # What has a meaning: real fields have no gauge transformation, links no sign.

@@ -14,13 +14,13 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.law import Verdict, judge, to_host
 from haarflow.flows.bound import unbound
 from haarflow.flows.frames import apart, lattice_of
-from haarflow.flows.judging import ROUNDING, Condition, Params, case, reach, worst
+from haarflow.flows.judging import ROUNDING, case, reach, worst
 from haarflow.flows.symmetries import SYMMETRIES, declared, displacement, images, meaning, move, periods
 
-Array = Any
 REASON = f"1 in units of {ROUNDING}"
 
 

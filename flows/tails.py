@@ -15,12 +15,9 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Condition, Params
 from haarflow.flows.flow import constant
 from haarflow.flows.nets import coupling
-
-Array = Any
-Params = Any
-Condition = dict[str, Any] | None
 
 
 def quartic_tail(u: Array, c: Array) -> tuple[Array, Array]:

@@ -21,12 +21,12 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import eigenframes, weyl_cell
 from haarflow.flows import tilt_tables
 from haarflow.flows.splines import Table, inverse_spline, spline
 from haarflow.flows.tilt_tables import ARCS, BINS, NODES, RADII, STEP, TURN
 
-Array = Any
 Place = list[Array]
 
 

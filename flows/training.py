@@ -17,15 +17,13 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Tree
 from haarflow.core import random
 from haarflow.core.tree import tree_map
 from haarflow.flows.couplings import Plan, as_plan
 from haarflow.flows.estimators import Estimator, ReverseKL, Samples, ess
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.optimisers import Adam, Optimiser, apply_updates, norm
-
-Array = Any
-Tree = Any
 
 DEFAULT_OPTIMISER = Adam()
 DEFAULT_ESTIMATOR = ReverseKL()

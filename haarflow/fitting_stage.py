@@ -16,6 +16,7 @@ import numpy
 
 from haarflow import assemble, backends
 from haarflow.backends import Backend
+from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.kernels import run
 from haarflow.core.tree import tree_map
@@ -26,8 +27,6 @@ from haarflow.flows.priors import HaarLinks
 from haarflow.progress import Progress
 from haarflow.runfolder import RunFolder
 from haarflow.settings import HMC, Fit, HeatBath, Recipe
-
-Array = Any
 
 CHECKED = 16  # configurations on which halved steps are compared
 LENGTH = 1.0  # of an HMC trajectory where there is no heat bath

@@ -13,14 +13,13 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import shift
 from haarflow.core.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.theories.judging import ROUNDING, bound, nearby, rounding, strength
-from haarflow.theories.theory import Couplings, autodiff_force, field_shape
-
-Array = Any
+from haarflow.theories.theory import autodiff_force, field_shape
 
 # eighth-order central difference: f'(0) = sum_k weight_k [f(k h) - f(-k h)] / h - h^8 f^(9) / 630
 STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))

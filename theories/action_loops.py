@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 
 from haarflow.backends.simd_loops import call, loop
+from haarflow.backends.types import Array
 from haarflow.theories.trajectory_loops import (
     add_density,
     add_staples,
@@ -20,8 +21,6 @@ from haarflow.theories.trajectory_loops import (
     lay_out_row,
     spread,
 )
-
-Array = Any
 
 
 @loop

@@ -12,12 +12,12 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core.law import Verdict, judge, precision_of, to_host
 from haarflow.core.tree import leaves
 from haarflow.theories.judging import ROUNDING, bound, nearby, runs_here, worst
-from haarflow.theories.theory import Couplings, field_shape
+from haarflow.theories.theory import field_shape
 
-Array = Any
 METHODS = ("action", "force", "density", "observables")
 REASON = f"1 in units of {ROUNDING}"
 

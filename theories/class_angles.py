@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import random
-
-Array = Any
 
 BOXES = {2: 256, 3: 4096}  # above: 16384
 

@@ -10,15 +10,13 @@ h_{k-j} with the elementary ones e_j, and chi_lambda = det_ij h_{lambda_i - i + 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow.backends.types import Array
 from haarflow.core import matrices
 from haarflow.theories import characters, sun_torus
 from haarflow.theories.characters import Rows
-
-Array = Any
 
 NEGLIGIBLE = 1e-16
 

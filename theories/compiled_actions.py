@@ -17,16 +17,16 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.batch import batch_shape
 from haarflow.core.matrices import precision
 from haarflow.theories import action_loops
 from haarflow.theories.row_order import order_of
-from haarflow.theories.theory import Couplings, couplings_for
+from haarflow.theories.theory import couplings_for
 from haarflow.theories.trajectories import NUMBERS, block_of, bodies_of, from_components, layout, to_components
 from haarflow.theories.trajectory_bodies import Bodies
 
-Array = Any
 Into = Sequence[numpy.ndarray]
 
 PASSES = 4  # of array code over a field of links, at least

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core.lattice import volume
 from haarflow.core.law import Verdict, judge, largest, precision_of, to_host
 from haarflow.theories.judging import ROUNDING, bound, is_links, nearby, quantities, rounding
-from haarflow.theories.theory import Couplings, field_shape
+from haarflow.theories.theory import field_shape
 
-Array = Any
 RESOLVED = 1e-7  # two grids agree to this where brute force can judge
 STENCIL = ((1, 2 / 3), (2, -1 / 12))  # fourth-order central difference
 SIGMAS = 5.0

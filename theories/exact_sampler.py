@@ -21,13 +21,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops, random
 from haarflow.core.groups import U1, wrap
 from haarflow.core.lattice import volume
 from haarflow.theories import bessel
-from haarflow.theories.theory import Couplings, check_couplings
-
-Array = Any
+from haarflow.theories.theory import check_couplings
 
 STRIPS = 256
 BLOCK = 2**20  # angles that are in memory at once

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow.backends import simd
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import check_lattice
-from haarflow.theories.theory import Couplings, Theory, check_couplings, check_field, couplings_for, refuse
-
-Array = Any
+from haarflow.theories.theory import Theory, check_couplings, check_field, couplings_for, refuse
 
 WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
 

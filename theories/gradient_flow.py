@@ -18,9 +18,8 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import loops
-
-Array = Any
 
 LEVEL = 0.3
 

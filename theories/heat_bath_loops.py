@@ -11,9 +11,8 @@ from typing import Any
 import numpy
 
 from haarflow.backends.simd_loops import call, loop
+from haarflow.backends.types import Array
 from haarflow.theories.trajectory_loops import spread
-
-Array = Any
 
 
 @loop

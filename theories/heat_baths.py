@@ -21,6 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.backends.types import Array
 from haarflow.core import evenodd, random
 from haarflow.core.batch import batch_shape, per_chain, spread
 from haarflow.core.heatbath_sun import NUMBERS
@@ -29,8 +30,6 @@ from haarflow.core.sun import SU
 from haarflow.theories import heat_bath_bodies
 from haarflow.theories.heat_bath_loops import sweeps
 from haarflow.theories.wilson import Wilson
-
-Array = Any
 
 FILLED = 16  # lanes of a row: enough to hide the loops around them
 CACHED = 2**17  # numbers of the rows of a block, 1 MiB

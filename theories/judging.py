@@ -9,13 +9,13 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.regimes import couplings_at
-from haarflow.theories.theory import Couplings, autodiff_force, field_shape
+from haarflow.theories.theory import autodiff_force, field_shape
 
-Array = Any
 UNITS = 8  # units in the last place that the terms of a sum are allowed
 ROUNDING = (
     f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"

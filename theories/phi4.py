@@ -22,11 +22,10 @@ from array_api_compat import device as device_of
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.backends.types import Array, Couplings
 from haarflow.core.groups import Real
 from haarflow.core.lattice import check_lattice, shift, volume
-from haarflow.theories.theory import Couplings, Derived, check_couplings, couplings_for, refuse
-
-Array = Any
+from haarflow.theories.theory import Derived, check_couplings, couplings_for, refuse
 
 COUPLINGS = {"m2": {"m2": -4.0, "lam": 8.0}, "hopping": {"kappa": 0.3, "lam": 0.022}}
 

@@ -15,14 +15,14 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core.batch import batch_shape
 from haarflow.core.hmc import molecular_dynamics
 from haarflow.core.integrators import Scheme, coefficients
 from haarflow.theories import phi4_loops
 from haarflow.theories.phi4 import Phi4
-from haarflow.theories.theory import Couplings, check_field, couplings_for
+from haarflow.theories.theory import check_field, couplings_for
 
-Array = Any
 Into = Sequence[numpy.ndarray]
 
 

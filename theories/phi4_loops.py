@@ -7,13 +7,10 @@ coefficients of the common form of theories/phi4.py, one for each chain.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy
 
 from haarflow.backends.simd_loops import loop
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 @loop

@@ -27,12 +27,11 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import loops, matrices, random
 from haarflow.core.lattice import check_lattice, volume
 from haarflow.core.sun import SU
 from haarflow.theories import class_kernels, sun_strips, sun_torus
-
-Array = Any
 
 BLOCK = 2**15  # plaquettes that are in memory at once
 STRIPS = (4, 8, 16)

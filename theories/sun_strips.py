@@ -15,12 +15,11 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import matrices, random
 from haarflow.core.lattice import volume
 from haarflow.core.sun import SU
 from haarflow.theories import class_angles, class_kernels
-
-Array = Any
 
 TRIES = 2**12  # strips of one round
 

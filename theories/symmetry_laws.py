@@ -17,13 +17,12 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
 from haarflow.core.law import Verdict, at_once, judge, precision_of, to_host
 from haarflow.theories.judging import ROUNDING, is_links, loop_group, nearby, quantities, worst
-from haarflow.theories.theory import Couplings
 
-Array = Any
 REASON = f"1 in units of {ROUNDING}"
 
 

@@ -16,37 +16,17 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Theory as Theory
 from haarflow.core.lattice import check_lattice
 from haarflow.core.matrices import precision
 from haarflow.core.symmetries import SYMMETRIES as SYMMETRIES
 
-Array = Any
 # whether the group is one of matrices -> the kind of its elements' numbers
 KINDS = {
     False: ("real floating", ("float64", "float32")),
     True: ("complex floating", ("complex128", "complex64")),
 }
-Couplings = Mapping[str, Any] | None
-
-
-@runtime_checkable
-class Theory(Protocol):
-    """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`, of matrices
-    `(*batch, d, N, N, *lattice)`)."""
-
-    @property
-    def lattice(self) -> tuple[int, ...]:
-        """The lattice's extents, time first."""
-        ...
-
-    @property
-    def group(self) -> Any:
-        """The group of the field's values: `Real()`, `U1()`."""
-        ...
-
-    def action(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return S, of the batch's shape."""
-        ...
 
 
 class Derived(NamedTuple):

@@ -20,6 +20,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.batch import batch_shape
 from haarflow.core.hmc import molecular_dynamics
@@ -27,13 +28,11 @@ from haarflow.core.integrators import Scheme, coefficients
 from haarflow.core.matrices import precision
 from haarflow.theories import trajectory_bodies
 from haarflow.theories.row_order import order_of
-from haarflow.theories.theory import Couplings, couplings_for
+from haarflow.theories.theory import couplings_for
 from haarflow.theories.trajectory_bodies import NEAR, Bodies
 from haarflow.theories.trajectory_loops import trajectory
 from haarflow.theories.u1 import U1Gauge
 from haarflow.theories.wilson import Wilson
-
-Array = Any
 
 NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
 

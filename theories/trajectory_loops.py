@@ -12,8 +12,7 @@ from typing import Any
 import numpy
 
 from haarflow.backends.simd_loops import call, loop, prefetch
-
-Array = Any
+from haarflow.backends.types import Array
 
 
 @loop

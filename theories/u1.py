@@ -18,13 +18,12 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.groups import U1, wrap
 from haarflow.core.lattice import shift
 from haarflow.theories.gauge import GaugeTheory, wilson_name
-from haarflow.theories.theory import Couplings, Derived, check_field
-
-Array = Any
+from haarflow.theories.theory import Derived, check_field
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,12 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
 from haarflow.theories.gauge import GaugeTheory, wilson_name
-from haarflow.theories.theory import Couplings, check_field
-
-Array = Any
+from haarflow.theories.theory import check_field
 
 RECTANGLE = (1, 2)
 

@@ -6,11 +6,10 @@ of them once; lattices of fewer dimensions leave y or z out. Most codes count di
 
 from __future__ import annotations
 
-from typing import Any
-
 from array_api_compat import array_namespace
 
-Array = Any
+from haarflow.backends.types import Array
+
 SITES = ("t", "x", "y", "z")
 
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 import array_api_compat
 import numpy
 
+from haarflow.backends.types import Array
 from haarflow.gaugefiles.formats import FORMATS, known
 from haarflow.gaugefiles.judging import PROJECTABLE, checks, remedy, sentence, verdict
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
@@ -17,7 +18,6 @@ from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Header, Re
 from haarflow.gaugefiles.sites import size_of
 from haarflow.gaugefiles.unitarity import defects, projected
 
-Array = Any
 Stream = Generator[numpy.ndarray, None, Report]
 OTHER = {"big": "little", "little": "big"}
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
 from haarflow import backends
+from haarflow.backends.types import Array
 from haarflow.core import files
 from haarflow.gaugefiles.formats import FORMATS, check_metadata, target, wanted
 from haarflow.gaugefiles.judging import UNITARITY
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.reading import opened, stream
 from haarflow.gaugefiles.records import Header, Recorded, Report
-
-Array = Any
 
 
 class Converted(NamedTuple):
