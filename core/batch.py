@@ -8,6 +8,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array
+from haarflow.core.parts import described
 
 
 def total(x: Array, batch: int) -> Array:
@@ -35,7 +36,7 @@ def spread(x: Any, rank: int) -> Any:
 
 def field_shape(theory: Any) -> tuple[int, ...]:
     """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none."""
-    return tuple(getattr(theory, "field_shape", theory.lattice))
+    return described(theory).field_shape
 
 
 def batch_shape(theory: Any, field: Array) -> tuple[int, ...]:
@@ -46,7 +47,7 @@ def batch_shape(theory: Any, field: Array) -> tuple[int, ...]:
     shape = field_shape(theory)
     if tuple(field.shape[-len(shape) :]) != shape:
         raise ValueError(
-            f"{type(theory).__name__} wants fields of shape (*batch, {', '.join(map(str, shape))}), "
+            f"{described(theory).name} wants fields of shape (*batch, {', '.join(map(str, shape))}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
     return tuple(field.shape[: field.ndim - len(shape)])

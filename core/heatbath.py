@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 from array_api_compat import array_namespace
@@ -24,6 +24,9 @@ from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
+from haarflow.core.parts import AngleWeight, LinkWeight, check_theory, described
+
+Weight = TypeVar("Weight", AngleWeight, LinkWeight)
 
 RECTANGLE_COLOURS = 4
 
@@ -32,12 +35,11 @@ RECTANGLE_COLOURS = 4
 class HeatBath(Cacheless):
     """A sweep over all links of a U(1) gauge theory, then `overrelaxation` sweeps of reflections.
 
-    The theory has `local_weight(field, mu, couplings) -> (a, b)`, each `(*batch, *lattice)`, for the conditional weight
-    exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
+    The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
     at once: two colours, three where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or
     batch-shaped arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value
     because all `tries` failed (0.34^tries at most). Raises ValueError for d < 2 and for an extent of 1, where a link is
-    its own staple, and for tries < 1.
+    its own staple, and for tries < 1; TypeError for a theory without such a weight.
     """
 
     theory: Any
@@ -45,7 +47,8 @@ class HeatBath(Cacheless):
     overrelaxation: int = 0
     values: Any = field(default_factory=dict, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        conditional_of(self.theory, AngleWeight)
         check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
@@ -87,7 +90,7 @@ class HeatBath(Cacheless):
         here = backends.of(links).asarray(numpy.arange(d).reshape(d, *(1,) * d) == mu)
 
         def one_colour(links, colour):
-            a, b = self.theory.local_weight(links, mu, self.values.get("couplings"))
+            a, b = conditional_of(self.theory, AngleWeight).weight(links, mu, self.values.get("couplings"))
             old, active = direction(links, mu, d), labels == colour
             new, found = rule(old, xp.sqrt(a * a + b * b), xp.atan2(b, a))
             failed = total(xp.astype(active & ~found, links.dtype), batch)
@@ -131,22 +134,46 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
     return 2.0 * xp.atan(half), xp.any(good, axis=0)
 
 
-def loop_reach(theory: Any) -> int:
-    """Return how many links the longest side of a theory's loops has, its `reach`, or 1 where it does not say.
+def conditional_of(theory: Any, kind: type[Weight]) -> Weight:
+    """Return a theory's conditional weight of a kind, `AngleWeight` or `LinkWeight`.
 
-    Raises ValueError for a reach beyond 1 unless the theory declares that its loops are `rectangular`, one link wide in a
+    Raises TypeError where it offers none of that kind.
+
+    >>> from haarflow.theories import Phi4
+    >>> conditional_of(Phi4((4, 4)), AngleWeight)
+    Traceback (most recent call last):
+        ...
+    TypeError: a heat bath wants a theory whose `conditional` is an AngleWeight, which Phi4 does not offer: use HMC
+    """
+    found = described(check_theory(theory)).conditional
+    if not isinstance(found, kind):
+        article = "an" if kind is AngleWeight else "a"
+        raise TypeError(
+            f"a heat bath wants a theory whose `conditional` is {article} {kind.__name__}, which {described(theory).name} "
+            "does not offer: use HMC"
+        )
+    return found
+
+
+def loop_reach(theory: Any) -> int:
+    """Return how many links the longest side of a theory's loops has, by its `conditional` weight.
+
+    Raises ValueError for a reach beyond 1 unless the weight declares that its loops are `rectangular`, one link wide in a
     plane: bent ones want other colours.
 
     >>> from haarflow.theories import Wilson
     >>> loop_reach(Wilson((4, 4))), loop_reach(Wilson((4, 4), rectangle=-1 / 12))
     (1, 2)
     """
-    reach = getattr(theory, "reach", 1)
-    if reach > 1 and not getattr(theory, "rectangular", False):
+    weight = described(theory).conditional
+    if weight is None or weight.reach <= 1:
+        return 1
+    if not weight.rectangular:
         raise ValueError(
-            f"a heat bath wants loops of one plaquette, or `rectangular` ones, got {theory} of reach {reach}: use HMC"
+            f"a heat bath wants loops of one plaquette, or `rectangular` ones, got {theory} of reach {weight.reach}: "
+            "use HMC"
         )
-    return reach
+    return weight.reach
 
 
 def check_sweeps(lattice: tuple[int, ...], tries: int, overrelaxation: int, reach: int = 1) -> None:

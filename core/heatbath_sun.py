@@ -26,11 +26,13 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import evenodd, matrices, random
+from haarflow.core.acceleration import kernels_of
 from haarflow.core.batch import batch_shape, per_chain, total
 from haarflow.core.groups import restored
-from haarflow.core.heatbath import check_sweeps, link_colours, loop_reach
+from haarflow.core.heatbath import check_sweeps, conditional_of, link_colours, loop_reach
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.loops import direction
+from haarflow.core.parts import LinkWeight
 
 Rule = Callable[[int, Array, list[Array]], tuple[list[Array], Array]]
 
@@ -43,13 +45,15 @@ NUMBERS = 4  # uniform numbers of one try
 class SubgroupHeatBath(Cacheless):
     """A heat-bath sweep over all links of an SU(N) gauge theory, then `overrelaxation` sweeps of reflections.
 
-    The theory has `staple(field, mu) -> V` and `local_coupling(field, couplings) -> b` for the conditional weight
-    exp(b Re tr(U V)). Where it declares `plaquettes_alone` and all extents are even, links of one direction on even,
-    then on odd sites are drawn at once, and nothing is computed for the others; elsewhere the colours of
-    `heatbath.link_colours` are, four where there are rectangles. `values = {"couplings": {...}}`, numbers or batch-shaped
+    The theory offers a `LinkWeight` as its `conditional`: V and b of the weight exp(b Re tr(U V)). Where it says
+    `plaquettes_only` and all extents are even, links of one direction on even, then on odd sites are drawn at once, and
+    nothing is computed for the others; elsewhere the colours of `heatbath.link_colours` are, four where there are
+    rectangles. `sweep(kernel, key, links, coupling)` moves the links: None for the compiled kernel of `accelerated(theory)`
+    where there is one, `SubgroupHeatBath.by_arrays` for array code. `values = {"couplings": {...}}`, numbers or batch-shaped
     arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of subgroup steps left out because all `tries`
     failed (0.3^tries at most). Raises ValueError for d < 2, an extent of 1, where a link is its own staple, tries < 1,
-    with rectangles for extents that 4 does not divide, and for the loops that `heatbath.loop_reach` refuses.
+    with rectangles for extents that 4 does not divide, and for the loops that `heatbath.loop_reach` refuses; TypeError for
+    a theory without such a weight.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import Wilson
@@ -64,27 +68,29 @@ class SubgroupHeatBath(Cacheless):
     tries: int = 4
     overrelaxation: int = 0
     values: Any = field(default_factory=dict, compare=False)
+    sweep: Callable[..., tuple[Array, Array]] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        conditional_of(self.theory, LinkWeight)
         check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
-        """Return the state after one heat-bath sweep and the reflections.
-
-        By the theory's own `heat_bath`, compiled, where it has one, else by arrays.
-        """
+        """Return the state after one heat-bath sweep and the reflections."""
         links, theory = state.field, self.theory
-        coupling = theory.local_coupling(links, self.values.get("couplings"))
-        own = getattr(theory, "heat_bath", None)
-        found = own and own(key, links, coupling, self.tries, self.overrelaxation, self.by_arrays)
-        links, failed = self.by_arrays(key, links, coupling) if found is None else found
-        steps = len(theory.group.subgroups) * theory.d * math.prod(theory.lattice)
+        coupling = self.weight.strength(links, self.values.get("couplings"))
+        links, failed = (swept if self.sweep is None else self.sweep)(self, key, links, coupling)
+        steps = len(theory.group.subgroups) * len(theory.lattice) * math.prod(theory.lattice)
         return State(links), {"failed": failed / steps}
+
+    @property
+    def weight(self) -> LinkWeight:
+        """The theory's conditional weight of a link."""
+        return conditional_of(self.theory, LinkWeight)
 
     def by_arrays(self, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
         """Return links in standard form after the sweeps and how many subgroup steps failed, `(*batch,)`."""
         theory = self.theory
-        packed = evenodd.packable(tuple(theory.lattice)) and getattr(theory, "plaquettes_alone", False)
+        packed = evenodd.packable(tuple(theory.lattice)) and self.weight.plaquettes_only
         links, failed = (self._packed if packed else self._coloured)(key, links, coupling)
         return restored(theory.group, links), failed
 
@@ -138,7 +144,7 @@ class SubgroupHeatBath(Cacheless):
 
             def one(links: Array, visit: Any) -> tuple[Array, Array]:
                 colour, u = visit
-                active, staples = labels == colour, self.theory.staple(links, mu)
+                active, staples = labels == colour, self.weight.staple(links, mu, self.values.get("couplings"))
                 new, missed = subgroup_steps(direction(links, mu, d, group), staples, group, _rule(u, coupling))
                 moved = xp.where(here & active, new[(..., None) + (slice(None),) * (d + 2)], links)
                 return moved, total(xp.where(active, missed, xp.zeros_like(missed)), len(batch))
@@ -153,6 +159,13 @@ class SubgroupHeatBath(Cacheless):
                 links, missed = colours(links, mu, numbers)
                 failed = failed + xp.sum(missed, axis=0)
         return links, failed
+
+
+def swept(kernel: SubgroupHeatBath, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
+    """Return what `by_arrays` does, by the theory's compiled kernel where it serves these arrays."""
+    words = coupling, kernel.tries, kernel.overrelaxation, kernel.by_arrays
+    found = kernels_of(kernel.theory).sweep(key, links, *words)
+    return kernel.by_arrays(key, links, coupling) if found is None else found
 
 
 def _rule(u: Any, coupling: Any) -> Rule:

@@ -13,6 +13,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.parts import Local
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,16 @@ class Levels:
 
     lattice = (1,)
     field_shape = (1,)
-    reach = 0
 
     @property
     def group(self) -> Ring:
         """The cyclic group of the levels."""
         return Ring(len(self.energies))
+
+    @property
+    def local(self) -> Local:
+        """The energy at the site, which feels no other site."""
+        return Local(self.density, reach=0)
 
     def density(self, field: Array, couplings: Any = None) -> Array:
         """Return the energy at the site, `(*batch, 1, 1)`."""

@@ -19,10 +19,13 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
+from haarflow.core.accept import bar, coins, is_accepted, log_coins, without_nan
 from haarflow.core.batch import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.groups import restored
 from haarflow.core.kernels import Cacheless, State
 from haarflow.core.matrices import precision
+from haarflow.core.parts import Local, check_theory, described
 
 
 def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None) -> tuple[Array, Array]:
@@ -46,16 +49,16 @@ def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None
     if start is not None and tuple(start.shape) != tuple(log_w.shape[1:]):
         raise ValueError(f"start wants one log weight a chain, {tuple(log_w.shape[1:])}, got {tuple(start.shape)}")
     xp = array_namespace(log_w)
-    weight = xp.where(xp.isnan(log_w), -math.inf, log_w)
+    weight = without_nan(log_w)
     own = xp.reshape(
         xp.arange(log_w.shape[0], dtype=xp.int32, device=backends.place(log_w)), (-1, *(1,) * (log_w.ndim - 1))
     )
     own = xp.broadcast_to(own, log_w.shape)
-    threshold, index = weight - xp.log(uniforms), own
+    threshold, index = bar(weight, log_coins(uniforms)), own
     if start is None:
         threshold = xp.concat([xp.full_like(threshold[:1, ...], math.inf), threshold[1:, ...]])
     else:
-        first = xp.where(xp.isnan(start), -math.inf, start)[None, ...]
+        first = without_nan(start)[None, ...]
         threshold = xp.concat([xp.full_like(first, math.inf), threshold])
         index = xp.concat([xp.full_like(own[:1, ...], -1), own])
         weight = xp.concat([first, weight])
@@ -95,9 +98,10 @@ class IndependenceMetropolis:
     tries: int = 1
     values: Any = field(default_factory=dict, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if int(self.tries) != self.tries or self.tries < 1:
             raise ValueError(f"independence Metropolis makes a whole number of tries >= 1, got {self.tries!r}")
+        check_theory(self.theory)
 
     def with_values(self, values: Any) -> IndependenceMetropolis:
         """Return this kernel with other parameters, couplings or condition."""
@@ -114,13 +118,13 @@ class IndependenceMetropolis:
         """Return the state after `tries` proposals for each chain."""
         old, xp = state.field, array_namespace(state.field)
         batch = batch_shape(self.theory, old)
-        draws, coins = random.fold_in(key, 0), random.fold_in(key, 1)
+        draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
         new, log_q = self.proposal.sample(
             self.values["params"], draws, self.tries * math.prod(batch), self.values.get("condition")
         )
         new = xp.reshape(new, (self.tries, *old.shape))
         log_w = self._log_weight(new, xp.reshape(log_q, (self.tries, *batch)))
-        uniforms = random.uniform(coins, (self.tries, *batch), log_w.dtype)
+        uniforms = random.uniform(coin, (self.tries, *batch), log_w.dtype)
         index, accepted = independence_chain(log_w, uniforms, state.cache)
         last = index[-1, ...]
         field = _pick(xp.concat([old[None, ...], new]), spread(last, old.ndim - len(batch)))
@@ -129,7 +133,7 @@ class IndependenceMetropolis:
         return State(field, weight), {"accepted": fraction, "log_w": weight}
 
     def _log_weight(self, field: Array, log_q: Array) -> Array:
-        return -self.theory.action(field, self.values.get("couplings")) - log_q
+        return -accelerated(self.theory).action(field, self.values.get("couplings")) - log_q
 
 
 def _pick(rows: Array, last: Array) -> Array:
@@ -141,47 +145,61 @@ def _pick(rows: Array, last: Array) -> Array:
 
 @dataclass(frozen=True)
 class LocalMetropolis(Cacheless):
-    """A sweep of local moves U(x) -> exp(width w) U(x), w ~ N(0, 1), for any theory with `density` and `reach`.
+    """A sweep of local moves U(x) -> exp(width w) U(x), w ~ N(0, 1), for any theory that offers a `local` density.
 
     The term of the action at x feels fields up to `reach` sites away in each direction, so sites more than 2 reach
     apart are moved at once, each accepted by the change of the terms around it. A site's internal components (the links
     of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one
     key `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
-    accepted fraction of the sites.
+    accepted fraction of the sites. Raises TypeError for a theory without a `local` density.
     """
 
     theory: Any
     values: Any = field(default_factory=lambda: {"width": 0.5}, compare=False)
+
+    def __post_init__(self) -> None:
+        check_theory(self.theory)
+        if described(self.theory).local is None:
+            raise TypeError(
+                f"local moves want a theory with a `local` density, Local(density, reach), which "
+                f"{described(self.theory).name} does not offer: give it one, or use HMC"
+            )
+
+    @property
+    def local(self) -> Local:
+        """The theory's density and its reach."""
+        local: Any = described(self.theory).local
+        return local
 
     def step(self, key: Array, state: State) -> tuple[State, dict]:
         """Return the state after every site was offered one move."""
         old, lattice = state.field, tuple(self.theory.lattice)
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
         rank, d, real = old.ndim - len(batch), len(lattice), precision(old)
-        draws, coins = random.fold_in(key, 0), random.fold_in(key, 1)
+        draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
         moves = self.theory.group.algebra_normal(draws, per_chain(key, tuple(old.shape)), real)
         moves = spread(self.values["width"], moves.ndim - len(batch)) * moves
-        thresholds = -xp.log(random.uniform(coins, per_chain(key, (*batch, *lattice)), real))
-        labels = backends.of(old).asarray(colours(lattice, self.theory.reach), dtype=xp.int32)
+        thrown = coins(coin, per_chain(key, (*batch, *lattice)), real)
+        labels = backends.of(old).asarray(colours(lattice, self.local.reach), dtype=xp.int32)
 
         def one_colour(field, colour):
             active = labels == colour
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
             new = restored(self.theory.group, new)
-            accepted = (self._local_difference(field, new) < thresholds) & active
+            accepted = is_accepted(thrown, self._local_difference(field, new)) & active
             aside = xp.reshape(accepted, (*batch, *(1,) * (rank - d), *lattice))
-            return xp.where(aside, new, field), total(xp.astype(accepted, thresholds.dtype), len(batch))
+            return xp.where(aside, new, field), total(xp.astype(accepted, thrown.dtype), len(batch))
 
-        count = int(numpy.max(colours(lattice, self.theory.reach))) + 1
+        count = int(numpy.max(colours(lattice, self.local.reach))) + 1
         numbers = xp.arange(count, dtype=xp.int32, device=backends.place(old))
         field, accepted = backends.of(old).scan(one_colour, old, numbers)
         return State(field), {"accepted": xp.sum(accepted, axis=0) / math.prod(lattice)}
 
     def _local_difference(self, old: Array, new: Array) -> Array:
         """S(new) - S(old) gathered around each moved site, `(*batch, *lattice)`."""
-        xp, lattice, reach = array_namespace(old), self.theory.lattice, self.theory.reach
+        xp, lattice, reach = array_namespace(old), self.theory.lattice, self.local.reach
         couplings, d = self.values.get("couplings"), len(self.theory.lattice)
-        change = self.theory.density(new, couplings) - self.theory.density(old, couplings)
+        change = self.local.density(new, couplings) - self.local.density(old, couplings)
         change = xp.sum(change, axis=-d - 1)
         for mu, extent in enumerate(lattice):
             # a window longer than the ring would count terms twice

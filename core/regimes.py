@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from haarflow.core.parts import described
+
 REGIMES = {"zero": 0.0, "small": 0.1, "one": 1.0, "large": 4.0}
 
 
@@ -20,7 +22,7 @@ def couplings_at(theory: Any, size: str = "one") -> dict[str, float] | None:
     """
     if size not in REGIMES:
         raise ValueError(f"a size is one of {', '.join(REGIMES)}, got {size!r}")
-    defaults = getattr(theory, "couplings", None)
+    defaults = described(theory).couplings
     if defaults is None:
         return None
     scaled = {name: REGIMES[size] * value for name, value in dict(defaults).items()}
@@ -34,7 +36,7 @@ def accepts(theory: Any, couplings: dict[str, Any]) -> bool:
     >>> accepts(U1Gauge((4, 4)), {"beta": -1.0})
     False
     """
-    check = getattr(theory, "check", None)
+    check = described(theory).check
     try:
         if check is not None:
             check(couplings)

@@ -19,6 +19,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array, Tree
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
 from haarflow.core.kernels import as_floats
 from haarflow.core.metropolis import independence_chain
 from haarflow.core.tree import tree_map
@@ -68,7 +69,7 @@ def draw(
 def _compiled(model: Hashable, theory: Hashable, n: int, measure: Any, backend: backends.Backend) -> Callable[..., Any]:
     def block(params: Tree, key: Array, couplings: Any, condition: Any) -> tuple:
         y, log_q = model.sample(params, key, n, condition)  # type: ignore[attr-defined]
-        log_w = -theory.action(y, couplings) - log_q  # type: ignore[attr-defined]
+        log_w = -accelerated(theory).action(y, couplings) - log_q  # type: ignore[attr-defined]
         return y, log_q, log_w, None if measure is None else measure(y)
 
     return backend.jit(block)

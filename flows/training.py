@@ -17,8 +17,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Theory, Tree
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
 from haarflow.core.tree import tree_map
 from haarflow.flows.couplings import Plan, as_plan
 from haarflow.flows.estimators import Estimator, ReverseKL, Samples, ess
@@ -66,12 +67,13 @@ class NotFinite(ArithmeticError):
 class Training:
     """What is trained and how: the definition that one compiled step belongs to.
 
-    `action(field, couplings)` gives `(batch,)`; `condition` names the couplings that the flow is conditioned on;
+    `theory` gives the action, by its compiled kernels where it has some; or it is a bare function `(field, couplings)` that
+    returns `(batch,)`. `condition` names the couplings that the flow is conditioned on;
     `optimiser` is `Adam` or, on JAX, any optax transform.
     """
 
     model: Model
-    action: Callable[..., Array]
+    theory: Theory | Callable[..., Array]
     optimiser: Optimiser = DEFAULT_OPTIMISER
     estimator: Estimator = DEFAULT_ESTIMATOR
     batch: int = 64
@@ -84,7 +86,7 @@ def start(training: Training, key: Array, params: Tree = None, dtype: str = "flo
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.flow import Translate
     >>> from haarflow.flows.priors import Gaussian
-    >>> training = Training(Model(Gaussian((2,)), Translate((1,))), action=None)
+    >>> training = Training(Model(Gaussian((2,)), Translate((1,))), theory=None)
     >>> int(start(training, random.key(0, backend), params={"a": backend.asarray([1.0])}).step)
     0
     """
@@ -163,8 +165,9 @@ def _step(training: Training, state: TrainingState, plan: Plan, samples: Any) ->
     draw_key, sample_key = _two(random.split(random.fold_in(state.key, state.step)))
     couplings = plan.draw(draw_key, state.step, training.batch)
     condition = {name: couplings[name] for name in training.condition} or None
+    action = training.theory if callable(training.theory) else accelerated(training.theory).action
     grads, info = training.estimator.gradient(
-        training.model, training.action, state.params, sample_key, training.batch, couplings, condition, samples
+        training.model, action, state.params, sample_key, training.batch, couplings, condition, samples
     )
     updates, optimiser = training.optimiser.update(grads, state.optimiser, state.params)
     moved = TrainingState(apply_updates(state.params, updates), optimiser, state.key, state.step + 1)

@@ -39,13 +39,13 @@ THEORIES: dict[str, Any] = {
 
 
 def theory_of(recipe: Recipe) -> Any:
-    """Return the theory on the recipe's lattice.
+    """Return the theory on the recipe's lattice, with its compiled kernels where there are some.
 
     >>> from haarflow.recipes import load
-    >>> theory_of(load("u1-tiny"))
-    U1Gauge(lattice=(4, 4))
+    >>> theory_of(load("u1-tiny")).lattice
+    (4, 4)
     """
-    return THEORIES[recipe.theory.name](recipe.lattice, **definition_of(recipe))
+    return theories.accelerated(THEORIES[recipe.theory.name](recipe.lattice, **definition_of(recipe)))
 
 
 def definition_of(recipe: Recipe) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import pytest
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import random
-from haarflow.theories import U1Gauge, Wilson
+from haarflow.core.acceleration import kernels_of
+from haarflow.theories import Sum, U1Gauge, Wilson, accelerated, with_parts
 
 needs_numba = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -43,12 +44,12 @@ def difference(backend, found, wanted):
 
 def done(theory, work, field, beta):
     """What a method makes of links, and of beta where it takes couplings."""
-    given = () if work.endswith("plaquettes") else ({"beta": beta},)
+    given = () if work == "plaquettes" else ({"beta": beta},)
     return getattr(theory, work)(field, *given)
 
 
 def both(theory, work, field, beta):
-    return (done(theory, name, field, beta) for name in (work, "plain_" + work))
+    return (done(kind, work, field, beta) for kind in (accelerated(theory), theory))
 
 
 @pytest.mark.parametrize("work", WORKS)
@@ -71,8 +72,8 @@ def test_is_the_kernel(monkeypatch, group, work):
         raise AssertionError("the plain twin was called")
 
     theory = GROUPS[group]((2, 256))
-    monkeypatch.setattr(type(theory), "plain_" + work, refuse)
-    done(theory, work, *links(theory, (2,), backends.get("numpy")))
+    monkeypatch.setattr(type(theory), work, refuse)
+    done(accelerated(theory), work, *links(theory, (2,), backends.get("numpy")))
 
 
 @pytest.mark.parametrize("work", WORKS)
@@ -83,19 +84,19 @@ def test_on_every_backend(monkeypatch, backend, group, work):
         monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
     theory = GROUPS[group]((2, 256 if group == "u1" else 4))
     field, beta = links(theory, (2, 3), backend)
-    wanted = done(theory, "plain_" + work, field, beta)
-    run = lambda field, beta: done(theory, work, field, beta)  # noqa: E731
+    wanted = done(theory, work, field, beta)
+    run = lambda field, beta: done(accelerated(theory), work, field, beta)  # noqa: E731
     for way in (run, backend.jit(run), backend.vmap(run)):
         assert difference(backend, way(field, beta), wanted) < 1e-12
 
 
-def scaled(theory, backend, field, beta, prefix=""):
+def scaled(theory, backend, field, beta):
     """A function of factors of the links, which leaves the group, where the works are polynomials as well."""
     xp = backend.xp
 
     def along(factor):
         longer = field * xp.reshape(factor, (-1, *(1,) * (field.ndim - 1)))
-        found = [done(theory, prefix + work, longer, beta * factor) for work in WORKS]
+        found = [done(theory, work, longer, beta * factor) for work in WORKS]
         return sum(xp.sum(xp.real(x * xp.conj(x)) if "complex" in str(x.dtype) else x * x) for x in found)
 
     return backend.jit(along)
@@ -111,7 +112,7 @@ def test_derivatives_are_those_of_the_plain_twin(monkeypatch, backend, group):
     theory = GROUPS[group]((2, 2))
     field, beta = links(theory, (2,), backend)
     factor = 0.2 * beta  # up to 1
-    along, twin = (scaled(theory, backend, field, beta, prefix) for prefix in ("", "plain_"))
+    along, twin = (scaled(kind, backend, field, beta) for kind in (accelerated(theory), theory))
     assert difference(backend, *(backend.value_and_grad(f)(factor)[1] for f in (along, twin))) < 1e-10
     assert difference(backend, *(backend.jvp(f, factor, beta)[1] for f in (along, twin))) < 1e-10
 
@@ -122,14 +123,14 @@ def test_second_derivatives_are_those_of_the_plain_twin(backend):
         pytest.skip("no autodiff")
     theory = Wilson((2, 2), n=2)
     field, beta = links(theory, (2,), backend)
-    found = (scaled(theory, backend, field, beta, prefix) for prefix in ("", "plain_"))
+    found = (scaled(kind, backend, field, beta) for kind in (accelerated(theory), theory))
     assert difference(backend, *(backend.jacobian(backend.jacobian(f))(0.2 * beta) for f in found)) < 1e-10
 
 
 def test_force_is_the_slope_of_the_action(backend):
     if not backend.autodiff:
         pytest.skip("no autodiff")
-    theory, xp = Wilson((2, 2), n=2), backend.xp
+    theory, xp = accelerated(Wilson((2, 2), n=2)), backend.xp
     field, beta = links(theory, (2,), backend)
     direction = theory.group.algebra_normal(random.key(2, backend), tuple(field.shape))
     along = lambda t: xp.sum(theory.action(theory.group.update(field, t * direction), {"beta": beta}))  # noqa: E731
@@ -140,24 +141,22 @@ def test_force_is_the_slope_of_the_action(backend):
 
 @needs_numba
 def test_declines_what_it_has_no_kernel_for():
-    from haarflow.theories import compiled_actions
-
-    class Derived(Wilson):
-        pass
-
-    host = backends.get("numpy")
-    for theory in (Wilson((2, 2), n=4), Wilson((2, 2), rectangle=-1 / 12), Derived((2, 2))):
+    host, doubled = backends.get("numpy"), Sum((Wilson((2, 2)), Wilson((2, 2))))
+    replaced = with_parts(Wilson((2, 2)), action=doubled.action)
+    for theory in (Wilson((2, 2), n=4), Wilson((2, 2), rectangle=-1 / 12), doubled, replaced):
         field, beta = links(theory, (1,), host)
-        assert compiled_actions.action(theory, field, {"beta": beta}) is None
-        assert compiled_actions.force(theory, field, {"beta": beta}) is None
-        assert compiled_actions.plaquettes(theory, field) is None
+        kernels = kernels_of(theory)
+        assert kernels.action(field, {"beta": beta}) is None
+        assert kernels.force(field, {"beta": beta}) is None
+        assert kernels.plaquettes(field) is None
     field, _ = links(Wilson((2, 2)), (1,), host)
-    assert compiled_actions.action(Wilson((2, 2)), field.astype("complex64"), None) is None
+    assert kernels_of(Wilson((2, 2))).action(field.astype("complex64"), None) is None
 
 
 @pytest.mark.parametrize("work", WORKS)
 def test_without_numba(monkeypatch, work):
     monkeypatch.setattr(simd, "is_present", lambda: False)
+    assert accelerated(Wilson((2, 4))) == Wilson((2, 4))
     field, beta = links(Wilson((2, 4)), (2,), backends.get("numpy"))
     assert numpy.array_equal(*both(Wilson((2, 4)), work, field, beta))
 

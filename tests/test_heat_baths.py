@@ -1,6 +1,7 @@
 """Compiled sweeps of the SU(N) heat bath against their plain twin by arrays: every group, shape, key and coupling."""
 
 import math
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import random
+from haarflow.core.acceleration import kernels_of
 from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.theories import Wilson
+from haarflow.theories import Wilson, with_parts
 
 pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -34,7 +36,7 @@ def start(theory, batch, backend):
 def twin(kernel, key, links):
     """The sweeps by arrays: links and the fraction of steps left out."""
     theory = kernel.theory
-    coupling = theory.local_coupling(links, kernel.values["couplings"])
+    coupling = theory.conditional.strength(links, kernel.values["couplings"])
     found, failed = kernel.by_arrays(key, links, coupling)
     return found, failed / (len(theory.group.subgroups) * theory.d * math.prod(theory.lattice))
 
@@ -104,15 +106,12 @@ def test_derivatives_are_those_of_the_plain_twin(backend, host):
 
 
 def test_declines_what_it_has_no_kernel_for(host):
-    class Doubled(Wilson):
-        def staple(self, field, mu):
-            return 2.0 * super().staple(field, mu)
-
-    key = random.key(0, host)
-    for theory in (Wilson((2, 2), n=5), Wilson((4, 4), rectangle=-1 / 12), Wilson((2, 3)), Doubled((2, 2))):
-        assert theory.heat_bath(key, start(theory, (1,), host)[0], 1.0, 4, 0, None) is None
-    theory = Wilson((2, 2))
-    assert theory.heat_bath(key, start(theory, (1,), host)[0].astype("complex64"), 1.0, 4, 0, None) is None
+    plain, key = Wilson((2, 2)), random.key(0, host)
+    staple = lambda field, mu, couplings=None: 2.0 * plain.staple(field, mu)  # noqa: E731
+    doubled = with_parts(plain, conditional=replace(plain.conditional, staple=staple))
+    for theory in (Wilson((2, 2), n=5), Wilson((4, 4), rectangle=-1 / 12), Wilson((2, 3)), doubled):
+        assert kernels_of(theory).sweep(key, start(theory, (1,), host)[0], 1.0, 4, 0, None) is None
+    assert kernels_of(plain).sweep(key, start(plain, (1,), host)[0].astype("complex64"), 1.0, 4, 0, None) is None
 
 
 def test_nothing_is_written_into_what_is_given_and_no_chains(host):

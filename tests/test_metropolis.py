@@ -132,7 +132,7 @@ def test_sites_of_one_colour_do_not_interact(lattice, reach):
 @pytest.mark.parametrize("theory", [Phi4((3, 4)), Phi4((1, 5)), Phi4((2, 7)), U1Gauge((2, 5)), U1Gauge((4, 3))])
 def test_local_differences_sum_to_the_change_of_the_action(theory, generator):
     kernel = LocalMetropolis(theory)
-    labels = colours(theory.lattice, theory.reach)
+    labels = colours(theory.lattice, theory.local.reach)
     old = generator.normal(size=(2, *theory.field_shape))
     moves = generator.normal(size=old.shape)
     for label in range(labels.max() + 1):

@@ -7,9 +7,10 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends import simd
+from haarflow.core.acceleration import kernels_of
 from haarflow.core.hmc import HMC, molecular_dynamics
 from haarflow.core.integrators import LEAPFROG, OMELYAN4, SCHEMES
-from haarflow.theories import Phi4
+from haarflow.theories import Phi4, accelerated, with_parts
 
 pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -28,13 +29,7 @@ def start(theory, batch, seed=0):
 
 def plain(theory, scheme, steps, field, momentum, couplings, size):
     """Molecular dynamics by the force of arrays."""
-
-    class Twin(Phi4):
-        force = Phi4.plain_force
-
-    return molecular_dynamics(
-        Twin(theory.lattice, theory.parameterisation), field, momentum, scheme, size, steps, couplings
-    )
+    return molecular_dynamics(theory, field, momentum, scheme, size, steps, couplings)
 
 
 @pytest.mark.parametrize("form", COUPLINGS)
@@ -45,10 +40,10 @@ def test_action_and_force_equal_those_by_arrays(lattice, batch, form):
     field, _, couplings = start(theory, batch)
     for values in (couplings, COUPLINGS[form]):
         numpy.testing.assert_allclose(
-            theory.force(field, values), theory.plain_force(field, values), rtol=0, atol=1e-13
+            accelerated(theory).force(field, values), theory.force(field, values), rtol=0, atol=1e-13
         )
         numpy.testing.assert_allclose(
-            theory.action(field, values), theory.plain_action(field, values), rtol=1e-13, atol=1e-13
+            accelerated(theory).action(field, values), theory.action(field, values), rtol=1e-13, atol=1e-13
         )
 
 
@@ -59,7 +54,7 @@ def test_trajectories_equal_those_by_arrays(lattice, scheme):
         theory = Phi4(lattice, form)
         field, momentum, couplings = start(theory, (3,))
         before, size = (field.copy(), momentum.copy()), numpy.asarray([0.03, 0.08, 0.05])
-        found = theory.trajectory(field, momentum, SCHEMES[scheme], size, 3, couplings)
+        found = kernels_of(theory).evolve(field, momentum, SCHEMES[scheme], size, 3, couplings)
         wanted = plain(theory, SCHEMES[scheme], 3, field, momentum, couplings, size)
         for here, there in zip(found, wanted, strict=True):
             assert here.shape == there.shape and numpy.abs(here - there).max() < 1e-12
@@ -73,14 +68,14 @@ def test_on_every_engine(backend, least, monkeypatch):
         monkeypatch.setattr("haarflow.backends.with_jax.CALLED", least)
     theory = Phi4((4, 5))
     field, momentum, couplings = start(theory, (2, 3))
-    wanted = [theory.plain_action(field, couplings), theory.plain_force(field, couplings)]
+    wanted = [theory.action(field, couplings), theory.force(field, couplings)]
     wanted += plain(theory, LEAPFROG, 3, field, momentum, couplings, 0.1)
     arrays = [backend.asarray(x) for x in (field, momentum, couplings["m2"], couplings["lam"])]
 
     def run(field, momentum, m2, lam):
         values = {"m2": m2, "lam": lam}
-        kernel = HMC(theory, steps=3, values={"couplings": values, "step_size": 0.1})
-        return theory.action(field, values), theory.force(field, values), *kernel.trajectory(field, momentum)
+        kernel, fast = HMC(theory, steps=3, values={"couplings": values, "step_size": 0.1}), accelerated(theory)
+        return fast.action(field, values), fast.force(field, values), *kernel.trajectory(field, momentum)
 
     for way in (run, backend.jit(run), backend.vmap(run)):
         for here, there in zip(way(*arrays), wanted, strict=True):
@@ -93,36 +88,35 @@ def test_derivatives(backend, monkeypatch):
         pytest.skip("no autodiff")
     if backend.name == "jax":
         monkeypatch.setattr("haarflow.backends.with_jax.CALLED", 0)
-    theory, xp = Phi4((3, 4)), backend.xp
+    plain, xp = Phi4((3, 4)), backend.xp
+    theory = accelerated(plain)
     field = backend.asarray(start(theory, (2,))[0])
     slope = backend.value_and_grad(lambda x: xp.sum(theory.action(x)))(field)[1]
     assert numpy.abs(backend.to_numpy(slope - theory.force(field))).max() < 1e-12
     ours, theirs = (
         backend.value_and_grad(lambda x, force=force: xp.sum(force(x, None) ** 2))(field)[1]
-        for force in (theory.force, theory.plain_force)
+        for force in (theory.force, plain.force)
     )
     assert numpy.abs(backend.to_numpy(ours - theirs)).max() < 1e-11
 
 
 def test_declines_what_it_has_no_kernel_for():
-    class Doubled(Phi4):
-        def plain_force(self, field, couplings=None):
-            return 2.0 * super().plain_force(field, couplings)
-
-    field, momentum, _ = start(Phi4((2, 2)), (1,))
-    for theory, kind in ((Doubled((2, 2)), "float64"), (Phi4((2, 2)), "float32")):
+    plain = Phi4((2, 2))
+    doubled = with_parts(plain, force=lambda field, couplings=None: 2.0 * plain.force(field, couplings))
+    field, momentum, _ = start(plain, (1,))
+    for theory, kind in ((doubled, "float64"), (plain, "float32")):
         given = field.astype(kind), momentum.astype(kind)
-        assert theory.trajectory(*given, OMELYAN4, 0.1, 1) is None
-        assert numpy.array_equal(theory.force(given[0]), theory.plain_force(given[0], None))
-        assert theory.action(given[0]).dtype == given[0].dtype
+        assert kernels_of(theory).evolve(*given, OMELYAN4, 0.1, 1, None) is None
+        assert numpy.array_equal(accelerated(theory).force(given[0]), theory.force(given[0]))
+        assert accelerated(theory).action(given[0]).dtype == given[0].dtype
 
 
 def test_the_kernels_are_those_of_numba(monkeypatch):
     """Without the package the arrays' code runs: the same numbers to rounding, no kernel asked for."""
     theory = Phi4((4, 4))
     field, momentum, couplings = start(theory, (3,))
-    compiled = theory.force(field, couplings)
+    compiled = accelerated(theory).force(field, couplings)
     monkeypatch.setattr(simd, "is_present", lambda: False)
-    assert theory.trajectory(field, momentum, LEAPFROG, 0.1, 1, couplings) is None
+    assert kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 1, couplings) is None
     assert numpy.abs(theory.force(field, couplings) - compiled).max() < 1e-13
     assert backends.of(field).name == "numpy"

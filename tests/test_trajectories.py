@@ -8,11 +8,12 @@ import pytest
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.core import random
+from haarflow.core.acceleration import kernels_of
 from haarflow.core.groups import restored
 from haarflow.core.hmc import HMC, molecular_dynamics
 from haarflow.core.integrators import LEAPFROG, SCHEMES
 from haarflow.core.law import at_once
-from haarflow.theories import U1Gauge, Wilson
+from haarflow.theories import U1Gauge, Wilson, with_parts
 
 pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -51,7 +52,7 @@ def plain(theory, scheme, steps, field, momentum, beta, step_size):
 def test_equals_the_plain_integrator(name):
     theory, chains, scheme, steps, size = CASES[name]
     field, momentum, beta, factor = start(theory, (chains,), backends.get("numpy"))
-    found = theory.trajectory(field, momentum, SCHEMES[scheme], size * factor, steps, {"beta": beta})
+    found = kernels_of(theory).evolve(field, momentum, SCHEMES[scheme], size * factor, steps, {"beta": beta})
     wanted = plain(theory, SCHEMES[scheme], steps, field, momentum, beta, size * factor)
     for here, there in zip(found, wanted, strict=True):
         assert here.shape == there.shape and here.dtype == there.dtype
@@ -64,7 +65,7 @@ def test_exponentials_near_and_far(size):
     for theory in (Wilson((2, 4), n=2), Wilson((2, 4), n=3)):
         field, momentum, beta, factor = start(theory, (2,), backends.get("numpy"))
         momentum = momentum / numpy.sqrt((momentum**2).sum(axis=2, keepdims=True))  # |w| = 1 everywhere
-        found = theory.trajectory(field, momentum, LEAPFROG, size * factor, 1, {"beta": 0.0 * beta})
+        found = kernels_of(theory).evolve(field, momentum, LEAPFROG, size * factor, 1, {"beta": 0.0 * beta})
         wanted = plain(theory, LEAPFROG, 1, field, momentum, 0.0 * beta, size * factor)
         assert numpy.abs(found[0] - wanted[0]).max() < 2e-14
 
@@ -73,7 +74,7 @@ def test_beyond_the_bound_is_nan_for_that_chain_alone():
     theory = Wilson((2, 4), n=3)
     field, momentum, beta, factor = start(theory, (3,), backends.get("numpy"))
     momentum[1, 0, :, 1, 2] = 100.0
-    found, _, change = theory.trajectory(field, momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
+    found, _, change = kernels_of(theory).evolve(field, momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
     assert numpy.isnan(found).any(axis=(1, 2, 3, 4, 5)).tolist() == [False, True, False]
     assert numpy.isnan(change).tolist() == [False, True, False]
 
@@ -85,7 +86,7 @@ def test_ends_in_standard_form(theory, size):
     """At rest and without a coupling nothing moves: what is left is the group's `restore`, here of links far off."""
     field, momentum, beta, factor = start(theory, (2,), backends.get("numpy"))
     field = field + size * numpy.cos(numpy.arange(field.size)).reshape(field.shape)
-    found, _, change = theory.trajectory(field, 0.0 * momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
+    found, _, change = kernels_of(theory).evolve(field, 0.0 * momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
     assert numpy.abs(found - restored(theory.group, field)).max() < 1e-13
     assert not change.any()
 
@@ -95,7 +96,7 @@ def test_sine_beyond_many_turns():
     theory = U1Gauge((2, 2))
     field, momentum, beta, factor = start(theory, (3,), backends.get("numpy"))
     field = field + 2.0 * math.pi * numpy.arange(24.0).reshape(field.shape) * 1000.0
-    found = theory.trajectory(field, momentum, LEAPFROG, 0.1 * factor, 2, {"beta": beta})
+    found = kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1 * factor, 2, {"beta": beta})
     wanted = plain(theory, LEAPFROG, 2, field, momentum, beta, 0.1 * factor)
     assert numpy.abs(found[1] - wanted[1]).max() < 1e-10
 
@@ -127,7 +128,7 @@ def test_derivatives_are_those_of_the_plain_twin(backend):
     def through(beta, way):
         return xp.sum(way(beta)[0] ** 2)
 
-    kernel = lambda beta: theory.trajectory(field, momentum, LEAPFROG, 0.2 * factor, 2, {"beta": beta})  # noqa: E731
+    kernel = lambda beta: kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.2 * factor, 2, {"beta": beta})  # noqa: E731
     twin = lambda beta: plain(theory, LEAPFROG, 2, field, momentum, beta, 0.2 * factor)  # noqa: E731
     ways = (lambda beta: kernel(beta) or twin(beta), twin)
     found, wanted = (at_once(backend.value_and_grad(lambda b, way=way: through(b, way)), beta)[1] for way in ways)
@@ -137,16 +138,13 @@ def test_derivatives_are_those_of_the_plain_twin(backend):
 def test_declines_what_it_has_no_kernel_for():
     host = backends.get("numpy")
 
-    class Doubled(U1Gauge):
-        def force(self, field, couplings=None):
-            return 2.0 * super().force(field, couplings)
-
-    for theory in (Wilson((4, 4), n=4), Wilson((4, 4), rectangle=-1 / 12), Doubled((4, 4))):
+    doubled = with_parts(U1Gauge((4, 4)), force=lambda field, couplings=None: 2.0 * U1Gauge((4, 4)).force(field, couplings))
+    for theory in (Wilson((4, 4), n=4), Wilson((4, 4), rectangle=-1 / 12), doubled):
         field, momentum, beta, _ = start(theory, (1,), host)
-        assert theory.trajectory(field, momentum, LEAPFROG, 0.1, 1, {"beta": beta}) is None
+        assert kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 1, {"beta": beta}) is None
     field, momentum, _, _ = start(U1Gauge((4, 4)), (1,), host)
     single = [x.astype("float32") for x in (field, momentum)]
-    assert U1Gauge((4, 4)).trajectory(*single, LEAPFROG, 0.1, 1) is None
+    assert kernels_of(U1Gauge((4, 4))).evolve(*single, LEAPFROG, 0.1, 1) is None
 
 
 def test_nothing_is_written_into_what_is_given():
@@ -155,12 +153,12 @@ def test_nothing_is_written_into_what_is_given():
     for x in (field, momentum, beta):
         x.flags.writeable = False
     before = field.copy(), momentum.copy()
-    theory.trajectory(field, momentum, LEAPFROG, 0.1, 2, {"beta": beta})
+    kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 2, {"beta": beta})
     assert numpy.array_equal(field, before[0]) and numpy.array_equal(momentum, before[1])
 
 
 def test_no_chains():
     theory = Wilson((2, 2), n=2)
     field, momentum, beta, _ = start(theory, (0,), backends.get("numpy"))
-    found = theory.trajectory(field, momentum, LEAPFROG, 0.1, 2, {"beta": beta})
+    found = kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 2, {"beta": beta})
     assert found[0].shape == field.shape and found[1].shape == momentum.shape

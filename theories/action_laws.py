@@ -7,6 +7,7 @@ any backend and returns a `Verdict`; `theories.laws` lists them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -137,7 +138,7 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
 
 def _carried(group: Any, link: Array, force: Array) -> Array:
     """U^+ F U in coordinates: an algebra element at the link's start, seen from its end."""
-    if not getattr(group, "matrix_axes", 0):
+    if not loops.matrix_axes(group):
         return force
     return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
 
@@ -184,23 +185,23 @@ def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: C
     for mu, extent in enumerate(lattice):
         steps = numpy.abs(numpy.arange(extent) - site[mu])
         shape = [extent if axis == mu else 1 for axis in range(d)]
-        far |= (numpy.minimum(steps, extent - steps) > theory.reach).reshape(shape)
+        far |= (numpy.minimum(steps, extent - steps) > theory.local.reach).reshape(shape)
     residual = change[..., far]
     return judge(
         density_reach, residual, 0.0, "what is not touched is the same to the last bit", field=field, site=site
     )
 
 
-def _each_way(theory: Any, method: str, field: Array, *couplings: Couplings) -> list[Any]:
-    """What a method of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
-    call, directions = getattr(theory, method), range(len(theory.lattice))
+def _each_way(theory: Any, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
+    """What a function of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
+    directions = range(len(theory.lattice))
     return at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
 
 
 def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
-    (a, b) = `local_weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
+    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
     Void on lattices with an extent of 1, where a loop holds a link twice.
 
     >>> import numpy as np
@@ -211,7 +212,7 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     lattice, d, worst = tuple(theory.lattice), len(theory.lattice), 0.0
     action, backend = bound(theory, "action", field), backends.of(field)
     before, host = to_host(action(field, couplings)), to_host(field)
-    weights = _each_way(theory, "local_weight", field, couplings)
+    weights = _each_way(theory, theory.conditional.weight, field, couplings)
     for mu in range(d) if min(lattice) > 1 else ():
         link: Any = (..., mu, *site)
         here: Any = (..., *site)
@@ -228,7 +229,7 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
 
 
 def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """a = k Re A and b = -k Im A with one k: `local_weight` is that of the `staple` A in every direction.
+    """a = k Re A and b = -k Im A with one k: the conditional weight is that of the `staple` A in every direction.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -236,8 +237,8 @@ def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     True
     """
     pairs = []
-    weights = _each_way(theory, "local_weight", field, couplings)
-    for (a, b), (real, imaginary) in zip(weights, _each_way(theory, "staple", field), strict=True):
+    weights = _each_way(theory, theory.conditional.weight, field, couplings)
+    for (a, b), (real, imaginary) in zip(weights, _each_way(theory, theory.conditional.staple, field), strict=True):
         pairs += [(to_host(a), to_host(real)), (to_host(b), -to_host(imaginary))]
     weight, staple = (numpy.stack(parts).astype("float64") for parts in zip(*pairs, strict=True))
     k = float(numpy.sum(weight * staple) / max(float(numpy.sum(staple * staple)), 1e-300))
@@ -246,7 +247,7 @@ def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Ver
 
 
 def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
-    """S(U') - S(U) = -(beta/N) Re tr (U' - U) V, V = `staple(field, mu)`, for a change of one link to U' = exp(w) U.
+    """S(U') - S(U) = -b Re tr (U' - U) V, V = `conditional.staple(field, mu)`, for a change of one link to U' = exp(w) U.
 
     For every direction mu of the link at `site`, matrices. Void on lattices with an extent at which a loop of the action
     holds a link twice: 1, with rectangles 2.
@@ -260,10 +261,10 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     """
     lattice, d, group, worst = tuple(theory.lattice), len(theory.lattice), theory.group, 0.0
     action, backend, precision = bound(theory, "action", field), backends.of(field), precision_of(field)
-    before, beta, host = to_host(action(field, couplings)), theory.check(couplings)["beta"], to_host(field)
-    staples = _each_way(theory, "staple", field)
+    before, link, host = to_host(action(field, couplings)), theory.conditional, to_host(field)
+    b, staples = to_host(link.strength(field, couplings)), _each_way(theory, link.staple, field, couplings)
     here: Any = (..., *site)
-    for mu in range(d) if min(lattice) > theory.reach else ():
+    for mu in range(d) if min(lattice) > link.reach else ():
         staple = in_double(staples[mu])[here]
         old = in_double(loops.direction(host, mu, d, group))[here]
         for turn in (0.3, -2.0):
@@ -272,7 +273,7 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
             move[place] = turn * numpy.cos(numpy.arange(group.dim))
             new = group.update(host, move[None, ...].astype(precision))
             change = in_double(loops.direction(new, mu, d, group))[here] - old
-            weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * beta / theory.n
+            weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * b
             worst = max(
                 worst, largest(to_host(action(backend.asarray(new, dtype=field.dtype), couplings)) - before + weight)
             )

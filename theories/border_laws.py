@@ -14,11 +14,11 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.law import Verdict, judge, precision_of, to_host
+from haarflow.core.parts import described
 from haarflow.core.tree import leaves
-from haarflow.theories.judging import ROUNDING, bound, nearby, runs_here, worst
+from haarflow.theories.judging import METHODS, ROUNDING, bound, nearby, runs_here, worst
 from haarflow.theories.theory import field_shape
 
-METHODS = ("action", "force", "density", "observables")
 REASON = f"1 in units of {ROUNDING}"
 
 
@@ -41,7 +41,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
         return {name: numpy.stack([to_host(part[name])[i] for i, part in enumerate(parts)]) for name in parts[0]}
 
     ratio, found = 0.0, ""
-    for method in [name for name in METHODS[:3] if runs_here(theory, name, field)]:
+    for method in [name for name in ("action", "force", "density") if runs_here(theory, name, field)]:
         call = bound(theory, method, field)
         together, here, moved = _named(call(field, arrays)), by_row(call, field), by_row(call, nearby(field))
         differences = {name: to_host(together[name]) - here[name] for name in here}
@@ -116,7 +116,7 @@ def compiled_as_eager(theory: Any, field: Array, couplings: Couplings = None) ->
     0.0
     """
     return _compare(
-        compiled_as_eager, theory, field, couplings, lambda method: getattr(theory, method)(field, couplings)
+        compiled_as_eager, theory, field, couplings, lambda method: METHODS[method](theory)(field, couplings)
     )
 
 
@@ -129,7 +129,7 @@ def equals_numpy(theory: Any, field: Array, couplings: Couplings = None) -> Verd
     0.0
     """
     host = to_host(field)
-    return _compare(equals_numpy, theory, field, couplings, lambda method: getattr(theory, method)(host, couplings))
+    return _compare(equals_numpy, theory, field, couplings, lambda method: METHODS[method](theory)(host, couplings))
 
 
 def border(theory: Any, field: Array) -> Verdict:
@@ -146,7 +146,7 @@ def border(theory: Any, field: Array) -> Verdict:
     for method in [name for name in METHODS if runs_here(theory, name, field)]:
         for what, args in _nonsense(theory, field).items():
             try:
-                getattr(theory, method)(*args)
+                METHODS[method](theory)(*args)
             except (ValueError, TypeError):
                 continue
             except Exception as stumble:
@@ -158,7 +158,7 @@ def border(theory: Any, field: Array) -> Verdict:
 def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
     """Arguments of a method that make no sense, by what is wrong with them."""
     host, backend, shape = to_host(field), backends.of(field), field_shape(theory)
-    names = list(dict(getattr(theory, "couplings", {})))
+    names = list(described(theory).couplings or {})
     found: dict[str, tuple[Any, Any]] = {
         "a longer lattice": (
             backend.asarray(numpy.concatenate([host, host[..., :1]], axis=-1), dtype=field.dtype),

@@ -1,8 +1,8 @@
 """Single calls of action, force and plaquettes of U(1), SU(2) and SU(3) as compiled kernels, for arrays in the host's memory.
 
 Made of the pieces of a compiled trajectory (theories/trajectories.py): the same rows, the same bodies at a site; the
-force is what a kick gives to momenta at rest. The plain twins are the theories' `plain_action`, `plain_force` and
-`plain_plaquettes`; they agree to rounding, and derivatives are theirs.
+force is what a kick gives to momenta at rest. The plain twins are the theories' own `action`, `force` and
+`plaquettes`; they agree to rounding, and derivatives are theirs.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ PASSES = 4  # of array code over a field of links, at least
 
 
 def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
-    """Return `theory.plain_action(field, couplings)`, or None where there is no kernel for it."""
+    """Return `theory.action(field, couplings)`, or None where there is no kernel for it."""
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
-    twin = lambda field, beta: (theory.plain_action(field, {"beta": beta}),)  # noqa: E731
+    twin = lambda field, beta: (theory.action(field, {"beta": beta}),)  # noqa: E731
     return _called(summed, twin, theory, field, (), True, beta)
 
 
 def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
-    """Return `theory.plain_force(field, couplings)`, or None where there is no kernel for it."""
+    """Return `theory.force(field, couplings)`, or None where there is no kernel for it."""
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
-    twin = lambda field, beta: (theory.plain_force(field, {"beta": beta}),)  # noqa: E731
-    matrix = getattr(theory.group, "matrix_axes", 0)
+    twin = lambda field, beta: (theory.force(field, {"beta": beta}),)  # noqa: E731
+    matrix = loops.matrix_axes(theory.group)
     own = (theory.d, *((theory.n**2 - 1,) if matrix else ()), *theory.lattice)
     return _called(differentiated, twin, theory, field, own, True, beta)
 
 
 def plaquettes(theory: Any, field: Array) -> Array | None:
-    """Return `theory.plain_plaquettes(field)`, or None where there is no kernel for it: nor for angles in short rows, whose
+    """Return `theory.plaquettes(field)`, or None where there is no kernel for it: nor for angles in short rows, whose
     sums are done by array code before they are laid out."""
-    if not getattr(theory.group, "matrix_axes", 0) and theory.lattice[-1] < NUMBERS:
+    if not loops.matrix_axes(theory.group) and theory.lattice[-1] < NUMBERS:
         return None
-    twin = lambda field: (theory.plain_plaquettes(field),)  # noqa: E731
+    twin = lambda field: (theory.plaquettes(field),)  # noqa: E731
     own = (len(loops.planes(theory.d)), *theory.field_shape[1:])
     return _called(multiplied, twin, theory, field, own, False)
 
@@ -62,9 +62,9 @@ def _called(
     kernel: Callable, twin: Callable, theory: Any, field: Array, own: tuple[int, ...], real: bool, *numbers: Any
 ) -> Array | None:
     """What a kernel writes of a field and of numbers for each of the batch: `(*batch, *own)`, real or typed as the field."""
-    bodies = bodies_of(theory)
-    if bodies is None or precision(field) != "float64":
+    if precision(field) != "float64":
         return None
+    bodies = bodies_of(theory)
     batch, xp, place = batch_shape(theory, field), array_namespace(field), backends.place(field)
     like = (xp.empty((*batch, *own), dtype=xp.float64 if real else field.dtype, device=place),)
     given = [number * xp.ones(batch, dtype=xp.float64, device=place) for number in numbers]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy
@@ -18,7 +17,9 @@ from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.lattice import volume
 from haarflow.core.law import Verdict, judge, largest, precision_of, to_host
+from haarflow.core.parts import described
 from haarflow.theories.judging import ROUNDING, bound, is_links, nearby, quantities, rounding
+from haarflow.theories.replaced import on_lattice
 from haarflow.theories.theory import field_shape
 
 RESOLVED = 1e-7  # two grids agree to this where brute force can judge
@@ -179,15 +180,13 @@ def smallest(theory: Any) -> Any | None:
     lattice = (2,) + (1,) * (len(theory.lattice) - 1)
     if tuple(theory.lattice) == lattice:
         return theory
-    if not (is_dataclass(theory) and not isinstance(theory, type)):
-        return None
-    return replace(theory, lattice=lattice)
+    return on_lattice(theory, lattice)
 
 
 def _free_variables(theory: Any) -> list[int]:
     """The places of the variables that are integrated: all, or those links that no tree of links has fixed."""
     size = math.prod(field_shape(theory))
-    if "gauge" not in getattr(theory, "symmetries", ()) or not is_links(theory):
+    if "gauge" not in described(theory).symmetries.words or not is_links(theory):
         return list(range(size))
     lattice, joined, fixed = theory.lattice, {(0,) * len(theory.lattice)}, set()
     places = numpy.arange(size).reshape(field_shape(theory))

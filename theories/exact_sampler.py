@@ -26,7 +26,9 @@ from haarflow.core import loops, random
 from haarflow.core.groups import U1, wrap
 from haarflow.core.lattice import volume
 from haarflow.theories import bessel
-from haarflow.theories.theory import check_couplings
+from haarflow.theories.replaced import weight_of
+from haarflow.theories.theory import checked
+from haarflow.theories.u1 import U1Gauge
 
 STRIPS = 256
 BLOCK = 2**20  # angles that are in memory at once
@@ -62,6 +64,8 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Couplings = None, d
     """
     beta = _number(theory, couplings)
     lattice = tuple(theory.lattice)
+    if not isinstance(weight_of(theory), U1Gauge):
+        raise ValueError(f"exact sampling of U(1) wants Wilson's action alone, U1Gauge, got {theory}")
     if len(lattice) != 2 or n < 1:
         raise ValueError(f"exact sampling of U(1) wants two dimensions and n >= 1, got lattice {lattice}, n = {n}")
     plan = plan_for(beta, volume(lattice), n)
@@ -178,8 +182,7 @@ def _sums_before(x: Array, axis: int) -> Array:
 
 
 def _number(theory: Any, couplings: Couplings) -> float:
-    check = getattr(theory, "check", None)
-    beta = (check(couplings) if check else check_couplings(theory, couplings))["beta"]
+    beta = checked(theory, couplings)["beta"]
     if not isinstance(beta, float):
         raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
     return beta

@@ -22,18 +22,16 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends import simd
 from haarflow.backends.types import Array
-from haarflow.core import evenodd, random
+from haarflow.core import random
 from haarflow.core.batch import batch_shape, per_chain, spread
 from haarflow.core.heatbath_sun import NUMBERS
 from haarflow.core.matrices import precision
 from haarflow.core.sun import SU
 from haarflow.theories import heat_bath_bodies
 from haarflow.theories.heat_bath_loops import sweeps
-from haarflow.theories.wilson import Wilson
 
 FILLED = 16  # lanes of a row: enough to hide the loops around them
 CACHED = 2**17  # numbers of the rows of a block, 1 MiB
-LARGEST = 4  # N up to which a link's matrices stay in registers and the cache
 
 
 class Neighbours(NamedTuple):
@@ -52,10 +50,7 @@ def compiled(
 
     `coupling` is a number or `(*batch, 1, ..., 1)` over the sites; `plain(key, field, coupling)` does the same by arrays.
     """
-    known = (
-        type(theory) is Wilson and theory.plaquettes_alone and theory.n <= LARGEST and evenodd.packable(theory.lattice)
-    )
-    if not known or precision(field) != "float64":
+    if precision(field) != "float64":
         return None
     lattice, batch, d, xp = theory.lattice, batch_shape(theory, field), theory.d, array_namespace(field)
     share, pairs = per_chain(key, batch), math.prod(lattice) // 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -13,8 +14,9 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
 from haarflow.core.matrix_fields import element_shape
+from haarflow.core.parts import described
 from haarflow.core.regimes import couplings_at
-from haarflow.theories.theory import autodiff_force, field_shape
+from haarflow.theories.theory import field_shape
 
 UNITS = 8  # units in the last place that the terms of a sum are allowed
 ROUNDING = (
@@ -22,13 +24,45 @@ ROUNDING = (
 )
 
 
-def bound(theory: Any, method: str, field: Array) -> Callable:
-    """Return a theory's method as the field's backend compiles it, once for each theory (a theory that cannot be hashed
+@dataclass(frozen=True)
+class Methods:
+    """What the laws call of a theory, all with the arguments (field, couplings); equal for equal theories."""
+
+    theory: Any
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S."""
+        return self.theory.action(field, couplings)
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the theory's own force."""
+        return self.theory.force(field, couplings)
+
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the density of a theory that offers it."""
+        return self.theory.local.density(field, couplings)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the observables."""
+        return self.theory.observables(field, couplings)
+
+
+METHODS: dict[str, Callable[[Any], Callable[..., Any]]] = {
+    "action": lambda theory: Methods(theory).action,
+    "force": lambda theory: Methods(theory).force,
+    "density": lambda theory: Methods(theory).density,
+    "observables": lambda theory: Methods(theory).observables,
+}
+PART = {"density": "local"}  # the part that a method belongs to, where it is not named like it
+
+
+def bound(theory: Any, method: str, field: Array) -> Callable[..., Any]:
+    """Return a method of METHODS as the field's backend compiles it, once for each theory (a theory that cannot be hashed
     is called as it is)."""
     try:
-        return compiled(backends.of(field).jit, theory, method)
+        return compiled(backends.of(field).jit, Methods(theory), method)
     except TypeError:
-        return getattr(theory, method)
+        return METHODS[method](theory)
 
 
 def strength(couplings: Couplings) -> float:
@@ -59,7 +93,7 @@ def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: 
 def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
     """Return the action and every observable by name."""
     found = {"S": bound(theory, "action", field)(field, couplings)}
-    if hasattr(theory, "observables"):
+    if described(theory).observables is not None:
         found |= bound(theory, "observables", field)(field, couplings)
     return found
 
@@ -103,22 +137,34 @@ def is_links(theory: Any) -> bool:
 
 def loop_group(theory: Any) -> Any:
     """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
-    return theory.group if getattr(theory.group, "matrix_axes", 0) else loops.COVER
+    return theory.group if loops.matrix_axes(theory.group) else loops.COVER
 
 
 def lacks(*names: str) -> Callable[[Any], str | None]:
-    """Return the `applies` of a law that needs some attributes of a theory."""
+    """Return the `applies` of a law that needs some parts of a theory."""
 
     def applies(theory: Any) -> str | None:
-        missing = [name for name in names if not hasattr(theory, name)]
+        missing = described(theory).missing(*names)
         return f"it declares no {' and no '.join(missing)}" if missing else None
+
+    return applies
+
+
+def lacks_weight(kind: type, staple: bool = False) -> Callable[[Any], str | None]:
+    """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
+
+    def applies(theory: Any) -> str | None:
+        weight = described(theory).conditional
+        if not isinstance(weight, kind):
+            return f"it declares no conditional {kind.__name__}"
+        return "its conditional weight names no staple" if staple and weight.staple is None else None
 
     return applies
 
 
 def runs_here(theory: Any, method: str, field: Array) -> bool:
     """Return whether a theory has a method and the field's backend can run it: a force by autodiff needs autodiff."""
-    if not hasattr(theory, method):
+    offered = described(theory)
+    if offered.missing(PART.get(method, method)):
         return False
-    by_autodiff = method == "force" and getattr(type(theory), "force", None) is autodiff_force
-    return not by_autodiff or backends.of(field).autodiff
+    return method != "force" or not offered.by_autodiff or backends.of(field).autodiff

@@ -12,9 +12,10 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.core import random
+from haarflow.core import loops, random
 from haarflow.core.law import Given, Law, Verdict, void
 from haarflow.core.matrix_fields import element_shape
+from haarflow.core.parts import AngleWeight, LinkWeight, described
 from haarflow.theories.action_laws import (
     action_values,
     batch_rows,
@@ -44,7 +45,8 @@ from haarflow.theories.exact_laws import (
     thermodynamic_identity,
 )
 from haarflow.theories.exact_sampler import exact_sample
-from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, numbers_of, runs_here
+from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, lacks_weight, numbers_of, runs_here
+from haarflow.theories.replaced import weight_of
 from haarflow.theories.sun_sampler import exact_sample as exact_sun
 from haarflow.theories.symmetry_laws import (
     charge_of_flux,
@@ -170,7 +172,7 @@ def _forms(theory: Any, given: Given) -> Verdict:
 def _samples(theory: Any, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
     key = random.key(given.seed, host)
-    matrices = isinstance(theory, Wilson)
+    matrices = isinstance(weight_of(theory), Wilson)
     field = exact_sun(theory, key, 1000, couplings) if matrices else exact_sample(theory, key, 1000, couplings).field
     return exact_by_samples(theory, given.array(field), couplings)
 
@@ -182,7 +184,7 @@ def _smooth(theory: Any, given: Given) -> Any:
 
 def _symmetry(word: str) -> Callable[[Any], str | None]:
     def applies(theory: Any) -> str | None:
-        return None if word in getattr(theory, "symmetries", ()) else f"it does not declare the symmetry {word!r}"
+        return None if word in described(theory).symmetries.words else f"it does not declare the symmetry {word!r}"
 
     return applies
 
@@ -203,7 +205,7 @@ def _circle(theory: Any) -> str | None:
 
 
 def _matrices(theory: Any) -> str | None:
-    return None if getattr(theory.group, "matrix_axes", 0) else "its field holds no matrices"
+    return None if loops.matrix_axes(theory.group) else "its field holds no matrices"
 
 
 def _integrable(theory: Any) -> str | None:
@@ -220,13 +222,12 @@ def _whole_charge(theory: Any) -> str | None:
 
 
 def _two_forms(theory: Any) -> str | None:
-    if not hasattr(theory, "other_form"):
-        return "it is written in one form alone"
-    return None
+    return "it is written in one form alone" if described(theory).missing("other_form") else None
 
 
 def _a_sampler(theory: Any) -> str | None:
-    known = isinstance(theory, U1Gauge) or (isinstance(theory, Wilson) and not theory.rectangle)
+    weight = weight_of(theory)
+    known = isinstance(weight, U1Gauge) or (isinstance(weight, Wilson) and not weight.rectangle)
     return None if known and len(theory.lattice) == 2 else "there is no exact sampler for it"
 
 
@@ -236,11 +237,11 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(force_by_differences, _of_the_force(force_by_differences), lacks("force")),
     Law(force_by_autodiff, _of_the_force(force_by_autodiff), lacks("force"), programs=True),
     Law(gauge_orbit, _of_the_force(gauge_orbit), _both(lacks("force"), _symmetry("gauge"), _links)),
-    Law(density_sums, _on_a_field(density_sums), lacks("density")),
-    Law(density_reach, _at_a_site(density_reach), lacks("density", "reach")),
-    Law(link_weight, _at_a_site(link_weight), lacks("local_weight")),
-    Law(link_staple, _at_a_site(link_staple), _both(_matrices, lacks("staple"))),
-    Law(staple_weight, _on_a_field(staple_weight), lacks("local_weight", "staple")),
+    Law(density_sums, _on_a_field(density_sums), lacks("local")),
+    Law(density_reach, _at_a_site(density_reach), lacks("local")),
+    Law(link_weight, _at_a_site(link_weight), lacks_weight(AngleWeight)),
+    Law(link_staple, _at_a_site(link_staple), _both(_matrices, lacks_weight(LinkWeight))),
+    Law(staple_weight, _on_a_field(staple_weight), lacks_weight(AngleWeight, staple=True)),
     Law(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),
     Law(reflection_invariance, _off_the_seam(reflection_invariance), _symmetry("reflection")),
     Law(exchange_invariance, _off_the_seam(exchange_invariance), _symmetry("hypercubic")),

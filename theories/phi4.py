@@ -10,23 +10,25 @@ Fields are real, `(*batch, *lattice)`. Both are S = sum_x [ -2 k sum_mu phi(x) p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from array_api_compat import array_namespace
 from array_api_compat import device as device_of
 
 from haarflow import backends
-from haarflow.backends import simd
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.groups import Real
 from haarflow.core.lattice import check_lattice, shift, volume
-from haarflow.theories.theory import Derived, check_couplings, couplings_for, refuse
+from haarflow.core.parts import Local, Symmetries
+from haarflow.theories import free_field, quadrature
+from haarflow.theories.theory import Derived, check_couplings, couplings_for, no_subclass, number_of, refuse
 
+# powers of the field in each observable: what the map between the two forms multiplies by kappa^(-n/2)
+FIELDS = {"phi2": 2, "phi4": 4, "E": 2, "abs_m": 1, "chi2": 2, "m_4": 4, "G_min": 2}
 COUPLINGS = {"m2": {"m2": -4.0, "lam": 8.0}, "hopping": {"kappa": 0.3, "lam": 0.022}}
 
 
@@ -76,6 +78,7 @@ def connected_susceptibility(chi2: Any, abs_m: Any, sites: int) -> Any:
     return chi2 - sites * abs_m**2
 
 
+@final
 @dataclass(frozen=True)
 class Phi4:
     """phi^4 on a periodic lattice of any dimension, couplings `m2 lam` or `kappa lam`.
@@ -92,15 +95,19 @@ class Phi4:
     parameterisation: str = "m2"
 
     group = Real()
-    reach = 1
-    symmetries = ("translation", "reflection", "hypercubic", "Z2")
-    odd = MappingProxyType({"m": ("Z2",)})
-    tied = MappingProxyType({"correlator": ("hypercubic",)})  # to the time axis
+    symmetries = Symmetries(
+        ("translation", "reflection", "hypercubic", "Z2"),
+        odd=MappingProxyType({"m": ("Z2",)}),
+        tied=MappingProxyType({"correlator": ("hypercubic",)}),  # to the time axis
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
         if self.parameterisation not in COUPLINGS:
             raise ValueError(f"phi^4 is written as {' or '.join(map(repr, COUPLINGS))}, got {self.parameterisation!r}")
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        raise no_subclass(cls)
 
     @property
     def d(self) -> int:
@@ -116,6 +123,11 @@ class Phi4:
     def couplings(self) -> dict[str, float]:
         """The couplings' names and defaults."""
         return dict(COUPLINGS[self.parameterisation])
+
+    @property
+    def local(self) -> Local:
+        """The action as a sum over sites, see `density`."""
+        return Local(self.density, reach=1)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings, or raise ValueError for a misspelt, non-finite or senseless one.
@@ -139,11 +151,6 @@ class Phi4:
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
-        found = self._kernels(lambda kernels: kernels.action(self, field, couplings))
-        return self.plain_action(field, couplings) if found is None else found
-
-    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `action` by operations on arrays."""
         density = self.density(field, couplings)
         density = backends.of(density).materialise(density)  # XLA adds up shifts slowly where a sum is fused to them
         return array_namespace(density).sum(density, axis=tuple(range(-self.d - 1, 0)))
@@ -162,34 +169,9 @@ class Phi4:
         >>> Phi4((2, 2)).force(np.ones((2, 2)), {"m2": -4.0, "lam": 8.0}).tolist()
         [[24.0, 24.0], [24.0, 24.0]]
         """
-        found = self._kernels(lambda kernels: kernels.force(self, field, couplings))
-        return self.plain_force(field, couplings) if found is None else found
-
-    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `force` by operations on arrays."""
         hop, square, quartic = self._coefficients(field, couplings)
         around = _sum([shift(field, mu, self.d, step) for mu in range(self.d) for step in (1, -1)])
         return field * (2.0 * square + (4.0 * quartic) * (field * field)) - (2.0 * hop) * around
-
-    def trajectory(
-        self, field: Array, momentum: Array, scheme: Any, step_size: Any, steps: int, couplings: Couplings = None
-    ) -> tuple[Array, Array, Array] | None:
-        """Return what `core.hmc.molecular_dynamics` does, by the compiled loops of theories/phi4_kernels.py.
-
-        None where there are none: without the package numba, on accelerators, in single precision, and for theories
-        derived from this one, whose force may be another.
-        """
-        return self._kernels(
-            lambda kernels: kernels.trajectory(self, field, momentum, scheme, step_size, steps, couplings)
-        )
-
-    def _kernels(self, run: Callable) -> Any:
-        """What `run` makes of theories/phi4_kernels.py, None without the package numba."""
-        if not simd.is_present():
-            return None
-        from haarflow.theories import phi4_kernels
-
-        return run(phi4_kernels)
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return per-configuration values, each `(*batch,)` but for `correlator`, `(*batch, T//2 + 1)`.
@@ -290,11 +272,27 @@ class Phi4:
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: `identity` = 1 and `m` = 0 always; all of the free field at lam = 0; all
-        means by quadrature on lattices of at most two sites across (`quadrature.tractable`).
-        """
-        from haarflow.theories import exact
+        means by quadrature on lattices of at most two sites across (three: call `quadrature.observables`, it takes
+        seconds).
 
-        return exact.phi4(self, couplings)
+        >>> round(Phi4((2, 2)).exact({"m2": -4.0, "lam": 8.0})["chi2"], 9)
+        0.450481641
+        """
+        known = {"identity": 1.0, "m": 0.0}
+        values = {name: number_of(self, couplings, name) for name in self.couplings}
+        kappa = values.get("kappa", 1.0)
+        if kappa <= 0:
+            return known
+        m2, lam = (values if "m2" in values else to_m2(kappa, values["lam"], self.d)).values()
+        if lam == 0:
+            means = free_field.observables(self.lattice, m2)
+        elif quadrature.tractable(self.lattice, across=2):
+            means = quadrature.observables(self.lattice, m2, lam)
+        else:
+            return known
+        scaled = {name: value * kappa ** (-FIELDS.get(name, 0) / 2) for name, value in means.items()}
+        scaled["ln_Z"] = means["ln_Z"] - 0.5 * volume(self.lattice) * math.log(kappa)
+        return known | scaled
 
     def _coefficients(self, field: Array, couplings: Couplings, over: int | None = None) -> tuple[Any, Any, Any]:
         """The numbers or arrays (k, a, lam) of the module's common form."""

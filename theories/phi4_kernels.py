@@ -1,7 +1,7 @@
 """Action, force and trajectories of phi^4 as compiled loops, for arrays in the host's memory.
 
 Array code passes over memory for every shift, product and sum; here a row of sites is read with its neighbours and written
-once. The plain twins are `Phi4.plain_action` and `Phi4.plain_force`, and `core.hmc.molecular_dynamics`.
+once. The plain twins are `Phi4.action` and `Phi4.force`, and `core.hmc.molecular_dynamics`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from haarflow.core.batch import batch_shape
 from haarflow.core.hmc import molecular_dynamics
 from haarflow.core.integrators import Scheme, coefficients
 from haarflow.theories import phi4_loops
-from haarflow.theories.phi4 import Phi4
 from haarflow.theories.theory import check_field, couplings_for
 
 Into = Sequence[numpy.ndarray]
 
 
 def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
-    """Return `theory.plain_action(field, couplings)`, or None where there is no kernel for it."""
-    return _single(actions, theory.plain_action, theory, field, couplings, whole=False)
+    """Return `theory.action(field, couplings)`, or None where there is no kernel for it."""
+    return _single(actions, theory.action, theory, field, couplings, whole=False)
 
 
 def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
-    """Return `theory.plain_force(field, couplings)`, or None where there is no kernel for it."""
-    return _single(forces, theory.plain_force, theory, field, couplings, whole=True)
+    """Return `theory.force(field, couplings)`, or None where there is no kernel for it."""
+    return _single(forces, theory.force, theory, field, couplings, whole=True)
 
 
 def trajectory(
@@ -55,18 +54,18 @@ def trajectory(
     )
 
 
-def actions(theory: Phi4, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+def actions(theory: Any, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the actions of host fields, `(*batch,)` like the values of the couplings."""
     phi4_loops.actions(_rows(theory, field), into[0].reshape(-1), *_given(theory, names, values))
 
 
-def forces(theory: Phi4, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+def forces(theory: Any, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the forces of host fields."""
     phi4_loops.forces(_rows(theory, field), _rows(theory, into[0]), *_given(theory, names, values))
 
 
 def trajectories(
-    theory: Phi4,
+    theory: Any,
     names: tuple[str, ...],
     scheme: Scheme,
     steps: int,
@@ -117,7 +116,7 @@ def _single(
 
 def _known(theory: Any, field: Array) -> bool:
     check_field(theory, field)
-    return type(theory) is Phi4 and field.dtype == array_namespace(field).float64
+    return bool(field.dtype == array_namespace(field).float64)
 
 
 def _numbers(theory: Any, field: Array, couplings: Couplings) -> tuple[Array, tuple[str, ...], list[Array]]:
@@ -127,12 +126,12 @@ def _numbers(theory: Any, field: Array, couplings: Couplings) -> tuple[Array, tu
     return ones, tuple(found), [value * ones for value in found.values()]
 
 
-def _rows(theory: Phi4, x: numpy.ndarray) -> numpy.ndarray:
+def _rows(theory: Any, x: numpy.ndarray) -> numpy.ndarray:
     """Host fields as `(chains, rows, extent)`."""
     return numpy.ascontiguousarray(x).reshape(-1, math.prod(theory.lattice[:-1]), theory.lattice[-1])
 
 
-def _given(theory: Phi4, names: tuple[str, ...], values: tuple[numpy.ndarray, ...]) -> list[numpy.ndarray]:
+def _given(theory: Any, names: tuple[str, ...], values: tuple[numpy.ndarray, ...]) -> list[numpy.ndarray]:
     """(k, a, lam) of every chain, and the neighbours of the rows."""
     found = theory.coefficients({name: numpy.ravel(value) for name, value in zip(names, values, strict=True)})
     return [*(part + numpy.zeros(values[0].size) for part in found), neighbours(theory.lattice)]

@@ -32,6 +32,9 @@ from haarflow.core import loops, matrices, random
 from haarflow.core.lattice import check_lattice, volume
 from haarflow.core.sun import SU
 from haarflow.theories import class_kernels, sun_strips, sun_torus
+from haarflow.theories.replaced import weight_of
+from haarflow.theories.theory import checked
+from haarflow.theories.wilson import Wilson
 
 BLOCK = 2**15  # plaquettes that are in memory at once
 STRIPS = (4, 8, 16)
@@ -58,7 +61,7 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: 
     >>> exact_sample(Wilson((2, 2), n=3), random.key(0, backend), 5, {"beta": 2.0}).shape
     (5, 2, 3, 3, 2, 2)
     """
-    beta = theory.check(couplings)["beta"]
+    beta = checked(theory, couplings)["beta"]
     _refuse(theory, n, beta)
     lattice, rank = tuple(theory.lattice), theory.group.n
     strip, backend = strip_for(rank, beta, lattice), backends.of(key)
@@ -121,7 +124,7 @@ def drawn(keys: Array, n: int, beta: float, lattice: tuple[int, ...], count: int
 
 def weighed(beta: float, strip: int, key: Array, free: Array, time: Array, space: Array, good: Array) -> Candidates:
     """Return candidates closed, each accepted with the probability K_m(P_last)/K_m(1), m = `strip`, if it is `good`."""
-    whole, _ = closed(_with_units(free, time, strip), time, space)
+    whole, _ = sun_strips.closed(_with_units(free, time, strip), time, space)
     xp = array_namespace(time)
     coin = xp.log(random.uniform(key, (time.shape[0],), matrices.precision(time)))
     good = good & (coin < class_kernels.log_ratio(whole[..., -1, -1], beta, strip))
@@ -137,37 +140,10 @@ def _with_units(free: Array, like: Array, strip: int) -> Array:
     return xp.concat([free[..., :-1, :], row[..., None, :]], axis=-2)
 
 
-def closed(plaquettes: Array, time: Array, space: Array) -> tuple[Array, Array]:
-    """Return plaquettes `(c, N, N, T, X)` whose last one closes the torus, and links that have them.
-
-    The links in time are units but in the last row, those in space at t = 0 units but for the last, which is the
-    holonomy in space; the first link of the last row is the one in time. What stood in the last plaquette is not used.
-
-        U_1(t+1, x) = P(t, x) U_1(t, x),    U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) U_1(0, x)
-    """
-    xp, group = array_namespace(plaquettes), SU(plaquettes.shape[1])
-    times, spaces = plaquettes.shape[-2:]
-    unit = group.identity(time)
-    rows = [xp.stack([unit] * (spaces - 1) + [space], axis=-1)]
-    for t in range(times - 1):
-        rows.append(matrices.matmul(plaquettes[..., t, :], rows[-1], 1))
-    row = [time]
-    for x in range(spaces - 1):
-        ahead = group.compose(plaquettes[..., times - 1, x], rows[-1][..., x])
-        row.append(group.compose(group.inverse(ahead), row[-1]))
-    around = group.compose(group.compose(row[-1], space), group.inverse(time))
-    last = group.compose(around, group.inverse(rows[-1][..., spaces - 1]))
-    bottom = xp.concat([plaquettes[..., times - 1, : spaces - 1], last[..., None]], axis=-1)
-    whole = xp.concat([plaquettes[..., : times - 1, :], bottom[..., None, :]], axis=-2)
-    still = xp.stack([unit] * spaces, axis=-1)
-    forward = xp.stack([still] * (times - 1) + [xp.stack(row, axis=-1)], axis=-2)
-    return whole, xp.stack([forward, xp.stack(rows, axis=-2)], axis=1)
-
-
 def random_links(key: Array, plaquettes: Array, time: Array, space: Array) -> Array:
     """Return links `(c, 2, N, N, T, X)` with these plaquettes and holonomies, turned by a uniform gauge transformation."""
     group = SU(plaquettes.shape[1], 2)
-    _, links = closed(plaquettes, time, space)
+    _, links = sun_strips.closed(plaquettes, time, space)
     sites = group.haar(key, tuple(plaquettes.shape), plaquettes.dtype)
     return loops.gauge_transform(links, sites, 2, group)
 
@@ -203,10 +179,15 @@ def _on_host(drawn: Candidates, backend: Any) -> list[numpy.ndarray]:
 
 def _refuse(theory: Any, n: int, beta: Any) -> None:
     lattice = check_lattice(theory.lattice)
-    if len(lattice) != 2 or n < 1 or theory.group.n > 4 or getattr(theory, "rectangle", 0.0) != 0.0:
+    if len(lattice) != 2 or n < 1 or theory.group.n > 4 or not _plaquettes_only(theory):
         raise ValueError(
             "exact sampling of SU(N) wants N = 2, 3, 4, two dimensions, plaquettes alone in the action and n >= 1, got "
             f"{theory}, n = {n}"
         )
     if not isinstance(beta, float):
         raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
+
+
+def _plaquettes_only(theory: Any) -> bool:
+    weight = weight_of(theory)
+    return isinstance(weight, Wilson) and weight.rectangle == 0.0

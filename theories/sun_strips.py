@@ -72,10 +72,35 @@ def _surroundings(
     whole: numpy.ndarray, time: numpy.ndarray, space: numpy.ndarray, strip: int
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """The links along the strip in space, `(c, N, N, strip)`, and the one in time where it begins."""
-    from haarflow.theories.sun_sampler import closed
-
     _, links = closed(whole, time, space)
     return links[:, 1, :, :, -1, -strip:], links[:, 0, :, :, -1, -strip]
+
+
+def closed(plaquettes: Array, time: Array, space: Array) -> tuple[Array, Array]:
+    """Return plaquettes `(c, N, N, T, X)` whose last one closes the torus, and links that have them.
+
+    The links in time are units but in the last row, those in space at t = 0 units but for the last, which is the
+    holonomy in space; the first link of the last row is the one in time. What stood in the last plaquette is not used.
+
+        U_1(t+1, x) = P(t, x) U_1(t, x),    U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) U_1(0, x)
+    """
+    xp, group = array_namespace(plaquettes), SU(plaquettes.shape[1])
+    times, spaces = plaquettes.shape[-2:]
+    unit = group.identity(time)
+    rows = [xp.stack([unit] * (spaces - 1) + [space], axis=-1)]
+    for t in range(times - 1):
+        rows.append(matrices.matmul(plaquettes[..., t, :], rows[-1], 1))
+    row = [time]
+    for x in range(spaces - 1):
+        ahead = group.compose(plaquettes[..., times - 1, x], rows[-1][..., x])
+        row.append(group.compose(group.inverse(ahead), row[-1]))
+    around = group.compose(group.compose(row[-1], space), group.inverse(time))
+    last = group.compose(around, group.inverse(rows[-1][..., spaces - 1]))
+    bottom = xp.concat([plaquettes[..., times - 1, : spaces - 1], last[..., None]], axis=-1)
+    whole = xp.concat([plaquettes[..., : times - 1, :], bottom[..., None, :]], axis=-2)
+    still = xp.stack([unit] * spaces, axis=-1)
+    forward = xp.stack([still] * (times - 1) + [xp.stack(row, axis=-1)], axis=-2)
+    return whole, xp.stack([forward, xp.stack(rows, axis=-2)], axis=1)
 
 
 def closing(plaquettes: Array, start: Array, columns: Array, around: Array) -> Array:

@@ -1,6 +1,6 @@
 """Laws of the symmetries that a theory declares, held against the action and every observable, and of its charge.
 
-`theory.symmetries` lists words of `theory.SYMMETRIES`. An observable is invariant under each of them unless the theory
+`theory.symmetries` holds words of `theory.SYMMETRIES`. An observable is invariant under each of them unless it
 says otherwise: `odd = {"Q": ("reflection", ...)}` names those that change sign under an image, `tied = {"polyakov":
 ("hypercubic",)}` those that the symmetry turns into something else (a loop in time into one in space), for which the
 law has nothing to compare.
@@ -21,6 +21,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
 from haarflow.core.law import Verdict, at_once, judge, precision_of, to_host
+from haarflow.core.parts import described
 from haarflow.theories.judging import ROUNDING, is_links, loop_group, nearby, quantities, worst
 
 REASON = f"1 in units of {ROUNDING}"
@@ -106,7 +107,7 @@ def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     True
     """
     host = to_host(field)
-    images = [("charge conjugation", numpy.conj(host) if getattr(theory.group, "matrix_axes", 0) else -host)]
+    images = [("charge conjugation", numpy.conj(host) if loops.matrix_axes(theory.group) else -host)]
     return _invariant(conjugation_invariance, theory, field, images, "charge_conjugation", couplings)
 
 
@@ -140,7 +141,7 @@ def charge_of_flux(theory: Any, noise: Array, charge: int, couplings: Couplings 
     room = (math.pi - abs(2 * math.pi * charge / math.prod(theory.lattice))) / 5
     field = backends.of(noise).asarray(smooth + (room / size) * to_host(noise), dtype=noise.dtype)
     found = [to_host(quantities(theory, field, couplings).get("Q", charge)) - charge]
-    if hasattr(theory, "charge"):
+    if not described(theory).missing("charge"):
         found.append(to_host(at_once(theory.charge, field)) - charge)
     return judge(charge_of_flux, numpy.stack(found), 0.0, "whole numbers are exact", field=field, charge=charge)
 
@@ -163,13 +164,13 @@ def _invariant(
     law: Any, theory: Any, field: Array, images: Iterable[tuple[str, numpy.ndarray]], word: str, couplings: Couplings
 ) -> Verdict:
     """The largest difference in units of rounding over all images, made on the host, and quantities."""
-    odd, tied = (getattr(theory, name, {}) for name in ("odd", "tied"))
+    declared = described(theory).symmetries
     here, moved = quantities(theory, field, couplings), quantities(theory, nearby(field), couplings)
-    compared = [name for name in here if word not in tied.get(name, ())]
+    compared = [name for name in here if word not in declared.tied.get(name, ())]
     ratio, found = 0.0, "nothing to compare"
     for image, other in images:
         there = quantities(theory, backends.of(field).asarray(other, dtype=field.dtype), couplings)
-        signs = {name: -1.0 if word in odd.get(name, ()) else 1.0 for name in compared}
+        signs = {name: -1.0 if word in declared.odd.get(name, ()) else 1.0 for name in compared}
         differences = {name: to_host(there[name]) - signs[name] * to_host(here[name]) for name in compared}
         size, name = worst(theory, differences, here, moved, precision_of(field), couplings)
         if size >= ratio:

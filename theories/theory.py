@@ -18,8 +18,13 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.backends.types import Theory as Theory
-from haarflow.core.lattice import check_lattice
+from haarflow.core.batch import field_shape as field_shape
+from haarflow.core.loops import matrix_axes
 from haarflow.core.matrices import precision
+from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetries, described
+from haarflow.core.parts import autodiff_force as autodiff_force
+from haarflow.core.parts import check_theory as check_theory
+from haarflow.core.parts import force_of as force_of
 from haarflow.core.symmetries import SYMMETRIES as SYMMETRIES
 
 # whether the group is one of matrices -> the kind of its elements' numbers
@@ -43,15 +48,14 @@ class Derived(NamedTuple):
 
 @runtime_checkable
 class FullTheory(Theory, Protocol):
-    """All that a theory may declare beside its action.
+    """All that a theory may offer beside its action; None stands for what it does not.
 
-    `couplings`: names and defaults. `force`: F = dS along the group, field-shaped (`force = autodiff_force` in the
-    class body will do). `density`: `(*batch, term, *lattice)`, sums to the action; a change of the field at x touches
-    it within `reach` sites. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name ->
-    `Derived`. `summary`: the names a report shows. `exact`: name -> value where known. `symmetries`: words of
-    `SYMMETRIES`, under which the action and every observable is invariant, but for `odd` and `tied`: name -> the words
-    under which an observable changes sign, or turns into something else. `conjugates`: coupling c -> the numbers k_O of
-    dS/dc = sum_O k_O O.
+    `couplings`: names and defaults. `force`: F = dS along the group, field-shaped; absent, the action is differentiated.
+    `difference`: S(new) - S(old) as the theory forms it itself. `local`: the action as a sum over sites. `conditional`: the
+    weight of one link. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name -> `Derived`.
+    `summary`: the names a report shows. `exact`: name -> value where known. `symmetries`: under which the action and the
+    observables are invariant. `conjugates`: coupling c -> the numbers k_O of dS/dc = sum_O k_O O. The records are those of
+    `haarflow.core.parts`.
     """
 
     @property
@@ -60,23 +64,18 @@ class FullTheory(Theory, Protocol):
         ...
 
     @property
-    def reach(self) -> int:
-        """How many sites away the density feels a change."""
+    def local(self) -> Local | None:
+        """The action as a sum over sites."""
         ...
 
     @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Words of `SYMMETRIES`."""
+    def conditional(self) -> AngleWeight | LinkWeight | None:
+        """The weight of one link, all others held."""
         ...
 
     @property
-    def odd(self) -> Mapping[str, tuple[str, ...]]:
-        """The symmetries that turn an observable's sign, by its name."""
-        ...
-
-    @property
-    def tied(self) -> Mapping[str, tuple[str, ...]]:
-        """The symmetries that turn an observable into another one, by its name."""
+    def symmetries(self) -> Symmetries | None:
+        """Under what the action and the observables are invariant."""
         ...
 
     @property
@@ -103,10 +102,6 @@ class FullTheory(Theory, Protocol):
         """Return F = dS along the group."""
         ...
 
-    def density(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return the terms of the action at each site."""
-        ...
-
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return the per-configuration values by name."""
         ...
@@ -116,56 +111,12 @@ class FullTheory(Theory, Protocol):
         ...
 
 
-def field_shape(theory: Theory) -> tuple[int, ...]:
-    """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none."""
-    return tuple(getattr(theory, "field_shape", theory.lattice))
-
-
-def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) -> Array:
-    """Return F = dS along the group by differentiating the action, shaped as the group's algebra elements.
-
-    Write `force = autodiff_force` in the class body of a theory without a force of its own. Raises
-    `backends.NoAutodiff` on NumPy and CuPy.
-
-    >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.theories import Phi4
-    >>> autodiff_force(Phi4((4, 4)), backend.xp.zeros((4, 4)))
-    Traceback (most recent call last):
-        ...
-    haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend \
-has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
-    """
-    xp = array_namespace(field)
-
-    def total(w: Array) -> Array:
-        return xp.sum(theory.action(theory.group.update(field, w), couplings))
-
-    zeros = getattr(theory.group, "zeros", xp.zeros_like)
-    return backends.of(field).value_and_grad(total)(zeros(field))[1]
-
-
-def force_of(theory: Theory) -> Callable[..., Array]:
-    """Return the theory's own force, or the one by autodiff where it has none, as `f(field, couplings)`."""
-    own = getattr(theory, "force", None)
-    return own if own is not None else lambda field, couplings=None: autodiff_force(theory, field, couplings)
-
-
-def check_theory(theory: Any) -> Any:
-    """Return the theory if it has the least a theory has, or raise TypeError naming what is missing.
-
-    >>> check_theory(3)
-    Traceback (most recent call last):
-        ...
-    TypeError: a theory has lattice, group and action(field, couplings=None); int lacks lattice, group, action
-    """
-    missing = [name for name in ("lattice", "group", "action") if not hasattr(theory, name)]
-    if missing:
-        raise TypeError(
-            f"a theory has lattice, group and action(field, couplings=None); {type(theory).__name__} lacks "
-            + ", ".join(missing)
-        )
-    check_lattice(theory.lattice)
-    return theory
+def no_subclass(derived: type) -> TypeError:
+    """Return the error of a class that is derived from one of the library's theories, which are final."""
+    return TypeError(
+        f"{derived.__name__} is derived from the theory {derived.__mro__[1].__name__}, whose other parts would still describe "
+        f"the old action; {REMEDY}"
+    )
 
 
 def check_field(theory: Theory, field: Array) -> int:
@@ -187,7 +138,7 @@ def check_field(theory: Theory, field: Array) -> int:
             f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
-    kind, types = KINDS[getattr(theory.group, "matrix_axes", 0) > 0]
+    kind, types = KINDS[matrix_axes(theory.group) > 0]
     if not array_namespace(field).isdtype(field.dtype, kind):
         raise TypeError(
             f"{_name(theory)} wants a field of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "
@@ -230,7 +181,7 @@ def check_couplings(theory: Theory, couplings: Couplings = None) -> dict[str, An
         ...
     ValueError: U1Gauge has the coupling beta, got 'bta': did you mean 'beta'?
     """
-    defaults = dict(getattr(theory, "couplings", {}))
+    defaults = dict(described(theory).couplings or {})
     given = {} if couplings is None else couplings
     if not isinstance(given, Mapping):
         raise TypeError(
@@ -241,6 +192,26 @@ def check_couplings(theory: Theory, couplings: Couplings = None) -> dict[str, An
         if name not in defaults:
             raise ValueError(_unknown(theory, name, defaults))
     return {name: _number(theory, name, given.get(name, value)) for name, value in defaults.items()}
+
+
+def checked(theory: Theory, couplings: Couplings = None) -> dict[str, Any]:
+    """Return all couplings by the theory's own `check(couplings)`, or by `check_couplings` where it has none."""
+    own = described(theory).check
+    return check_couplings(theory, couplings) if own is None else own(couplings)
+
+
+def number_of(theory: Theory, couplings: Couplings, name: str) -> float:
+    """Return one coupling as a number; raises ValueError for an array, for which no exact result is known.
+
+    >>> from haarflow.theories import U1Gauge
+    >>> number_of(U1Gauge((4, 4)), None, "beta")
+    2.0
+    """
+    value = checked(theory, couplings)[name]
+    shape = () if isinstance(value, float) else tuple(value.shape)
+    if shape != ():
+        raise ValueError(f"exact results take numbers as couplings, got {name} of shape {shape}")
+    return float(value)
 
 
 def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int | None = None) -> dict[str, Any]:
@@ -258,11 +229,9 @@ def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int 
     """
     batch = check_field(theory, field)
     over = len(field.shape) - batch if over is None else over
-    check = getattr(theory, "check", None)
-    found = check_couplings(theory, couplings) if check is None else check(couplings)
     return {
         name: value if isinstance(value, float) else _expand(theory, name, value, field, batch, over)
-        for name, value in found.items()
+        for name, value in checked(theory, couplings).items()
     }
 
 
@@ -317,7 +286,7 @@ def _example(defaults: dict) -> str:
 
 
 def _name(theory: Theory) -> str:
-    return type(theory).__name__
+    return described(theory).name
 
 
 def _inner(shape: tuple[int, ...]) -> str:

@@ -5,7 +5,7 @@ every site the chains of a block, so that neighbouring numbers are neighbouring 
 whatever their mix. A row has one site more, a copy of its first: "one site on" is then an offset, and what is added there
 goes back to the first. A row moves on as soon as its staples are complete, while it is still in the cache.
 
-The plain twin is `core.hmc.molecular_dynamics` with the theory's `force` and `density`; both agree to rounding.
+The plain twin is `core.hmc.molecular_dynamics` by the plain theory's `force` and density; both agree to rounding.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from haarflow.theories.row_order import order_of
 from haarflow.theories.theory import couplings_for
 from haarflow.theories.trajectory_bodies import NEAR, Bodies
 from haarflow.theories.trajectory_loops import trajectory
-from haarflow.theories.u1 import U1Gauge
-from haarflow.theories.wilson import Wilson
 
 NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
 
@@ -47,9 +45,9 @@ def compiled(
     couplings: Couplings = None,
 ) -> tuple[Array, Array, Array] | None:
     """Return `HMC.trajectory` with the theory's force and action, or None where there is no kernel for it."""
-    bodies = bodies_of(theory)
-    if bodies is None or precision(field) != "float64":
+    if precision(field) != "float64":
         return None
+    bodies = bodies_of(theory)
     batch, xp = batch_shape(theory, field), array_namespace(field)
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
     ones = xp.ones(batch, dtype=momentum.dtype, device=backends.place(field))
@@ -62,13 +60,9 @@ def compiled(
     return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *given)
 
 
-def bodies_of(theory: Any) -> Bodies | None:
-    """Return what is compiled for a theory, or None."""
-    if type(theory) is U1Gauge:
-        return trajectory_bodies.u1()
-    if type(theory) is Wilson and theory.plaquettes_alone and theory.n in (2, 3):
-        return trajectory_bodies.su(theory.n)
-    return None
+def bodies_of(theory: Any) -> Bodies:
+    """Return what is compiled for Wilson's action of a theory's group, U(1), SU(2) or SU(3)."""
+    return trajectory_bodies.su(theory.n) if loops.matrix_axes(theory.group) else trajectory_bodies.u1()
 
 
 def evolve(

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 from array_api_compat import array_namespace
 
@@ -22,12 +22,15 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.groups import U1, wrap
 from haarflow.core.lattice import shift
-from haarflow.theories.gauge import GaugeTheory, wilson_name
-from haarflow.theories.theory import Derived, check_field
+from haarflow.core.parts import AngleWeight, Local, Symmetries
+from haarflow.theories import gauge, torus
+from haarflow.theories.names import wilson_name
+from haarflow.theories.theory import Derived, check_field, no_subclass, number_of
 
 
+@final
 @dataclass(frozen=True)
-class U1Gauge(GaugeTheory):
+class U1Gauge:
     """Compact U(1) on a periodic lattice, coupling `beta` >= 0.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
@@ -41,54 +44,86 @@ class U1Gauge(GaugeTheory):
     lattice: tuple[int, ...]
 
     group = U1()
-    reach = 1
-    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
-    odd = MappingProxyType({"Q": ("reflection", "hypercubic", "charge_conjugation"), "flux": ("charge_conjugation",)})
-    tied = MappingProxyType(
-        {
-            "polyakov": ("hypercubic",),  # to the time axis
-            "abs_polyakov": ("hypercubic",),
-            "flux": ("reflection", "hypercubic"),  # to its planes
-            "flux2": ("hypercubic",),
-        }
+    symmetries = Symmetries(
+        ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation"),
+        odd=MappingProxyType(
+            {"Q": ("reflection", "hypercubic", "charge_conjugation"), "flux": ("charge_conjugation",)}
+        ),
+        tied=MappingProxyType(
+            {
+                "polyakov": ("hypercubic",),  # to the time axis
+                "abs_polyakov": ("hypercubic",),
+                "flux": ("reflection", "hypercubic"),  # to its planes
+                "flux2": ("hypercubic",),
+            }
+        ),
     )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lattice", gauge.lattice_of_links(self.lattice))
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        raise no_subclass(cls)
+
+    @property
+    def d(self) -> int:
+        """The lattice's dimension."""
+        return len(self.lattice)
 
     @property
     def field_shape(self) -> tuple[int, ...]:
         """The shape of one field of links."""
         return (self.d, *self.lattice)
 
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return {"beta": gauge.BETA}
+
+    @property
+    def wilson(self) -> tuple[tuple[int, int], ...]:
+        """The Wilson loops that `observables` measures."""
+        return gauge.wilson_loops(self.lattice)
+
+    @property
+    def local(self) -> Local:
+        """The action as a sum over sites, see `density`."""
+        return Local(self.density, reach=1)
+
+    @property
+    def conditional(self) -> AngleWeight:
+        """The weight of one link, see `local_weight` and `staple`."""
+        return AngleWeight(self.local_weight, self.staple)
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one."""
+        return gauge.check_beta(self, couplings)
+
+    def plaquettes(self, field: Array) -> Array:
+        """Return the plaquettes' angles, sums that are not wrapped, `(*batch, plane, *lattice)`, see `gauge.plaquettes`."""
+        return gauge.plaquettes(self, field)
+
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, *lattice)`.
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
-        found = self._compiled("action", field, couplings)
-        return self.plain_action(field, couplings) if found is None else found
-
-    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `action` by operations on arrays."""
-        beta = self._beta(field, couplings, over=0)
+        beta = gauge.beta_for(self, field, couplings, over=0)
         cosine = backends.of(field).materialise(self._cosine(field))  # a cosine inside a sum is no vector code on XLA
-        return -beta * array_namespace(field).sum(cosine, axis=self._sites(1))
+        return -beta * array_namespace(field).sum(cosine, axis=gauge.last_axes(self.d + 1))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
         """Return -beta cos theta_P, `(*batch, plane, *lattice)` in the order of `loops.planes(d)`."""
         cosine = self._cosine(field)
-        return -self._beta(field, couplings, over=self.d + 1) * cosine
+        return -gauge.beta_for(self, field, couplings, over=self.d + 1) * cosine
 
     def force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links."""
-        found = self._compiled("force", field, couplings)
-        return self.plain_force(field, couplings) if found is None else found
-
-    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `force` by operations on arrays.
+        """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links.
 
         The sine of each plaquette is taken once and handed to the links that share it; beta comes last, so that a
         compiler that fuses the shifts with what they shift does not take it again.
         """
-        beta = self._beta(field, couplings, over=self.d + 1)
+        beta = gauge.beta_for(self, field, couplings, over=self.d + 1)
         parts: list[list[Array]] = [[] for _ in range(self.d)]
         for mu, nu in loops.planes(self.d):
             sine = backends.of(field).sin(loops.plaquette(field, mu, nu, self.d))
@@ -112,23 +147,24 @@ class U1Gauge(GaugeTheory):
 
         With the staples' sum A (see `staple`): a = beta Re A, b = -beta Im A, each `(*batch, *lattice)`.
         """
-        beta = self._beta(field, couplings, over=self.d)
+        beta = gauge.beta_for(self, field, couplings, over=self.d)
         real, imaginary = self.staple(field, mu)
         return beta * real, -beta * imaginary
 
-    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+    def observables(self, field: Array, couplings: Couplings = None, angles: Array | None = None) -> dict[str, Array]:
         """Return per-configuration values `(*batch,)`.
 
         plaquette: mean of cos theta_P; wilson_RxT: mean real Wilson loop over sites, planes and orientations;
         polyakov: mean real loop closing in time; abs_polyakov: modulus of the mean complex one; action. In two
-        dimensions Q, Q2 = Q^2 and p_Q0 = 1 where Q = 0; above, `flux` and `flux2` `(*batch, plane)`, see `flux`.
+        dimensions Q, Q2 = Q^2 and p_Q0 = 1 where Q = 0; above, `flux` and `flux2` `(*batch, plane)`, see `flux`. `angles`
+        are the field's plaquettes where they are known.
         """
-        beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
+        beta, xp = gauge.beta_for(self, field, couplings, over=0), array_namespace(field)
         backend = backends.of(field)
-        angles = backend.materialise(self.plaquettes(field))
+        angles = backend.materialise(self.plaquettes(field) if angles is None else angles)
         plaquette = self._mean_cosine(angles)
         closing = xp.sum(loops.direction(field, 0, self.d), axis=-self.d)
-        sine, cosine = (xp.mean(part, axis=self._sites(-1)) for part in backend.sincos(closing))
+        sine, cosine = (xp.mean(part, axis=gauge.last_axes(self.d - 1)) for part in backend.sincos(closing))
         found = {"plaquette": plaquette}
         for extent in self.wilson:
             found[wilson_name(extent)] = self._mean_cosine(loops.rectangles(field, extent, self.d))
@@ -184,20 +220,37 @@ class U1Gauge(GaugeTheory):
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: in two dimensions all of the torus (plaquette, Q, Q2, p_Q0, wilson_RxT,
         polyakov, ln_Z, ess_uniform, ess_sweep); above, polyakov = 0 by the symmetry of the centre.
-        """
-        from haarflow.theories import exact
 
-        return exact.u1(self, couplings)
+        >>> round(U1Gauge((8, 8)).exact({"beta": 2.0})["Q2"], 11)
+        1.23929891072
+        """
+        beta, sites = number_of(self, couplings, "beta"), math.prod(self.lattice)
+        if self.d > 2:
+            return {"polyakov": 0.0}
+        known = {
+            "plaquette": torus.plaquette(beta, sites),
+            "Q": 0.0,
+            "Q2": torus.charge_squared(beta, sites),
+            "p_Q0": torus.charge_distribution(beta, sites)[0],
+            "chi_top": torus.charge_squared(beta, sites) / sites,
+        }
+        known |= {wilson_name((r, t)): torus.wilson_loop(beta, sites, r * t) for r, t in self.wilson}
+        if min(self.lattice) > 1:
+            known["polyakov"] = 0.0
+        known["action"] = -beta * sites * known["plaquette"]
+        known["ln_Z"] = torus.log_z(beta, sites)
+        known["ess_uniform"] = torus.ess_uniform(beta, sites)
+        return known | {"ess_sweep": torus.ess_sweep(beta, sites)}
 
     def _cosine(self, field: Array) -> Array:
-        angles = self.plain_plaquettes(field)
+        angles = self.plaquettes(field)
         return backends.of(angles).cos(angles)
 
     def _mean_cosine(self, angles: Array) -> Array:
         """The mean over loops `(*batch, loop, *lattice)`; a compiler that fuses would add up every loop's links twice."""
         backend = backends.of(angles)
         cosine = backend.materialise(backend.cos(backend.materialise(angles)))
-        return array_namespace(angles).mean(cosine, axis=self._sites(1))
+        return array_namespace(angles).mean(cosine, axis=gauge.last_axes(self.d + 1))
 
     def _flux(self, angles: Array) -> Array:
         xp = array_namespace(angles)

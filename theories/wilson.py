@@ -13,24 +13,26 @@ import functools
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends import simd
 from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import shift
+from haarflow.core.parts import LinkWeight, Local, Symmetries
 from haarflow.core.sun import SU
-from haarflow.theories.gauge import GaugeTheory, wilson_name
-from haarflow.theories.theory import check_field
+from haarflow.theories import gauge, sun_torus
+from haarflow.theories.names import wilson_name
+from haarflow.theories.theory import check_field, no_subclass, number_of
 
 RECTANGLE = (1, 2)
 
 
+@final
 @dataclass(frozen=True)
-class Wilson(GaugeTheory):
+class Wilson:
     """SU(n) gauge theory on a periodic lattice, coupling `beta` >= 0, rectangles with weight `rectangle` = c1.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
@@ -48,26 +50,30 @@ class Wilson(GaugeTheory):
     n: int = 3
     rectangle: float = 0.0
 
-    rectangular = True  # every loop is a rectangle in a plane, so that a heat bath has colours for reach 2
-    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
-    tied = MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)})  # to the time axis
+    symmetries = Symmetries(
+        ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation"),
+        tied=MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)}),  # to the time axis
+    )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        object.__setattr__(self, "lattice", gauge.lattice_of_links(self.lattice))
         object.__setattr__(self, "rectangle", float(self.rectangle))
         if not math.isfinite(self.rectangle):
             raise ValueError(f"the weight of the rectangles is a finite number, got {self.rectangle}")
         SU(self.n, self.d)
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        raise no_subclass(cls)
+
+    @property
+    def d(self) -> int:
+        """The lattice's dimension."""
+        return len(self.lattice)
+
     @property
     def group(self) -> SU:
         """The group of the links, SU(n) on the lattice's axes."""
         return SU(self.n, self.d)
-
-    @property
-    def reach(self) -> int:
-        """How many sites away a term of the density feels a change: the extent of its largest loop."""
-        return 2 if self.rectangle else 1
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -83,37 +89,56 @@ class Wilson(GaugeTheory):
         """
         return 1.0 - 8.0 * self.rectangle, self.rectangle
 
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return {"beta": gauge.BETA}
+
+    @property
+    def wilson(self) -> tuple[tuple[int, int], ...]:
+        """The Wilson loops that `observables` measures."""
+        return gauge.wilson_loops(self.lattice)
+
+    @property
+    def local(self) -> Local:
+        """The action as a sum over sites, see `density`; its reach is the extent of the largest loop."""
+        return Local(self.density, self._reach)
+
+    @property
+    def conditional(self) -> LinkWeight:
+        """The weight of one link, see `staple` and `local_coupling`; every loop is a rectangle in a plane."""
+        plaquettes_only = self.rectangle == 0.0
+        return LinkWeight(self.staple, self.local_coupling, plaquettes_only, self._reach, rectangular=True)
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one."""
+        return gauge.check_beta(self, couplings)
+
+    def plaquettes(self, field: Array) -> Array:
+        """Return the plaquettes, `(*batch, plane, N, N, *lattice)`, see `gauge.plaquettes`."""
+        return gauge.plaquettes(self, field)
+
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, N, N, *lattice)`.
 
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
-        found = self._compiled("action", field, couplings)
-        return self.plain_action(field, couplings) if found is None else found
-
-    def plain_action(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `action` by operations on arrays."""
-        beta = self._beta(field, couplings, over=0)
-        return -beta * array_namespace(field).sum(self._weighted(field), axis=self._sites(1))
+        beta = gauge.beta_for(self, field, couplings, over=0)
+        return -beta * array_namespace(field).sum(self._weighted(field), axis=gauge.last_axes(self.d + 1))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
         """Return the terms -(beta/N) c Re tr of the loops with corner x, `(*batch, loop, *lattice)`.
 
         First the plaquettes in the order of `loops.planes(d)`, then the rectangles in that of `loops.rectangles`.
         """
-        return -self._beta(field, couplings, over=self.d + 1) * self._weighted(field)
+        return -gauge.beta_for(self, field, couplings, over=self.d + 1) * self._weighted(field)
 
     def force(self, field: Array, couplings: Couplings = None) -> Array:
         """Return F_mu,a(x) = (beta/N) Im tr(T_a U_mu(x) V_mu(x)), real `(*batch, d, N^2-1, *lattice)`.
 
         V is the sum of the staples, see `staples`.
         """
-        found = self._compiled("force", field, couplings)
-        return self.plain_force(field, couplings) if found is None else found
-
-    def plain_force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return `force` by operations on arrays."""
-        beta, group = self._beta(field, couplings, over=self.d + 1), self.group
+        beta, group = gauge.beta_for(self, field, couplings, over=self.d + 1), self.group
         scale = -0.5 * beta / float(self.n)  # 2 tr T_a M of the anti-Hermitian part M
         forces = [
             scale * group.coordinates(1j * group.compose(loops.direction(field, mu, self.d, group), staple))
@@ -140,11 +165,11 @@ class Wilson(GaugeTheory):
             totals = [c0 * total + c1 * part for total, part in zip(totals, long, strict=True)]
         return [backends.of(field).materialise(total) for total in totals]
 
-    def staple(self, field: Array, mu: int) -> Array:
+    def staple(self, field: Array, mu: int, couplings: Couplings = None) -> Array:
         """Return V_mu(x), `(*batch, N, N, *lattice)`: the loops that hold the link count Re tr(U_mu(x) V_mu(x)).
 
         The link's conditional weight is exp((beta/N) Re tr(U V)), where no loop holds it twice: extents >= 2 across mu,
-        and >= 3 everywhere with rectangles.
+        and >= 3 everywhere with rectangles. V does not depend on the couplings.
         """
         check_field(self, field)
         total = array_namespace(field).sum(loops.staples(field, mu, self.d, self.group), axis=-self.d - 3)
@@ -156,26 +181,7 @@ class Wilson(GaugeTheory):
 
     def local_coupling(self, field: Array, couplings: Couplings = None) -> Any:
         """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: what `staple` is weighted with."""
-        return self._beta(field, couplings, over=self.d) / float(self.n)
-
-    def heat_bath(
-        self, key: Array, field: Array, coupling: Any, tries: int, overrelaxation: int, plain: Any
-    ) -> tuple[Array, Array] | None:
-        """Return what `SubgroupHeatBath.by_arrays` (`plain`) does, by the compiled kernel, see theories/heat_baths.py.
-
-        None where there is none: without the package numba, on accelerators, in single precision, for SU(N > 4), odd
-        extents, with rectangles, and for theories derived from this one.
-        """
-        if not simd.is_present():
-            return None
-        from haarflow.theories import heat_baths
-
-        return heat_baths.compiled(self, key, field, coupling, tries, overrelaxation, plain)
-
-    @property
-    def plaquettes_alone(self) -> bool:
-        """Whether `staple` is the plain sum of the plaquettes' staples, which a kernel may form for half of the links."""
-        return self.rectangle == 0.0
+        return gauge.beta_for(self, field, couplings, over=self.d) / float(self.n)
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return per-configuration values `(*batch,)`.
@@ -184,8 +190,8 @@ class Wilson(GaugeTheory):
         rectangle: the same for 1x2 where the action has them; polyakov: mean of Re tr / N of the loops closing in time;
         abs_polyakov: modulus of the mean complex one; action.
         """
-        beta, xp = self._beta(field, couplings, over=0), array_namespace(field)
-        found = {"plaquette": xp.mean(self._plaquettes(field), axis=self._sites(1))}
+        beta, xp = gauge.beta_for(self, field, couplings, over=0), array_namespace(field)
+        found = {"plaquette": xp.mean(self._plaquettes(field), axis=gauge.last_axes(self.d + 1))}
         for extent in self.wilson:
             found[wilson_name(extent)] = self._mean(loops.rectangles(field, extent, self.d, self.group))
         if self.rectangle:
@@ -193,7 +199,9 @@ class Wilson(GaugeTheory):
         slices = backends.of(field).unstack(loops.direction(field, 0, self.d, self.group), axis=-self.d)
         space = SU(self.n, self.d - 1)
         traces = space.trace(functools.reduce(space.compose, slices)) / float(self.n)
-        real, imaginary = (xp.mean(part, axis=self._sites(-1)) for part in (xp.real(traces), xp.imag(traces)))
+        real, imaginary = (
+            xp.mean(part, axis=gauge.last_axes(self.d - 1)) for part in (xp.real(traces), xp.imag(traces))
+        )
         found |= {"polyakov": real, "abs_polyakov": xp.sqrt(real * real + imaginary * imaginary)}
         terms = [number * found[name] for name, number in self.conjugates["beta"].items()]
         return found | {"action": beta * sum(terms[1:], terms[0])}
@@ -217,10 +225,25 @@ class Wilson(GaugeTheory):
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: for Wilson's action in two dimensions all of the torus (plaquette, wilson_RxT,
         polyakov, ln_Z, ess_uniform, ess_sweep); elsewhere polyakov = 0 by the symmetry of the centre.
-        """
-        from haarflow.theories import exact
 
-        return exact.sun(self, couplings)
+        >>> round(Wilson((4, 4), n=2).exact({"beta": 2.2})["plaquette"], 11)
+        0.46448054974
+        """
+        beta, n, sites = number_of(self, couplings, "beta"), self.n, math.prod(self.lattice)
+        if self.d > 2 or self.rectangle:
+            return {"polyakov": 0.0}
+        known = {"plaquette": sun_torus.plaquette(n, beta, sites)}
+        known |= {wilson_name((r, t)): sun_torus.wilson_loop(n, beta, sites, r * t) for r, t in self.wilson}
+        if min(self.lattice) > 1:
+            known["polyakov"] = 0.0
+        known["action"] = -beta * sites * known["plaquette"]
+        known["ln_Z"] = sun_torus.log_z(n, beta, sites)
+        known["ess_uniform"] = sun_torus.ess_uniform(n, beta, sites)
+        return known | {"ess_sweep": sun_torus.ess_sweep(n, beta, sites)}
+
+    @property
+    def _reach(self) -> int:
+        return 2 if self.rectangle else 1
 
     def _real_traces(self, matrices: Array) -> Array:
         """Re tr / N of every matrix."""
@@ -235,7 +258,7 @@ class Wilson(GaugeTheory):
 
     def _mean(self, matrices: Array) -> Array:
         """The mean of Re tr / N over loops `(*batch, loop, N, N, *lattice)`."""
-        return array_namespace(matrices).mean(self._real_traces(matrices), axis=self._sites(1))
+        return array_namespace(matrices).mean(self._real_traces(matrices), axis=gauge.last_axes(self.d + 1))
 
     def _weighted(self, field: Array) -> Array:
         """c Re tr / N of every loop of the action, `(*batch, loop, *lattice)`."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from haarflow.theories.replaced import Replaced
+
 
 class Mutant(NamedTuple):
     """A wrong object, its kind, and the laws that must catch it.
@@ -16,3 +18,8 @@ class Mutant(NamedTuple):
     make: Callable
     laws: tuple[str, ...]
     given: dict[str, Any] = {}  # noqa: RUF012 (a constant, never written)
+
+
+def kept(theory: Any, **parts: Any) -> Replaced:
+    """A theory with some parts replaced and all others kept on purpose, wrong as they may be; `with_parts` would drop them."""
+    return Replaced(theory, tuple(sorted(parts.items())))

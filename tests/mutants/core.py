@@ -15,7 +15,6 @@ from haarflow.core.hmc import HMC, action_difference
 from haarflow.core.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
 from haarflow.core.kernels import Cycle, Repeat, State
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
-from haarflow.theories import U1Gauge
 from haarflow.verification.core_objects import (
     BETA,
     LINKS,
@@ -29,7 +28,7 @@ from haarflow.verification.core_objects import (
     local,
     scalars,
 )
-from tests.mutants import Mutant, matrices
+from tests.mutants import Mutant, kept, matrices
 
 # --- backends: functions that spoil a record
 
@@ -380,16 +379,6 @@ class NarrowU1(U1):
 
 
 @dataclass(frozen=True)
-class NarrowGauge(U1Gauge):
-    group = NarrowU1()
-
-
-@dataclass(frozen=True)
-class WideGauge(U1Gauge):
-    group = WideMomenta()
-
-
-@dataclass(frozen=True)
 class KineticDoubled(HMC):
     """K = w^2 with momenta of variance 1/2: exact, so that <exp(-dH)> = 1 holds, but no Hamiltonian flow."""
 
@@ -469,7 +458,7 @@ class LocalWithoutNeighbours(LocalMetropolis):
 
     def _local_difference(self, old, new):
         couplings = self.values.get("couplings")
-        change = self.theory.density(new, couplings) - self.theory.density(old, couplings)
+        change = self.local.density(new, couplings) - self.local.density(old, couplings)
         return array_namespace(change).sum(change, axis=-len(self.theory.lattice) - 1)
 
 
@@ -577,8 +566,8 @@ KERNELS = (
     kernel("last half drift unreversed", lambda: scalars(hmc_of_scalars(LastHalfUnreversed)), "reversible", "energy_order"),
     kernel("accept with the sign wrong", lambda: scalars(hmc_of_scalars(AcceptsTheWrongWay)), "accept_rule", "stationary"),
     kernel("moves what it rejects", lambda: scalars(hmc_of_scalars(MovesWhatItRejects, step_size=0.3)), "accept_rule"),
-    kernel("kinetic term and momenta off by two", of_links(NarrowGauge((2, 2)), KineticDoubled), "kinetic_energy", "energy_order"),
-    kernel("momenta too wide", of_links(WideGauge((2, 2))), "exp_minus_dh", "stationary"),
+    kernel("kinetic term and momenta off by two", of_links(kept(LINKS, group=NarrowU1()), KineticDoubled), "kinetic_energy", "energy_order"),
+    kernel("momenta too wide", of_links(kept(LINKS, group=WideMomenta())), "exp_minus_dh", "stationary"),
     kernel("force off by two", lambda: scalars(hmc_of_scalars(ForceHalved)), "energy_order"),
     kernel("stationary, not balanced", lambda: links(hmc_of_links(Drifting), reversible=True), "time_reversal"),
     kernel("Metropolis with the ratio turned", lambda: scalars(independent(WeightTurned)), "detailed_balance", "stationary", "equilibrium"),

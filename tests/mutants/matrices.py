@@ -1,20 +1,20 @@
 """Wrong groups SU(N), wrong theories and a wrong HMC of matrices, each with the laws that must catch it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 from array_api_compat import array_namespace
 
-from haarflow.backends import simd
 from haarflow.core import heatbath_sun, loops, matrices
 from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
 from haarflow.theories import Wilson
+from haarflow.theories.gauge import beta_for
 from haarflow.verification.core_objects import heat_bath_of_matrices, hmc_of_matrices
 from haarflow.verification.core_objects import matrices as chained
-from tests.mutants import Mutant
+from tests.mutants import Mutant, kept
 
 # --- groups
 
@@ -90,101 +90,121 @@ GROUPS = (
 # --- theories
 
 
-class ForceWithoutN(Wilson):
+def force_without_n(lattice):
     """beta Im tr for beta/N Im tr."""
-
-    def force(self, field, couplings=None):
-        return float(self.n) * super().force(field, couplings)
-
-
-class StapleReversed(Wilson):
-    def staple(self, field, mu):
-        return self.group.inverse(super().staple(field, mu))
+    theory = Wilson(lattice)
+    return kept(theory, force=lambda field, couplings=None: float(theory.n) * theory.force(field, couplings))
 
 
-class StaplesAheadAlone(Wilson):
+def staple_reversed(lattice, **words):
+    theory = Wilson(lattice, **words)
+
+    def staple(field, mu, couplings=None):
+        return theory.group.inverse(theory.staple(field, mu))
+
+    return kept(theory, conditional=replace(theory.conditional, staple=staple))
+
+
+def staples_ahead_only(lattice):
     """Forgets the plaquettes behind the link."""
+    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
 
-    def staples(self, field):
-        found = []
-        for mu in range(self.d):
-            both = loops.staples(field, mu, self.d, self.group)
-            rest = (slice(None),) * (self.d + 2)
-            found.append(2.0 * sum(both[(..., nu) + rest] for nu in range(0, both.shape[-self.d - 3], 2)))
-        return found
+    def staple(field, mu):
+        both, rest = loops.staples(field, mu, d, group), (slice(None),) * (d + 2)
+        return 2.0 * sum(both[(..., nu, *rest)] for nu in range(0, both.shape[-d - 3], 2))
+
+    def force(field, couplings=None):
+        parts = [
+            group.coordinates(1j * group.compose(loops.direction(field, mu, d, group), staple(field, mu)))
+            for mu in range(d)
+        ]
+        strength = beta_for(theory, field, couplings, d + 1) / theory.n
+        return -0.5 * strength * array_namespace(field).stack(parts, axis=-2 - d)
+
+    return kept(theory, force=force)
 
 
-class LinkNotTurned(Wilson):
+def link_not_turned(lattice):
     """A plaquette whose last link is not inverted."""
+    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
 
-    def action(self, field, couplings=None):
-        xp, d, group = array_namespace(field), self.d, self.group
+    def action(field, couplings=None):
+        xp = array_namespace(field)
         first, second = (loops.direction(field, mu, d, group) for mu in (0, 1))
         there = group.compose(first, shift(second, 0, d))
         loop = group.compose(group.compose(there, group.inverse(shift(first, 1, d))), second)
-        return -self._beta(field, couplings, 0) * xp.sum(xp.real(group.trace(loop)), axis=(-2, -1)) / self.n
+        sums = xp.sum(xp.real(group.trace(loop)), axis=(-2, -1))
+        return -beta_for(theory, field, couplings, 0) * sums / theory.n
+
+    return kept(theory, action=action)
 
 
-class ForceOnTheRight(Wilson):
+def force_on_the_right(lattice):
     """tr T_a V U: the force at the link's other end."""
+    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
 
-    def force(self, field, couplings=None):
-        xp, group, beta = array_namespace(field), self.group, self._beta(field, couplings, self.d + 1)
+    def force(field, couplings=None):
+        xp, beta = array_namespace(field), beta_for(theory, field, couplings, d + 1)
         parts = [
-            group.coordinates(1j * group.compose(staple, loops.direction(field, mu, self.d, group)))
-            for mu, staple in enumerate(self.staples(field))
+            group.coordinates(1j * group.compose(staple, loops.direction(field, mu, d, group)))
+            for mu, staple in enumerate(theory.staples(field))
         ]
-        return -0.5 / self.n * beta * xp.stack(parts, axis=-2 - self.d)
+        return -0.5 / theory.n * beta * xp.stack(parts, axis=-2 - d)
 
-
-def improved(kind):
-    return lambda lattice: kind(lattice, rectangle=-1 / 12)
+    return kept(theory, force=force)
 
 
 FORCES = ("force_by_differences", "force_by_autodiff")
 TINY = {"lattice": (2, 2)}
 THEORIES = (
-    Mutant("an SU(N) force without 1/N", "theory", ForceWithoutN, FORCES, TINY),
-    Mutant("an SU(N) force of the other end", "theory", ForceOnTheRight, ("gauge_orbit", *FORCES), TINY),
-    Mutant("staples ahead alone", "theory", StaplesAheadAlone, FORCES, {"lattice": (3, 3)}),
-    Mutant("improved staples reversed", "theory", improved(StapleReversed), ("link_staple",), {"lattice": (3, 3)}),
-    Mutant("matrix staples reversed", "theory", StapleReversed, ("link_staple",), TINY),
-    Mutant("a link that is not turned", "theory", LinkNotTurned, ("gauge_invariance", "reflection_invariance"), TINY),
+    Mutant("an SU(N) force without 1/N", "theory", force_without_n, FORCES, TINY),
+    Mutant("an SU(N) force of the other end", "theory", force_on_the_right, ("gauge_orbit", *FORCES), TINY),
+    Mutant("staples ahead alone", "theory", staples_ahead_only, FORCES, {"lattice": (3, 3)}),
+    Mutant(
+        "improved staples reversed",
+        "theory",
+        partial(staple_reversed, rectangle=-1 / 12),
+        ("link_staple",),
+        {"lattice": (3, 3)},
+    ),
+    Mutant("matrix staples reversed", "theory", staple_reversed, ("link_staple",), TINY),
+    Mutant("a link that is not turned", "theory", link_not_turned, ("gauge_invariance", "reflection_invariance"), TINY),
 )
 
 # --- kernels
 
 
-class WilsonWithTracesOfSquares(Wilson):
-    @property
-    def group(self):
-        return TracesOfSquares(self.n, self.d)
+def wilson_with_traces_of_squares(lattice, n):
+    return kept(Wilson(lattice, n), group=TracesOfSquares(n, len(lattice)))
 
 
-@dataclass(frozen=True)
-class HalfTheForce(Wilson):
-    def force(self, field, couplings=None):
-        return 0.5 * super().force(field, couplings)
+def half_the_force(lattice, n):
+    theory = Wilson(lattice, n)
+    return kept(theory, force=lambda field, couplings=None: 0.5 * theory.force(field, couplings))
 
 
 def hmc(theory):
     return lambda lattice: chained(hmc_of_matrices(n=2, theory=theory), reversible=True)
 
 
-class TooCold(Wilson):
+def too_cold(lattice, n):
     """The heat bath's weight at 1.2 beta."""
+    theory = Wilson(lattice, n)
 
-    def local_coupling(self, field, couplings=None):
-        return 1.2 * super().local_coupling(field, couplings)
+    def strength(field, couplings=None):
+        return 1.2 * theory.local_coupling(field, couplings)
+
+    return kept(theory, conditional=replace(theory.conditional, strength=strength))
 
 
-class StaplesOfTheLinkBehind(Wilson):
+def staples_of_the_link_behind(lattice, n):
     """Staples of another link, so that the heat bath draws where its own neighbours are not."""
+    theory = Wilson(lattice, n)
 
-    plaquettes_alone = False
+    def staple(field, mu, couplings=None):
+        return shift(theory.staple(field, mu), mu, len(lattice), -1)
 
-    def staple(self, field, mu):
-        return shift(super().staple(field, mu), mu, self.d, -1)
+    return kept(theory, conditional=replace(theory.conditional, staple=staple, plaquettes_only=False))
 
 
 @dataclass(frozen=True)
@@ -193,9 +213,8 @@ class KeepsTheLastProposal(SubgroupHeatBath):
 
     def step(self, key, state):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(simd, "is_present", lambda: False)
             patch.setattr(heatbath_sun, "one_minus_cosine", last_proposal)
-            return super().step(key, state)
+            return SubgroupHeatBath.step(replace(self, sweep=SubgroupHeatBath.by_arrays), key, state)
 
 
 def last_proposal(u, k, draw=heatbath_sun.one_minus_cosine):
@@ -211,17 +230,16 @@ class HalfReflected(SubgroupHeatBath):
 
     def step(self, key, state):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(simd, "is_present", lambda: False)
             patch.setattr(
                 heatbath_sun, "reflection", lambda place, size, unit: ([unit[0], *(-x for x in unit[1:])], size >= 0.0)
             )
-            return super().step(key, state)
+            return SubgroupHeatBath.step(replace(self, sweep=SubgroupHeatBath.by_arrays), key, state)
 
 
-class RectanglesByPlaquetteColours(Wilson):
-    """Rectangles, whose links the heat bath moves as if there were plaquettes alone."""
-
-    reach = 1
+def rectangles_by_plaquette_colours(lattice, n):
+    """Rectangles, whose links the heat bath moves as if there were plaquettes only."""
+    theory = Wilson(lattice, n, rectangle=-1 / 12)
+    return kept(theory, conditional=replace(theory.conditional, reach=1))
 
 
 def bath(**words):
@@ -229,8 +247,8 @@ def bath(**words):
 
 
 KERNELS = (
-    Mutant("a heat bath of SU(2) too cold", "kernel", bath(theory=TooCold), ("stationary", "equilibrium")),
-    Mutant("a heat bath of other links' staples", "kernel", bath(theory=StaplesOfTheLinkBehind), ("stationary",)),
+    Mutant("a heat bath of SU(2) too cold", "kernel", bath(theory=too_cold), ("stationary", "equilibrium")),
+    Mutant("a heat bath of other links' staples", "kernel", bath(theory=staples_of_the_link_behind), ("stationary",)),
     Mutant(
         "the last proposal of SU(2) kept",
         "kernel",
@@ -246,16 +264,14 @@ KERNELS = (
     Mutant(
         "a heat bath of rectangles in the colours of plaquettes",
         "kernel",
-        lambda lattice: heat_bath_of_matrices(
-            lattice=(4, 4), theory=partial(RectanglesByPlaquetteColours, rectangle=-1 / 12)
-        ),
+        lambda lattice: heat_bath_of_matrices(lattice=(4, 4), theory=rectangles_by_plaquette_colours),
         ("reflections_keep_action",),
     ),
     Mutant(
         "momenta of matrices for tr P^2 / 2",
         "kernel",
-        hmc(WilsonWithTracesOfSquares),
+        hmc(wilson_with_traces_of_squares),
         ("exp_minus_dh", "stationary"),
     ),
-    Mutant("half the force on matrices", "kernel", hmc(HalfTheForce), ("energy_order",)),
+    Mutant("half the force on matrices", "kernel", hmc(half_the_force), ("energy_order",)),
 )

@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 
 from array_api_compat import array_namespace
 
@@ -11,9 +10,11 @@ from haarflow.backends import of
 from haarflow.core import loops
 from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
+from haarflow.core.parts import AngleWeight, Local
 from haarflow.theories import Phi4, U1Gauge, bessel
+from haarflow.theories.gauge import beta_for
 from haarflow.theories.theory import couplings_for
-from tests.mutants import Mutant, matrices
+from tests.mutants import Mutant, kept, matrices
 
 
 def at_the_origin(x, d):
@@ -26,191 +27,262 @@ def parts_of(links, d):
     return [loops.direction(links, mu, d) for mu in range(d)]
 
 
-class ForceTooStrong(Phi4):
-    def force(self, field, couplings=None):
-        return 1.001 * super().force(field, couplings)
+def plus(theory, term):
+    """The theory with a term added to its action alone."""
+    return kept(theory, action=lambda field, couplings=None: theory.action(field, couplings) + term(field, couplings))
 
 
-class BackwardNeighbourSubtracted(Phi4):
-    def force(self, field, couplings=None):
-        return super().force(field, couplings) + 4.0 * shift(field, self.d - 1, self.d, -1)
+def with_force(theory, change):
+    """The theory with a term added to its force alone."""
+    return kept(theory, force=lambda field, couplings=None: theory.force(field, couplings) + change(field, couplings))
 
 
-class QuarticForceQuartered(Phi4):
-    def force(self, field, couplings=None):
-        lam = couplings_for(self, field, couplings)["lam"]
-        return super().force(field, couplings) - 3.0 * lam * field**3
+def with_density(theory, density):
+    """The theory with another density, of the same reach."""
+    return kept(theory, local=Local(density, theory.local.reach))
 
 
-class GaugeForceAlongTheOrbit(U1Gauge):
-    def force(self, field, couplings=None):
-        sine = of(field).sincos(field)[0]
-        return super().force(field, couplings) + 1e-3 * sine
+def summed(x, axes):
+    """The sum over the last axes."""
+    return array_namespace(x).sum(x, axis=tuple(range(-axes, 0)))
 
 
-class BondCountedTwice(Phi4):
-    def action(self, field, couplings=None):
-        return Phi4(self.lattice).action(field, couplings)
-
-    def density(self, field, couplings=None):
-        bond = (shift(field, 0, self.d) - field) ** 2
-        return super().density(field, couplings) + bond[(..., None) + (slice(None),) * self.d]
+def force_too_strong(lattice):
+    theory = Phi4(lattice)
+    return with_force(theory, lambda field, couplings: 0.001 * theory.force(field, couplings))
 
 
-class DensityWithoutTerms(Phi4):
-    def action(self, field, couplings=None):
-        return Phi4(self.lattice).action(field, couplings)
-
-    def density(self, field, couplings=None):
-        return super().density(field, couplings)[(..., 0) + (slice(None),) * self.d]
+def backward_neighbour_subtracted(lattice):
+    d = len(lattice)
+    return with_force(Phi4(lattice), lambda field, couplings: 4.0 * shift(field, d - 1, d, -1))
 
 
-class NoReach(Phi4):
-    reach = 0
+def quartic_force_quartered(lattice):
+    theory = Phi4(lattice)
+    return with_force(theory, lambda field, couplings: -3.0 * couplings_for(theory, field, couplings)["lam"] * field**3)
 
 
-class LinkForgotten(U1Gauge):
-    def action(self, field, couplings=None):
+def gauge_force_along_the_orbit(lattice):
+    return with_force(U1Gauge(lattice), lambda field, couplings: 1e-3 * of(field).sincos(field)[0])
+
+
+def bond_counted_twice(lattice):
+    theory, d = Phi4(lattice), len(lattice)
+
+    def density(field, couplings=None):
+        bond = (shift(field, 0, d) - field) ** 2
+        return theory.density(field, couplings) + bond[(..., None) + (slice(None),) * d]
+
+    return with_density(theory, density)
+
+
+def density_without_terms(lattice):
+    theory = Phi4(lattice)
+    rest = (slice(None),) * len(lattice)
+    return with_density(theory, lambda field, couplings=None: theory.density(field, couplings)[(..., 0, *rest)])
+
+
+def no_reach(lattice):
+    theory = Phi4(lattice)
+    return kept(theory, local=Local(theory.density, reach=0))
+
+
+def link_forgotten(lattice):
+    theory = U1Gauge(lattice)
+
+    def action(field, couplings=None):
         (first, second), xp = parts_of(field, 2), array_namespace(field)
         open_loop = first + shift(second, 0, 2) - shift(first, 1, 2)
-        return -self._beta(field, couplings, 0) * xp.sum(xp.cos(open_loop), axis=(-2, -1))
+        return -beta_for(theory, field, couplings, 0) * xp.sum(xp.cos(open_loop), axis=(-2, -1))
+
+    return kept(theory, action=action)
 
 
-class OpenBoundary(U1Gauge):
+def open_boundary(lattice):
     """Links that leave the lattice are taken to be 1."""
+    theory = U1Gauge(lattice)
 
-    def action(self, field, couplings=None):
+    def action(field, couplings=None):
         (first, second), xp = parts_of(field, 2), array_namespace(field)
         ahead = xp.concat([second[..., 1:, :], xp.zeros_like(second[..., :1, :])], axis=-2)
         above = xp.concat([first[..., 1:], xp.zeros_like(first[..., :1])], axis=-1)
-        return -self._beta(field, couplings, 0) * xp.sum(xp.cos(first + ahead - above - second), axis=(-2, -1))
+        cosine = xp.cos(first + ahead - above - second)
+        return -beta_for(theory, field, couplings, 0) * xp.sum(cosine, axis=(-2, -1))
+
+    return kept(theory, action=action)
 
 
-class ObservableOfOneLink(U1Gauge):
-    def observables(self, field, couplings=None):
+def observable_of_one_link(lattice):
+    theory = U1Gauge(lattice)
+
+    def observables(field, couplings=None):
         xp = array_namespace(field)
-        return super().observables(field, couplings) | {"link": xp.mean(xp.cos(field), axis=(-3, -2, -1))}
+        return theory.observables(field, couplings) | {"link": xp.mean(xp.cos(field), axis=(-3, -2, -1))}
+
+    return kept(theory, observables=observables)
 
 
-class ChargeWithoutWrap(U1Gauge):
-    def _flux(self, angles):
-        turns = array_namespace(angles).sum(angles, axis=(-2, -1)) / (2 * math.pi)
-        return turns
+def charge_without_wrap(lattice):
+    theory = U1Gauge(lattice)
+
+    def charge(field):
+        return summed(theory.plaquettes(field), 3) / (2 * math.pi)
+
+    def observables(field, couplings=None):
+        q = charge(field)
+        values = {"Q": q, "Q2": q * q, "p_Q0": array_namespace(q).astype(q == 0.0, q.dtype)}
+        return theory.observables(field, couplings) | values
+
+    return kept(theory, charge=charge, observables=observables)
 
 
-class EvenCharge(U1Gauge):
+def even_charge(lattice):
     """Takes Q for invariant under what turns it round."""
+    theory = U1Gauge(lattice)
+    return kept(theory, symmetries=replace(theory.symmetries, odd={}))
 
-    odd = MappingProxyType({})
 
+def staple_of_the_other_orientation(lattice):
+    """Staples, and the weight that is made of them."""
+    theory = U1Gauge(lattice)
 
-class StapleOfTheOtherOrientation(U1Gauge):
-    def staple(self, field, mu):
-        real, imaginary = super().staple(field, mu)
+    def staple(field, mu):
+        real, imaginary = theory.staple(field, mu)
         return real, -imaginary
 
-
-class HeatBathOfTheOtherOrientation(U1Gauge):
-    def local_weight(self, field, mu, couplings=None):
-        a, b = super().local_weight(field, mu, couplings)
+    def weight(field, mu, couplings=None):
+        a, b = theory.local_weight(field, mu, couplings)
         return a, -b
 
-
-class MapWithoutKappa(Phi4):
-    def other_form(self, couplings=None):
-        other, mapped, factor = Phi4(self.lattice, self.parameterisation).other_form(couplings)
-        return other, {**mapped, "lam": mapped["lam"] * self.check(couplings)["kappa"]}, factor
+    return kept(theory, conditional=AngleWeight(weight, staple))
 
 
-class ExactWithoutKappa(Phi4):
-    def exact(self, couplings=None):
-        found = super().exact(couplings)
-        return found | {"phi2": found["phi2"] * self.check(couplings)["kappa"]}
+def heat_bath_of_the_other_orientation(lattice):
+    theory = U1Gauge(lattice)
+
+    def weight(field, mu, couplings=None):
+        a, b = theory.local_weight(field, mu, couplings)
+        return a, -b
+
+    return kept(theory, conditional=AngleWeight(weight, theory.staple))
 
 
-class NextBessel(U1Gauge):
-    def exact(self, couplings=None):
-        return super().exact(couplings) | {"plaquette": float(bessel.ratios(self.check(couplings)["beta"], 2)[2])}
+def map_without_kappa(lattice):
+    theory = Phi4(lattice, "hopping")
+
+    def other_form(couplings=None):
+        other, mapped, factor = theory.other_form(couplings)
+        return other, {**mapped, "lam": mapped["lam"] * theory.check(couplings)["kappa"]}, factor
+
+    return kept(theory, other_form=other_form)
 
 
-class HalfThePlaquettes(U1Gauge):
-    @property
-    def conjugates(self):
-        return {"beta": {"plaquette": -0.5 * math.prod(self.lattice)}}
+def exact_without_kappa(lattice):
+    theory = Phi4(lattice, "hopping")
+
+    def exact(couplings=None):
+        known = theory.exact(couplings)
+        return known | {"phi2": known["phi2"] * theory.check(couplings)["kappa"]}
+
+    return kept(theory, exact=exact)
 
 
-class MixedBatch(Phi4):
-    def action(self, field, couplings=None):
-        xp, whole = array_namespace(field), super().action(field, couplings)
-        return whole + 1e-6 * xp.mean(whole)
+def next_bessel(lattice):
+    theory = U1Gauge(lattice)
+
+    def exact(couplings=None):
+        wrong = float(bessel.ratios(theory.check(couplings)["beta"], 2)[2])
+        return theory.exact(couplings) | {"plaquette": wrong}
+
+    return kept(theory, exact=exact)
 
 
-class SumOverTheBatch(Phi4):
-    def action(self, field, couplings=None):
-        return array_namespace(field).sum(super().action(field, couplings))
+def half_the_plaquettes(lattice):
+    return kept(U1Gauge(lattice), conjugates={"beta": {"plaquette": -0.5 * math.prod(lattice)}})
 
 
-class WritesItsInput(Phi4):
-    def action(self, field, couplings=None):
+def mixed_batch(lattice):
+    theory = Phi4(lattice)
+    return plus(theory, lambda field, couplings: 1e-6 * array_namespace(field).mean(theory.action(field, couplings)))
+
+
+def sum_over_the_batch(lattice):
+    theory = Phi4(lattice)
+    return kept(
+        theory, action=lambda field, couplings=None: array_namespace(field).sum(theory.action(field, couplings))
+    )
+
+
+def writes_its_input(lattice):
+    theory = Phi4(lattice)
+
+    def action(field, couplings=None):
         field[...] = 0.5 * field
-        return super().action(field, couplings)
+        return theory.action(field, couplings)
+
+    return kept(theory, action=action)
 
 
-class Defect(Phi4):
-    def action(self, field, couplings=None):
-        return super().action(field, couplings) + 1e-3 * at_the_origin(field, self.d) ** 2
+def defect(lattice):
+    return plus(Phi4(lattice), lambda field, couplings: 1e-3 * at_the_origin(field, len(lattice)) ** 2)
 
 
-class Cubic(Phi4):
-    def action(self, field, couplings=None):
-        xp = array_namespace(field)
-        return super().action(field, couplings) + 1e-3 * xp.sum(field**3, axis=tuple(range(-self.d, 0)))
+def cubic(lattice):
+    return plus(Phi4(lattice), lambda field, couplings: 1e-3 * summed(field**3, len(lattice)))
 
 
-class ObservableWithASign(Phi4):
+def observable_with_a_sign(lattice):
     """Takes m for even."""
+    theory = Phi4(lattice)
+    return kept(theory, symmetries=replace(theory.symmetries, odd={}))
 
-    odd = MappingProxyType({})
 
-
-class OneWay(Phi4):
+def one_way(lattice):
     """Translations and Z2 hold, but phi(x)^3 phi(x + 0) knows ahead from behind."""
-
-    def action(self, field, couplings=None):
-        xp, more = array_namespace(field), field**3 * shift(field, 0, self.d)
-        return super().action(field, couplings) + 1e-3 * xp.sum(more, axis=tuple(range(-self.d, 0)))
+    d = len(lattice)
+    return plus(Phi4(lattice), lambda field, couplings: 1e-3 * summed(field**3 * shift(field, 0, d), d))
 
 
-class Anisotropic(Phi4):
-    def action(self, field, couplings=None):
-        xp, more = array_namespace(field), field * shift(field, 0, self.d)
-        return super().action(field, couplings) + 1e-3 * xp.sum(more, axis=tuple(range(-self.d, 0)))
+def anisotropic(lattice):
+    d = len(lattice)
+    return plus(Phi4(lattice), lambda field, couplings: 1e-3 * summed(field * shift(field, 0, d), d))
 
 
-class SineOfThePlaquette(U1Gauge):
-    def action(self, field, couplings=None):
-        xp, angles = array_namespace(field), loops.plaquettes(field, self.d)
-        return super().action(field, couplings) + 1e-3 * xp.sum(xp.sin(angles), axis=(-3, -2, -1))
+def sine_of_the_plaquette(lattice):
+    def term(field, couplings):
+        return 1e-3 * summed(array_namespace(field).sin(loops.plaquettes(field, 2)), 3)
+
+    return plus(U1Gauge(lattice), term)
 
 
-class NotOnTheCircle(U1Gauge):
-    def action(self, field, couplings=None):
-        xp, angles = array_namespace(field), loops.plaquettes(field, self.d)
-        return super().action(field, couplings) + 1e-3 * xp.sum(angles**2, axis=(-3, -2, -1))
+def not_on_the_circle(lattice):
+    return plus(U1Gauge(lattice), lambda field, couplings: 1e-3 * summed(loops.plaquettes(field, 2) ** 2, 3))
 
 
-class MeanCoupling(U1Gauge):
-    def action(self, field, couplings=None):
+def mean_coupling(lattice):
+    theory = U1Gauge(lattice)
+
+    def action(field, couplings=None):
         values = dict(couplings or {})
         if getattr(values.get("beta"), "shape", ()):
             values["beta"] = array_namespace(field).mean(values["beta"])
-        return super().action(field, values)
+        return theory.action(field, values)
+
+    return kept(theory, action=action)
 
 
-class NoBorder(Phi4):
-    def check(self, couplings=None):
+def no_border(lattice):
+    """Takes whatever couplings it is given, of any name and value."""
+    theory = Phi4(lattice)
+
+    def taken(couplings):
         known = couplings if isinstance(couplings, dict) else {}
-        return {name: known.get(name, value) for name, value in self.couplings.items()}
+        return {name: known.get(name, value) for name, value in theory.couplings.items()}
+
+    def action(field, couplings=None):
+        return theory.action(field, taken(couplings))
+
+    return kept(theory, check=taken, action=action)
 
 
 @dataclass(frozen=True)
@@ -229,68 +301,68 @@ class Drifting:
 TINY = {"lattice": (2, 2)}
 
 
-def hopping(kind):
-    """Make a mutant of the hopping form."""
-    return lambda lattice: kind(lattice, "hopping")
-
-
 BOTH_FORCES = ("force_by_differences", "force_by_autodiff")
 MUTANTS = (
-    Mutant("a force off by a factor", "theory", ForceTooStrong, BOTH_FORCES),
-    Mutant("a backward neighbour of the wrong sign", "theory", BackwardNeighbourSubtracted, BOTH_FORCES),
-    Mutant("lam phi^3 in the force for 4 lam phi^3", "theory", QuarticForceQuartered, BOTH_FORCES),
-    Mutant("a force along the gauge orbit", "theory", GaugeForceAlongTheOrbit, ("gauge_orbit", *BOTH_FORCES), TINY),
-    Mutant("a density that counts a bond twice", "theory", BondCountedTwice, ("density_sums",)),
-    Mutant("a density without the axis of terms", "theory", DensityWithoutTerms, ("density_sums",)),
-    Mutant("a reach that is too short", "theory", NoReach, ("density_reach",)),
-    Mutant("a plaquette of three links", "theory", LinkForgotten, ("gauge_invariance",), TINY),
-    Mutant("an open boundary", "theory", OpenBoundary, ("gauge_invariance", "translation_invariance"), TINY),
-    Mutant("an observable of one link", "theory", ObservableOfOneLink, ("gauge_invariance",), TINY),
-    Mutant("a charge without the wrap", "theory", ChargeWithoutWrap, ("charge_of_flux",), TINY),
+    Mutant("a force off by a factor", "theory", force_too_strong, BOTH_FORCES),
+    Mutant("a backward neighbour of the wrong sign", "theory", backward_neighbour_subtracted, BOTH_FORCES),
+    Mutant("lam phi^3 in the force for 4 lam phi^3", "theory", quartic_force_quartered, BOTH_FORCES),
+    Mutant("a force along the gauge orbit", "theory", gauge_force_along_the_orbit, ("gauge_orbit", *BOTH_FORCES), TINY),
+    Mutant("a density that counts a bond twice", "theory", bond_counted_twice, ("density_sums",)),
+    Mutant("a density without the axis of terms", "theory", density_without_terms, ("density_sums",)),
+    Mutant("a reach that is too short", "theory", no_reach, ("density_reach",)),
+    Mutant("a plaquette of three links", "theory", link_forgotten, ("gauge_invariance",), TINY),
+    Mutant("an open boundary", "theory", open_boundary, ("gauge_invariance", "translation_invariance"), TINY),
+    Mutant("an observable of one link", "theory", observable_of_one_link, ("gauge_invariance",), TINY),
+    Mutant("a charge without the wrap", "theory", charge_without_wrap, ("charge_of_flux",), TINY),
     Mutant(
         "a charge declared even",
         "theory",
-        EvenCharge,
+        even_charge,
         ("reflection_invariance", "exchange_invariance", "conjugation_invariance"),
         {"lattice": (3, 3)},
     ),
-    Mutant("a staple of the other orientation", "theory", StapleOfTheOtherOrientation, ("link_weight",), TINY),
+    Mutant("a staple of the other orientation", "theory", staple_of_the_other_orientation, ("link_weight",), TINY),
     Mutant(
         "a heat bath of the other orientation",
         "theory",
-        HeatBathOfTheOtherOrientation,
+        heat_bath_of_the_other_orientation,
         ("link_weight", "staple_weight"),
         TINY,
     ),
-    Mutant("a map of the forms off by kappa", "theory", hopping(MapWithoutKappa), ("forms_agree",), TINY),
-    Mutant("exact values off by kappa", "theory", hopping(ExactWithoutKappa), ("exact_by_quadrature",), TINY),
+    Mutant("a map of the forms off by kappa", "theory", map_without_kappa, ("forms_agree",), TINY),
+    Mutant("exact values off by kappa", "theory", exact_without_kappa, ("exact_by_quadrature",), {"lattice": (2, 1)}),
     Mutant(
         "a plaquette of I_2",
         "theory",
-        NextBessel,
+        next_bessel,
         ("exact_by_quadrature", "exact_by_samples", "thermodynamic_identity"),
+        {"lattice": (2, 1)},
     ),
     Mutant(
         "half the plaquettes in dS/dbeta",
         "theory",
-        HalfThePlaquettes,
+        half_the_plaquettes,
         ("conjugate_observables", "thermodynamic_identity"),
         TINY,
     ),
-    Mutant("an action that mixes the batch", "theory", MixedBatch, ("batch_rows",)),
-    Mutant("an action that sums over the batch", "theory", SumOverTheBatch, ("action_values", "batch_rows")),
-    Mutant("an action that writes to its input", "theory", WritesItsInput, ("inputs_unchanged",)),
-    Mutant("a defect", "theory", Defect, ("translation_invariance",)),
-    Mutant("a cubic term", "theory", Cubic, ("sign_invariance",)),
-    Mutant("an odd observable declared even", "theory", ObservableWithASign, ("sign_invariance",)),
-    Mutant("a term that knows ahead from behind", "theory", OneWay, ("reflection_invariance",)),
-    Mutant("an axis of its own weight", "theory", Anisotropic, ("exchange_invariance",)),
+    Mutant("an action that mixes the batch", "theory", mixed_batch, ("batch_rows",)),
+    Mutant("an action that sums over the batch", "theory", sum_over_the_batch, ("action_values", "batch_rows")),
+    Mutant("an action that writes to its input", "theory", writes_its_input, ("inputs_unchanged",)),
+    Mutant("a defect", "theory", defect, ("translation_invariance",)),
+    Mutant("a cubic term", "theory", cubic, ("sign_invariance",)),
+    Mutant("an odd observable declared even", "theory", observable_with_a_sign, ("sign_invariance",)),
+    Mutant("a term that knows ahead from behind", "theory", one_way, ("reflection_invariance",)),
+    Mutant("an axis of its own weight", "theory", anisotropic, ("exchange_invariance",)),
     Mutant(
-        "sines of plaquettes", "theory", SineOfThePlaquette, ("conjugation_invariance", "reflection_invariance"), TINY
+        "sines of plaquettes",
+        "theory",
+        sine_of_the_plaquette,
+        ("conjugation_invariance", "reflection_invariance"),
+        TINY,
     ),
-    Mutant("squares of angles", "theory", NotOnTheCircle, ("winding_invariance",), TINY),
-    Mutant("one beta for all chains", "theory", MeanCoupling, ("couplings_by_row",), TINY),
-    Mutant("a theory without a border", "theory", NoBorder, ("border",)),
+    Mutant("squares of angles", "theory", not_on_the_circle, ("winding_invariance",), TINY),
+    Mutant("one beta for all chains", "theory", mean_coupling, ("couplings_by_row",), TINY),
+    Mutant("a theory without a border", "theory", no_border, ("border",)),
     Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_as_eager", "equals_numpy")),
     *matrices.THEORIES,
 )

@@ -1,0 +1,151 @@
+"""A theory with some of its parts replaced, never wrong without a word: what described the old action goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
+from typing import Any, final
+
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.acceleration import Accelerated, accelerated
+from haarflow.core.parts import OPTIONAL, AngleWeight, LinkWeight, Local, check_theory, described
+from haarflow.theories.composite import Sum
+from haarflow.theories.theory import no_subclass
+
+NAMES = ("action", *OPTIONAL)
+OF_THE_ACTION = ("force", "difference", "local", "conditional", "conjugates", "exact", "charge", "other_form")
+# how many arguments stand before the couplings
+BEFORE = {"action": 1, "force": 1, "observables": 1, "difference": 2, "check": 0, "exact": 0, "other_form": 0}
+
+
+@final
+@dataclass(frozen=True)
+class Replaced:
+    """A theory with other values of some parts, by name: what `with_parts` returns, and this record alone drops nothing."""
+
+    theory: Any
+    parts: tuple[tuple[str, Any], ...]
+
+    def __hash__(self) -> int:
+        """Hash by the theory and the names alone: a part may be a dict."""
+        return hash((self.theory, tuple(name for name, _ in self.parts)))
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        raise no_subclass(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a replaced part, or the theory's own attribute, at the defaults of replaced couplings."""
+        if name.startswith("_") or name in ("theory", "parts"):  # while a copy is made there is no theory yet
+            raise AttributeError(name)
+        parts = dict(self.parts)
+        if name == "name":
+            return described(self.theory).name
+        if name in parts:
+            if parts[name] is None:
+                raise AttributeError(f"{described(self.theory).name} with other parts does not offer {name}")
+            return parts[name]
+        part = getattr(self.theory, name)
+        return _at_defaults(name, part, parts["couplings"]) if "couplings" in parts else part
+
+
+def with_parts(theory: Any, **parts: Any) -> Any:
+    """Return a theory with some parts replaced, None for "not offered"; names are those of `haarflow.core.parts`.
+
+    A new `action` drops all that described the old one (force, difference, local, conditional, conjugates, exact, charge,
+    other_form) unless it is given too; the observable `action` is then the new one. New `couplings` are other defaults of
+    the same names. Raises TypeError for a name that is no part and for a part of the wrong kind, ValueError for couplings of
+    other names.
+
+    >>> from haarflow.theories import Phi4
+    >>> free = with_parts(Phi4((4, 4)), couplings={"m2": 1.0, "lam": 0.0})
+    >>> free.check(), with_parts(Phi4((4, 4)), action=free.action).local
+    Traceback (most recent call last):
+        ...
+    AttributeError: Phi4 with other parts does not offer local
+    """
+    for name in parts:
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"a theory's parts are {', '.join(NAMES)}, got {name!r}{hint}")
+    if "couplings" in parts and set(parts["couplings"]) != set(described(theory).couplings or {}):
+        raise ValueError(
+            f"other defaults of the couplings {', '.join(described(theory).couplings or {})} wanted, got "
+            f"{', '.join(parts['couplings'])}"
+        )
+    if "action" in parts:
+        parts = {**dict.fromkeys(OF_THE_ACTION), **_measured(theory, parts["action"]), **parts}
+    return check_theory(Replaced(theory, tuple(sorted(parts.items()))))
+
+
+def weight_of(theory: Any) -> Any:
+    """Return the theory that gives the weight e^{-S}, without kernels and without parts that leave the action as it is.
+
+    >>> from haarflow.theories import Phi4
+    >>> weight_of(accelerated(with_parts(Phi4((4, 4)), exact=None)))
+    Phi4(lattice=(4, 4), parameterisation='m2')
+    """
+    if isinstance(theory, Accelerated):
+        return weight_of(theory.plain)
+    if isinstance(theory, Replaced) and "action" not in dict(theory.parts):
+        return weight_of(theory.theory)
+    return theory
+
+
+def on_lattice(theory: Any, lattice: tuple[int, ...]) -> Any | None:
+    """Return the same theory on another lattice, or None where it cannot be made: a replaced function knows its own.
+
+    >>> from haarflow.theories import Phi4
+    >>> on_lattice(with_parts(Phi4((8, 8)), couplings={"m2": 1.0, "lam": 0.0}), (2, 1)).lattice
+    (2, 1)
+    """
+    if isinstance(theory, Accelerated):
+        moved = on_lattice(theory.plain, lattice)
+        return moved if moved is None else accelerated(moved)
+    if isinstance(theory, Sum):
+        terms = [on_lattice(term, lattice) for term in theory.terms]
+        return None if None in terms else Sum(tuple(terms))
+    if isinstance(theory, Replaced):
+        moved = on_lattice(theory.theory, lattice)
+        tied = any(callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight)) for _, part in theory.parts)
+        return None if tied or moved is None else Replaced(moved, theory.parts)
+    return replace(theory, lattice=lattice) if is_dataclass(theory) and not isinstance(theory, type) else None
+
+
+def _measured(theory: Any, action: Callable[..., Array]) -> dict[str, Any]:
+    """The theory's observables with the new action for the old one."""
+    measure = described(theory).observables
+    return {} if measure is None else {"observables": partial(_with_action, measure, action)}
+
+
+def _with_action(
+    measure: Callable[..., dict[str, Array]], action: Callable[..., Array], field: Array, couplings: Couplings = None
+) -> dict[str, Array]:
+    values = measure(field, couplings)
+    return values | ({"action": action(field, couplings)} if "action" in values else {})
+
+
+def _at_defaults(name: str, part: Any, defaults: Mapping[str, float]) -> Any:
+    """A part of a theory whose couplings have other defaults."""
+    if name in BEFORE:
+        return partial(_filled, part, BEFORE[name], defaults)
+    if isinstance(part, Local):
+        return replace(part, density=partial(_filled, part.density, 1, defaults))
+    if isinstance(part, AngleWeight):
+        return replace(part, weight=partial(_filled, part.weight, 2, defaults))
+    if isinstance(part, LinkWeight):
+        staple, strength = (partial(_filled, f, n, defaults) for f, n in ((part.staple, 2), (part.strength, 1)))
+        return replace(part, staple=staple, strength=strength)
+    return part
+
+
+def _filled(
+    call: Callable[..., Any], before: int, defaults: Mapping[str, float], *given: Any, couplings: Couplings = None
+) -> Any:
+    """Call with the couplings that are given, the others at these defaults."""
+    values = given[before] if len(given) > before else couplings
+    if values is None or isinstance(values, Mapping):
+        values = {**defaults, **(values or {})}
+    return call(*given[:before], values)
