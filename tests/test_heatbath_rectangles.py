@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -14,7 +15,7 @@ from haarflow.core.hmc import HMC
 from haarflow.core.integrators import OMELYAN
 from haarflow.core.kernels import run
 from haarflow.core.statistics import gamma_method
-from haarflow.theories import U1Gauge, Wilson
+from haarflow.theories import U1Gauge, Wilson, with_parts
 
 TREE, IWASAKI = -1 / 12, -0.331
 BETA = {"couplings": {"beta": 3.0}}
@@ -107,7 +108,10 @@ def with_loops(theory, **words):
         (lambda: SubgroupHeatBath(Wilson((4, 6), rectangle=TREE)), r"multiples of 4, got the lattice \(4, 6\).*HMC"),
         (lambda: SubgroupHeatBath(Wilson((2, 4), rectangle=TREE)), r"multiples of 4, got the lattice \(2, 4\)"),
         (lambda: SubgroupHeatBath(with_loops(Wilson((4, 4)), reach=3)), "up to 1x2 links, got a theory of reach 3"),
-        (lambda: SubgroupHeatBath(with_loops(Wilson((4, 4)), reach=2, rectangular=False)), "one plaquette, or `rectangular` ones"),
+        (
+            lambda: SubgroupHeatBath(with_loops(Wilson((4, 4)), reach=2, rectangular=False)),
+            "one plaquette, or `rectangular` ones",
+        ),
         (lambda: HeatBath(with_loops(U1Gauge((4, 4)), reach=2)), "one plaquette, or `rectangular` ones"),
     ],
 )

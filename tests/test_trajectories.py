@@ -138,7 +138,9 @@ def test_derivatives_are_those_of_the_plain_twin(backend):
 def test_declines_what_it_has_no_kernel_for():
     host = backends.get("numpy")
 
-    doubled = with_parts(U1Gauge((4, 4)), force=lambda field, couplings=None: 2.0 * U1Gauge((4, 4)).force(field, couplings))
+    doubled = with_parts(
+        U1Gauge((4, 4)), force=lambda field, couplings=None: 2.0 * U1Gauge((4, 4)).force(field, couplings)
+    )
     for theory in (Wilson((4, 4), n=4), Wilson((4, 4), rectangle=-1 / 12), doubled):
         field, momentum, beta, _ = start(theory, (1,), host)
         assert kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 1, {"beta": beta}) is None
