@@ -27,7 +27,7 @@ def report(theory: Any, couplings: Any = None) -> dict[str, Any]:
     offered = described(theory)
     if offered.exact is None:
         raise ValueError(f"{offered.name} has no exact results: it has no method exact(couplings)")
-    found = {
+    found: dict[str, Any] = {
         "theory": offered.name,
         "lattice": list(theory.lattice),
         "couplings": {name: number_of(theory, couplings, name) for name in theory.couplings},

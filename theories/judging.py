@@ -154,7 +154,7 @@ def lacks_weight(kind: type, staple: bool = False) -> Callable[[Any], str | None
     """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
 
     def applies(theory: Any) -> str | None:
-        weight = described(theory).conditional
+        weight: Any = described(theory).conditional
         if not isinstance(weight, kind):
             return f"it declares no conditional {kind.__name__}"
         return "its conditional weight names no staple" if staple and weight.staple is None else None

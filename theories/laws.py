@@ -16,6 +16,8 @@ from haarflow.core import loops, random
 from haarflow.core.law import Given, Law, Verdict, void
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.parts import AngleWeight, LinkWeight, described
+from haarflow.theories import accelerated_laws
+from haarflow.theories.accelerated_laws import equals_plain
 from haarflow.theories.action_laws import (
     action_values,
     batch_rows,
@@ -76,6 +78,7 @@ __all__ = [
     "density_reach",
     "density_sums",
     "equals_numpy",
+    "equals_plain",
     "exact_by_quadrature",
     "exact_by_samples",
     "exchange_invariance",
@@ -261,4 +264,5 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(inputs_unchanged, _on_a_field(inputs_unchanged)),
     Law(compiled_as_eager, _off_the_seam(compiled_as_eager), programs=True),
     Law(equals_numpy, _off_the_seam(equals_numpy)),
+    Law(equals_plain, accelerated_laws.check, accelerated_laws.has_kernels, programs=True),
 )

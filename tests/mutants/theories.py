@@ -8,10 +8,12 @@ from array_api_compat import array_namespace
 
 from haarflow.backends import of
 from haarflow.core import loops
+from haarflow.core.acceleration import Accelerated, Kernels
 from haarflow.core.groups import Real
+from haarflow.core.hmc import molecular_dynamics
 from haarflow.core.lattice import shift
 from haarflow.core.parts import AngleWeight, Local
-from haarflow.theories import Phi4, U1Gauge, bessel
+from haarflow.theories import Phi4, U1Gauge, Wilson, bessel
 from haarflow.theories.gauge import beta_for
 from haarflow.theories.theory import couplings_for
 from tests.mutants import Mutant, kept, matrices
@@ -285,6 +287,32 @@ def no_border(lattice):
     return kept(theory, check=taken, action=action)
 
 
+def compiled_force_turned(lattice):
+    """A kernel of the force with its sign wrong, beside array code that is right."""
+    return Accelerated(
+        U1Gauge(lattice), Kernels(force=lambda theory, field, couplings: -theory.force(field, couplings))
+    )
+
+
+def compiled_momenta_turned(lattice):
+    """A kernel of trajectories that forgets to turn a sign of the momenta back."""
+
+    def evolve(theory, *given):
+        field, momentum, change = molecular_dynamics(theory, *given)
+        return field, -momentum, change
+
+    return Accelerated(Phi4(lattice), Kernels(evolve=evolve))
+
+
+def compiled_heat_bath_turned(lattice):
+    """A kernel of the heat bath that draws from the weight of the other sign."""
+
+    def sweep(theory, key, links, coupling, tries, overrelaxation, by_arrays):
+        return by_arrays(key, links, -coupling)
+
+    return Accelerated(Wilson(lattice, 2), Kernels(sweep=sweep))
+
+
 @dataclass(frozen=True)
 class Drifting:
     """Every call adds far more than the one before, whoever makes it."""
@@ -364,5 +392,8 @@ MUTANTS = (
     Mutant("one beta for all chains", "theory", mean_coupling, ("couplings_by_row",), TINY),
     Mutant("a theory without a border", "theory", no_border, ("border",)),
     Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_as_eager", "equals_numpy")),
+    Mutant("a compiled force of the wrong sign", "theory", compiled_force_turned, ("equals_plain",), TINY),
+    Mutant("compiled momenta of the wrong sign", "theory", compiled_momenta_turned, ("equals_plain",), TINY),
+    Mutant("a compiled heat bath of the wrong sign", "theory", compiled_heat_bath_turned, ("equals_plain",), TINY),
     *matrices.THEORIES,
 )
