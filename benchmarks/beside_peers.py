@@ -31,9 +31,13 @@ def ours(engine):
     from haarflow import backends
     from haarflow.core import random
     from haarflow.flows import architectures_phi4
-    from haarflow.theories import Phi4
+    from haarflow.theories import Phi4, accelerated
 
-    backend, model, theory = backends.get(engine), architectures_phi4.tutorial(LATTICE, LAYERS), Phi4(LATTICE)
+    backend, model, theory = (
+        backends.get(engine),
+        architectures_phi4.tutorial(LATTICE, LAYERS),
+        accelerated(Phi4(LATTICE)),
+    )
     key = random.key(1, backend)
     params = model.init(key)
 

@@ -33,9 +33,13 @@ def ours(n, lattice, batch, steps):
     from haarflow import backends
     from haarflow.core import random
     from haarflow.flows.architectures_sun import trivialising
-    from haarflow.theories import Wilson
+    from haarflow.theories import Wilson, accelerated
 
-    backend, model, theory = backends.get("jax"), trivialising(lattice, n, steps, BETA[n]), Wilson(lattice, n)
+    backend, model, theory = (
+        backends.get("jax"),
+        trivialising(lattice, n, steps, BETA[n]),
+        accelerated(Wilson(lattice, n)),
+    )
     params, x = model.init(random.key(1, backend)), model.prior.sample(random.key(2, backend), batch)
 
     def loss(params, x):

@@ -33,14 +33,14 @@ from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.priors import HaarLinks
 from haarflow.models import path_of
-from haarflow.theories import Wilson
+from haarflow.theories import Wilson, accelerated
 
 LATTICE, END, CHECKED = (4, 4, 4, 4), 0.01, 8
 
 
 def weigher(flow: LoopFlow, params: Any, backend: Any) -> Any:
     """A function of (Haar links, beta) that returns log w `(batch,)`; one program for all beta."""
-    theory = Wilson(LATTICE, 3)
+    theory = accelerated(Wilson(LATTICE, 3))
     program = loop_newton.weigher(flow, lambda y, beta: theory.action(y, {"beta": beta}), backend)
     return lambda x, beta: backend.to_numpy(program(params["coefficients"], x, backend.asarray(beta)))
 

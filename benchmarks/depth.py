@@ -46,9 +46,9 @@ def work(variant, layers, batch, backend):
     from haarflow.core.tree import tree_map
     from haarflow.flows import architectures_u1
     from haarflow.flows.flow import Chain
-    from haarflow.theories import U1Gauge
+    from haarflow.theories import U1Gauge, accelerated
 
-    model, theory = architectures_u1.tutorial(LATTICE, layers), U1Gauge(LATTICE)
+    model, theory = architectures_u1.tutorial(LATTICE, layers), accelerated(U1Gauge(LATTICE))
     params = model.init(random.key(1, backend))
     x = model.prior.sample(random.key(2, backend), batch)
     flow = model.flow

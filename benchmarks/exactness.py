@@ -22,7 +22,7 @@ from haarflow import backends, ensemble, recipes
 from haarflow.core import random, statistics
 from haarflow.flows.priors import UniformLinks
 from haarflow.pipeline import run, train_only
-from haarflow.theories import U1Gauge, torus
+from haarflow.theories import U1Gauge, accelerated, torus
 
 RECIPES = {"u1": "u1-2d", "phi4": "phi4-2d"}
 DRAWS: dict[str, dict[str, dict[str, float]]] = {
@@ -69,7 +69,7 @@ def untrained() -> None:
     """Uniform links as a model: the measured ESS and ln Z beside the exact ones (2 x 10^6 draws on NumPy)."""
     host = backends.get("numpy")
     for lattice, beta in (((4, 4), 0.5), ((2, 2), 1.0)):
-        theory, prior, sites = U1Gauge(lattice), UniformLinks(lattice), math.prod(lattice)
+        theory, prior, sites = accelerated(U1Gauge(lattice)), UniformLinks(lattice), math.prod(lattice)
         keys = random.split(random.key(0, host), 20)
         log_w = numpy.concatenate([-theory.action(prior.sample(key, 100_000), {"beta": beta}) for key in keys])
         ess, log_z = statistics.ess(log_w), math.log(numpy.mean(numpy.exp(log_w)))

@@ -37,7 +37,7 @@ from haarflow.core.metropolis import LocalMetropolis
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.sweep_sun import class_sweep
 from haarflow.models import path_of
-from haarflow.theories import Wilson
+from haarflow.theories import Wilson, accelerated
 from haarflow.theories.sun_sampler import exact_sample
 
 WORDS = ("group", "lattice", "beta", "sampler")
@@ -99,7 +99,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
     """Return what measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
-        theory, sites = Wilson(case.lattice, case.n), math.prod(case.lattice)
+        theory, sites = accelerated(Wilson(case.lattice, case.n)), math.prod(case.lattice)
         chains = max(4, min(64, (SITES if case.n <= 3 else UNCOMPILED) // sites))
         moves, key = kernel(theory, {"beta": case.beta}), random.key(seed, backend)
         shape = (chains, *theory.field_shape)
@@ -131,7 +131,7 @@ def plaquette(theory: Any, beta: float, field: Any) -> Any:
 
 def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
     """The plaquette of the exact sampler's draws."""
-    theory, draws = Wilson(case.lattice, case.n), int(scale * 4000)
+    theory, draws = accelerated(Wilson(case.lattice, case.n)), int(scale * 4000)
     field = exact_sample(theory, random.key(seed, backend), draws, {"beta": case.beta})
     values = backend.to_numpy(plaquette(theory, case.beta, field))
     return Found(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(draws), draws)
@@ -141,7 +141,7 @@ def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> 
     """Return what measures the plaquette by a flow's draws, each with its weight."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
-        theory, key = Wilson(case.lattice, case.n), random.key(seed, backend)
+        theory, key = accelerated(Wilson(case.lattice, case.n)), random.key(seed, backend)
         model, params, condition = open_flow(case, backend)
 
         def block(key: Any) -> tuple[Any, Any]:

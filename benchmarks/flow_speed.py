@@ -27,11 +27,11 @@ TOLERANCE = 1e-9
 def definition(name):
     """The library's model and theory."""
     from haarflow.flows import architectures_phi4, architectures_u1
-    from haarflow.theories import Phi4, U1Gauge
+    from haarflow.theories import Phi4, U1Gauge, accelerated
 
     if name == "phi4":
-        return architectures_phi4.tutorial(LATTICE), Phi4(LATTICE)
-    return architectures_u1.tutorial(LATTICE), U1Gauge(LATTICE)
+        return architectures_phi4.tutorial(LATTICE), accelerated(Phi4(LATTICE))
+    return architectures_u1.tutorial(LATTICE), accelerated(U1Gauge(LATTICE))
 
 
 def layers(params):
@@ -97,7 +97,7 @@ def library(name, model, theory, params, backend):
     from haarflow.flows.optimisers import Adam
     from haarflow.flows.training import Training, start, train
 
-    training = Training(model, theory.action, Adam(RATE), batch=TRAINED)
+    training = Training(model, theory, Adam(RATE), batch=TRAINED)
     held = [start(training, random.key(3, backend), params)]
 
     def step():

@@ -45,16 +45,14 @@ def ours(case):
         jax.config.update("jax_enable_x64", True)
     from haarflow import backends
     from haarflow.core import random
-    from haarflow.core.hmc import HMC
+    from haarflow.core.hmc import HMC, molecular_dynamics
     from haarflow.core.kernels import run
     from haarflow.theories import Wilson
 
-    class Uncompiled(Wilson):
-        """A theory of one's own, for which there are no kernels."""
-
     backend = backends.get("jax" if case.engine == "plain" else case.engine)
-    theory = (Uncompiled if case.engine == "plain" else Wilson)(case.lattice, case.n)
-    kernel = HMC(theory, steps=STEPS, values={"couplings": {"beta": BETA}, "step_size": STEP_SIZE})
+    theory, evolve = Wilson(case.lattice, case.n), molecular_dynamics if case.engine == "plain" else None
+    values = {"couplings": {"beta": BETA}, "step_size": STEP_SIZE}
+    kernel = HMC(theory, steps=STEPS, values=values, evolve=evolve)
     shape = (case.chains, *theory.field_shape)
     state = kernel.init(theory.group.identity(backend.xp.zeros(shape, dtype=backend.xp.complex128)))
     key = random.key(1, backend)

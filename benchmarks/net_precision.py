@@ -45,7 +45,7 @@ def trained(model, theory, couplings, steps):
     from haarflow.flows.training import Training, start, train
 
     backend = backends.get("jax")
-    training = Training(model, theory.action, Adam(Cosine(5e-3, steps), clip=1.0), batch=2 * TRAINED)
+    training = Training(model, theory, Adam(Cosine(5e-3, steps), clip=1.0), batch=2 * TRAINED)
     state = start(training, random.key(3, backend))
     for block in train(training, state, steps, couplings, every=steps):
         state = block.state

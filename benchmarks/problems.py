@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from haarflow.core import random
 from haarflow.core.tree import flatten
 from haarflow.flows import architectures_phi4, architectures_sun, architectures_u1
-from haarflow.theories import Phi4, U1Gauge, Wilson
+from haarflow.theories import Phi4, U1Gauge, Wilson, accelerated
 
 SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
 NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size
@@ -66,8 +66,8 @@ class Problem:
 
     @property
     def theory(self) -> Any:
-        """The theory on the lattice."""
-        return SUBJECTS[self.subject].theory(self.lattice)
+        """The theory on the lattice, with its compiled kernels."""
+        return accelerated(SUBJECTS[self.subject].theory(self.lattice))
 
     @property
     def model(self) -> Any:

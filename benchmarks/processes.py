@@ -85,7 +85,7 @@ def training(rank, count, batch):
     model = architectures_u1.tutorial(LATTICE)
     estimator = ReverseKL() if count == 1 else Averaged(ReverseKL())
     shared = Model(Share(model.prior, rank, count), model.flow)
-    return Training(shared, U1Gauge(LATTICE).action, Adam(1e-3), estimator, batch // count)
+    return Training(shared, U1Gauge(LATTICE), Adam(1e-3), estimator, batch // count)
 
 
 def trained(rank, count, batch, steps):

@@ -20,7 +20,7 @@ from haarflow.core.statistics import ess, jackknife
 from haarflow.flows import loop_fit
 from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
-from haarflow.theories import Wilson
+from haarflow.theories import Wilson, accelerated
 from haarflow.theories.sun_sampler import exact_sample
 
 LATTICE, SMALL, COUPLINGS, BATCH, BLOCKS = (16, 16), (6, 6), 9, 16, 16
@@ -28,7 +28,7 @@ LATTICE, SMALL, COUPLINGS, BATCH, BLOCKS = (16, 16), (6, 6), 9, 16, 16
 
 def fitted(flow: LoopFlow, samples: int, products: int, seed: int) -> loop_fit.Fit:
     """Return the fit of a flow in two dimensions to exact samples."""
-    host, theory = backends.get("numpy"), Wilson(SMALL, n=flow.n)
+    host, theory = backends.get("numpy"), accelerated(Wilson(SMALL, n=flow.n))
     found = [(0.0, HaarLinks(SMALL, flow.n).sample(random.key(seed, host), samples))]
     for number, b in enumerate(numpy.linspace(0.0, flow.beta, COUPLINGS)[1:], start=1):
         key = random.fold_in(random.key(seed, host), number)
@@ -38,7 +38,7 @@ def fitted(flow: LoopFlow, samples: int, products: int, seed: int) -> loop_fit.F
 
 def weights(flow: LoopFlow, coefficients: Any, beta: float, draws: int, seed: int, backend: Any) -> numpy.ndarray:
     """Return log w of independent draws."""
-    theory, params = Wilson(LATTICE, n=flow.n), {"coefficients": backend.asarray(coefficients)}
+    theory, params = accelerated(Wilson(LATTICE, n=flow.n)), {"coefficients": backend.asarray(coefficients)}
 
     def log_w(key: Any) -> Any:
         y, log_det = flow.forward(params, HaarLinks(LATTICE, flow.n).sample(key, BATCH), {"beta": beta})

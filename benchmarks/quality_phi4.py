@@ -33,7 +33,7 @@ from haarflow.flows.estimators import Estimator, PathGradient, ReverseKL
 from haarflow.flows.optimisers import Adam
 from haarflow.flows.schedules import Constant, Cosine, WarmUp
 from haarflow.flows.training import Training, start, train
-from haarflow.theories import Phi4
+from haarflow.theories import Phi4, accelerated
 
 LATTICE, COUPLINGS = (8, 8), {"m2": -4.0, "lam": 8.0}
 PROPOSALS, BLOCK = 100_000, 5_000
@@ -90,9 +90,9 @@ def trained(name: str, seed: int, steps: int | None):
     begin, row = time.process_time(), ENTRIES[name]
     steps = steps or row.steps
     backend = backends.get("jax", dtype="float32")
-    model, theory = row.make(LATTICE, **row.options), Phi4(LATTICE)
+    model, theory = row.make(LATTICE, **row.options), accelerated(Phi4(LATTICE))
     schedule = Constant(row.rate) if row.constant else WarmUp(Cosine(row.rate, steps - 50), 50)
-    training = Training(model, theory.action, Adam(schedule, b2=0.99, clip=1.0), row.estimator, row.batch)
+    training = Training(model, theory, Adam(schedule, b2=0.99, clip=1.0), row.estimator, row.batch)
     first = None
     for progress in train(training, start(training, random.key(seed, backend), dtype="float32"), steps, COUPLINGS, 50):
         first = first or progress.cpu_s
@@ -113,7 +113,10 @@ def weighed(model, params, seed: int, reference) -> dict[str, float]:
     """Return acceptance, ESS, KL and mode-aware ESS of a model, weighed in float64."""
     double = backends.get("jax", dtype="float64")
     single = backends.get("jax", dtype="float32")
-    params, theory = tree_map(lambda x: double.asarray(single.to_numpy(x).astype("float64")), params), Phi4(LATTICE)
+    params, theory = (
+        tree_map(lambda x: double.asarray(single.to_numpy(x).astype("float64")), params),
+        accelerated(Phi4(LATTICE)),
+    )
 
     def draw(key):
         y, log_q = model.sample(params, key, BLOCK)

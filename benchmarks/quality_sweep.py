@@ -34,7 +34,7 @@ from haarflow.flows.optimisers import Adam
 from haarflow.flows.schedules import Cosine, WarmUp
 from haarflow.flows.sweep import sweep
 from haarflow.flows.training import Training, start, train
-from haarflow.theories import U1Gauge, torus
+from haarflow.theories import U1Gauge, accelerated, torus
 from haarflow.theories.exact_sampler import exact_sample
 
 PROPOSALS, BLOCK, EXACT = 100_000, 500, 5_000
@@ -81,7 +81,7 @@ def trained(name: str, seed: int):
         adam = Adam(
             WarmUp(Cosine(stage.rate, stage.steps - rise, 0.01 * stage.rate), rise), b2=0.95, clip=5.0
         )  # b2: the gradient falls by orders
-        action = U1Gauge(stage.lattice).action
+        action = accelerated(U1Gauge(stage.lattice)).action
         training = Training(model, action, adam, stage.estimator, stage.batch)
         state = start(training, random.fold_in(random.key(seed, backend), number), params, "float32")
         late = []
@@ -98,7 +98,7 @@ def trained(name: str, seed: int):
 
 def weighed(model, params, beta: float, seed: int) -> dict:
     """Return the figures of a model on its own lattice, drawn and weighed by NumPy."""
-    begin, host, theory = time.process_time(), backends.get("numpy"), U1Gauge(model.prior.lattice)
+    begin, host, theory = time.process_time(), backends.get("numpy"), accelerated(U1Gauge(model.prior.lattice))
     couplings, sites = {"beta": beta}, math.prod(model.prior.lattice)
     key, log_w, charge = random.key(1000 + seed, host), [], []
     for number in range(PROPOSALS // BLOCK):

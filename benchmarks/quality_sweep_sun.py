@@ -18,7 +18,7 @@ from haarflow.core import random
 from haarflow.core.statistics import ess
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.sweep_sun import class_sweep
-from haarflow.theories import Wilson, sun_torus
+from haarflow.theories import Wilson, accelerated, sun_torus
 
 LATTICE, BATCH = (16, 16), 64
 CASES = ((2, 1.8), (2, 2.2), (2, 2.7), (3, 4.0), (3, 5.0), (3, 6.0))
@@ -27,7 +27,12 @@ SHIPPED = {(3, 6.0): "su3-2d-sweep"}
 
 def measured(model: Any, params: Any, n: int, beta: float, draws: int, seed: int) -> tuple[float, float]:
     """Return the ESS of a model's draws and the CPU seconds that one took."""
-    key, theory, found, start = random.key(seed, backends.get("numpy")), Wilson(LATTICE, n=n), [], time.process_time()
+    key, theory, found, start = (
+        random.key(seed, backends.get("numpy")),
+        accelerated(Wilson(LATTICE, n=n)),
+        [],
+        time.process_time(),
+    )
     for number in range(-(-draws // BATCH)):
         y, log_q = model.sample(params, random.fold_in(key, number), BATCH)
         found.append(-theory.action(y, {"beta": beta}) - log_q)

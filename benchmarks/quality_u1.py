@@ -31,7 +31,7 @@ from haarflow.flows.estimators import PathGradient, ReverseKL
 from haarflow.flows.optimisers import Adam
 from haarflow.flows.schedules import Constant, Cosine
 from haarflow.flows.training import Training, finish, start, train
-from haarflow.theories import U1Gauge
+from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact_sampler import exact_sample
 
 LATTICE, COUPLINGS = (8, 8), {"beta": 2.0}
@@ -81,13 +81,13 @@ def trained(row: Entry, seed: int, steps: int | None):
     """Return the model, its parameters and what the training cost."""
     begin, steps = time.process_time(), steps or row.steps
     backend = backends.get("jax", dtype="float32")
-    model, theory = row.make(LATTICE, **row.options), U1Gauge(LATTICE)
+    model, theory = row.make(LATTICE, **row.options), accelerated(U1Gauge(LATTICE))
     schedule = Constant(row.rate) if row.constant else Cosine(row.rate, steps, 0.01 * row.rate)
-    training = Training(model, theory.action, Adam(schedule), ReverseKL(), row.batch)
+    training = Training(model, theory, Adam(schedule), ReverseKL(), row.batch)
     state = _show(training, start(training, random.key(seed, backend), dtype="float32"), steps)
     if row.path:
         rate = Cosine(0.2 * row.rate, row.path, 0.002 * row.rate)
-        training = Training(model, theory.action, Adam(rate), PathGradient(), row.batch)
+        training = Training(model, theory, Adam(rate), PathGradient(), row.batch)
         state = _show(training, start(training, random.key(seed + 1, backend), state.params, "float32"), row.path)
     cost = {
         "parameters": sum(int(np.prod(leaf.shape)) for leaf in leaves(state.params)),
@@ -111,7 +111,10 @@ def _show(training, state, steps: int):
 def weighed(model, params, seed: int, reference) -> dict[str, float]:
     """Return acceptance, ESS, KL and mode-aware ESS of a model, weighed in float64."""
     single, double = (backends.get("jax", dtype=dtype) for dtype in ("float32", "float64"))
-    params, theory = tree_map(lambda x: double.asarray(single.to_numpy(x).astype("float64")), params), U1Gauge(LATTICE)
+    params, theory = (
+        tree_map(lambda x: double.asarray(single.to_numpy(x).astype("float64")), params),
+        accelerated(U1Gauge(LATTICE)),
+    )
 
     def draw(key):
         y, log_q = model.sample(params, key, BLOCK)

@@ -30,7 +30,7 @@ from haarflow.flows.flow import Model
 from haarflow.flows.loop_flow import LoopFlow
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks
-from haarflow.theories import Wilson
+from haarflow.theories import Wilson, accelerated
 
 LATTICE, BATCH = (4, 4, 4, 4), 16
 TRIED = ((0.0, 0.0), (1e-3, 1.0), (1e-4, 0.5), (1e-4, 1.0))  # (ridge, part of the step)
@@ -38,7 +38,7 @@ TRIED = ((0.0, 0.0), (1e-3, 1.0), (1e-4, 0.5), (1e-4, 1.0))  # (ridge, part of t
 
 def trained(flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace, backend: Any) -> numpy.ndarray:
     """The coefficients after the rounds."""
-    theory, prior = Wilson(LATTICE, n=3), HaarLinks(LATTICE, 3)
+    theory, prior = accelerated(Wilson(LATTICE, n=3)), HaarLinks(LATTICE, 3)
 
     def action(y: Any, beta: Any) -> Any:
         return theory.action(y, {"beta": beta})

@@ -71,7 +71,7 @@ def on_devices(count, batch):
     key = random.key(1, backend)
     params = plain.init(key)
     draw = jax.jit(lambda params, key: model.sample(params, key, batch))
-    training = Training(model, U1Gauge(LATTICE).action, Adam(1e-3), batch=batch)
+    training = Training(model, U1Gauge(LATTICE), Adam(1e-3), batch=batch)
     state = start(training, key, params)
     found = {}
     for name, call in (

@@ -99,7 +99,7 @@ def inverse(problem: Problem, backend: Any) -> Job:
 
 def train(problem: Problem, backend: Any) -> Job:
     """One step of Adam on the reverse KL: draw, flow, action, gradient, update."""
-    training = Training(problem.model, problem.theory.action, Adam(RATE), batch=problem.batch)
+    training = Training(problem.model, problem.theory, Adam(RATE), batch=problem.batch)
     state = start(training, problem.key(4, backend), problem.params(backend))
 
     def answer(found: Any) -> Any:

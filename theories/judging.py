@@ -25,7 +25,7 @@ ROUNDING = (
 
 
 @dataclass(frozen=True)
-class Methods:
+class _Methods:
     """What the laws call of a theory, all with the arguments (field, couplings); equal for equal theories."""
 
     theory: Any
@@ -48,10 +48,10 @@ class Methods:
 
 
 METHODS: dict[str, Callable[[Any], Callable[..., Any]]] = {
-    "action": lambda theory: Methods(theory).action,
-    "force": lambda theory: Methods(theory).force,
-    "density": lambda theory: Methods(theory).density,
-    "observables": lambda theory: Methods(theory).observables,
+    "action": lambda theory: _Methods(theory).action,
+    "force": lambda theory: _Methods(theory).force,
+    "density": lambda theory: _Methods(theory).density,
+    "observables": lambda theory: _Methods(theory).observables,
 }
 PART = {"density": "local"}  # the part that a method belongs to, where it is not named like it
 
@@ -60,7 +60,7 @@ def bound(theory: Any, method: str, field: Array) -> Callable[..., Any]:
     """Return a method of METHODS as the field's backend compiles it, once for each theory (a theory that cannot be hashed
     is called as it is)."""
     try:
-        return compiled(backends.of(field).jit, Methods(theory), method)
+        return compiled(backends.of(field).jit, _Methods(theory), method)
     except TypeError:
         return METHODS[method](theory)
 

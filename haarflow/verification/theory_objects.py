@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
 from haarflow.core.parts import Symmetries
-from haarflow.theories import Phi4, U1Gauge, Wilson, with_parts
+from haarflow.theories import Phi4, Sum, U1Gauge, Wilson, with_parts
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -51,6 +51,30 @@ class SineGordon:
 
 
 @dataclass(frozen=True)
+class Source:
+    """S = -h sum_x phi: a term to add to another theory's action."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+    couplings = MappingProxyType({"h": 0.5})
+    symmetries = Symmetries(("translation", "reflection", "hypercubic"))
+
+    def action(self, phi, couplings=None):
+        """Return S of the batch's shape."""
+        h, axes = couplings_for(self, phi, couplings)["h"], tuple(range(-len(self.lattice), 0))
+        return -array_namespace(phi).sum(h * phi, axis=axes)
+
+    def force(self, phi, couplings=None):
+        """Return dS/dphi."""
+        return 0.0 * phi - couplings_for(self, phi, couplings)["h"]
+
+
+def with_source(lattice: tuple[int, ...]) -> Any:
+    """Return phi^4 in an external field, a sum of two theories."""
+    return Sum((Phi4(lattice), Source(lattice)))
+
+
+@dataclass(frozen=True)
 class Bare:
     """S = sum_x phi^2: the least a theory has."""
 
@@ -60,6 +84,11 @@ class Bare:
     def action(self, phi, couplings=None):
         """Return S of the batch's shape."""
         return array_namespace(phi).sum(phi**2, axis=tuple(range(-len(self.lattice), 0)))
+
+
+def two_actions(lattice: tuple[int, ...]) -> Any:
+    """Return Wilson's SU(2) beside an improved one at the same beta."""
+    return Sum((Wilson(lattice, 2), Wilson(lattice, 2, rectangle=-1 / 12)))
 
 
 hopping = partial(Phi4, parameterisation="hopping")
@@ -88,6 +117,9 @@ THEORY_ENTRIES: tuple[Entry, ...] = (
     Entry("SU(3) d=3", "theory", Wilson, ((2, 2, 2), (3, 1, 2))),
     Entry("SU(3) improved d=2", "theory", partial(Wilson, rectangle=-1 / 12), ((3, 3), (2, 4), (5, 1))),
     Entry("SU(2) improved d=4", "theory", partial(Wilson, n=2, rectangle=-0.331), ((2, 2, 2, 2),)),
+    Entry("phi^4 with a source d=2", "theory", with_source, SQUARE),
+    Entry("U(1) twice d=3", "theory", lambda lattice: Sum((U1Gauge(lattice),) * 2), ((2, 2, 2), (3, 2, 4))),
+    Entry("SU(2) of two actions d=2", "theory", two_actions, ((3, 4), (5, 3))),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),
 )
