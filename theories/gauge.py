@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from haarflow.backends import simd
@@ -9,6 +10,18 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import check_lattice
 from haarflow.theories.theory import Theory, check_couplings, check_field, couplings_for, refuse
+
+LABELS = MappingProxyType(
+    {
+        "plaquette": "⟨Re tr U_P⟩ / N, the plaquette",
+        "Q": "⟨Q⟩, topological charge",
+        "Q2": "⟨Q²⟩",
+        "p_Q0": "p(Q = 0)",
+        "polyakov": "Polyakov loop, real part",
+        "abs_polyakov": "|Polyakov loop| of a configuration",
+        **{f"wilson_{r}x{t}": f"Wilson loop {r}×{t}" for r, t in ((1, 2), (2, 2), (2, 3), (3, 3))},
+    }
+)  # what a report calls the observables
 
 WILSON = ((1, 2), (2, 2), (2, 3), (3, 3))  # the Wilson loops that `observables` measures, where they fit
 

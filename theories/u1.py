@@ -22,7 +22,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.groups import U1, wrap
 from haarflow.core.lattice import shift
-from haarflow.theories.gauge import GaugeTheory, wilson_name
+from haarflow.theories.gauge import LABELS, GaugeTheory, wilson_name
 from haarflow.theories.theory import Derived, check_field
 
 
@@ -42,6 +42,7 @@ class U1Gauge(GaugeTheory):
 
     group = U1()
     reach = 1
+    labels = LABELS
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
     odd = MappingProxyType({"Q": ("reflection", "hypercubic", "charge_conjugation"), "flux": ("charge_conjugation",)})
     tied = MappingProxyType(

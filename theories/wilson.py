@@ -23,7 +23,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.lattice import shift
 from haarflow.core.sun import SU
-from haarflow.theories.gauge import GaugeTheory, wilson_name
+from haarflow.theories.gauge import LABELS, GaugeTheory, wilson_name
 from haarflow.theories.theory import check_field
 
 RECTANGLE = (1, 2)
@@ -48,6 +48,7 @@ class Wilson(GaugeTheory):
     n: int = 3
     rectangle: float = 0.0
 
+    labels = LABELS
     rectangular = True  # every loop is a rectangle in a plane, so that a heat bath has colours for reach 2
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
     tied = MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)})  # to the time axis

@@ -10,7 +10,8 @@ from array_api_compat import array_namespace
 
 from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
-from haarflow.theories import Phi4, U1Gauge, Wilson
+from haarflow.theories import Phi4
+from haarflow.theories.catalogue import RING, SQUARE, THEORIES
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -63,32 +64,24 @@ class Bare:
         return array_namespace(phi).sum(phi**2, axis=tuple(range(-len(self.lattice), 0)))
 
 
-hopping = partial(Phi4, parameterisation="hopping")
+hopping = partial(FreeField, parameterisation="hopping")
 
-RING = ((4,), (1,), (2,), (5,))
-SQUARE = ((4, 4), (2, 2), (3, 5), (1, 4), (2, 1), (1, 1))
-CUBE = ((2, 2, 2), (3, 1, 4), (2, 4, 3), (1, 1, 1))
-FOUR = ((2, 2, 2, 2), (3, 1, 2, 2), (1, 4, 1, 2))
 
+def _entries(*names: str) -> tuple[Entry, ...]:
+    """The entries of the catalogue's rows."""
+    return tuple(
+        Entry(small.name, "theory", partial(THEORIES[name].make, **small.options), small.lattices)
+        for name in names
+        for small in THEORIES[name].small
+    )
+
+
+SCALAR = ("phi4", "phi4-hopping")
 THEORY_ENTRIES: tuple[Entry, ...] = (
-    Entry("phi^4 d=1", "theory", Phi4, RING),
-    Entry("phi^4 d=2", "theory", Phi4, SQUARE),
-    Entry("phi^4 d=3", "theory", Phi4, CUBE),
-    Entry("phi^4 d=4", "theory", Phi4, FOUR),
-    Entry("phi^4 hopping d=1", "theory", hopping, RING),
-    Entry("phi^4 hopping d=2", "theory", hopping, SQUARE),
-    Entry("phi^4 hopping d=3", "theory", hopping, CUBE),
-    Entry("phi^4 hopping d=4", "theory", hopping, FOUR),
+    *_entries(*SCALAR),
     Entry("free field d=2", "theory", FreeField, SQUARE),
-    Entry("free field hopping d=2", "theory", partial(FreeField, parameterisation="hopping"), SQUARE),
-    Entry("U(1) d=2", "theory", U1Gauge, SQUARE),
-    Entry("U(1) d=3", "theory", U1Gauge, CUBE),
-    Entry("U(1) d=4", "theory", U1Gauge, FOUR),
-    Entry("SU(2) d=2", "theory", partial(Wilson, n=2), ((2, 2), (3, 2), (1, 4), (2, 1))),
-    Entry("SU(3) d=2", "theory", Wilson, ((2, 2), (4, 3))),
-    Entry("SU(3) d=3", "theory", Wilson, ((2, 2, 2), (3, 1, 2))),
-    Entry("SU(3) improved d=2", "theory", partial(Wilson, rectangle=-1 / 12), ((3, 3), (2, 4), (5, 1))),
-    Entry("SU(2) improved d=4", "theory", partial(Wilson, n=2, rectangle=-0.331), ((2, 2, 2, 2),)),
+    Entry("free field hopping d=2", "theory", hopping, SQUARE),
+    *_entries(*(name for name in THEORIES if name not in SCALAR)),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),
 )
