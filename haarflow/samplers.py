@@ -166,7 +166,8 @@ class Row(NamedTuple):
 
     `draws` says what its draws are: "chain", a Markov chain of kernels; "accepted", a flow's independent proposals that
     an accept step makes a chain of; "weighted", a flow's proposals, each with its weight. `kernels` are the words of its
-    kernels where its settings name none, `colour` its place among `figures.COLOURS`, `draw` what one draw is.
+    kernels where its settings name none, `colour` its place among `figures.COLOURS`, `draw` what one draw is. `small` are
+    examples for the laws, each a theory of the catalogue (phi4, u1 or su2) and words of the settings.
     """
 
     settings: type
@@ -174,6 +175,7 @@ class Row(NamedTuple):
     kernels: tuple[str, ...]
     draw: str
     colour: int | None = None
+    small: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
 SAMPLERS: dict[str, Row] = {

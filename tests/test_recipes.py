@@ -7,6 +7,7 @@ import pytest
 from haarflow import recipes, tomltext
 from haarflow.recipes import RecipeError, as_table, check, load, names, template, to_toml
 from haarflow.samplers import HMC
+from haarflow.theories.catalogue import THEORIES
 
 TINY = {"name": "try", "lattice": [4, 4], "theory": {"name": "u1", "beta": 1.0}}
 
@@ -46,7 +47,7 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
     [
         (
             "theory.name=u2",
-            "theory.name: got 'u2', wanted one of u1, su2, su3, su4, sun, phi4, phi4-hopping, did you mean 'su2'?",
+            f"theory.name: got 'u2', wanted one of {', '.join(THEORIES)}, did you mean 'su2'?",
         ),
         ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0, got -1"),
         ("theory.beta=inf", "theory.beta: wanted a finite number, got inf"),
