@@ -27,6 +27,7 @@ OPTIONAL = (
     "conditional",
     "symmetries",
     "observables",
+    "labels",
     "derived",
     "summary",
     "conjugates",

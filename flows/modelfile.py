@@ -2,7 +2,8 @@
 
 Header (one metadata entry, `haarflow`): {"format": "haarflow-model", "version": 1, "definition": {"kind": "Model",
 "fields": {...}}, "card": {...}, "conventions": {...}, "versions": {...}}. A definition is nested {"kind": class name,
-"fields": {name: value}}; a kind is looked up in the literal table KINDS below, never imported by a name in the file.
+"fields": {name: value}}; a kind is looked up in the literal table CLASSES of flows/catalogue.py, never imported by a name in the
+file.
 Parameters are stored under their dotted paths, C-contiguous, in their own dtype.
 """
 
@@ -11,7 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from haarflow.backends.types import Array, Tree
 from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
 from haarflow.core.tree import flatten, paths
+from haarflow.flows.catalogue import flow_class
 from haarflow.flows.flow import Model
 
 FORMAT = "haarflow-model"
@@ -33,31 +35,6 @@ CONVENTIONS = {
     "axes": "(*batch, *internal, *lattice), time first",
     "log_det": "log |det dy/dx|; log q(y) = log r(x) - log_det; normalised Haar measure",
     "conv": "y[o,x] = sum_{c,k} w[o,c,k] x[c, x+k-(K-1)/2], periodic",
-}
-
-# Every class a model file may name, with the module it lives in: a new one of ours is one line here.
-KINDS = {
-    "Chain": "flow",
-    "Model": "flow",
-    "Repeat": "flow",
-    "Translate": "flow",
-    "ConvNet": "nets",
-    "AffineCoupling": "affine",
-    "SplineCoupling": "scalar_spline",
-    "CheckerboardNet": "context",
-    "LatticeNet": "context",
-    "MomentumScaling": "momentum",
-    "QuarticTail": "tails",
-    "GaugeCoupling": "equivariant",
-    "LoopCoupling": "residual",
-    "LoopFlow": "loop_flow",
-    "SpectralCoupling": "spectral",
-    "Sweep": "sweep",
-    "ClassSweep": "sweep_sun",
-    "FreeField": "priors",
-    "Gaussian": "priors",
-    "HaarLinks": "priors",
-    "UniformLinks": "priors",
 }
 
 
@@ -231,8 +208,8 @@ def _definition(path: Any, stored: dict, given: Any) -> Model:
 def _class(kind: Any, classes: dict[str, type]) -> type:
     if kind in classes:
         return classes[kind]
-    if kind in KINDS:
-        return getattr(import_module(f"haarflow.flows.{KINDS[kind]}"), kind)
+    if (ours := flow_class(str(kind))) is not None:
+        return ours
     raise ModelFileError(
         f"the file's kind {kind!r} is not one of the library's: hand its class over, "
         f"open_model(path, definition={kind})"

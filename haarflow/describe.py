@@ -10,7 +10,9 @@ from typing import Any
 from haarflow import backends, models, recipes
 from haarflow.backends import simd
 from haarflow.gaugefiles import formats, gauge_info
+from haarflow.own import NOTHING, Own
 from haarflow.recipes import RecipeError
+from haarflow.target import target_of
 
 
 def engines() -> dict[str, dict[str, Any]]:
@@ -62,7 +64,7 @@ def _devices(name: str) -> list[str]:
     return found
 
 
-def describe(source: str) -> dict[str, Any]:
+def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
     """Return what a model file, an ensemble file, a gauge file, a recipe or a run's folder holds.
 
     Raises RecipeError where there is nothing of that name, and the file's own error where it is damaged.
@@ -71,11 +73,11 @@ def describe(source: str) -> dict[str, Any]:
     if not path.exists():
         path = models.path_of(source)
     if path.is_dir():
-        return _run(path)
+        return _run(path, own)
     if path.suffix in (".h5", ".hdf5"):
         return _ensemble(path)
     if path.suffix == ".toml":
-        return {"recipe": recipes.as_table(recipes.load(path))}
+        return {"recipe": recipes.as_table(recipes.load(path, own=own))}
     if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
         return gauge_info(path).as_dict()
     return _model(path)
@@ -110,47 +112,42 @@ def _ensemble(path: Path) -> dict[str, Any]:
     }
 
 
-def _run(path: Path) -> dict[str, Any]:
+def _run(path: Path, own: Own) -> dict[str, Any]:
     from haarflow.runfolder import RunFolder
 
     folder = RunFolder(path)
     if not folder.recipe.is_file():
         raise RecipeError(f"{path} is no run's folder: it has no recipe.toml")
-    lines = folder.lines()
-    steps = [line["step"] for line in lines if line.get("stage") == "train"]
+    log = folder.log()
     blocks: dict[str, int] = {}
-    for line in lines:
-        if line.get("stage") == "sample":
-            blocks[line["sampler"]] = blocks.get(line["sampler"], 0) + 1
+    for line in log.sample:
+        blocks[line.sampler] = blocks.get(line.sampler, 0) + 1
     found: dict[str, Any] = {
         "run": str(path),
         "complete": folder.summary.is_file(),
-        "trained_steps": max(steps, default=0),
+        "trained_steps": log.trained.step if log.trained else 0,
     }
     found["blocks"] = blocks
-    found["recipe"] = recipes.as_table(recipes.load(path))
+    found["recipe"] = recipes.as_table(recipes.load(path, own=own))
     if folder.summary.is_file():
         found["summary"] = json.loads(folder.summary.read_text(encoding="utf-8"))
     return found
 
 
-def exact_results(theory: str, values: Iterable[str]) -> dict[str, Any]:
+def exact_results(theory: str, values: Iterable[str], own: Own = NOTHING) -> dict[str, Any]:
     """Return {"theory", "lattice", "exact": {name: value}} for `key=value` words such as beta=7 and lattice=[16,16].
 
     Raises RecipeError for a misspelt word.
     """
-    from haarflow import assemble
-
-    known = tuple(assemble.THEORIES)
+    known = tuple(own.theories)
     if theory not in known:
         raise RecipeError(f"no theory {theory!r}{recipes.hint(theory, known)}: wanted one of {', '.join(known)}")
     words = [word if word.startswith("lattice") else f"theory.{word.removeprefix('theory.')}" for word in values]
     table: dict[str, Any] = {"name": "exact", "lattice": [8, 8], "theory": {"name": theory}}
-    table["theory"] |= assemble.THEORIES[theory]((8, 8)).couplings
-    recipe = recipes.check(recipes.overridden(table, words))
-    found, couplings = assemble.theory_of(recipe), assemble.couplings_of(recipe)
+    table["theory"] |= own.theories[theory].make((8, 8)).couplings
+    target = target_of(recipes.check(recipes.overridden(table, words), own))
     return {
-        "theory": {"name": theory, **assemble.definition_of(recipe), **couplings},
-        "lattice": list(recipe.lattice),
-        "exact": {name: float(value) for name, value in found.exact(couplings).items()},
+        "theory": target.words,
+        "lattice": list(target.recipe.lattice),
+        "exact": {name: float(value) for name, value in target.exact.items()},
     }

@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 import h5py
 import numpy
 
-from haarflow import assemble, backends
+from haarflow import backends
+from haarflow.build import Plan, Setup, stream
 from haarflow.core import files
 from haarflow.flows.samplers import metropolis
 from haarflow.recipes import to_toml
 from haarflow.runfolder import RunFolder
-from haarflow.sampling import Plan, kept_draws, plan
-from haarflow.settings import Recipe
+from haarflow.samplers import SAMPLERS, row_of
+from haarflow.sampling import kept_draws
 
 FORMAT = "haarflow-ensemble 1"
 
@@ -45,6 +46,11 @@ class Sampled(NamedTuple):
     log_w: numpy.ndarray | None
     accepted: numpy.ndarray | None
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the draws count with their weights, and not as draws of e^{-S}."""
+        return SAMPLERS[self.kind].draws == "weighted"
+
 
 class Ensemble(NamedTuple):
     """What stands in an ensemble file, configurations left out (`fields(path, sampler)` reads those)."""
@@ -56,49 +62,51 @@ class Ensemble(NamedTuple):
     samplers: dict[str, Sampled]
 
 
-def compose(recipe: Recipe, folder: RunFolder) -> None:
+def compose(setup: Setup, folder: RunFolder) -> None:
     """Compose the committed blocks of all samplers into ensemble.h5.
 
     Raises OSError (a full disk) with an old ensemble.h5 untouched.
     """
+    recipe = setup.recipe
     with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110") as file:
         file.attrs["format"] = FORMAT
         file.attrs["recipe"] = to_toml(recipe)
         file.attrs["theory"] = recipe.theory.name
         file.attrs["lattice"] = list(recipe.lattice)
-        file.attrs["couplings"] = json.dumps(assemble.couplings_of(recipe))
+        file.attrs["couplings"] = json.dumps(setup.target.couplings)
         for name in sorted(recipe.samplers):
-            _compose_sampler(file.create_group(name), recipe, plan(recipe, name), folder)
+            _compose_sampler(file.create_group(name), setup, setup.plans[name], folder)
 
 
-def _compose_sampler(group: Any, recipe: Recipe, todo: Plan, folder: RunFolder) -> None:
-    group.attrs["kind"] = todo.settings.kind
-    group.attrs["fields_every"] = recipe.fields_every
-    kept = slice(todo.warmup, todo.total)
-    columns = _columns(todo, folder)
-    if todo.settings.kind == "flow-metropolis":
-        indices, accepted = metropolis(columns["log_w"], _key(recipe, todo))
+def _compose_sampler(group: Any, setup: Setup, plan: Plan, folder: RunFolder) -> None:
+    every = setup.recipe.fields_every
+    group.attrs["kind"] = plan.settings.kind
+    group.attrs["fields_every"] = every
+    kept = slice(plan.warmup, plan.total)
+    columns = _columns(plan, folder)
+    if row_of(plan.settings).draws == "accepted":
+        indices, accepted = metropolis(columns["log_w"], _key(setup, plan))
         for name in columns:
             if name.startswith("observables/"):
                 columns[name] = _follow(columns[name], indices)
         columns["accepted"] = accepted
-        _write_chain_fields(group, recipe, todo, folder, indices[kept])
-    elif todo.is_flow:
-        _write_chain_fields(group, recipe, todo, folder, numpy.arange(todo.draws)[:, None])
+        _write_chain_fields(group, every, plan, folder, indices[kept])
+    elif plan.from_flow:
+        _write_chain_fields(group, every, plan, folder, numpy.arange(plan.draws)[:, None])
     else:
-        _write_kept_fields(group, recipe, todo, folder)
+        _write_kept_fields(group, every, plan, folder)
     for name, column in sorted(columns.items()):
         group.create_dataset(name, data=numpy.moveaxis(column[kept], 0, 1))
 
 
-def _columns(todo: Plan, folder: RunFolder) -> dict[str, numpy.ndarray]:
+def _columns(plan: Plan, folder: RunFolder) -> dict[str, numpy.ndarray]:
     """All that is not a configuration, `(draw, chain[, n])`, warm-up included."""
-    blocks = [folder.read_block(todo.name, number, without=("field", "last")) for number in range(todo.blocks)]
+    blocks = [folder.read_block(plan.name, number, without=("field", "last")) for number in range(plan.blocks)]
     return {name: numpy.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _key(recipe: Recipe, todo: Plan) -> tuple[int, int]:
-    words = assemble.stream(recipe.seed, todo.name, backends.get("numpy"))
+def _key(setup: Setup, plan: Plan) -> tuple[int, int]:
+    words = stream(setup.recipe.seed, plan.name, backends.get("numpy"))
     return int(words[0]), int(words[1])
 
 
@@ -108,26 +116,26 @@ def _follow(column: numpy.ndarray, indices: numpy.ndarray) -> numpy.ndarray:
     return numpy.take_along_axis(column, where, axis=0)
 
 
-def _write_chain_fields(group: Any, recipe: Recipe, todo: Plan, folder: RunFolder, indices: numpy.ndarray) -> None:
+def _write_chain_fields(group: Any, every: int, plan: Plan, folder: RunFolder, indices: numpy.ndarray) -> None:
     """Configurations of proposals number `indices (draw, chain)`, read block by block."""
-    if not recipe.fields_every:
+    if not every:
         return
-    wanted = indices[:: recipe.fields_every]
-    for number in range(todo.blocks):
-        block = folder.read_block(todo.name, number)["field"]
+    wanted = indices[::every]
+    for number in range(plan.blocks):
+        block = folder.read_block(plan.name, number)["field"]
         data = _fields_dataset(group, len(wanted), block)
-        here = wanted - number * todo.block
-        for draw, chain in zip(*numpy.nonzero((here >= 0) & (here < todo.block)), strict=True):
+        here = wanted - number * plan.block
+        for draw, chain in zip(*numpy.nonzero((here >= 0) & (here < plan.block)), strict=True):
             data[chain, draw] = block[here[draw, chain], chain]
 
 
-def _write_kept_fields(group: Any, recipe: Recipe, todo: Plan, folder: RunFolder) -> None:
-    if not recipe.fields_every:
+def _write_kept_fields(group: Any, every: int, plan: Plan, folder: RunFolder) -> None:
+    if not every:
         return
-    written, total = 0, -(-todo.draws // recipe.fields_every)
-    for number in range(todo.blocks):
-        block = folder.read_block(todo.name, number)["field"]
-        if count := len(kept_draws(recipe, todo, number)):
+    written, total = 0, -(-plan.draws // every)
+    for number in range(plan.blocks):
+        block = folder.read_block(plan.name, number)["field"]
+        if count := len(kept_draws(plan, number, every)):
             _fields_dataset(group, total, block)[:, written : written + count] = numpy.moveaxis(block, 0, 1)
             written += count
 

@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from haarflow.samplers import SAMPLERS
+
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#9a9a9a"
 COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
-KNOWN = {"flow-metropolis": 0, "flow-reweighting": 1, "hmc": 2, "heatbath": 3}  # the same sampler, the same colour
+# the same sampler, the same colour
+KNOWN = {name: row.colour for name, row in SAMPLERS.items() if row.colour is not None}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "haarflow",

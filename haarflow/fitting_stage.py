@@ -1,9 +1,6 @@
 """The fit of a run: heat-bath samples at couplings from 0 to the theory's, and Luescher's equation in least squares.
 
-metrics.jsonl gets one line: {"stage": "fit", "samples", "numbers", "couplings", "residuals", "integration", "spread",
-"lattice", "cpu_s"}: how many numbers were fitted, the residuals sigma^2(r_b) per site at each coupling, and what halved steps
-do to log w beside its own spread, both standard deviations on the fit's lattice. The fit takes no derivatives: any backend
-will do.
+metrics.jsonl gets one `FitLine`. The fit takes no derivatives: any backend will do.
 """
 
 from __future__ import annotations
@@ -14,47 +11,52 @@ from typing import Any
 
 import numpy
 
-from haarflow import assemble, backends
+from haarflow import backends
 from haarflow.backends import Backend
 from haarflow.backends.types import Array
+from haarflow.build import Setup, card_of
 from haarflow.core import random
 from haarflow.core.kernels import run
 from haarflow.core.tree import tree_map
 from haarflow.flows import loop_fit
-from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks
 from haarflow.progress import Progress
+from haarflow.records import FitLine
 from haarflow.runfolder import RunFolder
-from haarflow.settings import HMC, Fit, HeatBath, Recipe
+from haarflow.samplers import HMC, HeatBath, kernel
+from haarflow.settings import Fit
+from haarflow.target import Target, target_of
 
 CHECKED = 16  # configurations on which halved steps are compared
 LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
 
 
-def run_fit(recipe: Recipe, model: Model, folder: RunFolder, backend: Backend, progress: Progress) -> None:
+def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Draw samples, fit the flow, log how well, and write model.safetensors; without samples the flow stays the series."""
-    started, words = time.process_time(), recipe.fit or Fit()
-    small = dataclasses.replace(recipe, lattice=words.lattice or (loop_fit.extent(model.flow),) * len(recipe.lattice))
-    key = assemble.stream(small.seed, "fit", backend)
+    started, words, backend, model = time.process_time(), setup.recipe.fit or Fit(), setup.backend, setup.model
+    if model is None:
+        raise ValueError("flow: is missing; there is nothing to fit")
+    extents = words.lattice or (loop_fit.extent(model.flow),) * len(setup.recipe.lattice)
+    small, key = target_of(setup.recipe, extents), setup.stream("fit")
     fit = _fit(model.flow, small, words, key, backend, progress) if words.samples else _series(model.flow)
     model = dataclasses.replace(model, flow=fit.flow)
     params = {"coefficients": backend.asarray(fit.coefficients)}
-    haar = HaarLinks(small.lattice, model.flow.n).sample(random.fold_in(key, 0), CHECKED, backend.dtype)
-    change, spread = _integration(small, model.flow, params, haar)
-    line = {
-        "samples": words.samples * words.couplings,
-        "numbers": int(fit.coefficients.size),
-        "couplings": fit.couplings.tolist(),
-        "residuals": fit.residuals.tolist(),
-        "integration": change,
-        "spread": spread,
-        "lattice": list(small.lattice),
-        "cpu_s": time.process_time() - started,
-    }
-    folder.cut(lambda line: line.get("stage") != "fit")
-    folder.log({"stage": "fit", **line})
-    save_model(folder.model, model, tree_map(backend.to_numpy, params), _card(recipe, line))
+    haar = HaarLinks(extents, fit.flow.n).sample(random.fold_in(key, 0), CHECKED, backend.dtype)
+    change, spread = _integration(small, fit.flow, params, haar)
+    line = FitLine(
+        samples=words.samples * words.couplings,
+        numbers=int(fit.coefficients.size),
+        couplings=fit.couplings.tolist(),
+        residuals=fit.residuals.tolist(),
+        integration=change,
+        spread=spread,
+        lattice=list(extents),
+        cpu_s=time.process_time() - started,
+    )
+    folder.cut(lambda line: not isinstance(line, FitLine))
+    folder.write_line(line)
+    save_model(folder.model, model, tree_map(backend.to_numpy, params), _card(setup, line))
 
 
 def _series(flow: Any) -> loop_fit.Fit:
@@ -63,7 +65,7 @@ def _series(flow: Any) -> loop_fit.Fit:
     return loop_fit.Fit(flow, numbers, numpy.zeros(0), numpy.zeros(0))
 
 
-def _fit(flow: Any, small: Recipe, words: Fit, key: Array, backend: Backend, progress: Progress) -> loop_fit.Fit:
+def _fit(flow: Any, small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> loop_fit.Fit:
     """Least squares on samples of the recipe's theory."""
     samples = _samples(small, words, key, backend, progress)
     with progress.task("fitting", 1, 0) as task:
@@ -72,15 +74,15 @@ def _fit(flow: Any, small: Recipe, words: Fit, key: Array, backend: Backend, pro
     return fit
 
 
-def _samples(small: Recipe, words: Fit, key: Array, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
+def _samples(small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
     """Links at each coupling, many independent chains that go from one to the next."""
-    theory, beta = assemble.theory_of(small), assemble.couplings_of(small)["beta"]
-    kernel = assemble.kernel_of(small, _sampler(small), None)
-    links = HaarLinks(small.lattice, theory.n).sample(random.fold_in(key, 0), words.samples, backend.dtype)
+    beta = small.couplings["beta"]
+    move = kernel(small.theory, small.couplings, _sampler(small))
+    links = HaarLinks(small.recipe.lattice, small.theory.n).sample(random.fold_in(key, 0), words.samples, backend.dtype)
     found = [(0.0, links)]
     with progress.task("samples for the fit", words.couplings - 1, 0) as task:
         for place, b in enumerate(numpy.linspace(0.0, beta, words.couplings)[1:], start=1):
-            here = kernel.with_values({**kernel.values, "couplings": {"beta": float(b)}})
+            here = move.with_values({**move.values, "couplings": {"beta": float(b)}})
             state, _ = run(here, random.fold_in(key, place), here.init(links), words.sweeps)
             links = state.field
             found.append((float(b), links))
@@ -88,16 +90,16 @@ def _samples(small: Recipe, words: Fit, key: Array, backend: Backend, progress: 
     return found
 
 
-def _sampler(small: Recipe) -> Any:
+def _sampler(small: Target) -> Any:
     """Heat bath and over-relaxation; HMC for actions with rectangles."""
-    if assemble.definition_of(small).get("rectangle"):
+    if small.definition.get("rectangle"):
         return HMC(scheme="omelyan", steps=8, step_size=LENGTH / 8)
     return HeatBath(overrelaxation=1)
 
 
-def _integration(small: Recipe, flow: Any, params: Any, x: Array) -> tuple[float, float]:
+def _integration(small: Target, flow: Any, params: Any, x: Array) -> tuple[float, float]:
     """The standard deviations of the change of log w when steps are halved, and of log w."""
-    theory, couplings = assemble.theory_of(small), assemble.couplings_of(small)
+    theory, couplings = small.theory, small.couplings
     condition = {"beta": couplings["beta"]} if flow.condition else None
 
     def log_w(one: Any) -> numpy.ndarray:
@@ -108,6 +110,7 @@ def _integration(small: Recipe, flow: Any, params: Any, x: Array) -> tuple[float
     return float(numpy.std(coarse - fine)), float(numpy.std(coarse))
 
 
-def _card(recipe: Recipe, line: dict[str, Any]) -> dict[str, Any]:
+def _card(setup: Setup, line: FitLine) -> dict[str, Any]:
     known = ("samples", "numbers", "lattice", "couplings", "residuals", "integration", "cpu_s")
-    return assemble.card_of(recipe, recipe.flow.get("condition", ())) | {"fit": {name: line[name] for name in known}}
+    fit = {name: getattr(line, name) for name in known}
+    return card_of(setup.target, setup.recipe.flow.get("condition", ())) | {"fit": fit}

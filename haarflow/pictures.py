@@ -22,7 +22,7 @@ def history(run: Run) -> Section:
     """Return the histories of the slowest quantity, all samplers over the same axes."""
     name = history_of(run.found)
     shown = [_panel(run, label, name) for label in run.summary["samplers"]]
-    exact = run.charges if name == "Q" else None
+    exact = run.target.distribution(name)
     says = f"history of {name} for {', '.join(panel.name for panel in shown)}"
     wide = picture(figures.history(shown, name, exact), "wide", says, "wide")
     narrow = picture(figures.history(shown, name, exact, wide=False), "narrow", says, "narrow")
@@ -35,7 +35,7 @@ def history_svg(run: Run, draws: int = 2000) -> str:
     """Return the histories alone, as an SVG file's text."""
     name = history_of(run.found)
     shown = [_panel(run, label, name) for label in run.summary["samplers"]]
-    return figures.history(shown, name, run.charges if name == "Q" else None, draws)
+    return figures.history(shown, name, run.target.distribution(name), draws)
 
 
 def history_of(found: Ensemble) -> str:
@@ -48,7 +48,7 @@ def history_of(found: Ensemble) -> str:
 def _panel(run: Run, label: str, name: str) -> Panel:
     sampled, entry = run.found.samplers[label], run.summary["samplers"][label]
     series = sampled.observables[name].astype(float).T
-    if sampled.kind != "flow-reweighting":
+    if not sampled.weighted:
         return Panel(label, _chain_caption(entry, series, name), series)
     caption = f"{series.size:,} independent draws, ESS {entry['ess'] or 0.0:.2f}"
     return Panel(label, caption, series, _weights(sampled))
@@ -113,7 +113,7 @@ def small(run: Run) -> list[Section]:
     flows = [label for label in run.summary["samplers"] if run.found.samplers[label].log_w is not None]
     if flows:
         found.append(_log_weights(run, flows))
-    if any(line.get("stage") == "train" for line in run.lines):
+    if run.log.train:
         found.append(_training(run))
     if run.summary.get("fit"):
         found.append(_fit(run))
@@ -134,9 +134,10 @@ CHARGES = """p(Q): the share of configurations of charge Q, weights included, on
 
 
 def _charges(run: Run) -> Section:
-    bars = {label: charge_bars(run.found.samplers[label], run.charges) for label in run.summary["samplers"]}
+    known = run.target.distribution("Q")
+    bars = {label: charge_bars(run.found.samplers[label], known) for label in run.summary["samplers"]}
     seen = next(iter(bars.values()))
-    exact = {charge: p for charge, p in (run.charges or {}).items() if charge in seen}
+    exact = {charge: p for charge, p in (known or {}).items() if charge in seen}
     svg = figures.probabilities(bars, exact or None, "Q")
     words = prose(CHARGES + (" Black rules: the exact result." if exact else ""))
     return Section("How often each charge occurs", picture(svg, "p", "probability of each charge"), words, half=True)
@@ -152,7 +153,7 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None) -> dict[int, B
 
 def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
-    if sampled.kind == "flow-reweighting":
+    if sampled.weighted:
         estimate = statistics.reweight(_log_w(sampled).T, hit)
     else:
         estimate = statistics.gamma_method(hit)
@@ -165,7 +166,7 @@ WEIGHTS = """log w = −S − log q of each proposal; a perfect flow has log w =
 
 
 def _log_weights(run: Run, flows: list[str]) -> Section:
-    exact, rows = run.exact.get("ln_Z"), {}
+    exact, rows = run.target.exact.get("ln_Z"), {}
     for label in flows:
         log_w = _log_w(run.found.samplers[label])
         level = exact if exact is not None else statistics.log_z(log_w).value
@@ -181,13 +182,14 @@ TRAINING = """ESS of the weights within a batch. Each point is the mean over one
 
 
 def _training(run: Run) -> Section:
-    steps = [line for line in run.lines if line.get("stage") == "train"]
-    cpu_s, loss, ess = (
-        [math.nan if line[word] is None else float(line[word]) for line in steps] for word in ("cpu_s", "loss", "ess")
+    loss, ess = (
+        [math.nan if value is None else float(value) for value in column]
+        for column in ([line.loss for line in run.log.train], [line.ess for line in run.log.train])
     )
+    cpu_s = [line.cpu_s for line in run.log.train]
     words, exact = "Loss = the mean of log q + S over the flow's own draws = KL(q|p) − ln Z", None
     if run.recipe.train is None or not (run.recipe.train.between or run.recipe.train.anneal):
-        exact = run.exact.get("ln_Z")
+        exact = run.target.exact.get("ln_Z")
     words += ". " if exact is None else ", which for a perfect flow is −ln Z (dashed). "
     svg = figures.training(cpu_s, loss, ess, None if exact is None else -exact)
     body = picture(svg, "t", "loss and ESS against CPU seconds")

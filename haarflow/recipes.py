@@ -9,9 +9,8 @@ import dataclasses
 import difflib
 import json
 import tomllib
-import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,12 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from haarflow import tomltext
-from haarflow.architectures import ARCHITECTURES, options
-from haarflow.settings import DEFINITION, FAMILIES, GAUGE, SAMPLER_KINDS, Fit, Recipe
+from haarflow.flows.catalogue import options
+from haarflow.own import NOTHING, Own
+from haarflow.samplers import SAMPLERS, kernels_of, needs_flow
+from haarflow.schema import theory_settings
+from haarflow.settings import THEORY_SETTINGS, Engine, Fit, Recipe, Train
+from haarflow.theories import catalogue
 
 _FOLDER = Path(__file__).parent / "recipes"
 
@@ -39,16 +42,16 @@ def names() -> dict[str, str]:
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("description", "") for file in files}
 
 
-def load(source: str | Path, overrides: Iterable[str] = (), **fixed: Any) -> Recipe:
+def load(source: str | Path, overrides: Iterable[str] = (), own: Own = NOTHING, **fixed: Any) -> Recipe:
     """Return the checked recipe of a built-in name or a TOML file, with `key=value` overrides.
 
-    `fixed` sets whole dotted paths, with `__` for the dot (`run__backend="numpy"`); None leaves the recipe's word.
-    Raises RecipeError with all faults.
+    `fixed` sets whole dotted paths, with `__` for the dot (`run__backend="numpy"`); None leaves the recipe's word. `own` is
+    what the command line names of one's own. Raises RecipeError with all faults.
 
     >>> load("u1-tiny", ["theory.beta=2.5", "lattice=[6, 6]"]).theory.beta
     2.5
     """
-    return check(overridden(read(source), overrides, **fixed))
+    return check(overridden(read(source), overrides, **fixed), own)
 
 
 def overridden(table: dict[str, Any], overrides: Iterable[str] = (), **fixed: Any) -> dict[str, Any]:
@@ -65,7 +68,9 @@ def overridden(table: dict[str, Any], overrides: Iterable[str] = (), **fixed: An
     return table
 
 
-def for_model(name: str, kind: str, number: int, overrides: Iterable[str] = (), **fixed: Any) -> Recipe:
+def for_model(
+    name: str, kind: str, number: int, overrides: Iterable[str] = (), own: Own = NOTHING, **fixed: Any
+) -> Recipe:
     """Return the recipe that draws `number` configurations with a trained model, by default where it was trained.
 
     Raises RecipeError for a model that is not there, ModelFileError for a damaged one or a card without a theory.
@@ -83,12 +88,18 @@ def for_model(name: str, kind: str, number: int, overrides: Iterable[str] = (), 
         "lattice": list(theory["lattice"]),
         "fields_every": 1,
         "model": name,
-        "theory": {word: theory[word] for word in ("name", *DEFINITION) if word in theory} | theory["couplings"],
+        "theory": _words_of(theory, own) | theory["couplings"],
         "samplers": {kind: {"draws": number}},
     }
-    if kind == "flow-metropolis":
+    if SAMPLERS[kind].draws == "accepted":
         table["samplers"][kind]["warmup"] = number // 10
-    return check(overridden(table, overrides, **fixed))
+    return check(overridden(table, overrides, **fixed), own)
+
+
+def _words_of(theory: Mapping[str, Any], own: Own) -> dict[str, Any]:
+    """A card's name of a theory and its definition."""
+    row = own.theories.get(str(theory["name"]))
+    return {word: theory[word] for word in ("name", *(row.options if row else ())) if word in theory}
 
 
 def read(source: str | Path) -> dict[str, Any]:
@@ -131,7 +142,7 @@ def _put(table: dict[str, Any], path: list[str], value: Any) -> None:
         table[path[-1]] = value
 
 
-def check(table: Mapping[str, Any]) -> Recipe:
+def check(table: Mapping[str, Any], own: Own = NOTHING) -> Recipe:
     """Return the recipe of a table; raises RecipeError that lists every fault.
 
     >>> check({"name": "try", "lattice": [4, 4], "theory": {"name": "u1", "bta": 1.0}})
@@ -140,35 +151,86 @@ def check(table: Mapping[str, Any]) -> Recipe:
       theory.beta: is missing
       theory.bta: no such key, did you mean 'beta'?
     """
-    table = _with_kinds(table)
-    faults = _flow_faults(table)
-    try:
-        # JSON's strict reading takes a list for a tuple and an integer for a real number, and nothing else
-        recipe = pydantic.TypeAdapter(Recipe).validate_json(json.dumps(table, default=str), strict=True)
-    except pydantic.ValidationError as error:
-        faults += [_fault(fault) for fault in error.errors()]
-    else:
-        faults += _meeting_faults(recipe)
+    table, faults = own.named(dict(table)), Faults()
+    theory = _theory(table.get("theory", MISSING), own, faults)
+    tables = {name: _table(kind, name, table[name], faults) for name, kind in TABLES.items() if name in table}
+    samplers = _samplers(table.get("samplers", {}), faults)
+    rest = {name: value for name, value in table.items() if name not in ("theory", "samplers", *TABLES)}
+    recipe = _table(Recipe, "", {**rest, "theory": None}, faults)
+    if not faults:
+        recipe = dataclasses.replace(recipe, theory=theory, samplers=samplers, **tables)
+        _meeting_faults(recipe, faults)
+    _flow(table, own, faults)
     if faults:
         count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise RecipeError("\n  ".join([f"{count} in the recipe:", *sorted(faults)]))
     return recipe
 
 
-def _with_kinds(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A sampler's table named by a kind need not repeat it."""
-    samplers = table.get("samplers")
-    if not isinstance(samplers, Mapping):
-        return dict(table)
-
-    def named(name: str, entry: Any) -> Any:
-        known = isinstance(entry, Mapping) and "kind" not in entry and name in SAMPLER_KINDS
-        return {"kind": name, **entry} if known else entry
-
-    return {**table, "samplers": {name: named(name, entry) for name, entry in samplers.items()}}
+TABLES: dict[str, type] = {"train": Train, "fit": Fit, "run": Engine}
+MISSING = object()
+Faults = list[str]  # lines "path: what is wrong"
 
 
-# ---- faults, each a line "path: what is wrong"
+def _theory(table: Any, own: Own, faults: Faults) -> Any:
+    """The settings of [theory], or None with the faults."""
+    if table is MISSING:
+        faults.append("theory: is missing")
+        return None
+    kind = _kind("theory", "name", table, own.theories, faults)
+    if kind is None:
+        return None
+    settings = THEORY_SETTINGS.get(kind) or theory_settings(kind, own.theories[kind])
+    return _table(settings, "theory", table, faults)
+
+
+def _samplers(table: Any, faults: Faults) -> dict[str, Any]:
+    """The settings of all samplers; a table named by a kind need not repeat it."""
+    if not isinstance(table, Mapping):
+        faults.append(f"samplers: wanted a table, got {table!r}")
+        return {}
+    found = {}
+    for name, entry in table.items():
+        if isinstance(entry, Mapping) and name in SAMPLERS:
+            entry = {"kind": name, **entry}
+        kind = _kind(f"samplers.{name}", "kind", entry, SAMPLERS, faults, name)
+        if kind is not None:
+            found[name] = _table(SAMPLERS[kind].settings, f"samplers.{name}", entry, faults)
+    return found
+
+
+def _kind(path: str, key: str, table: Any, known: Collection[str], faults: Faults, near: str = "") -> str | None:
+    """The word that says which class a table is of, or None with the fault."""
+    kind = table.get(key) if isinstance(table, Mapping) else None
+    if isinstance(kind, str) and kind in known:
+        return kind
+    if not isinstance(table, Mapping):
+        faults.append(f"{path}: wanted a table, got {table!r}")
+    elif isinstance(kind, str) and ":" in kind and path in ("theory", "flow"):
+        remedy = f"name it on the command line, --{path} {kind}"
+        faults.append(f"{path}.{key}: {kind!r} is one's own, and nothing is imported because a file says so: {remedy}")
+    else:
+        said = "is missing" if kind is None else f"got {kind!r}"
+        own = ", or --theory module:name for one of your own" if kind is None and path == "theory" else ""
+        faults.append(f"{path}.{key}: {said}, wanted one of {', '.join(known)}{hint(str(kind or near), known)}{own}")
+    return None
+
+
+def _table(kind: type, path: str, table: Any, faults: Faults) -> Any:
+    """The dataclass of a table, or None with its faults."""
+    if not isinstance(table, Mapping):
+        faults.append(f"{path}: wanted a table, got {table!r}")
+        return None
+    try:
+        # JSON's strict reading takes a list for a tuple and an integer for a real number, and nothing else
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+    except pydantic.ValidationError as error:
+        keys = [entry.name for entry in dataclasses.fields(kind)]
+        faults.extend(_fault(fault, path, keys) for fault in error.errors())
+        return None
+
+
+# ---- faults
 
 
 def hint(word: str, known: Iterable[str]) -> str:
@@ -181,108 +243,51 @@ def hint(word: str, known: Iterable[str]) -> str:
     return f", did you mean {near[0]!r}?" if near else ""
 
 
-def _fault(fault: Any) -> str:
-    path, keys = _path(fault["loc"])
-    kind, got, context = fault["type"], fault["input"], fault.get("ctx", {})
+def _fault(fault: Any, path: str, keys: Iterable[str]) -> str:
+    """The line of one of pydantic's errors in a table of these keys."""
+    path = ".".join(filter(None, (path, *map(str, fault["loc"]))))
+    kind, got = fault["type"], fault["input"]
     if kind == "unexpected_keyword_argument":
         near = hint(path.rpartition(".")[2], keys)
         return f"{path}: no such key{near}" if near else f"{path}: no such key, known here: {', '.join(keys)}"
     if kind == "missing":
         return f"{path}: is missing"
-    if kind.startswith("union_tag"):
-        tag = context["discriminator"].strip("'")
-        known = SAMPLER_KINDS if path.startswith("samplers") else tuple(FAMILIES)
-        name = context.get("tag", path.rpartition(".")[2] if kind == "union_tag_not_found" else "")
-        said = f"got {name!r}" if "tag" in context else "is missing"
-        return f"{path}.{tag}: {said}, wanted one of {', '.join(known)}{hint(name, known)}"
     if kind == "literal_error":
-        known = tuple(word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", "))
-        near = hint(str(got), known)
-        return f"{path}: got {got!r}, wanted one of {', '.join(filter(None, known))}{near}"
-    wanted = (
-        fault["msg"].removeprefix("Input should be ").replace("an object", "a table").replace("a valid array", "a list")
-    )
-    return f"{path}: wanted {wanted}, got {got!r}"
+        known = tuple(word.strip("'") for word in fault["ctx"]["expected"].replace(" or ", ", ").split(", "))
+        return f"{path}: got {got!r}, wanted one of {', '.join(filter(None, known))}{hint(str(got), known)}"
+    wanted = fault["msg"].removeprefix("Input should be ")
+    return f"{path}: wanted {wanted.replace('an object', 'a table').replace('a valid array', 'a list')}, got {got!r}"
 
 
-def _path(location: tuple[Any, ...]) -> tuple[str, list[str]]:
-    """The dotted path of a fault without pydantic's union tags, and the keys that are known beside it."""
-    here: Any = Recipe
-    parts: list[str] = []
-    steps = list(location)
-    while steps:
-        step = steps.pop(0)
-        options = _classes(here)
-        if len(options) > 1 and step in options:
-            here = options[step]
-            continue
-        parts.append(str(step))
-        if dataclasses.is_dataclass(here) and steps:
-            here = _bare(typing.get_type_hints(here, include_extras=True).get(str(step)))
-        elif typing.get_origin(_bare(here)) is dict:
-            here = typing.get_args(_bare(here))[1]
-    keys = [entry.name for entry in dataclasses.fields(here)] if dataclasses.is_dataclass(here) else []
-    return ".".join(parts), keys
-
-
-def _bare(annotation: Any) -> Any:
-    """The class under `Annotated[...]` and `... | None`."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        annotation = typing.get_args(annotation)[0]
-    choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
-    return choices[0] if isinstance(annotation, types.UnionType) and len(choices) == 1 else annotation
-
-
-def _classes(annotation: Any) -> dict[str, Any]:
-    """The dataclasses a union chooses from, under their tags."""
-    bare = _bare(annotation)
-    if not isinstance(bare, types.UnionType):
-        return {}
-    return {tag: choice for choice in typing.get_args(bare) for tag in _tags(choice)}
-
-
-def _tags(choice: Any) -> tuple[str, ...]:
-    """The literal words of a dataclass's `kind` or `name`."""
-    hints = typing.get_type_hints(choice)
-    return typing.get_args(hints["kind" if "kind" in hints else "name"])
-
-
-def _flow_faults(table: Mapping[str, Any]) -> list[str]:
+def _flow(table: Mapping[str, Any], own: Own, faults: Faults) -> None:
     """Faults of [flow]: its kind belongs to the theory, its other keys are the constructor's arguments."""
     flow, theory = table.get("flow") or {}, table.get("theory")
-    if not isinstance(flow, Mapping) or not flow or not isinstance(theory, Mapping):
-        return []
-    family = FAMILIES.get(str(theory.get("name")))
-    if family is None:
-        return []
-    known = sorted(ARCHITECTURES[family])
-    kind = flow.get("kind")
-    if kind not in known:
-        said = "is missing" if kind is None else f"got {kind!r}"
-        return [f"flow.kind: {said}, wanted one of {', '.join(known)}{hint(str(kind), known)}"]
-    known_types, faults = options(family, kind), []
+    row = own.theories.get(str(theory.get("name"))) if isinstance(theory, Mapping) else None
+    if not isinstance(flow, Mapping) or not flow:
+        return
+    if row is None and ":" not in str(flow.get("kind")):
+        return
+    rows = own.flows(row.family if row else "")
+    kind = _kind("flow", "kind", flow, sorted(rows), faults)
+    if kind is None:
+        return
+    types = options(rows[kind])
     for name, value in flow.items():
         if name == "kind":
             continue
-        if name not in known_types:
-            near = hint(name, known_types) or f", known here: {', '.join(known_types)}"
+        if name not in types:
+            near = hint(name, types) or f", known here: {', '.join(types)}"
             faults.append(f"flow.{name}: no such key{near}")
             continue
         try:
-            pydantic.TypeAdapter(known_types[name]).validate_json(json.dumps(value, default=str), strict=True)
+            pydantic.TypeAdapter(types[name]).validate_json(json.dumps(value, default=str), strict=True)
         except pydantic.ValidationError as error:
-            faults += [_fault({**fault, "loc": ("flow", name)}) for fault in error.errors()[:1]]
-    return faults
+            faults.extend(_fault({**fault, "loc": ("flow", name)}, "", ()) for fault in error.errors()[:1])
 
 
-def _meeting_faults(recipe: Recipe) -> list[str]:
-    """Faults that no key has alone."""
-    faults = []
-    needs_model = [
-        name
-        for name, sampler in recipe.samplers.items()
-        if hasattr(sampler, "model") and not sampler.model and "flow" in getattr(sampler, "kernels", ("flow",))
-    ]
+def _meeting_faults(recipe: Recipe, faults: Faults) -> None:
+    """Faults that no table has by itself."""
+    needs_model = [name for name, entry in recipe.samplers.items() if needs_flow(entry) and not entry.model]
     if needs_model and not recipe.model and not recipe.flow:
         faults.append(f"samplers.{needs_model[0]}: needs a flow: give [flow] and [train], or model")
     if recipe.model and recipe.flow:
@@ -291,27 +296,46 @@ def _meeting_faults(recipe: Recipe) -> list[str]:
         faults.append("train: is missing; a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
         faults += _fit_faults(recipe, recipe.fit)
-    if recipe.theory.name not in GAUGE:
-        faults += [
-            f"samplers.{name}: a heat bath is there for gauge theories only: {', '.join(GAUGE)}"
-            for name, sampler in recipe.samplers.items()
-            if sampler.kind == "heatbath" or "heatbath" in getattr(sampler, "kernels", ())
-        ]
-    if recipe.theory.name == "phi4" and recipe.theory.lam == 0 and recipe.theory.m2 <= 0:
-        faults.append(f"theory.m2: the free field needs m2 > 0, got {recipe.theory.m2}")
+    faults += _theory_faults(recipe, recipe.theory.row)
     if recipe.train is not None:
-        words = [entry.name for entry in dataclasses.fields(recipe.theory)]
-        couplings = [word for word in words if word not in ("name", *DEFINITION)]
-        faults += [
-            f"train.{table}.{name}: no such coupling{hint(name, couplings) or ', known here: ' + ', '.join(couplings)}"
-            for table in ("anneal", "between")
-            for name in getattr(recipe.train, table)
-            if name not in couplings
-        ]
-        if recipe.train.anneal and recipe.train.between:
-            faults.append("train.anneal: stands beside train.between; a training has one or the other")
-    if recipe.theory.name in GAUGE and len(recipe.lattice) < 2:
-        faults.append(f"lattice: a gauge theory needs two extents or more, got {list(recipe.lattice)}")
+        faults += _training_faults(recipe.train, recipe.theory.row.couplings)
+
+
+def _theory_faults(recipe: Recipe, row: catalogue.Row) -> list[str]:
+    """Faults of samplers, couplings and lattice that the theory does not admit."""
+    faults = [
+        f"samplers.{name}: {_not_admitted(word, recipe.theory.name, row)}"
+        for name, entry in recipe.samplers.items()
+        for word in dict.fromkeys(kernels_of(entry))
+        if word not in row.samplers
+    ]
+    wrong = row.fault and row.fault({name: getattr(recipe.theory, name) for name in row.couplings})
+    if wrong:
+        faults.append(f"theory.{wrong[0]}: {wrong[1]}")
+    if len(recipe.lattice) < row.dimensions:
+        few = {2: "two"}.get(row.dimensions, str(row.dimensions))
+        faults.append(f"lattice: a gauge theory needs {few} extents or more, got {list(recipe.lattice)}")
+    return faults
+
+
+def _not_admitted(word: str, name: str, row: catalogue.Row) -> str:
+    """Why a theory has no such kernel, with those theories that have."""
+    having = [other for other, entry in catalogue.THEORIES.items() if word in entry.samplers]
+    if word == "heatbath" and having:
+        return f"a heat bath is there for gauge theories only: {', '.join(having)}"
+    return f"{name} does not admit {word}; it admits {', '.join(row.samplers)}"
+
+
+def _training_faults(train: Train, couplings: Iterable[str]) -> list[str]:
+    """Faults of couplings that a training names."""
+    faults = [
+        f"train.{table}.{name}: no such coupling{hint(name, couplings) or ', known here: ' + ', '.join(couplings)}"
+        for table in ("anneal", "between")
+        for name in getattr(train, table)
+        if name not in couplings
+    ]
+    if train.anneal and train.between:
+        faults.append("train.anneal: stands beside train.between; a training has one or the other")
     return faults
 
 
@@ -340,10 +364,10 @@ def as_table(recipe: Recipe) -> dict[str, Any]:
     >>> check(as_table(load("u1-tiny"))) == load("u1-tiny")
     True
     """
-    table = json.loads(pydantic.TypeAdapter(Recipe).dump_json(recipe, exclude_none=True))
+    table = json.loads(json.dumps(dataclasses.asdict(recipe)))
     for name, sampler in table["samplers"].items():
         table["samplers"][name] = {"kind": sampler.pop("kind"), **sampler}
-    return {name: value for name, value in table.items() if value not in ({}, [])}
+    return {name: value for name, value in table.items() if value not in ({}, [], None)}
 
 
 def to_toml(recipe: Recipe) -> str:

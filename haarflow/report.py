@@ -6,47 +6,47 @@ from the run's folder (recipe.toml, metrics.jsonl, ensemble.h5, summary.json) an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from haarflow import pictures, reproduce, results
 from haarflow.core import files
 from haarflow.finished import Run, read
+from haarflow.own import NOTHING, Own
 from haarflow.page import Section, page
-
-TITLES = {
-    "u1": "U(1) gauge theory",
-    "su2": "SU(2) gauge theory",
-    "su3": "SU(3) gauge theory",
-    "su4": "SU(4) gauge theory",
-    "sun": "SU(N) gauge theory",
-    "phi4": "φ⁴ theory",
-    "phi4-hopping": "φ⁴ theory (hopping form)",
-}
-SYMBOLS = {"beta": "β", "m2": "m²", "lam": "λ", "kappa": "κ", "n": "N", "rectangle": "c₁"}
+from haarflow.target import Target
+from haarflow.theories.catalogue import Row
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, target: Target | None = None, own: Own = NOTHING) -> Path:
     """Write `report.html` into a finished run's folder and return its path.
 
-    Raises ReportError for a folder without summary.json, OSError with an old report untouched.
+    `target` is what the run sampled, where it is at hand. Raises ReportError for a folder without summary.json, OSError
+    with an old report untouched.
     """
     path = Path(folder) / "report.html"
-    run = read(folder)
-    files.write_text(path, page(title(run), run.recipe.description, _sections(run)))
+    run = read(folder, target, own)
+    files.write_text(path, page(title(run.target.row, run.summary), run.recipe.description, _sections(run)))
     return path
 
 
-def title(run: Run) -> str:
+def title(row: Row, summary: Mapping[str, Any]) -> str:
     """Return the page's headline: theory, lattice and couplings.
 
-    >>> from types import SimpleNamespace as Of
-    >>> title(Of(summary={"theory": {"name": "u1", "beta": 2.0}, "lattice": [8, 8]}))
+    >>> from haarflow.theories.catalogue import THEORIES
+    >>> title(THEORIES["u1"], {"theory": {"name": "u1", "beta": 2.0}, "lattice": [8, 8]})
     'U(1) gauge theory on 8×8, β = 2'
     """
-    theory = dict(run.summary["theory"])
-    name = theory.pop("name")
-    couplings = ", ".join(f"{SYMBOLS.get(word, word)} = {value:g}" for word, value in theory.items())
-    return f"{TITLES.get(name, name)} on {'×'.join(map(str, run.summary['lattice']))}, {couplings}"
+    words = ", ".join(
+        f"{row.symbols.get(word, word)} = {_said(value)}" for word, value in summary["theory"].items() if word != "name"
+    )
+    return ", ".join(filter(None, [f"{row.title} on {'×'.join(map(str, summary['lattice']))}", words]))
+
+
+def _said(value: Any) -> str:
+    """A word of [theory]: numbers in short, all else as TOML writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _sections(run: Run) -> list[Section]:
@@ -55,7 +55,7 @@ def _sections(run: Run) -> list[Section]:
         found = [
             Section("", results.verdict(samplers), ""),
             pictures.history(run),
-            Section("The numbers", *results.observables_table(samplers)),
+            Section("The numbers", *results.observables_table(samplers, run.target.labels)),
             Section("What it cost", *results.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
         ]
     small = pictures.small(run)

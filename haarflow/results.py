@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from haarflow.columns import COLUMNS
 from haarflow.page import prose, table
 from haarflow.settings import Recipe
 from haarflow.tables import pull, with_error
 
 SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
 STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics
-NAMES = {
-    "plaquette": "⟨Re tr U<sub>P</sub>⟩ / N, the plaquette",
-    "Q": "⟨Q⟩, topological charge",
-    "Q2": "⟨Q²⟩",
-    "p_Q0": "p(Q = 0)",
-    "polyakov": "Polyakov loop, real part",
-    "abs_polyakov": "|Polyakov loop| of a configuration",
-    "phi2": "⟨φ²⟩",
-    "phi4": "⟨φ⁴⟩",
-    "E": "E = ⟨φ(x) φ(x+μ)⟩",
-    "abs_m": "⟨|m|⟩, m = mean of φ",
-    "chi2": "χ₂ = V ⟨m²⟩",
-    "binder": "Binder 1 − ⟨m⁴⟩/3⟨m²⟩²",
-    "xi_2": "ξ₂, second-moment correlation length",
-    "identity": "⟨φ ∂S/∂φ⟩, which is 1",
-}
 
 
 class Compared(NamedTuple):
@@ -132,24 +118,14 @@ NUMBERS = """value(error): one standard error on the last two digits, by the Gam
 COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective
     samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws;
     unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not."""
-COSTS = (
-    "sampler",
-    "acceptance",
-    "ESS",
-    "samples",
-    "effective samples",
-    "CPU s",
-    "samples / CPU s",
-    "effective / CPU s",
-)
 
 
-def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the table of observables, with its notes, and the words that explain it."""
+def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return the table of observables by their `labels`, with its notes, and the words that explain it."""
     names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
     notes: dict[str, int] = {}
     rows = [
-        [_named(name), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)]
+        [_named(name, labels), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)]
         for name in names
     ]
     body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
@@ -158,10 +134,9 @@ def observables_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
     return body + KEY, prose(NUMBERS)
 
 
-def _named(name: str) -> str:
-    if name.startswith("wilson_"):
-        return f"Wilson loop {html.escape(name.removeprefix('wilson_').replace('x', '×'))}"
-    return NAMES.get(name, html.escape(name))
+def _named(name: str, labels: Mapping[str, str]) -> str:
+    """What the theory calls an observable, `U_P` with its index below."""
+    return re.sub(r"_([A-Z])\b", r"<sub>\1</sub>", html.escape(labels[name])) if name in labels else html.escape(name)
 
 
 def _exact(samplers: Mapping[str, Any], name: str) -> str:
@@ -208,7 +183,8 @@ def cost_table(
     samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
 ) -> tuple[str, str]:
     """Return what every sampler cost and gave, and the words that explain it."""
-    rows = [[html.escape(label), *_costs(sampler)] for label, sampler in samplers.items()]
+    rows = [[html.escape(label), *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
+    head = ["sampler", *(column.head for column in COLUMNS)]
     words = "Nothing was trained in this run."
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
@@ -220,35 +196,7 @@ def cost_table(
             f"Fit: {fit['numbers']} numbers by least squares from {fit['samples']:,} heat-bath samples, "
             f"in {fit['cpu_s']:.1f} CPU s."
         )
-    return table(COSTS, rows, "costs"), prose(f"{COST} {words}")
-
-
-def effective_samples(sampler: Mapping[str, Any]) -> float | None:
-    """Return how many independent draws of e^{-S} a sampler's draws are worth, None where one observable is frozen.
-
-    >>> effective_samples({"kind": "hmc", "samples": 100, "observables": {"E": {"tau_int": 5.0}}})
-    10.0
-    """
-    if sampler["kind"] == "flow-reweighting":
-        return None if sampler["ess"] is None else sampler["ess"] * sampler["samples"]
-    slowest = [entry["tau_int"] for entry in sampler["observables"].values()]
-    if not slowest or None in slowest:
-        return None
-    return sampler["samples"] * min(1.0, 1.0 / (2.0 * max(slowest)))
-
-
-def _costs(sampler: Mapping[str, Any]) -> list[str]:
-    share, samples, cpu = sampler["ess"], sampler["samples"], sampler["cpu_s"]
-    effective = effective_samples(sampler)
-    return [
-        _number(sampler["acceptance"], ".3f"),
-        _number(share, ".3f", "unknown"),
-        f"{samples:,}",
-        _number(effective, ",.0f", "unknown"),
-        _number(cpu, ".1f"),
-        _number(sampler["samples_per_cpu_s"], ",.0f"),
-        _number(effective / cpu if effective is not None and cpu else None, ",.0f", "unknown"),
-    ]
+    return table(head, rows, "costs"), prose(f"{COST} {words}")
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

@@ -29,6 +29,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from haarflow.core import files
+from haarflow.records import Line, Log, as_json, from_json, log_of
 
 COMPLEX = "|re,im"  # behind the names of complex arrays, which safetensors does not know in double precision
 
@@ -79,20 +80,20 @@ class RunFolder:
         """The file of one block of one sampler."""
         return self.blocks / f"{sampler}.{number:06d}.safetensors"
 
-    def log(self, line: Mapping[str, Any]) -> None:
+    def write_line(self, line: Line) -> None:
         """Append one line to metrics.jsonl and see it onto the disk."""
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(as_json(line)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def lines(self) -> list[dict[str, Any]]:
+    def log(self) -> Log:
         """The whole lines of metrics.jsonl; a last line cut short by a kill is left out."""
-        return read_metrics(self.metrics)
+        return log_of(read_metrics(self.metrics))
 
-    def cut(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+    def cut(self, keep: Callable[[Line], bool]) -> None:
         """Drop the lines of metrics.jsonl that `keep` refuses, and a broken last one."""
-        text = "".join(json.dumps(line) + "\n" for line in self.lines() if keep(line))
+        text = "".join(json.dumps(as_json(line)) + "\n" for line in read_metrics(self.metrics) if keep(line))
         if not self.metrics.exists() or self.metrics.read_text(encoding="utf-8") != text:
             files.write_text(self.metrics, text)
 
@@ -129,19 +130,19 @@ def _as_complex(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
     return name.removesuffix(COMPLEX), (array[..., 0] + 1j * array[..., 1]).astype(f"c{2 * array.itemsize}")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[Line]:
     """Return the whole lines of a metrics.jsonl, none where there is no file."""
     if not path.exists():
         return []
-    found = []
+    found: list[Line | None] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         if not line.endswith("\n"):
             break
         try:
-            found.append(json.loads(line))
+            found.append(from_json(json.loads(line)))
         except json.JSONDecodeError:
             break
-    return found
+    return [line for line in found if line is not None]
 
 
 @contextlib.contextmanager

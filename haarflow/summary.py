@@ -22,45 +22,41 @@ from typing import Any
 
 import numpy
 
-from haarflow import assemble, ensemble, recipes
+from haarflow import ensemble, recipes
 from haarflow.core import statistics
 from haarflow.core.statistics import Estimate
 from haarflow.ensemble import Ensemble, Sampled
-from haarflow.settings import Recipe
+from haarflow.own import NOTHING, Own
+from haarflow.records import Log
+from haarflow.target import Target, target_of
 
 
-def summarise(recipe: Recipe, found: Ensemble, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what summary.json holds, from an ensemble and the lines of metrics.jsonl."""
-    samplers = {}
+def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
+    """Return what summary.json holds, from an ensemble and the run's log."""
+    recipe, samplers = target.recipe, {}
     for name in recipe.samplers:
-        spent = sum(line["cpu_s"] for line in lines if line.get("stage") == "sample" and line["sampler"] == name)
-        samplers[name] = _sampler(recipe, found.samplers[name], spent)
+        samplers[name] = _sampler(target, found.samplers[name], log.cpu_s(name))
     return {
         "recipe": recipe.name,
         "versions": recipe.versions,
         "backend": recipe.run.backend,
         "seed": recipe.seed,
-        "theory": {"name": recipe.theory.name, **assemble.definition_of(recipe), **assemble.couplings_of(recipe)},
+        "theory": target.words,
         "lattice": list(recipe.lattice),
-        "training": _training(lines),
-        **_fit(lines),
+        "training": training_figures(log),
+        **({"fit": log.fit._asdict()} if log.fit else {}),
         "samplers": samplers,
     }
 
 
-def _training(lines: list[dict[str, Any]]) -> dict[str, Any] | None:
-    steps = [line for line in lines if line.get("stage") == "train"]
-    return {"steps": steps[-1]["step"], "cpu_s": steps[-1]["cpu_s"], "ess": steps[-1]["ess"]} if steps else None
+def training_figures(log: Log) -> dict[str, Any] | None:
+    """Return {"steps", "cpu_s", "ess"} of the last chunk of training, None where nothing was trained."""
+    last = log.trained
+    return None if last is None else {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess}
 
 
-def _fit(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the fit logged, under "fit"; nothing where there was none."""
-    done = [line for line in lines if line.get("stage") == "fit"]
-    return {"fit": {name: value for name, value in done[-1].items() if name != "stage"}} if done else {}
-
-
-def _sampler(recipe: Recipe, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
-    table = observables(recipe, sampled)
+def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
+    table = observables(target, sampled)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
     return {
@@ -83,12 +79,10 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
     return min(1.0, 1.0 / (2.0 * max(slowest)))
 
 
-def observables(recipe: Recipe, sampled: Sampled) -> dict[str, dict[str, Any]]:
+def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     """Return the report's observables of one sampler, each with value, error, tau_int, exact value and perhaps a note."""
-    theory, couplings = assemble.theory_of(recipe), assemble.couplings_of(recipe)
-    exact = theory.exact(couplings)
-    table = {}
-    for name in theory.summary:
+    theory, exact, table = target.theory, target.exact, {}
+    for name in getattr(theory, "summary", tuple(sampled.observables)):
         estimate = _estimate(theory, sampled, name)
         if estimate is not None:
             table[name] = {
@@ -109,7 +103,7 @@ def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     if any(one.ndim != 2 for one in series):
         return None
     columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
-    if sampled.kind == "flow-reweighting":
+    if sampled.weighted:
         return _reweighted(sampled.log_w, columns, None if derived is None else derived.function)
     return (
         statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
@@ -128,14 +122,14 @@ def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | N
     return statistics.gamma_method([relative, *(relative * column for column in columns)], of_means)
 
 
-def measured(path: str | Path) -> dict[str, Any]:
+def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
     """Return every sampler's figures from an ensemble file alone: {"theory", "lattice", "samplers": {...}}.
 
     Raises EnsembleError for a file that is no ensemble.
     """
     found = ensemble.read(path)
-    recipe = recipes.check(tomllib.loads(found.recipe))
-    samplers = {name: _sampler(recipe, sampled, 0.0) for name, sampled in found.samplers.items()}
+    target = target_of(recipes.check(tomllib.loads(found.recipe), own))
+    samplers = {name: _sampler(target, sampled, 0.0) for name, sampled in found.samplers.items()}
     for entry in samplers.values():
         del entry["cpu_s"], entry["samples_per_cpu_s"]
     theory = {"name": found.theory, **found.couplings}

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haarflow.columns import COLUMNS
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return columns of words, the first flush left, the others flush right.
@@ -83,18 +85,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     training = summary["training"]
     if training:
         head += f"\ntraining: {training['steps']} steps, {training['cpu_s']:.1f} CPU s, ESS {_number(training['ess'], '.3f')}"
-    rows = [
-        [
-            name,
-            _number(sampler["acceptance"], ".3f"),
-            _number(sampler["ess"], ".3f"),
-            str(sampler["samples"]),
-            _number(sampler["cpu_s"], ".1f"),
-            _number(sampler["samples_per_cpu_s"], ".0f"),
-        ]
-        for name, sampler in summary["samplers"].items()
-    ]
-    glance = table(["sampler", "acceptance", "ess", "samples", "CPU s", "samples/CPU s"], rows)
+    rows = [[name, *(column.cell(sampler) for column in COLUMNS)] for name, sampler in summary["samplers"].items()]
+    glance = table(["sampler", *(column.head for column in COLUMNS)], rows)
     return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
 
 

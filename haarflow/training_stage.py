@@ -1,7 +1,6 @@
 """The training of a run: from nothing or an existing model, in chunks, each committed as a checkpoint.
 
-metrics.jsonl gets one line a chunk: {"stage": "train", "step", "loss", "ess", "cpu_s"}, loss and ess being the means
-over the chunk's steps. A loss that is not finite ends the run; the last checkpoint stays.
+metrics.jsonl gets a `TrainLine` a chunk, loss and ess being the means over the chunk's steps. A loss that is not finite ends the run; the last checkpoint stays.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy
 
-from haarflow import assemble, models
-from haarflow.backends import Backend
+from haarflow import models
+from haarflow.backends.types import Params
+from haarflow.build import Setup, card_of
 from haarflow.core.tree import tree_map
 from haarflow.flows import couplings, schedules
 from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
@@ -21,6 +21,7 @@ from haarflow.flows.modelfile import save_model
 from haarflow.flows.optimisers import Adam
 from haarflow.flows.training import NotFinite, Training, TrainingState, start, train
 from haarflow.progress import Progress
+from haarflow.records import TrainLine
 from haarflow.runfolder import RunFolder
 from haarflow.settings import Recipe, Train
 
@@ -31,12 +32,14 @@ class TrainingStopped(ArithmeticError):
     """A training that met a loss or gradient that is not finite; what was good is kept."""
 
 
-def training_of(recipe: Recipe, model: Any) -> Training:
+def training_of(setup: Setup) -> Training:
     """Return the library's training of a recipe."""
-    words = _words(recipe)
+    words = _words(setup.recipe)
+    if setup.model is None:
+        raise ValueError("flow: is missing; there is nothing to train")
     return Training(
-        model,
-        assemble.theory_of(recipe).action,
+        setup.model,
+        setup.target.theory.action,
         Adam(_rate(words), words.b1, words.b2, clip=words.clip or None),
         ESTIMATORS[words.estimator],
         words.batch,
@@ -59,8 +62,8 @@ def _rate(words: Train) -> Any:
     return schedules.WarmUp(course, words.warmup) if words.warmup else course
 
 
-def _plan(recipe: Recipe) -> Any:
-    words, target = _words(recipe), assemble.couplings_of(recipe)
+def _plan(setup: Setup) -> Any:
+    words, target = _words(setup.recipe), setup.target.couplings
     if words.between:
         low = {name: words.between.get(name, (value, value))[0] for name, value in target.items()}
         high = {name: words.between.get(name, (value, value))[1] for name, value in target.items()}
@@ -70,17 +73,17 @@ def _plan(recipe: Recipe) -> Any:
     return couplings.Fixed(target)
 
 
-def run_training(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend, progress: Progress) -> None:
+def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Train to the recipe's last step, from the folder's checkpoint if there is one, and write model.safetensors."""
-    training, words = training_of(recipe, model), _words(recipe)
-    state, cpu_before = _begin(recipe, training, folder, backend)
+    training, words = training_of(setup), _words(setup.recipe)
+    state, cpu_before = _begin(setup, training, folder)
     done = int(state.step)
     try:
         with progress.task("training", words.steps, done) as task:
-            for step in train(training, state, words.steps, _plan(recipe), every=words.checkpoint):
+            for step in train(training, state, words.steps, _plan(setup), every=words.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}
-                folder.log({"stage": "train", "step": step.step, **shown, "cpu_s": cpu})
+                folder.write_line(TrainLine(step.step, **shown, cpu_s=cpu))
                 save_checkpoint(folder.checkpoint, state, {"cpu_s": cpu})
                 task.advance(shown, step.step - done)
                 done = step.step
@@ -90,25 +93,26 @@ def run_training(recipe: Recipe, model: Any, folder: RunFolder, backend: Backend
             f"training stopped at step {stop.step}: loss or gradient is not finite; {kept}. "
             "Try a smaller train.lr, a smaller train.clip, or train.anneal, with another --out"
         ) from None
-    save_model(folder.model, model, tree_map(backend.to_numpy, state.params), _card(recipe, training, folder))
+    params = tree_map(setup.backend.to_numpy, state.params)
+    save_model(folder.model, training.model, params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
 
 
-def _begin(recipe: Recipe, training: Training, folder: RunFolder, backend: Backend) -> tuple[TrainingState, float]:
-    words, params = _words(recipe), None
+def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[TrainingState, float]:
+    words, params, backend = _words(setup.recipe), None, setup.backend
     if words.start:
-        params = tree_map(backend.asarray, _start_params(recipe, training, words.start))
-    state, cpu = start(training, assemble.stream(recipe.seed, "train", backend), params, backend.dtype), 0.0
+        params = tree_map(backend.asarray, _start_params(setup, training, words.start))
+    state, cpu = start(training, setup.stream("train"), params, backend.dtype), 0.0
     if folder.checkpoint.exists():
         state, notes = load_checkpoint(folder.checkpoint, state)
         cpu = float(notes["cpu_s"])
     last = int(state.step)
-    folder.cut(lambda line: line.get("stage") != "train" or line["step"] <= last)
+    folder.cut(lambda line: not isinstance(line, TrainLine) or line.step <= last)
     return state, cpu
 
 
-def _start_params(recipe: Recipe, training: Training, name: str) -> Any:
-    opened = models.opened(name, recipe)
+def _start_params(setup: Setup, training: Training, name: str) -> Params:
+    opened = models.opened(name, setup.target, setup.own)
     if opened.model.flow != training.model.flow:
         raise ValueError(
             f"train.start: {name} holds another flow than [flow] describes; fine-tuning goes on from the same flow. "
@@ -117,11 +121,11 @@ def _start_params(recipe: Recipe, training: Training, name: str) -> Any:
     return opened.params
 
 
-def _card(recipe: Recipe, training: Training, folder: RunFolder) -> dict[str, Any]:
-    lines = [line for line in folder.lines() if line.get("stage") == "train"]
-    figures = {name: lines[-1][name] for name in ("ess", "loss", "cpu_s")} if lines else {}
+def _card(setup: Setup, training: Training, folder: RunFolder) -> dict[str, Any]:
+    last = folder.log().trained
+    figures = {} if last is None else {"ess": last.ess, "loss": last.loss, "cpu_s": last.cpu_s}
     return {
-        **assemble.card_of(recipe, training.condition),
-        "training": {**dataclasses.asdict(_words(recipe)), **figures},
+        **card_of(setup.target, training.condition),
+        "training": {**dataclasses.asdict(_words(setup.recipe)), **figures},
         "ess": figures.get("ess"),
     }

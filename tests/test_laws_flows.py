@@ -14,6 +14,7 @@ from haarflow.core.law import SIZES, Given
 from haarflow.core.tree import tree_map
 from haarflow.flows import judging
 from haarflow.flows.bound import Bound
+from haarflow.flows.catalogue import CLASSES
 from haarflow.flows.density_laws import free_components, integrates_to_one, lattice_rule
 from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
@@ -22,7 +23,6 @@ from haarflow.flows.laws import MODEL_LAWS, PRIOR_LAWS, undeclared
 from haarflow.flows.map_laws import traced_once
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.memory import remembering
-from haarflow.flows.modelfile import KINDS
 from haarflow.flows.momentum import MomentumScaling
 from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.flows.splines import circular_channels, circular_spline
@@ -151,7 +151,7 @@ def test_every_public_flow_and_prior_is_among_the_objects():
 
     seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in FLOW_ENTRIES))
     nets = {"ConvNet"}  # stands inside the couplings, made on use
-    assert set(KINDS) - seen == nets
+    assert set(CLASSES) - seen == nets
 
 
 def test_stencils_that_straddle_a_knot_are_taken_again_or_redrawn(host):

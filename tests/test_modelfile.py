@@ -12,6 +12,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.tree import leaves, paths
 from haarflow.flows import modelfile
+from haarflow.flows.catalogue import CLASSES
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.modelfile import ModelFileError, decode, encode, open_model, read_card, save_model
 from haarflow.flows.priors import Gaussian
@@ -190,7 +191,7 @@ def test_every_flow_and_prior_of_the_library_is_in_the_table():
             prior = own and dataclasses.is_dataclass(value) and hasattr(value, "sample")
             if (flow or prior) and module.name != "bound":  # what the laws wrap a flow and a prior in
                 found[name] = module.name
-    assert {name: modelfile.KINDS.get(name) for name in found} == found
+    assert {name: CLASSES.get(name) for name in found} == found
 
 
 def test_params_with_paths_of_a_deep_flow(tmp_path, host):

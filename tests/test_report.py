@@ -9,6 +9,7 @@ import numpy
 import pytest
 
 from haarflow import figures, recipes, reproduce, results
+from haarflow.columns import effective_samples
 from haarflow.ensemble import Sampled
 from haarflow.finished import ReportError, read
 from haarflow.pictures import charge_bars, history_of, history_svg
@@ -136,7 +137,7 @@ def frozen_copy(folder, target):
             file["hmc/observables"][name][...] = values
     run = read(copy)
     summary = json.loads((copy / "summary.json").read_text())
-    summary["samplers"]["hmc"]["observables"] = summarised(run.recipe, run.found.samplers["hmc"])
+    summary["samplers"]["hmc"]["observables"] = summarised(run.target, run.found.samplers["hmc"])
     summary["samplers"]["hmc"]["ess"] = None
     (copy / "summary.json").write_text(json.dumps(summary))
     return copy
@@ -200,7 +201,7 @@ def test_the_bars_of_a_weighted_sampler_count_by_weight():
 
 
 def test_effective_samples_of_a_frozen_chain_are_unknown():
-    assert results.effective_samples(sampler(Q={"tau_int": None})) is None
+    assert effective_samples(sampler(Q={"tau_int": None})) is None
 
 
 # ---- the command that does it again

@@ -15,6 +15,7 @@ from haarflow.core import files
 from haarflow.core.statistics import ess
 from haarflow.ensemble import EnsembleError
 from haarflow.pipeline import run
+from haarflow.records import FitLine, Log, SampleLine, TrainLine
 from haarflow.runfolder import FolderError, RunFolder, opened, read_metrics
 from tests.runs import ROOT, haarflow, numbers, process, uniform_recipe
 
@@ -149,7 +150,7 @@ def test_sigkill_while_training_ends_with_the_same_bytes(engine, tmp_path):
     for n in (5, 4):  # the second checkpoint half written; then the second of what is left, just renamed
         died = process(*command, tmp_path / "killed", code=DIES.format(n=n))
         assert died.returncode == -signal.SIGKILL, died.stderr
-    steps = [line["step"] for line in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
+    steps = [line.step for line in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
     assert steps and steps[-1] <= 12
     assert process(*command, tmp_path / "killed").returncode == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
@@ -209,12 +210,32 @@ def test_other_versions_must_not_go_on_with_a_run_begun(tmp_path):
 
 def test_a_broken_last_line_of_metrics_is_dropped(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.log({"stage": "train", "step": 1})
+    line = TrainLine(1, -2.5, 0.5, 0.25)
+    folder.write_line(line)
+    text = folder.metrics.read_text()
     with open(folder.metrics, "a") as file:
         file.write('{"stage": "tr')
-    assert folder.lines() == [{"stage": "train", "step": 1}]
+    assert folder.log() == Log(train=(line,))
     folder.cut(lambda line: True)
-    assert folder.metrics.read_text() == '{"stage": "train", "step": 1}\n'
+    assert folder.metrics.read_text() == text
+    assert json.loads(text) == {"stage": "train", "step": 1, "loss": -2.5, "ess": 0.5, "cpu_s": 0.25}
+
+
+def test_lines_of_a_log_come_back_as_their_records(tmp_path):
+    fit = FitLine(900, 20, [0.0, 1.0], [0.1, 0.2], 0.01, 0.5, [4, 4], 3.0)
+    lines = (TrainLine(10), fit, SampleLine("hmc", 0, 50, acceptance=0.5, cpu_s=1.5), SampleLine("flow", 0, 9, ess=0.5))
+    folder = RunFolder(tmp_path)
+    for line in lines:
+        folder.write_line(line)
+    assert read_metrics(folder.metrics) == list(lines)
+    assert folder.log() == Log((lines[0],), fit, lines[2:]) and folder.log().cpu_s("hmc") == 1.5
+    folder.cut(lambda line: not isinstance(line, SampleLine))
+    assert read_metrics(folder.metrics) == list(lines[:2])
+    # a line of an older version: a chain's block without ess, a flow's without acceptance
+    folder.metrics.write_text(
+        '{"stage": "sample", "sampler": "f", "block": 2, "draws": 7, "ess": 0.25, "cpu_s": 0.5}\n'
+    )
+    assert folder.log().sample == (SampleLine("f", 2, 7, ess=0.25, cpu_s=0.5),)
 
 
 def test_a_disk_that_fills_leaves_the_old_file(tmp_path, monkeypatch, recipe):

@@ -6,12 +6,12 @@ import h5py
 import numpy
 import pytest
 
-from haarflow import recipes
-from haarflow.assemble import theory_of
+from haarflow import recipes, samplers
 from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.pipeline import run
 from haarflow.recipes import RecipeError
 from haarflow.runfolder import RunFolder
+from haarflow.target import target_of
 from haarflow.theories import Wilson, sun_torus
 from tests.runs import numbers
 
@@ -85,7 +85,7 @@ def test_words_that_define_the_theory_are_no_couplings():
     recipe = recipes.check(
         {"name": "try", "lattice": [4, 4], "theory": {"name": "sun", "n": 5, "beta": 1.0, "rectangle": -0.331}}
     )
-    assert theory_of(recipe) == Wilson((4, 4), n=5, rectangle=-0.331)
+    assert target_of(recipe).theory == Wilson((4, 4), n=5, rectangle=-0.331)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,6 @@ def test_a_heat_bath_of_rectangles_wants_extents_of_four(folder, tmp_path):
 
 
 def test_the_heat_bath_of_a_recipe_is_that_of_its_group():
-    from haarflow.assemble import kernel_of
-
     recipe = recipes.load("su3-4d")
-    kernel = kernel_of(recipe, recipe.samplers["overrelaxed"], None)
+    kernel = samplers.kernel(target_of(recipe).theory, {"beta": 6.0}, recipe.samplers["overrelaxed"])
     assert isinstance(kernel, SubgroupHeatBath) and kernel.overrelaxation == 2

@@ -134,6 +134,13 @@ them one default, with_parts(term, couplings={...})
         return values | {"action": self.action(field, couplings)}
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What a report calls the terms' observables."""
+        return {
+            name: text for term in self.terms[::-1] for name, text in (described(term).part("labels") or {}).items()
+        }
+
+    @property
     def derived(self) -> dict[str, Any]:
         """The terms' derived quantities."""
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from haarflow.backends.types import Array, Couplings
@@ -11,6 +12,17 @@ from haarflow.theories.names import WILSON
 from haarflow.theories.theory import Theory, check_couplings, check_field, couplings_for, refuse
 
 BETA = 2.0  # the default coupling
+LABELS = MappingProxyType(
+    {
+        "plaquette": "⟨Re tr U_P⟩ / N, the plaquette",
+        "Q": "⟨Q⟩, topological charge",
+        "Q2": "⟨Q²⟩",
+        "p_Q0": "p(Q = 0)",
+        "polyakov": "Polyakov loop, real part",
+        "abs_polyakov": "|Polyakov loop| of a configuration",
+        **{f"wilson_{r}x{t}": f"Wilson loop {r}×{t}" for r, t in ((1, 2), (2, 2), (2, 3), (3, 3))},
+    }
+)  # what a report calls the observables
 
 
 def lattice_of_links(lattice: Any) -> tuple[int, ...]:

@@ -150,7 +150,7 @@ def lacks(*names: str) -> Callable[[Any], str | None]:
     return applies
 
 
-def lacks_weight(kind: type, staple: bool = False) -> Callable[[Any], str | None]:
+def lacks_weight(kind: Any, staple: bool = False) -> Callable[[Any], str | None]:
     """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
 
     def applies(theory: Any) -> str | None:

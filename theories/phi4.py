@@ -32,6 +32,20 @@ FIELDS = {"phi2": 2, "phi4": 4, "E": 2, "abs_m": 1, "chi2": 2, "m_4": 4, "G_min"
 COUPLINGS = {"m2": {"m2": -4.0, "lam": 8.0}, "hopping": {"kappa": 0.3, "lam": 0.022}}
 
 
+LABELS = MappingProxyType(
+    {
+        "phi2": "⟨φ²⟩",
+        "phi4": "⟨φ⁴⟩",
+        "E": "E = ⟨φ(x) φ(x+μ)⟩",
+        "abs_m": "⟨|m|⟩, m = mean of φ",
+        "chi2": "χ₂ = V ⟨m²⟩",
+        "binder": "Binder 1 − ⟨m⁴⟩/3⟨m²⟩²",
+        "xi_2": "ξ₂, second-moment correlation length",
+        "identity": "⟨φ ∂S/∂φ⟩, which is 1",
+    }
+)  # what a report calls the observables
+
+
 def to_m2(kappa: float, lam: float, d: int) -> dict[str, float]:
     """Return m2 and lam of the hopping form's kappa and lam: phi = sqrt(kappa) phi_K.
 
@@ -95,6 +109,7 @@ class Phi4:
     parameterisation: str = "m2"
 
     group = Real()
+    labels = LABELS
     symmetries = Symmetries(
         ("translation", "reflection", "hypercubic", "Z2"),
         odd=MappingProxyType({"m": ("Z2",)}),

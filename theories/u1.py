@@ -44,6 +44,7 @@ class U1Gauge:
     lattice: tuple[int, ...]
 
     group = U1()
+    labels = gauge.LABELS
     symmetries = Symmetries(
         ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation"),
         odd=MappingProxyType(

@@ -50,6 +50,7 @@ class Wilson:
     n: int = 3
     rectangle: float = 0.0
 
+    labels = gauge.LABELS
     symmetries = Symmetries(
         ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation"),
         tied=MappingProxyType({"polyakov": ("hypercubic",), "abs_polyakov": ("hypercubic",)}),  # to the time axis

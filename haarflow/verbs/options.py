@@ -40,6 +40,36 @@ Report = Annotated[bool, typer.Option("--report/--no-report", help="write report
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress")]
 
 
+OwnTheory = Annotated[
+    str,
+    typer.Option(
+        "--theory",
+        metavar="MODULE:NAME",
+        help="a theory of your own, such as xy:XY for the class XY in xy.py of this folder; a recipe names its couplings",
+    ),
+]
+OwnFlow = Annotated[
+    str,
+    typer.Option(
+        "--flow",
+        metavar="MODULE:NAME",
+        help="a flow of your own: a function of the lattice, and of the words in [flow], that returns a Model",
+    ),
+]
+
+
+def own_of(theory: str, flow: str = "") -> Any:
+    """Return what the command line names of one's own; the modules are imported here, before anything else is done.
+
+    Raises ValueError where a name leads nowhere, TypeError for what is no theory or flow.
+    """
+    from haarflow.own import Own
+
+    own = Own(theory, flow)
+    _ = own.theories, own.flows("")
+    return own
+
+
 def engine_words(backend: str | None, device: str | None, dtype: str | None, seed: int | None) -> dict[str, Any]:
     """Return what a recipe is changed by on the command line's own options."""
     return {"run__backend": backend, "run__device": device, "run__dtype": dtype, "seed": seed}

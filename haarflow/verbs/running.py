@@ -14,6 +14,8 @@ from haarflow.verbs.options import (
     Json,
     Out,
     Overrides,
+    OwnFlow,
+    OwnTheory,
     Quiet,
     RecipeName,
     Report,
@@ -21,6 +23,7 @@ from haarflow.verbs.options import (
     Threads,
     Workers,
     engine_words,
+    own_of,
     show,
     use_threads,
 )
@@ -39,6 +42,8 @@ def run(
     report: Report = True,
     as_json: Json = False,
     quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Train, draw, compare with the exact result, and write report.html.
 
@@ -50,9 +55,10 @@ def run(
     from haarflow.progress import progress
     from haarflow.recipes import load
 
-    asked = load(recipe, overrides or (), **engine_words(backend, device, dtype, seed))
+    own = own_of(theory, flow)
+    asked = load(recipe, overrides or (), own, **engine_words(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
-    summary = run_recipe(asked, folder, workers, progress(quiet), report)
+    summary = run_recipe(asked, folder, workers, progress(quiet), report, own)
     page = folder / "report.html"
     _show_summary(summary, as_json, f"The report: {page}" if page.exists() else f"The run: {folder}")
 
@@ -68,6 +74,8 @@ def train(
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Train a recipe's flow and stop there; `haarflow run` with the same recipe and folder goes on."""
     use_threads(threads)
@@ -75,9 +83,10 @@ def train(
     from haarflow.progress import progress
     from haarflow.recipes import load
 
-    asked = load(recipe, overrides or (), **engine_words(backend, device, dtype, seed))
+    own = own_of(theory, flow)
+    asked = load(recipe, overrides or (), own, **engine_words(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
-    figures = train_only(asked, folder, progress(quiet))
+    figures = train_only(asked, folder, progress(quiet), own)
     found = {"model": str(folder / "model.safetensors"), **figures}
     show(found, as_json, lambda: "{steps} steps, {cpu_s:.1f} CPU seconds, ESS {ess}: {model}".format(**_spoken(found)))
 
@@ -105,6 +114,8 @@ def sample(
     workers: Workers = 1,
     as_json: Json = False,
     quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Draw configurations with a trained model, on any backend; no autodiff engine is needed.
 
@@ -116,9 +127,10 @@ def sample(
     from haarflow.recipes import for_model
 
     kind = "flow-metropolis" if metropolis else "flow-reweighting"
-    asked = for_model(model, kind, number, overrides or (), **engine_words(backend, device, dtype, seed))
+    own = own_of(theory, flow)
+    asked = for_model(model, kind, number, overrides or (), own, **engine_words(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
-    summary = run_recipe(asked, folder, workers, progress(quiet), report=False)
+    summary = run_recipe(asked, folder, workers, progress(quiet), report=False, own=own)
     _show_summary(summary, as_json, f"The ensemble: {folder / 'ensemble.h5'}")
 
 

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs.options import Json, show
+from haarflow.verbs.options import Json, OwnFlow, OwnTheory, own_of, show
 
 
 def measure(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's folder or an ensemble.h5")],
     as_json: Json = False,
+    theory: OwnTheory = "",
 ) -> None:
     """Weigh up an ensemble again: every observable with error, autocorrelation time and exact value."""
     from haarflow.summary import measured
     from haarflow.tables import observables_table
 
-    found = measured(path / "ensemble.h5" if path.is_dir() else path)
+    found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
     show(found, as_json, lambda: observables_table(found))
 
 
@@ -28,6 +29,8 @@ def info(
         typer.Argument(metavar="FILE", help="a model, an ensemble, a gauge field, a run's folder or a shipped model"),
     ],
     as_json: Json = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Tell what a file holds: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
 
@@ -36,7 +39,7 @@ def info(
     from haarflow.describe import describe
     from haarflow.tables import indented
 
-    found = describe(path)
+    found = describe(path, own_of(theory, flow))
     show(found, as_json, lambda: indented(found))
     if found.get("agrees") is False:
         raise typer.Exit(1)

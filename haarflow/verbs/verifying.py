@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs.options import Json, Quiet, one_thread_each, show
+from haarflow.verbs.options import Json, OwnFlow, OwnTheory, Quiet, one_thread_each, own_of, show
 
 
 def verify(
@@ -34,6 +34,8 @@ def verify(
     why: Annotated[bool, typer.Option("--why", help="tell why a law does not apply, beside what was checked")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Hold objects against the laws: exact Jacobians, equivariance, reversibility, detailed balance, and the rest.
 
@@ -55,7 +57,14 @@ def verify(
         print(catalogue())
         return
     found = hold(
-        subject, backend, dtype, profile, law or (), jobs=jobs or os.cpu_count() or 1, progress=progress(quiet)
+        subject,
+        backend,
+        dtype,
+        profile,
+        law or (),
+        jobs=jobs or os.cpu_count() or 1,
+        progress=progress(quiet),
+        own=own_of(theory, flow),
     )
     show(found.as_dict(), as_json, lambda: findings_table(found) + (f"\n\n{reasons(found)}" if why else ""))
     if found.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from haarflow.core.kernels import Cycle, Repeat
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.sun import SU
 from haarflow.flows.priors import FreeField, UniformLinks
+from haarflow.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, U1Gauge, Wilson
 from haarflow.theories.exact_sampler import exact_sample
 from haarflow.theories.sun_sampler import exact_sample as exact_sun
@@ -147,6 +149,21 @@ KERNELS = {
     ),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
+}
+
+
+def _small(theory: str, row: Row, words: Mapping[str, Any]) -> Chained:
+    """A sampler's example: its kernel of a theory on 2x2 with exact draws."""
+    model, couplings, chained = {
+        "phi4": (SCALARS, PHI4, scalars),
+        "u1": (LINKS, BETA, links),
+        "su2": (Wilson((2, 2), 2), STRONG, matrices),
+    }[theory]
+    return chained(kernel(model, couplings, row.settings(**words)))
+
+
+KERNELS |= {
+    f"{name}_{theory}": _small(theory, row, words) for name, row in SAMPLERS.items() for theory, words in row.small
 }
 
 

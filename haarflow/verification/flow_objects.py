@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from haarflow import models
@@ -18,6 +19,7 @@ from haarflow.flows import architectures_phi4 as phi4
 from haarflow.flows import architectures_sun as sun
 from haarflow.flows import architectures_u1 as u1
 from haarflow.flows.affine import AffineCoupling
+from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.context import CheckerboardNet, LatticeNet
 from haarflow.flows.equivariant import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
@@ -325,6 +327,13 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "model",
         lambda lattice: phi4.convolutional(lattice, 2, bins=0, rounds=0, hidden=(3,), reach=3, tied=True),
         SQUARES,
+    ),
+    # what rows of the catalogue say of themselves
+    *(
+        Entry(f"{family} {kind}", "model", partial(constructor(row), **options), lattices)
+        for family, rows in FLOWS.items()
+        for kind, row in rows.items()
+        for lattices, options in row.small
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),

@@ -6,10 +6,7 @@ An object's kind is read off what it can do: a flow has `forward` and `inverse`,
 
 from __future__ import annotations
 
-import importlib
 import math
-import os
-import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,6 +20,7 @@ from haarflow.flows.flow import Model
 from haarflow.flows.judging import condition_names
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.symmetries import displacement
+from haarflow.own import NOTHING, Own, imported
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES
 
@@ -39,8 +37,10 @@ PRIORS = (Gaussian, UniformLinks, partial(HaarLinks, n=2), partial(HaarLinks, n=
 LATTICES = ((4, 4), (8, 8), (4,), (4, 4, 4), (2, 2, 2, 2))
 
 
-def entries(subject: Any = None) -> list[Entry]:
+def entries(subject: Any = None, own: Own = NOTHING) -> list[Entry]:
     """Return the entries of a subject: None for all of ours, a name of ours, `module:name`, a file, a recipe, an object.
+
+    `own` is what the command line names of one's own: it stands for None, and for what a recipe says of it.
 
     Raises ValueError where a word leads nowhere, TypeError for an object of no kind the laws know.
 
@@ -49,7 +49,8 @@ def entries(subject: Any = None) -> list[Entry]:
     ['group']
     """
     if subject is None:
-        return list(ENTRIES)
+        mine = [one for word in (own.theory, own.flow) if word for one in entries(word)]
+        return mine or list(ENTRIES)
     if not isinstance(subject, str):
         return _entries_of(subject, type(subject).__name__, "my_object")
     ours = [entry for entry in ENTRIES if entry.name == subject]
@@ -58,27 +59,7 @@ def entries(subject: Any = None) -> list[Entry]:
     source = repr(subject)
     if ":" in subject:
         return _entries_of(imported(subject), subject, source)
-    return _from_file(subject, source)
-
-
-def imported(path: str) -> Any:
-    """Return the object of `module:name`; the current folder is searched first. Raises ValueError where there is none."""
-    module, _, name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        raise ValueError(
-            f"no module {missing.name!r} for {path!r}: give package.module:name, as in an import"
-        ) from None
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(
-                f"{module} has no {part!r}: give package.module:name of a flow, model, theory, kernel or group"
-            )
-        found = getattr(found, part)
-    return found
+    return _from_file(subject, source, own)
 
 
 def kind_of(obj: Any) -> str:
@@ -203,12 +184,12 @@ class Fixed:
         return tree_map(lambda leaf: backends.of(x).asarray(leaf, dtype=precision(x)), self.params)
 
 
-def _from_file(name: str, source: str) -> list[Entry]:
+def _from_file(name: str, source: str, own: Own) -> list[Entry]:
     """A model file or a recipe, by path or by the name of one that ships."""
     from haarflow import models, recipes
 
     if name in recipes.names() or name.endswith(".toml"):
-        return _of_recipe(recipes.load(name), name, source)
+        return _of_recipe(recipes.load(name, own=own), name, source, own)
     if not name.endswith(".safetensors") and name not in models.shipped():
         known = ", ".join([*recipes.names(), *models.shipped()])
         raise ValueError(
@@ -228,16 +209,24 @@ def _trained(name: str, source: str) -> Entry:
     return _smallest(name, "model", lambda lattice: Model(replace(prior, lattice=lattice), flow), prior.lattice, source)
 
 
-def _of_recipe(recipe: Any, name: str, source: str) -> list[Entry]:
+def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
     """A recipe's theory, and its untrained flow or its trained model."""
-    from haarflow.assemble import model_of, theory_of
+    from haarflow.build import model_of
+    from haarflow.target import target_of
 
-    def on(make: Any) -> Any:
-        return lambda lattice: make(replace(recipe, lattice=lattice))
-
-    found = [_smallest(f"{name} theory", "theory", on(theory_of), recipe.lattice, source)]
+    found = [
+        _smallest(f"{name} theory", "theory", lambda lattice: target_of(recipe, lattice).theory, recipe.lattice, source)
+    ]
     if recipe.flow:
-        found.append(_smallest(f"{name} flow", "model", on(model_of), recipe.lattice, source))
+        found.append(
+            _smallest(
+                f"{name} flow",
+                "model",
+                lambda lattice: model_of(target_of(recipe, lattice), own),
+                recipe.lattice,
+                source,
+            )
+        )
     if recipe.model:
         found.append(_trained(recipe.model, source))
     return found

@@ -13,6 +13,7 @@ from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, U1Gauge, Wilson, with_parts
+from haarflow.theories.catalogue import RING, SQUARE, THEORIES
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -91,32 +92,24 @@ def two_actions(lattice: tuple[int, ...]) -> Any:
     return Sum((Wilson(lattice, 2), Wilson(lattice, 2, rectangle=-1 / 12)))
 
 
-hopping = partial(Phi4, parameterisation="hopping")
+hopping = partial(free_field, parameterisation="hopping")
 
-RING = ((4,), (1,), (2,), (5,))
-SQUARE = ((4, 4), (2, 2), (3, 5), (1, 4), (2, 1), (1, 1))
-CUBE = ((2, 2, 2), (3, 1, 4), (2, 4, 3), (1, 1, 1))
-FOUR = ((2, 2, 2, 2), (3, 1, 2, 2), (1, 4, 1, 2))
 
+def _entries(*names: str) -> tuple[Entry, ...]:
+    """The entries of the catalogue's rows."""
+    return tuple(
+        Entry(small.name, "theory", partial(THEORIES[name].make, **small.options), small.lattices)
+        for name in names
+        for small in THEORIES[name].small
+    )
+
+
+SCALAR = ("phi4", "phi4-hopping")
 THEORY_ENTRIES: tuple[Entry, ...] = (
-    Entry("phi^4 d=1", "theory", Phi4, RING),
-    Entry("phi^4 d=2", "theory", Phi4, SQUARE),
-    Entry("phi^4 d=3", "theory", Phi4, CUBE),
-    Entry("phi^4 d=4", "theory", Phi4, FOUR),
-    Entry("phi^4 hopping d=1", "theory", hopping, RING),
-    Entry("phi^4 hopping d=2", "theory", hopping, SQUARE),
-    Entry("phi^4 hopping d=3", "theory", hopping, CUBE),
-    Entry("phi^4 hopping d=4", "theory", hopping, FOUR),
+    *_entries(*SCALAR),
     Entry("free field d=2", "theory", free_field, SQUARE),
-    Entry("free field hopping d=2", "theory", partial(free_field, parameterisation="hopping"), SQUARE),
-    Entry("U(1) d=2", "theory", U1Gauge, SQUARE),
-    Entry("U(1) d=3", "theory", U1Gauge, CUBE),
-    Entry("U(1) d=4", "theory", U1Gauge, FOUR),
-    Entry("SU(2) d=2", "theory", partial(Wilson, n=2), ((2, 2), (3, 2), (1, 4), (2, 1))),
-    Entry("SU(3) d=2", "theory", Wilson, ((2, 2), (4, 3))),
-    Entry("SU(3) d=3", "theory", Wilson, ((2, 2, 2), (3, 1, 2))),
-    Entry("SU(3) improved d=2", "theory", partial(Wilson, rectangle=-1 / 12), ((3, 3), (2, 4), (5, 1))),
-    Entry("SU(2) improved d=4", "theory", partial(Wilson, n=2, rectangle=-0.331), ((2, 2, 2, 2),)),
+    Entry("free field hopping d=2", "theory", hopping, SQUARE),
+    *_entries(*(name for name in THEORIES if name not in SCALAR)),
     Entry("phi^4 with a source d=2", "theory", with_source, SQUARE),
     Entry("U(1) twice d=3", "theory", lambda lattice: Sum((U1Gauge(lattice),) * 2), ((2, 2, 2), (3, 2, 4))),
     Entry("SU(2) of two actions d=2", "theory", two_actions, ((3, 4), (5, 3))),

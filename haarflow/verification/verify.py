@@ -14,6 +14,7 @@ from haarflow.core.law import Given, Law
 from haarflow.core.strategies import PROFILES
 from haarflow.flows.farm import farm, processes
 from haarflow.flows.memory import remembering
+from haarflow.own import NOTHING, Own
 from haarflow.progress import Progress
 from haarflow.verification.entry import Entry
 from haarflow.verification.harness import Result, attempt, check, result_of
@@ -52,13 +53,14 @@ def verify(
     given: Given | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    own: Own = NOTHING,
 ) -> Findings:
     """Hold a subject against the laws of its kind and return what was found.
 
     `subject` is a flow, model, prior, theory, kernel or group; "module:name" of one; a model file; a recipe; the name of
     one of ours; or None for everything. `backend` is "all" (those present), a name or names (`backends.members`), `dtype`
     a precision, `profile` quick, ci or deep, `laws` the names of laws (default: all), `jobs` how many processes. With
-    `given` one example alone is checked, the way a failure prints it. Raises ValueError for a word that leads nowhere.
+    `given` one example alone is checked, the way a failure prints it. `own` names one's own theory and flow. Raises ValueError for a word that leads nowhere.
 
     >>> from haarflow.core.groups import U1
     >>> findings = verify(U1(), backend="numpy")
@@ -67,7 +69,7 @@ def verify(
     """
     if profile not in PROFILES:
         raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {profile!r}")
-    found = entries(subject)
+    found = entries(subject, own)
     wanted = _law_names(laws, found)
     if given is not None:
         names = _members(backend)
@@ -77,7 +79,7 @@ def verify(
     travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object stays in this process
     with processes(jobs) if travels else nullcontext() as executor:
         blocks = blocks_of(found, _members(backend, executor), profile, wanted)
-        task = _Task(subject if travels else found, blocks, dtype, profile, wanted)
+        task = _Task(subject if travels else found, blocks, dtype, profile, wanted, own)
         return _divided(_results(task, executor, 4 * jobs, progress or Progress()))
 
 
@@ -105,10 +107,11 @@ class _Task:
     dtype: str
     profile: str
     laws: tuple[str, ...]
+    own: Own = NOTHING
 
     def __call__(self, number: int) -> list[Result]:
         place, name, drawn, laws, _ = self.blocks[number]
-        every = self.source if isinstance(self.source, list) else _named(self.source)
+        every = self.source if isinstance(self.source, list) else _named(self.source, self.own)
         entry, record = every[place], members.member(name)
         run = tuple(dict.fromkeys(block.name for block in self.blocks))
         words = (entry, record, self.dtype, self.profile, name, drawn, run)
@@ -117,9 +120,9 @@ class _Task:
 
 
 @lru_cache(maxsize=1)
-def _named(source: str | None) -> list[Entry]:
+def _named(source: str | None, own: Own) -> list[Entry]:
     """The entries of a name, found once in a worker."""
-    return entries(source)
+    return entries(source, own)
 
 
 class _Block(NamedTuple):

@@ -1,0 +1,139 @@
+"""The flows that ship, as two literal tables: the kinds a recipe may name, and the classes a model file may name.
+
+A further flow is its file and its lines here: where its constructor stands, what it is, and its classes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+Lattices = tuple[tuple[int, ...], ...]
+
+
+class Row(NamedTuple):
+    """A kind of flow: `constructor`, "module:name" in haarflow.flows, takes the lattice and keywords, gives a `Model`.
+
+    `options` are the fields of which class its further `**options` are; `takes` the words it takes from the theory's
+    definition and couplings where [flow] does not say them; `small` lattices and arguments for the laws.
+    """
+
+    constructor: str | Callable[..., Any]
+    what: str
+    options: tuple[str, tuple[str, ...]] | None = None
+    takes: tuple[str, ...] = ()
+    small: tuple[tuple[Lattices, dict[str, Any]], ...] = ()
+
+
+_COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
+GAUGE = ("equivariant:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
+CHECKERBOARD = (
+    "context:CheckerboardNet",
+    ("hidden", "reach", "kernel", "activation", "symmetric", "tied", "net_precision"),
+)
+LINKS = ("n", "rectangle", "beta")
+
+# family of theories -> kind -> row
+FLOWS: dict[str, dict[str, Row]] = {
+    "u1": {
+        "tutorial": Row("architectures_u1:tutorial", "mixtures of non-compact projections, arXiv:2101.08176"),
+        "stripes": Row("architectures_u1:stripes", "the published masks, larger loops as context", GAUGE),
+        "convolutional": Row("architectures_u1:convolutional", "gauge-equivariant couplings, any dimension", GAUGE),
+        "sweep": Row("sweep:sweep", "one visit per link, flux swept ahead; two dimensions"),
+    },
+    "sun": {
+        "trivialising": Row(
+            "architectures_sun:trivialising",
+            "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
+            takes=LINKS,
+        ),
+        "spectral": Row(
+            "architectures_sun:spectral",
+            "couplings of the eigen-angles of plaquettes, SU(2) and SU(3), arXiv:2008.05456; any dimension",
+            takes=LINKS,
+        ),
+        "loops": Row(
+            "loop_flow:loops",
+            "continuous time, Luescher's series or [fit], arXiv:0907.5491; any dimension",
+            takes=LINKS,
+        ),
+        "sweep": Row("sweep_sun:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
+    },
+    "phi4": {
+        "tutorial": Row("architectures_phi4:tutorial", "affine couplings, arXiv:2101.08176"),
+        "copula": Row("architectures_phi4:copula", "momentum scalings and quartic tails, some 20 numbers"),
+        "convolutional": Row(
+            "architectures_phi4:convolutional",
+            "the copula, then convolutional couplings; any dimension",
+            CHECKERBOARD,
+        ),
+    },
+}
+
+# every class a model file may name -> the module of haarflow.flows it lives in
+CLASSES: dict[str, str] = {
+    "Chain": "flow",
+    "Model": "flow",
+    "Repeat": "flow",
+    "Translate": "flow",
+    "ConvNet": "nets",
+    "AffineCoupling": "affine",
+    "SplineCoupling": "scalar_spline",
+    "CheckerboardNet": "context",
+    "LatticeNet": "context",
+    "MomentumScaling": "momentum",
+    "QuarticTail": "tails",
+    "GaugeCoupling": "equivariant",
+    "LoopCoupling": "residual",
+    "LoopFlow": "loop_flow",
+    "SpectralCoupling": "spectral",
+    "Sweep": "sweep",
+    "ClassSweep": "sweep_sun",
+    "FreeField": "priors",
+    "Gaussian": "priors",
+    "HaarLinks": "priors",
+    "UniformLinks": "priors",
+}
+
+
+def constructor(row: Row) -> Callable[..., Any]:
+    """Return a row's constructor.
+
+    >>> constructor(FLOWS["u1"]["tutorial"]).__name__
+    'tutorial'
+    """
+    return row.constructor if callable(row.constructor) else _named(row.constructor)
+
+
+def options(row: Row) -> dict[str, Any]:
+    """Return the words [flow] may hold beside `kind`, with their types.
+
+    >>> options(FLOWS["u1"]["tutorial"])["layers"]
+    <class 'int'>
+    """
+    build = constructor(row)
+    hints = typing.get_type_hints(build)
+    parameters = list(inspect.signature(build).parameters.values())[1:]
+    found = {p.name: hints.get(p.name, Any) for p in parameters if p.kind is not p.VAR_KEYWORD}
+    if row.options is not None:
+        path, fields = row.options
+        types = typing.get_type_hints(_named(path))
+        found |= {field: types[field] for field in fields}
+    return found
+
+
+def flow_class(name: str) -> type | None:
+    """Return the class a model file names, None for one that is not of the library.
+
+    >>> flow_class("Sweep").__module__
+    'haarflow.flows.sweep'
+    """
+    return _named(f"{CLASSES[name]}:{name}") if name in CLASSES else None
+
+
+def _named(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(f"haarflow.flows.{module}"), name)

@@ -1,0 +1,211 @@
+"""The theories that ship, one literal row each: a further theory is its file and a row here.
+
+From a row are read the words and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers
+a theory takes, and the small lattices on which it is held against the laws.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from haarflow.theories.phi4 import Phi4
+from haarflow.theories.u1 import U1Gauge
+from haarflow.theories.wilson import Wilson
+
+Lattices = tuple[tuple[int, ...], ...]
+
+
+class Coupling(NamedTuple):
+    """What a coupling is, its symbol in the report, its lowest value, and its default (None: a recipe must give it)."""
+
+    what: str
+    symbol: str
+    least: float | None = None
+    default: float | None = None
+
+
+class Option(NamedTuple):
+    """A word that says which theory it is, an argument of `make`; `required` where a recipe must give it."""
+
+    what: str
+    symbol: str = ""
+    least: float | None = None
+    required: bool = False
+
+
+class Small(NamedTuple):
+    """An object for the laws: its name, small lattices (the smallest first), and arguments of `make`."""
+
+    name: str
+    lattices: Lattices
+    options: Mapping[str, Any] = {}
+
+
+class Row(NamedTuple):
+    """All that the face has to know of a theory.
+
+    `make(lattice, **options)` makes it. `family` names the flows it takes (`flows/catalogue.py`), `samplers` the kernels.
+    `dimensions` is the least number of axes. `fault(couplings)` names a coupling and what is wrong with it, or is None.
+    `width(couplings)` is how wide a disordered scalar field is; groups have Haar's measure. `distributions` maps an
+    observable to the function (lattice, couplings) that gives its exact probabilities, or None where they are not known.
+    """
+
+    make: Callable[..., Any]
+    family: str
+    title: str
+    formula: str
+    couplings: Mapping[str, Coupling]
+    samplers: tuple[str, ...]
+    options: Mapping[str, Option] = {}
+    small: tuple[Small, ...] = ()
+    dimensions: int = 1
+    fault: Callable[[Mapping[str, float]], tuple[str, str] | None] | None = None
+    width: Callable[[Mapping[str, float]], float] | None = None
+    distributions: Mapping[str, Callable[..., dict[int, float] | None]] = {}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The options' defaults, those of `make`."""
+        parameters = inspect.signature(self.make).parameters
+        return {name: parameters[name].default for name in self.options}
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """The symbols of couplings and options by name."""
+        entries: dict[str, Coupling | Option] = {**self.couplings, **self.options}
+        return {name: entry.symbol or name for name, entry in entries.items()}
+
+
+def _free_field(couplings: Mapping[str, float]) -> tuple[str, str] | None:
+    """The free field needs a mass."""
+    if couplings["lam"] == 0 and couplings["m2"] <= 0:
+        return "m2", f"the free field needs m2 > 0, got {couplings['m2']}"
+    return None
+
+
+def _quartic_width(couplings: Mapping[str, float]) -> float:
+    """lam sigma^4 = 1/4 at most: from far out, where the force grows as phi^3, no step of HMC is ever accepted."""
+    lam = couplings["lam"]
+    return min(1.0, float((4.0 * lam) ** -0.25)) if lam > 0 else 1.0
+
+
+def _charges(lattice: tuple[int, ...], couplings: Mapping[str, float]) -> dict[int, float] | None:
+    """p(Q) of U(1) in two dimensions."""
+    if len(lattice) != 2:
+        return None
+    from haarflow.theories.torus import charge_distribution
+
+    return charge_distribution(couplings["beta"], math.prod(lattice))
+
+
+RING: Lattices = ((4,), (1,), (2,), (5,))
+SQUARE: Lattices = ((4, 4), (2, 2), (3, 5), (1, 4), (2, 1), (1, 1))
+CUBE: Lattices = ((2, 2, 2), (3, 1, 4), (2, 4, 3), (1, 1, 1))
+FOUR: Lattices = ((2, 2, 2, 2), (3, 1, 2, 2), (1, 4, 1, 2))
+
+LINKS = ("flow", "hmc", "heatbath", "metropolis")
+SCALARS = ("flow", "hmc", "metropolis")
+PLAQUETTES = "S = -(beta/N) sum_P Re tr U_P"
+BETA = {"beta": Coupling("inverse coupling, 2N/g^2", "β", 0)}
+RECTANGLE = Option(
+    "weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki; a heat bath then wants extents "
+    "that are multiples of 4",
+    "c₁",
+)
+QUARTIC = Coupling("quartic coupling", "λ", 0)
+
+THEORIES: dict[str, Row] = {
+    "u1": Row(
+        U1Gauge,
+        "u1",
+        "U(1) gauge theory",
+        "S = -beta sum_P cos theta_P",
+        {"beta": Coupling("inverse coupling", "β", 0)},
+        LINKS,
+        small=(Small("U(1) d=2", SQUARE), Small("U(1) d=3", CUBE), Small("U(1) d=4", FOUR)),
+        dimensions=2,
+        distributions={"Q": _charges},
+    ),
+    "su2": Row(
+        partial(Wilson, n=2),
+        "sun",
+        "SU(2) gauge theory",
+        PLAQUETTES,
+        BETA,
+        LINKS,
+        {"rectangle": RECTANGLE},
+        (Small("SU(2) d=2", ((2, 2), (3, 2), (1, 4), (2, 1))),),
+        dimensions=2,
+    ),
+    "su3": Row(
+        partial(Wilson, n=3),
+        "sun",
+        "SU(3) gauge theory",
+        PLAQUETTES,
+        BETA,
+        LINKS,
+        {"rectangle": RECTANGLE},
+        (
+            Small("SU(3) d=2", ((2, 2), (4, 3))),
+            Small("SU(3) d=3", ((2, 2, 2), (3, 1, 2))),
+            Small("SU(3) improved d=2", ((3, 3), (2, 4), (5, 1)), {"rectangle": -1 / 12}),
+        ),
+        dimensions=2,
+    ),
+    "su4": Row(
+        partial(Wilson, n=4),
+        "sun",
+        "SU(4) gauge theory",
+        PLAQUETTES,
+        BETA,
+        LINKS,
+        {"rectangle": RECTANGLE},
+        dimensions=2,
+    ),
+    "sun": Row(
+        Wilson,
+        "sun",
+        "SU(N) gauge theory",
+        PLAQUETTES,
+        BETA,
+        LINKS,
+        {"rectangle": RECTANGLE, "n": Option("the N of SU(N)", "N", 2, required=True)},
+        (Small("SU(2) improved d=4", ((2, 2, 2, 2),), {"n": 2, "rectangle": -0.331}),),
+        dimensions=2,
+    ),
+    "phi4": Row(
+        Phi4,
+        "phi4",
+        "φ⁴ theory",
+        "S = sum_x [sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4]",
+        {"m2": Coupling("bare mass squared; may be negative where lam > 0", "m²"), "lam": QUARTIC},
+        SCALARS,
+        small=(
+            Small("phi^4 d=1", RING),
+            Small("phi^4 d=2", SQUARE),
+            Small("phi^4 d=3", CUBE),
+            Small("phi^4 d=4", FOUR),
+        ),
+        fault=_free_field,
+        width=_quartic_width,
+    ),
+    "phi4-hopping": Row(
+        partial(Phi4, parameterisation="hopping"),
+        "phi4",
+        "φ⁴ theory (hopping form)",
+        "S = sum_x [-2 kappa sum_mu phi phi + (1 - 2 lam) phi^2 + lam phi^4]",
+        {"kappa": Coupling("hopping parameter", "κ"), "lam": QUARTIC},
+        SCALARS,
+        small=(
+            Small("phi^4 hopping d=1", RING),
+            Small("phi^4 hopping d=2", SQUARE),
+            Small("phi^4 hopping d=3", CUBE),
+            Small("phi^4 hopping d=4", FOUR),
+        ),
+        width=_quartic_width,
+    ),
+}
