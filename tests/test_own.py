@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 from haarflow.core.groups import U1
 from haarflow.core.lattice import shift
+from haarflow.core.parts import Local
 from haarflow.flows.flow import Model
 from haarflow.theories.theory import couplings_for
 
@@ -44,8 +45,11 @@ class Whole:
     boundary: str = "closed"
     group = U1()
     couplings = {"beta": 1.0}
-    reach = 1
     labels = {"bond": "the bond"}
+
+    @property
+    def local(self):
+        return Local(self.density, reach=1)
 
     def density(self, theta, couplings=None):
         xp, d = array_namespace(theta), len(self.lattice)
