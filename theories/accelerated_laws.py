@@ -29,6 +29,7 @@ def equals_plain(theory: Any, field: Array, momentum: Array, key: Key, couplings
     matrices on extents of 2 and more, with one reflection; both get the same random numbers.
 
     >>> import numpy as np
+    >>> from haarflow import backends
     >>> from haarflow.core import random
     >>> from haarflow.theories import U1Gauge
     >>> field = np.ones((3, 2, 2, 2))

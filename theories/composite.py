@@ -30,13 +30,14 @@ class Sum:
     two defaults.
 
     >>> import numpy as np
-    >>> from haarflow.theories import Phi4
-    >>> theory = Sum((Phi4((4, 4)), Phi4((4, 4), "hopping")))
-    >>> sorted(theory.couplings), float(theory.action(np.zeros((4, 4)), {"m2": 1.0}))
+    >>> from haarflow.theories import U1Gauge, Wilson
+    >>> plain = U1Gauge((4, 4))
+    >>> float(Sum((plain, plain)).action(np.zeros((2, 4, 4)), {"beta": 1.0}))
+    -32.0
+    >>> Sum((plain, Wilson((4, 4), n=2)))
     Traceback (most recent call last):
         ...
-    ValueError: the terms of a sum share the coupling lam, which is 8.0 by default in one and 0.022 in another: give \
-them one default, with_parts(term, couplings={...})
+    ValueError: the terms of a sum have one group, got U1() of U1Gauge and SU(n=2, d=2) of Wilson
     """
 
     terms: tuple[Any, ...]
