@@ -41,6 +41,8 @@ def least(problem: Problem, work: str) -> Least | None:
     >>> least(Problem("phi4", (4, 4)), "force")
     Least(bytes=256, operations=144, sines=0.0)
     """
+    if ":" in problem.subject:
+        return None
     counts = {"phi4": _phi4, "u1": _u1}.get(problem.subject, _sun)
     width = 8 if problem.dtype == "float64" else 4
     return counts(problem, width).get(work)

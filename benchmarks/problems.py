@@ -13,10 +13,16 @@ from typing import Any, NamedTuple
 from haarflow.core import random
 from haarflow.core.tree import flatten
 from haarflow.flows import architectures_phi4, architectures_sun, architectures_u1
+from haarflow.flows.catalogue import constructor
+from haarflow.own import Own
 from haarflow.theories import Phi4, U1Gauge, Wilson, accelerated
 
 SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
 NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size
+
+
+class DoesNotApply(ValueError):
+    """There is no such work for this subject."""
 
 
 class Subject(NamedTuple):
@@ -43,11 +49,33 @@ SUBJECTS: dict[str, Subject] = {
 }
 
 
+def subject_of(name: str) -> Subject:
+    """Return a subject of the table, or one's own: `module:name` of a theory, with `,module:name` of a flow behind it.
+
+    Raises ValueError for a name that is neither.
+
+    >>> subject_of("phi4").couplings
+    {'m2': -4.0, 'lam': 8.0}
+    """
+    if name in SUBJECTS:
+        return SUBJECTS[name]
+    theory, _, flow = name.partition(",")
+    if ":" not in theory:
+        raise ValueError(f"what is timed is one of {', '.join(SUBJECTS)}, got {name!r}")
+    row = Own(theory).theories[theory]
+    couplings = {word: float(entry.default or 0.0) for word, entry in row.couplings.items()}
+    return Subject(row.make, constructor(Own(flow=flow).flows("")[flow]) if flow else _no_flow, couplings)
+
+
+def _no_flow(lattice: tuple[int, ...]) -> Any:
+    raise DoesNotApply("no flow was named beside the theory: --flow module:name")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One size of one subject; `dtype` is float64 or float32.
 
-    Raises ValueError for a subject that is not in the table.
+    Raises ValueError for a subject that is neither in the table nor `module:name` of one's own.
 
     >>> Problem("u1", (4, 4), 3).theory.field_shape
     (2, 4, 4)
@@ -60,29 +88,28 @@ class Problem:
     dtype: str = "float64"
 
     def __post_init__(self):
-        if self.subject not in SUBJECTS:
-            raise ValueError(f"what is timed is one of {', '.join(SUBJECTS)}, got {self.subject!r}")
+        subject_of(self.subject)
         object.__setattr__(self, "lattice", tuple(self.lattice))
 
     @property
     def theory(self) -> Any:
         """The theory on the lattice, with its compiled kernels."""
-        return accelerated(SUBJECTS[self.subject].theory(self.lattice))
+        return accelerated(subject_of(self.subject).theory(self.lattice))
 
     @property
     def model(self) -> Any:
         """The prior and the flow on the lattice."""
-        return SUBJECTS[self.subject].model(self.lattice)
+        return subject_of(self.subject).model(self.lattice)
 
     @property
     def couplings(self) -> dict[str, float]:
         """The couplings' values."""
-        return SUBJECTS[self.subject].couplings
+        return subject_of(self.subject).couplings
 
     @property
     def step_size(self) -> float:
         """The leapfrog step."""
-        return SUBJECTS[self.subject].step_size
+        return subject_of(self.subject).step_size
 
     def key(self, purpose: int, backend: Any) -> Any:
         """Return the key of one purpose."""
@@ -92,7 +119,7 @@ class Problem:
         """Return the batch of fields: normal sites, links of Haar's measure."""
         theory, key = self.theory, self.key(0, backend)
         shape = (self.batch, *theory.field_shape)
-        if self.subject == "phi4":
+        if theory.group.name == "Real":
             return SITES * random.normal(key, shape, self.dtype)
         return theory.group.haar(key, shape, self.dtype)
 
@@ -105,7 +132,7 @@ class Problem:
 
     def seen(self, field: Any, backend: Any) -> Any:
         """Return a field as numbers that two backends can agree on: an angle as its sine and cosine, as pi is -pi."""
-        return backend.sincos(field) if self.subject == "u1" else field
+        return backend.sincos(field) if self.theory.group.name == "U1" else field
 
     def as_dict(self) -> dict[str, Any]:
         """Return the problem as JSON can hold it."""

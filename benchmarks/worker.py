@@ -54,8 +54,7 @@ class Worker:
             self.backend = engine_of(engine, problem["dtype"], threads)
         except (backends.MissingBackend, ValueError) as missing:
             return {"absent": str(missing)}
-        from haarflow.benchmarks.problems import Problem
-        from haarflow.benchmarks.works import DoesNotApply
+        from haarflow.benchmarks.problems import DoesNotApply, Problem
         from haarflow.benchmarks.works import work as named
 
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from haarflow.benchmarks.problems import Problem
+from haarflow.benchmarks.problems import DoesNotApply, Problem
 from haarflow.core import loops, random
 from haarflow.core.heatbath import HeatBath
 from haarflow.core.heatbath_sun import SubgroupHeatBath
@@ -21,10 +21,6 @@ from haarflow.flows.optimisers import Adam
 from haarflow.flows.training import Training, start, train_step
 
 STEPS, PROPOSALS, RATE = 10, 1024, 1e-3
-
-
-class DoesNotApply(ValueError):
-    """There is no such work for this subject."""
 
 
 class Job(NamedTuple):
@@ -55,7 +51,7 @@ def plaquette(problem: Problem, backend: Any) -> Job:
 def product(problem: Problem, backend: Any) -> Job:
     """Products of the matrices of two directions, U_0(x) U_1(x)."""
     theory, d = _gauge(problem), len(problem.lattice)
-    if problem.subject == "u1":
+    if theory.group.name == "U1":
         raise DoesNotApply("links of U(1) are angles: there are no matrices to multiply")
     pair = [loops.direction(problem.field(backend), mu, d, theory.group) for mu in (0, 1)]
     compiled = backend.jit(theory.group.compose)
@@ -71,7 +67,7 @@ def hmc(problem: Problem, backend: Any) -> Job:
 def heatbath(problem: Problem, backend: Any) -> Job:
     """One heat-bath sweep over all links, all chains."""
     theory = _gauge(problem)
-    kind: Any = HeatBath if problem.subject == "u1" else SubgroupHeatBath
+    kind: Any = HeatBath if theory.group.name == "U1" else SubgroupHeatBath
     return _of_kernel(problem, backend, kind(theory, values={"couplings": problem.couplings}), "sweeps")
 
 
@@ -190,6 +186,8 @@ def _of_flow(problem: Problem, backend: Any, call: Callable) -> Job:
 def _gauge(problem: Problem) -> Any:
     if problem.subject == "phi4":
         raise DoesNotApply("phi^4 has no links")
+    if not hasattr(problem.theory, "staple"):
+        raise DoesNotApply(f"{problem.subject} has no staples")
     return problem.theory
 
 

@@ -250,3 +250,14 @@ def test_a_flow_trains_and_its_model_says_what_it_wants(here, capsys):
     assert haarflow(*draw, *named) == 0
     # beta = 0: the weights of uniform angles are all one
     assert summary(here / "drawn")["samplers"]["flow-reweighting"]["ess"] == pytest.approx(1.0)
+
+
+def test_bench_and_verify_take_the_same_options(here, capsys):
+    words = ("-b", "numpy", "-w", "action,forward", "-l", "2x2", "--batch", 2, "-r", 1, "-q", "--json", here / "b.json")
+    assert haarflow("bench", "--theory", "own_xy:Whole", "--flow", "own_xy:turned", *words) == 0
+    rows = json.loads((here / "b.json").read_text())["rows"]
+    assert {row["work"] for row in rows} == {"action", "forward"} and all(row["cpu_s"] > 0 for row in rows)
+    pytest.importorskip("hypothesis")
+    capsys.readouterr()
+    assert haarflow("verify", "--theory", "own_xy:Whole", "-b", "numpy", "-l", "force_by_differences", "-q") == 0
+    assert "own_xy:Whole" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs.options import Quiet
+from haarflow.verbs.options import OwnFlow, OwnTheory, Quiet, own_of
 
 
 def bench(
@@ -42,6 +42,8 @@ def bench(
     ] = None,
     threshold: Annotated[float, typer.Option(help="a row is slower above this factor; 2 on a shared machine")] = 1.25,
     quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
 ) -> None:
     """Time the same work on every engine present, from the same seed; what disagrees in its numbers is refused.
 
@@ -56,10 +58,11 @@ def bench(
     from haarflow.core.files import write_json, write_text
     from haarflow.progress import progress
 
+    own_of(theory, flow)
     before = None if compare is None else read(compare)
     engines, absent = bench_module.discover() if backend == "all" else (tuple(backend.split(",")), {})
     plan = bench_module.Plan(
-        tuple(subjects or SUBJECTS),
+        tuple(subjects or ((",".join(filter(None, [theory, flow])),) if theory else SUBJECTS)),
         tuple(work.split(",")) if work else known.DEFAULT,
         engines,
         tuple(extents(word) for word in lattice or ["8x8"]),
