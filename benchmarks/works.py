@@ -18,6 +18,7 @@ from haarflow.core.hmc import HMC
 from haarflow.core.kernels import run
 from haarflow.core.metropolis import LocalMetropolis, independence_chain
 from haarflow.flows.optimisers import Adam
+from haarflow.flows.proposals import Weighted
 from haarflow.flows.training import Training, start, train_step
 
 STEPS, PROPOSALS, RATE = 10, 1024, 1e-3
@@ -107,12 +108,11 @@ def train(problem: Problem, backend: Any) -> Job:
 
 def metropolis(problem: Problem, backend: Any) -> Job:
     """A block of the exact sampler: draws of the flow, their log weights, and the accept steps of the chain they make."""
-    model, theory, params = problem.model, problem.theory, problem.params(backend)
+    proposal, params = Weighted(problem.model, problem.theory), problem.params(backend)
     keys = problem.key(5, backend), problem.key(6, backend)
 
     def block(params: Any, draws: Any, coins: Any, couplings: Any) -> Any:
-        y, log_q = model.sample(params, draws, problem.batch)
-        log_w = -theory.action(y, couplings) - log_q
+        log_w = proposal.draw(params, draws, problem.batch, couplings).log_w
         return log_w, independence_chain(log_w, random.uniform(coins, (problem.batch,), problem.dtype))
 
     compiled = backend.jit(block)

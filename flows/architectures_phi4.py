@@ -1,8 +1,8 @@
-"""Flows of phi^4 by name: each constructor takes a lattice and gives a `Model(Gaussian(lattice), flow)`.
+"""Named flows of phi^4: each constructor takes a lattice and returns a `Model(Gaussian(lattice), flow)`.
 
 - `tutorial`: the published architecture, affine couplings on a standard normal prior (arXiv:2101.08176).
-- `copula`: no net at all; learnt momentum scalings and site-wise quartic tails in turn, some 20 numbers.
-- `convolutional`: that copula, then convolutional couplings on the two colours of the checkerboard in turn.
+- `copula`: no net; learnt momentum scalings alternating with site-wise quartic tails, some 20 parameters.
+- `convolutional`: the copula, followed by convolutional couplings on the two colours of the checkerboard in turn.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet, LatticeNet
-from haarflow.flows.flow import Chain, Model, Repeat
+from haarflow.flows.flow import Chain, Flow, Model, Repeat
 from haarflow.flows.momentum import MomentumScaling
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar_spline import SplineCoupling
 from haarflow.flows.tails import QuarticTail
 
-LEAST_TAIL = 0.06  # c of a coupling's own tail at the start: bends a typical field by less than a percent
+LEAST_TAIL = 0.06  # initial c of a coupling's tail: it changes a typical field by less than a percent
 
 
 def tutorial(
@@ -39,10 +39,10 @@ def tutorial(
 
 
 def copula(lattice: tuple[int, ...], rounds: int = 1, condition: tuple[str, ...] = (), m2: float = 0.67) -> Model:
-    """Return momentum scalings and quartic tails in turn: free field, tail, then `rounds` times (p, 1/tail, p, tail).
+    """Return alternating momentum scalings and tails: free field, tail, then `rounds` times (scaling, 1/tail, scaling, tail).
 
-    It commutes with translations, axis exchanges, reflections and phi -> -phi, and works on any extents.
-    Where the field has one phase its acceptance is high for its price; it cannot make two wells.
+    It commutes with translations, axis exchanges, reflections and phi -> -phi, and works on any extents. In the symmetric
+    phase its acceptance is high for its cost; it cannot represent a double well.
 
     >>> len(copula((8, 8)).flow.flows)
     6
@@ -59,11 +59,11 @@ def convolutional(
     m2: float = 0.67,
     **net: Any,
 ) -> Model:
-    """Return the copula followed by `pairs` of convolutional couplings, one of each colour.
+    """Return the copula followed by `pairs` of convolutional couplings, one for each colour.
 
-    Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail at half the price; `net` has options of
-    `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute with phi -> -phi.
-    Raises ValueError as its parts do, and on use for odd extents.
+    Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
+    of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
+    with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n
     3
@@ -74,11 +74,11 @@ def convolutional(
     return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs))))
 
 
-def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Any:
+def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:
     return SplineCoupling(context, parity, bins) if bins else AffineCoupling(context, parity, tail=LEAST_TAIL)
 
 
-def _copula(d: int, rounds: int, condition: tuple[str, ...], m2: float) -> tuple[Any, ...]:
+def _copula(d: int, rounds: int, condition: tuple[str, ...], m2: float) -> tuple[Flow, ...]:
     scaling = MomentumScaling(d, 3, condition=condition)
     contract = QuarticTail(d, 2.0, condition=condition)
     expand = QuarticTail(d, 0.6, expand=True, condition=condition)

@@ -1,9 +1,9 @@
-"""Flows of U(1) gauge fields by name: each constructor takes a lattice and gives `Model(UniformLinks(lattice), flow)`.
+"""Named flows of U(1) gauge fields: each constructor takes a lattice and returns `Model(UniformLinks(lattice), flow)`.
 
 - `tutorial`: as published in arXiv:2101.08176, stripes of period 4 and mixtures of non-compact projections.
-- `stripes`: the published masks in another order, larger loops as context.
-- `convolutional`: coarse to fine. Each coupling splits the flux of a rectangle between its two halves, conditioned on
-  the rectangle's own Wilson loop, which no active link touches; the halves are split next, everywhere at once.
+- `stripes`: the published masks in another order, with larger loops as context.
+- `convolutional`: from coarse to fine. Each coupling divides the flux of a rectangle between its two halves, conditioned
+  on the Wilson loop of the rectangle, which contains no active link; the halves are divided next, everywhere at once.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ def tutorial(
     """Return the model of arXiv:2101.08176, section 4: on L = 8, beta = 2 its acceptance is 0.2 to 0.3.
 
     Stripes of period 4 in both directions in turn, nets of two hidden layers on cos and sin of frozen plaquettes,
-    kernels 3 x 3, leaky ReLU. Two layers, one in each direction, then the field moves by one site: the masks' offsets
-    0, 1, 2, 3 without a mask that moves, so that one body compiles for all layers. The field ends up layers/2
-    sites further.
-    Raises ValueError for an odd number of layers, and for extents that 4 does not divide (at first use).
+    kernels 3 x 3, leaky ReLU. Two layers, one in each direction, are followed by a translation of the field by one site,
+    which replaces the masks' offsets 0, 1, 2, 3: all layers share one compiled program. In total the field is translated by
+    layers/2 sites. Raises ValueError for an odd number of layers, and at first use for extents not divisible by 4.
 
     >>> tutorial((8, 8)).flow.n
     8
@@ -64,14 +63,14 @@ def stripes(
     lattice: tuple[int, ...],
     rounds: int = 2,
     period: int = 4,
-    extents: tuple = ((1, 1), (1, 2), (1, 3)),
+    extents: tuple[tuple[int, int], ...] = ((1, 1), (1, 2), (1, 3)),
     **options: Any,
 ) -> Model:
-    """Return a model of the published masks with other ideas, in two dimensions.
+    """Return a variant of the published model in two dimensions.
 
-    Each round visits every link once, first those along one direction, then the others, and within a direction the
-    stripes follow each other so that a coupling pushes flux into plaquettes that come next. Context are all frozen loops
-    of the `extents`, among them the rectangle around the active link. `options` are those of `GaugeCoupling`.
+    Each round updates every link once, first those along one direction, then the others. Within a direction the stripes
+    follow each other such that a coupling moves flux into the plaquettes that are mapped next. The context consists of all
+    frozen loops of the `extents`, among them the rectangle around the active link. `options` are those of `GaugeCoupling`.
 
     >>> len(stripes((8, 8)).flow.flows)
     4
@@ -91,10 +90,10 @@ def convolutional(
     """Return the coarse-to-fine model: depth x log2(block^2) couplings for each plane, in any dimension.
 
     `block` is a power of two that divides the extents; `options` are those of `GaugeCoupling` (map, pieces, hidden,
-    harmonics, kernel, condition); `depth` couplings in a row share each split; `conditioned=False` leaves
-    the rectangle's loop unseen. In two dimensions the one flux left free is that of a block, whose exact density is
-    flat up to (I_1/I_0)^(block^2): 0.003 for beta = 2 and block 4, 0.007 for beta = 7 and block 8.
-    Raises ValueError for another block.
+    harmonics, kernel, condition); `depth` is the number of consecutive couplings for each division; with
+    `conditioned=False` the rectangle's loop does not enter the net. In two dimensions only the flux of a whole block keeps
+    its prior, and its exact density is uniform up to (I_1/I_0)^(block^2): 0.003 for beta = 2 and block 4, 0.007 for
+    beta = 7 and block 8. Raises ValueError for another block.
 
     >>> [flow.mask[0] for flow in convolutional((8, 8), depth=1).flow.flows]
     ['cells', 'cells', 'cells', 'stripes']
@@ -110,7 +109,7 @@ def convolutional(
 
 
 def _splits(d: int, plane: tuple[int, int], block: int, options: dict[str, Any]) -> list[GaugeCoupling]:
-    """Couplings that halve a block x block rectangle of the plane again and again, down to plaquettes."""
+    """Couplings that halve a block x block rectangle of the plane repeatedly, down to plaquettes."""
     extent, flows, across = {plane[0]: block, plane[1]: block}, [], plane[1]
     while max(extent.values()) > 1:
         along = plane[0] if across == plane[1] else plane[1]
@@ -121,10 +120,10 @@ def _splits(d: int, plane: tuple[int, int], block: int, options: dict[str, Any])
 
 
 def _split(d: int, mu: int, nu: int, length: int, width: int, options: dict[str, Any]) -> GaugeCoupling:
-    """Divide the flux of length x width rectangles (along mu, nu) by one of the links on their middle line."""
+    """Divide the flux of length x width rectangles (along mu, nu) by one of the links on their centre line."""
     half = width // 2
     if length == 1:
-        mask: tuple = ("stripes", mu, nu, width, half)
+        mask: tuple[Any, ...] = ("stripes", mu, nu, width, half)
     else:
         mask = ("cells", mu, nu, (length, width), (0, half))
     back = tuple(-half if axis == nu else 0 for axis in range(d))

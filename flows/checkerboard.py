@@ -1,8 +1,8 @@
 """Checkerboards in any dimension: sites whose coordinates sum to an even number (parity 0) and the others (parity 1).
 
-`split` takes a field apart by static indices and `merge` puts it together, neither by set-item. Inside a coupling a
-sublattice is `(V/2, n)`: sites first, all configurations of the batch last, so that every operation on a small lattice
-runs over long rows and a convolution is one `take` of rows and one matrix product. Source: arXiv:1904.12072.
+`split` divides a field by static indices and `merge` reassembles it, both without set-item. Within a coupling a
+sublattice has the shape `(V/2, n)`: sites first, all configurations of the batch last, so that operations on small
+lattices run over long rows and a convolution is one `take` of rows and one matrix product. Source: arXiv:1904.12072.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from haarflow.backends.types import Array
 
 
 def check_checkerboard(lattice: tuple[int, ...]) -> None:
-    """Raise ValueError for an odd extent: around it two neighbours would have one colour."""
+    """Raise ValueError for an odd extent: around it two neighbours would have the same colour."""
     for axis, extent in enumerate(lattice):
         if extent % 2:
             raise ValueError(
@@ -29,7 +29,7 @@ def check_checkerboard(lattice: tuple[int, ...]) -> None:
 
 
 def split(x: Array, d: int, parity: int = 0) -> tuple[Array, Array]:
-    """Return the sublattices of `x (*batch, *lattice)`, each `(V/2, n)`: the active one, of `parity`, and the other.
+    """Return the sublattices of `x (*batch, *lattice)`, each `(V/2, n)`: the active one, of `parity`, and the frozen one.
 
     Raises ValueError for an odd extent or a field of fewer than d axes.
 
@@ -75,7 +75,7 @@ def sublattice(x: Array, d: int, parity: int) -> Array:
 def _part(x: Array, lattice: tuple[int, ...], parity: int) -> Array:
     """Return the sites of one parity of `(..., V)`: in each pair along the last axis the first or the second.
 
-    A `where` of two strided halves, whose gradient is one too; that of a `take` would be a scatter.
+    It is a `where` of two strided halves, as is its gradient; the gradient of a `take` would be a scatter.
     """
     xp = array_namespace(x)
     pairs = xp.reshape(x, (*x.shape[:-1], *_pairs(lattice), 2))
@@ -85,23 +85,23 @@ def _part(x: Array, lattice: tuple[int, ...], parity: int) -> Array:
 
 
 def _pairs(lattice: tuple[int, ...]) -> tuple[int, int]:
-    """How many rows along the last axis a lattice has, and how many pairs of neighbours each of them."""
+    """The number of rows along the last axis of a lattice, and the number of pairs of neighbours in a row."""
     return math.prod(lattice[:-1]), lattice[-1] // 2
 
 
 def _first_is_active(like: Array, lattice: tuple[int, ...], parity: int) -> Array:
-    """For every row of the lattice, whether the sites of `parity` are the first of their pairs: `(rows, 1)`."""
+    """Whether in each row of the lattice the sites of `parity` come first in their pairs, `(rows, 1)`."""
     return array_namespace(like).asarray(_even_rows(lattice[:-1]) == (parity == 0), device=device(like))
 
 
 @host_table
 def _even_rows(lattice: tuple[int, ...]) -> np.ndarray:
-    """For every row of a lattice of rows, whether its coordinates sum to an even number: `(rows, 1)`."""
+    """Whether the coordinates of each row sum to an even number, `(rows, 1)`."""
     return np.indices(lattice).sum(axis=0).reshape(-1, 1) % 2 == 0 if lattice else np.ones((1, 1), bool)
 
 
 def take(x: Array, index: np.ndarray, axis: int) -> Array:
-    """Return the rows of a static index table."""
+    """Return the rows listed in a static index table."""
     xp = array_namespace(x)
     return xp.take(x, xp.asarray(index, device=device(x)), axis=axis)
 
@@ -117,19 +117,20 @@ def stencil(lattice: tuple[int, ...], parity: int, kernel: int, odd: bool) -> np
     [[1, 0], [0, 1]]
     """
     check_checkerboard(lattice)
-    own, other = _coordinates(lattice, parity), _sites(lattice, 1 - parity if odd else parity)
-    row = np.full(math.prod(lattice), -1)
-    row[other] = np.arange(len(other))
+    centres, sources = _coordinates(lattice, parity), _sites(lattice, 1 - parity if odd else parity)
+    row: np.ndarray = np.full(math.prod(lattice), -1)
+    row[sources] = np.arange(len(sources))
     steps = np.asarray(displacements(len(lattice), kernel, odd)).reshape(-1, 1, len(lattice))
-    neighbours = (own[None] + steps) % np.asarray(lattice)
-    return row[np.ravel_multi_index(tuple(np.moveaxis(neighbours, -1, 0)), lattice)]
+    neighbours = (centres[None] + steps) % np.asarray(lattice)
+    table: np.ndarray = row[np.ravel_multi_index(tuple(np.moveaxis(neighbours, -1, 0)), lattice)]
+    return table
 
 
 @host_table
 def displacements(d: int, kernel: int, odd: bool) -> tuple[tuple[int, ...], ...]:
     """Return a kernel's displacements of odd or even sum, in row-major order.
 
-    Raises ValueError for an even extent, which has no middle.
+    Raises ValueError for an even extent, which has no centre.
 
     >>> displacements(2, 3, odd=True)
     ((-1, 0), (0, -1), (0, 1), (1, 0))

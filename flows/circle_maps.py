@@ -1,6 +1,6 @@
-"""The circle maps a gauge coupling may name, as a literal table: name -> (raw numbers, map, inverse, start).
+"""The circle maps that a gauge coupling can use, as a literal table: name -> (number of parameters, map, inverse, start).
 
-Each map takes `(x, raw, axis)` and returns (y, log dy/dx); all raw numbers zero give the identity.
+Each map takes `(x, raw, axis)` and returns (y, log dy/dx); if all raw parameters vanish it is the identity.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from haarflow.backends.types import Array
 from haarflow.flows import moebius, moebius_pairs, noncompact, splines
+
+Map = Callable[[Array, Array, int], tuple[Array, Array]]  # (x, raw, axis) -> (y, log dy/dx)
 
 
 def _at_zero(pieces: int) -> tuple[float, ...]:
@@ -16,15 +19,15 @@ def _at_zero(pieces: int) -> tuple[float, ...]:
 
 
 class CircleMap(NamedTuple):
-    """A family of circle maps: `channels(pieces)` raw numbers, forward, inverse, and where raw numbers start.
+    """A family of circle maps with `channels(pieces)` raw parameters: map, inverse, and initial values.
 
-    `start(pieces)` are biases added to a fresh net's: none (), or one for each raw number.
+    `start(pieces)` are biases added to those of a fresh net: none (), or one for each raw parameter.
     """
 
-    channels: Callable
-    forward: Callable
-    inverse: Callable
-    start: Callable = _at_zero
+    channels: Callable[[int], int]
+    forward: Map
+    inverse: Map
+    start: Callable[[int], tuple[float, ...]] = _at_zero
 
 
 CIRCLE_MAPS = {
@@ -41,7 +44,7 @@ CIRCLE_MAPS = {
 
 
 def circle_map(name: str) -> CircleMap:
-    """Return a family of maps by name, or raise ValueError with the names there are.
+    """Return a family of maps by name. Raises ValueError, with the known names, for another one.
 
     >>> circle_map("spline").channels(8)
     25

@@ -1,41 +1,73 @@
-"""Context nets of scalar couplings: what the active sites of a checkerboard are told of the passive ones.
+"""Context nets of scalar couplings: networks that map frozen sites to the parameters of the active ones.
 
-A context net is a definition with `init(key, even, odd, dtype)` and `apply(params, passive, lattice, parity, even, odd,
-condition)`, which returns `(even + odd, V/2, n)` numbers on the active sites from the passive sublattice `(V/2, n)`.
-
-`CheckerboardNet` never leaves the sublattice: its first kernel reaches from active sites to passive ones (displacements
-of odd sum), the others (extent 1 or more) from active sites to active ones. With `symmetric=True` the first `even`
-numbers are even and the last `odd` numbers odd under phi -> -phi: hidden features come in pairs f(b + u), f(b - u),
-whose sum is even and whose difference is odd, and the two do not mix in the next linear map: half the work of an
-unconstrained net.
-`LatticeNet` is a `ConvNet` on the whole lattice, active sites set to zero: the published architecture.
+`CheckerboardNet` works on the active sublattice only: its first kernel connects active sites to frozen ones (displacements
+of odd sum), the others (extent 1 or more) connect active sites. With `symmetric=True` the first `even` outputs are even
+and the last `odd` outputs odd under phi -> -phi: hidden features come in pairs f(b + u), f(b - u), whose sum is even and
+whose difference is odd, and the next linear map does not mix the two, which halves the work of an unconstrained net.
+`LatticeNet` is a `ConvNet` on the whole lattice with active sites set to zero: the published architecture.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.flows import hypercubic
 from haarflow.flows.checkerboard import displacements, merge, stencil, sublattice, take
+from haarflow.flows.flow import is_number
 from haarflow.flows.nets import ACTIVATIONS, ConvNet, check_net_precision, coupling, lowered, raised
+
+
+class ContextNet(Protocol):
+    """A network from the frozen sublattice `(V/2, n)` of a checkerboard to parameters of the active one."""
+
+    @property
+    def d(self) -> int:
+        """The dimension of the lattice."""
+        ...
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the outputs have definite parity under phi -> -phi."""
+        ...
+
+    @property
+    def tied(self) -> bool:
+        """Whether kernels are tied by the hypercubic group."""
+        ...
+
+    def init(self, key: Key, even: int, odd: int, dtype: str = "float64") -> Params:
+        """Return fresh parameters for so many even and odd outputs."""
+        ...
+
+    def apply(
+        self,
+        params: Params,
+        passive: Array,
+        lattice: tuple[int, ...],
+        parity: int,
+        even: int,
+        odd: int,
+        condition: Condition = None,
+    ) -> Array:
+        """Return the outputs `(even + odd, V/2, n)` on the active sites, those of `parity`."""
+        ...
 
 
 @dataclass(frozen=True)
 class CheckerboardNet:
     """A periodic net on the active sublattice.
 
-    `hidden` counts features; the first kernel has the odd extent `reach`, the others `kernel`; `symmetric=True`
-    gives numbers of definite parity under phi -> -phi; `tied=True` ties kernels by the hypercubic group; `condition`
-    names couplings that shift the first layer; `gain` is the first layer's response to a field of size 1;
+    `hidden` lists the numbers of features; the first kernel has the odd extent `reach`, the others `kernel`;
+    `symmetric=True` gives outputs of definite parity under phi -> -phi; `tied=True` ties kernels by the hypercubic group;
+    `condition` names couplings that shift the first layer; `gain` is the first layer's response to a field of size 1;
     `final_scale` scales the initial weights of the output (0: a coupling starts as the identity); `net_precision` as in
-    `ConvNet`.
-    Raises ValueError for kernels that do not fit the layers.
+    `ConvNet`. Raises ValueError for kernels that do not fit the layers.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -63,16 +95,16 @@ class CheckerboardNet:
             raise ValueError("a context net has at least one hidden layer, got hidden=()")
         if self.reach < 3 or self.reach % 2 == 0 or self.kernel < 1 or self.kernel % 2 == 0:
             raise ValueError(
-                f"kernels have odd extents, the first of 3 or more to reach the other colour, got reach={self.reach}, "
+                f"kernels have odd extents, the first at least 3 to reach the other colour, got reach={self.reach}, "
                 f"kernel={self.kernel}"
             )
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"an activation is one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
 
-    def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:
-        """Return fresh weights, uniform of variance 1/fan-in; biases spread a little where features must differ.
+    def init(self, key: Key, even: int, odd: int, dtype: str = "float64") -> Params:
+        """Return fresh weights, uniform with variance 1/fan-in; biases vary where features would otherwise be equal.
 
-        All come from one draw: on JAX each eager draw of another shape compiles for itself.
+        All come from a single draw, since JAX compiles an eager draw anew for each shape.
         """
         shapes = self._shapes(even, odd)
         sizes = [math.prod(shape) for shape, _ in shapes.values()]
@@ -84,7 +116,7 @@ class CheckerboardNet:
         return params
 
     def _shapes(self, even: int, odd: int) -> dict[str, tuple[tuple[int, ...], float]]:
-        """Shape of every parameter and the standard deviation it starts with."""
+        """The shape of every parameter and its initial standard deviation."""
         first, last = self.hidden[0], self.hidden[-1]
         shapes: dict[str, tuple[tuple[int, ...], float]] = {
             "w0": ((first, 1, self._weights(0)), self.gain / math.sqrt(len(self._steps(0)))),
@@ -113,27 +145,21 @@ class CheckerboardNet:
         odd: int,
         condition: Condition = None,
     ) -> Array:
-        """Return the numbers `(even + odd, V/2, n)` of the active sites, those of `parity`."""
+        """Return the outputs `(even + odd, V/2, n)` on the active sites, those of `parity`."""
         weights, features, values = lowered(self.net_precision, (params, passive, condition))
-        return raised(self._numbers(weights, features, values, lattice, parity, even, odd), passive)
+        return raised(self._outputs_on(weights, features, values, (lattice, parity), (even, odd)), passive)
 
-    def _numbers(
+    def _outputs_on(
         self,
         params: Params,
         passive: Array,
         condition: Condition,
-        lattice: tuple[int, ...],
-        parity: int,
-        even: int,
-        odd: int,
+        sublattice: tuple[tuple[int, ...], int],
+        counts: tuple[int, int],
     ) -> Array:
-        xp = array_namespace(passive)
+        lattice, parity = sublattice
         u = self._convolve(params["w0"], passive[None, ...], lattice, parity, 0)
-        b = params["b0"][:, None, None]
-        for number, name in enumerate(self.condition):
-            value = coupling(condition, name, passive, 0)
-            value = xp.reshape(value, (-1,)) if hasattr(value, "ndim") and value.ndim else value
-            b = b + params["k0"][:, number, None, None] * value
+        b = self._first_bias(params, passive, condition)
         if not self.symmetric:
             return self._plain(params, b + u, lattice, parity)
         plus, minus = self._act(b + u), self._act(b - u)
@@ -142,12 +168,21 @@ class CheckerboardNet:
             a = a + params[f"b{layer}"][:, None, None]
             u = self._convolve(params[f"odd{layer}"], 0.5 * (plus - minus), lattice, parity, layer)
             plus, minus = self._act(a + u), self._act(a - u)
-        numbers = []
+        even, odd = counts
+        outputs = []
         if even:
-            numbers.append(_mix(params["even"], 0.5 * (plus + minus)) + params["bias"][:, None, None])
+            outputs.append(_mix(params["even"], 0.5 * (plus + minus)) + params["bias"][:, None, None])
         if odd:
-            numbers.append(_mix(params["odd"], 0.5 * (plus - minus)))
-        return xp.concat(numbers, axis=0)
+            outputs.append(_mix(params["odd"], 0.5 * (plus - minus)))
+        return array_namespace(passive).concat(outputs, axis=0)
+
+    def _first_bias(self, params: Params, passive: Array, condition: Condition) -> Array:
+        """The bias of the first layer, shifted by the couplings: `(C, 1, 1)`, or `(C, 1, n)`."""
+        b = params["b0"][:, None, None]
+        for index, name in enumerate(self.condition):
+            value = per_row(coupling(condition, name, passive, 0))
+            b = b + params["k0"][:, index, None, None] * value
+        return b
 
     def _plain(self, params: Params, u: Array, lattice: tuple[int, ...], parity: int) -> Array:
         features = self._act(u)
@@ -163,11 +198,11 @@ class CheckerboardNet:
         return (("even", even), ("odd", odd)) if self.symmetric else (("w", even + odd),)
 
     def _steps(self, layer: int) -> tuple[tuple[int, ...], ...]:
-        """Displacements of one layer's taps: to the other colour in the first, within the own colour in the others."""
+        """The displacements of a layer's taps: to the other colour in the first layer, within the colour in the others."""
         return displacements(self.d, self.reach if layer == 0 else self.kernel, layer == 0)
 
     def _weights(self, layer: int) -> int:
-        """Free weights of one kernel: its taps, or their orbits."""
+        """The number of free weights of a kernel: its taps, or their orbits."""
         steps = self._steps(layer)
         return hypercubic.count_orbits(steps) if self.tied else len(steps)
 
@@ -186,9 +221,9 @@ class CheckerboardNet:
 
 @dataclass(frozen=True)
 class LatticeNet:
-    """A `ConvNet` on the whole lattice, fed with the field whose active sites are set to zero.
+    """A `ConvNet` on the whole lattice, whose input is the field with active sites set to zero.
 
-    Its numbers have no definite parity under phi -> -phi. Fields as in `ConvNet`; `hidden` counts features.
+    Its outputs have no definite parity under phi -> -phi. Fields as in `ConvNet`; `hidden` lists the numbers of features.
 
     >>> LatticeNet(2, hidden=(8, 8), final="tanh").net(2).channels
     (1, 8, 8, 2)
@@ -203,10 +238,14 @@ class LatticeNet:
     condition: tuple[str, ...] = ()
     final_scale: float = 1.0
     net_precision: str = "field"
-    symmetric = False
+
+    @property
+    def symmetric(self) -> bool:
+        """False: a bias breaks the parity."""
+        return False
 
     def net(self, outputs: int) -> ConvNet:
-        """Return the net of so many output channels."""
+        """Return the net with a number of output channels."""
         return ConvNet(
             self.d,
             (1, *self.hidden, outputs),
@@ -219,7 +258,7 @@ class LatticeNet:
             net_precision=self.net_precision,
         )
 
-    def init(self, key: Array, even: int, odd: int, dtype: str = "float64") -> Params:
+    def init(self, key: Key, even: int, odd: int, dtype: str = "float64") -> Params:
         """Return the net's parameters."""
         return self.net(even + odd).init(key, dtype)
 
@@ -233,18 +272,19 @@ class LatticeNet:
         odd: int,
         condition: Condition = None,
     ) -> Array:
-        """Return the numbers `(even + odd, V/2, n)` of the active sites, those of `parity`."""
+        """Return the outputs `(even + odd, V/2, n)` on the active sites, those of `parity`."""
         xp = array_namespace(passive)
         features = merge(xp.zeros_like(passive), passive, parity, (passive.shape[1], 1, *lattice), self.d)
-        condition = condition and {name: _per_row(value) for name, value in condition.items()}
+        condition = condition and {name: per_row(value) for name, value in condition.items()}
         return sublattice(self.net(even + odd).apply(params, features, condition), self.d, parity)
 
 
-def _per_row(value: Any) -> Any:
-    return array_namespace(value).reshape(value, (-1,)) if hasattr(value, "ndim") and value.ndim else value
+def per_row(value: Any) -> Any:
+    """Return a batch-shaped coupling as one number per configuration, `(n,)`; single numbers pass unchanged."""
+    return value if is_number(value) or value.ndim == 0 else array_namespace(value).reshape(value, (-1,))
 
 
 def _mix(w: Array, x: Array) -> Array:
-    """Return w (O, C) times x (C, V/2, n), as one matrix product."""
+    """Return w (O, C) times x (C, V/2, n) as one matrix product."""
     xp = array_namespace(x)
     return xp.reshape(w @ xp.reshape(x, (x.shape[0], -1)), (w.shape[0], *x.shape[1:]))

@@ -1,8 +1,8 @@
-"""Which couplings a training step uses: plans that give, for each step, numbers or one value per sample.
+"""The couplings of a training step: plans which give, for each step, numbers or one value per sample.
 
-A plan is a NamedTuple of numbers, that is a tree: its values are arguments of the compiled step, so another beta
-compiles nothing. `draw(key, step, n)` gives a dict of 0-dimensional or `(n,)` arrays. `groups(n)` tells how many
-couplings a batch interleaves (sample i belongs to group i mod groups), for figures that are wanted per coupling.
+A plan is a NamedTuple of numbers and thus a tree: its values are arguments of the compiled step, and another beta needs no
+compilation. `draw(key, step, n)` returns a dict of 0-dimensional or `(n,)` arrays. `groups(n)` is the number of couplings
+interleaved in a batch (sample i belongs to group i mod groups), for quantities that are reported per coupling.
 """
 
 import math
@@ -11,35 +11,42 @@ from typing import Any, NamedTuple, Protocol
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array
+from haarflow.backends import Backend
+from haarflow.backends.types import Array, Key, Tree
 from haarflow.core import random
 from haarflow.core.tree import leaves, tree_map
 
 
 class Plan(Protocol):
-    """What training asks of a plan."""
+    """What training needs from a plan, a NamedTuple."""
 
-    def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]: ...
+    def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
+        """Return the couplings of a step, 0-dimensional or `(n,)` arrays by name."""
+        ...
 
-    def groups(self, n: int) -> int: ...
+    def groups(self, n: int) -> int:
+        """Return the number of couplings interleaved in a batch of n."""
+        ...
 
     def __iter__(self) -> Iterator[Any]: ...
 
 
 class Fixed(NamedTuple):
-    """The same couplings in every step: `Fixed({"beta": 2.0})`; a plain dict means this too."""
+    """The same couplings in every step: `Fixed({"beta": 2.0})`; a plain dict stands for this."""
 
     values: dict[str, Any]
 
-    def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]:
+    def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
+        """Return the couplings of a step."""
         return dict(self.values)
 
     def groups(self, n: int) -> int:
+        """Return 1: the batch is treated as one."""
         return 1
 
 
 class Drawn(NamedTuple):
-    """Each sample's couplings uniform between `low` and `high`: `Drawn({"beta": 1.0}, {"beta": 4.0})`.
+    """Couplings drawn for each sample, uniformly between `low` and `high`: `Drawn({"beta": 1.0}, {"beta": 4.0})`.
 
     The ESS of such a batch mixes couplings and is too low by the spread of ln Z.
     """
@@ -47,68 +54,75 @@ class Drawn(NamedTuple):
     low: dict[str, Any]
     high: dict[str, Any]
 
-    def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]:
+    def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
+        """Return the couplings of a step."""
         names = sorted(self.low)
         u = random.uniform(key, (len(names), n), _dtype(self))
         return {name: self.low[name] + (self.high[name] - self.low[name]) * u[row, :] for row, name in enumerate(names)}
 
     def groups(self, n: int) -> int:
+        """Return 1: the batch is treated as one."""
         return 1
 
 
 class Cycled(NamedTuple):
     """Sample i of every batch uses entry i mod k of each list: `Cycled({"beta": (1.0, 2.0, 4.0)})`."""
 
-    values: dict[str, tuple]
+    values: dict[str, tuple[Any, ...]]
 
-    def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]:
+    def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
+        """Return the couplings of a step."""
         return {name: _repeat(values, n) for name, values in self.values.items()}
 
     def groups(self, n: int) -> int:
+        """Return the length of the lists. Raises ValueError if it does not divide n."""
         k = len(next(iter(self.values.values())))
         if n % k:
-            raise ValueError(f"a batch that cycles through {k} couplings wants a multiple of {k} samples, got {n}")
+            raise ValueError(f"a batch that cycles through {k} couplings needs a multiple of {k} samples, got {n}")
         return k
 
 
 class Annealed(NamedTuple):
-    """From `start` to `end` on a straight line in `steps` steps: `Annealed({"beta": 0.5}, {"beta": 2.0}, 1000)`."""
+    """Couplings that move linearly from `start` to `end` in `steps` steps: `Annealed({"beta": 0.5}, {"beta": 2.0}, 1000)`."""
 
     start: dict[str, Any]
     end: dict[str, Any]
     steps: Any
 
-    def draw(self, key: Array, step: Array, n: int) -> dict[str, Array]:
+    def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
+        """Return the couplings of a step."""
         xp = array_namespace(step)
-        done = xp.clip(xp.astype(step, _dtype(self)) / self.steps, 0.0, 1.0)
-        return {name: start + (self.end[name] - start) * done for name, start in self.start.items()}
+        progress = xp.clip(xp.astype(step, _dtype(self)) / self.steps, 0.0, 1.0)
+        return {name: start + (self.end[name] - start) * progress for name, start in self.start.items()}
 
     def groups(self, n: int) -> int:
+        """Return 1: the batch is treated as one."""
         return 1
 
 
-def as_plan(couplings: Plan | dict | None, backend: Any, dtype: Any) -> Plan:
-    """A plan of 0-dimensional arrays of `dtype`; a dict of numbers is `Fixed`, None is no couplings at all.
+def as_plan(couplings: Plan | dict[str, Any] | None, backend: Backend, dtype: str) -> Plan:
+    """Return a plan of 0-dimensional arrays of `dtype`; a dict of numbers is `Fixed`, None stands for no couplings.
 
     Raises ValueError for names that differ within a plan and for values that are not finite.
     """
-    plan: Any = Fixed(couplings or {}) if couplings is None or isinstance(couplings, dict) else couplings
+    plan = Fixed(couplings or {}) if couplings is None or isinstance(couplings, dict) else couplings
     names = [set(part) for part in plan if isinstance(part, dict)]
     if any(other != names[0] for other in names):
-        raise ValueError(f"a plan gives every coupling in each of its parts, got {[sorted(part) for part in names]}")
+        raise ValueError(f"all parts of a plan name the same couplings, got {[sorted(part) for part in names]}")
     if isinstance(plan, Cycled) and len({len(values) for values in plan.values.values()}) > 1:
-        raise ValueError(f"a cycle wants lists of one length, got {plan.values}")
+        raise ValueError(f"the lists of a cycle have the same length, got {plan.values}")
     for value in leaves(plan):
         if not math.isfinite(value):
             raise ValueError(f"couplings are finite numbers, got {value} in {plan}")
-    return tree_map(lambda value: backend.asarray(float(value), dtype=dtype), plan)
+    arrays: Plan = tree_map(lambda value: backend.asarray(float(value), dtype=dtype), plan)
+    return arrays
 
 
-def _dtype(plan: Any) -> Any:
+def _dtype(plan: Tree) -> Any:
     return leaves(plan)[0].dtype
 
 
-def _repeat(values: tuple, n: int) -> Array:
+def _repeat(values: tuple[Array, ...], n: int) -> Array:
     xp = array_namespace(values[0])
     row = xp.stack(list(values))
     times = -(-n // row.shape[0])

@@ -1,11 +1,11 @@
-"""Gauss's elimination of small symmetric positive matrices with the lattice last: determinant, solution and inverse.
+"""Gaussian elimination for small symmetric positive matrices with the lattice last: determinant, solution and inverse.
 
-Without exchanges, two unknowns at a time (the first alone where their number is odd), whole lattices at once. With the
-pivot block P, its rows B behind it and what is left C, shares X = P^-1 B:
+No pivoting, two unknowns at a time (first a single one if their number is odd), all sites at once. With the pivot block P,
+the rest B of its rows, the remaining block C and X = P^-1 B:
 
-    C <- C - X^T B,     x_first = P^-1 r_first - X x_behind,     S = [[P^-1 + X S' X^T, -X S'], [-S' X^T, S']],
+    C <- C - X^T B,     x_first = P^-1 r_first - X x_rest,     S = [[P^-1 + X S' X^T, -X S'], [-S' X^T, S']],
 
-S' the inverse of what is left. Shapes: matrices `(*batch, n, n, *lattice)` with `d` lattice axes.
+where S' is the inverse of the new C. Shapes: matrices `(*batch, n, n, *lattice)` with `d` lattice axes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import matrices
+from haarflow.flows.flow import is_number
 
 
 class Step(NamedTuple):
-    """The determinant of a pivot block, the rows of its inverse, and the shares `(*batch, n, *lattice)` of its rows."""
+    """The determinant of a pivot block, the rows of its inverse, and the rows of X, each `(*batch, n, *lattice)`."""
 
     pivot: Array
     inverse: list[list[Array]]
@@ -64,32 +65,32 @@ def solution(steps: list[Step], right: Array, d: int) -> Array:
         behind = right[(..., slice(len(shares), None)) + rest]
         right = behind - total(s * beside(x, 1, d) for s, x in zip(shares, first, strict=True))
         solved.append([total(x * y for x, y in zip(line, first, strict=True)) for line in inverse])
-    found: list[Array] = []
+    x: list[Array] = []
     for step, first in zip(reversed(steps), reversed(solved), strict=True):
-        if found:
-            known = xp.stack(found, axis=-d - 1)
-            first = [x - xp.sum(share * known, axis=-d - 1) for x, share in zip(first, step.shares, strict=True)]
-        found = first + found
-    return xp.stack(found, axis=-d - 1)
+        if x:
+            known = xp.stack(x, axis=-d - 1)
+            first = [y - xp.sum(share * known, axis=-d - 1) for y, share in zip(first, step.shares, strict=True)]
+        x = first + x
+    return xp.stack(x, axis=-d - 1)
 
 
 def inverse(steps: list[Step], d: int) -> Array:
-    """Return the inverse of the matrix that has these steps.
+    """Return the inverse of the matrix from the steps of its elimination.
 
     >>> import numpy as np
     >>> inverse(eliminate(np.asarray([[2.0, 1.0], [1.0, 1.0]]), 0), 0).tolist()
     [[1.0, -1.0], [-1.0, 2.0]]
     """
     xp, keep = array_namespace(steps[0].pivot), backends.of(steps[0].pivot).materialise
-    found = keep(matrices.assemble(steps[-1].inverse, d))
+    block = keep(matrices.assemble(steps[-1].inverse, d))
     for step in reversed(steps[:-1]):
         shares = -xp.stack(step.shares, axis=-d - 2)
-        across = matrices.matmul(shares, found, d)
+        across = matrices.matmul(shares, block, d)
         down = matrices.transpose(across, d)
         first = keep(matrices.assemble(step.inverse, d) + matrices.matmul(shares, down, d))
-        above, below = (xp.concat(pair, axis=-d - 1) for pair in ((first, across), (down, found)))
-        found = keep(xp.concat([above, below], axis=-d - 2))
-    return found
+        above, below = (xp.concat(pair, axis=-d - 1) for pair in ((first, across), (down, block)))
+        block = keep(xp.concat([above, below], axis=-d - 2))
+    return block
 
 
 def outer(a: Array, b: Array, d: int) -> Array:
@@ -104,7 +105,7 @@ def outer(a: Array, b: Array, d: int) -> Array:
 
 
 def applied(m: Array, x: Array, d: int) -> Array:
-    """Return matrices times vectors, `(*batch, n, *lattice)`, term by term: XLA's sums over an axis in front are slow.
+    """Return matrices times vectors, `(*batch, n, *lattice)`, term by term: XLA is slow at sums over a leading axis.
 
     >>> import numpy as np
     >>> applied(np.asarray([[1.0, 2.0], [3.0, 4.0]]), np.asarray([1.0, 1.0]), 0).tolist()
@@ -127,17 +128,17 @@ def dot(a: Array, b: Array, d: int) -> Array:
 
 
 def beside(x: Any, axes: int, d: int) -> Any:
-    """Return a number of each link with axes of extent one for the algebra; plain numbers as they are.
+    """Return one number per link with axes of extent one for the algebra; Python numbers pass unchanged.
 
     >>> import numpy as np
     >>> beside(np.ones((5, 4)), 2, 1).shape
     (5, 1, 1, 4)
     """
-    return x[(..., *(None,) * axes) + (slice(None),) * d] if hasattr(x, "ndim") else x
+    return x if is_number(x) else x[(..., *(None,) * axes) + (slice(None),) * d]
 
 
 def total(terms: Iterable[Array]) -> Array:
-    """Return a sum without a zero to begin with.
+    """Return the sum of the terms, without a zero to start from.
 
     >>> total([1.0, 2.0])
     3.0

@@ -1,14 +1,14 @@
 """Gauge-equivariant couplings of U(1) links in any dimension.
 
-One layer moves the active links of a mask (flows/masks.py), one link in each active loop W, by that loop's change:
+One layer moves the active links of a mask (flows/masks.py), one in each active loop W, by the change of that loop:
 
     W -> h(W | frozen loops),   theta_mu(x) -> theta_mu(x) + [h(W) - W],   log_det = sum over active links of log h'(W),
 
-with a circle map h (flows/circle_maps.py) whose raw numbers come from a periodic convolutional net on cosines and
-sines of frozen loops. W and its context are gauge invariant, so a gauge transformation passes through the layer. The
-loop is a plaquette P_mu,nu, or a larger rectangle that holds one active link; other loops of active links are passive.
+with a circle map h (flows/circle_maps.py) whose raw parameters are the output of a periodic convolutional net on cosines
+and sines of frozen loops. W and its context are gauge invariant, so that the layer is gauge equivariant. The loop is a
+plaquette P_mu,nu or a larger rectangle that contains one active link; other loops with active links are passive.
 
-Source: arXiv:2003.06413, eqs. 8 to 12; arXiv:2101.08176, section 4. Shapes: links `(*batch, d, *lattice)`, angles;
+Sources: arXiv:2003.06413, eqs. 8 to 12; arXiv:2101.08176, section 4. Shapes: links `(*batch, d, *lattice)`, angles;
 log_det `(*batch,)`.
 """
 
@@ -21,11 +21,11 @@ import numpy
 from array_api_compat import array_namespace, device
 
 from haarflow import backends
-from haarflow.backends.types import Array, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import loops
 from haarflow.core.groups import wrap
 from haarflow.flows import masks
-from haarflow.flows.circle_maps import circle_map
+from haarflow.flows.circle_maps import Map, circle_map
 from haarflow.flows.nets import ConvNet, check_net_precision
 
 
@@ -33,14 +33,14 @@ from haarflow.flows.nets import ConvNet, check_net_precision
 class GaugeCoupling:
     """A gauge-equivariant coupling layer.
 
-    `mask` and the loops are the tuples of flows/masks.py; `context` lists the frozen loops that the net sees around
-    each active link; `active` is the loop that is mapped, by default the plaquette P_mu,nu at the link. The net runs on
-    the active sublattice with kernels of odd extents `kernel`, on cos and sin of 1 to `harmonics` times each angle.
-    `on_lattice=True` runs it on the whole lattice instead, on frozen plaquettes, zero angles elsewhere (the published
-    architecture). `tied=True` makes the kernels even along every axis but the mask's plane, the reflections that the
-    mask allows (combined with charge conjugation). `condition` names couplings that the net sees;
-    `net_precision="float32"` computes the net in single precision, all else in the field's.
-    Raises ValueError for a mask or loops that do not fit together.
+    `mask` and the loops are the tuples of flows/masks.py; `context` lists the frozen loops around each active link that
+    enter the net; `active` is the loop that is mapped, by default the plaquette P_mu,nu at the link. The net acts on the
+    active sublattice with kernels of odd extents `kernel`; its input is cos and sin of 1 to `harmonics` times each angle.
+    `on_lattice=True` runs it on the whole lattice instead, on frozen plaquettes with zero angles elsewhere (the published
+    architecture). `tied=True` makes the kernels even along every axis except the mask's plane: these are the reflections
+    that the mask allows (combined with charge conjugation). `condition` names couplings that enter the net;
+    `net_precision="float32"` computes the net in single precision, everything else in the field's precision. Raises
+    ValueError for a mask and loops that do not fit together.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -54,13 +54,13 @@ class GaugeCoupling:
     """
 
     d: int
-    mask: tuple
-    context: tuple = ()
+    mask: tuple[Any, ...]
+    context: tuple[masks.Loop, ...] = ()
     map: str = "spline"
     pieces: int = 8
     hidden: tuple[int, ...] = (16,)
     kernel: int | tuple[int, ...] = 1
-    active: tuple = ()
+    active: masks.Loop | tuple[()] = ()
     harmonics: int = 1
     activation: str = "silu"
     final_scale: float = 1.0
@@ -74,16 +74,16 @@ class GaugeCoupling:
         circle_map(self.map)
         check_net_precision(self.net_precision)
         if masks.active_count(self.loop, mask, self.d) != 1:
-            raise ValueError(f"an active loop holds exactly one active link of {tuple(mask)}, got {self.loop}")
+            raise ValueError(f"an active loop contains exactly one active link of {tuple(mask)}, got {self.loop}")
         for loop in self.context:
             if masks.contains_active(loop, mask, self.d):
-                raise ValueError(f"context loops are frozen, but {loop} holds an active link of {tuple(mask)}")
+                raise ValueError(f"context loops are frozen, but {loop} contains an active link of {tuple(mask)}")
         if self.tied and not all(_even(loop, mask, self.d) for loop in self.context):
-            raise ValueError("tied kernels want context loops in the mask's plane, even about the active link")
+            raise ValueError("tied kernels need context loops in the mask's plane, symmetric about the active link")
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """Gauge transformations, and the mask's translations."""
+        """Gauge transformations and the translations of the mask."""
         return ("translation", "gauge")
 
     @property
@@ -103,7 +103,7 @@ class GaugeCoupling:
 
     @property
     def net(self) -> ConvNet:
-        """The context net, from features to the raw numbers of the circle map."""
+        """The context net, from features to the raw parameters of the circle map."""
         angles = 1 if self.on_lattice else len(self.context)
         channels = (max(2 * self.harmonics * angles, 1), *self.hidden, circle_map(self.map).channels(self.pieces))
         return ConvNet(
@@ -116,8 +116,8 @@ class GaugeCoupling:
             net_precision=self.net_precision,
         )
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the net's parameters, its last biases moved to where the circle map wants to start."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the net's parameters, with the circle map's initial values added to the last biases."""
         net, start = self.net.init(key, dtype), circle_map(self.map).start(self.pieces)
         if start:
             last = f"b{len(self.hidden)}"
@@ -125,18 +125,18 @@ class GaugeCoupling:
             net[last] = net[last] + xp.asarray(start, dtype=net[last].dtype, device=device(net[last]))
         return {"net": net}
 
-    def forward(self, params: Params, x: Array, condition: Any = None) -> tuple[Array, Array]:
-        """Move the active links; log_det is that of all links.
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Move the active links and return log_det of the whole field.
 
-        Raises ValueError for a field that is not `(*batch, d, *lattice)` and for extents that the mask does not divide.
+        Raises ValueError for a field that is not `(*batch, d, *lattice)` and for extents not divisible by the mask's periods.
         """
         return self._move(circle_map(self.map).forward, params, x, condition)
 
-    def inverse(self, params: Params, y: Array, condition: Any = None) -> tuple[Array, Array]:
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links back."""
         return self._move(circle_map(self.map).inverse, params, y, condition)
 
-    def _move(self, h: Any, params: Params, links: Array, condition: Any) -> tuple[Array, Array]:
+    def _move(self, h: Map, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
         self._check(links)
         mask, d = masks.LinkMask(*self.mask), self.d
         flux = _flux(links, self.loop, mask, d)
@@ -147,7 +147,7 @@ class GaugeCoupling:
         links = masks.move_links(links, change, mask, d)
         return links, array_namespace(links).sum(log_slope, axis=tuple(range(-d, 0)))
 
-    def _raw(self, params: Params, links: Array, condition: Any) -> Array:
+    def _raw(self, params: Params, links: Array, condition: Condition) -> Array:
         weights = params["net"]
         if self.tied:
             weights = {name: self._even_kernel(name, w) for name, w in weights.items()}
@@ -169,17 +169,18 @@ class GaugeCoupling:
         return _harmonics(angles, self.harmonics, d)
 
     def _frozen_plaquettes(self, links: Array) -> Array:
-        """The context's plaquettes at their places on the whole lattice, zero elsewhere."""
+        """The context's plaquettes on the whole lattice, zero elsewhere."""
         d, mask = self.d, masks.LinkMask(*self.mask)
         period, offset = masks.periods(mask, d), masks.offsets(mask, d)
-        places = [tuple(o + s for o, s in zip(offset, loop[2], strict=True)) for loop in self.context]
+        corners = [tuple(o + s for o, s in zip(offset, loop[2], strict=True)) for loop in self.context]
         parts = [
-            masks.spread(_flux(links, loop, mask, d), period, at) for loop, at in zip(self.context, places, strict=True)
+            masks.spread(_flux(links, loop, mask, d), period, at)
+            for loop, at in zip(self.context, corners, strict=True)
         ]
         return sum(parts[1:], parts[0])
 
     def _even_kernel(self, name: str, w: Array) -> Array:
-        """A kernel averaged with its mirror images along every axis but the mask's plane; biases as they are."""
+        """A kernel averaged over the reflections along every axis except the mask's plane; biases are left unchanged."""
         if name.startswith("w"):
             for axis in range(self.d):
                 if axis != self.mask[2]:
@@ -196,8 +197,8 @@ class GaugeCoupling:
 def _flux(links: Array, loop: masks.Loop, mask: masks.LinkMask, d: int) -> Array:
     """The angle of a loop seen from each active site, `(*batch, *coarse)`."""
     (rho, sigma), extents, displacement = loop
-    place = tuple(offset + step for offset, step in zip(masks.offsets(mask, d), displacement, strict=True))
-    return masks.extract(loops.rectangle(links, rho, sigma, extents, d), masks.periods(mask, d), place)
+    corner = tuple(offset + step for offset, step in zip(masks.offsets(mask, d), displacement, strict=True))
+    return masks.extract(loops.rectangle(links, rho, sigma, extents, d), masks.periods(mask, d), corner)
 
 
 def _harmonics(angles: Array, harmonics: int, d: int) -> Array:
@@ -212,7 +213,7 @@ def _harmonics(angles: Array, harmonics: int, d: int) -> Array:
 
 
 def _even(loop: masks.Loop, mask: masks.LinkMask, d: int) -> bool:
-    """Whether a loop maps to itself under the reflections about the active link along all axes but the mask's plane."""
+    """Whether a loop is invariant under the reflections about the active link along all axes except the mask's plane."""
     plane, extents, displacement = loop
     centred = 2 * displacement[mask.direction] + extents[0] - 1 == 0
     others = all(displacement[axis] == 0 for axis in range(d) if axis not in (mask.direction, mask.plane))

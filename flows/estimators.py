@@ -1,9 +1,9 @@
-"""Estimators of a loss's gradient: each is an object whose `gradient` gives the mean over n samples and what was seen.
+"""Estimators of the gradient of a loss: each has a method `gradient`, which averages over n samples.
 
     reverse KL   L = E_q[log q + S] = KL(q|p) - ln Z,     forward KL   L = -E_p[log q]
 
-with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads in the form of the parameters,
-info a dict of 0-dimensional arrays `loss`, `ess` in (0, 1], `log_z`, and `log_w` itself.
+with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads, a tree like the parameters, and info,
+a dict of the 0-dimensional arrays `loss`, `ess` in (0, 1] and `log_z`, and of `log_w` itself.
 Sources: arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
 """
 
@@ -14,42 +14,59 @@ from typing import Any, NamedTuple, Protocol
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Key, Params
 from haarflow.core import random
+from haarflow.flows.proposals import Density, log_weight
+
+Action = Callable[[Array, Any], Array]  # (field, couplings) -> S of the batch's shape
+Values = dict[str, Any]  # couplings or conditions by name: numbers or `(n,)` arrays
+Info = dict[str, Array]
 
 
 class Samples(NamedTuple):
-    """Target configurations `(N, *field)`, with the couplings (dict of `(N,)`) each was drawn at where they differ."""
+    """Configurations of the target `(N, *field)`, and where they differ the couplings of each, a dict of `(N,)`."""
 
     field: Array
     couplings: dict[str, Array] | None = None
 
 
 class Estimator(Protocol):
-    """What training asks of an estimator.
+    """What training needs from an estimator.
 
-    `action(field, couplings)` gives `(n,)`; `couplings` and `condition` are dicts of numbers or `(n,)` arrays.
+    `action(field, couplings)` has shape `(n,)`; `couplings` and `condition` are dicts of numbers or `(n,)` arrays.
     """
 
     def gradient(
         self,
-        model: Any,
-        action: Callable[..., Array],
-        params: Tree,
-        key: Array,
+        model: Density,
+        action: Action,
+        params: Params,
+        key: Key,
         n: int,
-        couplings: dict | None = None,
-        condition: dict | None = None,
+        couplings: Values | None = None,
+        condition: Values | None = None,
         samples: Array | Samples | None = None,
-    ) -> tuple[Tree, dict[str, Array]]: ...
+    ) -> tuple[Params, Info]: ...
 
 
 @dataclass(frozen=True)
 class ReverseKL:
-    """Total derivative of E_q[log q + S] by reparameterisation: one forward pass and its gradient."""
+    """Total derivative of E_q[log q + S] by the reparameterisation trick: one forward pass and its gradient."""
 
-    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
-        def loss(params):
+    def gradient(
+        self,
+        model: Density,
+        action: Action,
+        params: Params,
+        key: Key,
+        n: int,
+        couplings: Values | None = None,
+        condition: Values | None = None,
+        samples: Array | Samples | None = None,
+    ) -> tuple[Params, Info]:
+        """Return the gradient by reparameterisation, and the batch's loss and weights."""
+
+        def loss(params: Params) -> tuple[Array, Array]:
             y, log_q = model.sample(params, key, n, condition)
             return _mean_and_log_w(action(y, couplings), log_q)
 
@@ -58,16 +75,27 @@ class ReverseKL:
 
 @dataclass(frozen=True)
 class PathGradient:
-    """Derivative through the samples alone, d/dy [S(y) + log q(y)] dy/dparams: its variance vanishes where q = p.
+    """Derivative through the samples only, d/dy [S(y) + log q(y)] dy/dparams: its variance vanishes where q = p.
 
-    The parameters inside log q stand still (their score has mean zero); log q is taken by an inverse pass, so the
-    flow's inverse must be differentiable. Costs about twice `ReverseKL`. Source: arXiv:2206.09016.
+    The parameters within log q are held fixed (their score has mean zero); log q is computed by an inverse pass, so the
+    flow's inverse must be differentiable. Costs about twice as much as `ReverseKL`. Source: arXiv:2206.09016.
     """
 
-    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+    def gradient(
+        self,
+        model: Density,
+        action: Action,
+        params: Params,
+        key: Key,
+        n: int,
+        couplings: Values | None = None,
+        condition: Values | None = None,
+        samples: Array | Samples | None = None,
+    ) -> tuple[Params, Info]:
+        """Return the gradient along the samples' paths, and the batch's loss and weights."""
         frozen = backends.of(key).stop_gradient(params)
 
-        def loss(params):
+        def loss(params: Params) -> tuple[Array, Array]:
             y, _ = model.sample(params, key, n, condition)
             return _mean_and_log_w(action(y, couplings), model.log_density(frozen, y, condition))
 
@@ -78,11 +106,22 @@ class PathGradient:
 class Reinforce:
     """Score-function gradient 1/n sum_i (l_i - b_i) d log q(y_i), l = log q + S, b_i = mean of the other l_j.
 
-    No derivative of the action or of the samples is taken: one forward pass and the gradient of one inverse pass.
-    Raises ValueError for n < 2, where there is no other sample. Source: arXiv:2202.01314.
+    Needs no derivative of the action or of the samples: one forward pass and the gradient of one inverse pass. Raises
+    ValueError for n < 2, where there is no other sample. Source: arXiv:2202.01314.
     """
 
-    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+    def gradient(
+        self,
+        model: Density,
+        action: Action,
+        params: Params,
+        key: Key,
+        n: int,
+        couplings: Values | None = None,
+        condition: Values | None = None,
+        samples: Array | Samples | None = None,
+    ) -> tuple[Params, Info]:
+        """Return the gradient by the score function, and the batch's loss and weights."""
         if n < 2:
             raise ValueError(f"Reinforce compares each sample with the others: a batch of at least 2 wanted, got {n}")
         backend = backends.of(key)
@@ -91,7 +130,7 @@ class Reinforce:
         xp = array_namespace(log_w)
         weight = backend.stop_gradient((xp.mean(log_w) - log_w) * (n / (n - 1)))
 
-        def surrogate(params):
+        def surrogate(params: Params) -> Array:
             return xp.mean(weight * model.log_density(params, y, condition))
 
         _, grads = backend.value_and_grad(surrogate)(params)
@@ -100,34 +139,45 @@ class Reinforce:
 
 @dataclass(frozen=True)
 class ForwardKL:
-    """Gradient of -E_p[log q] over n of the given target samples, drawn with replacement by the key.
+    """Gradient of -E_p[log q] on n of the target samples, drawn with replacement.
 
-    `ess` is the mode-aware one, Z/E_p[w] = 1/(E_p[1/w] E_p[w]), and `log_z` is -ln E_p[1/w].
-    Raises ValueError without samples.
+    `ess` is the mode-aware one, Z/E_p[w] = 1/(E_p[1/w] E_p[w]), and `log_z` is -ln E_p[1/w]. Raises ValueError without
+    samples.
     """
 
-    def gradient(self, model, action, params, key, n, couplings=None, condition=None, samples=None):
+    def gradient(
+        self,
+        model: Density,
+        action: Action,
+        params: Params,
+        key: Key,
+        n: int,
+        couplings: Values | None = None,
+        condition: Values | None = None,
+        samples: Array | Samples | None = None,
+    ) -> tuple[Params, Info]:
+        """Return the gradient at n of the samples, and the batch's loss and weights."""
         if samples is None:
             raise ValueError("ForwardKL learns from samples of the target: pass samples=(N, *field), got None")
         y, couplings, condition = _pick(samples, key, n, couplings, condition)
 
-        def loss(params):
+        def loss(params: Params) -> tuple[Array, Array]:
             log_q = model.log_density(params, y, condition)
             return -array_namespace(log_q).mean(log_q), log_q
 
         (value, log_q), grads = backends.of(key).value_and_grad(loss, has_aux=True)(params)
-        log_w = -action(y, couplings) - log_q
+        log_w = log_weight(action(y, couplings), log_q)
         info = {"loss": value, "ess": target_ess(log_w), "log_z": -log_mean_exp(-log_w), "log_w": log_w}
         return grads, info
 
 
-def report(value: Array, log_w: Array) -> dict[str, Array]:
-    """What an estimator that draws from the model tells of its batch: loss, ess, log_z and log_w."""
+def report(value: Array, log_w: Array) -> Info:
+    """Return the info of an estimator that draws from the model: loss, ess, log_z and log_w."""
     return {"loss": value, "ess": ess(log_w), "log_z": log_mean_exp(log_w), "log_w": log_w}
 
 
 def log_mean_exp(x: Array) -> Array:
-    """ln of the mean of exp(x) over axis 0, without overflow.
+    """Return ln of the mean of exp(x) over axis 0, without overflow.
 
     >>> import numpy
     >>> float(log_mean_exp(numpy.asarray([1000.0, 1000.0])))
@@ -139,7 +189,7 @@ def log_mean_exp(x: Array) -> Array:
 
 
 def ess(log_w: Array) -> Array:
-    """Effective sample size of weights over axis 0, (sum w)^2/(n sum w^2) in (0, 1].
+    """Return the effective sample size of weights over axis 0, (sum w)^2/(n sum w^2) in (0, 1].
 
     >>> import numpy
     >>> float(ess(numpy.log(numpy.asarray([1.0, 3.0]))).round(12))
@@ -150,7 +200,7 @@ def ess(log_w: Array) -> Array:
 
 
 def target_ess(log_w: Array) -> Array:
-    """Mode-aware effective sample size Z/E_p[w] from weights at samples of the target.
+    """Return the mode-aware effective sample size Z/E_p[w] from weights at samples of the target.
 
     >>> import numpy
     >>> float(target_ess(numpy.log(numpy.asarray([1.0, 3.0]))).round(12))
@@ -160,17 +210,19 @@ def target_ess(log_w: Array) -> Array:
 
 
 def _mean_and_log_w(action: Array, log_q: Array) -> tuple[Array, Array]:
-    log_w = -action - log_q
+    log_w = log_weight(action, log_q)
     return -array_namespace(log_w).mean(log_w), log_w
 
 
-def _differentiate(loss: Callable, params: Tree, key: Array) -> tuple[Tree, dict[str, Array]]:
+def _differentiate(loss: Callable[[Params], tuple[Array, Array]], params: Params, key: Key) -> tuple[Params, Info]:
     (value, log_w), grads = backends.of(key).value_and_grad(loss, has_aux=True)(params)
     return grads, report(value, log_w)
 
 
-def _pick(samples: Array | Samples, key: Array, n: int, couplings: dict | None, condition: dict | None):
-    """Draw n of the samples with their couplings; names of the condition follow the couplings drawn."""
+def _pick(
+    samples: Array | Samples, key: Key, n: int, couplings: Values | None, condition: Values | None
+) -> tuple[Array, Values | None, Values | None]:
+    """Draw n of the samples with their couplings, from which the condition is then taken."""
     samples = samples if isinstance(samples, Samples) else Samples(samples)
     xp = array_namespace(samples.field)
     count = samples.field.shape[0]

@@ -1,8 +1,8 @@
-"""Independent workers: numbered blocks through any `concurrent.futures.Executor`, handed back in order.
+"""A farm of independent workers: blocks computed by any `concurrent.futures.Executor` and returned in order.
 
-A task is a picklable function of the block's number that draws from its own key, `fold_in(key, number)`: who computes
-a block, and how many workers there are, changes nothing in the answer. Workers get names, parameters and key words
-(a `Backend` pickles as name, device, dtype) and start by spawn, so that no engine's threads are forked.
+A task is a picklable function of the block index which draws with the key `fold_in(key, index)`: the result depends
+neither on which worker computes a block nor on their number. Workers receive names, parameters and the integers of the key
+(a `Backend` pickles as name, device, dtype) and are started by spawn, so that no array library's threads are forked.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 
 
 def farm(
-    task: Callable[[int], Result], numbers: Iterable[int], executor: Executor | None = None, ahead: int = 4
+    task: Callable[[int], Result], indices: Iterable[int], executor: Executor | None = None, ahead: int = 4
 ) -> Iterator[tuple[int, Result]]:
-    """Yield `(number, task(number))` in the order of `numbers`, computed by the executor's workers (None: here).
+    """Yield `(index, task(index))` in the order of `indices`, computed by the executor's workers (None: in this process).
 
-    At most `ahead` blocks are under way or waiting to be taken, so memory stays bounded. A task's exception is raised
-    where its result is taken; blocks not yet begun are cancelled. Raises ValueError for ahead < 1.
+    At most `ahead` blocks are being computed or waiting to be consumed, so memory stays bounded. An exception in a task is
+    raised when its result is due; blocks not yet started are cancelled. Raises ValueError for ahead < 1.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> list(farm(abs, [-2, 3], ThreadPoolExecutor(2)))
@@ -31,12 +31,12 @@ def farm(
     if ahead < 1:
         raise ValueError(f"at least one block must be under way, got ahead={ahead}")
     if executor is None:
-        yield from ((number, task(number)) for number in numbers)
+        yield from ((index, task(index)) for index in indices)
         return
     waiting: deque[tuple[int, Future[Result]]] = deque()
     try:
-        for number in numbers:
-            waiting.append((number, executor.submit(task, number)))
+        for index in indices:
+            waiting.append((index, executor.submit(task, index)))
             if len(waiting) >= ahead:
                 yield _take(waiting)
         while waiting:
@@ -47,14 +47,14 @@ def farm(
 
 
 def _take(waiting: deque[tuple[int, Future[Result]]]) -> tuple[int, Result]:
-    number, future = waiting.popleft()
-    return number, future.result()
+    index, future = waiting.popleft()
+    return index, future.result()
 
 
 def processes(workers: int) -> ProcessPoolExecutor:
-    """Return an executor of `workers` processes of this machine, started by spawn.
+    """Return an executor of `workers` processes on this machine, started by spawn.
 
-    A worker that computes in float64 on JAX reads JAX_ENABLE_X64 from the environment it inherits. Raises ValueError
+    A worker that computes in float64 on JAX takes JAX_ENABLE_X64 from the environment it inherits. Raises ValueError
     for workers < 1.
 
     >>> with processes(1) as executor:

@@ -1,28 +1,47 @@
-"""Flows: bijections with their log-determinant, and how they compose.
+"""Flows: bijections with their log-determinants, and their composition.
 
-A flow is a frozen definition (numbers, strings, tuples) beside a nested dict of parameters:
+A flow is a frozen definition (numbers, strings, tuples) together with a nested dict of parameters:
 `init(key, dtype) -> params`, `forward(params, x, condition=None) -> (y, log_det)` with log_det = log |det dy/dx| of
-the batch's shape, `inverse` likewise with log |det dx/dy|. A definition holds no lattice: another volume is the same
-flow under another prior.
+the batch's shape, `inverse` likewise with log |det dx/dy|. A definition does not contain the lattice: on another volume
+the same flow acts on another prior. A stochastic layer takes a key as well and returns log_ratio in place of log_det.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
+from haarflow.core.symmetries import SYMMETRIES
 from haarflow.core.tree import leaves, tree_map
-from haarflow.flows.symmetries import SYMMETRIES, common, common_periods, total_displacement
+from haarflow.flows.symmetries import common, common_periods, total_displacement
 
-WRITTEN_OUT = 2  # bodies: on JAX a gradient through a scan of so few took up to 1.9 times as long
+UNROLLED = 2  # repetitions: on JAX the gradient of a scan this short took up to 1.9 times as long as that of a loop
+
+Direction = Callable[[Params, Array, Condition], tuple[Array, Array]]  # a flow's `forward` or its `inverse`
+
+
+class StochasticLayer(Protocol):
+    """A random move of a field, such as a Metropolis or Langevin step, with its contribution to the weight."""
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return fresh parameters."""
+        ...
+
+    def forward(self, params: Params, key: Key, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return y drawn from P(x -> y) and log_ratio = log P~(y -> x) - log P(x -> y), of the batch's shape.
+
+        P~ is the reverse move. log_ratio takes the place of log_det: log_w = -S(y) - log r(x) + sum of both over layers.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,115 +56,122 @@ class Chain:
     ([[1.0, 2.0, 3.0]], [0.0])
     """
 
-    flows: tuple[Any, ...]
+    flows: tuple[Flow, ...]
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries that all flows have."""
+        """The symmetries shared by all flows."""
         return common(self.flows)
 
     @property
     def periods(self) -> tuple[int, ...]:
-        """The steps along each axis under which all flows commute."""
+        """The smallest translation along each axis with which all flows commute."""
         return common_periods(self.flows)
 
     @property
     def displacement(self) -> tuple[int, ...]:
-        """By how many sites the field ends up further."""
+        """The number of sites by which the field is translated in total, along each axis."""
         return total_displacement(self.flows)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the parameters of every flow, each from its own key."""
+        """Return the parameters of every flow, each drawn with a separate key."""
         keys = random.split(key, max(len(self.flows), 1))
-        return {str(number): flow.init(keys[number, :], dtype) for number, flow in enumerate(self.flows)}
+        return {str(index): flow.init(keys[index, :], dtype) for index, flow in enumerate(self.flows)}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Apply the flows in order."""
-        return self._apply("forward", range(len(self.flows)), params, x, condition)
+        steps = [(flow.forward, params[str(index)]) for index, flow in enumerate(self.flows)]
+        return _in_turn(steps, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Undo the flows from the last to the first."""
-        return self._apply("inverse", reversed(range(len(self.flows))), params, y, condition)
+        steps = [(flow.inverse, params[str(index)]) for index, flow in enumerate(self.flows)]
+        return _in_turn(reversed(steps), y, condition)
 
-    def _apply(self, direction: str, order: Any, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        total = None
-        for number in order:
-            x, log_det = getattr(self.flows[number], direction)(params[str(number)], x, condition)
-            total = log_det if total is None else total + log_det
-        if total is None:
-            raise ValueError("a Chain of no flows has no batch shape for its log-determinant: give at least one flow")
-        return x, total
+
+def _in_turn(steps: Iterable[tuple[Direction, Params]], x: Array, condition: Condition) -> tuple[Array, Array]:
+    total = None
+    for apply, params in steps:
+        x, log_det = apply(params, x, condition)
+        total = log_det if total is None else total + log_det
+    if total is None:
+        raise ValueError("a Chain of no flows has no batch shape for its log-determinant: give at least one flow")
+    return x, total
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """One flow applied n times with parameters of its own each time, stacked on axis 0 and scanned.
+    """One flow applied n times, each time with separate parameters; they are stacked on axis 0 and scanned over.
 
-    The body compiles once however deep the flow is; up to WRITTEN_OUT times it is written out. With `recompute` a gradient keeps the field between the bodies alone
-    and computes what happened inside each of them again: less memory for more time, the same numbers.
+    The flow compiles once, whatever n is; up to n = UNROLLED the scan is unrolled. With `recompute` the gradient
+    stores only the fields between the repetitions and recomputes what happens within each: less memory, more time,
+    the same numbers.
     """
 
-    flow: Any
+    flow: Flow
     n: int
     recompute: bool = False
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries of the body."""
+        """The symmetries of the repeated flow."""
         return common([self.flow])
 
     @property
     def periods(self) -> tuple[int, ...]:
-        """The steps along each axis under which the body commutes."""
+        """The smallest translation along each axis with which the repeated flow commutes."""
         return common_periods([self.flow])
 
     @property
     def displacement(self) -> tuple[int, ...]:
-        """By how many sites the field ends up further."""
+        """The number of sites by which the field is translated in total, along each axis."""
         return total_displacement([self.flow] * self.n)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the body's parameters n times, stacked on axis 0."""
+        """Return n sets of parameters, stacked on axis 0."""
         xp = array_namespace(key)
         keys = random.split(key, self.n)
-        each = [self.flow.init(keys[number, :], dtype) for number in range(self.n)]
+        each = [self.flow.init(keys[index, :], dtype) for index in range(self.n)]
         return tree_map(lambda *rows: xp.stack(rows, axis=0), *each)
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Apply the body with the first parameters, then the second, and so on."""
-        return self._scan("forward", params, x, condition)
+        """Apply the flow with the first parameters, then with the second, and so on."""
+        return self._scan(self.flow.forward, params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Undo the body from the last parameters to the first."""
+        """Undo the repetitions from the last to the first."""
         flipped = tree_map(lambda p: array_namespace(p).flip(p, axis=0), params)
-        return self._scan("inverse", flipped, y, condition)
+        return self._scan(self.flow.inverse, flipped, y, condition)
 
-    def _scan(self, direction: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        apply, backend = getattr(self.flow, direction), backends.of(x)
+    def _scan(self, apply: Direction, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        backend = backends.of(x)
 
         def body(x: Array, params: Params) -> tuple[Array, Array]:
             return apply(params, x, condition)
 
-        body = backend.checkpoint(body) if self.recompute else body
-        scan = _written_out if 0 < self.n <= WRITTEN_OUT else backend.scan
-        x, log_dets = scan(body, x, params, length=self.n)
+        step = backend.checkpoint(body) if self.recompute else body
+        scan = _unrolled if 0 < self.n <= UNROLLED else backend.scan
+        x, log_dets = scan(step, x, params, length=self.n)
         return x, array_namespace(x).sum(log_dets, axis=0)
 
 
-def _written_out(body: Any, x: Array, params: Params, length: int) -> tuple[Array, Array]:
-    """What the backends' `scan` does, without a loop that stacks what a gradient needs of its steps."""
+def _unrolled(
+    body: Callable[[Array, Params], tuple[Array, Array]], x: Array, params: Params, length: int
+) -> tuple[Array, Array]:
+    """The backends' `scan` as a plain loop, so that the gradient does not stack the intermediate results."""
     log_dets = []
-    for number in range(length):
-        x, log_det = body(x, tree_map(itemgetter((number, ...)), params))
+    for index in range(length):
+        x, log_det = body(x, tree_map(itemgetter((index, ...)), params))
         log_dets.append(log_det)
     return x, array_namespace(x).stack(log_dets, axis=0)
 
 
 @dataclass(frozen=True)
 class Translate:
-    """The field moved by `shifts` sites along the lattice axes, y(x + shift) = x(x): masks stand still, fields move.
+    """A translation of the field by `shifts` sites along the lattice axes, y(n + shifts) = x(n).
 
-    `internal` counts the axes between batch and lattice (a gauge field has one).
+    Between couplings it does the work of a shifted mask. `internal` is the number of axes between batch and lattice (one
+    for a U(1) gauge field, three for SU(N)).
     """
 
     shifts: tuple[int, ...]
@@ -155,7 +181,7 @@ class Translate:
 
     @property
     def periods(self) -> tuple[int, ...]:
-        """Translations by one site."""
+        """One site along every axis."""
         return (1,) * len(self.shifts)
 
     @property
@@ -168,11 +194,11 @@ class Translate:
         return {}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Move the field by `shifts`; the log-determinant is zero."""
+        """Translate the field by `shifts`; the log-determinant is zero."""
         return self._roll(x, self.shifts)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Move the field back."""
+        """Translate the field back."""
         return self._roll(y, tuple(-steps for steps in self.shifts))
 
     def _roll(self, x: Array, shifts: tuple[int, ...]) -> tuple[Array, Array]:
@@ -186,11 +212,26 @@ class Translate:
 def constant(key: Array, value: float, shape: tuple[int, ...], dtype: str) -> Array:
     """Return a parameter that starts at `value`, on the key's device."""
     xp = array_namespace(key)
-    return xp.full(shape, value, dtype=getattr(xp, dtype), device=backends.place(key))
+    return xp.full(shape, value, dtype=real_dtype(xp, dtype), device=backends.place(key))
+
+
+def real_dtype(xp: Any, name: str) -> Any:
+    """Return an array namespace's real type "float32" or "float64"."""
+    return {"float32": xp.float32, "float64": xp.float64}[name]
+
+
+def is_number(x: object) -> bool:
+    """Return whether a coupling or coefficient is a Python number, which has neither axes nor a precision.
+
+    >>> import numpy as np
+    >>> is_number(2.0), is_number(np.float64(2.0))
+    (True, False)
+    """
+    return type(x) in (int, float)
 
 
 def zero_log_det(x: Array, field_axes: int) -> Array:
-    """Return real zeros of the batch's shape: the log-determinant of a map that keeps volumes."""
+    """Return real zeros of the batch's shape: the log-determinant of a volume-preserving map."""
     xp = array_namespace(x)
     return xp.zeros_like(xp.abs(x[(..., *(0,) * field_axes)]))
 
@@ -199,12 +240,12 @@ def zero_log_det(x: Array, field_axes: int) -> Array:
 class Model:
     """A prior pushed through a flow: log q(y) = log r(x) - log |det dy/dx|."""
 
-    prior: Any
-    flow: Any
+    prior: Any  # a Prior and a dataclass: `dataclasses.replace` puts it on another lattice
+    flow: Any  # a Flow, whose own fields (n, order, ...) callers may read
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries of the density: those that the prior and the flow share."""
+        """The symmetries of the density: those shared by the prior and the flow."""
         return common([self.prior, self.flow])
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
@@ -218,14 +259,14 @@ class Model:
         return y, self.prior.log_density(x) - log_det
 
     def log_density(self, params: Params, y: Array, condition: Condition = None) -> Array:
-        """Return log q(y) `(*batch,)` by one inverse pass."""
+        """Return log q(y) `(*batch,)`, computed by one inverse pass."""
         x, log_det = self.flow.inverse(params, y, condition)
         return self.prior.log_density(x) + log_det
 
 
 def precision(params: Params) -> str:
-    """Return the floating type's name of a parameter tree, float64 where it has no leaves."""
-    found = leaves(params)
-    if not found:
+    """Return the precision of a parameter tree, "float32" or "float64"; a tree without leaves has float64."""
+    arrays = leaves(params)
+    if not arrays:
         return "float64"
-    return "float32" if found[0].dtype == array_namespace(found[0]).float32 else "float64"
+    return "float32" if arrays[0].dtype == array_namespace(arrays[0]).float32 else "float64"

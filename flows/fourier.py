@@ -18,7 +18,7 @@ from haarflow.backends.types import Array
 
 
 def hartley(x: Array, d: int) -> Array:
-    """Return the orthonormal Hartley transform of `x (*batch, *lattice)` over its last `d` axes; applied twice it is x.
+    """Return the orthonormal Hartley transform of `x (*batch, *lattice)` over its last `d` axes; it is its own inverse.
 
     >>> import numpy as np
     >>> hartley(hartley(np.asarray([1.0, 2.0, 4.0]), 1), 1).round(12).tolist()
@@ -42,7 +42,8 @@ def cas_matrix(extent: int) -> np.ndarray:
     """Return the symmetric orthogonal matrix cas(2 pi k x / L) / sqrt(L) of one axis, on the host."""
     products = np.outer(np.arange(extent), np.arange(extent)) % extent
     angle = 2.0 * np.pi * products / extent
-    return (np.cos(angle) + np.sin(angle)) / math.sqrt(extent)
+    matrix: np.ndarray = (np.cos(angle) + np.sin(angle)) / math.sqrt(extent)
+    return matrix
 
 
 @host_table
@@ -53,4 +54,5 @@ def momentum_squared(lattice: tuple[int, ...]) -> np.ndarray:
     [0.0, 2.0, 4.0, 2.0]
     """
     squares = [4.0 * np.sin(np.pi * np.arange(extent) / extent) ** 2 for extent in lattice]
-    return np.sum(np.meshgrid(*squares, indexing="ij"), axis=0)
+    total: np.ndarray = np.sum(np.meshgrid(*squares, indexing="ij"), axis=0)
+    return total

@@ -1,23 +1,39 @@
-"""The frame in which fields move: host coordinates along the algebra, dU = i w_a T_a U, or dx itself for numbers and angles.
+"""Coordinates of field variations on the host: along the algebra, dU = i w_a T_a U, or dx itself for numbers and angles.
 
-The laws of flows ask here how many components a field has, for a field moved by given coordinates, for the coordinates
-of a change, and for differences of elements as numbers.
+The checks of flows use them for the number of components of a field, for displaced fields, for the coordinates of a
+variation, and for differences of elements.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
 import numpy
 
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Group
 from haarflow.core import loops
 from haarflow.core.law import in_double
 from haarflow.core.matrix_fields import algebra_shape
 
 
-def matrix_valued(group: Any) -> bool:
+class Chart(Group, Protocol):
+    """A group with coordinates along its algebra, and the matrices of algebra elements where it has matrices."""
+
+    def log(self, a: Array) -> Array:
+        """Return the coordinates w of an element exp(i w_a T_a)."""
+        ...
+
+    def algebra(self, w: Array) -> Array:
+        """Return the matrices w_a T_a."""
+        ...
+
+    def coordinates(self, m: Array) -> Array:
+        """Return the coordinates w of the matrices m = w_a T_a."""
+        ...
+
+
+def matrix_valued(group: Group) -> bool:
     """Return whether the field's elements are matrices.
 
     >>> from haarflow.core.groups import U1
@@ -27,13 +43,13 @@ def matrix_valued(group: Any) -> bool:
     return loops.matrix_axes(group) > 0
 
 
-def links_valued(group: Any) -> bool:
+def links_valued(group: Group) -> bool:
     """Return whether the field lives on links, one element for each direction before the lattice."""
-    return group.name != "Real"
+    return bool(group.name != "Real")
 
 
-def lattice_of(group: Any, field_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lattice axes of a field's shape.
+def lattice_of(group: Group, field_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lattice, the last axes of a field's shape.
 
     >>> from haarflow.core.sun import SU
     >>> lattice_of(SU(3, 2), (2, 3, 3, 4, 8))
@@ -42,12 +58,12 @@ def lattice_of(group: Any, field_shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(field_shape[links_valued(group) + loops.matrix_axes(group) :])
 
 
-def link_group(group: Any) -> Any:
-    """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
+def link_group(group: Group) -> Group:
+    """Return the group that multiplies links in `core.loops`: angles are added without wrapping."""
     return group if matrix_valued(group) else loops.COVER
 
 
-def components(group: Any, field_shape: tuple[int, ...]) -> int:
+def components(group: Group, field_shape: tuple[int, ...]) -> int:
     """Return how many real components a field has.
 
     >>> from haarflow.core.sun import SU
@@ -57,34 +73,35 @@ def components(group: Any, field_shape: tuple[int, ...]) -> int:
     return math.prod(algebra_shape(group, tuple(field_shape)))
 
 
-def displaced(group: Any, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
-    """Return fields `(n, *field_shape)`: one field x moved by rows of coordinates w `(n, components)`.
+def displaced(group: Group, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
+    """Return fields `(n, *field_shape)`: a field x displaced by the rows of coordinates w `(n, components)`.
 
     >>> from haarflow.core.groups import Real
     >>> displaced(Real(), numpy.asarray([1.0, 2.0]), numpy.asarray([[0.0, 0.5]])).tolist()
     [[1.0, 2.5]]
     """
     w = w.reshape(-1, *algebra_shape(group, x.shape))
-    return group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
+    moved: numpy.ndarray = group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
+    return moved
 
 
-def tangent_along(group: Any, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
+def tangent_along(group: Chart, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
     """Return the derivative of `displaced` along coordinates w `(components,)`, of the field's shape."""
     w = w.reshape(algebra_shape(group, x.shape))
     return 1j * group.compose(group.algebra(w), x) if matrix_valued(group) else w
 
 
-def coordinates_of(group: Any, dy: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarray:
+def coordinates_of(group: Chart, dy: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarray:
     """Return the coordinates `(components,)` of a tangent dy at the field y, the inverse of `tangent_along`."""
     return (group.coordinates(-1j * group.compose(dy, group.inverse(y))) if matrix_valued(group) else dy).ravel()
 
 
-def change(group: Any, a: Array, b: Array) -> numpy.ndarray:
-    """Return the coordinates of a b^-1, `(*batch, *algebra_shape)`: a - b, for angles by the shorter way round."""
+def change(group: Chart, a: Array, b: Array) -> numpy.ndarray:
+    """Return the coordinates of a b^-1, `(*batch, *algebra_shape)`; a - b for numbers, modulo 2 pi for angles."""
     one, other = in_double(a), in_double(b)
     return numpy.asarray(group.log(group.compose(one, group.inverse(other))))
 
 
-def apart(group: Any, a: Array, b: Array) -> numpy.ndarray:
-    """Return a - b on the host in double precision, entry by entry: angles by the shorter way round, matrices complex."""
+def apart(group: Chart, a: Array, b: Array) -> numpy.ndarray:
+    """Return a - b on the host in double precision, entry by entry: angles modulo 2 pi, matrices complex."""
     return in_double(a) - in_double(b) if matrix_valued(group) else change(group, a, b)

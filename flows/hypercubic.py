@@ -1,7 +1,7 @@
 """Kernels tied by the hypercubic group: one weight for each orbit of displacements under axis exchange and reflection.
 
-A tied kernel commutes with every lattice rotation and reflection, and has fewer parameters: 3 instead of 9 for
-3 x 3, 6 instead of 25 for 5 x 5, 4 instead of 27 for 3 x 3 x 3.
+A tied kernel commutes with all lattice rotations and reflections and has fewer parameters: 3 instead of 9 for 3 x 3, 6
+instead of 25 for 5 x 5, 4 instead of 27 for 3 x 3 x 3.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from haarflow.backends.types import Array
 
 @host_table
 def orbit_numbers(steps: tuple[tuple[int, ...], ...]) -> np.ndarray:
-    """Return the orbit number of each displacement of a list, counted from the nearest orbit outwards.
+    """Return the index of each displacement's orbit, counted from the nearest orbit outwards.
 
     >>> orbit_numbers(((0, 0), (0, 1), (-1, 0), (1, -1))).tolist()
     [0, 1, 1, 2]
     """
     names = [tuple(sorted(abs(step) for step in displacement)) for displacement in steps]
-    number = {name: position for position, name in enumerate(sorted(set(names)))}
-    return np.asarray([number[name] for name in names])
+    index = {name: position for position, name in enumerate(sorted(set(names)))}
+    return np.asarray([index[name] for name in names])
 
 
 def count_orbits(steps: tuple[tuple[int, ...], ...]) -> int:
@@ -39,7 +39,7 @@ def count_orbits(steps: tuple[tuple[int, ...], ...]) -> int:
 
 @cache
 def orbit_table(d: int, extent: int) -> tuple[int, ...]:
-    """Return the orbit number of every tap of a d-dimensional kernel in row-major order.
+    """Return the index of the orbit of every tap of a d-dimensional kernel, in row-major order.
 
     >>> orbit_table(2, 3)
     (2, 1, 2, 1, 0, 1, 2, 1, 2)
@@ -49,7 +49,7 @@ def orbit_table(d: int, extent: int) -> tuple[int, ...]:
 
 
 def orbits(d: int, extent: int) -> int:
-    """Return the number of orbits, the free weights of one tied kernel.
+    """Return the number of orbits, that is of free weights of a tied kernel.
 
     >>> orbits(2, 3), orbits(2, 5), orbits(3, 3)
     (3, 6, 4)

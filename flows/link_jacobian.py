@@ -1,4 +1,4 @@
-"""One link under the gradient of its loops, U' = e^{iw} U with w_a = -Im tr(T_a W), W = U V: the Jacobian and its inverse.
+"""A step of one link along the gradient of its loops, U' = e^{iw} U with w_a = -Im tr(T_a W), W = U V: the Jacobian and its inverse.
 
 V is any matrix that does not depend on U (staples times their coefficients), so w = -grad of -Re tr W. Along the algebra
 frame, dU = i d_a T_a U and dU' = i d'_a T_a U', the Jacobian is
@@ -12,14 +12,14 @@ As T_a T_b = delta_ab/2N + (d_abc + i f_abc) T_c / 2, the antisymmetric part of 
 with K and D symmetric, and det f(-A) = prod (sin(r/2)/(r/2))^2 over the positive roots r = s_i - s_j of w_a T_a. For
 N = 2 K and D have the same eigenvectors, so det J = (cos(r/2) - t sin(r/2)/(r/2))^2 (1 - t) with t = Re tr W / 4.
 
-Where V itself depends on U through traces, W = sum_k F_k P_k with P_k = U V_k, F_k = dF/dx_k and x_k = Re tr P_k / N, the
-step is minus the gradient of -N F(x), and M has one more part, G = N sum_kl F_kl dx_k dx_l^T with dx_k = step_of(P_k)/N,
+If V itself depends on U through traces, W = sum_k F_k P_k with P_k = U V_k, F_k = dF/dx_k and x_k = Re tr P_k / N, the
+step is minus the gradient of -N F(x), and M has an additional term, G = N sum_kl F_kl dx_k dx_l^T with dx_k = step_of(P_k)/N,
 symmetric too: det(K - D + G).
 
 Bound: |step_of| shrinks vectors, |M| <= R/2 with R = sum_k |F_k| + sum_kl |F_kl| for unitary V_k (|dx_k| <= (2N)^(-1/2)),
-and |f| <= 1. For R < 2 the map U -> e^{-iw(U)} U' contracts by R/2 on the group, so that each U' has exactly one U; and J,
-never singular, keeps K - D + G positive. Roots r are at most R.
-Compare stout smearing, hep-lat/0311018; the flows of arXiv:0907.5491 are its continuous form.
+and |f| <= 1. For R < 2 the map U -> e^{-iw(U)} U' contracts by R/2 on the group, so that each U' has exactly one preimage U;
+J is never singular, and K - D + G stays positive. Roots r are at most R.
+Compare stout smearing, hep-lat/0311018, whose continuous form are the flows of arXiv:0907.5491.
 
 Shapes: w `(*batch, N^2-1, *lattice)`, W `(*batch, N, N, *lattice)`, `group = SU(N, d)`.
 """
@@ -29,7 +29,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import partial
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -44,7 +43,7 @@ from haarflow.core.sun import SU, generators
 from haarflow.flows.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
 
 LIMIT = 2.0  # of R: below it the map is invertible
-TERMS = 16  # of the series of K and log det f(-A): each is (R/2 pi)^2 <= 0.1 of the one before
+TERMS = 16  # of the series of K and log det f(-A): each is at most (R/2 pi)^2 <= 0.1 times the previous one
 
 
 def step_of(group: SU, w: Array) -> Array:
@@ -60,8 +59,8 @@ def step_of(group: SU, w: Array) -> Array:
 def log_det(group: SU, w: Array, loop: Array, own: Array | None = None) -> Array:
     """Return log det J of every link, `(*batch, *lattice)`, for w = step_of(group, loop) and loop = W.
 
-    `own` is G, `(*batch, N^2-1, N^2-1, *lattice)`, where V depends on U by traces. NaN where the map is not orientation
-    preserving, which R < 2 excludes.
+    `own` is G, `(*batch, N^2-1, N^2-1, *lattice)`, if V depends on U through traces. NaN where the map does not preserve
+    orientation, which R < 2 excludes.
 
     >>> import numpy as np
     >>> round(float(log_det(SU(3), np.zeros(8), 0.3 * np.eye(3) + 0j)), 12) == round(8 * math.log(1 - 0.15), 12)
@@ -72,14 +71,14 @@ def log_det(group: SU, w: Array, loop: Array, own: Array | None = None) -> Array
         cosine, sinc = cos_sinc(0.25 * group.inner(w, w))
         t = 0.25 * xp.real(group.trace(loop))
         return 2.0 * xp.log(cosine - t * sinc) + xp.log(1.0 - t)
-    numbers = (w, group.coordinates(loop), xp.real(group.trace(loop)))
+    arguments = (w, group.coordinates(loop), xp.real(group.trace(loop)))
     plain, slopes = partial(_plain, group), partial(_slopes_three, group)
     f = backends.of(w).with_slopes(plain, slopes, group.d) if group.n == 3 else plain
-    return f(*numbers) if own is None else f(*numbers, own)
+    return f(*arguments) if own is None else f(*arguments, own)
 
 
 def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None = None) -> Array:
-    """Return J^-1 of an algebra element, (K - D + G)^-1 (K - A/2) r: the step that takes r away from U'.
+    """Return J^-1 of an algebra element, (K - D + G)^-1 (K - A/2) r: the step in U that changes U' by r.
 
     >>> import numpy as np
     >>> newton(SU(2), np.zeros(3), 0.4 * np.eye(2) + 0j, np.asarray([0.8, 0.0, 0.0])).tolist()
@@ -113,12 +112,12 @@ def hessian(group: SU, loop: Array) -> Array:
 
 def _hessian(group: SU, v: Array, trace: Array) -> Array:
     """D from v_a = 2 Re tr(T_a W) and Re tr W."""
-    found = _contract(_symmetric(group.n), 0.25 * v, group.d)
-    return found + beside(trace / (2.0 * group.n), 2, group.d) * matrices.identity(found, group.d)
+    linear = _contract(_symmetric(group.n), 0.25 * v, group.d)
+    return linear + beside(trace / (2.0 * group.n), 2, group.d) * matrices.identity(linear, group.d)
 
 
 def _plain(group: SU, w: Array, v: Array, trace: Array, own: Array | None = None) -> Array:
-    """log det J by the closed Jacobian and its elimination."""
+    """log det J by elimination in the closed form of the Jacobian."""
     bend, turn = half_coth(group, w)
     steps = eliminate(_curvature(bend, _hessian(group, v, trace), own), group.d)
     return _log_det(steps, turn)
@@ -133,7 +132,7 @@ def _slopes_three(
 ) -> tuple[Array, tuple[Array, ...]]:
     """log det J of SU(3) and its derivatives by w, v, the trace and G: d log det m = tr S dm with S = m^-1.
 
-    With s_c = d_abc S_ab and the weights of K in `_weights`, each but the unit's and the turn's beside a product of x and y,
+    With s_c = d_abc S_ab and the coefficients of K from `_weights`,
 
         tr S dK = tr S d(unit) + s.x d(along_x) + s.y d(along_y) + x.Sx d(xx) + 2 x.Sy d(xy) + y.Sy d(yy)
                   + (along_x s + 2 xx Sx + 2 xy Sy).dx + (along_y s + 2 xy Sx + 2 yy Sy).dy,
@@ -164,7 +163,7 @@ def half_coth(group: SU, w: Array) -> tuple[Array, Array]:
     """Return K = (A/2) coth(A/2) and log det f(-A); for roots up to 2, see LIMIT.
 
     K = 1 + sum_k B_2k A^2k / (2k)! and log det f(-A) = tr log(sinh(A/2)/(A/2)) = sum_k B_2k tr A^2k / (2k (2k)!) with
-    Bernoulli's numbers. Powers that the spectrum leaves independent are A^2 = x x^T - r^2 for N = 2, x = w and r = |w|,
+    the Bernoulli numbers. The powers independent for a given spectrum are A^2 = x x^T - r^2 for N = 2, x = w and r = |w|,
     with A^4 = -r^2 A^2. For N = 3 those of S = -A^2, S^4 = e1 S^3 - e2 S^2 + e3 S, are combinations of 1, d_abc x_c,
     d_abc y_c and dyads of x and y_a = d_abc x_b x_c / 2, the coordinates of X^2 for X = x_a T_a. With p = tr X^2 / 2 and
     q = det X a root r belongs to an eigenvalue h of X, r^2 = 4p - 3h^2 and h^3 = p h + q, so that
@@ -203,7 +202,7 @@ def _vectors(group: SU, x: Array) -> tuple[Array, ...]:
 
 
 def _weights(p: Array, q: Array) -> tuple[Array, ...]:
-    """The numbers of K beside 1, d.x, d.y, x x^T, x y^T + y x^T and y y^T, and log det f(-A)."""
+    """The coefficients of 1, d.x, d.y, x x^T, x y^T + y x^T and y y^T in K, and log det f(-A)."""
     keep, square, both = backends.of(p).materialise, p * p, q * q
     relation = [6.0 * p, 9.0 * square, 4.0 * square * p - 27.0 * both]
     (b1, b2, b3), (t1, t2, t3) = ([-c1, c2, -c3] for c1, c2, c3 in (_reduced(s, relation) for s in _series()))
@@ -225,7 +224,7 @@ def _bend(x: Array, y: Array, weights: tuple[Array, ...], d: int) -> Array:
 
 
 def _half_coth_of_powers(group: SU, w: Array) -> tuple[Array, Array]:
-    """All powers of A^2 as matrices."""
+    """Both series with the powers of A^2 as matrices, for any N."""
     d, turned = group.d, adjoint(group, w)
     square = power = matrices.matmul(turned, turned, d)
     bends, turns = _series()
@@ -243,22 +242,22 @@ def _mixed(a: Array, x: Array, b: Array, y: Array, d: int) -> Array:
 
 def _curvature(bend: Array, hessian: Array, own: Array | None) -> Array:
     """K - D + G."""
-    found = bend - hessian
-    return backends.of(found).materialise(found if own is None else found + own)
+    m = bend - hessian
+    return backends.of(m).materialise(m if own is None else m + own)
 
 
-def _reduced(series: tuple[float, ...], relation: list[Array]) -> list[Any]:
-    """The coefficients of A^2, A^4, ... of a power series in A^2, its high powers taken back by the relation."""
+def _reduced(series: tuple[float, ...], relation: list[Array]) -> list[Array | float]:
+    """The coefficients of A^2, A^4, ... of a power series in A^2 whose high powers are reduced by the relation."""
     if not relation:
         return list(series)
     size = len(relation)
-    found: list[Any] = list(series[-size:])
-    for number in reversed(series[:-size]):
-        top = found[-1]
-        carried = [0.0, *found[:-1]]
-        found = [c - e * top for c, e in zip(carried, reversed(relation), strict=True)]
-        found[0] = number + found[0]
-    return found
+    reduced: list[Array | float] = list(series[-size:])
+    for coefficient in reversed(series[:-size]):
+        top = reduced[-1]
+        carried = [0.0, *reduced[:-1]]
+        reduced = [c - e * top for c, e in zip(carried, reversed(relation), strict=True)]
+        reduced[0] = coefficient + reduced[0]
+    return reduced
 
 
 def _contract(table: numpy.ndarray, x: Array, d: int) -> Array:
@@ -266,9 +265,9 @@ def _contract(table: numpy.ndarray, x: Array, d: int) -> Array:
     xp, (squared, parts) = array_namespace(x), table.shape
     lead, lattice = tuple(x.shape[: x.ndim - d - 1]), tuple(x.shape[x.ndim - d :])
     flat = xp.reshape(x, (*lead, parts, math.prod(lattice)))
-    found = xp.matmul(backends.of(x).asarray(table, dtype=precision(x)), flat)
+    product = xp.matmul(backends.of(x).asarray(table, dtype=precision(x)), flat)
     n = math.isqrt(squared)
-    return xp.reshape(found, (*lead, n, n, *lattice))
+    return xp.reshape(product, (*lead, n, n, *lattice))
 
 
 def _traced(table: numpy.ndarray, m: Array, d: int) -> Array:
@@ -276,8 +275,8 @@ def _traced(table: numpy.ndarray, m: Array, d: int) -> Array:
     xp, (squared, parts) = array_namespace(m), table.shape
     lead, lattice = tuple(m.shape[: m.ndim - d - 2]), tuple(m.shape[m.ndim - d :])
     flat = xp.reshape(m, (*lead, squared, math.prod(lattice)))
-    found = xp.matmul(backends.of(m).asarray(table.T.copy(), dtype=precision(m)), flat)
-    return xp.reshape(found, (*lead, parts, *lattice))
+    product = xp.matmul(backends.of(m).asarray(table.T.copy(), dtype=precision(m)), flat)
+    return xp.reshape(product, (*lead, parts, *lattice))
 
 
 @host_table
@@ -299,8 +298,8 @@ def _symmetric(n: int) -> numpy.ndarray:
 @host_table
 def _series() -> tuple[tuple[float, ...], tuple[float, ...]]:
     """B_2k / (2k)! and B_2k / (2k (2k)!), k = 1 ... TERMS; B_2k/(2k)! = (-1)^(k+1) 2 zeta(2k) / (2 pi)^2k."""
-    numbers: list[Fraction] = [Fraction(1)]
+    bernoulli: list[Fraction] = [Fraction(1)]
     for m in range(1, 2 * TERMS + 1):
-        numbers.append(-sum(math.comb(m + 1, k) * numbers[k] for k in range(m)) / Fraction(m + 1))
-    bends = [float(numbers[2 * k] / math.factorial(2 * k)) for k in range(1, TERMS + 1)]
+        bernoulli.append(-sum(math.comb(m + 1, k) * bernoulli[k] for k in range(m)) / Fraction(m + 1))
+    bends = [float(bernoulli[2 * k] / math.factorial(2 * k)) for k in range(1, TERMS + 1)]
     return tuple(bends), tuple(b / (2 * k) for k, b in enumerate(bends, start=1))

@@ -1,8 +1,8 @@
-"""Which links of one direction move together, as static tables: transverse colours, and gathers on the active sites.
+"""Static tables of the links that are active together: transverse colours, and gathers on the active sites.
 
-The links along mu with colour = sum of x_nu over nu != mu, modulo `period`, move at once, whatever x_mu. Two links of one
-colour share no plaquette, and no rectangle of one link along mu and fewer than `period` links across. The active sites
-are packed along the last transverse axis: that extent is divided by the period, the others stay.
+The colour of a link along mu is the sum of x_nu over nu != mu, modulo `period`; links of one colour are active at once,
+whatever x_mu. Two of them share no plaquette, and no rectangle of one link along mu and fewer than `period` links across.
+The active sites are packed along the last transverse axis, whose extent is divided by the period.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def flat(links: Array, d: int) -> Array:
 
 
 def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
-    """Return the flat links of a shape `(*batch, d, N, N, *lattice)` in that shape.
+    """Return flat links in a shape `(*batch, d, N, N, *lattice)`, the inverse of `flat`.
 
     >>> links = numpy.arange(5 * 2 * 9 * 16.0).reshape(5, 2, 3, 3, 4, 4)
     >>> bool((links_of(flat(links, 2), links.shape, 2) == links).all())
@@ -41,7 +41,7 @@ def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
 
 
 def check_extents(lattice: Lattice, mu: int, period: int) -> None:
-    """Raise ValueError when the period does not divide a transverse extent, with both in the message.
+    """Raise ValueError if a transverse extent is not divisible by the period.
 
     >>> check_extents((3, 6), 0, 4)
     Traceback (most recent call last):
@@ -65,21 +65,22 @@ def packed(lattice: Lattice, mu: int, period: int) -> Lattice:
 
 @host_table
 def active_sites(lattice: Lattice, mu: int, period: int, colour: int, displacement: Lattice) -> numpy.ndarray:
-    """Return the flat numbers of the active sites moved by a displacement, in the order of the packed lattice.
+    """Return the flat indices of the active sites plus a displacement, in the order of the packed lattice.
 
     >>> active_sites((2, 4), 0, 2, 1, (0, 0)).tolist()
     [1, 3, 5, 7]
     """
-    places, across = list(numpy.indices(packed(lattice, mu, period))), _across(len(lattice), mu)
-    others = sum(places[axis] for axis in range(len(lattice)) if axis not in (mu, across))
-    places[across] = period * places[across] + (colour - others) % period
-    moved = [(x + step) % extent for x, step, extent in zip(places, displacement, lattice, strict=True)]
-    return numpy.ravel_multi_index(moved, lattice).ravel().astype("int32")
+    sites, across = list(numpy.indices(packed(lattice, mu, period))), _across(len(lattice), mu)
+    others = sum(sites[axis] for axis in range(len(lattice)) if axis not in (mu, across))
+    sites[across] = period * sites[across] + (colour - others) % period
+    moved = [(x + step) % extent for x, step, extent in zip(sites, displacement, lattice, strict=True)]
+    table: numpy.ndarray = numpy.ravel_multi_index(moved, lattice).ravel().astype("int32")
+    return table
 
 
 @host_table
 def links(lattice: Lattice, mu: int, period: int, colour: int, nu: int, displacement: Lattice) -> numpy.ndarray:
-    """Return the rows, among those of all directions, of the links along nu at the active sites moved by a displacement.
+    """Return the rows, among those of all directions, of the links along nu at the active sites plus a displacement.
 
     >>> links((2, 4), 0, 2, 1, 1, (0, 0)).tolist()
     [9, 11, 13, 15]
@@ -89,26 +90,26 @@ def links(lattice: Lattice, mu: int, period: int, colour: int, nu: int, displace
 
 @host_table
 def places(lattice: Lattice, mu: int, period: int, colour: int) -> numpy.ndarray:
-    """Return for each link where it stands in (all old links, new active ones): the table of `replaced`.
+    """Return each link's index in (all old links, new active ones): the table of `replaced`.
 
     >>> places((1, 4), 0, 2, 1).tolist()
     [0, 8, 2, 9, 4, 5, 6, 7]
     """
-    found = numpy.arange(len(lattice) * math.prod(lattice))
+    rows = numpy.arange(len(lattice) * math.prod(lattice))
     active = links(lattice, mu, period, colour, mu, (0,) * len(lattice))
-    found[active] = len(found) + numpy.arange(len(active))
-    return found.astype("int32")
+    rows[active] = len(rows) + numpy.arange(len(active))
+    return rows.astype("int32")
 
 
 def gathered(rows: Array, table: numpy.ndarray) -> Array:
-    """Return the links of a table out of rows `(N, N, links, batch)`, the batch joined to them, `(N, N, links * batch)`.
+    """Return the links listed in a table from rows `(N, N, links, batch)`, merged with the batch, `(N, N, links * batch)`.
 
     >>> gathered(numpy.arange(8).reshape(1, 1, 4, 2), numpy.asarray([3, 0])).tolist()
     [[[6, 7, 0, 1]]]
     """
     xp, backend = array_namespace(rows), backends.of(rows)
-    found = xp.take(rows, backend.asarray(table, dtype="int32"), axis=2)
-    return backend.materialise(xp.reshape(found, (*rows.shape[:2], -1)))
+    taken = xp.take(rows, backend.asarray(table, dtype="int32"), axis=2)
+    return backend.materialise(xp.reshape(taken, (*rows.shape[:2], -1)))
 
 
 def replaced(rows: Array, new: Array, table: numpy.ndarray) -> Array:

@@ -1,4 +1,4 @@
-"""The algebra of Wilson loops: products of traced loops as words, their Laplacian and the scalar products of their gradients.
+"""The algebra of Wilson loops: products of traced loops, their Laplacian and the scalar products of their gradients.
 
 A loop is (steps, start), steps as in `core.loops.path`; a product, a tuple of loops, stands for the function of SU(N) links
 
@@ -6,13 +6,13 @@ A loop is (steps, start), steps as in `core.loops.path`; a product, a tuple of l
 
 a `Sum` {product: number} for sum_i c_i W_i. With d_a the derivative along T_a of a link, d_a U = i T_a U, Fierz's identity
 sum_a (T_a)_ij (T_a)_kl = (delta_il delta_jk - delta_ij delta_kl / N)/2 keeps derivatives within the algebra: for two passages
-of the same link, e and e' = 1 or -1 their directions, A and B the parts that they cut a loop in, X and Y two loops cut open,
+of the same link, e and e' = 1 or -1 their directions, A and B the two parts of a loop cut there, X and Y two loops cut open,
 
     Laplacian   of one passage -C_F tau,  of two in a loop  -e e' (N tau_A tau_B - tau_AB/N),  in two  -e e' (tau_XY - tau_X tau_Y)/N,
     d_a tau_X d_a tau_Y = -e e' (tau_XY - tau_X tau_Y)/2N,        C_F = (N^2-1)/2N.
 
-Words are cyclic and without backtracking; those that differ by a translation, the point group or complex conjugation are
-one. On a torus all this holds where no loop of a product reaches around it: extents beyond `span`.
+Loops are cyclic and without backtracking; those that differ by a translation, the point group or complex conjugation are
+identified. On a torus this holds if no loop of a product winds around it: extents larger than `span`.
 
 Sources: trivialising maps by this algebra, arXiv:0907.5491, section 3; loop equations, Makeenko and Migdal 1979.
 """
@@ -56,7 +56,7 @@ def wilson(d: int, rectangle: float = 0.0) -> Sum:
 
 
 def product(loops: list[Loop]) -> Product:
-    """Return the one name of a product of loops, () for a constant.
+    """Return the canonical form of a product of loops, () for a constant.
 
     >>> product([((1, 1, 2, -1, -1, -2), (3, 4))]) == product([((-2, 1, 2, 2, -1, -2), (0, 0))])
     True
@@ -66,7 +66,7 @@ def product(loops: list[Loop]) -> Product:
 
 @cache
 def images(loops: Product) -> tuple[Product, ...]:
-    """Return the images of a product under the point group that differ by more than a translation or conjugation.
+    """Return the images of a product under the point group, distinct up to translations and conjugation.
 
     >>> len(images(product([((1, 1, 2, -1, -1, -2), (0, 0))])))
     2
@@ -82,9 +82,9 @@ def laplacian(loops: Product, n: int) -> Sum:
     >>> laplacian(product([((1, 2, -1, -2), (0, 0))]), 3)
     {(((-2, -1, 2, 1), (0, 0)),): -5.333333333333333}
     """
-    found: Sum = {}
+    result: Sum = {}
     passages = [(k, passage) for k, loop in enumerate(loops) for passage in passing(loop)]
-    _add(found, list(loops), -len(passages) * (n * n - 1) / (2.0 * n))
+    _add(result, list(loops), -len(passages) * (n * n - 1) / (2.0 * n))
     for (k, a), (l, b) in itertools.combinations(passages, 2):
         if (a.mu, a.site) != (b.mu, b.site):
             continue
@@ -92,11 +92,11 @@ def laplacian(loops: Product, n: int) -> Sum:
         if k == l:
             cut = (b.first - a.first) % len(a.opened)
             halves = [(a.opened[:cut], a.site), (a.opened[cut:], a.site)]
-            _add(found, rest + halves, -sign * n)
+            _add(result, rest + halves, -sign * n)
         else:
-            _add(found, [*rest, (a.opened + b.opened, a.site)], -sign / n)
-        _add(found, list(loops), sign / n)
-    return _cleaned(found)
+            _add(result, [*rest, (a.opened + b.opened, a.site)], -sign / n)
+        _add(result, list(loops), sign / n)
+    return _cleaned(result)
 
 
 def gradients(loops: Product, other: Sum, n: int) -> Sum:
@@ -106,36 +106,36 @@ def gradients(loops: Product, other: Sum, n: int) -> Sum:
     >>> len(gradients(plaquette, wilson(2), 3))
     8
     """
-    found: Sum = {}
+    result: Sum = {}
     through = {mu: list(_through(other, mu)) for mu in range(len(loops[0][1]))}
     for k, loop in enumerate(loops):
         rest = [another for m, another in enumerate(loops) if m != k]
-        for here in passing(loop):
-            for weight, there, company in through[here.mu]:
-                step = tuple(a - b for a, b in zip(here.site, there.site, strict=True))
+        for one in passing(loop):
+            for weight, two, company in through[one.mu]:
+                step = tuple(a - b for a, b in zip(one.site, two.site, strict=True))
                 near = [(steps, _moved(start, step)) for steps, start in company]
-                share = -here.sign * there.sign * weight / (2.0 * n)
-                joined = (here.opened + there.opened, here.site)
-                _add(found, [*rest, *near, joined], share)
-                _add(found, [*loops, *near, (there.opened, here.site)], -share)
-    return _cleaned(found)
+                share = -one.sign * two.sign * weight / (2.0 * n)
+                joined = (one.opened + two.opened, one.site)
+                _add(result, [*rest, *near, joined], share)
+                _add(result, [*loops, *near, (two.opened, one.site)], -share)
+    return _cleaned(result)
 
 
 def combined(terms: Iterator[tuple[float, Sum]]) -> Sum:
     """Return sum_i c_i S_i."""
-    found: Sum = {}
+    total: Sum = {}
     for weight, part in terms:
-        for loops, number in part.items():
-            found[loops] = found.get(loops, 0.0) + weight * number
-    return found
+        for loops, coefficient in part.items():
+            total[loops] = total.get(loops, 0.0) + weight * coefficient
+    return total
 
 
 @lru_cache(maxsize=32)
 def tower(n: int, d: int, order: int, rectangle: float = 0.0) -> tuple[Product, ...]:
-    """Return the products that Luescher's series visits up to an order, in the order in which they appear.
+    """Return the products in Luescher's series up to an order, in the order in which they appear.
 
-    Order 1 has the loops of the action; order k + 1 those in the scalar products of gradients of order k with the action's, and
-    what the Laplacian makes of them. Raises ValueError for an order below 1.
+    Order 1 has the loops of the action; order k + 1 those in the scalar products of the gradients of order k with that of
+    the action, and those in their Laplacians. Raises ValueError for an order below 1.
 
     >>> [len(tower(3, 2, order)) for order in (1, 2, 3)], len(tower(3, 4, 2))
     ([1, 8, 44], 12)
@@ -153,7 +153,7 @@ def tower(n: int, d: int, order: int, rectangle: float = 0.0) -> tuple[Product, 
 
 
 def span(products: tuple[Product, ...]) -> int:
-    """Return how many sites the widest product covers along an axis, a torus wants more: `span` < extent.
+    """Return the largest extent of the products along an axis, which must be smaller than that of the lattice.
 
     >>> span(tower(3, 2, 1)), span(tower(3, 2, 2)), span(tower(3, 2, 3))
     (1, 2, 3)
@@ -174,15 +174,15 @@ def passing(loop: Loop) -> list[Passage]:
     >>> [(p.mu, p.site, p.sign) for p in passing(((1, 2, -1, -2), (0, 0)))]
     [(0, (0, 0), 1), (1, (1, 0), 1), (0, (0, 1), -1), (1, (0, 0), -1)]
     """
-    steps, place = loop
-    found = []
+    steps, position = loop
+    passages = []
     for k, step in enumerate(steps):
-        ahead = _moved(place, unit(step, len(place)))
-        site, first = (place, k) if step > 0 else (ahead, k + 1)
+        ahead = _moved(position, unit(step, len(position)))
+        site, first = (position, k) if step > 0 else (ahead, k + 1)
         opened = steps[first:] + steps[:first]
-        found.append(Passage(abs(step) - 1, site, 1 if step > 0 else -1, opened, first))
-        place = ahead
-    return found
+        passages.append(Passage(abs(step) - 1, site, 1 if step > 0 else -1, opened, first))
+        position = ahead
+    return passages
 
 
 def unit(step: int, d: int) -> Site:
@@ -195,7 +195,7 @@ def unit(step: int, d: int) -> Site:
 
 
 def reverse(steps: Steps) -> Steps:
-    """Return the path back.
+    """Return the reversed path.
 
     >>> reverse((1, 2))
     (-2, -1)
@@ -204,43 +204,43 @@ def reverse(steps: Steps) -> Steps:
 
 
 def _through(terms: Sum, mu: int) -> Iterator[tuple[float, Passage, list[Loop]]]:
-    """All passages along mu of the terms' images and of their conjugates, with the weight and the product's other loops."""
+    """All passages along mu of the terms' images and conjugates, with their weights and the other loops of the product."""
     for loops, weight in terms.items():
         for image in images(loops):
             for turned in (image, tuple((reverse(steps), start) for steps, start in image)):
                 for k, loop in enumerate(turned):
                     company = [other for m, other in enumerate(turned) if m != k]
-                    for there in passing(loop):
-                        if there.mu == mu:
-                            yield 0.5 * weight / len(images(loops)), there, company
+                    for passage in passing(loop):
+                        if passage.mu == mu:
+                            yield 0.5 * weight / len(images(loops)), passage, company
 
 
 def _closed(products: list[Product], n: int) -> list[Product]:
-    """The products and all that the Laplacian makes of them, constants left out."""
-    found: dict[Product, None] = {}
+    """The smallest set of products that contains these and is closed under the Laplacian, without constants."""
+    closed: dict[Product, None] = {}
     waiting = [loops for loops in products if loops]
     while waiting:
         loops = waiting.pop(0)
-        if loops not in found:
-            found[loops] = None
+        if loops not in closed:
+            closed[loops] = None
             waiting += [more for more in laplacian(loops, n) if more]
-    return list(found)
+    return list(closed)
 
 
-def _add(found: Sum, loops: list[Loop], weight: float) -> None:
+def _add(total: Sum, loops: list[Loop], weight: float) -> None:
     name = product(loops)
-    found[name] = found.get(name, 0.0) + weight
+    total[name] = total.get(name, 0.0) + weight
 
 
-def _cleaned(found: Sum) -> Sum:
-    """Without what has cancelled."""
-    largest = max(map(abs, found.values()), default=0.0)
-    return {loops: weight for loops, weight in found.items() if abs(weight) > 1e-13 * largest}
+def _cleaned(total: Sum) -> Sum:
+    """The sum without terms that have cancelled."""
+    largest = max(map(abs, total.values()), default=0.0)
+    return {loops: weight for loops, weight in total.items() if abs(weight) > 1e-13 * largest}
 
 
 @cache
 def _oriented(loops: Product) -> Product:
-    """One name for all translates of a product and of its conjugate."""
+    """One representative of all translates of a product and of its conjugate."""
     reduced = [loop for loop in map(_reduced, loops) if loop[0]]
     if not reduced:
         return ()
@@ -249,7 +249,7 @@ def _oriented(loops: Product) -> Product:
 
 
 def _reduced(loop: Loop) -> Loop:
-    """The loop without steps that go back at once."""
+    """The loop without backtracking."""
     kept: list[int] = []
     for step in loop[0]:
         if kept and kept[-1] == -step:
@@ -263,21 +263,21 @@ def _reduced(loop: Loop) -> Loop:
 
 
 def first_rotation(loop: Loop) -> Loop:
-    """Return the loop from the least of its beginnings.
+    """Return the lexicographically first cyclic rotation of the loop.
 
     >>> first_rotation(((1, 2, -1, -2), (0, 0)))
     ((-2, 1, 2, -1), (0, 1))
     """
-    steps, place = loop
-    found = []
+    steps, position = loop
+    rotations = []
     for k, step in enumerate(steps):
-        found.append((steps[k:] + steps[:k], place))
-        place = _moved(place, unit(step, len(place)))
-    return min(found)
+        rotations.append((steps[k:] + steps[:k], position))
+        position = _moved(position, unit(step, len(position)))
+    return min(rotations)
 
 
 def _at_origin(loops: list[Loop]) -> Product:
-    """The least of the translates that bring one of the first loops to the origin."""
+    """The first of the translates with one of the first loops at the origin."""
     first = min(steps for steps, _ in loops)
     origins = [start for steps, start in loops if steps == first]
     return min(
@@ -287,16 +287,16 @@ def _at_origin(loops: list[Loop]) -> Product:
 
 
 def _turned(loops: Product, axes: tuple[int, ...], signs: tuple[int, ...]) -> Product:
-    """The product with axis k turned to signs[k] axes[k]."""
+    """The product with axis k mapped to signs[k] axes[k]."""
 
     def step(s: int) -> int:
         return (1 if s > 0 else -1) * signs[abs(s) - 1] * (axes[abs(s) - 1] + 1)
 
-    def site(place: Site) -> Site:
-        found = [0] * len(place)
-        for axis, coordinate in enumerate(place):
-            found[axes[axis]] = signs[axis] * coordinate
-        return tuple(found)
+    def site(x: Site) -> Site:
+        image = [0] * len(x)
+        for axis, coordinate in enumerate(x):
+            image[axes[axis]] = signs[axis] * coordinate
+        return tuple(image)
 
     return tuple((tuple(map(step, steps)), site(start)) for steps, start in loops)
 
@@ -307,14 +307,14 @@ def _point_group(d: int) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
 
 
 def _corners(loops: Product) -> list[Site]:
-    """All sites that a product's loops touch."""
-    found = []
-    for steps, place in loops:
-        found.append(place)
+    """All sites on the loops of a product."""
+    sites = []
+    for steps, position in loops:
+        sites.append(position)
         for step in steps[:-1]:
-            place = _moved(place, unit(step, len(place)))
-            found.append(place)
-    return found
+            position = _moved(position, unit(step, len(position)))
+            sites.append(position)
+    return sites
 
 
 def _moved(site: Site, step: Site) -> Site:

@@ -1,40 +1,40 @@
 """Fits of flows along Wilson loops to Luescher's equation, by linear least squares on samples.
 
-psi_b = sum_i c_i(b) W_i leaves r_b = sum_i c_i (-Laplacian W_i + b d_a s d_a W_i) - s of the equation (flows/luescher.py): it
-is linear in c and vanishes, up to a constant, for the exact flow; d log w/db = -r_b along the flow, so that Var log w <=
-(int db sigma(r_b))^2. No flow is run: all terms are values of loops and their derivatives along the action's gradient. A few
-products are chosen one by one, each the one that leaves least with all its powers (orthogonal matching pursuit by groups).
+The residual of the equation (flows/luescher.py), r_b = sum_i c_i (-Laplacian W_i + b d_a s d_a W_i) - s for psi_b = sum_i c_i(b)
+W_i, is linear in c and constant for the exact flow; d log w/db = -r_b along the flow, so that Var log w <= (int db
+sigma(r_b))^2. The flow is not integrated: all terms are values of loops and their derivatives along the action's gradient. To
+keep only a few products they are chosen one by one, each such that with all its powers it reduces the residual most
+(orthogonal matching pursuit by groups).
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.flows import loop_algebra, loop_fields, loop_tangents
-from haarflow.flows.loop_flow import divergence
+from haarflow.flows.loop_flow import LoopFlow, divergence
 
 MEMORY = 3e7  # bytes
-RIDGE = 1e-4  # of the columns' spread: keeps the fit finite where loops depend on each other (SU(2), SU(3))
+RIDGE = 1e-4  # relative to the columns' spread: keeps the fit finite where loops are linearly dependent (SU(2), SU(3))
 
 
 class Fit(NamedTuple):
-    """The flow with its coefficients `(degree + 1, products)` of (b/beta)^k; the couplings, sigma^2(r_b) per site at each."""
+    """The flow, its coefficients `(degree + 1, products)` of (b/beta)^k, the couplings, and sigma^2(r_b) per site at each."""
 
-    flow: Any
+    flow: LoopFlow
     coefficients: numpy.ndarray
     couplings: numpy.ndarray
     residuals: numpy.ndarray
 
 
-def extent(flow: Any) -> int:
-    """Return the smallest even extent of a lattice on which a flow can be fitted: what holds all loops that
-    d_a s d_a W_i joins.
+def extent(flow: LoopFlow) -> int:
+    """Return the smallest even extent of a lattice on which a flow can be fitted: no loop of d_a s d_a W_i winds around it.
 
     >>> from haarflow.flows.loop_flow import LoopFlow
     >>> [extent(LoopFlow(3, 2, order=order)) for order in (1, 2, 3)]
@@ -45,12 +45,12 @@ def extent(flow: Any) -> int:
     return wide + wide % 2
 
 
-def least_squares(flow: Any, samples: Sequence[tuple[float, Array]], products: int = 0) -> Fit:
+def least_squares(flow: LoopFlow, samples: Sequence[tuple[float, Array]], products: int = 0) -> Fit:
     """Return the coefficients of a `LoopFlow` that fit Luescher's equation best on samples of e^{-b s} at couplings b.
 
-    `samples`: pairs of b and links `(m, d, N, N, *lattice)`; b = 0, Haar links, anchors the series. The samples' lattice
-    may be small, coefficients belong to all volumes. With `products` > 0 the flow keeps so many of its products, see
-    `Fit.flow`. Raises ValueError for fewer couplings than powers.
+    `samples`: pairs of b and links `(m, d, N, N, *lattice)`; b = 0, Haar links, fixes the beginning of the series. The
+    samples' lattice may be small, as the coefficients do not depend on the volume. With `products` > 0 the flow keeps only
+    that number of its products, see `Fit.flow`. Raises ValueError for fewer couplings than powers.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -62,7 +62,7 @@ def least_squares(flow: Any, samples: Sequence[tuple[float, Array]], products: i
     ([[-0.333333]], 0.3333333333333333)
     """
     if len({float(b) for b, _ in samples}) <= flow.degree:
-        raise ValueError(f"{flow.degree + 1} powers of b want samples at as many couplings, got {len(samples)}")
+        raise ValueError(f"{flow.degree + 1} powers of b need samples at as many couplings, got {len(samples)}")
     designs, targets = zip(*(_equations(flow, float(b), links) for b, links in samples), strict=True)
     couplings = numpy.asarray([float(b) for b, _ in samples])
     powers = [(b / flow.beta) ** numpy.arange(flow.degree + 1) for b in couplings]
@@ -70,15 +70,15 @@ def least_squares(flow: Any, samples: Sequence[tuple[float, Array]], products: i
     target = numpy.concatenate(targets)
     if 0 < products < len(flow.products):
         kept = _kept(design, target, products)
-        flow = dataclasses.replace(flow, chosen=tuple(flow.places[place] for place in kept))
+        flow = dataclasses.replace(flow, chosen=tuple(flow.places[k] for k in kept))
         design, designs = design[:, :, kept], [m[:, kept] for m in designs]
-    numbers = _solved(design, target)
+    coefficients = _solved(design, target)
     volumes = [float(numpy.prod(links.shape[-flow.d :])) for _, links in samples]
-    left = [
-        numpy.var(s - m @ (power @ numbers)) / volume
+    residuals = [
+        numpy.var(s - m @ (power @ coefficients)) / volume
         for power, m, s, volume in zip(powers, designs, targets, volumes, strict=True)
     ]
-    return Fit(flow, numbers, couplings, numpy.asarray(left))
+    return Fit(flow, coefficients, couplings, numpy.asarray(residuals))
 
 
 def _solved(design: numpy.ndarray, target: numpy.ndarray) -> numpy.ndarray:
@@ -88,36 +88,38 @@ def _solved(design: numpy.ndarray, target: numpy.ndarray) -> numpy.ndarray:
     ridge = RIDGE * numpy.sqrt(len(columns)) * numpy.eye(len(scale))
     known = numpy.concatenate([target, numpy.zeros(len(scale))])
     fitted = numpy.linalg.lstsq(numpy.concatenate([columns / scale, ridge]), known, rcond=None)[0] / scale
-    return fitted.reshape(design.shape[1:])
+    coefficients: numpy.ndarray = fitted.reshape(design.shape[1:])
+    return coefficients
 
 
-def _kept(design: numpy.ndarray, target: numpy.ndarray, number: int) -> list[int]:
-    """The places of `number` products, chosen one by one, each with all its powers."""
+def _kept(design: numpy.ndarray, target: numpy.ndarray, count: int) -> list[int]:
+    """The indices of `count` products, chosen one by one, each with all its powers."""
     columns = design.reshape(len(design), -1)
     columns = columns / _scale(columns)
     gram = columns.T @ columns + RIDGE**2 * len(columns) * numpy.eye(columns.shape[1])
-    known, places = columns.T @ target, numpy.arange(columns.shape[1]).reshape(design.shape[1:])
+    known, columns_of = columns.T @ target, numpy.arange(columns.shape[1]).reshape(design.shape[1:])
 
     def explained(kept: list[int]) -> float:
-        some = places[:, kept].reshape(-1)
+        some = columns_of[:, kept].reshape(-1)
         return float(known[some] @ numpy.linalg.solve(gram[numpy.ix_(some, some)], known[some]))
 
-    found: list[int] = []
-    for _ in range(number):
-        rest = [place for place in range(design.shape[2]) if place not in found]
-        found.append(max(rest, key=lambda place: explained([*found, place])))
-    return sorted(found)
+    chosen: list[int] = []
+    for _ in range(count):
+        rest = [index for index in range(design.shape[2]) if index not in chosen]
+        chosen.append(max(rest, key=lambda index: explained([*chosen, index])))
+    return sorted(chosen)
 
 
 def _scale(columns: numpy.ndarray) -> numpy.ndarray:
-    return numpy.sqrt(numpy.mean(columns**2, axis=0)) + 1e-300
+    scale: numpy.ndarray = numpy.sqrt(numpy.mean(columns**2, axis=0)) + 1e-300
+    return scale
 
 
-def _equations(flow: Any, b: float, links: Array) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """-Laplacian W_i + b d_a s d_a W_i `(m, products)` and s `(m,)` on samples, both less their means.
+def _equations(flow: LoopFlow, b: float, links: Array) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """-Laplacian W_i + b d_a s d_a W_i `(m, products)` and s `(m,)` on samples, with their means subtracted.
 
-    All paths of a configuration stand in memory: as many configurations at a time as fit in MEMORY, on the host (to
-    compile the program takes longer than to run it).
+    All paths of a configuration are kept in memory, so that as many configurations are treated at a time as fit in MEMORY;
+    on the host, since compilation would take longer than the computation.
     """
     host, lattice = numpy.asarray(backends.of(links).to_numpy(links)), tuple(links.shape[-flow.d :])
     laplacians, places = divergence(flow)
@@ -135,6 +137,6 @@ def _equations(flow: Any, b: float, links: Array) -> tuple[numpy.ndarray, numpy.
         design = b * slopes[: len(flow.places)] - laplacians[:, :-1] @ values
         return numpy.concatenate([design, weights.T @ loop_fields.values(action, loops)]).astype("float64").T
 
-    found = numpy.concatenate([measured(host[k : k + chunk]) for k in range(0, len(host), chunk)])
-    found = found - found.mean(axis=0)
-    return found[:, :-1], found[:, -1]
+    rows = numpy.concatenate([measured(host[k : k + chunk]) for k in range(0, len(host), chunk)])
+    rows = rows - rows.mean(axis=0)
+    return rows[:, :-1], rows[:, -1]

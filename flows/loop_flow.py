@@ -4,16 +4,17 @@ From b = 0, Haar links, to b = beta the links follow
 
     dU/db = -i T_a d_a psi_b(U) U,      psi_b = sum_i c_i(b) W_i,     c_i(b) = sum_k C_ki (b/beta_0)^k,
 
-W_i the products of traced loops of Luescher's series up to an `order` (`flows.loop_algebra`). The density of the links
-would be e^{-b s - log Z_b}, s = S/beta, where
+where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loop_algebra`). The density of the
+links is e^{-b s - log Z_b}, s = S/beta, if
 
     -Laplacian psi_b + b d_a s d_a psi_b = s - <s>_b;
 
-`flows.luescher` solves this as a series in b, the start, `flows.loop_fit` by least squares on samples. The divergence -Laplacian psi is
-again a sum of the W_i, in closed form. Time goes on by Luescher's Runge-Kutta scheme of third order, with b at (0, 1/4, 2/3)
-of a step, and log_det by its quadrature (1/4, 0, 3/4): what is reported is the log-determinant of the flow in continuous
-time to O(step^3), *not* that of the discrete map. `integrated` says so: a law measures the order of that error, and
-`flows.integration` its size beside the spread of log w. The inverse goes back through the same times, to the same order.
+`flows.luescher` solves this as a series in b, which gives the initial coefficients, `flows.loop_fit` by least squares on
+samples. The divergence -Laplacian psi is again a sum of the W_i, in closed form. The flow is integrated by Luescher's
+Runge-Kutta scheme of third order, with b at (0, 1/4, 2/3) of a step, and log_det by its quadrature (1/4, 0, 3/4): it is the
+log-determinant of the flow in continuous time to O(step^3), *not* that of the discrete map. `integrated = True` states this;
+a check measures the order of the error and compares its size with the spread of log w. The inverse integrates back through
+the same times, to the same order.
 
 Sources: arXiv:0907.5491 (series, scheme of 1006.4518 appendix C); learnt loops, arXiv:2212.08469, 2410.13161.
 """
@@ -30,14 +31,14 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.sun import SU
 from haarflow.flows import loop_algebra, loop_fields, luescher
 from haarflow.flows.flow import Model
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
 
-# low-storage form of the scheme: K <- A K + B Z, U <- exp(K) U, at these parts of a step, and the quadrature's weights
+# low-storage form of the scheme: K <- A K + B Z, U <- exp(K) U, its nodes within a step, and the quadrature's weights
 CARRY, GAIN, NODES, QUADRATURE = (0.0, -17 / 9, -1.0), (1 / 4, 8 / 9, 3 / 4), (0.0, 1 / 4, 2 / 3), (1 / 4, 0.0, 3 / 4)
 
 
@@ -45,12 +46,12 @@ CARRY, GAIN, NODES, QUADRATURE = (0.0, -17 / 9, -1.0), (1 / 4, 8 / 9, 3 / 4), (0
 class LoopFlow:
     """The flow of SU(n) links in d dimensions from b = 0 to `beta` along loops up to an `order` of Luescher's series.
 
-    Parameters {"coefficients": (degree + 1, products)}, powers of b / beta; at first the series, as far as `degree` goes.
-    A third axis gives each member of the batch numbers of its own (`flows.loop_newton`).
-    `steps` from 0 to the end, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, any
-    up to about `beta`, its coefficients the same functions of b. `chosen` are the places in the tower of the products that
-    the flow keeps, all of them where it is empty. Raises ValueError for numbers out of range, at first use for lattices
-    that a product reaches around.
+    Parameters {"coefficients": (degree + 1, products)} of the powers of b / beta, initially those of the series up to
+    `degree`. A third axis gives each configuration of the batch separate coefficients (`flows.loop_newton`). `steps` is the
+    number of steps, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, which may be any
+    up to about `beta`, with the same coefficients as functions of b. `chosen` lists the indices of the products in the tower
+    that the flow keeps, all if it is empty. Raises ValueError for options out of range, and at first use for lattices
+    around which a product winds.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -85,7 +86,7 @@ class LoopFlow:
             raise ValueError(f"a flow along loops is conditioned on nothing, (), or on ('beta',), got {self.condition}")
         object.__setattr__(self, "chosen", tuple(sorted(self.chosen)))
         if len(set(self.chosen)) < len(self.chosen) or min(self.chosen, default=0) < 0:
-            raise ValueError(f"chosen products are different places >= 0, got {self.chosen}")
+            raise ValueError(f"chosen products are distinct indices >= 0, got {self.chosen}")
         SU(self.n, self.d)
 
     @property
@@ -100,24 +101,24 @@ class LoopFlow:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The products' places in the tower."""
+        """The indices of the products in the tower."""
         return self.chosen or tuple(range(len(loop_algebra.tower(self.n, self.d, self.order, self.rectangle))))
 
     def tower(self, places: tuple[int, ...]) -> tuple[loop_algebra.Product, ...]:
-        """Return the products of Luescher's series that stand at some places."""
+        """Return the products of Luescher's series with some indices. Raises ValueError for an index that it lacks."""
         products = loop_algebra.tower(self.n, self.d, self.order, self.rectangle)
         if max(places) >= len(products):
-            raise ValueError(f"order {self.order} has {len(products)} products, got places up to {max(places)}")
-        return tuple(products[place] for place in places)
+            raise ValueError(f"order {self.order} has {len(products)} products, got indices up to {max(places)}")
+        return tuple(products[index] for index in places)
 
     def refined(self, factor: int) -> LoopFlow:
         """Return the same flow in `factor` times as many steps."""
         return dataclasses.replace(self, steps=factor * self.steps)
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return Luescher's series up to the order."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the coefficients of Luescher's series up to the order."""
         series = luescher.series(self.n, self.d, self.order, self.rectangle)[:, list(self.places)]
-        start = numpy.zeros((self.degree + 1, len(self.products)))
+        start: numpy.ndarray = numpy.zeros((self.degree + 1, len(self.products)))
         for power in range(min(self.order, self.degree + 1)):
             start[power] = series[power] * self.beta**power
         return {"coefficients": backends.of(key).asarray(start, dtype=dtype)}
@@ -134,31 +135,31 @@ class LoopFlow:
         """All stages of all steps as one scan over their times."""
         xp, backend, lattice = array_namespace(links), backends.of(links), tuple(links.shape[-self.d :])
         end, start = self._end(condition, links), loop_fields.rows(links, self.d)
-        numbers, real = params["coefficients"], end.dtype
-        numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
+        coefficients, real = params["coefficients"], end.dtype
+        coefficients = coefficients if coefficients.ndim == 3 else coefficients[:, :, None]
         stages = backend.asarray(stage_table(self.steps, sign > 0), dtype=real)
         size = (sign / self.steps) * end
 
         def stage(carry: tuple[Array, Array, Array], row: Array) -> tuple[tuple[Array, Array, Array], None]:
-            here, kick, log_det = carry
+            rows, kick, log_det = carry
             time = row[2] * (end / self.beta)
-            slope, laplacian = self._slope(numbers, here, time, lattice)
+            slope, laplacian = self._slope(coefficients, rows, time, lattice)
             kick = row[0] * kick - row[1] * size * slope
-            return (SU(self.n, 1).update(here, kick), kick, log_det - row[3] * size * laplacian), None
+            return (SU(self.n, 1).update(rows, kick), kick, log_det - row[3] * size * laplacian), None
 
         zero = xp.zeros((start.shape[0], self.n**2 - 1, start.shape[-1]), dtype=real, device=backends.place(links))
         first = (start, zero, xp.zeros_like(zero[0, 0, :]) + 0.0 * end)
         (moved, _, log_det), _ = backend.scan(backend.checkpoint(stage), first, stages)
         return loop_fields.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
-    def _slope(self, numbers: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
+    def _slope(self, coefficients: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
         """d_a psi and Laplacian psi at b/beta_0 = `time`, `(batch or 1,)`."""
         xp = array_namespace(rows)
         table, places = divergence(self)
         plan = loop_fields.plan(self.tower(places), lattice, len(self.places))
         c: Any = 0.0 * time
         for power in range(self.degree, -1, -1):
-            c = c * time + numbers[power, ...]
+            c = c * time + coefficients[power, ...]
         store, loops = loop_fields.traces(plan, rows, lattice)
         shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
         laplacian = (
@@ -167,7 +168,7 @@ class LoopFlow:
         return loop_fields.gradient(plan, store, loops, c, lattice), laplacian
 
     def _end(self, condition: Condition, links: Array) -> Array:
-        """Where the flow ends, `(batch,)` or `(1,)`."""
+        """The coupling at the end of the flow, `(batch,)` or `(1,)`."""
         xp = array_namespace(links)
         one = xp.real(links[(..., *(0,) * (self.d + 3))])
         if not self.condition:
@@ -185,7 +186,7 @@ def loops(
     rectangle: float = 0.0,
     condition: tuple[str, ...] = (),
 ) -> Model:
-    """Return Haar links pushed through a `LoopFlow` to Wilson's action at `beta`.
+    """Return Haar links mapped by a `LoopFlow` to Wilson's action at `beta`.
 
     >>> loops((4, 4), n=2, beta=2.2).flow.steps
     8
@@ -196,16 +197,16 @@ def loops(
 
 @host_table
 def divergence(flow: LoopFlow) -> tuple[numpy.ndarray, tuple[int, ...]]:
-    """Return the Laplacians of a flow's products, as numbers of the products at some places and, last, of V; these places.
+    """Return the Laplacians of a flow's products as coefficients of products and, last, of V; and these products' indices.
 
-    The flow's own places come first, then those that its Laplacians alone hold.
+    The flow's products come first, then those that occur only in their Laplacians.
 
     >>> divergence(LoopFlow(3, 2, order=2, chosen=(1,)))[1]
     (1, 2)
     """
     table = luescher.laplacians(flow.n, flow.d, flow.order, flow.rectangle)[list(flow.places)]
-    own = numpy.isin(numpy.arange(table.shape[1]), flow.places)
-    further = numpy.nonzero(table[:, :-1].any(axis=0) & ~own[:-1])[0]
+    kept = numpy.isin(numpy.arange(table.shape[1]), flow.places)
+    further = numpy.nonzero(table[:, :-1].any(axis=0) & ~kept[:-1])[0]
     places = (*flow.places, *map(int, further))
     return table[:, [*places, -1]], places
 

@@ -1,7 +1,7 @@
-"""Products of Wilson loops and their derivatives along a direction, forward on the tree of paths of `loop_fields`.
+"""Products of Wilson loops and their derivatives along a direction, in forward mode on the tree of paths of `loop_fields`.
 
-Along dU = i w_a T_a U every path P = L R has dP = dL R + L dR: the derivatives of *all* products at once, for three matrix
-products where the values alone take one. A gradient (`loop_fields.gradient`) is that of one sum.
+Along dU = i w_a T_a U every path P = L R has dP = dL R + L dR. This gives the derivatives of *all* products at once, with
+three matrix products where the values take one; `loop_fields.gradient` is the gradient of a single sum.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from haarflow.core.sun import SU
 from haarflow.flows.loop_fields import Plan, averages, gather, letters, traced
 
 
-def along(plan: Plan, rows: Array, way: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
+def along(plan: Plan, rows: Array, direction: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
     """Return the plan's products W_i and sum over links of w_a d_a W_i, `(product, batch)` both.
 
-    `rows`: links as of `loop_fields.rows`; `way`: w, `(d V, N^2-1, batch)`.
+    `rows`: links as of `loop_fields.rows`; `direction`: w, `(d V, N^2-1, batch)`.
 
     >>> import numpy as np
     >>> from haarflow.flows import loop_algebra, loop_fields
@@ -32,7 +32,7 @@ def along(plan: Plan, rows: Array, way: Array, lattice: tuple[int, ...]) -> tupl
     [[[9.0]], [[0.0]]]
     """
     xp, group = array_namespace(rows), SU(rows.shape[1], 1)
-    turned = matrices.matmul(1j * group.algebra(way), rows, 1)
+    turned = matrices.matmul(1j * group.algebra(direction), rows, 1)
     paths, bends = letters(rows, lattice), letters(turned, lattice)
     for left, right in plan.levels:
         a, b, da, db = (gather(part, table) for part in (paths, bends) for table in (left, right))
@@ -44,16 +44,17 @@ def along(plan: Plan, rows: Array, way: Array, lattice: tuple[int, ...]) -> tupl
     one = xp.ones_like(loops[: shape[1], :])
     loops = xp.concat([loops, xp.conj(loops), one], axis=0)
     slopes = xp.concat([slopes, xp.conj(slopes), 0.0 * one], axis=0)
-    found = _multiplied(loops, slopes, plan.factors)
-    return averages(plan, xp.reshape(found[0], shape)), averages(plan, xp.reshape(found[1], shape))
+    values, changes = _multiplied(loops, slopes, plan.factors)
+    return averages(plan, xp.reshape(values, shape)), averages(plan, xp.reshape(changes, shape))
 
 
 def _multiplied(loops: Array, slopes: Array, table: numpy.ndarray) -> tuple[Array, Array]:
     """prod over the table's middle axis of traces, and its derivative, `(row, batch)`."""
     xp, backend = array_namespace(loops), backends.of(loops)
-    found: Any = (1.0, 0.0)
-    for place in range(table.shape[1]):
-        rows = backend.asarray(table[:, place, :].reshape(-1))
-        here, slope = (xp.take(part, rows, axis=0) for part in (loops, slopes))
-        found = (found[0] * here, found[1] * here + found[0] * slope)
-    return found
+    value: Any = 1.0
+    change: Any = 0.0
+    for factor in range(table.shape[1]):
+        rows = backend.asarray(table[:, factor, :].reshape(-1))
+        loop, slope = (xp.take(part, rows, axis=0) for part in (loops, slopes))
+        value, change = value * loop, change * loop + value * slope
+    return value, change

@@ -22,7 +22,7 @@ from haarflow.flows.loop_algebra import Product, Sum
 def series(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndarray:
     """Return the coefficients `(order, products)` of b^0, b^1, ... in psi_b.
 
-    Leading order is psi_1 = s / 4 C_F, next to leading are rectangles, bent ones, double plaquettes and their products.
+    The leading order is psi_1 = s / 4 C_F; next come rectangles, bent rectangles, double plaquettes and their products.
 
     >>> series(3, 4, 1).round(6).tolist(), 6 / (4 * 4 / 3)
     ([[-1.125]], 1.125)
@@ -30,14 +30,14 @@ def series(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndarray:
     products, action = loop_algebra.tower(n, d, order, rectangle), loop_algebra.wilson(d, rectangle)
     table, source = laplacians(n, d, order, rectangle)[:, :-1], action
     equations = numpy.concatenate([-table.T, _harmonic(table).T], axis=1)
-    found: list[numpy.ndarray] = []
+    psi: list[numpy.ndarray] = []
     for _ in range(order):
-        if found:
-            drift = _drift(tuple(products), found[-1], n, action)
+        if psi:
+            drift = _drift(tuple(products), psi[-1], n, action)
             source = {loops: -weight for loops, weight in drift.items() if loops in products}
-        wanted = _row(source, products)
-        found.append(numpy.linalg.lstsq(equations, wanted, rcond=1e-10)[0][: len(products)])
-    return numpy.stack(found)
+        right = _row(source, products)
+        psi.append(numpy.linalg.lstsq(equations, right, rcond=1e-10)[0][: len(products)])
+    return numpy.stack(psi)
 
 
 @host_table
@@ -52,23 +52,23 @@ def laplacians(n: int, d: int, order: int, rectangle: float = 0.0) -> numpy.ndar
 
 
 def _harmonic(table: numpy.ndarray) -> numpy.ndarray:
-    """Rows of numbers whose Laplacian vanishes: constants in disguise, such as (tr P)^2 - tr P^2 = 2 of SU(2)."""
+    """Combinations with vanishing Laplacian: they are constant, such as (tr P)^2 - tr P^2 = 2 for SU(2)."""
     left, sizes, _ = numpy.linalg.svd(table)
     return left[:, sizes < 1e-10 * sizes[0]].T
 
 
-def _drift(products: tuple[Product, ...], numbers: numpy.ndarray, n: int, action: Sum) -> Sum:
-    """d_a s d_a psi, rounding apart."""
-    numbers = numpy.where(abs(numbers) > 1e-12 * abs(numbers).max(), numbers, 0.0)
-    parts = zip(numbers, products, strict=True)
+def _drift(products: tuple[Product, ...], coefficients: numpy.ndarray, n: int, action: Sum) -> Sum:
+    """d_a s d_a psi, without terms that vanish up to rounding."""
+    coefficients = numpy.where(abs(coefficients) > 1e-12 * abs(coefficients).max(), coefficients, 0.0)
+    parts = zip(coefficients, products, strict=True)
     return loop_algebra.combined((c, loop_algebra.gradients(loops, action, n)) for c, loops in parts if c)
 
 
 def _row(terms: Sum, names: Sequence[Product]) -> numpy.ndarray:
-    """A sum as numbers of the named products; a constant that has no name is left out."""
-    places = {loops: place for place, loops in enumerate(names)}
-    found = numpy.zeros(len(names))
+    """The coefficients of a sum in a list of products; a constant is dropped unless () is in the list."""
+    index = {loops: k for k, loops in enumerate(names)}
+    row: numpy.ndarray = numpy.zeros(len(names))
     for loops, weight in terms.items():
-        if loops or loops in places:
-            found[places[loops]] += weight
-    return found
+        if loops or loops in index:
+            row[index[loops]] += weight
+    return row

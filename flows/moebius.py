@@ -1,33 +1,35 @@
 """Moebius maps of the circle and mixtures of them, with their inverse to rounding.
 
-A centre omega = (a, b) inside the unit disk moves the angle x, with u = (cos x, sin x), to
+With a centre omega = (a, b) inside the unit disk and u = (cos x, sin x), the angle x is mapped to
 
     f(x) = x + 2 atan( (a sin x - b cos x) / (1 - a cos x - b sin x) ),    f'(x) = (1 - |omega|^2) / |u - omega|^2,
 
-a map of the circle to itself; a mixture is the mean of n such maps plus a shift t. No seam: every expression is
-periodic in x. Source: arXiv:2002.02428, section 2.3 (Moebius) and 2.2, 2.4 (mixtures).
+a map of the circle onto itself; a mixture is the mean of n such maps plus a shift t. Every expression is periodic in x, so
+that there is no seam. Source: arXiv:2002.02428, sections 2.3 (Moebius) and 2.2, 2.4 (mixtures).
 
-Shapes: angles `(*batch, *lattice)`; raw numbers with 2 n + 1 entries along `axis`, zero for the identity.
+Shapes: angles `(*batch, *lattice)`; raw parameters with 2 n + 1 entries along `axis`, zero for the identity.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Tree
 from haarflow.core.groups import wrap
 
-LARGEST = 0.999  # the largest |omega| that raw numbers reach: slopes stay below about 2000
+LARGEST = 0.999  # bound on |omega|: slopes stay below about 2000
 NEWTON_STEPS = 18
+
+Centre = tuple[Array, Array | None]  # real and imaginary parts
+State = tuple[Array, Array, Array, Array]  # x, lower and upper end of the bracket, last residual
 
 
 def moebius_channels(components: int) -> int:
-    """Return how many raw numbers a mixture of Moebius maps reads: two for each centre, and a shift.
+    """Return the number of raw parameters of a mixture of Moebius maps: two for each centre, and a shift.
 
     >>> moebius_channels(3)
     7
@@ -38,7 +40,7 @@ def moebius_channels(components: int) -> int:
 def moebius(x: Array, raw: Array, axis: int) -> tuple[Array, Array]:
     """Return (y, log dy/dx) of a mixture of Moebius maps, y in [-pi, pi).
 
-    omega = LARGEST z / sqrt(1 + |z|^2) of the raw pair z. Raises ValueError for a wrong number of raw numbers.
+    omega = LARGEST z / sqrt(1 + |z|^2) of the raw pair z. Raises ValueError for a wrong number of raw parameters.
 
     >>> import numpy as np
     >>> y, log_slope = moebius(np.asarray([0.5]), np.zeros((5, 1)), axis=0)
@@ -62,10 +64,10 @@ def inverse_moebius(y: Array, raw: Array, axis: int) -> tuple[Array, Array]:
     return inverse_mixture(y - shift, centre, axis)
 
 
-def mixture(x: Array, centre: tuple[Array, Any], axis: int) -> tuple[Array, Array]:
-    """Return the lifted value and the slope of the mean of Moebius maps with centres (a, b) stacked along `axis`.
+def mixture(x: Array, centre: Centre, axis: int) -> tuple[Array, Array]:
+    """Return the unwrapped value and the slope of the mean of Moebius maps with centres (a, b) stacked along `axis`.
 
-    The value is not wrapped: it differs from x by less than pi. `b` is None for centres on the real axis.
+    The value differs from x by less than pi. `b` is None for centres on the real axis.
     """
     xp = array_namespace(x)
     sine, cosine = (xp.expand_dims(part, axis=axis) for part in backends.of(x).sincos(x))
@@ -77,10 +79,10 @@ def mixture(x: Array, centre: tuple[Array, Any], axis: int) -> tuple[Array, Arra
     return x + 2.0 * xp.mean(xp.atan(rise / run), axis=axis), xp.mean(slope, axis=axis)
 
 
-def inverse_mixture(y: Array, centre: tuple[Array, Any], axis: int) -> tuple[Array, Array]:
+def inverse_mixture(y: Array, centre: Centre, axis: int) -> tuple[Array, Array]:
     """Return (x, log dx/dy) with mixture(x) = y modulo 2 pi, x in [-pi, pi).
 
-    A single Moebius map is undone by the opposite centre; the mean of those is where Newton's method starts.
+    A single Moebius map is undone by the opposite centre; Newton's method starts from the mean of these inverses.
     """
     y, (a, b) = wrap(y), centre
     guess, _ = mixture(y, (-a, None if b is None else -b), axis)
@@ -89,23 +91,25 @@ def inverse_mixture(y: Array, centre: tuple[Array, Any], axis: int) -> tuple[Arr
     return wrap(x), -array_namespace(x).log(slope)
 
 
-def solve_increasing(f: Callable, y: Array, params: Any, guess: Array, reach: float) -> Array:
+def solve_increasing(
+    f: Callable[[Array, Tree], tuple[Array, Array]], y: Array, params: Tree, guess: Array, reach: float
+) -> Array:
     """Return x in [y - reach, y + reach] with f(x, params) = y, for an increasing f that gives (value, slope).
 
-    Newton's method inside a bracket that every step narrows: where a step leaves it, or the last one did not halve the
-    residual, the bracket is halved instead. NEWTON_STEPS steps on stopped arguments, then one more that carries the
-    derivative with respect to y and params (implicit function theorem).
+    Newton's method within a bracket that shrinks in every step: where a step would leave it, or the last one did not halve
+    the residual, the bracket is halved instead. NEWTON_STEPS steps are taken without derivatives, then one more that
+    carries the derivatives with respect to y and params (implicit function theorem).
     """
     backend, xp = backends.of(y), array_namespace(y)
     target, frozen, guess = backend.stop_gradient((y, params, guess))
 
-    def step(state: tuple, _: None) -> tuple[tuple, None]:
+    def step(state: State, _: None) -> tuple[State, None]:
         x, low, high, last = state
         value, slope = f(x, frozen)
         miss = target - value
         low, high = xp.where(miss > 0, x, low), xp.where(miss > 0, high, x)
         newton, size = x + miss / slope, xp.abs(miss)
-        # Near rounding a residual no longer halves; there Newton's step is good as it is.
+        # Near rounding the residual no longer halves, and Newton's step is good as it is.
         good = (newton >= low) & (newton <= high) & ((size <= 0.5 * last) | (size < 1e-8))
         return (xp.where(good, newton, 0.5 * (low + high)), low, high, size), None
 
@@ -119,7 +123,7 @@ def _centres(raw: Array, axis: int) -> tuple[tuple[Array, Array], Array]:
     xp = array_namespace(raw)
     components, rest = divmod(raw.shape[axis] - 1, 2)
     if rest or components < 1:
-        raise ValueError(f"n Moebius maps read 2 n + 1 raw numbers along axis {axis}, got {raw.shape[axis]}")
+        raise ValueError(f"n Moebius maps take 2 n + 1 raw parameters along axis {axis}, got {raw.shape[axis]}")
     a, b, shift = (part(raw, axis, *ends) for ends in ((0, components), (components, 2 * components), (-1, None)))
     scale = LARGEST / xp.sqrt(1.0 + a * a + b * b)
     return (scale * a, scale * b), xp.squeeze(shift, axis=axis)

@@ -1,19 +1,19 @@
-"""Means of two Moebius maps, one after the other, with their inverse in closed form.
+"""Chains of means of two Moebius maps, with their inverse in closed form.
 
 On the unit circle z = e^{ix}, the mean of the Moebius maps with centres u, v inside the unit disk and its slope are
 
     z' = z P / |P|,   P = (1 - u conj(z)) (1 - v conj(z)),   dy/dx = [(1 - |u|^2)/|z - u|^2 + (1 - |v|^2)/|z - v|^2] / 2,
 
 as both factors of P have positive real parts. z' is the image of z where Im[conj(z') (z - (u + v) + u v conj(z))] = 0, a
-quadratic equation in z with the one root on the right side
+quadratic equation in z, of which this root is the correct one:
 
     z = A (q + i b) / (q^2 + b^2),   A = z' - u v conj(z'),   b = Im[(u + v) conj(z')],
     q^2 = |A|^2 - b^2 = (1 - |u|^2)(1 - |v|^2) + Re[(u - v) conj(z')]^2,
 
-a sum of squares that loses no digits. So a chain of such maps costs one sine and cosine, one arc tangent and one
-logarithm in either direction, whatever its length. Single maps: arXiv:2002.02428, section 2.3.
+where the sum of squares loses no digits. A chain of such maps of any length costs one sine and cosine, one arc tangent and
+one logarithm in either direction. Single maps: arXiv:2002.02428, section 2.3.
 
-Shapes: angles `(*batch, *lattice)`; raw numbers with 4 n + 1 entries along `axis`, zero for the identity.
+Shapes: angles `(*batch, *lattice)`; raw parameters with 4 n + 1 entries along `axis`, zero for the identity.
 """
 
 from __future__ import annotations
@@ -28,26 +28,29 @@ from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
 from haarflow.flows.moebius import LARGEST, part
 
-APART = 0.5  # where the centres of a pair start, as raw numbers
+APART = 0.5  # initial raw parameters of the centres of a pair are +-APART
 
 
 class Point(NamedTuple):
-    """A complex number for each angle, as its real and imaginary parts."""
+    """A complex number for each angle, by its real and imaginary parts."""
 
     re: Array
     im: Array
 
 
 class Pair(NamedTuple):
-    """Two centres u, v side by side along `axis`: real parts, imaginary parts, and 1 - |u|^2, 1 - |v|^2."""
+    """Two centres u, v, stacked along `axis`: real parts, imaginary parts, and 1 - |u|^2, 1 - |v|^2."""
 
     re: Array
     im: Array
     rest: Array
 
 
+PairMap = Callable[[Point, Pair, int], tuple[Point, Array]]
+
+
 def pairs_channels(pieces: int) -> int:
-    """Return how many raw numbers a chain of `pieces` pairs reads: two for each of the centres, and a shift.
+    """Return the number of raw parameters of a chain of `pieces` pairs: two for each centre, and a shift.
 
     >>> pairs_channels(2)
     9
@@ -56,9 +59,9 @@ def pairs_channels(pieces: int) -> int:
 
 
 def pairs_start(pieces: int) -> tuple[float, ...]:
-    """Return raw numbers to start a training from: the centres of each pair apart, along the axes in turn.
+    """Return raw parameters to start a training from: the centres of each pair apart, along the axes in turn.
 
-    Equal centres are a saddle: there no gradient tells them apart, and training is slow to leave it.
+    Equal centres are a saddle point: no gradient separates them, and training leaves it slowly.
 
     >>> pairs_start(2)
     (0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 0.5, -0.5, 0.0)
@@ -72,7 +75,7 @@ def pairs_start(pieces: int) -> tuple[float, ...]:
 def moebius_pairs(x: Array, raw: Array, axis: int) -> tuple[Array, Array]:
     """Return (y, log dy/dx) of a chain of pairs and a shift, y in [-pi, pi).
 
-    Centres are LARGEST w / sqrt(1 + |w|^2) of a raw pair w. Raises ValueError for a wrong number of raw numbers.
+    Centres are LARGEST w / sqrt(1 + |w|^2) of a raw pair w. Raises ValueError for a wrong number of raw parameters.
 
     >>> import numpy as np
     >>> y, log_slope = moebius_pairs(np.asarray([0.5]), np.zeros((5, 1)), axis=0)
@@ -97,8 +100,8 @@ def inverse_moebius_pairs(y: Array, raw: Array, axis: int) -> tuple[Array, Array
     return x, -array_namespace(y).log(slope)
 
 
-def _chain(step: Callable, x: Array, pairs: list[Pair], axis: int) -> tuple[Array, Array]:
-    """Take an angle through one step for each pair; the slopes, those of the forward map, are multiplied."""
+def _chain(step: PairMap, x: Array, pairs: list[Pair], axis: int) -> tuple[Array, Array]:
+    """Apply one step for each pair and multiply the slopes, which are those of the forward map."""
     sine, cosine = backends.of(x).sincos(x)
     point, slope = Point(cosine, sine), 1.0
     for pair in pairs:
@@ -148,10 +151,12 @@ def _scaled(a: Point, size: Array) -> Point:
 
 
 def _pairs(raw: Array, axis: int) -> tuple[list[Pair], Array]:
-    """The chain's pairs and its shift; raw numbers are real parts of all centres, imaginary parts, the shift."""
+    """The chain's pairs and its shift; raw parameters are real parts of all centres, imaginary parts, the shift."""
     xp, (pieces, rest) = array_namespace(raw), divmod(raw.shape[axis] - 1, 4)
     if rest or pieces < 1:
-        raise ValueError(f"n pairs of Moebius maps read 4 n + 1 raw numbers along axis {axis}, got {raw.shape[axis]}")
+        raise ValueError(
+            f"n pairs of Moebius maps take 4 n + 1 raw parameters along axis {axis}, got {raw.shape[axis]}"
+        )
     a, b, shift = (part(raw, axis, *ends) for ends in ((0, 2 * pieces), (2 * pieces, 4 * pieces), (-1, None)))
     square = a * a + b * b
     share = 1.0 / (1.0 + square)

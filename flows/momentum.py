@@ -1,10 +1,10 @@
-"""Scaling layers: the whole field by one learnt number, or every momentum by a learnt function of phat^2.
+"""Scaling layers: the whole field by one learnt number, or each Fourier mode by a learnt function of phat^2.
 
     y(p) = f(p) x(p),   log f(p) = sum_k a_k q^k - 1/2 ln 2 (m2 + phat^2),   q = phat^2/2d - 1 in [-1, 1],
 
-with phat^2 = sum_mu 4 sin^2(p_mu/2). The second term is there when a mass is given: white noise then becomes the free
-field of that mass. The map is circulant, it commutes with translations, reflections and axis exchanges and with
-phi -> -phi; log_det = sum_p log f(p). f depends on momenta alone, so it carries to another volume.
+with phat^2 = sum_mu 4 sin^2(p_mu/2). The second term is present if a mass is specified: white noise then becomes the free
+field of that mass. The map is circulant; it commutes with translations, reflections, axis exchanges and phi -> -phi, and
+log_det = sum_p log f(p). Since f depends on the momentum only, it can be used on another volume.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.host_table import host_table
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.fourier import hartley, momentum_squared
 from haarflow.flows.nets import coupling
@@ -25,10 +25,11 @@ from haarflow.flows.nets import coupling
 
 @dataclass(frozen=True)
 class MomentumScaling:
-    """Momenta scaled by f(p): a polynomial of `order` in the exponent, and the free propagator's root where m2 > 0.
+    """Fourier modes scaled by f(p): exp of a polynomial of degree `order`, times sqrt of the free propagator if m2 > 0.
 
-    `order=0, m2=None` is a global scale. m2 is where the learnt mass starts; `condition` names couplings on which the
-    coefficients and ln m2 depend linearly. Raises ValueError for a mass that is not positive or a negative order.
+    `order=0, m2=None` is a global scale. m2 is the initial value of the learnt mass squared; `condition` names couplings
+    on which the coefficients and ln m2 depend linearly. Raises ValueError for a mass that is not positive or a negative
+    order.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -47,12 +48,12 @@ class MomentumScaling:
 
     def __post_init__(self) -> None:
         if self.order < 0:
-            raise ValueError(f"the order of the polynomial is 0 or more, got {self.order}")
+            raise ValueError(f"the order of the polynomial must be at least 0, got {self.order}")
         if self.m2 is not None and not (math.isfinite(self.m2) and self.m2 > 0.0):
             raise ValueError(f"m2 must be positive and finite, or None for no propagator, got {self.m2!r}")
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return coefficients of the identity, or of the free field."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the coefficients of the identity, or of the free field."""
         params = {"a": constant(key, 0.0, (self.order + 1,), dtype)}
         if self.m2 is not None:
             params["log_m2"] = constant(key, math.log(self.m2), (), dtype)
@@ -62,11 +63,11 @@ class MomentumScaling:
         return params
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Multiply every momentum by f(p)."""
+        """Multiply every mode by f(p)."""
         return self._scale(1.0, params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Divide every momentum by f(p)."""
+        """Divide every mode by f(p)."""
         return self._scale(-1.0, params, y, condition)
 
     def _scale(self, sign: float, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
@@ -76,7 +77,7 @@ class MomentumScaling:
         return y, zero_log_det(x, self.d) + xp.sum(log_f, axis=tuple(range(-self.d, 0)))
 
     def _log_f(self, params: Params, x: Array, condition: Condition) -> Array:
-        """log f on every momentum, `(*lattice)` or, conditioned on batch-shaped couplings, `(*batch, *lattice)`."""
+        """log f of all modes, `(*lattice)` or, conditioned on batch-shaped couplings, `(*batch, *lattice)`."""
         lattice = tuple(x.shape[x.ndim - self.d :])
         backend, xp = backends.of(x, params["a"]), array_namespace(x)
         q = backend.asarray(_reduced(lattice), dtype=x.dtype)
@@ -88,13 +89,14 @@ class MomentumScaling:
         m2 = xp.exp(self._coefficient(params, self.order + 1, x, condition))
         return total - 0.5 * xp.log(2.0 * (m2 + 2.0 * self.d * (q + 1.0)))
 
-    def _coefficient(self, params: Params, number: int, x: Array, condition: Condition) -> Array:
-        value = params["a"][number] if number <= self.order else params["log_m2"]
+    def _coefficient(self, params: Params, power: int, x: Array, condition: Condition) -> Array:
+        value = params["a"][power] if power <= self.order else params["log_m2"]
         for row, name in enumerate(self.condition):
-            value = value + params["slope"][row, number] * coupling(condition, name, x, self.d)
+            value = value + params["slope"][row, power] * coupling(condition, name, x, self.d)
         return value
 
 
 @host_table
 def _reduced(lattice: tuple[int, ...]) -> np.ndarray:
-    return momentum_squared(lattice) / (2.0 * len(lattice)) - 1.0
+    q: np.ndarray = momentum_squared(lattice) / (2.0 * len(lattice)) - 1.0
+    return q

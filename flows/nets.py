@@ -1,7 +1,7 @@
-"""Periodic convolutional nets: the context functions of couplings.
+"""Periodic convolutional nets, from which couplings take their parameters.
 
-Features are `(*batch, channel, *lattice)`; layers are a convolution plus bias, an activation between layers and an output
-map at the end. Weights live on any lattice, so a net transfers between volumes.
+Features are `(*batch, channel, *lattice)`; a layer is a convolution with a bias, followed by an activation, or by an output
+function at the end. Weights do not depend on the lattice, so that a net can be used on other volumes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Params
+from haarflow.backends.types import Array, Condition, Key, Params, Tree
 from haarflow.core import random
 from haarflow.core.tree import tree_map
 from haarflow.flows import hypercubic
+from haarflow.flows.flow import is_number
 
 
 def leaky_relu(x: Array) -> Array:
@@ -39,35 +40,35 @@ def identity(x: Array) -> Array:
     return x
 
 
-# what a net computes in: the field's own precision, or single, its parameters and all else left as they are
+# A net computes in the field's precision, or in single precision while parameters and everything else keep theirs.
 NET_PRECISIONS = ("field", "float32")
 
 
-def check_net_precision(word: str) -> None:
-    """Raise ValueError for a word that is not of NET_PRECISIONS."""
-    if word not in NET_PRECISIONS:
-        raise ValueError(f"a net computes in the precision 'field' or 'float32', got net_precision={word!r}")
+def check_net_precision(precision: str) -> None:
+    """Raise ValueError for a precision that is not one of NET_PRECISIONS."""
+    if precision not in NET_PRECISIONS:
+        raise ValueError(f"a net computes in the precision 'field' or 'float32', got net_precision={precision!r}")
 
 
-def lowered(word: str, tree: Any) -> Any:
-    """Return what enters a net, features and parameters, in the net's precision.
+def lowered(precision: str, tree: Tree) -> Tree:
+    """Return the input of a net, features and parameters, in the net's precision.
 
     >>> import numpy as np
     >>> lowered("float32", {"w0": np.ones(2)})["w0"].dtype, lowered("field", np.ones(2)).dtype
     (dtype('float32'), dtype('float64'))
     """
-    return tree if word == "field" else tree_map(_single, tree)
+    return tree if precision == "field" else tree_map(_single, tree)
 
 
 def _single(x: Any) -> Any:
-    if not hasattr(x, "dtype"):
+    if is_number(x):
         return x
     xp = array_namespace(x)
     return xp.astype(x, xp.float32)
 
 
 def raised(x: Array, like: Array) -> Array:
-    """Return what leaves a net in the precision of the field."""
+    """Return the output of a net in the precision of the field."""
     return x if x.dtype == like.dtype else array_namespace(x).astype(x, like.dtype)
 
 
@@ -78,14 +79,13 @@ ACTIVATIONS = {"leaky_relu": leaky_relu, "silu": silu, "tanh": tanh, "none": ide
 class ConvNet:
     """A periodic convolutional net in d dimensions.
 
-    `channels` counts features from the input to the output; `kernel` is the odd extent of every layer's kernel, or
-    one for each layer; `activation` acts between layers, `final` on the output; `biased=False` makes an odd net of odd
-    activations; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of displacements);
-    `condition` names couplings that enter as constant features after the input's; `final_scale` scales the last
-    layer's initial weights (0: the net starts at zero);
-    `net_precision="float32"` computes the net in single precision whatever the field's: its numbers are a function of the
-    features still, so a coupling stays invertible and its log_det exact.
-    Raises ValueError for another precision.
+    `channels` lists the numbers of features from the input to the output; `kernel` is the odd extent of all kernels, or a
+    tuple with one for each layer; `activation` acts between layers, `final` on the output; `biased=False` with an odd
+    activation gives an odd net; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of
+    displacements); `condition` names couplings that are appended to the input as constant features; `final_scale` scales
+    the last layer's initial weights (0: the net starts at zero). `net_precision="float32"` computes the net in single
+    precision whatever the field's: the output is still a function of the features, so that a coupling stays invertible and
+    its log_det exact. Raises ValueError for another precision.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -115,8 +115,8 @@ class ConvNet:
         layers = len(self.channels) - 1
         return (self.kernel,) * layers if isinstance(self.kernel, int) else self.kernel
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return weights and biases uniform in +-1/sqrt(fan in), fan in = channels x taps."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return weights and biases, uniform within +-1/sqrt(fan in), fan in = channels x taps."""
         params = {}
         inputs = (self.channels[0] + len(self.condition), *self.channels[1:])
         for layer, extent in enumerate(self.kernels()):
@@ -130,10 +130,10 @@ class ConvNet:
                 params[f"b{layer}"] = bound * (2.0 * random.uniform(bias_key, (out,), dtype) - 1.0)
         return params
 
-    def apply(self, params: Params, features: Array, condition: dict[str, Any] | None = None) -> Array:
+    def apply(self, params: Params, features: Array, condition: Condition = None) -> Array:
         """Return the output features `(*batch, channels[-1], *lattice)`.
 
-        Raises ValueError when a named coupling is not in `condition`.
+        Raises ValueError if `condition` lacks a coupling that the net is conditioned on.
         """
         layers = range(len(self.kernels()))
         weights = [self._kernel(params[f"w{layer}"], extent) for layer, extent in enumerate(self.kernels())]
@@ -145,7 +145,7 @@ class ConvNet:
     def _kernel(self, weight: Array, extent: int) -> Array:
         return hypercubic.expand(weight, self.d, extent) if self.tied else weight
 
-    def _with_condition(self, features: Array, condition: dict[str, Any] | None) -> Array:
+    def _with_condition(self, features: Array, condition: Condition) -> Array:
         if not self.condition:
             return features
         xp = array_namespace(features)
@@ -154,13 +154,13 @@ class ConvNet:
         return xp.concat([features, *[xp.zeros_like(features[pick]) + value for value in constant]], axis=-self.d - 1)
 
 
-def coupling(condition: dict[str, Any] | None, name: str, like: Array, axes: int) -> Any:
-    """Return a coupling of the condition, given `axes` trailing axes when it is batch-shaped.
+def coupling(condition: Condition, name: str, like: Array, axes: int) -> Any:
+    """Return a coupling of the condition, with `axes` trailing axes of extent one if it is batch-shaped.
 
-    Raises ValueError when the condition lacks it.
+    Raises ValueError if the condition lacks it.
     """
     if condition is None or name not in condition:
-        given = ", ".join(condition) if condition else "none"
-        raise ValueError(f"this flow is conditioned on {name!r}; pass condition={{{name!r}: value}}, got {given}")
+        names = ", ".join(condition) if condition else "none"
+        raise ValueError(f"this flow is conditioned on {name!r}; pass condition={{{name!r}: value}}, got {names}")
     value = condition[name]
-    return value[(..., *(None,) * axes)] if hasattr(value, "ndim") and value.ndim else value
+    return value if is_number(value) or value.ndim == 0 else value[(..., *(None,) * axes)]

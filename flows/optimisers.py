@@ -1,8 +1,8 @@
-"""Adam for every backend with autodiff, in optax's protocol: `init(params)`, `update(grads, state, params)`.
+"""Adam for every backend with automatic differentiation, with optax's interface: `init(params)`, `update(grads, state, params)`.
 
 m <- b1 m + (1 - b1) g,  v <- b2 v + (1 - b2) g^2,  update = -lr mhat / (sqrt(vhat) + eps)  (arXiv:1412.6980, alg. 1),
-with the gradient clipped to a global norm first where asked for (arXiv:1211.5063, alg. 1). Parameters, gradients and
-updates are trees of arrays of the same shapes. On JAX any optax transform takes this one's place.
+optionally after clipping the gradient to a global norm (arXiv:1211.5063, alg. 1). Parameters, gradients and updates are
+trees of arrays of the same shapes. On JAX any optax transform may be used instead.
 """
 
 import math
@@ -13,16 +13,20 @@ from typing import NamedTuple, Protocol
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Params, Tree
 from haarflow.core.tree import leaves, tree_map
 
 
 class Optimiser(Protocol):
-    """What training asks of an optimiser, as optax has it."""
+    """What training needs from an optimiser, with optax's interface."""
 
-    def init(self, params: Tree) -> Tree: ...
+    def init(self, params: Params) -> Tree:
+        """Return the initial state."""
+        ...
 
-    def update(self, grads: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]: ...
+    def update(self, grads: Params, state: Tree, params: Params) -> tuple[Params, Tree]:
+        """Return the updates, to be added to the parameters, and the next state."""
+        ...
 
 
 class AdamState(NamedTuple):
@@ -50,14 +54,16 @@ class Adam:
     eps: float = 1e-8
     clip: float | None = None
 
-    def init(self, params: Tree) -> AdamState:
+    def init(self, params: Params) -> AdamState:
+        """Return step 0 with vanishing means."""
         first = leaves(params)[0]
         xp = array_namespace(first)
         step = xp.zeros((), dtype=xp.int32, device=backends.place(first))
         zeros = tree_map(xp.zeros_like, params)
         return AdamState(step, zeros, zeros)
 
-    def update(self, grads: Tree, state: AdamState, params: Tree = None) -> tuple[Tree, AdamState]:
+    def update(self, grads: Params, state: AdamState, params: Params = None) -> tuple[Params, AdamState]:
+        """Return the updates and the next state."""
         if self.clip is not None:
             grads = clip_by_norm(grads, self.clip)
         mean = tree_map(lambda m, g: self.b1 * m + (1.0 - self.b1) * g, state.mean, grads)
@@ -68,17 +74,17 @@ class Adam:
         return updates, AdamState(state.step + 1, mean, square)
 
     def _scales(self, step: Array, like: Array) -> tuple[Array, Array]:
-        """Learning rate over 1 - b1^t, and the root of 1 - b2^t: the bias corrections as two numbers."""
+        """Return lr / (1 - b1^t) and sqrt(1 - b2^t), which contain the bias corrections."""
         xp = array_namespace(like)
-        done = xp.astype(step, like.dtype)
-        rate = self.rate(done) if callable(self.rate) else self.rate
-        number = done + 1.0
-        mean_weight = 1.0 - xp.exp(math.log(self.b1) * number) if self.b1 else 1.0
-        return rate / mean_weight, xp.sqrt(1.0 - xp.exp(math.log(self.b2) * number))
+        t = xp.astype(step, like.dtype)
+        rate = self.rate(t) if callable(self.rate) else self.rate
+        count = t + 1.0
+        mean_weight = 1.0 - xp.exp(math.log(self.b1) * count) if self.b1 else 1.0
+        return rate / mean_weight, xp.sqrt(1.0 - xp.exp(math.log(self.b2) * count))
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:
-    """Parameters plus updates, leaf by leaf.
+    """Return parameters plus updates, leaf by leaf.
 
     >>> apply_updates({"a": 1.0}, {"a": 0.5})
     {'a': 1.5}
@@ -87,7 +93,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
 
 def norm(tree: Tree) -> Array:
-    """The global norm of a tree, sqrt(sum of all squares), as a 0-dimensional array.
+    """Return the global norm of a tree, sqrt(sum of all squares), as a 0-dimensional array.
 
     >>> import numpy
     >>> float(norm({"a": numpy.asarray([3.0]), "b": numpy.asarray([[4.0]])}))
@@ -101,7 +107,7 @@ def norm(tree: Tree) -> Array:
 
 
 def clip_by_norm(tree: Tree, largest: float) -> Tree:
-    """The tree scaled down to the global norm `largest` where its norm is above; a norm of NaN stays NaN.
+    """Return the tree scaled down to the global norm `largest` if its norm exceeds it; a norm of NaN stays NaN.
 
     >>> import numpy
     >>> clip_by_norm({"a": numpy.asarray([3.0, 4.0])}, 2.5)["a"].tolist()

@@ -1,7 +1,7 @@
-"""Base densities with exact normalisation, from which a flow starts.
+"""Priors: exactly normalised densities from which a flow starts.
 
 A prior is a frozen dataclass with a `lattice`, `sample(key, n, dtype) -> x (n, *field_shape)` and
-`log_density(x) -> (*batch,)`. Scalar fields `(*batch, *lattice)` have densities with respect to prod d phi,
+`log_density(x) -> (*batch,)`. Densities of scalar fields `(*batch, *lattice)` refer to the measure prod d phi, those of
 U(1) links `(*batch, d, *lattice)` and SU(N) links `(*batch, d, N, N, *lattice)` to the normalised Haar measure.
 """
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Key
 from haarflow.core import random
 from haarflow.core.groups import U1, Real
 from haarflow.core.lattice import check_lattice, volume
@@ -23,7 +24,7 @@ from haarflow.flows.fourier import hartley, momentum_squared
 
 @dataclass(frozen=True)
 class UniformLinks:
-    """Independent Haar-distributed U(1) links: angles `(n, d, *lattice)` in [-pi, pi), log density 0.
+    """Independent Haar-distributed U(1) links: angles `(n, d, *lattice)` in [-pi, pi), of log-density 0.
 
     Raises ValueError for extents that are not whole numbers >= 1.
 
@@ -38,7 +39,7 @@ class UniformLinks:
     group = U1()
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
 
     @property
@@ -46,7 +47,7 @@ class UniformLinks:
         """The shape of one configuration, (d, *lattice)."""
         return (len(self.lattice), *self.lattice)
 
-    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
         """Return `n` configurations of independent links."""
         return U1().haar(key, (n, *self.field_shape), dtype)
 
@@ -59,7 +60,7 @@ class UniformLinks:
 
 @dataclass(frozen=True)
 class HaarLinks:
-    """Independent Haar-distributed SU(n) links `(samples, d, n, n, *lattice)`, log density 0.
+    """Independent Haar-distributed SU(n) links `(samples, d, n, n, *lattice)`, of log-density 0.
 
     Raises ValueError for extents that are not whole numbers >= 1 and for n < 2.
 
@@ -74,7 +75,7 @@ class HaarLinks:
 
     symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
         SU(self.n, len(self.lattice))
 
@@ -88,8 +89,8 @@ class HaarLinks:
         """The shape of one configuration, (d, n, n, *lattice)."""
         return (len(self.lattice), self.n, self.n, *self.lattice)
 
-    def sample(self, key: Array, n: int, dtype="float64") -> Array:
-        """Return `n` configurations of independent links, complex of the given real precision."""
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
+        """Return `n` configurations of independent links, complex with real and imaginary parts of type `dtype`."""
         return self.group.haar(key, (n, *self.field_shape), dtype)
 
     def log_density(self, x: Array) -> Array:
@@ -116,7 +117,7 @@ class Gaussian:
     group = Real()
     symmetries = ("translation", "reflection", "hypercubic", "Z2")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
         _check_positive("sigma", self.sigma)
 
@@ -125,7 +126,7 @@ class Gaussian:
         """The shape of one configuration, that of the lattice."""
         return self.lattice
 
-    def sample(self, key: Array, n: int, dtype="float64") -> Array:
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
         """Return `n` independent configurations."""
         return self.sigma * random.normal(key, (n, *self.lattice), dtype)
 
@@ -155,7 +156,7 @@ class FreeField:
     group = Real()
     symmetries = ("translation", "reflection", "hypercubic", "Z2")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
         _check_positive("m2", self.m2)
         object.__setattr__(self, "m2", float(self.m2))
@@ -165,8 +166,8 @@ class FreeField:
         """The shape of one configuration, that of the lattice."""
         return self.lattice
 
-    def sample(self, key: Array, n: int, dtype="float64") -> Array:
-        """Return `n` independent configurations: white noise over momenta, scaled by (2M)^(-1/2)."""
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
+        """Return `n` independent configurations: white noise in momentum space, scaled by (2M)^(-1/2)."""
         noise = random.normal(key, (n, *self.lattice), dtype)
         width = of(noise).asarray((2.0 * self._spectrum()) ** -0.5, dtype=noise.dtype)
         return hartley(noise * width, len(self.lattice))
@@ -186,10 +187,11 @@ class FreeField:
         >>> round(FreeField((2, 2), m2=1.0).log_z(), 12)
         -0.418590429403
         """
-        return float(sum(0.5 * math.log(math.pi / m) for m in self._spectrum().flat))
+        return float(sum(0.5 * math.log(math.pi / float(m)) for m in self._spectrum().flat))
 
-    def _spectrum(self):
-        return self.m2 + momentum_squared(self.lattice)
+    def _spectrum(self) -> np.ndarray:
+        spectrum: np.ndarray = self.m2 + momentum_squared(self.lattice)
+        return spectrum
 
 
 def check_field(x: Array, field_shape: tuple[int, ...]) -> None:

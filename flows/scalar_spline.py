@@ -2,27 +2,29 @@
 
     y_x = exp(s_x) f_x(phi_x) + t_x on active sites,
 
-f_x a monotone rational-quadratic spline on [-bound, bound], the identity beyond (flows/splines.py), its 3 bins - 1 raw
-numbers and s, t from a context net on the passive sites. Under phi -> -phi a symmetric net mirrors the tables: with
-even numbers e and odd numbers o, bin k carries e_k + o_k and its mirror image e_k - o_k: f_x(-phi) -> -f_x(phi).
+where f_x is a monotone rational-quadratic spline on [-bound, bound] and the identity beyond (flows/splines.py). A context
+net on the frozen sites gives its 3 bins - 1 raw parameters, s and t. A symmetric net is built such that f_x(-phi) =
+-f_x(phi) for the reversed frozen field: with its even outputs e and odd outputs o, bin k has e_k + o_k, its mirror image
+e_k - o_k.
 Source: arXiv:1906.04032, section 3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.flows.affine import CheckerboardCoupling, check_parity, context, write_back
+from haarflow.flows.affine import active, check_parity, context, coupling_symmetries, write_back
+from haarflow.flows.context import ContextNet
 from haarflow.flows.splines import inverse_line_spline, line_channels, line_spline
 
 
 @dataclass(frozen=True)
-class SplineCoupling(CheckerboardCoupling):
-    """A spline coupling of the sites of `parity`; `net` is a `CheckerboardNet` or `LatticeNet`.
+class SplineCoupling:
+    """A spline coupling that moves the sites of `parity`; `net` is a `CheckerboardNet` or `LatticeNet`.
 
     `bins` is the number of bins of the spline on [-bound, bound]. Raises ValueError for a parity other than 0 and 1,
     a bound that is not positive, an odd number of bins under a symmetric net and, on use, an odd extent.
@@ -36,15 +38,29 @@ class SplineCoupling(CheckerboardCoupling):
     ((5, 4, 4), (5,))
     """
 
-    net: Any
+    net: ContextNet
     parity: int = 0
     bins: int = 8
     bound: float = 1.5
 
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """Those that the net leaves to a checkerboard coupling."""
+        return coupling_symmetries(self.net)
+
+    @property
+    def periods(self) -> tuple[int, ...]:
+        """Two sites along each axis: a translation by one exchanges the colours."""
+        return (2,) * self.net.d
+
+    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
+        """Return on the host which sites of a field move."""
+        return active(lattice, self.parity)
+
     def __post_init__(self) -> None:
         check_parity(self.parity)
         if self.bins < 1 or not self.bound > 0.0:
-            raise ValueError(f"a spline wants bins >= 1 and bound > 0, got bins={self.bins}, bound={self.bound}")
+            raise ValueError(f"a spline needs bins >= 1 and bound > 0, got bins={self.bins}, bound={self.bound}")
         if self.net.symmetric and self.bins % 2:
             raise ValueError(f"a spline that commutes with phi -> -phi has an even number of bins, got {self.bins}")
 
@@ -53,33 +69,33 @@ class SplineCoupling(CheckerboardCoupling):
         return {"net": self.net.init(key, *self._counts(), dtype)}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Move the active sites; log_det is that of the whole field."""
-        active, passive, raw, s, t = self._context(params, x, condition)
-        y, log_slope = line_spline(active, raw, self.bound, 0)
+        """Move the active sites and return log_det of the whole field."""
+        moving, frozen, raw, s, t = self._context(params, x, condition)
+        y, log_slope = line_spline(moving, raw, self.bound, 0)
         y = array_namespace(x).exp(s) * y + t
-        return write_back(y, passive, log_slope + s, self.parity, x, self.net.d)
+        return write_back(y, frozen, log_slope + s, self.parity, x, self.net.d)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active sites back."""
-        active, passive, raw, s, t = self._context(params, y, condition)
-        x, log_slope = inverse_line_spline(array_namespace(y).exp(-s) * (active - t), raw, self.bound, 0)
-        return write_back(x, passive, log_slope - s, self.parity, y, self.net.d)
+        moving, frozen, raw, s, t = self._context(params, y, condition)
+        x, log_slope = inverse_line_spline(array_namespace(y).exp(-s) * (moving - t), raw, self.bound, 0)
+        return write_back(x, frozen, log_slope - s, self.parity, y, self.net.d)
 
     def _counts(self) -> tuple[int, int]:
-        """Even and odd numbers: s first, then the tables; t first, then the tables."""
+        """The counts of even outputs (s, then tables) and of odd ones (t, then tables)."""
         half = 3 * (self.bins // 2)
         return (1 + half, half) if self.net.symmetric else (1 + line_channels(self.bins), 1)
 
     def _context(self, params: Params, x: Array, condition: Condition) -> tuple[Array, ...]:
         even, odd = self._counts()
-        active, passive, numbers = context(self.net, self.parity, even, odd, params["net"], x, condition)
-        s, t = numbers[0, ...], numbers[even, ...]
-        tables = numbers[1:even, ...]
-        raw = self._mirrored(tables, numbers[even + 1 :, ...]) if self.net.symmetric else tables
-        return active, passive, raw, s, t
+        moving, frozen, outputs = context(self.net, self.parity, even, odd, params["net"], x, condition)
+        s, t = outputs[0, ...], outputs[even, ...]
+        tables = outputs[1:even, ...]
+        raw = self._mirrored(tables, outputs[even + 1 :, ...]) if self.net.symmetric else tables
+        return moving, frozen, raw, s, t
 
     def _mirrored(self, even: Array, odd: Array) -> Array:
-        """Raw numbers of a line spline: widths, heights and inner slopes, each with its mirror image."""
+        """Raw parameters of a line spline: widths, heights and inner slopes, each with its mirror image."""
         xp, half = array_namespace(even), self.bins // 2
         parts = []
         for start in (0, half):

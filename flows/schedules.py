@@ -1,8 +1,7 @@
-"""Schedules: a number as a function of the step, f(t), for learning rates and couplings.
+"""Schedules: learning rates and couplings as functions f(t) of the training step.
 
-A schedule is a frozen dataclass called with the step number t = 0, 1, ... (a 0-dimensional array, also a traced one, or
-an int). It gives an array of t's dtype where t is floating, of the default real dtype where t is an integer.
-Sources: cosine annealing arXiv:1608.03983 without restarts, linear warm-up arXiv:1706.02677.
+A schedule is a frozen dataclass called with the step t = 0, 1, ... (a 0-dimensional array, possibly traced, or an int).
+It returns an array of t's dtype if t is floating, of the default real dtype if t is an integer. Sources: cosine annealing arXiv:1608.03983 without restarts, linear warm-up arXiv:1706.02677.
 """
 
 import math
@@ -16,7 +15,7 @@ from haarflow.backends.types import Array
 
 
 class Schedule(Protocol):
-    """What a schedule promises: `schedule(step)` is the value at that step."""
+    """A function of the training step: `schedule(step)` is the value at that step."""
 
     def __call__(self, step: Array) -> Array: ...
 
@@ -48,7 +47,7 @@ class Linear:
     steps: int
 
     def __call__(self, step: Array) -> Array:
-        return self.start + (self.end - self.start) * _done(step, self.steps)
+        return self.start + (self.end - self.start) * _completed(step, self.steps)
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ class Cosine:
     end: float = 0.0
 
     def __call__(self, step: Array) -> Array:
-        done = _done(step, self.steps)
-        xp = array_namespace(done)
-        return self.end + (self.start - self.end) * 0.5 * (1.0 + xp.cos(math.pi * done))
+        progress = _completed(step, self.steps)
+        xp = array_namespace(progress)
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + xp.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Another schedule after a linear rise: f(t) = then(0) (t + 1)/steps for t < steps, then(t - steps) afterwards.
+    """A linear rise followed by another schedule: f(t) = then(0) (t + 1)/steps for t < steps, then(t - steps) afterwards.
 
     >>> [float(WarmUp(Constant(1.0), 4)(t)) for t in (0, 3, 9)]
     [0.25, 1.0, 1.0]
@@ -89,7 +88,7 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class Step:
-    """A value multiplied by `factor` at each of the steps `at`.
+    """A value that is multiplied by `factor` at each of the steps `at`.
 
     >>> [float(Step(1.0, (10, 20), 0.5)(t)) for t in (9, 10, 25)]
     [1.0, 0.5, 0.25]
@@ -108,8 +107,8 @@ class Step:
         return value
 
 
-def _done(step: Array, steps: int) -> Array:
-    """The finished part of the way, between 0 and 1."""
+def _completed(step: Array, steps: int) -> Array:
+    """The completed fraction of the steps, between 0 and 1."""
     step = _real(step)
     return array_namespace(step).clip(step / max(steps, 1), 0.0, 1.0)
 

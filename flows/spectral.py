@@ -1,22 +1,23 @@
-"""Spectral couplings of SU(2) and SU(3) links in any dimension: the eigen-angles of a plaquette move, its frame stays.
+"""Spectral couplings of SU(2) and SU(3) links in any dimension: maps of a plaquette's eigenvalues, not its eigenvectors.
 
 One coupling moves the active links of a mask (flows/masks.py), each by the change of its plaquette in the mask's plane,
 
     P = U_mu(x) V,    P -> P' = h(P),    U_mu(x) -> P' P^+ U_mu(x),    log_det = sum over active links of log |dP'/dP|,
 
-with h a class map: P = W diag(e^{i theta}) W^+ -> W diag(e^{i theta'}) W^+, theta' in the canonical cell as theta is, so that h
-commutes with conjugations, and permutations of eigenvalues have no meaning. In the cell's coordinates (core/weyl_cell.py)
-it is r -> r' and v -> v' given r', monotone rational-quadratic splines whose raw numbers come from a periodic net on
+with a class map h: P = W diag(e^{i theta}) W^+ -> W diag(e^{i theta'}) W^+. Both theta and theta' lie in the canonical cell,
+so that h commutes with conjugations and with permutations of the eigenvalues. In the cell's coordinates (core/weyl_cell.py)
+it consists of r -> r' and v -> v' given r', monotone rational-quadratic splines with raw parameters from a periodic net on
 
     Re tr L^k / N,    k = 1 ... harmonics,    of frozen loops L,
 
-real and gauge invariant: gauge transformations and charge conjugation pass through the layer. All raw numbers zero give
-the identity. With `start` > 0 a class map from Haar measure to e^{kappa Re tr P / N} comes first (flows/tilts.py), its kappa a
-parameter that starts there.
+which are real and gauge invariant, so that the layer commutes with gauge transformations and charge conjugation. If all raw
+parameters vanish it is the identity. With `start` > 0 a class map from Haar measure to e^{kappa Re tr P / N} comes first
+(flows/tilts.py), with a learnt kappa that starts at `start`.
 
-For a mask ("stripes", mu, nu, p, offset): active are U_mu and P_mu,nu at x_nu = offset modulo p. Passive, changed by the way, are
-P_mu,nu at x_nu = offset - 1 and all P_mu,rho, rho not nu, with x_nu = offset, which hold two of the links. Frozen is the rest:
-P_mu,nu elsewhere (p >= 3), P_mu,rho elsewhere, and planes without mu; only such loops may be context.
+For a mask ("stripes", mu, nu, p, offset), U_mu and P_mu,nu at x_nu = offset modulo p are active. Passive, that is changed as a
+consequence, are P_mu,nu at x_nu = offset - 1 and all P_mu,rho, rho not nu, with x_nu = offset, which contain two active
+links. All others are frozen: P_mu,nu elsewhere (p >= 3), P_mu,rho elsewhere, and planes without mu; only frozen loops may
+be context.
 
 Source: arXiv:2008.05456, sections III and IV. Shapes: links `(*batch, d, N, N, *lattice)`; log_det `(*batch,)`.
 """
@@ -24,12 +25,13 @@ Source: arXiv:2008.05456, sections III and IV. Shapes: links `(*batch, d, N, N, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import eigenframes, loops, weyl_cell
 from haarflow.core.sun import SU
 from haarflow.flows import masks, spectral_maps, tilts
@@ -41,11 +43,10 @@ from haarflow.flows.nets import ConvNet
 class SpectralCoupling:
     """A gauge-equivariant coupling of SU(n) links, n = 2 or 3, by the eigen-angles of plaquettes.
 
-    `mask` and the loops of `context`, which the net sees around each active link, are the tuples of flows/masks.py;
-    `bins` of each spline; `hidden` and `kernel` of the net, which runs on the active sublattice; `condition` names
-    couplings that it sees. Parameters: "net", and "tilt" where `start` > 0.
-    Raises ValueError for other n, for a mask and loops that do not fit together, for extents that the mask's period does
-    not divide, and for fields of another shape.
+    `mask` and `context`, the loops around each active link that enter the net, are the tuples of flows/masks.py; each
+    spline has `bins` bins; `hidden` and `kernel` belong to the net, which acts on the active sublattice; `condition` names
+    couplings that enter it. Parameters: "net", and "tilt" if `start` > 0. Raises ValueError for other n, for a mask and
+    loops that do not fit together, for extents not divisible by the mask's period, and for fields of another shape.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -60,8 +61,8 @@ class SpectralCoupling:
 
     n: int
     d: int
-    mask: tuple
-    context: tuple = ()
+    mask: tuple[Any, ...]
+    context: tuple[masks.Loop, ...] = ()
     bins: int = 4
     hidden: tuple[int, ...] = (16,)
     kernel: int | tuple[int, ...] = 1
@@ -78,7 +79,7 @@ class SpectralCoupling:
         mask = masks.check_mask(self.mask, self.d)
         for loop in self.context:
             if masks.contains_active(loop, mask, self.d):
-                raise ValueError(f"context loops are frozen, but {loop} holds an active link of {tuple(mask)}")
+                raise ValueError(f"context loops are frozen, but {loop} contains an active link of {tuple(mask)}")
         if self.bins < 1 or self.harmonics < 1 or not self.start >= 0.0:
             raise ValueError(
                 f"bins >= 1, harmonics >= 1 and start >= 0 wanted, got {self.bins}, {self.harmonics}, {self.start}"
@@ -100,7 +101,7 @@ class SpectralCoupling:
 
     @property
     def net(self) -> ConvNet:
-        """The context net, from traces of loops to the raw numbers of the splines."""
+        """The context net, from traces of loops to the raw parameters of the splines."""
         channels = (
             max(self.harmonics * len(self.context), 1),
             *self.hidden,
@@ -115,8 +116,8 @@ class SpectralCoupling:
             final_scale=self.final_scale,
         )
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the net's parameters, and `start`."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the net's parameters, and that of the class map which starts at `start`."""
         net = {"net": self.net.init(key, dtype)}
         if not self.start:
             return net
@@ -125,45 +126,47 @@ class SpectralCoupling:
         }  # so that `positive` gives start
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Move the active links; log_det is that of all links."""
+        """Move the active links and return log_det of the whole field."""
         return self._move("forward", params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links back, in closed form."""
         return self._move("inverse", params, y, condition)
 
-    def _move(self, way: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
+    def _move(self, direction: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
         self._check(links)
         xp, d, group, mask = array_namespace(links), self.d, self.group, masks.LinkMask(*self.mask)
         keep = backends.of(links).materialise
         loop = masks.active_sites(loops.plaquette(links, mask.direction, mask.plane, d, group), mask, d)
         frame = eigenframes.frame_of(loop, d)
-        place = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
-        new, log_slope = self._mapped(way, params, place, self._raw(params, links, condition))
-        old, wanted = (weyl_cell.angles_at([keep(x) for x in part]) for part in (place, new))
-        moved = eigenframes.rebuilt(frame, old, wanted, d)
+        old = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
+        new, log_slope = self._mapped(direction, params, old, self._raw(params, links, condition))
+        before, after = (weyl_cell.angles_at([keep(x) for x in part]) for part in (old, new))
+        moved = eigenframes.rebuilt(frame, before, after, d)
         link = masks.active_sites(loops.direction(links, mask.direction, d, group), mask, d)
         link = group.compose(group.compose(moved, group.inverse(loop)), link)
         return self._replaced(links, link, mask), xp.sum(log_slope, axis=tuple(range(-d, 0)))
 
-    def _mapped(self, way: str, params: Params, place: list[Array], raw: Array) -> tuple[list[Array], Array]:
-        """Tilt, then the splines; back in the other order."""
+    def _mapped(
+        self, direction: str, params: Params, coordinates: list[Array], raw: Array
+    ) -> tuple[list[Array], Array]:
+        """The class map followed by the splines; the inverse in reverse order."""
 
-        def tilted(place: list[Array]) -> tuple[list[Array], Array]:
+        def tilted(coordinates: list[Array]) -> tuple[list[Array], Array]:
             if not self.start:
-                return place, 0.0 * place[0]
-            return tilts.tilt(way, place, spectral_maps.positive(params["tilt"]))
+                return coordinates, 0.0 * coordinates[0]
+            return tilts.tilt(direction, coordinates, spectral_maps.positive(params["tilt"]))
 
-        def bent(place: list[Array]) -> tuple[list[Array], Array]:
-            return spectral_maps.bend(way, place, raw, self.bins, -self.d - 1)
+        def bent(coordinates: list[Array]) -> tuple[list[Array], Array]:
+            return spectral_maps.bend(direction, coordinates, raw, self.bins, -self.d - 1)
 
-        first, second = (tilted, bent) if way == "forward" else (bent, tilted)
-        place, one = first(place)
-        place, other = second(place)
-        return place, one + other
+        first, second = (tilted, bent) if direction == "forward" else (bent, tilted)
+        coordinates, one = first(coordinates)
+        coordinates, other = second(coordinates)
+        return coordinates, one + other
 
     def _raw(self, params: Params, links: Array, condition: Condition) -> Array:
-        """The net's raw numbers `(*batch, channel, *coarse)` from traces of the context's loops."""
+        """The net's raw parameters `(*batch, channel, *coarse)` from traces of the context's loops."""
         xp, d, mask, group = array_namespace(links), self.d, masks.LinkMask(*self.mask), self.group
         if not self.context:
             like = masks.active_sites(xp.real(links[(..., 0, 0, 0) + (slice(None),) * d]), mask, d)
@@ -171,20 +174,20 @@ class SpectralCoupling:
         traces = []
         for (rho, sigma), extents, displacement in self.context:
             loop = power = loops.rectangle(links, rho, sigma, extents, d, group)
-            at = tuple(o + step for o, step in zip(masks.offsets(mask, d), displacement, strict=True))
-            for number in range(self.harmonics):
-                power = group.compose(power, loop) if number else loop
+            corner = tuple(o + step for o, step in zip(masks.offsets(mask, d), displacement, strict=True))
+            for order in range(self.harmonics):
+                power = group.compose(power, loop) if order else loop
                 trace = xp.real(group.trace(power)) / float(self.n)
-                traces.append(masks.extract(trace, masks.periods(mask, d), at))
+                traces.append(masks.extract(trace, masks.periods(mask, d), corner))
         return self.net.apply(params["net"], xp.stack(traces, axis=-1 - d), condition)
 
     def _replaced(self, links: Array, new: Array, mask: masks.LinkMask) -> Array:
-        """The links with new active ones, which are multiplied in where the mask holds."""
+        """The links with the active ones replaced."""
         xp, d = array_namespace(links), self.d
-        here = masks.spread(new, masks.periods(mask, d), masks.offsets(mask, d))
+        full = masks.spread(new, masks.periods(mask, d), masks.offsets(mask, d))
         on = masks.spread(xp.ones_like(xp.real(new)), masks.periods(mask, d), masks.offsets(mask, d)) > 0.5
         fields = [loops.direction(links, mu, d, self.group) for mu in range(d)]
-        fields[mask.direction] = xp.where(on, here, fields[mask.direction])
+        fields[mask.direction] = xp.where(on, full, fields[mask.direction])
         return xp.stack(fields, axis=-3 - d)
 
     def _check(self, links: Array) -> None:

@@ -1,13 +1,13 @@
 """Class maps of SU(2) and SU(3) by free splines in the coordinates (r, v) of the canonical cell (core/weyl_cell.py).
 
-    r -> r'(r),    |v| -> |v'|(|v|; r'),    the sign of v stays,
+    r -> r'(r),    |v| -> |v'|(|v|; r'),    sign v' = sign v,
 
-monotone rational-quadratic splines of [0, 1] with all knots and slopes free; the raw numbers of |v| are a line in r',
-a + b r'. The walls stay, so it is a map of the cell onto itself; log |det dP'/dP| in Haar measure is the logarithm of the
-slopes and of the ratio of Weyl's factors. All raw numbers zero give the identity.
+by monotone rational-quadratic splines of [0, 1] with all knots and slopes free; the raw parameters of |v| are linear in r',
+a + b r'. The walls are fixed, so that the cell is mapped onto itself; log |det dP'/dP| in Haar measure is the sum of the
+logarithms of the slopes and of the ratio of the Weyl factors. If all raw parameters vanish it is the identity.
 
-Sources: arXiv:2008.05456 (canonical cells), arXiv:1906.04032 (splines). Shapes: coordinates `(*batch, *lattice)`, raw numbers
-with one axis more, named by `axis`.
+Sources: arXiv:2008.05456 (canonical cells), arXiv:1906.04032 (splines). Shapes: coordinates `(*batch, *lattice)`, raw
+parameters with an additional axis, `axis`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from haarflow.flows.splines import MINIMUM, Table, inverse_spline, spline
 
 
 def channels(n: int, bins: int) -> int:
-    """Return how many raw numbers a map reads: 3 bins + 1 for r, and twice as many for v.
+    """Return the number of raw parameters of a map: 3 bins + 1 for r, and twice as many for v.
 
     >>> channels(2, 4), channels(3, 4)
     (13, 39)
@@ -28,30 +28,30 @@ def channels(n: int, bins: int) -> int:
     return (3 * bins + 1) * (1 if n == 2 else 3)
 
 
-def bend(way: str, place: list[Array], raw: Array, bins: int, axis: int) -> tuple[list[Array], Array]:
-    """Map coordinates by splines of raw numbers, "forward" or "inverse"; returns also log |det| in Haar measure.
+def bend(direction: str, coordinates: list[Array], raw: Array, bins: int, axis: int) -> tuple[list[Array], Array]:
+    """Return coordinates mapped by splines with raw parameters, "forward" or "inverse", and log |det| in Haar measure.
 
     >>> import numpy as np
-    >>> place = [np.asarray([0.3]), np.asarray([-0.5])]
-    >>> new, log_det = bend("forward", place, np.zeros((39, 1)), 4, -2)
+    >>> coordinates = [np.asarray([0.3]), np.asarray([-0.5])]
+    >>> new, log_det = bend("forward", coordinates, np.zeros((39, 1)), 4, -2)
     >>> [x.round(12).tolist() for x in new], log_det.round(12).tolist()
     ([[0.3], [-0.5]], [0.0])
     """
-    xp, run = array_namespace(raw), {"forward": spline, "inverse": inverse_spline}[way]
+    xp, run = array_namespace(raw), {"forward": spline, "inverse": inverse_spline}[direction]
     count = 3 * bins + 1
     parts = [_part(raw, axis, k * count, (k + 1) * count) for k in range(raw.shape[axis] // count)]
-    r, slope = run(place[0], interval(parts[0], bins, axis), axis)
+    r, slope = run(coordinates[0], interval(parts[0], bins, axis), axis)
     new, slopes = [r], [slope]
-    if len(place) == 2:
-        radius, v = (r if way == "forward" else place[0]), place[1]
+    if len(coordinates) == 2:
+        radius, v = (r if direction == "forward" else coordinates[0]), coordinates[1]
         table = interval(parts[1] + parts[2] * xp.expand_dims(radius, axis=axis), bins, axis)
         size, further = run(xp.abs(v), table, axis)
         new, slopes = [r, xp.where(v < 0.0, -size, size)], [slope, further]
-    return new, weyl_cell.log_volume(place, new, slopes)
+    return new, weyl_cell.log_volume(coordinates, new, slopes)
 
 
 def interval(raw: Array, bins: int, axis: int) -> Table:
-    """Return the table of a spline of [0, 1] from bins widths, bins heights and bins + 1 slopes, raw numbers along `axis`.
+    """Return the table of a spline of [0, 1] from bins widths, bins heights and bins + 1 slopes, given by raw parameters along `axis`.
 
     >>> import numpy as np
     >>> interval(np.zeros((7, 1)), 2, 0).bottom.ravel().tolist()
@@ -64,7 +64,7 @@ def interval(raw: Array, bins: int, axis: int) -> Table:
 
 
 def positive(x: Array) -> Array:
-    """Return (x + sqrt(x^2 + 1))/2, smooth and above zero: x where it is large, one at x = 3/4."""
+    """Return (x + sqrt(x^2 + 1))/2, smooth and positive: close to x for large x, one at x = 3/4."""
     return 0.5 * (x + array_namespace(x).sqrt(x * x + 1.0))
 
 
@@ -77,8 +77,8 @@ def _edges(raw: Array, axis: int) -> tuple[Array, Array]:
     weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
     size = MINIMUM + (1 - MINIMUM * bins) * weight / xp.sum(weight, axis=axis, keepdims=True)
     rows = [0.0 * _part(size, axis, 0, 1)]
-    for number in range(bins - 1):
-        rows.append(rows[-1] + _part(size, axis, number, number + 1))
+    for index in range(bins - 1):
+        rows.append(rows[-1] + _part(size, axis, index, index + 1))
     return xp.concat(rows, axis=axis), size
 
 

@@ -5,15 +5,16 @@ xi = (x - x_k)/w,
 
     y = y_k + h (s xi^2 + d_k xi (1 - xi)) / (s + (d_{k+1} + d_k - 2 s) xi (1 - xi)),
 
-and its inverse is a quadratic in xi solved in closed form. Source: arXiv:1906.04032, eqs. 4 to 8; on the circle
+and its inverse solves a quadratic equation for xi in closed form. Source: arXiv:1906.04032, eqs. 4 to 8; on the circle
 arXiv:2002.02428.
 
-Shapes: the raw numbers of a network carry the bins along one axis that the variable does not have, `(*batch, channel,
-*lattice)` beside x of shape `(*batch, *lattice)`; that axis is named by `axis`. All raw numbers zero give the identity.
-Every function returns the value and the logarithm of its slope, both of x's shape.
+Shapes: the raw parameters from a network have the bins along an additional axis, `axis`: `(*batch, channel, *lattice)` for
+x of shape `(*batch, *lattice)`. If they all vanish, the spline is the identity. Every function returns the value and the
+logarithm of the slope, both of x's shape.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy
@@ -22,11 +23,11 @@ from array_api_compat import array_namespace, device
 from haarflow.backends.types import Array
 from haarflow.core.groups import wrap
 
-MINIMUM = 1e-3  # the smallest bin, as a part of the interval, and the smallest slope at a knot
+MINIMUM = 1e-3  # the smallest bin, as a fraction of the interval, and the smallest slope at a knot
 
 
 class Table(NamedTuple):
-    """A monotone spline's bins: edge and size in x and in y, and the slopes at both ends of each bin, along `axis`."""
+    """The bins of a monotone spline: edge and size in x and in y, and the slopes at both ends of each bin, along `axis`."""
 
     left: Array
     width: Array
@@ -36,8 +37,11 @@ class Table(NamedTuple):
     next_slope: Array
 
 
+TableMap = Callable[[Array, Table, int], tuple[Array, Array]]
+
+
 def spline(x: Array, table: Table, axis: int) -> tuple[Array, Array]:
-    """Map x, which lies within the knots, by a table of knots; returns (y, log dy/dx)."""
+    """Map x, which lies within the knots, by a table; returns (y, log dy/dx)."""
     return _forward(x, table, axis)
 
 
@@ -47,20 +51,20 @@ def inverse_spline(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
 
 
 def circular_channels(bins: int) -> int:
-    """Raw numbers that a circular spline reads: bins widths, heights and slopes, and one shift."""
+    """Return the number of raw parameters of a circular spline: widths, heights and slopes of all bins, and a shift."""
     return 3 * bins + 1
 
 
 def line_channels(bins: int) -> int:
-    """Raw numbers that a spline with linear tails reads: bins widths and heights, bins - 1 inner slopes."""
+    """Return the number of raw parameters of a spline with linear tails: widths and heights, bins - 1 inner slopes."""
     return 3 * bins - 1
 
 
 def circular_spline(x: Array, raw: Array, axis: int) -> tuple[Array, Array]:
-    """Map the circle to itself by a spline with one slope at the seam, then turn it by a learnt shift.
+    """Map the circle to itself by a spline with a continuous slope at the seam, followed by a learnt shift.
 
-    x: angles, any real numbers; raw: 3 bins + 1 numbers along `axis`; y in [-pi, pi).
-    Raises ValueError when the number of raw numbers is not 3 bins + 1.  Source: arXiv:2002.02428, section 2.4.
+    x: angles, any real numbers; raw: 3 bins + 1 parameters along `axis`; y in [-pi, pi).
+    Raises ValueError if the number of raw parameters is not 3 bins + 1.  Source: arXiv:2002.02428, section 2.4.
 
     >>> import numpy as np
     >>> y, log_slope = circular_spline(np.asarray([0.5, 3.0]), np.zeros((25, 2)), axis=0)
@@ -86,9 +90,9 @@ def inverse_circular_spline(y: Array, raw: Array, axis: int) -> tuple[Array, Arr
 
 
 def line_spline(x: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
-    """Map the line to itself: a spline on [-bound, bound] and the identity beyond, joined with slope one.
+    """Map the line to itself: a spline on [-bound, bound] with slope one at its ends, the identity beyond.
 
-    x: real numbers; raw: 3 bins - 1 numbers along `axis`.  Raises ValueError on another number of them or bound <= 0.
+    x: real numbers; raw: 3 bins - 1 parameters along `axis`.  Raises ValueError for another number of them or bound <= 0.
     Source: arXiv:1906.04032, section 3.1.
 
     >>> import numpy as np
@@ -110,7 +114,7 @@ def inverse_line_spline(y: Array, raw: Array, bound: float, axis: int) -> tuple[
     return _with_tails(_inverse, y, raw, bound, axis)
 
 
-def _with_tails(direction: Any, x: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
+def _with_tails(run: TableMap, x: Array, raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
     if not bound > 0:
         raise ValueError(f"a spline with linear tails needs bound > 0, got {bound}")
     xp = array_namespace(x, raw)
@@ -119,8 +123,8 @@ def _with_tails(direction: Any, x: Array, raw: Array, bound: float, axis: int) -
     inner = _slopes(_part(raw, axis, 2 * bins, 3 * bins - 1))
     table = _table(raw, bins, xp.concat([one, inner, one], axis=axis), bound, axis)
     inside = (x > -bound) & (x < bound)
-    # Outside, the spline is fed a harmless point, so that its unused branch sends no NaN into the gradient.
-    y, log_slope = direction(xp.where(inside, x, 0 * x), table, axis)
+    # Outside, the spline is evaluated at a harmless point, so that the unused branch adds no NaN to the gradient.
+    y, log_slope = run(xp.where(inside, x, 0 * x), table, axis)
     return xp.where(inside, y, x), xp.where(inside, log_slope, 0 * x)
 
 
@@ -144,17 +148,17 @@ def _bin_edges(raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
     xp = array_namespace(raw)
     bins = raw.shape[axis]
     weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
-    part = weight / xp.sum(weight, axis=axis, keepdims=True)
-    size = 2 * bound * (MINIMUM + (1 - MINIMUM * bins) * part)
+    fraction = weight / xp.sum(weight, axis=axis, keepdims=True)
+    size = 2 * bound * (MINIMUM + (1 - MINIMUM * bins) * fraction)
     return _before(size, axis) - bound, size
 
 
 def _before(size: Array, axis: int) -> Array:
-    """Sums of all earlier entries along an axis by a triangular matrix: XLA compiles and runs a scan slower."""
+    """Sums of all earlier entries along an axis, by a triangular matrix: for XLA a scan is slower to compile and to run."""
     xp, bins = array_namespace(size), size.shape[axis]
     earlier = xp.asarray(numpy.tri(bins, k=-1), dtype=size.dtype, device=device(size))
-    place = axis % size.ndim
-    flat = xp.reshape(size, (*size.shape[: place + 1], -1))
+    last = axis % size.ndim + 1
+    flat = xp.reshape(size, (*size.shape[:last], -1))
     return xp.reshape(xp.matmul(earlier, flat), size.shape)
 
 
@@ -185,10 +189,10 @@ def _inverse(y: Array, table: Table, axis: int) -> tuple[Array, Array]:
     rise = (y - bottom) / height
     quadratic = steepness - slope + rise * excess
     linear = slope - rise * excess
-    # Positive in exact arithmetic; rounding must not make it negative, nor its root's slope infinite.
+    # Positive in exact arithmetic; rounding must make neither it negative nor the slope of its root infinite.
     discriminant = linear * linear + 4 * quadratic * steepness * rise
     root = xp.sqrt(xp.where(discriminant > 1e-30, discriminant, 0 * discriminant + 1e-30))
-    # Either form of the root where it does not cancel: next to a slope far above the bin's steepness linear is negative.
+    # The form of the root that does not cancel: near a slope far above the bin's steepness, linear is negative.
     falls = linear < 0
     above = xp.where(falls, root - linear, 2 * steepness * rise)
     xi = above / xp.where(falls, 2 * quadratic, linear + root)
@@ -203,7 +207,7 @@ def _log_slope(xp: Any, xi: Array, steepness: Array, slope: Array, next_slope: A
 
 
 def _bin_of(x: Array, edges: Array, table: Table, axis: int) -> list[Array]:
-    """The table's row for the bin that holds x: the difference of two step functions selects it, without a gather."""
+    """The table's row for the bin of x, selected by the difference of two step functions, without a gather."""
     xp = array_namespace(x)
     bins = edges.shape[axis]
     passed = xp.astype(xp.expand_dims(x, axis=axis) >= _part(edges, axis, 1, bins), x.dtype)
@@ -213,9 +217,10 @@ def _bin_of(x: Array, edges: Array, table: Table, axis: int) -> list[Array]:
 
 
 def _bins(raw: Array, axis: int, extra: int, kind: str) -> int:
-    bins, left_over = divmod(raw.shape[axis] - extra, 3)
-    if left_over or bins < 1 or bins * MINIMUM >= 1:
-        raise ValueError(f"{kind} reads 3 bins {extra:+d} raw numbers along axis {axis}, got {raw.shape[axis]}")
+    channels: int = raw.shape[axis]
+    bins, remainder = divmod(channels - extra, 3)
+    if remainder or bins < 1 or bins * MINIMUM >= 1:
+        raise ValueError(f"{kind} takes 3 bins {extra:+d} raw parameters along axis {axis}, got {channels}")
     return bins
 
 
@@ -225,5 +230,5 @@ def _part(table: Array, axis: int, start: int, stop: int) -> Array:
     return table[tuple(index)]
 
 
-def _only(table: Array, axis: int, number: int) -> Array:
-    return array_namespace(table).squeeze(_part(table, axis, number, number + 1), axis=axis)
+def _only(table: Array, axis: int, index: int) -> Array:
+    return array_namespace(table).squeeze(_part(table, axis, index, index + 1), axis=axis)

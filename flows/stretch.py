@@ -1,16 +1,14 @@
-"""One matrix under the gradient of Re tr(U V), V any fixed matrix: a map of SU(N) with closed log-determinant, both ways.
+"""A step of one matrix along the gradient of Re tr(U V), V fixed: a map of SU(N) with closed log-determinant both ways.
 
     U' = e^{iw} U,    w_a = -Im tr(T_a U V),    log |det| by flows/link_jacobian.py.
 
-It is one link of a coupling by loops (flows/residual.py), V in the place of the staples. Where the largest singular value
-of V is below 2 the map is invertible; back, U = e^{-iw(U)} U' is solved by a few fixed-point steps, which shrink errors at
-least by half that value, and by Newton's. To first order U near one is scaled, entry by entry where V is diagonal with
-real numbers v: u_ij by 1 - (v_i + v_j)/4.
+It is one link of a gradient coupling (flows/residual.py) with V in place of the staples. The map is invertible if the
+largest singular value of V is below 2; the inverse solves U = e^{-iw(U)} U' by a few fixed-point steps, which reduce errors
+at least by half that value, and by Newton steps. To first order around one, for diagonal V with real entries v, it scales
+u_ij by 1 - (v_i + v_j)/4.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from haarflow import backends
 from haarflow.backends.types import Array
@@ -21,17 +19,17 @@ FIXED_POINT_STEPS = 4
 NEWTON_STEPS = 5
 
 
-def stretch(way: str, u: Array, v: Array, group: SU) -> tuple[Array, Array]:
-    """Map matrices u `(*batch, N, N, *lattice)` "forward" or back ("inverse"); returns also log |det| `(*batch, *lattice)`.
+def stretch(direction: str, u: Array, v: Array, group: SU) -> tuple[Array, Array]:
+    """Return the image of matrices u `(*batch, N, N, *lattice)`, "forward" or "inverse", and log |det| `(*batch, *lattice)`.
 
     >>> import numpy as np
     >>> u = np.diag(np.exp([0.4j, -0.4j]))
-    >>> there, log_det = stretch("forward", u, 0.5 * np.eye(2), SU(2))
-    >>> back, other = stretch("inverse", there, 0.5 * np.eye(2), SU(2))
+    >>> image, log_det = stretch("forward", u, 0.5 * np.eye(2), SU(2))
+    >>> back, other = stretch("inverse", image, 0.5 * np.eye(2), SU(2))
     >>> bool(np.abs(back - u).max() < 1e-15), bool(abs(log_det + other) < 1e-15)
     (True, True)
     """
-    if way == "forward":
+    if direction == "forward":
         return _moved(u, v, group)
     back = _moved_back(u, v, group)
     return back, -_moved(back, v, group)[1]
@@ -44,15 +42,15 @@ def _moved(u: Array, v: Array, group: SU) -> tuple[Array, Array]:
 
 
 def _moved_back(moved: Array, v: Array, group: SU) -> Array:
-    """The last of Newton's steps starts from a constant and carries all first derivatives."""
+    """The last Newton step starts from a constant and carries all first derivatives."""
     backend = backends.of(moved)
-    target, still = backend.stop_gradient(moved), backend.stop_gradient(v)
+    target, frozen = backend.stop_gradient(moved), backend.stop_gradient(v)
 
-    def fixed_point(u: Array, _: Any) -> tuple[Array, None]:
-        return group.update(target, -link_jacobian.step_of(group, group.compose(u, still))), None
+    def fixed_point(u: Array, _: None) -> tuple[Array, None]:
+        return group.update(target, -link_jacobian.step_of(group, group.compose(u, frozen))), None
 
-    def newton(u: Array, _: Any) -> tuple[Array, None]:
-        return _newton(u, target, still, group), None
+    def newton(u: Array, _: None) -> tuple[Array, None]:
+        return _newton(u, target, frozen, group), None
 
     u, _ = backend.scan(fixed_point, target, None, length=FIXED_POINT_STEPS)
     u, _ = backend.scan(newton, u, None, length=NEWTON_STEPS)

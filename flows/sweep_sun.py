@@ -1,68 +1,74 @@
-"""The sweep flow of two-dimensional SU(2) and SU(3): one visit for each of V - 1 links, and every step is a map of one matrix.
+"""The sweep flow of two-dimensional SU(2) and SU(3): each of V - 1 links is updated once, every step maps one matrix.
 
-Haar links have Haar-distributed, independent plaquettes P but for the last one, which closes the torus. With
+Haar links have independent, Haar-distributed plaquettes P except for the last one, which closes the torus. With
 
     P(t,x) = U_0(t,x) U_1(t+1,x) U_0(t,x+1)^+ U_1(t,x)^+,    W(x) = P(T-1,x),
 
-the links U_1(t+1,x), t < T-1, and u(x+1) = U_0(T-1,x+1), x < X-1, take the plaquettes P(t,x) and W(x) to any others:
+the links U_1(t+1,x), t < T-1, and u(x+1) = U_0(T-1,x+1), x < X-1, follow from any choice of the plaquettes P(t,x), W(x):
 
     U_1(t+1,x) = U_0(t,x)^+ P(t,x) U_1(t,x) U_0(t,x+1),    u(x+1) = U_1(T-1,x)^+ W(x)^+ u(x) U_1(0,x).
 
-All but the last `closings` of them are moved by one class map, from Haar measure to the weight of a plaquette
-e^{beta Re tr P / N} (flows/tilts.py). What is left of the row is bound by the loop G around it,
+All but the last `closings` plaquettes are mapped by one class map, from Haar measure to the weight of a plaquette
+e^{beta Re tr P / N} (flows/tilts.py). The rest of the row is constrained by the loop G around it,
 
     G(x) = W(x) U_1(T-1,x) G(x+1) U_1(T-1,x)^+,    G(X-1) = W(X-1),
 
-and W(x) has, given G and the m plaquettes behind, the density f_1(W) f_m(W^+ G)/f_{m+1}(G), f_m the weight of m plaquettes.
-It has two centres, 1 and G, and between them is as wide as Re tr X (S^{1/2} + S^{-1/2}) says for m = 1, so not the same in
-all directions. So the step is W -> S^{1/2} X S^{1/2} with X = the class map of W to a tilt kappa, for SU(3) stretched along
-the gradient of Re tr X V (flows/stretch.py), and
+and given G, with m plaquettes to follow, W(x) has the density f_1(W) f_m(W^+ G)/f_{m+1}(G), f_m the weight of m plaquettes.
+It has two centres, 1 and G, and for m = 1 its width between them follows from Re tr X (S^{1/2} + S^{-1/2}), which depends on
+the direction. The step is therefore W -> S^{1/2} X S^{1/2}, where X is the image of W under the class map to a tilt kappa,
+for SU(3) stretched along the gradient of Re tr X V (flows/stretch.py), and
 
     S = V diag(e^{i s}) V^+,  s_k = 2 a arg(AFAR + e^{i theta_k}) + b sin theta_k - mean,   kappa = beta [sum_j c_j g_j(G)]_+,
 
     V = (d_0 + d_1 Re tr G/N) ((G + G^+)/2 - Re tr G/N),
 
-for G of the eigen-angles theta, S of its eigenvectors, and g_j its characters 1, Re tr G/N, its square, Re tr G^2/N. a, b,
-c_j, d_j are learnt for each m, and start near what fits: a share 1/(1+m) of the way. G is not moved by its step, so log_det
-is the sum of the maps', whatever S, kappa and V are, and the inverse retraces the steps. Where f_m is as good as flat no step needs to know of G: `closings`
-= 6 is plenty at SU(3), beta = 6. The flow is gauge equivariant since P and G are, and commutes with U -> U^*.
+where theta are the eigen-angles of G, V its eigenvectors, and g_j(G) are 1, Re tr G/N, its square, Re tr G^2/N. a, b, c_j,
+d_j are learnt for each m; initially S is a fraction 1/(1+m) of the way to G. A step does not change its G, so log_det is the
+sum over the maps whatever S, kappa and V are, and the inverse retraces the steps. Where f_m is practically flat, G does not
+matter: `closings` = 6 is ample for SU(3) at beta = 6. The flow is gauge equivariant since P and G are, and commutes with
+U -> U^*.
 
-Links `(*batch, 2, N, N, T, X)`. Two dimensions only: above, plaquettes are bound by the Bianchi identity. The row has X
-plaquettes: lattices with X > closings are filled well, others as well as their X - 1 closings do.
+Links `(*batch, 2, N, N, T, X)`. Two dimensions only: in more, plaquettes are constrained by the Bianchi identity. The row has
+X plaquettes: the flow is accurate for X > closings, and otherwise as accurate as X - 1 closings allow.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import eigenframes, weyl_cell
 from haarflow.core.lattice import check_lattice
 from haarflow.core.sun import SU
 from haarflow.flows import tilt_tables, tilts
-from haarflow.flows.flow import Model
+from haarflow.flows.flow import Model, real_dtype
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.stretch import stretch
 
 ORDERS = 3  # powers of the coupling in each parameter, with a condition
 SOFT = 0.2  # how smoothly tilts end at zero
-LONGEST = 1.2  # of d_0 + d_1 Re tr G/N: the largest singular value of V is at most 4/3 of it, stretches want 2
+LONGEST = 1.2  # bound on d_0 + d_1 Re tr G/N: the largest singular value of V is at most 4/3 of it, and must be below 2
 AFAR = 1.05  # above one: arg(1 + e^{i theta}) = theta/2 would jump at pi, and S with it
+
+
+Carry = tuple[Array, Array, Array]
 
 
 @dataclass(frozen=True)
 class ClassSweep:
-    """A gauge-equivariant flow of SU(n) links in two dimensions that visits V - 1 links once each, n = 2 or 3.
+    """A gauge-equivariant flow of SU(n) links in two dimensions that updates V - 1 links once each, n = 2 or 3.
 
-    `beta` is the coupling it is made for, `closings` the steps that know of the rest. Parameters: "shift" `(closings, 2)`,
-    "tilt" `(closings, n + 1)` and for n = 3 "stretch" `(closings, 2)`, row m-1 for m plaquettes behind; with condition = ("beta",) polynomials of
-    t = condition/beta - 1, the powers on one more axis. Raises ValueError for other n and conditions, a beta that is not
-    positive, closings < 0, and for fields that are not `(*batch, 2, n, n, T, X)`.
+    `beta` is the target coupling, `closings` the number of steps that depend on G. Parameters: "shift" `(closings, 2)`,
+    "tilt" `(closings, n + 1)` and for n = 3 "stretch" `(closings, 2)`, row m-1 for m plaquettes to follow; with
+    condition = ("beta",) they are polynomials in condition/beta - 1, the powers on an additional axis. Raises ValueError for
+    other n and conditions, a beta that is not positive, closings < 0, and for fields that are not
+    `(*batch, 2, n, n, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -84,12 +90,12 @@ class ClassSweep:
         object.__setattr__(self, "condition", tuple(self.condition))
         weyl_cell.check_rank(self.n)
         if not (math.isfinite(self.beta) and self.beta > 0) or self.closings < 0:
-            raise ValueError(f"a sweep wants beta > 0 and closings >= 0, got {self.beta} and {self.closings}")
+            raise ValueError(f"a sweep needs beta > 0 and closings >= 0, got {self.beta} and {self.closings}")
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
-        """Return the start, without a draw: S goes 1/2, 1/3, 1/4, ... of the way, tilts grow where G is near one."""
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the initial values, without a draw: S goes 1/2, 1/3, 1/4, ... of the way, tilts grow where G is near one."""
         u = tilt_tables.mean_trace(self.n, min(self.beta, tilt_tables.tilts()[-2]))
         shift, tilt, stretch = [], [], []
         for m in range(self.closings):
@@ -105,86 +111,93 @@ class ClassSweep:
         return self._run("forward", params, x, condition)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Return (x, log |det dx/dy|), in closed form and as many steps as `forward`."""
+        """Return (x, log |det dx/dy|), in closed form and in as many steps as `forward`."""
         return self._run("inverse", params, y, condition)
 
-    def _table(self, rows: list, width: int, key: Array, dtype: str) -> Array:
-        """Rows of numbers as parameters; higher powers of the coupling start at zero."""
+    def _table(self, rows: Sequence[Sequence[float]], width: int, key: Key, dtype: str) -> Array:
+        """Rows of initial values as parameters; higher powers of the coupling start at zero."""
         xp = array_namespace(key)
-        table = xp.asarray(rows or [[0.0] * width], dtype=getattr(xp, dtype), device=backends.place(key))[
-            : len(rows), :
-        ]
+        values = xp.asarray(rows or [[0.0] * width], dtype=real_dtype(xp, dtype), device=backends.place(key))
+        table = values[: len(rows), :]
         if not self.condition:
             return table
         return xp.stack([table] + [0.0 * table] * (ORDERS - 1), axis=-1)
 
-    def _run(self, way: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
-        """Map the plaquettes, then make the links that have them."""
+    def _run(self, direction: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
+        """Map the plaquettes, then construct the links that have them."""
         batch = self._batch(links)
         xp, lattice = array_namespace(links), links.shape[-2:]
         flat = xp.reshape(links, (math.prod(batch), 2, self.n, self.n, *lattice))
-        flat = xp.permute_dims(flat, (1, 2, 3, 4, 5, 0))  # configurations last: what is left when sites are done
+        flat = xp.permute_dims(
+            flat, (1, 2, 3, 4, 5, 0)
+        )  # configurations last, as the axis that remains when sites are indexed
         time, space = flat[0, ...], flat[1, ...]
         beta = self._coupling(condition, links, batch)
-        own = plaquettes(time, space)
-        free, log_slope = tilts.tilted(way, own, beta, 3)
+        loops = plaquettes(time, space)
+        free, log_slope = tilts.tilted(direction, loops, beta, 3)
         steps = min(self.closings, lattice[1] - 1)
         log_det = xp.sum(log_slope[:-1, ...], axis=(0, 1)) + xp.sum(log_slope[-1, : lattice[1] - 1 - steps, :], axis=0)
         columns = fill_columns(time, space, free)
-        numbers = self._numbers(params, beta, steps)
-        row, closing = self._fill_row(way, numbers, beta, (time, space, columns), (own, free), steps)
+        coefficients = self._coefficients(params, beta, steps)
+        row, closing = self._fill_row(direction, coefficients, beta, (time, space, columns), (loops, free), steps)
         moved = xp.concat([time[:, :, :-1, ...], row[:, :, None, ...]], axis=2)
         both = xp.permute_dims(xp.stack([moved, columns], axis=0), (5, 0, 1, 2, 3, 4))
         return xp.reshape(both, links.shape), xp.reshape(log_det + closing, batch)
 
     def _fill_row(
-        self, way: str, numbers: Params, beta: Array, links: tuple, loops: tuple, steps: int
+        self,
+        direction: str,
+        coefficients: Params,
+        beta: Array,
+        links: tuple[Array, Array, Array],
+        loops: tuple[Array, Array],
+        steps: int,
     ) -> tuple[Array, Array]:
-        """Return the links u `(N, N, X, batch)` of the row whose plaquettes are mapped, and log |det| of its last steps.
+        """Return the links u `(N, N, X, batch)` of the row with its plaquettes mapped, and log |det| of its last steps.
 
-        G is made of the flow's output: of the new links going forward, of the given ones going back.
+        G is a product of links of the flow's output: the new links in the forward direction, the old ones in the inverse.
         """
-        (time, space, columns), (own, free) = links, loops
+        (time, space, columns), (old_loops, free) = links, loops
         xp, group = array_namespace(time), SU(self.n, 1)
-        above, below, given = space[:, :, 0, ...], columns[:, :, -1, ...], space[:, :, -1, ...]
+        above, below, before = space[:, :, 0, ...], columns[:, :, -1, ...], space[:, :, -1, ...]
         first, end = time[:, :, -1, 0, :], above.shape[2] - 1
         start = end - steps
         firsts = fill_row(first, above[:, :, :start, :], below[:, :, :start, :], free[:, :, -1, :start, :])
         log_det = 0.0 * xp.real(first[0, 0, :])
         if not steps:
             return firsts, log_det
-        base = below if way == "forward" else given
-        link = firsts[:, :, -1, :] if way == "forward" else time[:, :, -1, start, :]
+        base = below if direction == "forward" else before
+        link = firsts[:, :, -1, :] if direction == "forward" else time[:, :, -1, start, :]
         rest = around(link, above[:, :, start:, :], first, base[:, :, start:, :])
 
-        def step(carry: tuple, here: tuple) -> tuple[tuple, Array]:
+        def step(carry: Carry, site: tuple[tuple[Array, ...], Params]) -> tuple[Carry, Array]:
             link, rest, log_det = carry
-            (old, top, bottom, edge), row = here
-            new, log_slope = close(way, old, rest, row, beta, group)
-            output = new if way == "forward" else old
+            (old, top, bottom, edge), row = site
+            new, log_slope = close(direction, old, rest, row, beta, group)
+            output = new if direction == "forward" else old
             link = group.compose(group.inverse(group.compose(new, bottom)), group.compose(link, top))
             rest = group.compose(group.inverse(group.compose(output, edge)), group.compose(rest, edge))
             return (link, rest, log_det + log_slope), link
 
-        rows = [sites_first(part[:, :, start:end, :]) for part in (own[:, :, -1, ...], above, below, base)]
+        rows = [sites_first(part[:, :, start:end, :]) for part in (old_loops[:, :, -1, ...], above, below, base)]
         carry = (firsts[:, :, -1, :], rest, log_det)
-        (_, _, log_det), lasts = backends.of(time).scan(step, carry, (tuple(rows), numbers))
+        (_, _, log_det), lasts = backends.of(time).scan(step, carry, (tuple(rows), coefficients))
         return xp.concat([firsts, xp.permute_dims(lasts, (1, 2, 0, 3))], axis=2), log_det
 
-    def _numbers(self, params: Params, beta: Array, steps: int) -> Params:
-        """The parameters of the steps in their order, `(steps, numbers, batch or 1)`."""
-        xp, found = array_namespace(beta), {}
+    def _coefficients(self, params: Params, beta: Array, steps: int) -> Params:
+        """The parameters of the steps in order, `(steps, parameters, batch or 1)`."""
+        xp, ordered = array_namespace(beta), {}
         for name, table in params.items():
             if self.condition:
                 t = beta / self.beta - 1.0
                 table = sum(table[..., k, None] * t**k for k in range(ORDERS))
             else:
                 table = table[..., None]
-            found[name] = xp.flip(table[:steps, ...], axis=0)
-        return found
+            ordered[name] = xp.flip(table[:steps, ...], axis=0)
+        return ordered
 
     def _coupling(self, condition: Condition, links: Array, batch: tuple[int, ...]) -> Array:
-        """beta as one number per configuration `(batch,)`, or `(1,)` where the flow is not conditioned."""
+        """beta as one number per configuration `(batch,)`, or `(1,)` if the flow is not conditioned."""
         xp = array_namespace(links)
         zero = 0.0 * xp.real(links[..., 0, 0, 0, 0, 0])
         if not self.condition:
@@ -203,46 +216,48 @@ class ClassSweep:
 def class_sweep(
     lattice: tuple[int, ...], n: int = 3, beta: float = 6.0, closings: int = 6, condition: tuple[str, ...] = ()
 ) -> Model:
-    """Return the sweep flow on Haar links; raises ValueError unless the lattice has two axes.
+    """Return the sweep flow on Haar links. Raises ValueError unless the lattice has two axes.
 
     >>> class_sweep((8, 8), n=2, beta=2.7).prior
     HaarLinks(lattice=(8, 8), n=2)
     """
     if len(check_lattice(lattice)) != 2:
-        raise ValueError(f"a sweep flow lives in two dimensions, got the lattice {tuple(lattice)}")
+        raise ValueError(f"a sweep flow needs two dimensions, got the lattice {tuple(lattice)}")
     return Model(HaarLinks(tuple(lattice), n), ClassSweep(n, beta, closings, condition))
 
 
-def close(way: str, plaquette: Array, rest: Array, numbers: Params, beta: Array, group: SU) -> tuple[Array, Array]:
-    """Map a plaquette `(N, N, batch)` given the loop `rest` around it and all behind, W -> S^{1/2} X S^{1/2}, or back.
+def close(
+    direction: str, plaquette: Array, rest: Array, coefficients: Params, beta: Array, group: SU
+) -> tuple[Array, Array]:
+    """Return W -> S^{1/2} X S^{1/2} of a plaquette W `(N, N, batch)`, or its inverse, and log |det| `(batch,)`.
 
-    `numbers` are the step's parameters, each `(numbers, batch or 1)`; returns also log |det| `(batch,)`.
+    `rest` is the loop G around W and all plaquettes to follow; the step's `coefficients` are `(parameters, batch or 1)` each.
     """
     frame = eigenframes.frame_of(rest, group.d)
     angles = weyl_cell.angles_at(weyl_cell.coordinates(frame.angles))
     known = weyl_cell.characters(angles)
-    wanted = sum(numbers["tilt"][j, :] * g for j, g in enumerate(known))
+    wanted = sum(coefficients["tilt"][j, :] * g for j, g in enumerate(known))
     kappa = 0.5 * beta * (wanted + array_namespace(beta).sqrt(wanted * wanted + SOFT**2))
-    half = eigenframes.rebuilt(frame, angles, half_way(angles, numbers["shift"]), group.d)
-    uneven = unevenness(rest, known[1], numbers["stretch"], group) if group.n == 3 else None
-    if way == "forward":
-        centred, log_det = tilts.tilted(way, plaquette, kappa, group.d)
+    half = eigenframes.rebuilt(frame, angles, half_way(angles, coefficients["shift"]), group.d)
+    uneven = unevenness(rest, known[1], coefficients["stretch"], group) if group.n == 3 else None
+    if direction == "forward":
+        centred, log_det = tilts.tilted(direction, plaquette, kappa, group.d)
         if uneven is not None:
-            centred, further = stretch(way, centred, uneven, group)
+            centred, further = stretch(direction, centred, uneven, group)
             log_det = log_det + further
         return group.compose(group.compose(half, centred), half), log_det
     back, log_det = group.inverse(half), 0.0
     centred = group.compose(group.compose(back, plaquette), back)
     if uneven is not None:
-        centred, log_det = stretch(way, centred, uneven, group)
-    even, further = tilts.tilted(way, centred, kappa, group.d)
+        centred, log_det = stretch(direction, centred, uneven, group)
+    even, further = tilts.tilted(direction, centred, kappa, group.d)
     return even, log_det + further
 
 
-def unevenness(rest: Array, trace: Array, numbers: Array, group: SU) -> Array:
+def unevenness(rest: Array, trace: Array, coefficients: Array, group: SU) -> Array:
     """Return V = d ((G + G^+)/2 - Re tr G/N), d = d_0 + d_1 Re tr G/N smoothly bounded; it commutes with G."""
     xp = array_namespace(rest)
-    d = LONGEST * xp.tanh((numbers[0, :] + numbers[1, :] * trace) / LONGEST)
+    d = LONGEST * xp.tanh((coefficients[0, :] + coefficients[1, :] * trace) / LONGEST)
     return d * (0.5 * (rest + group.inverse(rest)) - trace * group.identity(rest))
 
 
@@ -253,30 +268,30 @@ def half_way(angles: list[Array], shift: Array) -> list[Array]:
     >>> [round(float(s), 3) for s in half_way([np.asarray(1.0), np.asarray(-1.0)], np.asarray([0.5, 0.0]))]
     [0.243, -0.243]
     """
-    xp, found = array_namespace(shift), []
+    xp, halves = array_namespace(shift), []
     for angle in angles:
         sine, cosine = backends.of(angle).sincos(angle)
-        found.append(shift[0, ...] * xp.atan2(sine, AFAR + cosine) + 0.5 * shift[1, ...] * sine)
-    mean = sum(found[1:], found[0]) / float(len(found))
-    return [s - mean for s in found]
+        halves.append(shift[0, ...] * xp.atan2(sine, AFAR + cosine) + 0.5 * shift[1, ...] * sine)
+    mean = sum(halves[1:], halves[0]) / float(len(halves))
+    return [s - mean for s in halves]
 
 
 def plaquettes(time: Array, space: Array) -> Array:
-    """Return P `(N, N, T, X, batch)` of the links along both axes, of the same shape."""
+    """Return the plaquettes P `(N, N, T, X, batch)` from the links along both axes, each of the same shape."""
     xp, group = array_namespace(time), SU(time.shape[0], 3)
-    there = group.compose(time, xp.roll(space, -1, axis=2))
-    return group.compose(there, group.inverse(group.compose(space, xp.roll(time, -1, axis=3))))
+    ahead = group.compose(time, xp.roll(space, -1, axis=2))
+    return group.compose(ahead, group.inverse(group.compose(space, xp.roll(time, -1, axis=3))))
 
 
 def fill_columns(time: Array, space: Array, wanted: Array) -> Array:
-    """Return the links U_1 `(N, N, T, X, batch)` that start from the given ones at t = 0 and have the wanted P(t, x), t < T-1."""
+    """Return the links U_1 `(N, N, T, X, batch)` that equal `space` at t = 0 and have the wanted P(t, x), t < T-1."""
     xp, group = array_namespace(time), SU(time.shape[0], 2)
     first = space[:, :, 0, ...]
     if time.shape[2] == 1:
         return first[:, :, None, ...]
 
-    def step(link: Array, here: tuple) -> tuple[Array, Array]:
-        before, plaquette, behind = here
+    def step(link: Array, site: Carry) -> tuple[Array, Array]:
+        before, plaquette, behind = site
         link = group.compose(group.compose(group.inverse(before), plaquette), group.compose(link, behind))
         return link, link
 
@@ -292,8 +307,8 @@ def fill_row(first: Array, above: Array, below: Array, wanted: Array) -> Array:
     if above.shape[2] == 0:
         return first[:, :, None, :]
 
-    def step(link: Array, here: tuple) -> tuple[Array, Array]:
-        top, bottom, plaquette = here
+    def step(link: Array, site: Carry) -> tuple[Array, Array]:
+        top, bottom, plaquette = site
         link = group.compose(group.inverse(group.compose(plaquette, bottom)), group.compose(link, top))
         return link, link
 

@@ -1,12 +1,12 @@
-"""The symmetries that flows and priors declare, how they combine, and what they do to a field.
+"""The symmetries that flows and priors declare, how they combine, and how they act on a field.
 
-A flow f declares `symmetries`, words of SYMMETRIES for which
+A flow f declares `symmetries`, names from SYMMETRIES for which
 
     f(g x) = g f(x),   log_det(g x) = log_det(x),
 
-`periods`, the steps along each axis by which translations do so (1 where it says nothing), and `displacement`, by how
-many sites the field ends up further along each axis: then the law holds for f with that displacement undone. What it
-does not declare it need not have. A prior declares those of its density.
+`periods`, the translations along each axis with which f commutes (1 by default), and `displacement`, the number of sites
+by which f translates the field along each axis: the law then holds for f followed by the opposite translation. All three
+are optional, and a flow need not have a symmetry that it does not declare. A prior declares the symmetries of its density.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Group
 from haarflow.core import loops, symmetries
 from haarflow.core.lattice import shift
 from haarflow.core.law import host_field
@@ -28,7 +28,7 @@ from haarflow.core.symmetries import SYMMETRIES
 from haarflow.flows.frames import link_group, links_valued, matrix_valued
 
 POINT_GROUP = ("reflection", "hypercubic")
-# What has a meaning: real fields have no gauge transformation, links no sign.
+# Real fields have no gauge transformations, links no Z2.
 OF_SITES = ("translation", "reflection", "hypercubic", "Z2")
 OF_LINKS = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
@@ -40,78 +40,100 @@ class Image(NamedTuple):
     transform: Callable[[Array], Array]
 
 
-def declared(obj: Any) -> tuple[str, ...]:
-    """Return the symmetries an object declares, none where it says nothing. Raises ValueError for an unknown word.
+class Declaration(NamedTuple):
+    """What a flow or prior declares: its symmetries, and along each axis its periods and its displacement; () by default."""
+
+    symmetries: tuple[str, ...] = ()
+    periods: tuple[int, ...] = ()
+    displacement: tuple[int, ...] = ()
+
+
+def declaration(part: object) -> Declaration:
+    """Return what a flow or prior declares, with the defaults of `Declaration` for what it leaves out.
+
+    >>> from haarflow.flows.flow import Translate
+    >>> declaration(Translate((1, 0))).displacement, declaration(object()).displacement
+    ((1, 0), ())
+    """
+    # The attributes are optional, so that a user's flow needs no more than init, forward and inverse.
+    return Declaration(*(tuple(getattr(part, name, ())) for name in Declaration._fields))
+
+
+def declared(part: object) -> tuple[str, ...]:
+    """Return the symmetries that an object declares. Raises ValueError for an unknown name.
 
     >>> from haarflow.flows.tails import QuarticTail
     >>> declared(QuarticTail(2))
     ('translation', 'reflection', 'hypercubic', 'Z2')
     """
-    words = tuple(getattr(obj, "symmetries", ()))
-    for word in words:
-        if word not in SYMMETRIES:
-            raise ValueError(f"a symmetry is one of {', '.join(SYMMETRIES)}, got {word!r}")
-    return words
+    names = declaration(part).symmetries
+    for name in names:
+        if name not in SYMMETRIES:
+            raise ValueError(f"a symmetry is one of {', '.join(SYMMETRIES)}, got {name!r}")
+    return names
 
 
-def periods(flow: Any, d: int) -> tuple[int, ...]:
-    """Return the steps along each axis under which a flow with translations commutes: 1 where it says nothing."""
-    return tuple(getattr(flow, "periods", ())) or (1,) * d
+def periods(flow: object, d: int) -> tuple[int, ...]:
+    """Return the translations along each axis with which a flow commutes: 1 where it declares none."""
+    return declaration(flow).periods or (1,) * d
 
 
-def displacement(flow: Any) -> tuple[int, ...]:
-    """Return by how many sites a flow moves the field as a whole; () is not at all."""
-    return tuple(getattr(flow, "displacement", ()))
+def displacement(flow: object) -> tuple[int, ...]:
+    """Return the number of sites by which a flow translates the field along each axis; () for none."""
+    return declaration(flow).displacement
 
 
-def common(parts: Iterable[Any]) -> tuple[str, ...]:
-    """Return the words that all parts declare, without the point group where one of them moves the field.
+def common(parts: Iterable[object]) -> tuple[str, ...]:
+    """Return the symmetries that all parts declare, without the point group if one of the parts translates the field.
 
-    A reflection about a site is one about another site for what follows a displacement.
+    The centre of a reflection is displaced together with the field, so the parts' reflections do not combine.
     """
     parts = tuple(parts)
     moved = any(any(displacement(part)) for part in parts)
-    shared = [word for word in SYMMETRIES if all(word in declared(part) for part in parts)]
-    return tuple(word for word in shared if not (moved and word in POINT_GROUP))
+    shared = [name for name in SYMMETRIES if all(name in declared(part) for part in parts)]
+    return tuple(name for name in shared if not (moved and name in POINT_GROUP))
 
 
-def common_periods(parts: Iterable[Any]) -> tuple[int, ...]:
-    """Return the least common multiples of the periods along each axis; () where no part has one.
+def common_periods(parts: Iterable[object]) -> tuple[int, ...]:
+    """Return the least common multiple of the periods along each axis; () if no part declares any.
 
     >>> from haarflow.flows.flow import Translate
     >>> common_periods([Translate((1, 1))])
     (1, 1)
     """
-    found = [tuple(getattr(part, "periods", ())) for part in parts]
-    return tuple(math.lcm(*steps) for steps in zip(*[steps for steps in found if steps], strict=True))
+    known = [steps for steps in (declaration(part).periods for part in parts) if steps]
+    return tuple(math.lcm(*steps) for steps in zip(*known, strict=True))
 
 
-def total_displacement(parts: Iterable[Any]) -> tuple[int, ...]:
-    """Return the sum of all displacements; () where nothing moves."""
-    found = [steps for steps in map(displacement, parts) if steps]
-    total = tuple(sum(steps) for steps in zip(*found, strict=True))
+def total_displacement(parts: Iterable[object]) -> tuple[int, ...]:
+    """Return the sum of all displacements; () if it vanishes."""
+    known = [steps for steps in map(displacement, parts) if steps]
+    total = tuple(sum(steps) for steps in zip(*known, strict=True))
     return total if any(total) else ()
 
 
 def images(
-    words: Iterable[str], group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any
+    names: Iterable[str],
+    group: Group,
+    lattice: tuple[int, ...],
+    steps: tuple[int, ...],
+    generator: numpy.random.Generator,
 ) -> list[Image]:
-    """Return transformations for each of the words: translations by `steps` along every axis, all reflections and all
-    exchanges of equal extents, one random gauge transformation, and so on. Words without meaning for the group give none.
+    """Return the transformations of each symmetry: translations by `steps` along every axis, all reflections, all
+    exchanges of axes of equal extent, one random gauge transformation, and so on. Names that do not apply to fields of the
+    group are skipped.
 
     >>> from haarflow.core.groups import Real
-    >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), None)]
+    >>> rng = numpy.random.default_rng(0)
+    >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), rng)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
     """
-    found: list[Image] = []
-    for word in words:
-        if word in meaning(group):
-            found += MAKERS[word](group, lattice, steps, generator)
-    return found
+    applicable = meaning(group)
+    return [image for name in names if name in applicable for image in MAKERS[name](group, lattice, steps, generator)]
 
 
-def meaning(group: Any) -> tuple[str, ...]:
-    """Return the words that mean something for fields of a group.
+def meaning(group: Group) -> tuple[str, ...]:
+    """Return the symmetries that apply to fields of a group.
 
     >>> from haarflow.core.groups import U1
     >>> "gauge" in meaning(U1()), "Z2" in meaning(U1())
@@ -121,13 +143,15 @@ def meaning(group: Any) -> tuple[str, ...]:
 
 
 def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
-    """Return the field moved by `steps` sites along the axes; () does nothing."""
+    """Return the field translated by `steps` sites along each axis; () leaves it as it is."""
     for axis, step in enumerate(steps):
         field = shift(field, axis, d, -step) if step else field
     return field
 
 
-def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _translations(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
     d = len(lattice)
     return [
         Image(f"translation by {step} along axis {axis}", partial(shift, mu=axis, d=d, steps=-step))
@@ -136,35 +160,45 @@ def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], 
     ]
 
 
-def _reflections(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
-    d, turn = len(lattice), symmetries.reflect
-    if links_valued(group):
-        turn = partial(symmetries.reflect_links, group=link_group(group))
-    return [Image(f"reflection of axis {axis}", partial(turn, mu=axis, d=d)) for axis in range(d)]
+def _reflections(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
+    d = len(lattice)
+    links = links_valued(group)
+    reflect = partial(symmetries.reflect_links, group=link_group(group)) if links else symmetries.reflect
+    return [Image(f"reflection of axis {axis}", partial(reflect, mu=axis, d=d)) for axis in range(d)]
 
 
-def _exchanges(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
-    d, turn = len(lattice), symmetries.exchange
-    if links_valued(group):
-        turn = partial(symmetries.exchange_links, group=link_group(group))
+def _exchanges(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
+    d = len(lattice)
+    links = links_valued(group)
+    exchange = partial(symmetries.exchange_links, group=link_group(group)) if links else symmetries.exchange
     pairs = [pair for pair in itertools.combinations(range(d), 2) if lattice[pair[0]] == lattice[pair[1]]]
-    return [Image(f"exchange of axes {a} and {b}", partial(turn, mu=a, nu=b, d=d)) for a, b in pairs]
+    return [Image(f"exchange of axes {a} and {b}", partial(exchange, mu=a, nu=b, d=d)) for a, b in pairs]
 
 
-def _gauge(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _gauge(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
     sites = host_field(group, element_shape(group, (), lattice), "haar", generator)
 
-    def turned(links: Array) -> Array:
+    def transformed(links: Array) -> Array:
         return loops.gauge_transform(links, numpy.asarray(sites, dtype=links.dtype), len(lattice), link_group(group))
 
-    return [Image("a gauge transformation", turned)]
+    return [Image("a gauge transformation", transformed)]
 
 
-def _sign(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _sign(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
     return [Image("phi -> -phi", lambda x: -x)]
 
 
-def _conjugation(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _conjugation(
+    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+) -> list[Image]:
     return [Image("U -> U^*", numpy.conj if matrix_valued(group) else lambda x: -x)]
 
 

@@ -1,23 +1,26 @@
-"""Site-wise maps that turn Gaussian tails into those of phi^4.
+"""Site-wise maps that turn Gaussian tails into those of phi^4 theory.
 
     y = u (1 + c u^2)^(-1/4),   dy/du = (1 + c u^2/2) (1 + c u^2)^(-5/4) > 0,
 
-close to u for small u, to c^(-1/4) |u|^(1/2) for large: e^{-u^2/2} becomes e^{-c y^4/2}, the decay of e^{-lam phi^4}.
-Odd, and its inverse is closed: u = y sqrt((c y^2 + sqrt(c^2 y^4 + 4))/2). Own derivation; no table, no root finding.
+y is close to u for small u and to sign(u) c^(-1/4) |u|^(1/2) for large u, so that e^{-u^2/2} becomes e^{-c y^4/2} and
+decays like e^{-lam phi^4}. The map is odd with the closed inverse u = y sqrt((c y^2 + sqrt(c^2 y^4 + 4))/2). The derivation
+is ours; neither tables nor root finding are needed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.flow import constant
 from haarflow.flows.nets import coupling
+
+SiteMap = Callable[[Array, Array], tuple[Array, Array]]  # (u, c) -> (y, log dy/du)
 
 
 def quartic_tail(u: Array, c: Array) -> tuple[Array, Array]:
@@ -49,7 +52,7 @@ def inverse_quartic_tail(y: Array, c: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class QuarticTail:
-    """y = u (1 + c u^2)^(-1/4) on every site, with a learnt c > 0 that starts at `strength`, or the inverse (`expand`).
+    """y = u (1 + c u^2)^(-1/4) on every site, with a learnt c > 0 that starts at `strength`; with `expand` its inverse.
 
     `condition` names couplings on which log c depends linearly. Raises ValueError for a strength that is not positive.
 
@@ -69,9 +72,9 @@ class QuarticTail:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength > 0.0):
-            raise ValueError(f"a tail's strength c is positive and finite, got {self.strength!r}")
+            raise ValueError(f"a tail's strength c must be positive and finite, got {self.strength!r}")
 
-    def init(self, key: Array, dtype: str = "float64") -> Params:
+    def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return log c."""
         params = {"log_c": constant(key, math.log(self.strength), (), dtype)}
         slope = {"slope": constant(key, 0.0, (len(self.condition),), dtype)} if self.condition else {}
@@ -85,11 +88,11 @@ class QuarticTail:
         """Undo the map on every site."""
         return self._apply(quartic_tail if self.expand else inverse_quartic_tail, params, y, condition)
 
-    def _apply(self, map: Any, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+    def _apply(self, map: SiteMap, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         backends.of(x, params["log_c"])
         xp = array_namespace(x)
         log_c = params["log_c"]
-        for number, name in enumerate(self.condition):
-            log_c = log_c + params["slope"][number] * coupling(condition, name, x, self.d)
+        for index, name in enumerate(self.condition):
+            log_c = log_c + params["slope"][index] * coupling(condition, name, x, self.d)
         y, log_slope = map(x, xp.exp(log_c))
         return y, xp.sum(log_slope, axis=tuple(range(-self.d, 0)))

@@ -1,13 +1,14 @@
 """Host tables of the class maps from Haar measure to e^{(kappa/N) Re tr X} on SU(2) and SU(3), by quadrature.
 
-In the coordinates (r, v) of `core.weyl_cell` the map is Rosenblatt's: r by its marginal distribution, then v by that given
-r. Both tables hold, at nodes of kappa (and of r), the bins of a monotone spline that is exact at its knots:
+In the coordinates (r, v) of `core.weyl_cell` it is the Rosenblatt map: r by its marginal distribution, then v by its
+conditional distribution. Both tables contain, at nodes of kappa (and of r), the bins of a monotone spline that is exact at
+its knots:
 
-    radial:   knots of r after the map, equidistant; the table says which r of Haar measure they come from,
+    radial:   knots of r after the map, equidistant; the table gives the r of Haar measure that they come from,
               F_0(x_k) = F_kappa(y_k), and the slopes dy/dx = f_0/f_kappa there;
-    angular:  knots of |v|, equidistant; the table says which |w| of density (15/16) (1 - w^2)^2 they correspond to.
+    angular:  knots of |v|, equidistant; the table gives the |w| of density (15/16) (1 - w^2)^2 that they correspond to.
 
-The reference density of w has the double zeros at the walls v = +-1 that all of these have, so all slopes are finite.
+Like all these densities, the reference density of w has double zeros at the walls v = +-1, so that all slopes are finite.
 Tilts: kappa_j = TURN (e^{STEP j} - 1), up to about 47.
 """
 
@@ -20,8 +21,8 @@ from haarflow.backends.host_table import host_table
 STEP, TURN, NODES = 0.08, 2.0, 41
 BINS = 32  # of r
 ARCS, RADII = 8, 33  # bins of |v|, nodes of r at which they are tabulated
-FINE = 8192  # points of the inverse of Haar measure's distribution
-NEAR = 1e-4  # where densities are taken for what they are at a wall
+FINE = 8192  # points of the inverse distribution function of Haar measure
+NEAR = 1e-4  # distance at which densities are evaluated in place of the wall itself
 POINTS = 12
 
 
@@ -31,7 +32,8 @@ def tilts() -> numpy.ndarray:
     >>> tilts()[[0, 1, -1]].round(3).tolist()
     [0.0, 0.167, 47.065]
     """
-    return TURN * numpy.expm1(STEP * numpy.arange(NODES))
+    nodes: numpy.ndarray = TURN * numpy.expm1(STEP * numpy.arange(NODES))
+    return nodes
 
 
 @host_table
@@ -76,8 +78,8 @@ def angular() -> numpy.ndarray:
     inner = _density(3, r[..., 0], tilts(), v=v[:-1]) / total / _reference(w[..., :-1])
     last = _density(3, r[..., 0], tilts(), v=numpy.asarray([1.0 - NEAR])) / total / _reference(1.0 - NEAR)
     slopes = numpy.concatenate([numpy.log(inner), numpy.log(last) / 3.0], axis=-1)
-    found = numpy.concatenate([w[..., :-1], numpy.diff(w, axis=-1), slopes], axis=-1)
-    return found.reshape(NODES * RADII, -1).T.copy()
+    rows = numpy.concatenate([w[..., :-1], numpy.diff(w, axis=-1), slopes], axis=-1)
+    return rows.reshape(NODES * RADII, -1).T.copy()
 
 
 def mean_trace(n: int, beta: float) -> float:
@@ -94,7 +96,7 @@ def mean_trace(n: int, beta: float) -> float:
 
 
 def _gauss(edges: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Nodes and weights of Gauss' rule in each bin, `(bins, POINTS)`."""
+    """Nodes and weights of Gauss-Legendre quadrature in each bin, `(bins, POINTS)`."""
     x, w = numpy.polynomial.legendre.leggauss(POINTS)
     half = 0.5 * numpy.diff(edges)[:, None]
     return edges[:-1, None] + half * (1.0 + x), half * w
@@ -104,10 +106,12 @@ def _density(n: int, r: numpy.ndarray, kappa: numpy.ndarray, v: numpy.ndarray | 
     """The density in (r, v), `(kappa, *shape)`, times e^{-kappa}."""
     half, kappa = numpy.pi * r, kappa.reshape(-1, *(1,) * numpy.broadcast(r, v).ndim)
     if n == 2:
-        return numpy.sin(half) ** 2 * numpy.exp(kappa * (numpy.cos(half) - 1.0))
+        density: numpy.ndarray = numpy.sin(half) ** 2 * numpy.exp(kappa * (numpy.cos(half) - 1.0))
+        return density
     sines = numpy.sin(half) * numpy.sin(0.5 * half * (1.0 + v)) * numpy.sin(0.5 * half * (1.0 - v))
     angles = [half / 3.0 * (3.0 + v), -2.0 * half / 3.0 * v, half / 3.0 * (v - 3.0)]
-    return r * sines**2 * numpy.exp(kappa / 3.0 * sum(numpy.cos(angle) - 1.0 for angle in angles))
+    density = r * sines**2 * numpy.exp(kappa / 3.0 * sum(numpy.cos(angle) - 1.0 for angle in angles))
+    return density
 
 
 def _marginal(n: int, r: numpy.ndarray, kappa: numpy.ndarray) -> numpy.ndarray:
@@ -115,7 +119,8 @@ def _marginal(n: int, r: numpy.ndarray, kappa: numpy.ndarray) -> numpy.ndarray:
     if n == 2:
         return _density(n, r, kappa)
     v, weights = (part[0] for part in _gauss(numpy.asarray([0.0, 1.0])))
-    return sum(2.0 * w * _density(n, r, kappa, here) for here, w in zip(v, weights, strict=True))
+    terms = (2.0 * w * _density(n, r, kappa, point) for point, w in zip(v, weights, strict=True))
+    return numpy.asarray(sum(terms))
 
 
 def _marginals(n: int, r: numpy.ndarray) -> numpy.ndarray:
@@ -123,7 +128,7 @@ def _marginals(n: int, r: numpy.ndarray) -> numpy.ndarray:
 
 
 def _haar_quantiles(n: int, below: numpy.ndarray, above: numpy.ndarray) -> numpy.ndarray:
-    """r of Haar measure with these probabilities below and above it, straight in logarithms towards either end."""
+    """r of Haar measure with these probabilities below and above it, by a power law towards either end."""
     edges = numpy.linspace(0.0, 1.0, FINE + 1)
     nodes, weights = _gauss(edges)
     mass = (_marginal(n, nodes, numpy.zeros(1))[0] * weights).sum(axis=-1)
@@ -149,11 +154,13 @@ def _quantiles(edges: numpy.ndarray, mass: numpy.ndarray, below: numpy.ndarray, 
         low, high = numpy.log(below), numpy.log(above)
     lower = numpy.exp(_straight(low, first, left))
     upper = 1.0 - numpy.exp(_straight(high, last, right))
-    return numpy.where(below < 0.5, lower, upper)
+    quantiles: numpy.ndarray = numpy.where(below < 0.5, lower, upper)
+    return quantiles
 
 
 def _straight(x: numpy.ndarray, xs: numpy.ndarray, ys: numpy.ndarray) -> numpy.ndarray:
-    """The broken line through the points, carried on straight before the first: a power law. -inf stays."""
+    """Linear interpolation through the points, extrapolated before the first: a power law. -inf stays -inf."""
     slope = (ys[1] - ys[0]) / (xs[1] - xs[0])
     with numpy.errstate(invalid="ignore"):
-        return numpy.where(x < xs[0], ys[0] + slope * (x - xs[0]), numpy.interp(x, xs, ys))
+        y: numpy.ndarray = numpy.where(x < xs[0], ys[0] + slope * (x - xs[0]), numpy.interp(x, xs, ys))
+    return y

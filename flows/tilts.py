@@ -1,23 +1,22 @@
 """Class maps of SU(2) and SU(3) from Haar measure to the density e^{kappa (Re tr X / N - 1)}, kappa an array or a number.
 
 A class map X = V diag(e^{i theta}) V^+ -> V diag(e^{i theta'}) V^+ acts on the coordinates (r, v) of the canonical cell
-(core/weyl_cell.py). This is Rosenblatt's for the weight of one plaquette: monotone rational-quadratic splines
+(core/weyl_cell.py). This one is the Rosenblatt map for the weight of one plaquette, by monotone rational-quadratic splines
 
     r -> r'(r; kappa),      v -> w(v; r, 0) -> v'(w; r', kappa),
 
-through the tables of flows/tilt_tables.py, linear in between the tabulated kappa and r. As r' does not depend on v,
-the Jacobian is triangular; with Weyl's factor h, the density of Haar measure in the coordinates,
+with the tables of flows/tilt_tables.py, interpolated linearly in kappa and r. As r' does not depend on v, the Jacobian is
+triangular; with the Weyl factor h, the density of Haar measure in the coordinates,
 
     log |det dX'/dX| = ln h(r', v') - ln h(r, v) + ln dr'/dr + ln dv'/dv,
 
-which is exact for this map whatever the tables hold; their error, 1e-3 in the log-density, is one of its density.
-The map commutes with charge conjugation, v -> -v. Sources: canonical cells, arXiv:2008.05456; splines, arXiv:1906.04032.
+which is exact for this map whatever the tables contain: their error, 1e-3 in the log-density, affects only its density. The
+map commutes with charge conjugation, v -> -v. Sources: canonical cells, arXiv:2008.05456; splines, arXiv:1906.04032.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
@@ -27,41 +26,41 @@ from haarflow.flows import tilt_tables
 from haarflow.flows.splines import Table, inverse_spline, spline
 from haarflow.flows.tilt_tables import ARCS, BINS, NODES, RADII, STEP, TURN
 
-Place = list[Array]
+Coordinates = list[Array]
 
 
-def tilt(way: str, place: Place, kappa: Array) -> tuple[Place, Array]:
-    """Map coordinates "forward", from Haar measure to the tilted density, or "inverse"; returns also log |det|.
+def tilt(direction: str, coordinates: Coordinates, kappa: Array) -> tuple[Coordinates, Array]:
+    """Return coordinates mapped "forward", from Haar measure to the tilted density, or "inverse", and log |det|.
 
-    `kappa` broadcasts with the coordinates; beyond the last tabulated one, 47, that counts.
+    `kappa` broadcasts with the coordinates; values beyond the last tabulated one, 47, are replaced by it.
 
     >>> import numpy as np
-    >>> place = [np.asarray([0.5, 0.9])]
-    >>> there, log_det = tilt("forward", place, np.asarray(2.2))
-    >>> back, other = tilt("inverse", there, np.asarray(2.2))
-    >>> there[0].round(3).tolist(), bool(np.abs(back[0] - place[0]).max() < 1e-14)
+    >>> haar = [np.asarray([0.5, 0.9])]
+    >>> image, log_det = tilt("forward", haar, np.asarray(2.2))
+    >>> back, other = tilt("inverse", image, np.asarray(2.2))
+    >>> image[0].round(3).tolist(), bool(np.abs(back[0] - haar[0]).max() < 1e-14)
     ([0.313, 0.77], True)
     """
-    xp = array_namespace(place[0])
-    kappa = 0.0 * place[0] + kappa
+    xp = array_namespace(coordinates[0])
+    kappa = 0.0 * coordinates[0] + kappa
     level = xp.log1p(kappa / TURN) / STEP
-    run = {"forward": spline, "inverse": inverse_spline}[way]
-    r, log_slope = run(place[0], _radial(len(place) + 1, level), axis=0)
+    run = {"forward": spline, "inverse": inverse_spline}[direction]
+    r, log_slope = run(coordinates[0], _radial(len(coordinates) + 1, level), axis=0)
     new, slopes = [r], [log_slope]
-    if len(place) == 2:
-        haar, tilted = (place[0], r) if way == "forward" else (r, place[0])
+    if len(coordinates) == 2:
+        haar, tilted = (coordinates[0], r) if direction == "forward" else (r, coordinates[0])
         tables = [_angular(0.0 * level, haar), _angular(level, tilted)]
-        first, second = tables if way == "forward" else tables[::-1]
-        v = place[1]
+        first, second = tables if direction == "forward" else tables[::-1]
+        v = coordinates[1]
         size = xp.abs(v)
         w, up = spline(size, first, axis=0)
         turned, down = inverse_spline(w, second, axis=0)
         new, slopes = [r, xp.where(v < 0.0, -turned, turned)], [log_slope, up + down]
-    return new, weyl_cell.log_volume(place, new, slopes)
+    return new, weyl_cell.log_volume(coordinates, new, slopes)
 
 
-def tilted(way: str, u: Array, kappa: Array, d: int = 0) -> tuple[Array, Array]:
-    """Map matrices `(*batch, N, N, *lattice)`; returns them and log |det| `(*batch, *lattice)` in Haar measure.
+def tilted(direction: str, u: Array, kappa: Array, d: int = 0) -> tuple[Array, Array]:
+    """Return the images of matrices `(*batch, N, N, *lattice)` and log |det| `(*batch, *lattice)` in Haar measure.
 
     >>> import numpy as np
     >>> moved, _ = tilted("forward", np.diag([1j, -1j]), 2.2)
@@ -70,32 +69,32 @@ def tilted(way: str, u: Array, kappa: Array, d: int = 0) -> tuple[Array, Array]:
     """
     frame = eigenframes.frame_of(u, d)
     keep = backends.of(u).materialise
-    place = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
-    new, log_det = tilt(way, place, kappa)
+    old = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
+    new, log_det = tilt(direction, old, kappa)
     new = [keep(x) for x in new]
-    return eigenframes.rebuilt(frame, weyl_cell.angles_at(place), weyl_cell.angles_at(new), d), log_det
+    return eigenframes.rebuilt(frame, weyl_cell.angles_at(old), weyl_cell.angles_at(new), d), log_det
 
 
 def _radial(n: int, level: Array) -> Table:
-    """The spline of r at places between the nodes of kappa."""
+    """The spline of r, interpolated between the nodes of kappa."""
     nodes, weights = _neighbours(level, NODES)
     rows = _rows(tilt_tables.radial(n), level)
-    found = sum(_taken(rows, node) * weight for node, weight in zip(nodes, weights, strict=True))
-    return _bins(found, BINS, 1.0 / BINS, fixed="output")
+    mean = sum(_taken(rows, node) * weight for node, weight in zip(nodes, weights, strict=True))
+    return _bins(mean, BINS, 1.0 / BINS, fixed="output")
 
 
 def _angular(level: Array, r: Array) -> Table:
-    """The spline of |v| at places between the nodes of kappa and of r."""
-    rows, found = _rows(tilt_tables.angular(), level), 0.0
+    """The spline of |v|, interpolated between the nodes of kappa and of r."""
+    rows, mean = _rows(tilt_tables.angular(), level), 0.0
     radii = list(zip(*_neighbours(r * float(RADII - 1), RADII), strict=True))
     for node, weight in zip(*_neighbours(level, NODES), strict=True):
         for radius, part in radii:
-            found = found + _taken(rows, node * RADII + radius) * (weight * part)
-    return _bins(found, ARCS, 1.0 / ARCS, fixed="input")
+            mean = mean + _taken(rows, node * RADII + radius) * (weight * part)
+    return _bins(mean, ARCS, 1.0 / ARCS, fixed="input")
 
 
 def _bins(rows: Array, bins: int, width: float, fixed: str) -> Table:
-    """The table of a spline with equidistant knots in its input or output, from edges, widths, log-slopes of the other."""
+    """The table of a spline with equidistant knots in its input or output, from edges, widths and log-slopes on the other side."""
     xp, rows = array_namespace(rows), backends.of(rows).materialise(rows)
     left, size, slopes = rows[:bins, ...], rows[bins : 2 * bins, ...], xp.exp(rows[2 * bins :, ...])
     even = xp.reshape(
@@ -116,7 +115,7 @@ def _neighbours(x: Array, nodes: int) -> tuple[list[Array], list[Array]]:
     return [low, low + 1], [1.0 - part, part]
 
 
-def _rows(table: Any, like: Array) -> Array:
+def _rows(table: numpy.ndarray, like: Array) -> Array:
     return backends.of(like).asarray(table, dtype=like.dtype)
 
 

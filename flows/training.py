@@ -1,9 +1,9 @@
 """Training: one compiled step, an iterator that yields its progress, and checkpoints that resume bit for bit.
 
-The state (params, optimiser, key, step) is a tree; step t draws with fold_in(key, t), so a run depends on neither the
+The state (params, optimiser, key, step) is a tree; step t draws with fold_in(key, t), so that a run depends neither on the
 block length nor on where it was interrupted. The step is compiled once for each definition and traced once for each
-shape; couplings are its arguments (flows/couplings.py). A loss or gradient that is not finite leaves the state as it
-was and stops the training with `NotFinite`, which carries that last good state.
+shape; couplings are its arguments (flows/couplings.py). If the loss or the gradient is not finite, the state is left
+unchanged and the training stops with `NotFinite`, which carries the last good state.
 """
 
 import time
@@ -17,12 +17,13 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Theory, Tree
+from haarflow.backends import Backend
+from haarflow.backends.types import Array, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
 from haarflow.core.tree import tree_map
 from haarflow.flows.couplings import Plan, as_plan
-from haarflow.flows.estimators import Estimator, ReverseKL, Samples, ess
+from haarflow.flows.estimators import Action, Estimator, Info, ReverseKL, Samples, ess
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.optimisers import Adam, Optimiser, apply_updates, norm
 
@@ -31,18 +32,18 @@ DEFAULT_ESTIMATOR = ReverseKL()
 
 
 class TrainingState(NamedTuple):
-    """All that the next step needs: parameters, the optimiser's state, the key, and the step number (int32)."""
+    """Everything the next step depends on: parameters, the optimiser's state, the key, and the step number (int32)."""
 
-    params: Tree
+    params: Params
     optimiser: Tree
-    key: Array
+    key: Key
     step: Array
 
 
 class Progress(NamedTuple):
-    """What a block of steps gave: the state after it, its step number, host records `(k,)` by name, CPU seconds so far.
+    """The result of a block of k steps: the state and step number after it, host records `(k,)` by name, CPU seconds so far.
 
-    Records: `step` (the number of the step that was taken), `loss`, `ess`, `log_z`, `grad_norm`.
+    Records: `step` (counted from 0), `loss`, `ess`, `log_z`, `grad_norm`.
     """
 
     state: TrainingState
@@ -52,36 +53,36 @@ class Progress(NamedTuple):
 
 
 class NotFinite(ArithmeticError):
-    """A loss or gradient was NaN or infinite; `state` is the last good one, `step` the step that failed."""
+    """The loss or gradient was NaN or infinite; `state` is the last good one, `step` the step that failed."""
 
-    def __init__(self, state: TrainingState, step: int, records: dict[str, numpy.ndarray]):
+    def __init__(self, state: TrainingState, step: int, records: dict[str, numpy.ndarray]) -> None:
         self.state, self.step, self.records = state, step, records
         seen = ", ".join(f"{name} {values[-1]:g}" for name, values in records.items() if name != "step")
         super().__init__(
             f"training stopped at step {step}: loss or gradient is not finite ({seen}); the state before that step is "
-            "kept: go on from it with a smaller learning rate, a gradient clip (Adam(clip=1.0)) or gentler couplings"
+            "kept: continue from it with a smaller learning rate, a gradient clip (Adam(clip=1.0)) or weaker couplings"
         )
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained and how: the definition that one compiled step belongs to.
+    """What is trained and how: the definition for which one step is compiled.
 
     `theory` gives the action, by its compiled kernels where it has some; or it is a bare function `(field, couplings)` that
-    returns `(batch,)`. `condition` names the couplings that the flow is conditioned on;
+    returns `(batch,)`. `condition` names the couplings on which the flow is conditioned;
     `optimiser` is `Adam` or, on JAX, any optax transform.
     """
 
     model: Model
-    theory: Theory | Callable[..., Array]
+    theory: Theory | Action
     optimiser: Optimiser = DEFAULT_OPTIMISER
     estimator: Estimator = DEFAULT_ESTIMATOR
     batch: int = 64
     condition: tuple[str, ...] = ()
 
 
-def start(training: Training, key: Array, params: Tree = None, dtype: str = "float64") -> TrainingState:
-    """The state before the first step, with fresh parameters or, for fine-tuning, the given ones.
+def start(training: Training, key: Key, params: Params = None, dtype: str = "float64") -> TrainingState:
+    """Return the state before the first step, with fresh parameters or, for fine-tuning, those passed.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.flow import Translate
@@ -101,12 +102,12 @@ def start(training: Training, key: Array, params: Tree = None, dtype: str = "flo
 def train_step(
     training: Training,
     state: TrainingState,
-    couplings: Plan | dict | None = None,
+    couplings: Plan | dict[str, Any] | None = None,
     samples: Array | Samples | None = None,
-) -> tuple[TrainingState, dict[str, Array]]:
-    """One step: `(state, info)` with info's `loss ess log_z grad_norm finite` as 0-dimensional arrays.
+) -> tuple[TrainingState, Info]:
+    """Take one step and return `(state, info)`, info's `loss ess log_z grad_norm finite` being 0-dimensional arrays.
 
-    Raises NoAutodiff on backends without autodiff, ValueError for couplings that are not finite.
+    Raises NoAutodiff on backends without automatic differentiation, ValueError for couplings that are not finite.
     """
     backend = _backend(state)
     plan = as_plan(couplings, backend, precision(state.params))
@@ -117,51 +118,57 @@ def train(
     training: Training,
     state: TrainingState,
     steps: int,
-    couplings: Plan | dict | None = None,
+    couplings: Plan | dict[str, Any] | None = None,
     samples: Array | Samples | None = None,
     every: int = 10,
 ) -> Iterator[Progress]:
-    """Train until the state's step number is `steps`, and yield a `Progress` after every `every` steps.
+    """Train until the state's step number is `steps`, yielding a `Progress` after every `every` steps.
 
-    Blocks end at multiples of `every`; the numbers depend on neither `every` nor on where a run was resumed. Raises
+    Blocks end at multiples of `every`; the results depend neither on `every` nor on where a run was resumed. Raises
     NotFinite (with the last good state), NoAutodiff, and ValueError for couplings that are not finite.
     """
     backend = _backend(state)
     plan = as_plan(couplings, backend, precision(state.params))
     step = _compiled(training, backend)
-    begin, number = time.process_time(), int(state.step)
-    while number < steps:
-        block = min(steps, number + every - number % every) - number
+    begin, taken = time.process_time(), int(state.step)
+    while taken < steps:
+        block = min(steps, taken + every - taken % every) - taken
         infos = []
         for _ in range(block):
             state, info = step(state, plan, samples)
             infos.append(info)
-        records = _records(backend, infos, number)
-        _check_finite(state, infos, records, number)
-        number += block
-        yield Progress(state, number, records, time.process_time() - begin)
+        records = _records(infos, taken)
+        _check_finite(state, infos, records, taken)
+        taken += block
+        yield Progress(state, taken, records, time.process_time() - begin)
 
 
 def finish(progress: Iterator[Progress]) -> TrainingState:
     """Run a training to its end and return the last state.
 
-    Raises ValueError when there was nothing left to train.
+    Raises ValueError if no step was left to take.
     """
     blocks = deque(progress, maxlen=1)
     if not blocks:
-        raise ValueError("no step was left to take: ask for more steps than the state has behind it")
+        raise ValueError("no step was left to take: ask for more steps than the state has already taken")
     return blocks[0].state
 
 
+Step = Callable[[TrainingState, Plan, Array | Samples | None], tuple[TrainingState, Info]]
+
+
 @lru_cache(maxsize=64)
-def _compiled(training: Training, backend: Any) -> Callable:
-    def step(state: TrainingState, plan: Plan, samples: Any) -> tuple[TrainingState, dict[str, Array]]:
+def _compiled(training: Training, backend: Backend) -> Step:
+    def step(state: TrainingState, plan: Plan, samples: Array | Samples | None) -> tuple[TrainingState, Info]:
         return _step(training, state, plan, samples)
 
-    return backend.jit(step)
+    compiled: Step = backend.jit(step)
+    return compiled
 
 
-def _step(training: Training, state: TrainingState, plan: Plan, samples: Any) -> tuple[TrainingState, dict[str, Array]]:
+def _step(
+    training: Training, state: TrainingState, plan: Plan, samples: Array | Samples | None
+) -> tuple[TrainingState, Info]:
     draw_key, sample_key = _two(random.split(random.fold_in(state.key, state.step)))
     couplings = plan.draw(draw_key, state.step, training.batch)
     condition = {name: couplings[name] for name in training.condition} or None
@@ -175,8 +182,8 @@ def _step(training: Training, state: TrainingState, plan: Plan, samples: Any) ->
     return _choose(info["finite"], moved, state), info
 
 
-def _summary(info: dict[str, Array], grads: Tree, groups: int) -> dict[str, Array]:
-    """Figures of the step; where a batch interleaves several couplings the ESS is the mean over them."""
+def _summary(info: Info, grads: Params, groups: int) -> Info:
+    """The figures of a step; if a batch interleaves several couplings, the ESS is the mean over them."""
     size = norm(grads)
     xp = array_namespace(size)
     log_w = info["log_w"]
@@ -190,23 +197,23 @@ def _choose(good: Array, new: Tree, old: Tree) -> Tree:
     return tree_map(lambda a, b: where(good, a, b), new, old)
 
 
-def _two(keys: Array) -> tuple[Array, Array]:
+def _two(keys: Key) -> tuple[Key, Key]:
     return keys[0, :], keys[1, :]
 
 
-def _records(backend: Any, infos: list[dict[str, Array]], number: int) -> dict[str, numpy.ndarray]:
-    records = {"step": numpy.arange(number, number + len(infos))}
+def _records(infos: list[Info], taken: int) -> dict[str, numpy.ndarray]:
+    records: dict[str, numpy.ndarray] = {"step": numpy.arange(taken, taken + len(infos))}
     for name in ("loss", "ess", "log_z", "grad_norm"):
         records[name] = numpy.asarray([float(info[name]) for info in infos])
     return records
 
 
-def _check_finite(state: TrainingState, infos: list, records: dict[str, numpy.ndarray], number: int) -> None:
+def _check_finite(state: TrainingState, infos: list[Info], records: dict[str, numpy.ndarray], taken: int) -> None:
     bad = [index for index, info in enumerate(infos) if not bool(info["finite"])]
     if bad:
         until = {name: values[: bad[0] + 1] for name, values in records.items()}
-        raise NotFinite(state, number + bad[0], until)
+        raise NotFinite(state, taken + bad[0], until)
 
 
-def _backend(state: TrainingState) -> Any:
+def _backend(state: TrainingState) -> Backend:
     return backends.of(state.key)

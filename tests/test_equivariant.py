@@ -172,11 +172,11 @@ def test_bad_input_is_refused():
         layer.forward(params, numpy.zeros((1, 2, 4, 6)))
     with pytest.raises(ValueError, match=r"got the shape \(1, 3, 4, 4\)"):
         layer.forward(params, numpy.zeros((1, 3, 4, 4)))
-    with pytest.raises(ValueError, match="holds an active link"):
+    with pytest.raises(ValueError, match="contains an active link"):
         GaugeCoupling(2, STRIPES, (((0, 1), (1, 1), (0, 0)),))
     with pytest.raises(ValueError, match="exactly one active link"):
         GaugeCoupling(2, STRIPES, active=((0, 1), (2, 1), (0, 0)))
-    with pytest.raises(ValueError, match="even about the active link"):
+    with pytest.raises(ValueError, match="symmetric about the active link"):
         GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(2, 2)]), tied=True)
     with pytest.raises(ValueError, match="power of two"):
         convolutional((8, 8), block=3)

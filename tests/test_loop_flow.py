@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_refused():
         loop_fit.least_squares(LoopFlow(2, 2, degree=1), [(0.0, numpy.zeros((1, 2, 2, 2, 4, 4)))])
     with pytest.raises(ValueError, match="conditioned"):
         LoopFlow(2, 2, condition=("kappa",))
-    with pytest.raises(ValueError, match="different places"):
+    with pytest.raises(ValueError, match="distinct indices"):
         LoopFlow(2, 2, chosen=(1, 1))
     with pytest.raises(ValueError, match="order 1 has 1 products"):
         _ = LoopFlow(2, 2, order=1, chosen=(3,)).products

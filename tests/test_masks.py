@@ -80,8 +80,8 @@ def test_frozen_loops_include_the_rectangle_around_the_active_link():
         (("stripes", 0, 1, 4), "kind"),
         (("stripes", 0, 0, 4, 0), "different axes"),
         (("stripes", 0, 2, 4, 0), "different axes"),
-        (("stripes", 0, 1, (2, 4), 0), "one whole number"),
-        (("cells", 0, 1, 4, 0), "two whole numbers"),
+        (("stripes", 0, 1, (2, 4), 0), "one integer"),
+        (("cells", 0, 1, 4, 0), "two integers"),
         (("stripes", 0, 1, 1, 0), "period >= 2"),
     ],
 )

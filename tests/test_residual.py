@@ -237,7 +237,7 @@ def test_wrong_couplings_and_fields_are_refused(host):
     for words, message in (
         ({"direction": 2}, "a direction of 0 ... d-1"),
         ({"colour": 2}, "a colour of 0 ... period-1"),
-        ({"reach": 2}, "a rectangle of 2 links across holds two active links of period 2"),
+        ({"reach": 2}, "a rectangle of 2 links across contains two active links of period 2"),
         ({"bound": 2.0}, "where the map is invertible"),
         ({"context": -1}, "context >= 0"),
         ({"n": 1}, "a whole n >= 2"),

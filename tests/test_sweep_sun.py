@@ -241,7 +241,7 @@ def test_what_does_not_fit_is_refused():
         ClassSweep(3, -1.0)
     with pytest.raises(ValueError, match=r"conditioned on nothing, \(\), or on"):
         ClassSweep(3, condition=("mass",))
-    with pytest.raises(ValueError, match="lives in two dimensions"):
+    with pytest.raises(ValueError, match="needs two dimensions"):
         class_sweep((4, 4, 4))
     with pytest.raises(ValueError, match=r"wants links \(\*batch, 2, 3, 3, T, X\)"):
         ClassSweep(3).forward({}, numpy.zeros((2, 2, 2, 4, 4)))

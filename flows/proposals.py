@@ -1,0 +1,88 @@
+"""Proposals: draws with their weights under a theory, from a flow or from anything else that knows its weights.
+
+A draw y carries log_w, such that the mean of w O(y) over the mean of w is <O>, and the mean of w is Z. A flow has a density,
+and log_w = -S(y) - log q(y). Annealed importance sampling or a stochastic flow has only a weight of its path, prior to
+field: log_w is then minus the work, and log_q is None. What samples, trains and reports needs log_w only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
+from haarflow.core.acceleration import accelerated
+
+
+class Draws(NamedTuple):
+    """Fields `(n, *field_shape)` with their log weights `(n,)`; log q `(n,)` where there is a density, observables, info.
+
+    `observables` is what a `measure` returned, complex where the theory's observables are; `info` holds arrays `(n,)` by
+    name that a proposal reports beside its draws.
+    """
+
+    field: Array
+    log_w: Array
+    log_q: Array | None = None
+    observables: Tree = None
+    info: dict[str, Array] | None = None
+
+
+class Density(Protocol):
+    """A distribution of fields that can be drawn from and evaluated: what `Model` makes of a prior and a flow."""
+
+    def sample(self, params: Params, key: Key, n: int, condition: Condition = None) -> tuple[Array, Array]:
+        """Return n fields `(n, *field_shape)` and their log-densities `(n,)`."""
+        ...
+
+    def log_density(self, params: Params, y: Array, condition: Condition = None) -> Array:
+        """Return log q(y) `(*batch,)`."""
+        ...
+
+
+@runtime_checkable
+class Proposal(Protocol):
+    """Independent draws with their weights under a theory; a frozen dataclass, as equal proposals share a compiled program."""
+
+    def __hash__(self) -> int: ...
+
+    def draw(self, params: Params, key: Key, n: int, couplings: Couplings = None, condition: Condition = None) -> Draws:
+        """Return n draws."""
+        ...
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The proposal that a density makes for a theory, log_w = -S(y) - log q(y), by compiled kernels where there are some.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.flows.flow import Model, Translate
+    >>> from haarflow.flows.priors import UniformLinks
+    >>> from haarflow.theories import U1Gauge
+    >>> proposal = Weighted(Model(UniformLinks((4, 4)), Translate((0, 0), internal=1)), U1Gauge((4, 4)))
+    >>> proposal.draw({}, random.key(0, backend), 5, {"beta": 1.0}).log_w.shape
+    (5,)
+    """
+
+    model: Density
+    theory: Theory
+
+    def draw(self, params: Params, key: Key, n: int, couplings: Couplings = None, condition: Condition = None) -> Draws:
+        """Return n draws with their log-densities."""
+        y, log_q = self.model.sample(params, key, n, condition)
+        return Draws(y, log_weight(accelerated(self.theory).action(y, couplings), log_q), log_q)
+
+
+def as_proposal(model: Density | Proposal, theory: Theory) -> Proposal:
+    """Return a proposal as it is, and a density weighted by the theory."""
+    return model if isinstance(model, Proposal) else Weighted(model, theory)
+
+
+def log_weight(action: Array, log_q: Array) -> Array:
+    """Return log_w = -S - log q.
+
+    >>> log_weight(1.5, -2.0)
+    0.5
+    """
+    return -action - log_q
