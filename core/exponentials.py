@@ -129,7 +129,7 @@ def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Arr
 def _power_series(p: Array, q: Array, terms: int) -> list[Pair]:
     """f0, f1, f2 of exp(iX) as real and imaginary parts."""
     t = _powers(p, q, terms)
-    parts: list[tuple[list, list]] = [([], []), ([], []), ([], [])]
+    parts: list[tuple[list[Array], list[Array]]] = [([], []), ([], []), ([], [])]
     for n in range(terms, 0, -1):
         weight = (1.0 if n % 4 < 2 else -1.0) / math.factorial(n)
         for part, power in zip(parts, (t[n - 1], t[n + 1], t[n]), strict=True):

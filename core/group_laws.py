@@ -310,7 +310,7 @@ def _small(group: Any, given: Given) -> Array:
 
 def _alone(group: Any) -> Any:
     """The group without lattice axes, for samples of single elements."""
-    return replace(group, d=0) if hasattr(group, "matrix_axes") else group
+    return replace(group, d=0) if group.matrix_axes else group
 
 
 def _single(group: Any) -> tuple[int, ...]:
@@ -354,7 +354,7 @@ def _compact(group: Any) -> str | None:
 
 
 def _has_twin(group: Any) -> str | None:
-    known = group.name in EXPONENTIALS or hasattr(group, "matrix_axes")
+    known = group.name in EXPONENTIALS or group.matrix_axes
     return None if known else f"no plain twin of exp for {group.name} yet"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from haarflow import backends
 from haarflow.backends.types import Array
@@ -27,7 +28,7 @@ def volume(lattice: tuple[int, ...]) -> int:
     return math.prod(lattice)
 
 
-def check_lattice(lattice) -> tuple[int, ...]:
+def check_lattice(lattice: Iterable[int]) -> tuple[int, ...]:
     """Return the extents as a tuple of whole numbers >= 1, or raise ValueError."""
     try:
         extents = tuple(int(extent) for extent in lattice)

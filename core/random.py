@@ -15,7 +15,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Key
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -23,7 +24,7 @@ SPLIT, FOLD, UNIFORM, NORMAL, WORDS = range(5)
 FLOATS = {"float64": 52, "float32": 23}
 
 
-def key(seed: int, backend) -> Array:
+def key(seed: int, backend: Backend) -> Key:
     """Return the key `(2,)` of a seed: its low and high 32 bits.
 
     Raises ValueError for a seed outside [0, 2^64).
@@ -84,7 +85,7 @@ def words(key: Array, shape: tuple[int, ...]) -> Array:
     return _draw_words(key, shape, WORDS)
 
 
-def uniform(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
+def uniform(key: Array, shape: tuple[int, ...] = (), dtype: Any = "float64") -> Array:
     """Return uniform numbers `(*batch, *shape)` strictly inside (0, 1): u = (n + 1/2) 2^-b, b = 52 or 23 random bits.
 
     Every value is exact, hence equal bit for bit on all backends. Raises ValueError for another dtype.
@@ -97,18 +98,19 @@ def uniform(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
     return _program(backends.of(key).jit, _uniform, tuple(shape), dtype, UNIFORM)(key)
 
 
-def normal(key: Array, shape: tuple[int, ...] = (), dtype="float64") -> Array:
+def normal(key: Array, shape: tuple[int, ...] = (), dtype: Any = "float64") -> Array:
     """Return standard normal numbers `(*batch, *shape)` by Box-Muller, both branches of each pair used."""
     return _program(backends.of(key).jit, _normal, tuple(shape), dtype)(key)
 
 
 @lru_cache(maxsize=1024)
-def _program(jit: Callable, draw: Callable, *words: Any) -> Callable:
+def _program(jit: Callable[..., Any], draw: Callable[..., Any], *options: Any) -> Callable[..., Any]:
     """A draw of one shape as one compiled program: on an engine that compiles, each of its operations would be one."""
-    return jit(lambda *arrays: draw(*arrays, *words))
+    program: Callable[..., Any] = jit(lambda *arrays: draw(*arrays, *options))
+    return program
 
 
-def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
+def _normal(key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     xp = array_namespace(key)
     count = math.prod(shape)
     if _dtype_name(xp, dtype) == "float64":
@@ -124,7 +126,7 @@ def _normal(key: Array, shape: tuple[int, ...], dtype) -> Array:
     return xp.reshape(pairs[..., :count], key.shape[:-1] + tuple(shape))
 
 
-def _uniform(key: Array, shape: tuple[int, ...], dtype, purpose: int) -> Array:
+def _uniform(key: Array, shape: tuple[int, ...], dtype: Any, purpose: int) -> Array:
     xp = array_namespace(key)
     name = _dtype_name(xp, dtype)
     if name not in FLOATS:
@@ -151,7 +153,7 @@ def _checked(x: Array, name: str) -> Array:
     return x
 
 
-def _dtype_name(xp, dtype) -> str:
+def _dtype_name(xp: Any, dtype: Any) -> str:
     return next((name for name in FLOATS if dtype in (name, getattr(xp, name))), str(dtype))
 
 
@@ -172,8 +174,10 @@ def _draw_words(key: Array, shape: tuple[int, ...], purpose: int) -> Array:
 
 def _encipher(key: Array, numbers: Array, purpose: int) -> tuple[Array, Array]:
     backend = backends.of(key)
-    own = backend.threefry(key[..., 0:1], key[..., 1:2], numbers, purpose)
-    return own or _program(backend.jit, _cipher, purpose)(key, numbers)
+    words = backend.threefry(key[..., 0:1], key[..., 1:2], numbers, purpose)
+    if words is None:
+        words = _program(backend.jit, _cipher, purpose)(key, numbers)
+    return words[0], words[1]
 
 
 def _cipher(key: Array, numbers: Array, purpose: int) -> tuple[Array, Array]:

@@ -35,13 +35,15 @@ def diagonalise(u: Array, d: int = 0, sweeps: int = SWEEPS) -> tuple[Array, Arra
     [-1.0, 1.0]
     """
     backend = backends.of(u)
-    return _program(backend.jit, d, sweeps)(backend.stop_gradient(u))
+    values, vectors = _program(backend.jit, d, sweeps)(backend.stop_gradient(u))
+    return values, vectors
 
 
 @lru_cache(maxsize=16)
-def _program(jit: Callable, d: int, sweeps: int) -> Callable:
+def _program(jit: Callable[..., Any], d: int, sweeps: int) -> Callable[..., Any]:
     """The compiled rotations: an eager call would compile its loop anew each time."""
-    return jit(partial(_rotated, d=d, sweeps=sweeps))
+    program: Callable[..., Any] = jit(partial(_rotated, d=d, sweeps=sweeps))
+    return program
 
 
 def _rotated(u: Array, d: int, sweeps: int) -> tuple[Array, Array]:
@@ -82,7 +84,7 @@ def _rotation(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, Array]:
     return cosine, complex_array(x / (2.0 * cosine), y / (2.0 * cosine))
 
 
-def _pairs(v: list, w: list) -> list[tuple[list, list]]:
+def _pairs(v: list[Array], w: list[Array]) -> list[tuple[list[Array], list[Array]]]:
     return [(v, v), (v, w), (w, w)]
 
 

@@ -65,6 +65,10 @@ class SU:
         """Return the adjoint matrices, the inverse elements."""
         return matrices.dagger(a, self.d)
 
+    def quotient(self, a: Array, b: Array) -> Array:
+        """Return a b^{-1}."""
+        return self.compose(a, self.inverse(b))
+
     def trace(self, u: Array) -> Array:
         """Return the complex traces, `(*batch, *lattice)`."""
         return matrices.trace(u, self.d)
@@ -149,8 +153,12 @@ class SU:
         return exponential(self.algebra(w), self.inner(w, w), self.d)
 
     def update(self, u: Array, w: Array) -> Array:
-        """Return exp(w) u, the step of every integrator."""
+        """Return exp(w) u."""
         return matrices.matmul(self.exp(w), u, self.d)
+
+    def move(self, u: Array, w: Array, scale: float | Array) -> Array:
+        """Return exp(scale w) u for a number or an array `scale` that broadcasts."""
+        return self.update(u, scale * w)
 
     def log(self, u: Array) -> Array:
         """Return the algebra coordinates w of least size with exp(w) = u.

@@ -24,7 +24,7 @@ def matrix_valued(group: Any) -> bool:
     >>> matrix_valued(U1())
     False
     """
-    return loops.matrix_axes(group) > 0
+    return group.matrix_axes > 0
 
 
 def links_valued(group: Any) -> bool:
@@ -39,7 +39,7 @@ def lattice_of(group: Any, field_shape: tuple[int, ...]) -> tuple[int, ...]:
     >>> lattice_of(SU(3, 2), (2, 3, 3, 4, 8))
     (4, 8)
     """
-    return tuple(field_shape[links_valued(group) + loops.matrix_axes(group) :])
+    return tuple(field_shape[links_valued(group) + group.matrix_axes :])
 
 
 def link_group(group: Any) -> Any:

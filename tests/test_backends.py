@@ -120,7 +120,7 @@ def test_unknown_names_devices_and_types_are_refused():
         backends.get("nunpy")
     with pytest.raises(ValueError, match="float16"):
         backends.get("numpy", dtype="float16")
-    with pytest.raises(backends.MissingBackend, match="'cpu' alone"):
+    with pytest.raises(backends.MissingBackend, match="'cpu' only"):
         backends.get("numpy", device="cuda")
 
 

@@ -89,7 +89,7 @@ class GaugeTheory:
         """Return `plaquettes` by operations on arrays."""
         theory: Any = self
         check_field(theory, field)
-        return loops.plaquettes(field, self.d, theory.group if loops.matrix_axes(theory.group) else loops.COVER)
+        return loops.plaquettes(field, self.d, theory.group if theory.group.matrix_axes else loops.COVER)
 
     def _compiled(self, work: str, field: Array, *given: Any) -> Array | None:
         """A work by its compiled kernel, see theories/compiled_actions.py; None where `trajectory` has none either."""

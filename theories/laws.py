@@ -203,7 +203,7 @@ def _circle(theory: Any) -> str | None:
 
 
 def _matrices(theory: Any) -> str | None:
-    return None if getattr(theory.group, "matrix_axes", 0) else "its field holds no matrices"
+    return None if theory.group.matrix_axes else "its field holds no matrices"
 
 
 def _integrable(theory: Any) -> str | None:

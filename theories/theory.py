@@ -187,7 +187,7 @@ def check_field(theory: Theory, field: Array) -> int:
             f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
-    kind, types = KINDS[getattr(theory.group, "matrix_axes", 0) > 0]
+    kind, types = KINDS[theory.group.matrix_axes > 0]
     if not array_namespace(field).isdtype(field.dtype, kind):
         raise TypeError(
             f"{_name(theory)} wants a field of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "
