@@ -71,6 +71,17 @@ def paths(tree: Tree, prefix: str = "") -> dict[str, Any]:
     return by_path
 
 
+def part_names(tree: Tree) -> tuple[str, ...] | None:
+    """Return the names of the parts of a NamedTuple, None for any other tree.
+
+    >>> from haarflow.backends.types import State
+    >>> part_names(State(1.0)), part_names((1.0, 2.0))
+    (('field', 'cache'), None)
+    """
+    # `_fields` is the only mark of a NamedTuple
+    return getattr(tree, "_fields", None) if isinstance(tree, tuple) else None
+
+
 def _children(tree: Tree) -> list[tuple[str, Tree]] | None:
     if isinstance(tree, dict):
         return [(str(name), tree[name]) for name in sorted(tree)]
@@ -95,7 +106,7 @@ def _build(tree: Tree, values: Iterator[Any]) -> Tree:
         return None
     if isinstance(tree, dict):
         return {name: _build(tree[name], values) for name in sorted(tree)}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # the only mark of a NamedTuple
+    if part_names(tree) is not None:
         return type(tree)(*[_build(child, values) for child in tree])
     if isinstance(tree, (tuple, list)):
         return type(tree)(_build(child, values) for child in tree)

@@ -1,4 +1,4 @@
-"""Group manifolds of the fields: `Real` (scalars) and `U1` (angles).
+"""Group manifolds of the fields: `Real` and `Complex` (scalars) and `U1` (angles).
 
 An algebra element is A = i w_a T_a with w real; fields move by U -> exp(A) U. A group is a frozen record of pure
 functions: a real field adds w, a U(1) link with angle theta adds w to theta.
@@ -15,6 +15,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Group, Key
 from haarflow.core import random
+from haarflow.core.matrices import complex_array, precision
 
 
 def wrap(theta: Array) -> Array:
@@ -49,7 +50,7 @@ def quotient(group: Group, a: Array, b: Array) -> Array:
 
 
 class _Additive:
-    """Methods of additive groups: elements and algebra elements are real arrays of one shape."""
+    """Methods of additive groups: elements and algebra elements are arrays of one shape and type."""
 
     matrix_axes = 0
 
@@ -85,7 +86,7 @@ class _Additive:
         """Return exp(i scale w) a, in one pass where the backend has such a kernel; `scale` is a number or an array."""
         return backends.of(a).axpy(scale, w, a)
 
-    def basis(self) -> tuple[float, ...]:
+    def basis(self) -> tuple[complex, ...]:
         """Return the generators T_a: a single one, equal to 1."""
         return (1.0,)
 
@@ -121,8 +122,40 @@ class Real(_Additive):
     name = "Real"
 
     def haar(self, key: Key, shape: tuple[int, ...], dtype: Any = "float64") -> Array:
-        """Raise: the real line has no normalised invariant measure."""
+        """Raise ValueError: the real line has no normalised invariant measure."""
         raise ValueError("the real line has no normalised Haar measure: draw from a prior such as Gaussian(lattice)")
+
+
+@dataclass(frozen=True)
+class Complex(_Additive):
+    """The complex numbers under addition: complex scalars and pseudofermions, measure prod d Re phi d Im phi.
+
+    An algebra element is a complex w whose real and imaginary part are its two coordinates, so that a force is
+    dS/d Re phi + i dS/d Im phi, and w w* is twice the kinetic energy.
+
+    >>> Complex().compose(1.0 + 1.0j, 2.0)
+    (3+1j)
+    """
+
+    name = "Complex"
+
+    def basis(self) -> tuple[complex, ...]:
+        """Return the generators: 1 and i."""
+        return (1.0, 1.0j)
+
+    def inner(self, v: Array, w: Array) -> Array:
+        """Return Re(v* w) per element, for v = w twice the kinetic energy density."""
+        xp = array_namespace(v, w)
+        return xp.real(v) * xp.real(w) + xp.imag(v) * xp.imag(w)
+
+    def algebra_normal(self, key: Key, shape: tuple[int, ...], dtype: Any = "float64") -> Array:
+        """Return complex momenta of a field's shape with Re w and Im w ~ N(0, 1)."""
+        drawn = random.normal(key, (*shape, 2), precision(dtype))
+        return complex_array(drawn[..., 0], drawn[..., 1])
+
+    def haar(self, key: Key, shape: tuple[int, ...], dtype: Any = "float64") -> Array:
+        """Raise ValueError: the complex plane has no normalised invariant measure."""
+        raise ValueError("the complex plane has no normalised Haar measure: draw from a Gaussian distribution")
 
 
 @dataclass(frozen=True)
