@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from haarflow.backends.threads import use_threads
 from haarflow.verbs.options import (
     Device,
     Dtype,
@@ -22,7 +23,6 @@ from haarflow.verbs.options import (
     Workers,
     engine_words,
     show,
-    use_threads,
 )
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs.options import Json, Quiet, one_thread_each, show
+from haarflow.backends.threads import one_thread_each
+from haarflow.verbs.options import Json, Quiet, show
 
 
 def verify(
