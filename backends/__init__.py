@@ -1,4 +1,4 @@
-"""Array engines behind one record each: NumPy, CuPy, JAX, PyTorch, and any other Array API library.
+"""Array libraries behind one record each: NumPy, CuPy, JAX, PyTorch, and any other Array API library.
 
 >>> from haarflow import backends
 >>> backend = backends.get("numpy", dtype="float32")
@@ -37,8 +37,8 @@ def is_present(name: str) -> bool:
 def get(name: str, device: Any = None, dtype: str | None = None) -> Backend:
     """Select a backend: `name` of NAMES, a device such as "cuda" or "cpu", and "float64" (the default) or "float32".
 
-    Raises ValueError for an unknown name or dtype and for float64 asked of JAX while its 64-bit mode is off,
-    MissingBackend when the package or the device is not there.
+    Raises ValueError for an unknown name or dtype and for float64 on JAX while its 64-bit mode is off,
+    MissingBackend when the package or the device is missing.
 
     >>> get("numpy").name
     'numpy'
@@ -51,33 +51,35 @@ def get(name: str, device: Any = None, dtype: str | None = None) -> Backend:
 def _get(name: str, device: str | None, dtype: str | None) -> Backend:
     package, remedy = NAMES[name]
     try:
-        adapter = _ADAPTERS[name] = import_module(f"haarflow.backends.with_{name}")
+        adapter = _adapter(name)
     except ImportError as error:
         raise MissingBackend(f"the backend {name!r} needs the package {package!r}: {remedy} ({error})") from None
     if name == "jax" and dtype is not None:
         adapter.refuse(dtype)
-    return adapter.backend(device, dtype or "float64")
+    record: Backend = adapter.backend(device, dtype or "float64")
+    return record
 
 
 def of(*trees: Any) -> Backend:
     """Return the backend of the arrays in the given trees, tracers included.
 
-    Raises MixedBackends when several backends meet or no array is found.
+    Raises MixedBackends for arrays of several backends, and when there is no array.
     """
-    if len(trees) == 1 and (record := _OF_ARRAY.get(type(trees[0]))):  # eager kernels ask at every call
+    if len(trees) == 1 and (record := _OF_ARRAY.get(type(trees[0]))):  # eager kernels call this all the time
         return record(trees[0])
+    # leaves may be plain numbers, which belong to no backend
     kinds = {_kind(leaf): leaf for leaf in tree.leaves(trees) if hasattr(leaf, "dtype")}
     if len(kinds) != 1:
-        found = " and ".join(sorted(kinds)) or "no array"
-        raise MixedBackends(f"arrays of one backend wanted, got {found}: convert with backend.asarray(...)")
+        names = " and ".join(sorted(kinds)) or "no array"
+        raise MixedBackends(f"arrays of one backend wanted, got {names}: convert with backend.asarray(...)")
     ((name, array),) = kinds.items()
     return _of_array(name, array)
 
 
 def place(x: Any) -> Any:
-    """Return the device for a new array beside `x`: None where it is the engine's own choice.
+    """Return the device for a new array that is combined with `x`: None where the backend chooses.
 
-    JAX binds an array to a device that is named, and compiles a function again for arguments that are bound.
+    JAX commits an array to a device that is named, and compiles a function again for committed arguments.
 
     >>> import numpy
     >>> place(numpy.zeros(2))
@@ -91,7 +93,7 @@ def _kind(x: Any) -> str:
     return "jax" if root == "jaxlib" else root
 
 
-# Adapters met so far: a compiler that traces `of` can look into a dict, not import a module.
+# Adapters imported so far: a compiler that traces `of` can read a dict, but not import a module.
 _ADAPTERS: dict[str, Any] = {}
 _OF_ARRAY: dict[type, Callable[[Any], Backend]] = {}
 
@@ -99,15 +101,20 @@ _OF_ARRAY: dict[type, Callable[[Any], Backend]] = {}
 def _of_array(name: str, array: Any) -> Backend:
     if name not in NAMES:
         return _other(name)
+    record: Callable[[Any], Backend] = _adapter(name).of_array
+    _OF_ARRAY[type(array)] = record
+    return record(array)
+
+
+def _adapter(name: str) -> Any:
     if name not in _ADAPTERS:
         _ADAPTERS[name] = import_module(f"haarflow.backends.with_{name}")
-    _OF_ARRAY[type(array)] = _ADAPTERS[name].of_array
-    return _ADAPTERS[name].of_array(array)
+    return _ADAPTERS[name]
 
 
 @cache
 def _other(name: str) -> Backend:
-    """The record of an Array API library without an adapter of its own, by its package's name."""
+    """The record of an Array API library without an adapter, by the name of its package."""
     from haarflow.backends import standard
 
     package = import_module(name)

@@ -1,11 +1,11 @@
-"""Periodic convolutions of short rows as products with circulant matrices: what is fast on the CPU in double precision.
+"""Periodic convolutions of short rows as products with circulant matrices, fast on the CPU in double precision.
 
-A convolution along the last lattice axis is a product with a circulant matrix. Halves of a row, x0 and x1, mix first: the
-sum x0 + x1 sees a periodic row of half the length, the difference x0 - x1 an antiperiodic one, and the two do not talk to
-each other, which halves the work. The other axes are rolled, and the batch stands last, (C, site in the half, *other axes,
-n), from the first layer of a net to the last: products and rolls alike then run over long rows of memory, and nothing is
-padded. It multiplies more than patches do and is still faster, since copies are what is slow. Array API alone: NumPy, JAX
-and Torch share it.
+A convolution along the last lattice axis is a product with a circulant matrix. The two halves of a row, x0 and x1, are
+combined first: the sum x0 + x1 is a periodic row of half the length, the difference x0 - x1 an antiperiodic one, and the
+two decouple, which halves the work. The other axes are rolled, and the batch is the last axis, (C, site in the half,
+*other axes, n), from the first layer of a net to the last: products and rolls then run over long rows of memory, and
+nothing is padded. This takes more multiplications than patches do and is still faster, since copies are what is slow. It
+uses the Array API only: NumPy, JAX and Torch share it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_ROW = 32
 
 
 def fits(x: Array, weights: Sequence[Array], longest: int = LONGEST_ROW) -> bool:
-    """Return whether rows are no longer than `longest`, or no kernel reaches along them."""
+    """Return whether rows are no longer than `longest`, or no kernel extends along them."""
     return x.shape[-1] <= longest or _along_others(weights)
 
 
@@ -35,9 +35,9 @@ def _along_others(weights: Sequence[Array]) -> bool:
 
 
 def net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: Sequence[Any]) -> Array:
-    """Return the features that `standard.conv_net` gives, the layers in the module's layout.
+    """Return the features of `standard.conv_net`, with the layers in this module's layout.
 
-    Where no kernel reaches along the rows, each site is a row of its own.
+    Where no kernel extends along the rows, each site is a row by itself.
     """
     if _along_others(weights) and x.shape[-1] > 1:
         return net(x[..., None], [w[..., None] for w in weights], biases, activations)[..., 0]
@@ -46,7 +46,7 @@ def net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: 
     halves = 1 if length % 2 else 2
     x = xp.reshape(x, (math.prod(batch), channels, *others, halves, length // halves))
     x = xp.permute_dims(x, (d + 1, 1, d + 2, *range(2, d + 1), 0))
-    parts = list(backends.of(x).unstack(x))  # the gradient of which is one stack, those of slices each a field of zeros
+    parts = list(backends.of(x).unstack(x))  # its gradient is one stack; that of a slice is a field of zeros
     for w, b, activate in zip(weights, biases, activations, strict=True):
         shift = 0 if b is None else b[(..., *(None,) * (d + 1))]
         parts = [activate(part + shift) for part in _layer(parts, w)]
@@ -55,9 +55,9 @@ def net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: 
 
 
 def _layer(parts: list[Array], w: Array) -> list[Array]:
-    """One convolution: of each half of the rows, `(C, site, *others, n)` to `(O, site, *others, n)`.
+    """One convolution of each half of the rows, `(C, site, *others, n)` to `(O, site, *others, n)`.
 
-    Halves stay two arrays, since stacking them costs more than the activations.
+    The halves stay two arrays, since stacking them costs more than the activations.
     """
     xp = array_namespace(w)
     out, channels, *others, extent = w.shape
@@ -71,14 +71,14 @@ def _layer(parts: list[Array], w: Array) -> list[Array]:
 
 
 def _mixed(parts: list[Array]) -> list[Array]:
-    """Sum and difference of two halves; one alone as it is."""
+    """Sum and difference of two halves; a single part is returned as it is."""
     return parts if len(parts) == 1 else [parts[0] + parts[1], parts[0] - parts[1]]
 
 
 def _product(matrix: Array, x: Array, steps: list[tuple[int, ...]]) -> Array:
     """The sum over taps of the other axes, `(C, site, *others, n)` to `(O, site, *others, n)`.
 
-    Rolled before the product or after it, whichever moves less.
+    The roll comes before or after the product, whichever moves less memory.
     """
     xp = array_namespace(x)
     out, channels, taps, before, after = matrix.shape
@@ -104,9 +104,9 @@ def _rolled(x: Array, steps: tuple[int, ...]) -> Array:
 
 @host_table
 def _circulants(length: int, extent: int) -> numpy.ndarray:
-    """`(tap, half, site in, site out)`: per tap the matrix of the row, or of the sum and the difference of its halves.
+    """`(tap, half, site in, site out)`: for each tap the matrix of the row, or of the sum and the difference of its halves.
 
-    With blocks A (within a half) and B (across) these are (A + B)/2 and (A - B)/2: the half serves the way back.
+    With blocks A (within a half) and B (across) these are (A + B)/2 and (A - B)/2: the factor 1/2 undoes the mixing.
     """
     row, taps = numpy.arange(length), numpy.zeros((extent, length, length))
     for k in range(extent):

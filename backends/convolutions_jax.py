@@ -1,5 +1,6 @@
-"""Periodic convolutions on JAX, whose own ones are slow on the CPU in double precision: circulants for short rows
-(backends/circulants.py), patches for others.
+"""Periodic convolutions on JAX, whose own are slow on the CPU in double precision.
+
+Short rows use circulants (backends/circulants.py), others patches.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def conv(x: Array, w: Array) -> Array:
 
 
 def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: Sequence[Any]) -> Array:
-    """Return the features that `backends.standard.conv_net` gives, without leaving a layout between the layers."""
+    """Return the features of `backends.standard.conv_net`, keeping one memory layout between the layers."""
     if not _fits(x, weights):
         return standard.conv_net(conv, x, weights, biases, activations)
     standard.check_net(x, weights)
@@ -35,7 +36,7 @@ def _fits(x: Array, weights: Sequence[Array]) -> bool:
 
 
 def _by_patches(x: Array, w: Array, d: int) -> Array:
-    """Patches with the channel last and one matrix product."""
+    """The convolution as one matrix product with patches, channel last."""
     lattice, batch = x.shape[-d:], x.shape[: -d - 1]
     still = [(0, 0)] * len(batch)
     reach = [(extent // 2, extent // 2) for extent in w.shape[2:]]

@@ -1,9 +1,10 @@
-"""Functions of NumPy arrays inside compiled JAX programs, on XLA's own buffers: its typed foreign function interface.
+"""Functions of NumPy arrays called from compiled JAX programs, on XLA's own buffers: its typed foreign function interface.
 
-`jax.pure_callback` copies what goes in and what comes out; a foreign call hands over the places of the buffers, in a sixth of
-its time for small ones (10 and 58 microseconds). One handler in Python serves all: it reads XLA's record of a call (the structures of
-xla/ffi/api/c_api.h, version 0.x, which grow at their ends alone) and looks the function up by the number that the program carries.
-Numbers are random, so that no program compiled elsewhere ever means another function here.
+`jax.pure_callback` copies arguments and results; a foreign call passes the addresses of the buffers and takes a sixth of
+the time for small ones (10 against 58 microseconds). One handler in Python serves all calls: it reads XLA's record of a call
+(the structures of xla/ffi/api/c_api.h, version 0.x, to which later versions only append) and looks up the function by a
+number stored in the program. The numbers are random, so that a program compiled in another process never names a function
+of this one by accident.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from jax import ffi
 from haarflow.backends.types import Array
 
 TARGET = "haarflow_on_host"
-MAJOR, MINOR = 0, 1  # of the interface: what is read here has stood there since
+MAJOR, MINOR = 0, 1  # of the interface: the fields read here exist since this version
 METADATA, INTERNAL = 1, 13  # XLA_FFI_Extension_Metadata, XLA_FFI_Error_Code_INTERNAL
 NAMES = {4: "int32", 5: "int64", 11: "float32", 12: "float64", 15: "complex64", 18: "complex128"}
 TYPES = {number: numpy.dtype(name) for number, name in NAMES.items()}  # XLA_FFI_DataType
 
-FUNCTIONS: dict[int, Callable] = {}
+# functions of JAX without annotations
+_shape: Callable[..., Any] = jax.ShapeDtypeStruct
+_capsule: Callable[..., Any] = ffi.pycapsule
+
+FUNCTIONS: dict[int, Callable[..., None]] = {}
 
 
 class _Extension(ctypes.Structure):
@@ -87,7 +92,7 @@ class _Attributes(ctypes.Structure):
     )
 
 
-class _ErrorWords(ctypes.Structure):
+class _ErrorReport(ctypes.Structure):
     _fields_ = (
         ("size", ctypes.c_size_t),
         ("extension", ctypes.c_void_p),
@@ -102,7 +107,7 @@ class _Api(ctypes.Structure):
         ("extension", ctypes.c_void_p),
         ("version", _Version),
         ("internal", ctypes.c_void_p),
-        ("error", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorWords))),
+        ("error", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_ErrorReport))),
     )
 
 
@@ -119,10 +124,10 @@ class _Call(ctypes.Structure):
     )
 
 
-def call(function: Callable, like: tuple[Any, ...], *arrays: Array) -> tuple[Array, ...]:
-    """Return what `function(into, *arrays)` writes into the arrays `into`, shaped and typed as `like`, in a JAX program.
+def call(function: Callable[..., None], like: tuple[Any, ...], *arrays: Array) -> tuple[Array, ...]:
+    """Return what `function(into, *arrays)` writes into the arrays `into`, with the shapes and types of `like`, in a JAX program.
 
-    An exception of the function becomes the program's error.
+    An exception raised by the function becomes an error of the program.
 
     >>> import jax.numpy as jnp
     >>> def double(into, x):
@@ -134,19 +139,18 @@ def call(function: Callable, like: tuple[Any, ...], *arrays: Array) -> tuple[Arr
     _registered()
     number = secrets.randbits(62)
     FUNCTIONS[number] = function
-    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in like)
+    shapes = tuple(_shape(x.shape, x.dtype) for x in like)
     return tuple(ffi.ffi_call(TARGET, shapes, vmap_method="broadcast_all")(*arrays, number=numpy.int64(number)))
 
 
 @cache
 def _registered() -> None:
-    ffi.register_ffi_target(TARGET, ffi.pycapsule(_handler), platform="cpu")
+    ffi.register_ffi_target(TARGET, _capsule(_handler), platform="cpu")
 
 
-@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Call))
-def _handler(found: Any) -> int | None:
-    """What XLA calls, with a null pointer for success; first of all it asks which version of its interface was meant."""
-    frame = found.contents
+def _answer(pointer: Any) -> Any:
+    """Answer a call of XLA, with a null pointer for success; its first call asks which version of the interface is meant."""
+    frame = pointer.contents
     if frame.extension and frame.extension.contents.type == METADATA:
         version = ctypes.cast(frame.extension, ctypes.POINTER(_MetadataExtension)).contents.metadata.contents.version
         version.major, version.minor = MAJOR, MINOR
@@ -155,19 +159,22 @@ def _handler(found: Any) -> int | None:
         number = frame.attributes.scalars[0].contents.value[0]
         if number not in FUNCTIONS:
             raise LookupError(
-                "this program was compiled in another process, whose functions are not here: compile it again"
+                "this program was compiled in another process, whose functions this one does not have: compile it again"
             )
         FUNCTIONS[number](_arrays(frame.results), *_arrays(frame.arguments))
     except BaseException as error:  # it must not leave XLA's thread
         message = f"{type(error).__name__}: {error}".encode()
-        words = _ErrorWords(ctypes.sizeof(_ErrorWords), None, message, INTERNAL)
-        return frame.api.contents.error(ctypes.byref(words))
+        report = _ErrorReport(ctypes.sizeof(_ErrorReport), None, message, INTERNAL)
+        return frame.api.contents.error(ctypes.byref(report))
     return None
 
 
-def _arrays(found: _Buffers) -> list[numpy.ndarray]:
+_handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Call))(_answer)
+
+
+def _arrays(buffers: _Buffers) -> list[numpy.ndarray]:
     """XLA's buffers as NumPy arrays, without a copy."""
-    return [_array(found.buffers[number].contents) for number in range(found.count)]
+    return [_array(buffers.buffers[index].contents) for index in range(buffers.count)]
 
 
 def _array(buffer: _Buffer) -> numpy.ndarray:

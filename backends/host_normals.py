@@ -1,7 +1,7 @@
-"""Normal numbers on the host in vector registers, words to Box-Muller: `core.random.normal` to rounding, sooner.
+"""Normal random numbers on the host in vector registers: `core.random.normal` to rounding, faster.
 
-NumPy makes five passes over memory for the words and one each for logarithm, root, sine and cosine; here a number never
-leaves its register. Needs the compiled kernels of backends/simd.py and declines without.
+NumPy makes five passes over memory for the random words and one each for logarithm, root, sine and cosine; here a number
+never leaves its register. Needs the compiled kernels of backends/simd.py and returns None without them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CHUNK = 256  # pairs at a time
 def normal(key: numpy.ndarray, count: int, purpose: int) -> numpy.ndarray | None:
     """Return `count` standard normal float64 numbers for each key `(*batch, 2)`, or None without compiled kernels.
 
-    >>> found = normal(numpy.zeros(2, dtype=numpy.int32), 3, 3)
-    >>> found is None or found.shape
+    >>> drawn = normal(numpy.zeros(2, dtype=numpy.int32), 3, 3)
+    >>> drawn is None or drawn.shape
     (3,)
     """
     if not simd.is_present():
@@ -29,9 +29,9 @@ def normal(key: numpy.ndarray, count: int, purpose: int) -> numpy.ndarray | None
     from haarflow.backends.host_normals_loop import fill
 
     keys = numpy.ascontiguousarray(key).reshape(-1, 2)
-    found = numpy.empty((len(keys), count))
-    fill(keys, found, CHUNK, _compiled(purpose).address)
-    return found.reshape(*key.shape[:-1], count)
+    drawn = numpy.empty((len(keys), count))
+    fill(keys, drawn, CHUNK, _compiled(purpose).address)
+    return drawn.reshape(*key.shape[:-1], count)
 
 
 @cache
@@ -40,7 +40,7 @@ def _compiled(purpose: int) -> simd.Code:
 
 
 def body(purpose: int, counters: Any, normals: Any, key: Any) -> None:
-    """From the counters of two uniforms two normal numbers."""
+    """Make two normal numbers from the counters of two uniforms."""
     u, v = uniforms((key[0].word(), key[1].word()), [counters[0].word(), counters[1].word()], purpose)
     radius = (-2.0 * logarithm(u)).sqrt()
     sine, cosine = sine_and_cosine_of_turns(v)

@@ -1,4 +1,4 @@
-"""The loop of host_normals.py over keys and counters."""
+"""The loop over keys and counters of host_normals.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from haarflow.backends.types import Array
 
 
 @loop
-def fill(keys: Array, found: Array, chunk: int, body: int) -> None:
-    """Fill `found` `(keys, count)`: pair i of `half` pairs has the counters i and half + i, and stands there."""
-    count = found.shape[1]
+def fill(keys: Array, drawn: Array, chunk: int, body: int) -> None:
+    """Fill `drawn` `(keys, count)`: pair i of `half` pairs uses the counters i and half + i and is stored at these positions."""
+    count = drawn.shape[1]
     half = (count + 1) // 2
     counters, normals, key = numpy.empty((2, chunk)), numpy.empty((2, chunk)), numpy.empty((2, chunk))
     for row in range(len(keys)):
@@ -21,6 +21,6 @@ def fill(keys: Array, found: Array, chunk: int, body: int) -> None:
             for lane in range(chunk):
                 counters[0, lane], counters[1, lane] = first + lane, half + first + lane
             call(body, 8 * size, (counters.ctypes.data, normals.ctypes.data, key.ctypes.data))
-            found[row, first : first + size] = normals[0, :size]
+            drawn[row, first : first + size] = normals[0, :size]
             left = min(size, count - half - first)
-            found[row, half + first : half + first + left] = normals[1, :left]
+            drawn[row, half + first : half + first + left] = normals[1, :left]

@@ -1,7 +1,7 @@
-"""Threefry-2x32 on the host in unsigned words and in place, and what core.random makes of the words: its bits, sooner.
+"""Threefry-2x32 on the host in unsigned words and in place: the same bits as core.random, faster.
 
-Array API libraries need no unsigned shifts and no writing in place, so core.random does without; NumPy, and Torch on the
-CPU, have both, and an eager chain spends half of its time on random words otherwise.
+The Array API standard promises neither unsigned shifts nor writing in place, so core.random uses neither; NumPy has both,
+as has Torch on the CPU, and an eager chain would otherwise spend half of its time on random words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 WORD, LANE = 0xFFFFFFFF, numpy.dtype("<u8")
-FEW = 128  # words up to which whole numbers of Python beat a hundred calls of NumPy
+FEW = 128  # words up to which Python integers are faster than a hundred calls of NumPy
 SIX, ONE = numpy.uint32(6), numpy.asarray(1.0).view(numpy.uint64)[()]
 
 
@@ -22,7 +22,7 @@ def threefry(
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return the int32 words that 20 rounds make of the counters `(x0, x1)` under the key words.
 
-    `key0`, `key1` and `x0` are int32 arrays of broadcastable shapes, `x1` one number for all.
+    `key0`, `key1` and `x0` are int32 arrays of broadcastable shapes, `x1` is one integer.
 
     >>> zero = numpy.zeros(1, dtype=numpy.int32)
     >>> [hex(int(word.view(numpy.uint32)[0])) for word in threefry(zero, zero, zero, 0)]
@@ -54,24 +54,24 @@ def threefry(
 def uniform(key: numpy.ndarray, count: int, purpose: int) -> numpy.ndarray:
     """Return `count` float64 numbers (n + 1/2) 2^-52 for each key `(*batch, 2)`, 26 bits of n from each of two words.
 
-    The 52 bits go into a number 1 + n 2^-52, from which 1 - 2^-53 is subtracted: no rounding, no conversion.
+    The 52 bits become the mantissa of 1 + n 2^-52, from which 1 - 2^-53 is subtracted: no rounding, no conversion.
 
     >>> uniform(numpy.zeros(2, dtype=numpy.int32), 1, 2).round(6).tolist()
     [0.965321]
     """
-    numbers = numpy.arange(count, dtype=numpy.int32)
-    high, low = (word.view(numpy.uint32) for word in threefry(key[..., 0:1], key[..., 1:2], numbers, purpose))
+    counters = numpy.arange(count, dtype=numpy.int32)
+    high, low = (word.view(numpy.uint32) for word in threefry(key[..., 0:1], key[..., 1:2], counters, purpose))
     bits = (high >> SIX).astype(numpy.uint64)
     bits <<= numpy.uint64(26)
     bits |= low >> SIX
     bits |= ONE
-    found = bits.view(numpy.float64)
-    found -= 1.0 - 2.0**-53
-    return found
+    u = bits.view(numpy.float64)
+    u -= 1.0 - 2.0**-53
+    return u
 
 
 def fold(key: numpy.ndarray, number: numpy.ndarray | int, purpose: int) -> numpy.ndarray:
-    """Return the words of the counters `(number, purpose)` as keys `(*batch, 2)`: one key and number in whole numbers.
+    """Return the words of the counters `(number, purpose)` as keys `(*batch, 2)`; one key and number by Python integers.
 
     >>> fold(numpy.zeros(2, dtype=numpy.int32), 3, 1).tolist() == fold(numpy.zeros((1, 2), dtype=numpy.int32), 3, 1)[0].tolist()
     True
@@ -83,9 +83,9 @@ def fold(key: numpy.ndarray, number: numpy.ndarray | int, purpose: int) -> numpy
 
 
 def _lanes(first: int, second: int, x0: numpy.ndarray, x1: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Threefry of a few counters under one key: each word is 64 bits of one whole number, the upper 32 spare.
+    """Threefry of a few counters under one key: each word is 64 bits of one Python integer, the upper 32 spare.
 
-    A chain derives three keys a step and draws a number for each chain.
+    This is the common case: a step of a chain derives three keys and draws one number per chain.
     """
     one, mask = _ones(x0.size), _ones(x0.size) * WORD
     first, second = first & WORD, second & WORD
@@ -104,7 +104,7 @@ def _lanes(first: int, second: int, x0: numpy.ndarray, x1: int) -> tuple[numpy.n
 
 @cache
 def _ones(count: int) -> int:
-    return sum(1 << (64 * number) for number in range(count))
+    return sum(1 << (64 * index) for index in range(count))
 
 
 def _words(lanes: int, count: int) -> numpy.ndarray:

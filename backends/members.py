@@ -1,8 +1,8 @@
-"""The backends that laws are checked on, by name, hostile ones included.
+"""The backends on which the laws are checked, by name, hostile ones included.
 
-`numpy`, `cupy`, `jax`, `torch` are the library's own; `strict` has the Array API standard and nothing else; `readonly`
-is NumPy with arrays that refuse to be written to; `jax-eager` compiles nothing; `torch-compile` traces every function
-whole, without a graph break.
+`numpy`, `cupy`, `jax`, `torch` are the library's own; `strict` has the Array API standard and nothing else; `readonly` is
+NumPy with read-only arrays; `jax-eager` compiles nothing; `torch-compile` traces every function as one graph, without
+graph breaks.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 from haarflow import backends
 from haarflow.backends.protocol import Backend, MissingBackend
+from haarflow.backends.types import Array
 
 OURS = ("numpy", "strict", "jax", "torch", "cupy")
 HOSTILE = ("readonly", "jax-eager", "torch-compile")
 
 
 def member(name: str) -> Backend:
-    """Return the record of a member; raises ValueError for an unknown name, MissingBackend where a package lacks.
+    """Return the record of a member; raises ValueError for an unknown name, MissingBackend for a missing package.
 
     >>> member("readonly").asarray([1.0]).flags.writeable
     False
@@ -32,7 +34,7 @@ def member(name: str) -> Backend:
 
 
 def absence(name: str) -> str | None:
-    """Return why a member is not here, or None."""
+    """Return why a member is missing, or None."""
     try:
         member(name)
     except MissingBackend as missing:
@@ -52,7 +54,7 @@ def _strict() -> Backend:
 def _readonly() -> Backend:
     plain = backends.get("numpy")
 
-    def asarray(x, dtype=None):
+    def asarray(x: Any, dtype: Any = None) -> Array:
         array = plain.asarray(x, dtype).copy()
         array.flags.writeable = False
         return array

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from haarflow.backends.types import Array, Tree
+
 
 class MissingBackend(ImportError):
-    """The package of a backend, or the device asked for, is not there."""
+    """The package of a backend, or the device asked for, is missing."""
 
 
 class NoAutodiff(NotImplementedError):
@@ -25,21 +27,10 @@ class MixedBackends(TypeError):
 
 @dataclass(frozen=True)
 class Backend:
-    """One array engine on one device with one default precision.
+    """One array library on one device with one default precision.
 
-    `asarray(x, dtype=None)` and `to_numpy(x)` cross the border to host memory and copy; `value_and_grad vjp jvp jacobian
-    stop_gradient checkpoint` differentiate trees of arrays; `with_slopes(f, slopes, d)` is f of arrays `(*batch, *own, *lattice)`
-    of one d-dimensional lattice, each with axes of its own, to numbers `(*batch, *lattice)`, differentiated not through f but by
-    slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over the axes of their own; `jit vmap scan while_loop` transform; `conv conv_net
-    matmul roll unstack sincos sin cos axpy leaky_relu` are kernels (`roll(x, steps, axis)`; `unstack(x, axis=0)`, one
-    operation backwards where indices are many; `axpy(a, x, y)` is a x + y). `threefry(key0, key1, x0, x1)`,
-    `threefry_fold(key, number, purpose)`, `threefry_uniform(key, count, purpose)` and `threefry_normal(key, count, purpose)` are
-    the adapter's own makers of random words, derived keys, float64 uniforms and normal numbers, which may decline with None
-    (core/random.py has plain ones). `materialise(x)` is x: what a compiler that fuses is to compute once and keep, not again
-    for everyone who reads it. `on_host(function, plain, like, *arrays, numbers=inf)`
-    is what `function(into, *arrays)` writes into NumPy arrays, a tuple shaped and typed as those of `like`, of arrays in the
-    host's memory, or None where they are elsewhere or where the way there costs more than the work, as many `numbers` as array
-    code would pass over; `plain(*arrays)` is the same by the engine's own operations, for derivatives.
+    The functions come in groups: the border to host memory, derivatives, transformations of functions, kernels, random
+    words, and the host's own code. `backends/standard.py` has plain versions of all of them, with their docstrings.
 
     >>> from haarflow.backends import numpy as backend
     >>> backend.name, backend.dtype, backend.to_numpy(backend.asarray([1, 2.5])).tolist()
@@ -47,42 +38,61 @@ class Backend:
     """
 
     name: str
-    device: Any
+    device: Any  # None: the library's own choice
     dtype: str
-    xp: Any = field(compare=False, repr=False)
-    asarray: Callable = field(compare=False, repr=False)
-    to_numpy: Callable = field(compare=False, repr=False)
-    value_and_grad: Callable = field(compare=False, repr=False)
-    vjp: Callable = field(compare=False, repr=False)
-    jvp: Callable = field(compare=False, repr=False)
-    jacobian: Callable = field(compare=False, repr=False)
-    stop_gradient: Callable = field(compare=False, repr=False)
-    checkpoint: Callable = field(compare=False, repr=False)
-    with_slopes: Callable = field(compare=False, repr=False)
-    jit: Callable = field(compare=False, repr=False)
-    vmap: Callable = field(compare=False, repr=False)
-    scan: Callable = field(compare=False, repr=False)
-    while_loop: Callable = field(compare=False, repr=False)
-    conv: Callable = field(compare=False, repr=False)
-    conv_net: Callable = field(compare=False, repr=False)
-    matmul: Callable = field(compare=False, repr=False)
-    roll: Callable = field(compare=False, repr=False)
-    unstack: Callable = field(compare=False, repr=False)
-    sincos: Callable = field(compare=False, repr=False)
-    sin: Callable = field(compare=False, repr=False)
-    cos: Callable = field(compare=False, repr=False)
-    axpy: Callable = field(compare=False, repr=False)
-    leaky_relu: Callable = field(compare=False, repr=False)
-    threefry: Callable = field(compare=False, repr=False)
-    threefry_fold: Callable = field(compare=False, repr=False)
-    threefry_uniform: Callable = field(compare=False, repr=False)
-    threefry_normal: Callable = field(compare=False, repr=False)
-    materialise: Callable = field(compare=False, repr=False)
-    on_host: Callable = field(compare=False, repr=False)
-    autodiff: bool = field(compare=False, repr=False)
+    xp: Any = field(compare=False, repr=False)  # the Array API namespace
     version: str = field(compare=False, repr=False)
 
-    def __reduce__(self):
+    # The border to host memory; both copy. asarray(x, dtype=None)
+    asarray: Callable[..., Array] = field(compare=False, repr=False)
+    to_numpy: Callable[[Array], Any] = field(compare=False, repr=False)
+
+    # Derivatives, of functions of trees of arrays. with_slopes(f, slopes, d) is f of arrays `(*batch, *axes, *lattice)` of
+    # one d-dimensional lattice, each with further axes of its own, to numbers `(*batch, *lattice)`; it is differentiated not
+    # through f but by slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over those axes.
+    autodiff: bool = field(compare=False, repr=False)
+    value_and_grad: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
+    vjp: Callable[..., tuple[Tree, Callable[[Tree], Tree]]] = field(compare=False, repr=False)
+    jvp: Callable[..., tuple[Tree, Tree]] = field(compare=False, repr=False)
+    jacobian: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
+    stop_gradient: Callable[[Tree], Any] = field(compare=False, repr=False)
+    checkpoint: Callable[..., Any] = field(compare=False, repr=False)
+    with_slopes: Callable[..., Callable[..., Array]] = field(compare=False, repr=False)
+
+    # Transformations of functions, and loops. scan(f, init, xs, length): carry, y = f(carry, x) over axis 0 of xs
+    jit: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
+    vmap: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
+    scan: Callable[..., tuple[Any, Any]] = field(compare=False, repr=False)
+    while_loop: Callable[..., Any] = field(compare=False, repr=False)
+
+    # Kernels. roll(x, steps, axis); unstack(x, axis=0), one operation backwards where indexing is many; axpy(a, x, y) is
+    # a x + y; materialise(x) is x, which a compiler that fuses computes once and keeps, not again for everyone who reads it.
+    conv: Callable[..., Array] = field(compare=False, repr=False)
+    conv_net: Callable[..., Array] = field(compare=False, repr=False)
+    matmul: Callable[..., Array] = field(compare=False, repr=False)
+    roll: Callable[..., Array] = field(compare=False, repr=False)
+    unstack: Callable[..., Any] = field(compare=False, repr=False)
+    sincos: Callable[[Array], tuple[Array, Array]] = field(compare=False, repr=False)
+    sin: Callable[[Array], Array] = field(compare=False, repr=False)
+    cos: Callable[[Array], Array] = field(compare=False, repr=False)
+    axpy: Callable[[Any, Array, Array], Array] = field(compare=False, repr=False)
+    leaky_relu: Callable[[Array], Array] = field(compare=False, repr=False)
+    materialise: Callable[[Array], Array] = field(compare=False, repr=False)
+
+    # The adapter's own random words, derived keys, float64 uniforms and normal numbers; any of them may decline by None,
+    # and core/random.py then takes its plain version. threefry(key0, key1, x0, x1), the others (key, number, purpose)
+    threefry: Callable[..., tuple[Array, Array] | None] = field(compare=False, repr=False)
+    threefry_fold: Callable[..., Array | None] = field(compare=False, repr=False)
+    threefry_uniform: Callable[..., Array | None] = field(compare=False, repr=False)
+    threefry_normal: Callable[..., Array | None] = field(compare=False, repr=False)
+
+    # on_host(function, plain, like, *arrays, numbers=inf): what `function(into, *arrays)` writes into NumPy arrays, a tuple
+    # shaped and typed as those of `like`, of arrays in the host's memory. None where they live elsewhere, or where the call
+    # costs more than the work: array code would pass over `numbers` numbers. plain(*arrays) is the same by the backend's own
+    # operations, for derivatives.
+    on_host: Callable[..., tuple[Array, ...] | None] = field(compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[str, Any, str]]:
         from haarflow.backends import get
 
         return get, (self.name, self.device, self.dtype)

@@ -1,13 +1,12 @@
-"""Vector code for the host's memory: bodies of loops in plain Python on symbolic numbers, compiled by LLVM.
+"""Vector code for host memory: loop bodies written in plain Python on symbolic numbers, compiled by LLVM.
 
 A body is a function of rows; `row[k]` is the k-th component of the next WIDTH lanes (sites, chains), a vector register.
-The body runs once, at compilation, and emits one instruction for each of its operations: loops over components unroll,
-nothing is allocated, and no array can stand in the way of another, which is what keeps compilers from vector code in
-loops over small matrices. XLA writes a loop for each output of a product of matrices and loads its factors anew; here
-they stay in registers.
+The body runs once, at compilation, and emits one instruction per operation: loops over components unroll, nothing is
+allocated, and no two arrays can alias, which is what keeps compilers from vectorising loops over small matrices. XLA
+writes a loop for each output of a matrix product and loads its factors again each time; here they stay in registers.
 
 Needs the optional package numba, which brings LLVM (`pip install 'haarflow[compiled]'`); `is_present` says whether it is
-there. Loops around the bodies are Numba's, see backends/simd_loops.py.
+installed. The loops around the bodies are compiled by Numba, see backends/simd_loops.py.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from functools import cache
 from importlib import util
 from typing import Any
 
-WIDTH = 4  # doubles a register (AVX2); other machines split or join them
+WIDTH = 4  # doubles per register (AVX2); other machines split or join them
 BYTES = 8
-FLAGS = ("contract", "nsz")  # a product and a sum may become one operation; nothing else is rearranged
+FLAGS = ("contract", "nsz")  # a product and a sum may be fused; nothing else is rearranged
 
 
 @cache
@@ -31,9 +30,9 @@ def is_present() -> bool:
 
 
 class Lanes:
-    """One number for each lane while a body is compiled: + - * / with others and with Python's numbers.
+    """One number for each lane while a body is compiled: + - * / with other lanes and with Python numbers.
 
-    Products with 0 and 1 and sums with 0 are no operations: formulas may be written with zeros in them.
+    Products with 0 and 1 and sums with 0 emit no instruction, so formulas may contain zeros.
     """
 
     def __init__(self, builder: Any, value: Any):
@@ -43,7 +42,7 @@ class Lanes:
         return self if _is(other, 0.0) else self._of("fadd", self.value, self._value(other))
 
     def __sub__(self, other: Any) -> Any:
-        return self if _is(other, 0.0) else self._of("fsub", self.value, self._value(other))
+        return self if _is(other, 0.0) else self.minus(other)
 
     def __rsub__(self, other: Any) -> Any:
         return self._of("fsub", self._value(other), self.value)
@@ -64,12 +63,16 @@ class Lanes:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def minus(self, other: Any) -> Lanes:
+        """The difference as an instruction, also with zero."""
+        return self._of("fsub", self.value, self._value(other))
+
     def rounded(self) -> Any:
-        """The nearest whole number, halves to the even one, below 2^51: what is added leaves no room for a fraction."""
+        """The nearest integer, halves to even, below 2^51: the number added leaves no bits for a fraction."""
         return self + 1.5 * 2.0**52 - 1.5 * 2.0**52
 
     def floor(self) -> Lanes:
-        """The largest whole number that is not above."""
+        """The largest integer not above the number."""
         return self._by("llvm.floor")
 
     def sqrt(self) -> Lanes:
@@ -82,26 +85,26 @@ class Lanes:
         return Lanes(self.builder, self.builder.select(chosen, self._value(small), self._value(large)))
 
     def word(self) -> Words:
-        """The whole number as a word of 32 bits."""
+        """The integer as a word of 32 bits."""
         return Words(self.builder, self.builder.fptosi(self.value, _words(32)))
 
     def exponent(self) -> Lanes:
         """The largest k with 2^k no larger than the positive, normal number."""
-        bits = self.builder.lshr(self.builder.bitcast(self.value, _words(64)), _whole(64, 52))
-        return _float_of(self.builder, bits, 2.0**52) - (2.0**52 + 1023.0)
+        bits = self.builder.lshr(self.builder.bitcast(self.value, _words(64)), _integer(64, 52))
+        return _float_of(self.builder, bits, 2.0**52).minus(2.0**52 + 1023.0)
 
     def fraction(self) -> Lanes:
-        """The positive, normal number over 2^exponent, in [1, 2)."""
+        """The positive, normal number divided by 2^exponent, in [1, 2)."""
         bits = self.builder.bitcast(self.value, _words(64))
-        return _float_of(self.builder, self.builder.and_(bits, _whole(64, 2**52 - 1)), 1.0)
+        return _float_of(self.builder, self.builder.and_(bits, _integer(64, 2**52 - 1)), 1.0)
 
     def largest(self, other: Lanes) -> Lanes:
         """The larger of two numbers, `other` where this one is NaN."""
         chosen = self.builder.fcmp_ordered(">", self.value, other.value)
         return Lanes(self.builder, self.builder.select(chosen, self.value, other.value))
 
-    def where_any_zero(self, numbers: list[Any], others: Callable) -> list[Lanes]:
-        """`others()` where this number is zero in any of the lanes, else `numbers`: what is not wanted is not computed."""
+    def where_any_zero(self, numbers: list[Any], others: Callable[[], list[Any]]) -> list[Lanes]:
+        """`others()` if this number is zero in any of the lanes, else `numbers`; `others` is computed only if needed."""
         from llvmlite import ir
 
         builder, before = self.builder, self.builder.block
@@ -110,13 +113,13 @@ class Lanes:
             builder.icmp_unsigned("!=", builder.bitcast(zero, ir.IntType(WIDTH)), ir.IntType(WIDTH)(0))
         ):
             changed, inside = others(), builder.block
-        found = []
+        chosen = []
         for old, new in zip(numbers, changed, strict=True):
             either = builder.phi(_vector())
             either.add_incoming(self._value(old), before)
             either.add_incoming(self._value(new), inside)
-            found.append(Lanes(builder, either))
-        return found
+            chosen.append(Lanes(builder, either))
+        return chosen
 
     def nan_beyond(self, limit: float) -> Lanes:
         """Zero where the number is at most `limit`, NaN elsewhere."""
@@ -135,7 +138,8 @@ class Lanes:
         return Lanes(self.builder, self.builder.call(function, [self.value]))
 
     def _of(self, operation: str, a: Any, b: Any) -> Lanes:
-        return Lanes(self.builder, getattr(self.builder, operation)(a, b, flags=FLAGS))
+        emit = getattr(self.builder, operation)  # the instruction of this name
+        return Lanes(self.builder, emit(a, b, flags=FLAGS))
 
 
 def _is(x: Any, number: float) -> bool:
@@ -143,9 +147,9 @@ def _is(x: Any, number: float) -> bool:
 
 
 class Words:
-    """A word of 32 bits for each lane: +, * and ^ with others and with Python's whole numbers, all wrap.
+    """A word of 32 bits for each lane: +, * and ^ with others and with Python integers, all modulo 2^32.
 
-    Two of them `beside` each other fill a register: operations on both cost those on one.
+    Two of them `beside` each other fill a register: an operation on both costs as much as on one.
     """
 
     def __init__(self, builder: Any, value: Any):
@@ -161,7 +165,7 @@ class Words:
         return Words(self.builder, self.builder.xor(self.value, self._value(other)))
 
     def rotated(self, bits: int) -> Words:
-        """The word turned to the left."""
+        """The word rotated to the left."""
         left = self.builder.shl(self.value, self._value(bits))
         right = self.builder.lshr(self.value, self._value(32 - bits))
         return Words(self.builder, self.builder.or_(left, right))
@@ -175,10 +179,10 @@ class Words:
         return self._chosen(self, range(WIDTH)), self._chosen(self, range(WIDTH, 2 * WIDTH))
 
     def unit(self, low: Words) -> Lanes:
-        """(n + 1/2) 2^-52, 26 bits of n from the top of this word and 26 from that of another."""
-        high, low = (self._wide(self.builder.lshr(word.value, _whole(32, 6))) for word in (self, low))
-        bits = self.builder.or_(self.builder.shl(high, _whole(64, 26)), low)
-        return _float_of(self.builder, bits, 1.0) - (1.0 - 2.0**-53)
+        """(n + 1/2) 2^-52 with 26 bits of n from the top of this word and 26 from the top of `low`."""
+        high, low = (self._wide(self.builder.lshr(word.value, _integer(32, 6))) for word in (self, low))
+        bits = self.builder.or_(self.builder.shl(high, _integer(64, 26)), low)
+        return _float_of(self.builder, bits, 1.0).minus(1.0 - 2.0**-53)
 
     def _wide(self, value: Any) -> Any:
         return self.builder.zext(value, _words(64))
@@ -198,7 +202,7 @@ class Words:
 
 
 class Row:
-    """Memory seen from one place of the lanes: component k stands `k * stride` bytes behind."""
+    """Memory seen from one lane on: component k is `k * stride` bytes further."""
 
     def __init__(self, builder: Any, address: Any, stride: int):
         self.builder, self.address, self.stride = builder, address, stride
@@ -211,25 +215,25 @@ class Row:
         self.builder.store(value, self._pointer(component), align=BYTES)
 
     def pairs(self) -> tuple[Lanes, Lanes]:
-        """The next 2 WIDTH numbers, those at even places and those at odd ones."""
+        """The next 2 WIDTH numbers, split into those at even and those at odd positions."""
         from llvmlite import ir
 
-        whole, parts = ir.VectorType(ir.IntType(32), WIDTH), []
-        halves = [self.builder.load(self._at(here * WIDTH * BYTES), align=BYTES) for here in range(2)]
+        mask, parts = ir.VectorType(ir.IntType(32), WIDTH), []
+        halves = [self.builder.load(self._at(half * WIDTH * BYTES), align=BYTES) for half in range(2)]
         for odd in range(2):
-            places = ir.Constant(whole, [2 * lane + odd for lane in range(WIDTH)])
-            parts.append(Lanes(self.builder, self.builder.shuffle_vector(*halves, places)))
+            positions = ir.Constant(mask, [2 * lane + odd for lane in range(WIDTH)])
+            parts.append(Lanes(self.builder, self.builder.shuffle_vector(*halves, positions)))
         return parts[0], parts[1]
 
     def put_pairs(self, even: Lanes, odd: Lanes) -> None:
         """Undo `pairs`: write the next 2 WIDTH numbers."""
         from llvmlite import ir
 
-        whole = ir.VectorType(ir.IntType(32), WIDTH)
-        for here in range(2):
-            lanes = [here * WIDTH // 2 + place // 2 + WIDTH * (place % 2) for place in range(WIDTH)]
-            half = self.builder.shuffle_vector(even.value, odd.value, ir.Constant(whole, lanes))
-            self.builder.store(half, self._at(here * WIDTH * BYTES), align=BYTES)
+        mask = ir.VectorType(ir.IntType(32), WIDTH)
+        for half in range(2):
+            lanes = [half * WIDTH // 2 + lane // 2 + WIDTH * (lane % 2) for lane in range(WIDTH)]
+            numbers = self.builder.shuffle_vector(even.value, odd.value, ir.Constant(mask, lanes))
+            self.builder.store(numbers, self._at(half * WIDTH * BYTES), align=BYTES)
 
     def behind(self, components: int) -> Row:
         """The row that begins some components later."""
@@ -246,12 +250,12 @@ class Row:
         return self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), _vector().as_pointer())
 
 
-def compiled(body: Callable, rows: int, stride: int, fixed: int = 0, paired: int = 0) -> Any:
+def compiled(body: Callable[..., None], rows: int, stride: int, fixed: int = 0, paired: int = 0) -> Code:
     """Return machine code for `body(*rows)` at all lanes.
 
-    Rows are float64 arrays `(component, lane)`, whole registers long, the next component `stride` bytes behind, known now so
-    that no addresses are computed later; the last `fixed` of the rows stand still, the first `paired` hold two numbers for
-    every lane side by side, see `Row.pairs`.
+    Rows are float64 arrays `(component, lane)` whose length is a multiple of the register's, components `stride` bytes
+    apart, fixed at compilation so that no addresses are computed later. The last `fixed` rows do not move with the lanes;
+    the first `paired` hold two adjacent numbers per lane, see `Row.pairs`.
 
     >>> import numpy
     >>> def double(x, y):
@@ -266,14 +270,14 @@ def compiled(body: Callable, rows: int, stride: int, fixed: int = 0, paired: int
     word = ir.IntType(64)
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), "body")
-    end, *places = function.args
+    end, *addresses = function.args
     entry, loop, done = (function.append_basic_block() for _ in range(3))
     ir.IRBuilder(entry).branch(loop)
     builder = ir.IRBuilder(loop)
     lane = builder.phi(word)
-    moving = [builder.add(place, lane) for place in places[: rows - fixed]]
-    moving[:paired] = [builder.add(place, lane) for place in moving[:paired]]
-    body(*(Row(builder, place, stride) for place in [*moving, *places[rows - fixed :]]))
+    moving = [builder.add(address, lane) for address in addresses[: rows - fixed]]
+    moving[:paired] = [builder.add(address, lane) for address in moving[:paired]]
+    body(*(Row(builder, address, stride) for address in [*moving, *addresses[rows - fixed :]]))
     following = builder.add(lane, ir.Constant(word, WIDTH * BYTES))
     lane.add_incoming(ir.Constant(word, 0), entry)
     lane.add_incoming(following, builder.block)
@@ -285,7 +289,7 @@ def compiled(body: Callable, rows: int, stride: int, fixed: int = 0, paired: int
 class Code:
     """A function in memory, compiled for this machine; it lives as long as this object.
 
-    At `address` it takes the end of the lanes and the rows' places in bytes.
+    The function at `address` takes the end of the lanes in bytes and the addresses of the rows.
     """
 
     def __init__(self, module: str):
@@ -298,14 +302,14 @@ class Code:
         parsed = binding.parse_assembly(module)
         builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
         builder.getModulePassManager().run(parsed, builder)
-        self._engine = binding.create_mcjit_compiler(parsed, machine)
-        self._engine.finalize_object()
-        self.address = self._engine.get_function_address("body")
+        self._compiler = binding.create_mcjit_compiler(parsed, machine)
+        self._compiler.finalize_object()
+        self.address = self._compiler.get_function_address("body")
 
     def __call__(self, *rows: Any) -> None:
         """Run on arrays `(component, lane)` of the stride it was compiled for."""
-        words = [rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
-        ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(self.address)(*words)
+        integers = [rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
+        ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(integers))(self.address)(*integers)
 
 
 def _vector() -> Any:
@@ -332,13 +336,13 @@ def _constant(number: float) -> Any:
     return ir.Constant(_vector(), [float(number)] * WIDTH)
 
 
-def _whole(bits: int, number: int) -> Any:
+def _integer(bits: int, number: int) -> Any:
     from llvmlite import ir
 
     return ir.Constant(_words(bits), [number] * WIDTH)
 
 
 def _float_of(builder: Any, bits: Any, begin: float) -> Lanes:
-    """The number that differs from `begin`, a power of 2, by the last 52 bits."""
+    """The number whose last 52 bits are `bits` and whose other bits are those of `begin`, a power of 2."""
     above = builder.bitcast(_constant(begin), _words(64))
     return Lanes(builder, builder.bitcast(builder.or_(bits, above), _vector()))

@@ -1,4 +1,4 @@
-"""Elementary functions and random numbers in the bodies of backends/simd.py, to one or two units of the last place."""
+"""Elementary functions and random numbers in the bodies of backends/simd.py, accurate to one or two ulp."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HALVINGS = 5  # of the argument of 1 - e^{-x}
 def uniforms(key: tuple[Words, Words], counters: list[Words], purpose: int) -> list[Number]:
     """The numbers in (0, 1) that `core.random` makes of an even number of counters, 20 rounds of Threefry-2x32.
 
-    Two of them share a register, and all go through a round before the next: each round waits for the one before, and the
-    others' work fills the time.
+    Two counters share a register, and all of them pass a round before the next begins: each round depends on the one
+    before, and the work on the other counters fills the waiting time.
     """
     key0, key1 = (word.beside(word) for word in key)
     schedule = (key0, key1, key0 ^ key1 ^ PARITY)
@@ -46,13 +46,13 @@ def logarithm(x: Number) -> Number:
 
 
 def logarithm_beside_one(y: Number) -> Number:
-    """ln(1 + y), y > -1: the logarithm of the rounded sum, and what the rounding took away, which is exact near 1."""
+    """ln(1 + y), y > -1: the logarithm of the rounded sum, corrected by the rounding error, which is known exactly near 1."""
     x = 1.0 + y
     return logarithm(x) + (y - (x - 1.0)) / x
 
 
 def one_minus_exponential(x: Number) -> Number:
-    """1 - e^{-x} for 0 <= x <= 4: Taylor's series of x / 2^5, then 1 - (1 - f)^2 = f (2 - f), which keeps small x."""
+    """1 - e^{-x} for 0 <= x <= 4: Taylor's series at x / 2^5, then 1 - (1 - f)^2 = f (2 - f), accurate for small x."""
     x, series = x * 0.5**HALVINGS, 0.0
     for n in range(11, 1, -1):
         series = x * ((-1.0) ** (n + 1) / math.factorial(n) + series)
@@ -63,7 +63,7 @@ def one_minus_exponential(x: Number) -> Number:
 
 
 def sine_and_cosine_of_turns(v: Number) -> tuple[Number, Number]:
-    """sin 2 pi v and cos 2 pi v: the nearest quarter turn is taken away, then Taylor's series of at most pi/4."""
+    """sin 2 pi v and cos 2 pi v: subtract the nearest quarter turn, then Taylor's series at no more than pi/4."""
     quarter = (4.0 * v).rounded()
     x = (2.0 * math.pi) * (v - 0.25 * quarter)
     square, sine, cosine = x * x, 0.0, 0.0

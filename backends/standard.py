@@ -1,5 +1,6 @@
-"""The plain record for any Array API namespace: NumPy and CuPy use it as it is, and every other library without an
-adapter of its own. Loops run in Python, there is no autodiff.
+"""The plain record for any Array API namespace: NumPy and CuPy use it as it is, as does any library without an adapter.
+
+Loops run in Python, and there is no automatic differentiation.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from array_api_compat import array_namespace
 
 from haarflow.backends import tree
 from haarflow.backends.protocol import Backend, NoAutodiff
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Tree
 
 PRECISIONS = ("float64", "float32")
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
 def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any) -> Backend:
-    """Return the record of the namespace `xp`; `own` replaces the plain functions by the adapter's."""
+    """Return the record of the namespace `xp`, in which `own` replaces plain functions by those of the adapter."""
     functions: dict[str, Any] = {
         "asarray": partial(asarray, xp, device, dtype),
         "to_numpy": numpy.array,
@@ -65,8 +66,8 @@ def check_precision(dtype: str) -> str:
 
 
 def array_dtype(xp: Any, default: str, x: Any, dtype: Any) -> Any:
-    """Return the type an array gets at the border: floats and complex numbers of the default precision, whole numbers
-    int32, unless told."""
+    """Return the type of an array made of host data: floats and complex numbers get the default precision, integers int32,
+    unless `dtype` says otherwise."""
     if dtype is not None:
         return getattr(xp, dtype) if isinstance(dtype, str) else dtype
     kind = numpy.asarray(x).dtype.kind
@@ -75,8 +76,8 @@ def array_dtype(xp: Any, default: str, x: Any, dtype: Any) -> Any:
 
 
 def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Array:
-    """Return host data as an array of the record's device and precision, in memory of its own."""
-    if not hasattr(x, "__array_namespace__"):
+    """Return host data as an array of the record's device and precision, copied."""
+    if not hasattr(x, "__array_namespace__"):  # the standard's own mark of its arrays
         x = numpy.asarray(x)
     host = isinstance(x, numpy.ndarray | numpy.generic)
     wanted = array_dtype(xp, default, x, dtype) if host or dtype is not None else None
@@ -84,60 +85,68 @@ def asarray(xp: Any, device: Any, default: str, x: Any, dtype: Any = None) -> Ar
 
 
 def identity(x: Any) -> Any:
-    """Return the argument: what compilation or a stopped gradient comes to without a compiler or autodiff."""
+    """Return the argument: compilation without a compiler, a stopped gradient without autodiff."""
     return x
 
 
-def with_slopes(f: Callable, slopes: Callable, d: int) -> Callable:
-    """Return f: without autodiff nobody asks for slopes."""
+def with_slopes(f: Callable[..., Array], slopes: Callable[..., Any], d: int) -> Callable[..., Array]:
+    """Return f: the slopes are needed by autodiff only."""
     return f
 
 
 def own_axes(x: Array, y: Array, d: int) -> tuple[int, ...]:
-    """Return the axes of x `(*batch, *own, *lattice)` that y `(*batch, *lattice)` has not."""
+    """Return the axes that x `(*batch, *axes, *lattice)` has and y `(*batch, *lattice)` lacks."""
     return tuple(range(y.ndim - d, x.ndim - d))
 
 
 def no_autodiff(name: str, verb: str, *_: Any, **__: Any) -> Any:
     """Raise NoAutodiff, naming the remedy."""
     raise NoAutodiff(
-        f"{verb} needs automatic differentiation, which the {name} backend has not: choose jax or torch "
+        f"{verb} needs automatic differentiation, which the {name} backend does not support: choose jax or torch "
         "(pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')"
     )
 
 
-def stack(xp: Any, trees: list) -> Any:
-    """Return equal trees stacked leaf by leaf on a new axis 0."""
+def stack(xp: Any, trees: list[Tree]) -> Tree:
+    """Return trees of the same structure stacked leaf by leaf on a new axis 0."""
     return tree.tree_map(lambda *rows: xp.stack(rows, axis=0), *trees) if trees else None
 
 
-def slice_tree(xs: Any, number: int) -> Any:
-    """Return entry `number` of axis 0 of every leaf."""
-    return tree.tree_map(lambda x: x[number, ...], xs)
+def slice_tree(xs: Tree, index: int) -> Tree:
+    """Return one entry of axis 0 of every leaf."""
+    return tree.tree_map(lambda x: x[index, ...], xs)
 
 
 def unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
     """Return the entries along an axis."""
     before = (slice(None),) * (axis % x.ndim)
-    return tuple(x[(*before, number, ...)] for number in range(x.shape[axis]))
+    return tuple(x[(*before, index, ...)] for index in range(x.shape[axis]))
 
 
-def scan(f, init, xs=None, length=None, unbind=unstack):
-    """Run `carry, y = f(carry, x)` over axis 0 of `xs`; return the last carry and the stacked y.
+def scan(
+    f: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    init: Tree,
+    xs: Tree = None,
+    length: int | None = None,
+    unbind: Callable[[Array], Sequence[Array]] = unstack,
+) -> tuple[Tree, Tree]:
+    """Run `carry, y = f(carry, x)` over axis 0 of `xs`, or `length` times without xs; return the last carry and the stacked y.
 
-    `unbind` is the engine's own `unstack`.
+    `unbind` is the backend's own `unstack`. Raises ValueError without xs and length.
     """
     stacks, rebuild = tree.flatten(xs)
-    entries = zip(*[unbind(x) for x in stacks], strict=True) if stacks else [()] * length
+    if not stacks and length is None:
+        raise ValueError("scan wants arrays xs to run over, or a length, got neither")
+    entries = zip(*[unbind(x) for x in stacks], strict=True) if stacks else itertools.repeat((), length or 0)
     carry, rows = init, []
     for entry in entries:
         carry, y = f(carry, rebuild(list(entry)))
         rows.append(y)
-    found = tree.leaves(rows)
-    return carry, stack(array_namespace(found[0]), rows) if found else None
+    leaves = tree.leaves(rows)
+    return carry, stack(array_namespace(leaves[0]), rows) if leaves else None
 
 
-def while_loop(cond, body, init):
+def while_loop(cond: Callable[[Tree], Array], body: Callable[[Tree], Tree], init: Tree) -> Tree:
     """Run `state = body(state)` while `cond(state)` holds."""
     state = init
     while bool(cond(state)):
@@ -145,13 +154,13 @@ def while_loop(cond, body, init):
     return state
 
 
-def vmap(f):
+def vmap(f: Callable[..., Tree]) -> Callable[..., Tree]:
     """Map `f` over axis 0 of all its arguments by a loop."""
 
-    def mapped(*args):
+    def mapped(*args: Tree) -> Tree:
         xp = array_namespace(*tree.leaves(args))
         count = tree.leaves(args)[0].shape[0]
-        return stack(xp, [f(*slice_tree(args, number)) for number in range(count)])
+        return stack(xp, [f(*slice_tree(args, index)) for index in range(count)])
 
     return mapped
 
@@ -159,7 +168,7 @@ def vmap(f):
 def offsets(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the displacements k - (K-1)/2 of a kernel's taps in row-major order.
 
-    Raises ValueError for an even extent, which has no middle.
+    Raises ValueError for an even extent, which has no centre.
     """
     if any(extent % 2 == 0 for extent in kernel):
         raise ValueError(f"a periodic kernel has odd extents, got {kernel}")
@@ -167,8 +176,8 @@ def offsets(kernel: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 
 def check_conv(x: Array, w: Array) -> int:
-    """Return the dimension of a convolution's lattice, or raise ValueError for shapes that do not fit."""
-    d = w.ndim - 2
+    """Return the dimension of a convolution's lattice; raises ValueError when the shapes do not match."""
+    d = int(w.ndim) - 2
     if d < 1 or x.ndim < d + 1 or x.shape[-d - 1] != w.shape[1]:
         raise ValueError(
             f"conv wants x (*batch, C, *lattice) and w (O, C, *kernel), got x {tuple(x.shape)} and w {tuple(w.shape)}"
@@ -177,7 +186,7 @@ def check_conv(x: Array, w: Array) -> int:
 
 
 def taps(x: Array, kernel: tuple[int, ...]) -> Array:
-    """Return every tap's view of the features, `(*batch, C * taps, *lattice)`, channel slowest."""
+    """Return the features shifted by every tap, `(*batch, C * taps, *lattice)`, channel slowest."""
     xp, d = array_namespace(x), len(kernel)
     axes = tuple(range(-d, 0))
     views = [xp.roll(x, tuple(-step for step in steps), axis=axes) for steps in offsets(kernel)]
@@ -199,12 +208,12 @@ def conv(x: Array, w: Array) -> Array:
 
 
 def check_net(x: Array, weights: Sequence[Array]) -> None:
-    """Raise ValueError for a layer whose kernel is even or does not fit the features that reach it."""
+    """Raise ValueError for a layer whose kernel is even or does not match its input features."""
     d, channels = check_conv(x, weights[0]), x.shape[-weights[0].ndim + 1]
-    for number, w in enumerate(weights):
+    for layer, w in enumerate(weights):
         if w.ndim != d + 2 or w.shape[1] != channels:
             raise ValueError(
-                f"layer {number} of a net gets {channels} channels on {d} lattice axes: its w is (O, {channels}, *kernel), "
+                f"layer {layer} of a net gets {channels} channels on {d} lattice axes: its w is (O, {channels}, *kernel), "
                 f"got {tuple(w.shape)}"
             )
         offsets(tuple(w.shape[2:]))
@@ -212,13 +221,17 @@ def check_net(x: Array, weights: Sequence[Array]) -> None:
 
 
 def conv_net(
-    conv: Callable, x: Array, weights: Sequence[Array], biases: Sequence[Array | None], activations: Sequence[Callable]
+    conv: Callable[[Array, Array], Array],
+    x: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Array | None],
+    activations: Sequence[Callable[[Array], Array]],
 ) -> Array:
-    """Return the features behind several layers, each activation(conv(x, w) + b), one after another.
+    """Return the features after several layers, each activation(conv(x, w) + b).
 
-    Shapes: x `(*batch, C, *lattice)`, each w as `conv` has it, each b `(O,)` or None; activations act element by element.
-    An adapter may keep a layout of its own between the layers.
-    Raises ValueError for layers that do not fit.
+    Shapes: x `(*batch, C, *lattice)`, each w as in `conv`, each b `(O,)` or None; activations act element by element.
+    An adapter may use another memory layout between the layers.
+    Raises ValueError for layers that do not match.
     """
     check_net(x, weights)
     for w, b, activate in zip(weights, biases, activations, strict=True):
@@ -238,7 +251,7 @@ def matmul(a: Array, b: Array, d: int) -> Array:
 
 
 def roll(x: Array, steps: int, axis: int) -> Array:
-    """Return x moved by some steps along an axis, periodic."""
+    """Return x rolled by some steps along an axis, periodic."""
     return array_namespace(x).roll(x, steps, axis=axis)
 
 
@@ -252,15 +265,15 @@ def leaky_relu(x: Array) -> Array:
     return array_namespace(x).where(x > 0, x, 0.01 * x)
 
 
-def written(function: Callable, like: Sequence[Any], *arrays: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
-    """Return what `function(into, *arrays)` writes into new NumPy arrays shaped and typed as `like`."""
+def written(function: Callable[..., None], like: Sequence[Any], *arrays: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+    """Return what `function(into, *arrays)` writes into new NumPy arrays with the shapes and types of `like`."""
     into = tuple(numpy.empty(x.shape, dtype=x.dtype) for x in like)
     function(into, *arrays)
     return into
 
 
 def declined(*_: Any, **__: Any) -> None:
-    """Return None: there is no kernel of the adapter's own."""
+    """Return None: the adapter has no such kernel."""
 
 
 def sincos(x: Array) -> tuple[Array, Array]:

@@ -1,27 +1,27 @@
 """Trees: nested dicts, tuples, lists and NamedTuples of arrays, the shape of every state and parameter set.
 
-Dicts are walked in sorted order of their keys, `None` is a tree without leaves.
+Dicts are traversed in the order of their sorted keys; `None` is a tree without leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from haarflow.backends.types import Tree
 
 
-def flatten(tree: Tree) -> tuple[list, Callable[[list], Tree]]:
-    """Return the leaves of a tree and the function that puts such a list back into the tree's form.
+def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:
+    """Return the leaves of a tree and the function that rebuilds the tree from such a list.
 
     >>> leaves, rebuild = flatten({"b": 2, "a": (1, None)})
     >>> leaves, rebuild([10, 20])
     ([1, 2], {'a': (10, None), 'b': 20})
     """
-    collected: list = []
+    collected: list[Any] = []
     _collect(tree, collected)
 
-    def rebuild(values: list) -> Tree:
+    def rebuild(values: list[Any]) -> Tree:
         if len(values) != len(collected):
             raise ValueError(f"this tree has {len(collected)} leaves, got {len(values)}")
         return values[0] if collected and collected[0] is tree else _build(tree, iter(values))
@@ -29,19 +29,19 @@ def flatten(tree: Tree) -> tuple[list, Callable[[list], Tree]]:
     return collected, rebuild
 
 
-def leaves(tree: Tree) -> list:
+def leaves(tree: Tree) -> list[Any]:
     """Return the leaves of a tree in order.
 
     >>> leaves({"w": 1.0, "b": (2.0, None)})
     [2.0, 1.0]
     """
-    collected: list = []
+    collected: list[Any] = []
     _collect(tree, collected)
     return collected
 
 
-def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
-    """Apply `f` leaf by leaf to trees of one form.
+def tree_map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+    """Apply `f` leaf by leaf to trees of the same structure.
 
     >>> tree_map(lambda a, b: a + b, {"x": 1}, {"x": 2})
     {'x': 3}
@@ -50,12 +50,12 @@ def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     rest = [leaves(other) for other in others]
     for other in rest:
         if len(other) != len(first):
-            raise ValueError(f"trees of one form wanted, got {len(first)} and {len(other)} leaves")
+            raise ValueError(f"trees of the same structure wanted, got {len(first)} and {len(other)} leaves")
     return rebuild([f(*values) for values in zip(first, *rest, strict=True)])
 
 
 def paths(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """Return the leaves under their dotted paths, the names they carry in files.
+    """Return the leaves under their dotted paths, their names in files.
 
     >>> paths({"0": {"w": 1.0}, "1": (2.0,)})
     {'0.w': 1.0, '1.0': 2.0}
@@ -65,21 +65,32 @@ def paths(tree: Tree, prefix: str = "") -> dict[str, Any]:
     children = _children(tree)
     if children is None:
         return {prefix: tree}
-    found: dict[str, Any] = {}
+    by_path: dict[str, Any] = {}
     for name, child in children:
-        found.update(paths(child, f"{prefix}.{name}" if prefix else name))
-    return found
+        by_path.update(paths(child, f"{prefix}.{name}" if prefix else name))
+    return by_path
+
+
+def part_names(tree: Tree) -> tuple[str, ...] | None:
+    """Return the names of the parts of a NamedTuple, None for any other tree.
+
+    >>> from haarflow.backends.types import State
+    >>> part_names(State(1.0)), part_names((1.0, 2.0))
+    (('field', 'cache'), None)
+    """
+    # `_fields` is the only mark of a NamedTuple
+    return getattr(tree, "_fields", None) if isinstance(tree, tuple) else None
 
 
 def _children(tree: Tree) -> list[tuple[str, Tree]] | None:
     if isinstance(tree, dict):
         return [(str(name), tree[name]) for name in sorted(tree)]
     if isinstance(tree, (tuple, list)):
-        return [(str(number), child) for number, child in enumerate(tree)]
+        return [(str(index), child) for index, child in enumerate(tree)]
     return None
 
 
-def _collect(tree: Tree, collected: list) -> None:
+def _collect(tree: Tree, collected: list[Any]) -> None:
     if isinstance(tree, dict):
         for name in sorted(tree):
             _collect(tree[name], collected)
@@ -90,12 +101,12 @@ def _collect(tree: Tree, collected: list) -> None:
         collected.append(tree)
 
 
-def _build(tree: Tree, values) -> Tree:
+def _build(tree: Tree, values: Iterator[Any]) -> Tree:
     if tree is None:
         return None
     if isinstance(tree, dict):
         return {name: _build(tree[name], values) for name in sorted(tree)}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+    if part_names(tree) is not None:
         return type(tree)(*[_build(child, values) for child in tree])
     if isinstance(tree, (tuple, list)):
         return type(tree)(_build(child, values) for child in tree)

@@ -1,4 +1,4 @@
-"""The types that signatures speak of: one place for arrays, trees of them, and what the layers promise each other.
+"""The types used in signatures: arrays, trees of arrays, and the protocols between the layers.
 
 An `Array` is an array of any backend, or a tracer of one: the Array API has no type that all of them share. A `Tree` is
 an array, or a dict, tuple or NamedTuple of trees.
@@ -14,7 +14,7 @@ Key = Array  # int32, (*batch, 2), see core/random.py
 Tree = Any
 Params = Tree  # nested dicts of real arrays
 Couplings = Mapping[str, Any] | None  # numbers or batch-shaped arrays by name; None means the theory's defaults
-Condition = dict[str, Any] | None  # what a conditioned flow is told, by name
+Condition = dict[str, Any] | None  # what a conditional flow is given, by name
 
 
 class Group(Protocol):
@@ -25,20 +25,53 @@ class Group(Protocol):
         """`Real`, `U1` or `SU`."""
         ...
 
+    @property
+    def matrix_axes(self) -> int:
+        """How many axes an element has between its direction and the lattice: 2 for matrices, 0 for numbers."""
+        ...
+
     def compose(self, a: Array, b: Array) -> Array:
         """Return the product a b."""
+        ...
+
+    def quotient(self, a: Array, b: Array) -> Array:
+        """Return a b^{-1}."""
+        ...
+
+    def identity(self, a: Array) -> Array:
+        """Return unit elements for an array of elements."""
         ...
 
     def inverse(self, a: Array) -> Array:
         """Return the inverse element."""
         ...
 
+    def exp(self, w: Array) -> Array:
+        """Return exp(i w_a T_a)."""
+        ...
+
+    def log(self, a: Array) -> Array:
+        """Return the algebra element of least size with exp(i w_a T_a) = a."""
+        ...
+
     def update(self, a: Array, w: Array) -> Array:
         """Return exp(i w_a T_a) a."""
         ...
 
+    def move(self, a: Array, w: Array, scale: float | Array) -> Array:
+        """Return exp(i scale w_a T_a) a, in one pass where the backend has such a kernel."""
+        ...
+
     def project(self, a: Array) -> Array:
         """Return the standard representative of an element."""
+        ...
+
+    def restore(self, a: Array) -> Array:
+        """Return elements in standard form that deviate from it by no more than the rounding of a few updates."""
+        ...
+
+    def zeros(self, a: Array) -> Array:
+        """Return the algebra elements w = 0 for an array of elements."""
         ...
 
     def inner(self, v: Array, w: Array) -> Array:
@@ -56,7 +89,7 @@ class Group(Protocol):
 
 @runtime_checkable
 class Theory(Protocol):
-    """The least a theory has: weight e^{-S} for fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`, of matrices
+    """What every theory has: the weight e^{-S} of fields `(*batch, *lattice)` (links: `(*batch, d, *lattice)`, of matrices
     `(*batch, d, N, N, *lattice)`)."""
 
     @property
@@ -65,8 +98,8 @@ class Theory(Protocol):
         ...
 
     @property
-    def group(self) -> Any:
-        """The group of the field's values: `Real()`, `U1()`, `SU(n, d)`."""
+    def group(self) -> Group:
+        """The group of the field values: `Real()`, `U1()`, `SU(n, d)`."""
         ...
 
     def action(self, field: Tree, couplings: Couplings = None) -> Array:
@@ -131,8 +164,8 @@ class Prior(Protocol):
         ...
 
     @property
-    def group(self) -> Any:
-        """The group of the field's values."""
+    def group(self) -> Group:
+        """The group of the field values."""
         ...
 
     @property

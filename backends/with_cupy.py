@@ -18,16 +18,16 @@ def backend(device: str | None = None, dtype: str = "float64") -> Backend:
 
     Raises MissingBackend when there is no such GPU.
     """
-    number = _number(device)
+    index = _index(device)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise MissingBackend(f"cupy is installed but finds no GPU ({error}): choose numpy, jax or torch") from None
-    if number >= count:
-        raise MissingBackend(f"cupy finds {count} GPU(s), device cuda:{number} was asked for")
-    place = cupy.cuda.Device(number)
-    own = {"asarray": partial(_asarray, place, dtype), "to_numpy": cupy.asnumpy}
-    return standard.record("cupy", xp, f"cuda:{number}", standard.check_precision(dtype), cupy.__version__, **own)
+    if index >= count:
+        raise MissingBackend(f"cupy finds {count} GPU(s), device cuda:{index} was requested")
+    gpu = cupy.cuda.Device(index)
+    own = {"asarray": partial(_asarray, gpu, dtype), "to_numpy": cupy.asnumpy}
+    return standard.record("cupy", xp, f"cuda:{index}", standard.check_precision(dtype), cupy.__version__, **own)
 
 
 def of_array(x: Any) -> Backend:
@@ -35,13 +35,13 @@ def of_array(x: Any) -> Backend:
     return backend(f"cuda:{x.device.id}", "float32" if x.dtype in (cupy.float32, cupy.complex64) else "float64")
 
 
-def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Any:
-    with place:
-        return standard.asarray(xp, place, default, x, dtype)
+def _asarray(gpu: Any, default: str, x: Any, dtype: Any = None) -> Any:
+    with gpu:
+        return standard.asarray(xp, gpu, default, x, dtype)
 
 
-def _number(device: str | None) -> int:
-    name, _, number = (device or "cuda:0").partition(":")
-    if name not in ("cuda", "gpu") or not (number or "0").isdigit():
+def _index(device: str | None) -> int:
+    name, _, index = (device or "cuda:0").partition(":")
+    if name not in ("cuda", "gpu") or not (index or "0").isdigit():
         raise MissingBackend(f"cupy computes on 'cuda' or 'cuda:N', got device {device!r}")
-    return int(number or 0)
+    return int(index or 0)

@@ -1,4 +1,4 @@
-"""JAX: jit, scan and autodiff by XLA, and the kernels that XLA on CPU leaves slow (convolutions in a file of their own).
+"""JAX: jit, scan and autodiff by XLA, and kernels that replace slow ones of XLA on the CPU (convolutions in convolutions_jax.py).
 
 The library never touches the x64 flag; float64 asked for without it is refused with the remedy.
 """
@@ -6,6 +6,7 @@ The library never touches the x64 flag; float64 asked for without it is refused 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -22,6 +23,8 @@ X64 = (
     "before the first array, or choose haarflow.backends.get('jax', dtype='float32')"
 )
 SINGLE = (jnp.float32, jnp.complex64)
+_read_setting: Callable[[str], Any] = jax.config.read
+_barrier: Callable[..., Array] = jax.lax.optimization_barrier  # without annotations in JAX
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 HALF_PI_SINGLE = (1.5703125, 4.837512969970703e-04, 7.549789948768648e-08)
 
@@ -32,7 +35,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
     Raises MissingBackend when JAX has no such device.
     """
-    place = _place(device)
+    target = _device(device)
     dtype = standard.check_precision(dtype or "float64")
     return standard.record(
         "jax",
@@ -40,7 +43,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         device,
         dtype,
         jax.__version__,
-        asarray=partial(_asarray, place, dtype),
+        asarray=partial(_asarray, target, dtype),
         to_numpy=lambda x: numpy.array(x),
         value_and_grad=jax.value_and_grad,
         vjp=_vjp,
@@ -67,9 +70,9 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
 
 def materialise(x: Array) -> Array:
-    """Return x, computed once: XLA on the CPU would compute a product of matrices again for everyone who reads it.
+    """Return x, computed once: XLA on the CPU would otherwise compute a product of matrices again for each use.
 
-    A branch that is never taken stops its fusion; the barrier alone does not, but hides the branch's condition from XLA.
+    A branch that is never taken stops the fusion; the barrier by itself does not, but hides the condition from XLA.
     """
     if not isinstance(x, jax.core.Tracer) or jax.default_backend() != "cpu" or x.size == 0:
         return x
@@ -78,17 +81,17 @@ def materialise(x: Array) -> Array:
 
 def _never() -> Array:
     """A condition that never holds, which XLA cannot see."""
-    return jax.lax.optimization_barrier(jnp.zeros(())) > 1.0
+    return _barrier(jnp.zeros(())) > 1.0
 
 
 def checkpoint(f: Any) -> Any:
-    """Return f with its intermediate values computed again in the backward pass.
+    """Return f with its intermediate values recomputed in the backward pass.
 
-    There XLA on the CPU would find that they are known and keep them all after all. It does not look across the borders of
-    a branch: where f is differentiated, it is one.
+    XLA on the CPU would notice there that they are already known, and keep them all. It does not look into branches: where
+    f is differentiated, it becomes one.
     """
 
-    def kept_short(*args: Any) -> Any:
+    def recomputed(*args: Any) -> Any:
         if jax.default_backend() != "cpu" or not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
             return jax.checkpoint(f)(*args)
         closed, outer = jax.closure_convert(f, *args)
@@ -96,27 +99,27 @@ def checkpoint(f: Any) -> Any:
         known.defjvp(lambda primals, tangents: jax.jvp(partial(_in_branch, closed), primals, tangents))
         return known(args, outer)
 
-    return kept_short
+    return recomputed
 
 
-def _in_branch(f: Any, args: tuple, outer: list) -> Any:
-    """f(*args, *outer), as a branch that is always taken and remembers nothing but its arguments."""
+def _in_branch(f: Callable[..., Any], args: tuple[Any, ...], outer: list[Any]) -> Any:
+    """f(*args, *outer), as a branch that is always taken and keeps only its arguments."""
     shapes = jax.eval_shape(f, *args, *outer)
     empty = partial(jax.tree.map, lambda y: jnp.zeros(y.shape, y.dtype), shapes)
     return jax.lax.cond(_never(), lambda *_: empty(), jax.checkpoint(f), *args, *outer)
 
 
-CALLED = 2**12  # numbers: a call takes 10 to 40 microseconds of the processor, a pass of XLA's code 5 to 10 ns a number
+CALLED = 2**12  # numbers: a call takes 10 to 40 microseconds, a pass of XLA's code 5 to 10 ns per number
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
-    """Return what the function writes, called from compiled programs, its derivative that of `plain`; None on accelerators,
-    on several devices, and where its work is too small for such a call."""
+    """Return what the function writes, also when called from compiled programs, with the derivative of `plain`; None on
+    accelerators, on several devices, and where the work is too small for such a call."""
     if jax.default_backend() != "cpu" or jax.device_count() > 1 or numbers < CALLED:
         return None
 
     @jax.custom_jvp
-    def called(*arrays: Array) -> tuple:
+    def called(*arrays: Array) -> tuple[Array, ...]:
         if any(isinstance(x, jax.core.Tracer) for x in arrays):
             return foreign_jax.call(function, like, *arrays)
         return tuple(map(jnp.asarray, standard.written(function, like, *map(numpy.asarray, arrays))))
@@ -131,13 +134,13 @@ def matmul(a: Array, b: Array, d: int) -> Array:
 
 
 def unstack(x: Array, axis: int = 0) -> tuple[Array, ...]:
-    """Return the entries along an axis; their gradients are put together, not added up in arrays of zeros."""
+    """Return the entries along an axis; their gradients are concatenated, not added up in arrays of zeros."""
     return tuple(jnp.squeeze(part, axis) for part in jax.lax.split(x, (1,) * x.shape[axis], axis % x.ndim))
 
 
 def refuse(dtype: str) -> None:
-    """Raise ValueError when float64 is asked for while JAX would silently turn it into float32."""
-    if dtype in ("float64", "complex128") and not jax.config.read("jax_enable_x64"):
+    """Raise ValueError when float64 is requested while JAX would silently turn it into float32."""
+    if dtype in ("float64", "complex128") and not _read_setting("jax_enable_x64"):
         raise ValueError(X64)
 
 
@@ -153,26 +156,26 @@ def _device_name(x: Any) -> str | None:
     return None if device == jax.devices()[0] else f"{device.platform}:{device.id}"
 
 
-def _place(device: str | None) -> Any:
-    if device is None:
+def _device(name: str | None) -> Any:
+    if name is None:
         return None
-    platform, _, number = device.partition(":")
+    platform, _, index = name.partition(":")
     try:
-        return jax.devices(platform)[int(number or 0)]
+        return jax.devices(platform)[int(index or 0)]
     except (RuntimeError, IndexError, ValueError):
-        present = ", ".join(f"{found.platform}:{found.id}" for found in jax.devices())
-        raise MissingBackend(f"jax has no device {device!r}; it sees {present}") from None
+        present = ", ".join(f"{device.platform}:{device.id}" for device in jax.devices())
+        raise MissingBackend(f"jax has no device {name!r}; it sees {present}") from None
 
 
-def _asarray(place: Any, default: str, x: Any, dtype: Any = None) -> Array:
+def _asarray(device: Any, default: str, x: Any, dtype: Any = None) -> Array:
     if not isinstance(x, jax.Array):
         x = numpy.asarray(x)
         dtype = standard.array_dtype(jnp, default, x, dtype)
-        x = x.copy()  # XLA on the CPU may read the host's memory as long as the array lives
+        x = x.copy()  # XLA on the CPU may read the host's memory for as long as the array lives
     if dtype is not None:
         refuse(numpy.dtype(dtype).name)
     array = jnp.asarray(x, dtype=dtype)
-    return array if place is None or isinstance(array, jax.core.Tracer) else jax.device_put(array, place)
+    return array if device is None or isinstance(array, jax.core.Tracer) else jax.device_put(array, device)
 
 
 def _vjp(f: Any, x: Any) -> Any:
@@ -181,12 +184,12 @@ def _vjp(f: Any, x: Any) -> Any:
 
 
 def with_slopes(f: Any, slopes: Any, d: int) -> Any:
-    """Return f differentiated by its slopes, which are differentiated as they are written."""
+    """Return f with its derivative given by its slopes; second derivatives differentiate the slopes."""
     known = jax.custom_jvp(f)
 
-    def along(args: tuple, tangents: tuple) -> tuple:
-        y, found = slopes(*args)
-        terms = [jnp.sum(s * dx, axis=standard.own_axes(s, y, d)) for s, dx in zip(found, tangents, strict=True)]
+    def along(args: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+        y, factors = slopes(*args)
+        terms = [jnp.sum(s * dx, axis=standard.own_axes(s, y, d)) for s, dx in zip(factors, tangents, strict=True)]
         return y, sum(terms[1:], terms[0])
 
     known.defjvp(along)
@@ -195,17 +198,17 @@ def with_slopes(f: Any, slopes: Any, d: int) -> Any:
 
 @jax.custom_jvp
 def _sincos(x: Array) -> tuple[Array, Array]:
-    """Sine and cosine by reduction to [-pi/2, pi/2] and Taylor polynomials: vector code where XLA's is not."""
+    """Sine and cosine by reduction to [-pi/2, pi/2] and Taylor polynomials, which vectorise; XLA's own do not."""
     turns = jnp.round(x * (1.0 / math.pi))
     shifted = jnp.round(x * (1.0 / math.pi) - 0.5)
     return _sine_of_rest(x, 2.0 * turns, turns), _sine_of_rest(x, 2.0 * shifted + 1.0, shifted + 1.0)
 
 
 def _sine_of_rest(x: Array, quarters: Array, turns: Array) -> Array:
-    """(-1)^turns sin(x - quarters pi/2); each of sine and cosine has its own, as most callers want only one.
+    """(-1)^turns sin(x - quarters pi/2); sine and cosine each reduce x themselves, as most callers need only one of them.
 
-    The division by one, which XLA does not see to be one, keeps it from fusing the polynomial into every consumer that
-    shifts the result and evaluating it there again: the U(1) force takes a quarter of the time.
+    The division by one, which XLA cannot see is one, keeps it from fusing the polynomial into every consumer that shifts
+    the result, where it would be evaluated again: the U(1) force takes a quarter of the time.
     """
     single = x.dtype == jnp.float32
     rest = x
@@ -219,16 +222,16 @@ def _sine_of_rest(x: Array, quarters: Array, turns: Array) -> Array:
 
 
 @_sincos.defjvp
-def _sincos_jvp(primals: tuple, tangents: tuple) -> tuple:
+def _sincos_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     sine, cosine = _sincos(*primals)
     (dx,) = tangents
     return (sine, cosine), (cosine * dx, -sine * dx)
 
 
 def sincos(x: Array) -> tuple[Array, Array]:
-    """Return sine and cosine in radians, to the last bit or two for |x| below 1e5.
+    """Return sine and cosine in radians, accurate to a bit or two for |x| below 1e5.
 
-    The reduction is by three parts of pi/2 (Cody and Waite); beyond, the error stays a few units in the last place
+    The reduction splits pi/2 into three parts (Cody and Waite); for larger |x| the error is a few units in the last place
     of x itself.
     """
     return _sincos(x)

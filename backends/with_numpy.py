@@ -1,4 +1,4 @@
-"""NumPy: the plain record on the host, its nets by circulants where rows are short."""
+"""NumPy: the plain record on the host, with nets by circulants for short rows."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from haarflow.backends.types import Array
 def backend(device: str | None = None, dtype: str = "float64") -> Backend:
     """Return the NumPy record; the only device is the CPU."""
     if device not in (None, "cpu"):
-        raise MissingBackend(f"numpy computes on 'cpu' alone, got device {device!r}: choose cupy, jax or torch")
+        raise MissingBackend(f"numpy computes on 'cpu' only, got device {device!r}: choose cupy, jax or torch")
     return standard.record("numpy", xp, "cpu", standard.check_precision(dtype), numpy.__version__, **OWN)
 
 
 def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: Sequence[Any]) -> Array:
-    """Return the features that `backends.standard.conv_net` gives: three times faster for many rows of 8 sites."""
+    """Return the features of `backends.standard.conv_net`, three times as fast for many rows of 8 sites."""
     if not circulants.fits(x, weights):
         return standard.conv_net(standard.conv, x, weights, biases, activations)
     standard.check_net(x, weights)
@@ -37,7 +37,7 @@ def of_array(x: Any) -> Backend:
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
-    """Return what the function writes of arrays that are where it wants them."""
+    """Return what the function writes: the arrays are in host memory already."""
     return standard.written(function, like, *arrays)
 
 

@@ -1,9 +1,9 @@
-"""PyTorch: eager arrays with autodiff; loops run in Python, compilation stays the user's own choice."""
+"""PyTorch: eager arrays with autodiff; loops run in Python, and compilation is left to the user."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 
 SINGLE = (torch.float32, torch.complex64)
+_unpack_dual: Callable[..., Any] = torch.autograd.forward_ad.unpack_dual  # without annotations in torch
 
 
 @cache
@@ -25,15 +26,15 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
     Raises MissingBackend when PyTorch has no such device.
     """
-    place = _place(device or "cpu")
+    target = _device(device or "cpu")
     dtype = standard.check_precision(dtype or "float64")
     return standard.record(
         "torch",
         xp,
-        str(place),
+        str(target),
         dtype,
         torch.__version__,
-        asarray=partial(_asarray, place, dtype),
+        asarray=partial(_asarray, target, dtype),
         to_numpy=_to_numpy,
         value_and_grad=value_and_grad,
         vjp=vjp,
@@ -61,7 +62,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
 
 
 def _to_numpy(x: torch.Tensor) -> numpy.ndarray:
-    """Host numbers; a conjugate that torch has not yet written out is written now."""
+    """Host numbers; conjugations and signs that torch keeps lazily are resolved."""
     return x.detach().cpu().resolve_conj().resolve_neg().numpy().copy()
 
 
@@ -75,21 +76,21 @@ def _record(device: torch.device, dtype: str) -> Backend:
     return backend(str(device), dtype)
 
 
-def _place(device: str) -> torch.device:
+def _device(name: str) -> torch.device:
     try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
+        device = torch.device(name)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise MissingBackend(f"torch cannot use the device {device!r} ({reason}): choose device='cpu'") from None
-    return place
+        raise MissingBackend(f"torch cannot use the device {name!r} ({reason}): choose device='cpu'") from None
+    return device
 
 
-def _asarray(place: torch.device, default: str, x: Any, dtype: Any = None) -> Array:
+def _asarray(device: torch.device, default: str, x: Any, dtype: Any = None) -> Array:
     if isinstance(x, torch.Tensor):
-        return x.to(device=place, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        return x.to(device=device, dtype=getattr(torch, dtype) if isinstance(dtype, str) else dtype)
     x = numpy.asarray(x)
-    return torch.tensor(x, dtype=standard.array_dtype(xp, default, x, dtype), device=place)
+    return torch.tensor(x, dtype=standard.array_dtype(xp, default, x, dtype), device=device)
 
 
 def value_and_grad(f: Any, has_aux: bool = False) -> Any:
@@ -98,10 +99,10 @@ def value_and_grad(f: Any, has_aux: bool = False) -> Any:
     def differentiated(x: Any, *args: Any) -> Any:
         with torch.enable_grad():
             roots = tree.tree_map(_root, x)
-            found = f(roots, *args)
-            value = found[0] if has_aux else found
+            output = f(roots, *args)
+            value = output[0] if has_aux else output
             grads = _grad(value, roots)
-        return tree.tree_map(_detached, found), grads
+        return tree.tree_map(_detached, output), grads
 
     return differentiated
 
@@ -140,7 +141,7 @@ def jacobian(f: Any) -> Any:
 
 
 def checkpoint(f: Any) -> Any:
-    """Return f with its intermediate values computed again in the backward pass."""
+    """Return f with its intermediate values recomputed in the backward pass."""
     return lambda *args: torch_checkpoint(
         f, *args, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
     )
@@ -156,26 +157,26 @@ class _Sloped(torch.autograd.Function):
         return f(*args)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         _, ctx.slopes, ctx.d, *args = inputs
         ctx.save_for_backward(*args)
         ctx.save_for_forward(*args)
 
     @staticmethod
-    def backward(ctx: Any, dy: Any) -> tuple:
-        found = ctx.slopes(*ctx.saved_tensors)[1]
-        rows = [dy[(..., *(None,) * (s.ndim - dy.ndim), *(slice(None),) * ctx.d)] * s for s in found]
+    def backward(ctx: Any, dy: Any) -> tuple[Any, ...]:
+        slopes = ctx.slopes(*ctx.saved_tensors)[1]
+        rows = [dy[(..., *(None,) * (s.ndim - dy.ndim), *(slice(None),) * ctx.d)] * s for s in slopes]
         return None, None, None, *rows
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        y, found = ctx.slopes(*ctx.saved_tensors)
-        pairs = [(s, dx) for s, dx in zip(found, tangents[3:], strict=True) if dx is not None]
+        y, slopes = ctx.slopes(*ctx.saved_tensors)
+        pairs = [(s, dx) for s, dx in zip(slopes, tangents[3:], strict=True) if dx is not None]
         return sum((s * dx).sum(standard.own_axes(s, y, ctx.d)) if s.ndim > y.ndim else s * dx for s, dx in pairs)
 
 
 def with_slopes(f: Any, slopes: Any, d: int) -> Any:
-    """Return f differentiated by its slopes, which are differentiated as they are written."""
+    """Return f with its derivative given by its slopes; second derivatives differentiate the slopes."""
     return partial(_Sloped.apply, f, slopes, d)
 
 
@@ -195,12 +196,12 @@ def conv(x: Array, w: Array) -> Array:
     return torch.reshape(y, (*x.shape[: -d - 1], *y.shape[1:]))
 
 
-# Rows up to which circulants are faster than Torch's own convolutions on the CPU, a gradient included.
+# The longest rows for which circulants are faster than Torch's own convolutions on the CPU, gradient included.
 LONGEST_ROW = {torch.float64: 16, torch.float32: 8}
 
 
 def conv_net(x: Array, weights: Sequence[Array], biases: Sequence[Any], activations: Sequence[Any]) -> Array:
-    """Return the features that `backends.standard.conv_net` gives, for short rows on the CPU by circulants."""
+    """Return the features of `backends.standard.conv_net`, for short rows on the CPU by circulants."""
     longest = LONGEST_ROW.get(x.dtype, 0) if x.device.type == "cpu" else 0
     if not (longest and circulants.fits(x, weights, longest)):
         return standard.conv_net(conv, x, weights, biases, activations)
@@ -214,44 +215,45 @@ def axpy(a: Any, x: Array, y: Array) -> Array:
 
 
 def threefry(key0: Array, key1: Array, x0: Array, x1: int) -> tuple[Array, Array] | None:
-    """Return random words made on the host's memory, which tensors of the CPU share; None elsewhere and while tracing."""
+    """Return random words made in host memory, which tensors on the CPU share; None elsewhere and while tracing."""
     words = _on_the_host(host_words.threefry, key0, key1, x0, x1)
     return None if words is None else (torch.from_numpy(words[0]), torch.from_numpy(words[1]))
 
 
 def threefry_fold(key: Array, number: Array | int, purpose: int) -> Array | None:
     """Return `host_words.fold` as a tensor, or None where `threefry` declines."""
-    found = _on_the_host(host_words.fold, key, number, purpose)
-    return None if found is None else torch.from_numpy(found)
+    return _tensor(_on_the_host(host_words.fold, key, number, purpose))
 
 
 def threefry_uniform(key: Array, count: int, purpose: int) -> Array | None:
     """Return `host_words.uniform` as a tensor, or None where `threefry` declines."""
-    found = _on_the_host(host_words.uniform, key, count, purpose)
-    return None if found is None else torch.from_numpy(found)
+    return _tensor(_on_the_host(host_words.uniform, key, count, purpose))
 
 
 def threefry_normal(key: Array, count: int, purpose: int) -> Array | None:
     """Return `host_normals.normal` as a tensor, or None where it or `threefry` declines."""
-    found = _on_the_host(host_normals.normal, key, count, purpose)
-    return None if found is None else torch.from_numpy(found)
+    return _tensor(_on_the_host(host_normals.normal, key, count, purpose))
 
 
-def _on_the_host(make: Any, *words: Any) -> Any:
-    if torch.compiler.is_compiling() or words[0].device.type != "cpu":
+def _tensor(x: numpy.ndarray | None) -> Array | None:
+    return None if x is None else torch.from_numpy(x)
+
+
+def _on_the_host(make: Callable[..., Any], *arguments: Any) -> Any:
+    if torch.compiler.is_compiling() or arguments[0].device.type != "cpu":
         return None
     try:
-        return make(*[word.numpy() if isinstance(word, torch.Tensor) else word for word in words])
-    except RuntimeError:  # under vmap a tensor has no memory of its own
+        return make(*[x.numpy() if isinstance(x, torch.Tensor) else x for x in arguments])
+    except RuntimeError:  # under vmap a tensor has no memory
         return None
 
 
 def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float = math.inf) -> Any:
-    """Return what the function writes of the memory that tensors of the CPU share with NumPy; None elsewhere, while
-    tracing and where autograd wants a derivative."""
+    """Return what the function writes, given the memory that tensors on the CPU share with NumPy; None elsewhere, while
+    tracing, and where autograd needs a derivative."""
     if torch.is_grad_enabled() and any(x.requires_grad for x in arrays):
         return None
-    if any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in arrays):
+    if any(_unpack_dual(x).tangent is not None for x in arrays):
         return None
 
     def written(*arrays: numpy.ndarray) -> tuple[Array, ...]:

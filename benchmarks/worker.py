@@ -120,7 +120,7 @@ def main() -> None:
     """Follow orders until there are no more; what engines print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    from haarflow.verbs.options import use_threads
+    from haarflow.backends.threads import use_threads
 
     worker = Worker()
     for line in sys.stdin:

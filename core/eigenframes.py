@@ -1,14 +1,14 @@
-"""Eigen-angles of SU(N) matrices in falling order, and functions of them, with exact first derivatives.
+"""Eigen-angles of SU(N) matrices in descending order, and functions of them, with exact first derivatives.
 
     U = V diag(e^{i theta}) V^+,    f(U) = V diag(e^{i alpha(theta)}) V^+,
     theta_1 >= ... >= theta_N >= theta_1 - 2 pi,    sum theta = 0.
 
-The rotations that find V are constants to autodiff (`core.spectra`); what U is in the frame V, the matrix M = V^+ U V,
-is not: theta_k moves by Im(e^{-i theta_k} M_kk), and off the diagonal f(U) is M_ij times the divided difference
+The eigenvectors V are constants to autodiff (`core.spectra`); the matrix M = V^+ U V is not: theta_k changes by
+Im(e^{-i theta_k} M_kk), and off the diagonal f(U) is M_ij times the divided difference
 
     (e^{i alpha_i} - e^{i alpha_j}) / (e^{i theta_i} - e^{i theta_j}),
 
-which is all of the first order. f is a class map: f(W U W^+) = W f(U) W^+ whatever alpha is. Shapes: matrices
+which is exact to first order. f is a class map: f(W U W^+) = W f(U) W^+ whatever alpha is. Shapes: matrices
 `(*batch, N, N, *lattice)` with `d` lattice axes last, angles a list of N arrays `(*batch, *lattice)`.
 """
 
@@ -26,7 +26,7 @@ from haarflow.core.matrices import complex_array
 
 
 class Frame(NamedTuple):
-    """Eigenvectors V `(*batch, N, N, *lattice)`, constants; V^+ U V; the eigen-angles in falling order."""
+    """Eigenvectors V `(*batch, N, N, *lattice)`, constants; V^+ U V; the eigen-angles in descending order."""
 
     vectors: Array
     inside: Array
@@ -43,21 +43,24 @@ def frame_of(u: Array, d: int = 0) -> Frame:
     """
     xp, keep = array_namespace(u), backends.of(u).materialise
     n, rest = u.shape[u.ndim - d - 1], (slice(None),) * d
-    values, vectors = spectra.diagonalise(u, d, 2 if n == 2 else spectra.SWEEPS)  # one rotation, and its rounding
+    values, vectors = spectra.diagonalise(
+        u, d, 2 if n == 2 else spectra.SWEEPS
+    )  # one rotation, and one for its rounding
     spread = xp.atan2(xp.imag(values), xp.real(values))
     angles, order = falling([spread[(..., k) + rest] for k in range(n)])
     vectors = keep(matrices.matmul(vectors, matrices.assemble(_columns(order), d) + 0.0 * vectors, d))
     inside = keep(matrices.matmul(matrices.matmul(matrices.dagger(vectors, d), u, d), vectors, d))
-    found = []
+    refined = []
     for k, angle in enumerate(angles):
-        here, (sine, cosine) = matrices.entry(inside, k, k, d), backends.of(angle).sincos(angle)
-        found.append(keep(angle + cosine * xp.imag(here) - sine * xp.real(here)))
-    return Frame(vectors, inside, found)
+        eigenvalue, (sine, cosine) = matrices.entry(inside, k, k, d), backends.of(angle).sincos(angle)
+        refined.append(keep(angle + cosine * xp.imag(eigenvalue) - sine * xp.real(eigenvalue)))
+    return Frame(vectors, inside, refined)
 
 
 def rebuilt(frame: Frame, old: list[Array], new: list[Array], d: int = 0) -> Array:
-    """Return V diag(e^{i new}) V^+ for new angles that are functions of the frame's, their neighbours `old` no two of which
-    coincide: where the spectrum is degenerate, take angles a little apart and the new ones of these.
+    """Return V diag(e^{i new}) V^+ for new angles that are functions of the angles `old`, no two of which may coincide.
+
+    `old` are the angles of the frame; where the spectrum is degenerate, use angles slightly apart and their new ones.
 
     >>> import numpy as np
     >>> u = np.diag(np.exp([0.5j, -0.5j]))
@@ -75,10 +78,10 @@ def rebuilt(frame: Frame, old: list[Array], new: list[Array], d: int = 0) -> Arr
 
 
 def falling(angles: list[Array]) -> tuple[list[Array], list[list[Array]]]:
-    """Return angles `theta_1 >= ... >= theta_N >= theta_1 - 2 pi` of sum zero, equal to the given ones modulo 2 pi, and who
-    stands where: for each place weights, 1 for the angle that it holds.
+    """Return angles `theta_1 >= ... >= theta_N >= theta_1 - 2 pi` with sum zero, equal to the arguments modulo 2 pi, and
+    their order: for each position weights, 1 for the argument that stands there.
 
-    The given ones lie within a turn and sum to 2 pi k: the k largest lose a turn, or the -k smallest gain one.
+    The arguments lie within a turn and sum to 2 pi k: the k largest lose a turn, or the -k smallest gain one.
 
     >>> import numpy as np
     >>> [float(a) for a in falling([np.asarray(a) for a in (-1.0, 3.0, -2.0)])[0]]
@@ -86,24 +89,24 @@ def falling(angles: list[Array]) -> tuple[list[Array], list[list[Array]]]:
     """
     xp, n = array_namespace(angles[0]), len(angles)
     turns = xp.round(sum(angles[1:], angles[0]) / (2.0 * math.pi))
-    lowered, places = [], []
-    for k, here in enumerate(angles):
-        place = sum(_before(other, here, j < k) for j, other in enumerate(angles) if j != k) - turns
-        # who lost a turn comes last, who gained one first: all places move on by -k modulo N
-        gain, lose = xp.astype(place >= float(n), here.dtype), xp.astype(place < 0.0, here.dtype)
-        lowered.append(here + (2.0 * math.pi) * (gain - lose))
-        places.append(place + float(n) * (lose - gain))
-    order = [[xp.astype(xp.abs(place - float(k)) < 0.5, place.dtype) for place in places] for k in range(n)]
-    return [sum(weight * angle for weight, angle in zip(row, lowered, strict=True)) for row in order], order
+    shifted, positions = [], []
+    for k, angle in enumerate(angles):
+        position = sum(_before(other, angle, j < k) for j, other in enumerate(angles) if j != k) - turns
+        # an angle that lost a turn comes last, one that gained a turn first: all positions shift by -k modulo N
+        gain, lose = xp.astype(position >= float(n), angle.dtype), xp.astype(position < 0.0, angle.dtype)
+        shifted.append(angle + (2.0 * math.pi) * (gain - lose))
+        positions.append(position + float(n) * (lose - gain))
+    order = [[xp.astype(xp.abs(position - float(k)) < 0.5, position.dtype) for position in positions] for k in range(n)]
+    return [sum(weight * angle for weight, angle in zip(row, shifted, strict=True)) for row in order], order
 
 
-def _before(other: Array, here: Array, first: bool) -> Array:
-    """1 where `other` comes before `here` in falling order, ties by place."""
-    return array_namespace(here).astype((other >= here) if first else (other > here), here.dtype)
+def _before(other: Array, angle: Array, first: bool) -> Array:
+    """1 where `other` comes before `angle` in descending order, ties by index."""
+    return array_namespace(angle).astype((other >= angle) if first else (other > angle), angle.dtype)
 
 
 def _columns(order: list[list[Array]]) -> list[list[Array]]:
-    """The matrix that takes column i to place k where order[k][i] is 1."""
+    """The matrix that takes column i to position k where order[k][i] is 1."""
     return [[row[i] for row in order] for i in range(len(order))]
 
 

@@ -1,12 +1,12 @@
-"""exp(iH) of small Hermitian matrices H = w_a T_a, without eigenvalues: finite with all derivatives, degenerate or not.
+"""exp(iH) of small Hermitian matrices H = w_a T_a without eigenvalues: all derivatives are finite, also at degeneracies.
 
 N = 2: exp(iH) = cos(r) + i sin(r)/r H with r = |w|/2, by series in r^2 near zero.
 N = 3: Cayley-Hamilton, H^3 = p H + q with p = tr H^2 / 2 and q = det H, so exp(iH) = f0 + f1 H + f2 H^2 with complex
 coefficients that are entire functions of p and q: the power series of H / 2^s, then s squarings of the coefficients
-(compare Morningstar and Peardon, hep-lat/0311018, whose closed form divides by the gaps of the spectrum).
+(compare Morningstar and Peardon, hep-lat/0311018, whose closed form divides by differences of eigenvalues).
 N > 3: Taylor's series of the matrix H / 2^s and s squarings.
 
-Beyond |w| = BOUND the series are not trusted and the result is NaN, never a wrong finite matrix; N = 2 has no bound.
+Beyond |w| = BOUND the series are not accurate and the result is NaN, never a wrong finite matrix; N = 2 has no bound.
 Every function takes the coordinates w `(*batch, N^2-1, *lattice)` or H, with `d` lattice axes last.
 """
 
@@ -90,7 +90,7 @@ def _three(h: Array, size2: Array, d: int) -> Array:
 
 
 def _coefficients(x: Array, size2: Array, d: int) -> list[Array]:
-    """f0, f1, f2 of exp(iH) = f0 + f1 x + f2 x^2 beside the matrices x = SCALE H."""
+    """f0, f1, f2 of exp(iH) = f0 + f1 x + f2 x^2 with x = SCALE H, shaped to multiply matrices."""
     keep = backends.of(x).materialise
     p, q = keep((0.25 * SCALE**2) * size2), keep(_determinant_of_hermitian(matrices.entries(x, d)))
     return [keep(f)[(..., None, None) + (slice(None),) * d] for f in cayley_hamilton(p, q, TERMS, DOUBLINGS)]
@@ -129,7 +129,7 @@ def cayley_hamilton(p: Array, q: Array, terms: int, doublings: int) -> tuple[Arr
 def _power_series(p: Array, q: Array, terms: int) -> list[Pair]:
     """f0, f1, f2 of exp(iX) as real and imaginary parts."""
     t = _powers(p, q, terms)
-    parts: list[tuple[list, list]] = [([], []), ([], []), ([], [])]
+    parts: list[tuple[list[Array], list[Array]]] = [([], []), ([], []), ([], [])]
     for n in range(terms, 0, -1):
         weight = (1.0 if n % 4 < 2 else -1.0) / math.factorial(n)
         for part, power in zip(parts, (t[n - 1], t[n + 1], t[n]), strict=True):
@@ -139,7 +139,7 @@ def _power_series(p: Array, q: Array, terms: int) -> list[Pair]:
 
 
 def _squared(p: Array, q: Array, f0: Pair, f1: Pair, f2: Pair) -> tuple[Pair, Pair, Pair]:
-    """The coefficients of (f0 + f1 X + f2 X^2)^2, in real and imaginary parts: vector code where complex is not."""
+    """The coefficients of (f0 + f1 X + f2 X^2)^2, in real and imaginary parts, which vectorise better than complex numbers."""
     mixed, top = _times(f1, f2), _times(f2, f2)
     inner = [x + p * y for x, y in zip(f0, f2, strict=True)]
     linear, square, outer = _times(f1, (inner[0], inner[1])), _times(f1, f1), _times(f0, f2)

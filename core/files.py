@@ -1,7 +1,7 @@
-"""Files that are either the old one or the whole new one, whatever moment the power fails.
+"""Atomic files: a reader finds the old file or the whole new one, even after a power failure.
 
 A file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed over its final
-name; the folder is flushed too. A reader, also after SIGKILL or on a full disk, sees the old bytes or the new bytes.
+name; then the folder is flushed. This holds after SIGKILL and on a full disk too.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it over `path` when the block ends without an error.
+    """Yield a temporary path to write to, and rename it to `path` when the block ends without an error.
 
-    On an error the temporary file is removed, `path` stays as it was, and the error goes on.
+    On an error the temporary file is removed, `path` stays as it was, and the error propagates.
 
     >>> import tempfile, pathlib
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -41,7 +41,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` so that a reader finds the old file or the whole new one.
 
-    Raises OSError (a full disk, a folder that is not there) with the old file untouched.
+    Raises OSError (a full disk, a missing folder) and leaves the old file untouched.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.bin"
@@ -53,7 +53,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8 to `path` as `write_bytes` does.
+    """Write `text` to `path` as UTF-8, atomically like `write_bytes`.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
@@ -64,7 +64,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as JSON to `path` as `write_bytes` does; NaN and infinity become null, which every reader takes.
+    """Write `value` to `path` as JSON, atomically like `write_bytes`; NaN and infinity become null, which every reader accepts.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.json"
@@ -75,7 +75,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: arrays and numpy numbers as lists and numbers, NaN and infinity as None.
+    """Return `value` as JSON can represent it: arrays and NumPy numbers as lists and numbers, NaN and infinity as None.
 
     >>> plain({"a": (1, float("inf"))})
     {'a': [1, None]}
@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # arrays and scalars of any library
         return plain(value.tolist())
     if isinstance(value, float) and value - value != 0:
         return None
@@ -94,17 +94,17 @@ def plain(value: Any) -> Any:
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
     """Remove the temporary files that a killed writer left in `folder` and return their names.
 
-    Only the one process that owns the folder may call it: another writer's file in the making would go too.
+    Only the process that owns the folder may call it: it would remove the unfinished file of another writer too.
 
     >>> import tempfile, pathlib
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / ".a.txt.01234567.part").write_text("hal"); remove_leftovers(folder)
     ['.a.txt.01234567.part']
     """
-    found = sorted(Path(folder).glob(".*.part"))
-    for path in found:
+    leftovers = sorted(Path(folder).glob(".*.part"))
+    for path in leftovers:
         path.unlink(missing_ok=True)
-    return [path.name for path in found]
+    return [path.name for path in leftovers]
 
 
 def _flush(path: Path) -> None:
@@ -113,7 +113,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    # The rename itself lives in the folder; systems that cannot open a folder keep renames in order by themselves.
+    # The rename is an entry of the folder; systems that cannot open a folder keep renames in order by themselves.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -42,7 +42,7 @@ def _angles(a: numpy.ndarray) -> numpy.ndarray:
 # name -> how host numbers name an element; a group that is not here names its elements by themselves
 FAITHFUL: dict[str, Callable] = {"U1": _angles}
 # name -> exp(i w_a T_a) as faithful numbers, by a plain twin; matrices have one for all N
-EXPONENTIALS: dict[str, Callable] = {"Real": lambda w: w, "U1": _angles}
+EXPONENTIALS: dict[str, Callable] = {"Real": lambda w: w, "Complex": lambda w: w, "U1": _angles}
 # name -> rows whose mean under Haar is zero, from elements on the host; matrices have one for all N
 HAAR_ZEROS: dict[str, Callable] = {
     "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1)
@@ -87,6 +87,12 @@ def faithful(group: Any, a: Array) -> numpy.ndarray:
 def _apart(group: Any, a: Array, b: Array) -> float:
     """The largest distance of two elements."""
     return largest(numpy.abs(faithful(group, a) - faithful(group, b)))
+
+
+def _coordinates(w: Array) -> numpy.ndarray:
+    """The real coordinates of algebra elements in double precision; a complex number has two, on a last axis."""
+    host = in_double(w)
+    return numpy.stack([host.real, host.imag], axis=-1) if numpy.iscomplexobj(host) else host
 
 
 def _rounding(group: Any, *arrays: Array, steps: int = 8) -> float:
@@ -206,7 +212,7 @@ def inner_product(group: Any, v: Array, w: Array) -> Verdict:
     >>> inner_product(U1(), numpy.asarray([3.0]), numpy.asarray([0.5])).passed
     True
     """
-    plain = to_host(v).astype("float64") * to_host(w)
+    plain = _coordinates(v) * _coordinates(w)
     residual = to_host(group.inner(v, w)).astype("float64").sum() - plain.sum()
     tolerance = 4 * EPSILON[precision_of(v)] * max(1.0, float(numpy.abs(plain).sum()))
     return judge(inner_product, residual, tolerance, "one rounding a term", v=v, w=w)
@@ -224,7 +230,7 @@ def momenta(group: Any, key: Array, shape: tuple[int, ...], dtype: str = "float6
     True
     """
     drawn = at_once(lambda key: group.algebra_normal(key, (n, *shape), dtype), key)
-    w = to_host(drawn).astype("float64").reshape(n, -1)
+    w = _coordinates(drawn).reshape(n, -1)
     energy = to_host(group.inner(drawn, drawn)).astype("float64").reshape(n, -1).sum(axis=-1) - w.shape[1]
     rows = [w, w**2 - 1, w**4 - 3, w * numpy.roll(w, 1, axis=1) if w.shape[1] > 1 else w, energy[:, None]]
     return judge(momenta, largest_pull(numpy.concatenate(rows, axis=1)), LIMIT, LUCK, key=key, n=n)
@@ -299,6 +305,9 @@ def _element(group: Any, given: Given) -> Array:
 def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
     """Algebra elements, normal, of about the same eigenvalues for every N."""
     shape = algebra_shape(group, _shape(group, given))
+    if group.name == "Complex":
+        real, imaginary = given.generator(salt).standard_normal((2, *shape))
+        return given.array(scale * (real + 1j * imaginary))
     return scale / math.sqrt(getattr(group, "n", 1)) * given.normal(shape, salt)
 
 
@@ -310,7 +319,7 @@ def _small(group: Any, given: Given) -> Array:
 
 def _alone(group: Any) -> Any:
     """The group without lattice axes, for samples of single elements."""
-    return replace(group, d=0) if hasattr(group, "matrix_axes") else group
+    return replace(group, d=0) if group.matrix_axes else group
 
 
 def _single(group: Any) -> tuple[int, ...]:
@@ -350,11 +359,11 @@ def _haar_moments(group: Any, given: Given) -> Verdict:
 
 
 def _compact(group: Any) -> str | None:
-    return "the real line has no normalised Haar measure" if group.name == "Real" else None
+    return "the space is not compact: it has no normalised Haar measure" if group.name in ("Real", "Complex") else None
 
 
 def _has_twin(group: Any) -> str | None:
-    known = group.name in EXPONENTIALS or hasattr(group, "matrix_axes")
+    known = group.name in EXPONENTIALS or group.matrix_axes
     return None if known else f"no plain twin of exp for {group.name} yet"
 
 

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from haarflow import backends
-from haarflow.backends.types import Array
-from haarflow.core.groups import moved
+from haarflow.backends.types import Array, Group
 
 
 class Scheme(NamedTuple):
-    """Drifts c_0 ... c_n and kicks k_0 ... k_{n-1} of one step, each summing to one, and the order of the error."""
+    """Drifts c_0 ... c_n and kicks k_0 ... k_{n-1} of one step, each with sum one, and the order of the error."""
 
     drifts: tuple[float, ...]
     kicks: tuple[float, ...]
@@ -42,7 +41,7 @@ SCHEMES = {"leapfrog": LEAPFROG, "omelyan": OMELYAN, "forest_ruth": FOREST_RUTH,
 
 
 def coefficients(scheme: Scheme, steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the drifts and kicks of `steps` steps, the last drift of each joined with the first of the next.
+    """Return the drifts and kicks of `steps` steps, the last drift of each merged with the first of the next.
 
     >>> coefficients(LEAPFROG, 3)
     ((0.5, 1.0, 1.0, 0.5), (1.0, 1.0, 1.0))
@@ -53,28 +52,33 @@ def coefficients(scheme: Scheme, steps: int) -> tuple[tuple[float, ...], tuple[f
 
 
 def integrate(
-    force: Callable[[Array], Array], field: Array, momentum: Array, scheme: Scheme, step_size, steps: int, group
+    force: Callable[[Array], Array],
+    field: Array,
+    momentum: Array,
+    scheme: Scheme,
+    step_size: float | Array,
+    steps: int,
+    group: Group,
 ) -> tuple[Array, Array]:
-    """Return field and momentum after `steps` steps of size `step_size` (a number or an array that broadcasts).
+    """Return field and momentum after `steps` steps of size `step_size`, a number or an array that broadcasts.
 
     `force(field)` has the momentum's shape, `group.update(U, w) = exp(w) U`. The last drift of a step and the first of
-    the next are one, so a trajectory costs `steps * len(scheme.kicks)` forces.
+    the next are merged, so a trajectory costs `steps * len(scheme.kicks)` forces.
 
     >>> import numpy as np
     >>> from haarflow.core.groups import Real
     >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, Real())[0].round(3).tolist()
     [-0.416]
     """
-
     backend = backends.of(field)
 
-    def drift(field, momentum, c):
-        return moved(group, field, momentum, c * step_size)
+    def drift(field: Array, momentum: Array, c: float | Array) -> Array:
+        return group.move(field, momentum, c * step_size)
 
-    def kick(field, momentum, k):
+    def kick(field: Array, momentum: Array, k: float) -> Array:
         return backend.axpy(-k * step_size, force(field), momentum)
 
-    def one_step(carry, first):
+    def one_step(carry: tuple[Array, Array], first: Array) -> tuple[tuple[Array, Array], None]:
         field, momentum = carry
         for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
             field = drift(field, momentum, c)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from haarflow import backends
 from haarflow.backends.types import Array
@@ -27,14 +28,14 @@ def volume(lattice: tuple[int, ...]) -> int:
     return math.prod(lattice)
 
 
-def check_lattice(lattice) -> tuple[int, ...]:
-    """Return the extents as a tuple of whole numbers >= 1, or raise ValueError."""
+def check_lattice(lattice: Iterable[int]) -> tuple[int, ...]:
+    """Return the extents as a tuple of integers >= 1; raises ValueError for anything else."""
     try:
         extents = tuple(int(extent) for extent in lattice)
     except TypeError:
         raise ValueError(f"a lattice is a tuple of extents such as (8, 8), got {lattice!r}") from None
-    if not extents or any(extent < 1 or extent != given for extent, given in zip(extents, lattice, strict=True)):
-        raise ValueError(f"a lattice is a tuple of whole extents >= 1 such as (8, 8), got {lattice!r}")
+    if not extents or any(extent < 1 or extent != value for extent, value in zip(extents, lattice, strict=True)):
+        raise ValueError(f"a lattice is a tuple of integer extents >= 1 such as (8, 8), got {lattice!r}")
     return extents
 
 
@@ -42,6 +43,6 @@ def check_divisible(lattice: tuple[int, ...], axis: int, period: int) -> None:
     """Raise ValueError when the extent of a lattice axis is not a multiple of a mask's period."""
     if lattice[axis] % period:
         raise ValueError(
-            f"a mask of period {period} along axis {axis} needs an extent that {period} divides, got extent "
+            f"a mask of period {period} along axis {axis} needs an extent divisible by {period}, got extent "
             f"{lattice[axis]} of the lattice {tuple(lattice)}"
         )

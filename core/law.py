@@ -19,6 +19,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.groups import Real
 from haarflow.core.matrices import precision
 from haarflow.core.matrix_fields import host_matrices
 from haarflow.core.sun import SU
@@ -200,13 +201,16 @@ def compiled(jit: Callable, owner: Any, method: str) -> Callable:
 
 
 def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
-    """Return field values in a style, for the groups Real, U1 and SU(N); raises ValueError for another style or group."""
+    """Return field values in a style, for the groups of core; raises ValueError for another style or group."""
     if style not in STYLES:
         raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
     if isinstance(group, SU):
         return host_matrices(group, shape, style, generator)
+    if group.name == "Complex":
+        real, imaginary = (host_field(Real(), shape, style, generator) for _ in range(2))
+        return real + 1j * imaginary
     if group.name not in ("Real", "U1"):
-        raise ValueError(f"fields are drawn for the groups Real, U1 and SU(N), got {group.name!r}")
+        raise ValueError(f"fields are drawn for the groups Real, Complex, U1 and SU(N), got {group.name!r}")
     angle = group.name == "U1"
     haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
     if style == "cold":

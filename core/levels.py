@@ -27,6 +27,7 @@ class Ring:
 
     n: int
     name = "Ring"
+    matrix_axes = 0
 
     def update(self, a: Array, w: Array) -> Array:
         """Return the level w steps on."""
@@ -35,6 +36,10 @@ class Ring:
     def project(self, a: Array) -> Array:
         """Return the level in 0 ... n - 1."""
         return a - self.n * array_namespace(a).floor(a / self.n)
+
+    def restore(self, a: Array) -> Array:
+        """Return the level in 0 ... n - 1."""
+        return self.project(a)
 
     def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype="float64") -> Array:
         """Return one step up or down, each with chance 1/2."""

@@ -1,31 +1,29 @@
 """Loops of gauge links in any dimension: plaquettes, rectangles, staples, Polyakov loops, clover leaves, any path.
 
 U_mu(x) goes from x to x + mu; links are `(*batch, d, *lattice)` for angles, `(*batch, d, N, N, *lattice)` for matrices.
-A plaquette is
-U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+, for angles theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x).
+A plaquette is U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+, for angles theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x).
 
 Every function takes the `group` whose `compose` and `inverse` multiply the links. The default `COVER` adds angles
-without wrapping them (the real line covers the circle), so that one wrap, sine or cosine at the end is enough. A
-matrix group says how many axes stand between mu and the lattice by `matrix_axes`. Extents 1 and 2 are legal: a loop
-that runs into itself counts the links as `roll` does.
+without wrapping them (the real line covers the circle), so that one wrap, sine or cosine at the end is enough.
+`group.matrix_axes` is the number of axes between mu and the lattice. Extents 1 and 2 are allowed: a loop that closes on
+itself counts the links as `roll` does.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array
-from haarflow.core.groups import Real, quotient
+from haarflow.backends.types import Array, Group
+from haarflow.core.groups import Real
 from haarflow.core.lattice import shift
 
 COVER = Real()
 
 
 def planes(d: int) -> tuple[tuple[int, int], ...]:
-    """Return the planes (mu, nu), mu < nu, in the order in which every function stacks them.
+    """Return the planes (mu, nu), mu < nu, in the order used by all functions.
 
     >>> planes(3)
     ((0, 1), (0, 2), (1, 2))
@@ -33,27 +31,27 @@ def planes(d: int) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.combinations(range(d), 2))
 
 
-def direction(links: Array, mu: int, d: int, group: Any = COVER) -> Array:
+def direction(links: Array, mu: int, d: int, group: Group = COVER) -> Array:
     """Return the links U_mu of one direction, `(*batch, [N, N,] *lattice)`.
 
     >>> import numpy as np
     >>> direction(np.zeros((5, 2, 4, 4)), mu=0, d=2).shape
     (5, 4, 4)
     """
-    return links[(..., mu) + (slice(None),) * (d + matrix_axes(group))]
+    return links[(..., mu) + (slice(None),) * (d + group.matrix_axes)]
 
 
-def plaquette(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> Array:
+def plaquette(links: Array, mu: int, nu: int, d: int, group: Group = COVER) -> Array:
     """Return U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+ of one plane, `(*batch, [N, N,] *lattice)`.
 
     >>> import numpy as np
     >>> plaquette(np.ones((2, 4, 4)), 0, 1, d=2).sum()
     np.float64(0.0)
     """
-    return quotient(group, *sides(links, mu, nu, d, group))
+    return group.quotient(*sides(links, mu, nu, d, group))
 
 
-def sides(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[Array, Array]:
+def sides(links: Array, mu: int, nu: int, d: int, group: Group = COVER) -> tuple[Array, Array]:
     """Return A = U_mu(x) U_nu(x+mu) and B = U_nu(x) U_mu(x+nu), `(*batch, [N, N,] *lattice)`: the plaquette is A B^+.
 
     >>> import numpy as np
@@ -64,7 +62,7 @@ def sides(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[A
     return group.compose(first, shift(second, mu, d)), group.compose(second, shift(first, nu, d))
 
 
-def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:
+def plaquettes(links: Array, d: int, group: Group = COVER) -> Array:
     """Return the plaquettes of all planes, `(*batch, plane, [N, N,] *lattice)`, in the order of `planes(d)`.
 
     >>> import numpy as np
@@ -72,11 +70,11 @@ def plaquettes(links: Array, d: int, group: Any = COVER) -> Array:
     (3, 4, 4, 4)
     """
     loops = [plaquette(links, mu, nu, d, group) for mu, nu in planes(d)]
-    xp, axis = array_namespace(links), -1 - d - matrix_axes(group)
+    xp, axis = array_namespace(links), -1 - d - group.matrix_axes
     return xp.stack(loops, axis=axis) if len(loops) > 1 else xp.expand_dims(loops[0], axis=axis)
 
 
-def line(link: Array, mu: int, d: int, steps: int, group: Any = COVER) -> Array:
+def line(link: Array, mu: int, d: int, steps: int, group: Group = COVER) -> Array:
     """Return the straight line U_mu(x) U_mu(x+mu) ... of `steps` links, from the links of its direction.
 
     >>> import numpy as np
@@ -89,7 +87,7 @@ def line(link: Array, mu: int, d: int, steps: int, group: Any = COVER) -> Array:
     return total
 
 
-def rectangle(links: Array, mu: int, nu: int, extent: tuple[int, int], d: int, group: Any = COVER) -> Array:
+def rectangle(links: Array, mu: int, nu: int, extent: tuple[int, int], d: int, group: Group = COVER) -> Array:
     """Return the R x T Wilson loops with corner x, R links along mu and T along nu, `(*batch, [N, N,] *lattice)`.
 
     Raises ValueError unless both extents are at least 1.
@@ -108,7 +106,7 @@ def rectangle(links: Array, mu: int, nu: int, extent: tuple[int, int], d: int, g
     return group.compose(there, group.inverse(back))
 
 
-def rectangles(links: Array, extent: tuple[int, int], d: int, group: Any = COVER) -> Array:
+def rectangles(links: Array, extent: tuple[int, int], d: int, group: Group = COVER) -> Array:
     """Return the R x T loops of all planes in both orientations, `(*batch, plane, [N, N,] *lattice)`.
 
     A square counts each plane once, any other rectangle twice: first R along mu, then R along nu.
@@ -119,11 +117,11 @@ def rectangles(links: Array, extent: tuple[int, int], d: int, group: Any = COVER
     """
     turned = () if extent[0] == extent[1] else (extent[::-1],)
     loops = [rectangle(links, mu, nu, shape, d, group) for shape in (extent, *turned) for mu, nu in planes(d)]
-    return array_namespace(links).stack(loops, axis=-1 - d - matrix_axes(group))
+    return array_namespace(links).stack(loops, axis=-1 - d - group.matrix_axes)
 
 
-def polyakov(links: Array, mu: int, lattice: tuple[int, ...], group: Any = COVER) -> Array:
-    """Return the loops that close around axis `mu`, `(*batch, [N, N,] *lattice)`, each starting at its site x.
+def polyakov(links: Array, mu: int, lattice: tuple[int, ...], group: Group = COVER) -> Array:
+    """Return the loops that wind around axis `mu`, `(*batch, [N, N,] *lattice)`, one starting at each site x.
 
     >>> import numpy as np
     >>> polyakov(np.ones((2, 3, 4)), mu=0, lattice=(3, 4))[0, 0]
@@ -133,17 +131,17 @@ def polyakov(links: Array, mu: int, lattice: tuple[int, ...], group: Any = COVER
     return line(direction(links, mu, d, group), mu, d, lattice[mu], group)
 
 
-def staples(links: Array, mu: int, d: int, group: Any = COVER) -> Array:
+def staples(links: Array, mu: int, d: int, group: Group = COVER) -> Array:
     """Return the 2 (d-1) staples V of the links along mu, `(*batch, 2(d-1), [N, N,] *lattice)`.
 
-    U_mu(x) V is a plaquette that holds the link: for each nu first the one ahead,
+    U_mu(x) V is a plaquette that contains the link: for each nu first the one ahead,
     V = U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+, then the one behind, V = U_nu(x+mu-nu)^+ U_mu(x-nu)^+ U_nu(x-nu).
 
     >>> import numpy as np
     >>> staples(np.zeros((3, 4, 4, 4)), mu=1, d=3).shape
     (4, 4, 4, 4)
     """
-    link, found = direction(links, mu, d, group), []
+    link, both = direction(links, mu, d, group), []
     for nu in range(d):
         if nu == mu:
             continue
@@ -151,15 +149,14 @@ def staples(links: Array, mu: int, d: int, group: Any = COVER) -> Array:
         far = shift(side, mu, d)
         ahead = group.compose(far, group.inverse(group.compose(side, shift(link, nu, d))))
         behind = group.compose(group.inverse(group.compose(link, far)), side)
-        found += [ahead, shift(behind, nu, d, -1)]
-    return array_namespace(links).stack(found, axis=-1 - d - matrix_axes(group))
+        both += [ahead, shift(behind, nu, d, -1)]
+    return array_namespace(links).stack(both, axis=-1 - d - group.matrix_axes)
 
 
-def path(links: Array, steps: tuple[int, ...], d: int, group: Any = COVER) -> Array:
+def path(links: Array, steps: tuple[int, ...], d: int, group: Group = COVER) -> Array:
     """Return the product of links along a path from each site x, `(*batch, [N, N,] *lattice)`.
 
-    `steps` are signed directions counted from one: 1 goes from x to x + 0 (the time axis), -2 back along axis 1, and so
-    on, so that (1, 2, -1, -2) is the plaquette of the plane (0, 1). Raises ValueError for no steps, 0 and directions
+    `steps` are signed directions starting at one: 1 goes along axis 0 (time), -2 backwards along axis 1, and so on, so that (1, 2, -1, -2) is the plaquette of the plane (0, 1). Raises ValueError for no steps, 0 and directions
     beyond d.
 
     >>> import numpy as np
@@ -167,8 +164,8 @@ def path(links: Array, steps: tuple[int, ...], d: int, group: Any = COVER) -> Ar
     (array([3., 5., 4.]), array([-3., -1., -2.]))
     """
     if not steps or any(int(step) != step or not 1 <= abs(step) <= d for step in steps):
-        raise ValueError(f"a path has steps +-1 ... +-{d}, signed directions counted from one, got {steps!r}")
-    # from the end to the start: the product from x is U_mu(x) times the product from x + mu
+        raise ValueError(f"a path has steps +-1 ... +-{d}, signed directions starting at one, got {steps!r}")
+    # from the end backwards: the product from x is U_mu(x) times the product from x + mu
     total = None
     for step in reversed(steps):
         mu, link = abs(step) - 1, direction(links, abs(step) - 1, d, group)
@@ -180,10 +177,10 @@ def path(links: Array, steps: tuple[int, ...], d: int, group: Any = COVER) -> Ar
     return total
 
 
-def clover(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[Array, Array, Array, Array]:
-    """Return the four plaquettes of the plane (mu, nu) that start and end at x, all turning from mu to nu.
+def clover(links: Array, mu: int, nu: int, d: int, group: Group = COVER) -> tuple[Array, Array, Array, Array]:
+    """Return the four plaquettes of the plane (mu, nu) that start and end at x, all oriented from mu to nu.
 
-    The leaves stand in the quadrants (+mu, +nu), (+nu, -mu), (-mu, -nu), (-nu, +mu), each `(*batch, [N, N,] *lattice)`.
+    The leaves lie in the quadrants (+mu, +nu), (+nu, -mu), (-mu, -nu), (-nu, +mu), each `(*batch, [N, N,] *lattice)`.
 
     >>> import numpy as np
     >>> [leaf.shape for leaf in clover(np.zeros((2, 4, 4)), 0, 1, d=2)]
@@ -203,7 +200,7 @@ def clover(links: Array, mu: int, nu: int, d: int, group: Any = COVER) -> tuple[
     return leaves[0], shift(leaves[1], mu, d, -1), shift(around, nu, d, -1), shift(leaves[3], nu, d, -1)
 
 
-def gauge_transform(links: Array, sites: Array, d: int, group: Any = COVER) -> Array:
+def gauge_transform(links: Array, sites: Array, d: int, group: Group = COVER) -> Array:
     """Return W(x) U_mu(x) W(x+mu)^+ for group elements W `(*batch, [N, N,] *lattice)` on the sites.
 
     >>> import numpy as np
@@ -214,9 +211,4 @@ def gauge_transform(links: Array, sites: Array, d: int, group: Any = COVER) -> A
         group.compose(group.compose(sites, direction(links, mu, d, group)), group.inverse(shift(sites, mu, d)))
         for mu in range(d)
     ]
-    return array_namespace(links).stack(turned, axis=-1 - d - matrix_axes(group))
-
-
-def matrix_axes(group: Any) -> int:
-    """Return how many axes stand between mu and the lattice: two for matrices, none for angles."""
-    return getattr(group, "matrix_axes", 0)
+    return array_namespace(links).stack(turned, axis=-1 - d - group.matrix_axes)

@@ -1,7 +1,7 @@
 """Small complex matrices with the lattice last, `(*batch, N, N, *lattice)`: products, adjoints, traces, determinants.
 
-The last `d` axes are the lattice (d = 0: matrices last). A matrix can be taken apart into rows of entries, each an
-array `(*batch, *lattice)`, so that closed forms for one entry are whole-lattice operations.
+The last `d` axes are the lattice (d = 0: matrices last). A matrix can be split into rows of entries, each an array
+`(*batch, *lattice)`, so that closed forms for one entry become operations on the whole lattice.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ def precision(x: Any) -> str:
     >>> precision(np.zeros(2, dtype="complex64")), precision("complex128")
     ('float32', 'float64')
     """
-    name = str(
-        x if isinstance(x, str | type) else getattr(x, "dtype", x)
-    )  # types of the engines are named numpy.float32, torch.complex64, ...
+    # a type has no dtype; the types of the backends are called numpy.float32, torch.complex64, ...
+    name = str(x if isinstance(x, str | type) else getattr(x, "dtype", x))
     return "float32" if any(single in name for single in SINGLE) else "float64"
 
 
@@ -146,15 +145,15 @@ def determinant(m: Array, d: int = 0) -> Array:
 def _expand(row: list[Array], minors: dict[tuple[int, ...], Array], columns: tuple[int, ...]) -> Array:
     """Expand the minor of the first rows in these columns along its last row."""
     terms = []
-    for place, column in enumerate(columns):
-        rest = columns[:place] + columns[place + 1 :]
-        sign = 1.0 if (len(columns) - 1 - place) % 2 == 0 else -1.0
+    for index, column in enumerate(columns):
+        rest = columns[:index] + columns[index + 1 :]
+        sign = 1.0 if (len(columns) - 1 - index) % 2 == 0 else -1.0
         terms.append(sign * (row[column] * minors[rest]))
     return sum(terms[1:], terms[0])
 
 
 def adjugate(m: Array, d: int = 0) -> Array:
-    """Return the matrices of cofactors transposed: m adjugate(m) = det(m) 1.
+    """Return the adjugate matrices, the transposed cofactors: m adjugate(m) = det(m) 1.
 
     >>> import numpy as np
     >>> adjugate(np.asarray([[1.0, 2.0], [3.0, 4.0]])).tolist()
@@ -172,7 +171,7 @@ def adjugate(m: Array, d: int = 0) -> Array:
 
 
 def _cyclic_minor(rows: Rows, i: int, j: int) -> Array:
-    """The cofactor (i, j) of a 3x3 matrix, signs by cyclic order."""
+    """The cofactor (i, j) of a 3x3 matrix; the cyclic order of indices makes all signs positive."""
     k, l, p, q = (i + 1) % 3, (i + 2) % 3, (j + 1) % 3, (j + 2) % 3
     return rows[k][p] * rows[l][q] - rows[k][q] * rows[l][p]
 
@@ -180,8 +179,8 @@ def _cyclic_minor(rows: Rows, i: int, j: int) -> Array:
 def polar(m: Array, d: int = 0, sweeps: int = 10) -> Array:
     """Return the unitary polar factor of invertible matrices, the unitary matrices nearest to them.
 
-    Newton's iteration X <- (g X + X^-+ / g)/2 with g = |det X|^(-1/N), quadratic at the end (Higham, SIAM J. Sci. Stat.
-    Comput. 7 (1986) 1160). Singular matrices give NaN.
+    Newton's iteration X <- (g X + X^-+ / g)/2 with g = |det X|^(-1/N), which converges quadratically (Higham, SIAM J. Sci. Stat.
+    Comput. 7 (1986) 1160). The result is NaN for singular matrices.
 
     >>> import numpy as np
     >>> polar(np.asarray([[2.0, 0.0], [0.0, -3.0]]) + 0j).real.tolist()
@@ -198,5 +197,5 @@ def polar(m: Array, d: int = 0, sweeps: int = 10) -> Array:
 
 
 def _beside(x: Array, d: int) -> Array:
-    """A scalar of each matrix with two axes of extent one for rows and columns."""
+    """A number for each matrix, with two axes of extent one for rows and columns."""
     return x[(..., None, None) + (slice(None),) * d]

@@ -102,4 +102,4 @@ def _degenerate(shape: tuple[int, ...], generator: numpy.random.Generator) -> nu
 
 
 def _matrix(group: Any) -> tuple[int, ...]:
-    return (group.n,) * 2 if getattr(group, "matrix_axes", 0) else ()
+    return (group.n,) * 2 if group.matrix_axes else ()

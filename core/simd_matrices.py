@@ -1,8 +1,8 @@
 """Complex N x N matrices (N = 2, 3) in the bodies of `backends.simd`: products, algebra coordinates, exponentials.
 
-The same formulas as core/matrices.py, core/sun.py and core/exponentials.py, which are their plain twins, on numbers that
-stay in registers. A matrix in memory is a row of 2 N^2 components, real and imaginary part of entry (i, j) at
-2 (i N + j).
+The formulas are those of core/matrices.py, core/sun.py and core/exponentials.py, their plain twins, on numbers that stay
+in registers. A matrix in memory is a row of 2 N^2 components with the real and imaginary part of entry (i, j) at
+2 (i N + j) and 2 (i N + j) + 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Number = Any  # backends.simd.Lanes
 
 
 class Complex(NamedTuple):
-    """real + i imaginary, or real - i imaginary where `conjugate`: a sign that costs nothing in a product."""
+    """real + i imaginary, or real - i imaginary if `conjugate`: the sign costs nothing in a product."""
 
     real: Number
     imaginary: Number
@@ -49,15 +49,15 @@ class Stored:
     def entry(self, i: int, j: int) -> Complex:
         """Load one entry."""
         i, j = (j, i) if self.adjoint else (i, j)
-        place = 2 * (i * self.n + j)
-        return Complex(self.row[place], self.row[place + 1], self.adjoint)
+        index = 2 * (i * self.n + j)
+        return Complex(self.row[index], self.row[index + 1], self.adjoint)
 
     def dagger(self) -> Stored:
-        """The adjoint, nothing is moved."""
+        """The adjoint, without moving anything."""
         return Stored(self.row, self.n, not self.adjoint)
 
     def loaded(self) -> Entries:
-        """All entries in registers, before something is stored in their place."""
+        """All entries in registers, before they are overwritten."""
         return Entries([[self.entry(i, j) for j in range(self.n)] for i in range(self.n)])
 
 
@@ -97,20 +97,20 @@ def dot(xs: list[Complex], ys: list[Complex]) -> Complex:
 
 
 def store(m: Entries, into: Any) -> None:
-    """Store a matrix into the row `into`."""
-    for place, z in enumerate(z for row in m.rows for z in row):
-        into[2 * place], into[2 * place + 1] = z.real, -z.imaginary if z.conjugate else z.imaginary
+    """Store a matrix in the row `into`."""
+    for index, z in enumerate(z for row in m.rows for z in row):
+        into[2 * index], into[2 * index + 1] = z.real, -z.imaginary if z.conjugate else z.imaginary
 
 
 def product(a: Any, b: Any, into: Any, add: bool = False) -> None:
-    """Store a b into the row `into`, or add it to what stands there."""
+    """Store a b in the row `into`, or add it to the row."""
     n = a.n
     for i in range(n):
         left = [a.entry(i, k) for k in range(n)]
         for j in range(n):
-            x, place = dot(left, [b.entry(k, j) for k in range(n)]), 2 * (i * n + j)
-            into[place] = into[place] + x.real if add else x.real
-            into[place + 1] = into[place + 1] + x.imaginary if add else x.imaginary
+            x, index = dot(left, [b.entry(k, j) for k in range(n)]), 2 * (i * n + j)
+            into[index] = into[index] + x.real if add else x.real
+            into[index + 1] = into[index + 1] + x.imaginary if add else x.imaginary
 
 
 def product_entries(a: Any, b: Any) -> list[list[Complex]]:
@@ -121,17 +121,17 @@ def product_entries(a: Any, b: Any) -> list[list[Complex]]:
 
 def coordinates_of_i_times(m: list[list[Complex]]) -> list[Number]:
     """Return `SU.coordinates(1j * m)`."""
-    n, found = len(m), [None] * (len(m) ** 2 - 1)
+    n, w = len(m), [None] * (len(m) ** 2 - 1)
     for i, j in _pairs(n):
-        place = offset(i, j)
-        found[place] = -(m[i][j].imaginary + m[j][i].imaginary)
-        found[place + 1] = m[j][i].real - m[i][j].real
+        index = offset(i, j)
+        w[index] = -(m[i][j].imaginary + m[j][i].imaginary)
+        w[index + 1] = m[j][i].real - m[i][j].real
     total = m[0][0].imaginary
     for j in range(1, n):
-        here, scale = m[j][j].imaginary, 2.0 / math.sqrt(2.0 * j * (j + 1))
-        found[(j + 1) ** 2 - 2] = scale * (float(j) * here - total)
-        total = total + here
-    return found
+        diagonal, scale = m[j][j].imaginary, 2.0 / math.sqrt(2.0 * j * (j + 1))
+        w[(j + 1) ** 2 - 2] = scale * (float(j) * diagonal - total)
+        total = total + diagonal
+    return w
 
 
 def real_trace(a: Any, b: Any, c: Any, d: Any) -> Number:
@@ -154,7 +154,7 @@ def determinant(rows: list[list[Complex]]) -> Complex:
 
 
 def restored(u: Entries) -> Entries:
-    """Return `SU.restore(u)`: 3/2 u - 1/2 (u u^+) u, and the first order of what is left of its determinant."""
+    """Return `SU.restore(u)`: 3/2 u - 1/2 (u u^+) u, with the deviation of its determinant removed to first order."""
     n, span = u.n, range(u.n)
     square = {(i, j): dot(u.rows[i], [z.adjoint() for z in u.rows[j]]) for i in span for j in span if i <= j}
     square |= {(j, i): z.adjoint() for (i, j), z in square.items() if i != j}
@@ -191,8 +191,8 @@ def exponential(x: Hermitian, terms: int, doublings: int) -> Entries:
     X^2 = p (N = 2) or X^3 = p X + q (N = 3) leaves f0 + f1 X (+ f2 X^2) with functions of the invariants.
     """
     scale = 0.5**doublings
-    x = Hermitian([scale * a for a in x.diagonal], {place: z.times(scale) for place, z in x.upper.items()})
-    size2 = {place: z.real * z.real + z.imaginary * z.imaginary for place, z in x.upper.items()}
+    x = Hermitian([scale * a for a in x.diagonal], {pair: z.times(scale) for pair, z in x.upper.items()})
+    size2 = {pair: z.real * z.real + z.imaginary * z.imaginary for pair, z in x.upper.items()}
     if len(x.diagonal) == 2:
         (f0, f1) = _two(x.diagonal[0] * x.diagonal[0] + size2[0, 1], terms, doublings)
         return _polynomial([f0, f1], [x])
@@ -204,8 +204,8 @@ def _polynomial(factors: list[Complex], powers: list[Hermitian]) -> Entries:
     n = len(powers[0].diagonal)
     rows: list[list[Any]] = [[None] * n for _ in range(n)]
     for i in range(n):
-        here = dot(factors[1:], [Complex(x.diagonal[i], 0.0) for x in powers])
-        rows[i][i] = Complex(factors[0].real + here.real, factors[0].imaginary + here.imaginary)
+        rest = dot(factors[1:], [Complex(x.diagonal[i], 0.0) for x in powers])
+        rows[i][i] = Complex(factors[0].real + rest.real, factors[0].imaginary + rest.imaginary)
     for i, j in _pairs(n):
         rows[i][j] = dot(factors[1:], [x.upper[i, j] for x in powers])
         rows[j][i] = dot(factors[1:], [x.upper[i, j].adjoint() for x in powers])

@@ -1,7 +1,7 @@
 """Eigenvalues and eigenvectors of small unitary matrices, lattice last, by simultaneous Jacobi rotations.
 
-A unitary U = C + iS has commuting Hermitian parts C and S; each rotation makes a pair's block of both as diagonal as
-can be, which stays exact at degenerate spectra (Bunse-Gerstner, Byers and Mehrmann, SIAM J. Matrix Anal. 14 (1993)
+A unitary U = C + iS has commuting Hermitian parts C and S; each rotation makes the 2x2 block of a pair of rows as diagonal
+as possible in both, which stays exact at degenerate spectra (Bunse-Gerstner, Byers and Mehrmann, SIAM J. Matrix Anal. 14 (1993)
 927; angles as in Cardoso and Souloumiac, SIAM J. Matrix Anal. 17 (1996) 161). No gradient flows through the iteration.
 """
 
@@ -26,8 +26,7 @@ SWEEPS = 8
 def diagonalise(u: Array, d: int = 0, sweeps: int = SWEEPS) -> tuple[Array, Array]:
     """Return the eigenvalues `(*batch, N, *lattice)` and the eigenvectors V of normal matrices u = V diag V^+.
 
-    The columns of V are orthonormal to rounding; the order is that in which the rotations leave them. Values and
-    vectors are constants to autodiff.
+    The columns of V are orthonormal up to rounding, in no particular order. Values and vectors are constants to autodiff.
 
     >>> import numpy as np
     >>> values, vectors = diagonalise(np.asarray([[0, 1], [1, 0]]) + 0j)
@@ -35,13 +34,15 @@ def diagonalise(u: Array, d: int = 0, sweeps: int = SWEEPS) -> tuple[Array, Arra
     [-1.0, 1.0]
     """
     backend = backends.of(u)
-    return _program(backend.jit, d, sweeps)(backend.stop_gradient(u))
+    values, vectors = _program(backend.jit, d, sweeps)(backend.stop_gradient(u))
+    return values, vectors
 
 
 @lru_cache(maxsize=16)
-def _program(jit: Callable, d: int, sweeps: int) -> Callable:
-    """The compiled rotations: an eager call would compile its loop anew each time."""
-    return jit(partial(_rotated, d=d, sweeps=sweeps))
+def _program(jit: Callable[..., Any], d: int, sweeps: int) -> Callable[..., Any]:
+    """The compiled rotations: an eager call would compile its loop again each time."""
+    program: Callable[..., Any] = jit(partial(_rotated, d=d, sweeps=sweeps))
+    return program
 
 
 def _rotated(u: Array, d: int, sweeps: int) -> tuple[Array, Array]:
@@ -62,15 +63,15 @@ def _rotated(u: Array, d: int, sweeps: int) -> tuple[Array, Array]:
 
 
 def _rotation(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, Array]:
-    """The real cosine and complex sine that make both Hermitian parts of [[a, b], [c, e]] as diagonal as can be.
+    """The real cosine and complex sine that make both Hermitian parts of [[a, b], [c, e]] as diagonal as possible.
 
-    The Hermitian parts are three-vectors (of Pauli matrices); the rotation takes the main axis of the two to the third.
+    The Hermitian parts are three-vectors of Pauli coordinates; the rotation takes their principal axis to the third axis.
     """
     xp = array_namespace(a)
     first, second = _pauli(a, b, c, e)
     alpha, beta, gamma = (sum(x * y for x, y in zip(v, w, strict=True)) for v, w in _pairs(first, second))
-    tilt = 0.5 * xp.atan2(2.0 * beta, alpha - gamma)
-    cosine, sine = xp.cos(tilt), xp.sin(tilt)
+    angle = 0.5 * xp.atan2(2.0 * beta, alpha - gamma)
+    cosine, sine = xp.cos(angle), xp.sin(angle)
     axis = [cosine * x + sine * y for x, y in zip(first, second, strict=True)]
     size2 = sum(x * x for x in axis)
     flat = size2 < TINY[matrices.precision(a)]
@@ -82,7 +83,7 @@ def _rotation(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, Array]:
     return cosine, complex_array(x / (2.0 * cosine), y / (2.0 * cosine))
 
 
-def _pairs(v: list, w: list) -> list[tuple[list, list]]:
+def _pairs(v: list[Array], w: list[Array]) -> list[tuple[list[Array], list[Array]]]:
     return [(v, v), (v, w), (w, w)]
 
 
@@ -98,18 +99,18 @@ def _pauli(a: Array, b: Array, c: Array, e: Array) -> tuple[list[Array], list[Ar
 def _rotate_columns(rows: Rows, i: int, j: int, c: Array, s: Array) -> Rows:
     """M R with R = [[c, -s*], [s, c]] on the columns i and j."""
     xp = array_namespace(s)
-    found = []
+    rotated = []
     for row in rows:
         new = list(row)
         new[i], new[j] = c * row[i] + s * row[j], c * row[j] - xp.conj(s) * row[i]
-        found.append(new)
-    return found
+        rotated.append(new)
+    return rotated
 
 
 def _rotate_rows(rows: Rows, i: int, j: int, c: Array, s: Array) -> Rows:
-    """R^+ M."""
+    """R^+ M on the rows i and j."""
     xp = array_namespace(s)
-    found = list(rows)
-    found[i] = [c * x + xp.conj(s) * y for x, y in zip(rows[i], rows[j], strict=True)]
-    found[j] = [c * y - s * x for x, y in zip(rows[i], rows[j], strict=True)]
-    return found
+    rotated = list(rows)
+    rotated[i] = [c * x + xp.conj(s) * y for x, y in zip(rows[i], rows[j], strict=True)]
+    rotated[j] = [c * y - s * x for x, y in zip(rows[i], rows[j], strict=True)]
+    return rotated

@@ -1,12 +1,12 @@
 """Errors of Monte Carlo averages, on the host: the Gamma method, effective sample sizes, reweighting, resampling.
 
 Series are `(draw,)` or `(draw, chain)`, as `run` records them; an ensemble file's `(chain, draw)` is transposed first.
-tau_int = 1/2 + sum_{t>=1} rho(t), an independent chain has 1/2. The Gamma method is Wolff's (hep-lat/0306017) with its
-automatic window. It is written out here, and held against the exact AR(1) process and against pyerrors in the tests,
-so that a run needs no further package and the guards below cannot depend on that package's version.
+tau_int = 1/2 + sum_{t>=1} rho(t); an independent chain has 1/2. The Gamma method is Wolff's (hep-lat/0306017) with its
+automatic window. It is written out here, so that a run needs no further package and the guards below do not depend on the
+version of one; the tests compare it with the exact AR(1) process and with pyerrors.
 
-Where a series does not tell its error (NaN, constant, frozen, too short) the record says so in words: `tau_int` and
-`error` are None, never a small number.
+Where the error of a series cannot be estimated (NaN, constant, frozen, too short) `tau_int` and `error` are None, never a
+small number, and the note says why.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy
 
 WINDOW = 1.5  # Wolff's S: the ratio of the exponential to the integrated autocorrelation time that the window assumes
 ENOUGH = 100  # autocorrelation times of data below which an error bar is optimistic
-FEWEST = 8  # draws a chain must have for its autocorrelation to be looked at
+FEWEST = 8  # draws per chain below which no autocorrelation is estimated
 
 
 class Estimate(NamedTuple):
-    """An average with its error, autocorrelation time (None: not known) and what the reader must know about them."""
+    """An average with its error and autocorrelation time (None: not known), and a note on what to keep in mind."""
 
     value: float | None
     error: float | None
@@ -33,11 +33,11 @@ class Estimate(NamedTuple):
     note: str = ""
 
 
-def gamma_method(series: Any, function: Callable | None = None, window: float = WINDOW) -> Estimate:
+def gamma_method(series: Any, function: Callable[..., Any] | None = None, window: float = WINDOW) -> Estimate:
     """Return the mean of a series, or `function` of several means, with its error by the Gamma method.
 
     `series` is an array `(draw,)` or `(draw, chain)`; with `function` a sequence of such arrays, measured on the same
-    draws, whose means it takes one by one and turns into a number (a ratio, a Binder cumulant). The error is
+    draws, of whose means it makes a number (a ratio, a Binder cumulant). The error is
     sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from tau_int and
     S = `window`; the bias of the subtracted mean is corrected by eq. 49 and the error of tau_int is eq. 42 of
     hep-lat/0306017.
@@ -52,7 +52,7 @@ def gamma_method(series: Any, function: Callable | None = None, window: float = 
     """
     if function is None and isinstance(series, list | tuple) and any(numpy.ndim(one) for one in series):
         raise ValueError(
-            f"one array (draw,) or (draw, chain) wanted where no function joins several, got {len(series)} of them: "
+            f"without a function, one array (draw,) or (draw, chain) wanted, got {len(series)} of them: "
             "stack chains along axis 1"
         )
     rows = _rows([series] if function is None else series)
@@ -73,21 +73,21 @@ def _rows(series: Any) -> numpy.ndarray:
     shapes = {one.shape for one in arrays}
     if len(shapes) != 1 or any(one.ndim != 2 or one.size == 0 for one in arrays):
         shown = ", ".join(str(numpy.shape(one)) for one in series)
-        raise ValueError(f"series of one shape (draw,) or (draw, chain) wanted, not empty, got {shown}")
+        raise ValueError(f"non-empty series of one shape (draw,) or (draw, chain) wanted, got {shown}")
     return numpy.stack(arrays)
 
 
-def _projected(rows: numpy.ndarray, means: numpy.ndarray, function: Callable | None) -> numpy.ndarray:
+def _projected(rows: numpy.ndarray, means: numpy.ndarray, function: Callable[..., Any] | None) -> numpy.ndarray:
     """The fluctuations (draw, chain) of the derived quantity, by its gradient at the means."""
     centred = rows - means[:, None, None]
     if function is None:
         return _without_rounding(centred[0], numpy.abs(rows).max())
     steps = centred.std(axis=(1, 2)) / math.sqrt(rows[0].size)
     gradient = numpy.zeros(len(means))
-    for number, step in enumerate(steps):
+    for index, step in enumerate(steps):
         if step > 0.0:
-            shift = step * (numpy.arange(len(means)) == number)
-            gradient[number] = (function(*(means + shift)) - function(*(means - shift))) / (2.0 * step)
+            shift = step * (numpy.arange(len(means)) == index)
+            gradient[index] = (function(*(means + shift)) - function(*(means - shift))) / (2.0 * step)
     projected = numpy.tensordot(gradient, centred, axes=1)
     return _without_rounding(projected, numpy.max(numpy.abs(gradient) * numpy.abs(rows).max(axis=(1, 2))))
 
@@ -105,11 +105,11 @@ def _with_error(value: float, fluctuations: numpy.ndarray, window: float) -> Est
     if not fluctuations.any():
         return Estimate(value, None, note=f"constant over all {n} values: its error is not known")
     if draws > 1 and not numpy.ptp(fluctuations, axis=0).any():
-        return Estimate(value, None, note=f"frozen: each of the {chains} chains is constant, its error is not known")
+        return Estimate(value, None, note=f"frozen: each of the {chains} chains is constant, the error is not known")
     if draws < FEWEST:
         error = float(fluctuations.std(ddof=1)) / math.sqrt(n)
         return Estimate(
-            value, error, note=f"{draws} draws a chain are too few for tau_int: the error takes it to be 1/2"
+            value, error, note=f"{draws} draws per chain are too few to estimate tau_int: the error assumes 1/2"
         )
     return _windowed(value, _autocovariance(fluctuations), draws, n, window)
 
@@ -117,12 +117,14 @@ def _with_error(value: float, fluctuations: numpy.ndarray, window: float) -> Est
 def _windowed(value: float, gamma: numpy.ndarray, draws: int, n: int, s: float) -> Estimate:
     rho = gamma[1:] / gamma[0]
     tau = 0.5 + numpy.cumsum(rho)  # tau[W-1] is the sum up to W
-    tau = numpy.where(tau > 0.5, tau, 0.5 + numpy.cumsum(numpy.abs(rho)))  # alternating series: their size decays alike
+    tau = numpy.where(tau > 0.5, tau, 0.5 + numpy.cumsum(numpy.abs(rho)))  # alternating series: use the decay of |rho|
     w, tau = numpy.arange(1, len(gamma)), numpy.maximum(tau, 0.5 + 1e-12)
     slow = s / numpy.log((2.0 * tau + 1.0) / (2.0 * tau - 1.0))
     closed = numpy.exp(-w / slow) - slow / numpy.sqrt(w * n) < 0.0
     if not closed.any():
-        return Estimate(value, None, note=f"autocorrelations outlast the chains of {draws} draws: tau_int is not known")
+        return Estimate(
+            value, None, note=f"autocorrelations are longer than the chains of {draws} draws: tau_int is not known"
+        )
     last = int(w[numpy.argmax(closed)])
     corrected = gamma[: last + 1] + (gamma[0] + 2.0 * gamma[1 : last + 1].sum()) / n
     total = corrected[0] + 2.0 * corrected[1:].sum()
@@ -145,8 +147,9 @@ def _autocovariance(fluctuations: numpy.ndarray) -> numpy.ndarray:
     """Gamma(t) for t < draws / 2, averaged over all pairs of all chains, by Fourier transform."""
     draws, chains = fluctuations.shape
     power = numpy.abs(numpy.fft.rfft(fluctuations, n=2 * draws, axis=0)) ** 2
-    sums = numpy.fft.irfft(power.sum(axis=1), n=2 * draws)[: draws // 2]
-    return sums / (chains * (draws - numpy.arange(len(sums))))
+    sums: numpy.ndarray = numpy.fft.irfft(power.sum(axis=1), n=2 * draws)[: draws // 2]
+    gamma: numpy.ndarray = sums / (chains * (draws - numpy.arange(len(sums))))
+    return gamma
 
 
 def ess(log_w: Any) -> float:
@@ -180,8 +183,8 @@ def log_z(log_w: Any) -> Estimate:
 def mode_aware_ess(target_log_w: Any, exact_log_z: float) -> Estimate:
     """Return ESS = Z / E_p[w] from log weights of samples of the target p, and the exact or measured log Z.
 
-    A model that misses a mode shows a good `ess` on its own samples and a bad one here. Independent target samples are
-    taken for granted in the error.
+    A model that misses a mode has a good `ess` on its own samples and a bad one here. The error assumes independent target
+    samples.
 
     >>> mode_aware_ess([1.0, 1.0], 1.0).value
     1.0
@@ -215,11 +218,11 @@ def reweight(log_w: Any, values: Any) -> Estimate:
     return Estimate(value, error, 0.5, None, _few(log_w))
 
 
-def jackknife(function: Callable, *series: Any, blocks: int = 50) -> Estimate:
+def jackknife(function: Callable[..., Any], *series: Any, blocks: int = 50) -> Estimate:
     """Return `function(*series)` with its error by leaving out one block of draws at a time.
 
-    Every series has the draws on axis 0 and is cut at the same places; `function` takes the shortened series, so that
-    reweighted ratios, cumulants and logarithms of weights all fit. Blocks must be longer than autocorrelations.
+    Every series has the draws on axis 0 and is cut into the same blocks; `function` takes the shortened series, so that
+    reweighted ratios, cumulants and logarithms of weights are all covered. Blocks must be longer than autocorrelations.
     Raises ValueError for fewer than two blocks or draws.
 
     >>> import numpy as np
@@ -239,8 +242,8 @@ def jackknife(function: Callable, *series: Any, blocks: int = 50) -> Estimate:
     return Estimate(float(function(*arrays)), float(math.sqrt(spread)))
 
 
-def bootstrap(function: Callable, *series: Any, resamples: int = 200, seed: int = 0) -> Estimate:
-    """Return `function(*series)` with its error by drawing draws again with replacement (independent draws).
+def bootstrap(function: Callable[..., Any], *series: Any, resamples: int = 200, seed: int = 0) -> Estimate:
+    """Return `function(*series)` with its error by resampling the draws with replacement (independent draws).
 
     >>> import numpy as np
     >>> bootstrap(np.mean, np.ones(10)).error

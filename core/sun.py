@@ -2,8 +2,8 @@
 
 Elements are complex `(*batch, N, N, *lattice)` with d lattice axes (d = 0: matrices last), algebra elements real
 `(*batch, N^2-1, *lattice)`: A = i w_a T_a with Hermitian traceless T_a, tr T_a T_b = delta_ab / 2, the generalised
-Gell-Mann matrices over two in the order of their usual numbers. Measure: normalised Haar. A draw takes the shape of an
-array of elements; the draws of algebra elements have N^2-1 where that has (N, N).
+Gell-Mann matrices over two in their usual order. Measure: normalised Haar. All draws take the shape of an array of
+elements; draws of algebra elements then have N^2-1 in place of (N, N).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haarflow.core import matrices, random, spectra
 from haarflow.core.exponentials import exponential
 from haarflow.core.matrices import complex_array, precision
 
-TINY = {"float64": 1e-280, "float32": 1e-35}  # squares below are no direction
+TINY = {"float64": 1e-280, "float32": 1e-35}  # vectors with a smaller square have no direction
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class SU:
 
     def __post_init__(self) -> None:
         if int(self.n) != self.n or self.n < 2 or int(self.d) != self.d or self.d < 0:
-            raise ValueError(f"SU(n, d) has a whole n >= 2 and d >= 0 lattice axes, got n = {self.n!r}, d = {self.d!r}")
+            raise ValueError(
+                f"SU(n, d) has an integer n >= 2 and d >= 0 lattice axes, got n = {self.n!r}, d = {self.d!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -65,6 +67,10 @@ class SU:
         """Return the adjoint matrices, the inverse elements."""
         return matrices.dagger(a, self.d)
 
+    def quotient(self, a: Array, b: Array) -> Array:
+        """Return a b^{-1}."""
+        return self.compose(a, self.inverse(b))
+
     def trace(self, u: Array) -> Array:
         """Return the complex traces, `(*batch, *lattice)`."""
         return matrices.trace(u, self.d)
@@ -74,7 +80,7 @@ class SU:
         return matrices.identity(u, self.d) + array_namespace(u).zeros_like(u)
 
     def zeros(self, u: Array) -> Array:
-        """Return the algebra elements w = 0 of an array of elements, real `(*batch, N^2-1, *lattice)`.
+        """Return the algebra elements w = 0 for an array of elements, real `(*batch, N^2-1, *lattice)`.
 
         >>> import numpy as np
         >>> SU(3).zeros(np.ones((5, 3, 3), dtype=complex)).shape
@@ -82,7 +88,7 @@ class SU:
         """
         xp, end = array_namespace(u), u.ndim - self.d
         shape = (*u.shape[: end - 2], self.dim, *u.shape[end:])
-        return xp.zeros(shape, dtype=getattr(xp, precision(u)), device=backends.place(u))
+        return xp.zeros(shape, dtype=xp.float32 if precision(u) == "float32" else xp.float64, device=backends.place(u))
 
     def basis(self) -> tuple[numpy.ndarray, ...]:
         """Return the generators T_a as host matrices.
@@ -116,25 +122,25 @@ class SU:
         return matrices.assemble(rows, self.d)
 
     def coordinates(self, m: Array) -> Array:
-        """Return w_a = 2 tr T_a P, P = (m + m^+)/2 less its trace: for any complex matrices, the inverse of `algebra`.
+        """Return w_a = 2 tr T_a P, with P the traceless part of (m + m^+)/2, of any complex matrices: the inverse of `algebra`.
 
-        For an anti-Hermitian part ask `coordinates(-1j * m)`.
+        `coordinates(-1j * m)` are those of the anti-Hermitian part.
 
         >>> import numpy as np
         >>> SU(3).coordinates(SU(3).algebra(np.arange(8.0))).round(12).tolist()
         [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
         """
         xp, rows = array_namespace(m), matrices.entries(m, self.d)
-        found: list[Any] = [None] * self.dim
+        w: list[Any] = [None] * self.dim
         for i, j in itertools.combinations(range(self.n), 2):
-            found[offset(i, j)] = xp.real(rows[i][j] + rows[j][i])
-            found[offset(i, j) + 1] = xp.imag(rows[j][i] - rows[i][j])
+            w[offset(i, j)] = xp.real(rows[i][j] + rows[j][i])
+            w[offset(i, j) + 1] = xp.imag(rows[j][i] - rows[i][j])
         total = xp.real(rows[0][0])
         for j in range(1, self.n):
-            here = xp.real(rows[j][j])
-            found[(j + 1) ** 2 - 2] = (2.0 / math.sqrt(2.0 * j * (j + 1))) * (total - j * here)
-            total = total + here
-        return xp.stack(found, axis=-self.d - 1)
+            diagonal = xp.real(rows[j][j])
+            w[(j + 1) ** 2 - 2] = (2.0 / math.sqrt(2.0 * j * (j + 1))) * (total - j * diagonal)
+            total = total + diagonal
+        return xp.stack(w, axis=-self.d - 1)
 
     def exp(self, w: Array) -> Array:
         """Return exp(i w_a T_a), with all derivatives at w = 0 and at degenerate spectra.
@@ -149,15 +155,19 @@ class SU:
         return exponential(self.algebra(w), self.inner(w, w), self.d)
 
     def update(self, u: Array, w: Array) -> Array:
-        """Return exp(w) u, the step of every integrator."""
+        """Return exp(w) u."""
         return matrices.matmul(self.exp(w), u, self.d)
+
+    def move(self, u: Array, w: Array, scale: float | Array) -> Array:
+        """Return exp(scale w) u for a number or an array `scale` that broadcasts."""
+        return self.update(u, scale * w)
 
     def log(self, u: Array) -> Array:
         """Return the algebra coordinates w of least size with exp(w) = u.
 
-        The eigen-angles lie in (-pi, pi) but for the few that a turn makes sum to zero; where several w are of least
-        size (at -1 in SU(2), at the other elements of the centre) one of them is returned. First derivatives are right
-        away from there, at degenerate spectra too; higher ones are for N = 2 alone.
+        The eigen-angles lie in (-pi, pi), except those shifted by a turn so that all sum to zero; where several w are of
+        least size (at -1 in SU(2), at the other elements of the centre) one of them is returned. Away from there first
+        derivatives are exact, at degenerate spectra too; higher ones only for N = 2.
 
         >>> import numpy as np
         >>> SU(3).log(SU(3).exp(0.1 * np.arange(1.0, 9.0))).round(12).tolist()
@@ -169,10 +179,10 @@ class SU:
         return self.coordinates(-1j * self._log_near(u, _traceless(_angles(values), self.d), vectors))
 
     def project(self, u: Array) -> Array:
-        """Return the elements nearest to any invertible matrices: the unitary polar factor with det = 1.
+        """Return the elements nearest to invertible matrices: the unitary polar factor with det = 1.
 
-        Its phase is shared evenly; for N = 2 the nearest element, above up to terms of second order in the defect.
-        NaN for singular matrices.
+        The phase of the determinant is distributed evenly. This is the nearest element for N = 2, and up to terms of second
+        order in the deviation for N > 2. NaN for singular matrices.
 
         >>> import numpy as np
         >>> SU(2).project(np.asarray([[2.0, 0.0], [0.0, 1.0]]) + 0j).real.tolist()
@@ -186,9 +196,9 @@ class SU:
         return unitary * self._beside(_phase(matrices.determinant(unitary, self.d), -1.0 / self.n))
 
     def restore(self, u: Array) -> Array:
-        """Return elements that are off by no more than the rounding of a few updates, made unitary again with det = 1.
+        """Return unitary matrices with det = 1, given elements that deviate by no more than the rounding of a few updates.
 
-        The first order of `project`: a defect e leaves one of e^2. A field that drifted further wants `project`.
+        This is `project` to first order: a deviation e becomes one of e^2. Use `project` for larger ones.
 
         >>> import numpy as np
         >>> bool(np.abs(SU(3).restore((1 + 1e-9j) * np.eye(3)) - np.eye(3)).max() < 1e-15)
@@ -246,12 +256,12 @@ class SU:
         of that subgroup depends on the block as 2 (b0 a0 - b.a).
         """
         xp, d = array_namespace(m), self.d
-        a, b, c, e = (matrices.entry(m, *place, d) for place in ((i, i), (i, j), (j, i), (j, j)))
+        a, b, c, e = (matrices.entry(m, *pair, d) for pair in ((i, i), (i, j), (j, i), (j, j)))
         parts = [xp.real(a + e), xp.imag(b + c), xp.real(b - c), xp.imag(a - e)]
         return 0.5 * xp.stack(parts, axis=-d - 1)
 
     def embed(self, a: Array, i: int, j: int) -> Array:
-        """Return the elements that are a0 + i a.sigma in the block (i, j) and one elsewhere, for unit a of `quaternion`.
+        """Return the elements that are a0 + i a.sigma in the block (i, j) and the identity elsewhere, for unit quaternions a.
 
         >>> import numpy as np
         >>> SU(3).embed(np.asarray([0.0, 0.0, 1.0, 0.0]), 0, 2).real.tolist()
@@ -288,19 +298,19 @@ class SU:
     def _diagonal(self, parts: list[Array]) -> list[Array]:
         """The diagonal of w_a T_a from the coordinates of its N-1 diagonal generators."""
         scaled = [part / math.sqrt(2.0 * j * (j + 1)) for j, part in enumerate(parts, start=1)]
-        found = []
+        diagonal = []
         for row in range(self.n):
             terms = [-float(row) * scaled[row - 1]] if row else []
             terms += scaled[row:]
-            found.append(sum(terms[1:], terms[0]))
-        return found
+            diagonal.append(sum(terms[1:], terms[0]))
+        return diagonal
 
     def _split(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The axes before and behind the matrix axes of a shape of elements."""
         end = len(shape) - self.d
         if end < 2 or tuple(shape[end - 2 : end]) != (self.n, self.n):
             raise ValueError(
-                f"{self.name} on {self.d} lattice axes draws for elements (..., {self.n}, {self.n}, *lattice), "
+                f"{self.name} on {self.d} lattice axes has elements of shape (..., {self.n}, {self.n}, *lattice), "
                 f"got the shape {tuple(shape)}"
             )
         return tuple(shape[: end - 2]), tuple(shape[end:])
@@ -330,7 +340,7 @@ def _log_entry(x: Array, s: Array, t: Array, diagonal: bool) -> Array:
     if diagonal:
         return complex_array(zero, s) + turn * x - 1.0
     safe = xp.abs(xp.sin(half)) > 1e-3 if precision(x) == "float32" else xp.abs(xp.sin(half)) > 1e-6
-    close = xp.where(safe, half, zero)  # angles a full turn apart name one eigenvalue: their entry is rounding
+    close = xp.where(safe, half, zero)  # angles a full turn apart are one eigenvalue: their entry is rounding
     factor = close / xp.where(safe, xp.sin(half), xp.ones_like(half)) + xp.where(safe, zero, xp.ones_like(half))
     return (factor * turn) * x
 
@@ -341,26 +351,26 @@ def _angles(values: Array) -> Array:
 
 
 def _traceless(angles: Array, d: int) -> Array:
-    """Angles `(*batch, N, *lattice)` equal to the given ones modulo 2 pi, whose sum is zero and whose squares sum to least.
+    """Angles `(*batch, N, *lattice)` equal to the arguments modulo 2 pi, with sum zero and the least sum of squares.
 
-    They sum to 2 pi k; the k largest lose a turn, or the -k smallest gain one.
+    The arguments sum to 2 pi k; the k largest lose a turn, or the -k smallest gain one.
     """
     xp, rest = array_namespace(angles), (slice(None),) * d
     n = angles.shape[angles.ndim - d - 1]
     parts = [angles[(..., k) + rest] for k in range(n)]
     turns = xp.round(sum(parts[1:], parts[0]) / (2.0 * math.pi))
-    found = []
+    shifted = []
     for k, part in enumerate(parts):
         above = sum(_before(other, part, j < k) for j, other in enumerate(parts) if j != k)
         below = float(n - 1) - above
         lose = xp.astype(above < turns, part.dtype)
         gain = xp.astype(below < -turns, part.dtype)
-        found.append(part + (2.0 * math.pi) * (gain - lose))
-    return xp.stack(found, axis=-d - 1)
+        shifted.append(part + (2.0 * math.pi) * (gain - lose))
+    return xp.stack(shifted, axis=-d - 1)
 
 
 def _before(other: Array, part: Array, first: bool) -> Array:
-    """1 where `other` comes before `part` in falling order, ties by place."""
+    """1 where `other` comes before `part` in descending order, ties by index."""
     xp = array_namespace(part)
     return xp.astype((other >= part) if first else (other > part), part.dtype)
 
@@ -373,7 +383,7 @@ def _phase(z: Array, power: float) -> Array:
 
 
 def _orthonormal(rows: matrices.Rows) -> matrices.Rows:
-    """N-1 rows made orthonormal (Gram and Schmidt, twice), and the last one that makes the determinant one."""
+    """N-1 rows made orthonormal (Gram-Schmidt, twice), and the last row for which the determinant is one."""
     xp = array_namespace(rows[0][0])
     done: matrices.Rows = []
     for row in rows:
@@ -390,17 +400,17 @@ def _orthonormal(rows: matrices.Rows) -> matrices.Rows:
 def _closing(rows: matrices.Rows) -> list[Array]:
     """The conjugate cofactors of the last row: orthogonal to N-1 orthonormal rows, with determinant one."""
     xp, n = array_namespace(rows[0][0]), len(rows[0])
-    found = []
+    closing = []
     for column in range(n):
-        inner = [[x for place, x in enumerate(row) if place != column] for row in rows]
-        d = inner[0][0].ndim  # every axis stands behind the matrix axes here
+        inner = [[x for index, x in enumerate(row) if index != column] for row in rows]
+        d = inner[0][0].ndim  # here all axes come after the matrix axes
         cofactor = matrices.determinant(matrices.assemble(inner, d), d)
-        found.append((-1.0) ** (n - 1 + column) * xp.conj(cofactor))
-    return found
+        closing.append((-1.0) ** (n - 1 + column) * xp.conj(cofactor))
+    return closing
 
 
 def offset(i: int, j: int) -> int:
-    """Return the place of the symmetric generator of rows i < j; the antisymmetric one follows.
+    """Return the index of the symmetric generator of rows i < j; the antisymmetric one follows.
 
     >>> [offset(0, 1), offset(0, 2), offset(1, 2)]
     [0, 3, 5]
@@ -415,15 +425,15 @@ def generators(n: int) -> tuple[numpy.ndarray, ...]:
     >>> generators(2)[2].real.tolist()
     [[0.5, 0.0], [0.0, -0.5]]
     """
-    found = []
+    basis = []
     for j in range(1, n):
         for i in range(j):
             symmetric, antisymmetric = numpy.zeros((n, n), dtype=complex), numpy.zeros((n, n), dtype=complex)
             symmetric[i, j] = symmetric[j, i] = 0.5
             antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
-            found += [symmetric, antisymmetric]
+            basis += [symmetric, antisymmetric]
         levels = [1.0] * j + [-float(j)] + [0.0] * (n - j - 1)
-        found.append(numpy.diag(levels).astype(complex) / math.sqrt(2.0 * j * (j + 1)))
-    for matrix in found:
+        basis.append(numpy.diag(levels).astype(complex) / math.sqrt(2.0 * j * (j + 1)))
+    for matrix in basis:
         matrix.flags.writeable = False
-    return tuple(found)
+    return tuple(basis)

@@ -1,26 +1,24 @@
-"""What the symmetries of the lattice do to a field: its image under reflections and exchanges of axes.
+"""Images of fields under symmetries of the lattice: reflections and exchanges of axes.
 
-A scalar field phi(x) goes to phi(R^-1 x). A link U_mu(x) goes from x to x + mu: its image goes from R x to R(x + mu), so
-a link that is turned round is inverted and starts one site earlier. Translations are `lattice.shift`, gauge
+A scalar field phi(x) becomes phi(R^-1 x). A link U_mu(x) goes from x to x + mu, its image from R x to R(x + mu), so a
+reversed link is inverted and starts one site earlier. Translations are `lattice.shift`, gauge
 transformations `loops.gauge_transform`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Group
 from haarflow.core import loops
 from haarflow.core.lattice import shift
 
-# The words by which theories and flows declare their symmetries.
+# The names by which theories and flows declare their symmetries.
 SYMMETRIES = ("translation", "reflection", "hypercubic", "Z2", "gauge", "charge_conjugation")
 
 
 def reflect(field: Array, mu: int, d: int) -> Array:
-    """Return phi(x) with x_mu -> -x_mu, the lattice on the last `d` axes.
+    """Return phi(x) with x_mu -> -x_mu; the last `d` axes are the lattice.
 
     >>> import numpy as np
     >>> reflect(np.asarray([0, 1, 2, 3]), mu=0, d=1).tolist()
@@ -29,7 +27,7 @@ def reflect(field: Array, mu: int, d: int) -> Array:
     return shift(array_namespace(field).flip(field, axis=mu - d), mu, d, -1)
 
 
-def reflect_links(links: Array, mu: int, d: int, group: Any = loops.COVER) -> Array:
+def reflect_links(links: Array, mu: int, d: int, group: Group = loops.COVER) -> Array:
     """Return links `(*batch, d, *lattice)` under x_mu -> -x_mu: U_mu(x) becomes U_mu(-x - mu)^+.
 
     >>> import numpy as np
@@ -38,11 +36,11 @@ def reflect_links(links: Array, mu: int, d: int, group: Any = loops.COVER) -> Ar
     """
     parts = [reflect(loops.direction(links, nu, d, group), mu, d) for nu in range(d)]
     parts[mu] = group.inverse(shift(parts[mu], mu, d))
-    return array_namespace(links).stack(parts, axis=-1 - d - loops.matrix_axes(group))
+    return array_namespace(links).stack(parts, axis=-1 - d - group.matrix_axes)
 
 
 def exchange(field: Array, mu: int, nu: int, d: int) -> Array:
-    """Return phi(x) with x_mu and x_nu exchanged; the lattice's extents are exchanged with them.
+    """Return phi(x) with x_mu and x_nu exchanged, and the extents of the lattice with them.
 
     >>> import numpy as np
     >>> exchange(np.zeros((5, 2, 3)), 0, 1, d=2).shape
@@ -53,7 +51,7 @@ def exchange(field: Array, mu: int, nu: int, d: int) -> Array:
     return array_namespace(field).permute_dims(field, tuple(axes))
 
 
-def exchange_links(links: Array, mu: int, nu: int, d: int, group: Any = loops.COVER) -> Array:
+def exchange_links(links: Array, mu: int, nu: int, d: int, group: Group = loops.COVER) -> Array:
     """Return links `(*batch, d, *lattice)` with the axes mu and nu exchanged, and the directions with them.
 
     >>> import numpy as np
@@ -63,4 +61,4 @@ def exchange_links(links: Array, mu: int, nu: int, d: int, group: Any = loops.CO
     order = list(range(d))
     order[mu], order[nu] = nu, mu
     parts = [exchange(loops.direction(links, rho, d, group), mu, nu, d) for rho in order]
-    return array_namespace(links).stack(parts, axis=-1 - d - loops.matrix_axes(group))
+    return array_namespace(links).stack(parts, axis=-1 - d - group.matrix_axes)

@@ -1,11 +1,11 @@
 """Coordinates of the conjugacy classes of SU(2) and SU(3): the canonical (Weyl) cell of eigen-angles as a box.
 
-The falling angles of `core.eigenframes` meet every class once. With r = (theta_1 - theta_N) / 2 pi in [0, 1],
+The descending angles of `core.eigenframes` represent every class once. With r = (theta_1 - theta_N) / 2 pi in [0, 1],
 
     SU(2):  theta = pi r (1, -1),
     SU(3):  theta = (pi r / 3) (3 + v, -2 v, v - 3),    v = -3 theta_2 / (2 pi r) in [-1, 1],
 
-so that the gaps are pi r (1 + v), pi r (1 - v) and 2 pi (1 - r). r = 0 is the unit matrix, v = 0 the real characters,
+so that the differences of neighbouring angles are pi r (1 + v), pi r (1 - v) and 2 pi (1 - r). r = 0 is the unit matrix, v = 0 the real characters,
 charge conjugation v -> -v. Every wall of the box but r = 0 is a wall of the cell, where two eigenvalues meet. Up to a
 constant the density of Haar measure in (r, v) is (Weyl's integration formula)
 
@@ -24,8 +24,8 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.matrices import precision
 
-NEAR = {"float64": 1e-8, "float32": 3e-4}  # distances to a wall that are no longer known well
-MARGIN = {"float64": 1e-14, "float32": 1e-6}  # how far from the walls coordinates stay: classes on them have a limit
+NEAR = {"float64": 1e-8, "float32": 3e-4}  # distances to a wall that rounding makes inaccurate
+MARGIN = {"float64": 1e-14, "float32": 1e-6}  # distance that coordinates keep from the walls, where formulas are limits
 
 
 def check_rank(n: int) -> None:
@@ -41,7 +41,7 @@ def check_rank(n: int) -> None:
 
 
 def coordinates(angles: list[Array]) -> list[Array]:
-    """Return r, and v for SU(3), inside the box by the margin, with the derivatives that they have without it.
+    """Return r, and v for SU(3), at least the margin inside the box, with the derivatives of the unconstrained ones.
 
     >>> import numpy as np
     >>> [float(x) for x in coordinates([np.asarray(np.pi / 2), np.asarray(0.0), np.asarray(-np.pi / 2)])]
@@ -52,45 +52,45 @@ def coordinates(angles: list[Array]) -> list[Array]:
     return [r] if len(angles) == 2 else [r, _inside(-1.5 / math.pi * angles[1] / r, -1.0)]
 
 
-def angles_at(place: list[Array]) -> list[Array]:
-    """Return the falling eigen-angles of coordinates, the inverse of `coordinates`.
+def angles_at(point: list[Array]) -> list[Array]:
+    """Return the descending eigen-angles of coordinates, the inverse of `coordinates`.
 
     >>> [round(x, 6) for x in angles_at([0.3, 0.5])]
     [1.099557, -0.314159, -0.785398]
     """
-    r = math.pi * place[0]
-    if len(place) == 1:
+    r = math.pi * point[0]
+    if len(point) == 1:
         return [r, -r]
-    third, v = r / 3.0, place[1]
+    third, v = r / 3.0, point[1]
     return [third * (3.0 + v), -2.0 * third * v, third * (v - 3.0)]
 
 
 def log_volume(old: list[Array], new: list[Array], slopes: list[Array]) -> Array:
     """Return log |det| in Haar measure of a class map of coordinates, r -> r' and v -> v' given r, with these log-slopes.
 
-    That is the sum of the slopes and the log-ratio of the densities of Haar measure. Next to a wall, where distances to it
-    are rounding, their ratio is the slope.
+    That is the sum of the slopes and the log-ratio of the densities of Haar measure. Next to a wall, where the distances to
+    it are dominated by rounding, their ratio is replaced by the slope.
 
     >>> import numpy as np
-    >>> place, new, slope = [np.asarray(0.25)], [np.asarray(0.5)], np.log(np.asarray(2.0))
-    >>> bool(abs(log_volume(place, new, [slope]) - np.log(2.0) - np.log(2.0)) < 1e-15)
+    >>> old, new, slope = [np.asarray(0.25)], [np.asarray(0.5)], np.log(np.asarray(2.0))
+    >>> bool(abs(log_volume(old, new, [slope]) - np.log(2.0) - np.log(2.0)) < 1e-15)
     True
     """
-    (r, there), slope = (old[0], new[0]), slopes[0]
-    start, end = _log_ratio(r, there, slope), _log_ratio(1.0 - r, 1.0 - there, slope)
-    total = slope + 2.0 * (start + end + _log_rest(there, 1.0 - there) - _log_rest(r, 1.0 - r))
+    (r, image), slope = (old[0], new[0]), slopes[0]
+    start, end = _log_ratio(r, image, slope), _log_ratio(1.0 - r, 1.0 - image, slope)
+    total = slope + 2.0 * (start + end + _log_rest(image, 1.0 - image) - _log_rest(r, 1.0 - r))
     if len(old) == 1:
         return total
     total = total + 5.0 * start + slopes[1]
     for sign in (1.0, -1.0):
         gaps = [1.0 + sign * x[1] for x in (old, new)]
         total = total + 2.0 * _log_ratio(gaps[0], gaps[1], slopes[1])
-        total = total + 2.0 * (_log_sine(there, gaps[1]) - _log_sine(r, gaps[0]))
+        total = total + 2.0 * (_log_sine(image, gaps[1]) - _log_sine(r, gaps[0]))
     return total
 
 
 def _log_ratio(before: Array, after: Array, slope: Array) -> Array:
-    """log of the ratio of two distances to a wall, the slope where either is nothing."""
+    """log of the ratio of two distances to a wall, the slope where either is too small."""
     xp, small = array_namespace(before), NEAR[precision(before)]
     near, one = (before < small) | (after < small), xp.ones_like(before)
     return xp.where(near, slope, xp.log(xp.where(near, one, after)) - xp.log(xp.where(near, one, before)))
@@ -121,14 +121,14 @@ def characters(angles: list[Array]) -> list[Array]:
     xp, backend, n = array_namespace(angles[0]), backends.of(angles[0]), len(angles)
     cosines = [backend.sincos(angle)[1] for angle in angles]
     trace = sum(cosines[1:], cosines[0]) / float(n)
-    found = [xp.ones_like(trace), trace, trace * trace]
-    return found if n == 2 else [*found, sum(2.0 * c * c - 1.0 for c in cosines) / float(n)]
+    real = [xp.ones_like(trace), trace, trace * trace]
+    return real if n == 2 else [*real, sum(2.0 * c * c - 1.0 for c in cosines) / float(n)]
 
 
 def _inside(x: Array, low: float) -> Array:
-    """x moved to between low and 1, less the margin; its slope stays one."""
+    """x clipped to between low and 1, less the margin; its slope stays one."""
     xp, margin = array_namespace(x), MARGIN[precision(x)]
-    moved = xp.where(
+    clipped = xp.where(
         x < low + margin, 0.0 * x + (low + margin), xp.where(x > 1.0 - margin, 0.0 * x + (1.0 - margin), x)
     )
-    return x + backends.of(x).stop_gradient(moved - x)
+    return x + backends.of(x).stop_gradient(clipped - x)

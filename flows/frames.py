@@ -40,7 +40,7 @@ def matrix_valued(group: Group) -> bool:
     >>> matrix_valued(U1())
     False
     """
-    return loops.matrix_axes(group) > 0
+    return group.matrix_axes > 0
 
 
 def links_valued(group: Group) -> bool:
@@ -55,7 +55,7 @@ def lattice_of(group: Group, field_shape: tuple[int, ...]) -> tuple[int, ...]:
     >>> lattice_of(SU(3, 2), (2, 3, 3, 4, 8))
     (4, 8)
     """
-    return tuple(field_shape[links_valued(group) + loops.matrix_axes(group) :])
+    return tuple(field_shape[links_valued(group) + group.matrix_axes :])
 
 
 def link_group(group: Group) -> Group:

@@ -46,7 +46,7 @@ def check_extents(lattice: Lattice, mu: int, period: int) -> None:
     >>> check_extents((3, 6), 0, 4)
     Traceback (most recent call last):
         ...
-    ValueError: a mask of period 4 along axis 1 needs an extent that 4 divides, got extent 6 of the lattice (3, 6)
+    ValueError: a mask of period 4 along axis 1 needs an extent divisible by 4, got extent 6 of the lattice (3, 6)
     """
     for axis in range(len(lattice)):
         if axis != mu:

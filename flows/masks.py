@@ -89,7 +89,7 @@ def check_extents(mask: LinkMask, lattice: tuple[int, ...]) -> None:
     >>> check_extents(LinkMask("stripes", 0, 1, 4, 0), (8, 6))
     Traceback (most recent call last):
         ...
-    ValueError: a mask of period 4 along axis 1 needs an extent that 4 divides, got extent 6 of the lattice (8, 6)
+    ValueError: a mask of period 4 along axis 1 needs an extent divisible by 4, got extent 6 of the lattice (8, 6)
     """
     for axis, period in enumerate(periods(mask, len(lattice))):
         check_divisible(tuple(lattice), axis, period)

@@ -120,7 +120,7 @@ def test_unknown_names_devices_and_types_are_refused():
         backends.get("nunpy")
     with pytest.raises(ValueError, match="float16"):
         backends.get("numpy", dtype="float16")
-    with pytest.raises(backends.MissingBackend, match="'cpu' alone"):
+    with pytest.raises(backends.MissingBackend, match="'cpu' only"):
         backends.get("numpy", device="cuda")
 
 
@@ -226,3 +226,15 @@ def test_with_slopes_differentiates_by_them(autodiff_backend, generator):
     assert float(xp.abs(mapped - cubes(x, 0.0 * m)).max()) < 1e-13
     _, twice = b.jvp(lambda x: b.vjp(lambda x: known(x, m), x)[1](xp.ones_like(y)), x, xp.ones_like(x))
     assert float(xp.abs(twice - 12.0 * x).max()) < 1e-13
+
+
+def test_threads_are_chosen_before_an_array_library_is_loaded():
+    """The variables of the environment count when a library is loaded: choosing threads must load none."""
+    code = (
+        "import sys, os\n"
+        "from haarflow.backends.threads import use_threads\n"
+        "use_threads(1)\n"
+        "print(os.environ['OMP_NUM_THREADS'], [name for name in ('numpy', 'jax', 'torch') if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "1 []\n"

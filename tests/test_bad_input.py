@@ -62,7 +62,7 @@ def test_extents_that_the_masks_do_not_divide(lattice, tmp_path, capsys):
     ("words", "says"),
     [
         (["--backend", "jx"], "run.backend: got 'jx'"),
-        (["--backend", "numpy", "--device", "cuda"], "numpy computes on 'cpu' alone"),
+        (["--backend", "numpy", "--device", "cuda"], "numpy computes on 'cpu' only"),
         (["--backend", "numpy"], "training needs automatic differentiation"),
         (["--backend", "torch", "--device", "nonsense"], "device"),
         (["--dtype", "half"], "run.dtype: got 'half'"),

@@ -240,13 +240,13 @@ def test_wrong_couplings_and_fields_are_refused(host):
         ({"reach": 2}, "a rectangle of 2 links across contains two active links of period 2"),
         ({"bound": 2.0}, "where the map is invertible"),
         ({"context": -1}, "context >= 0"),
-        ({"n": 1}, "a whole n >= 2"),
+        ({"n": 1}, "an integer n >= 2"),
     ):
         with pytest.raises(ValueError, match=message):
             LoopCoupling(**{"n": 2, "d": 2, "direction": 0, "colour": 0} | words)
     flow = LoopCoupling(2, 2, 0, 0)
     with pytest.raises(
-        ValueError, match="a mask of period 2 along axis 1 needs an extent that 2 divides, got extent 3"
+        ValueError, match="a mask of period 2 along axis 1 needs an extent divisible by 2, got extent 3"
     ):
         flow.forward({"rho": numpy.zeros((1, 1))}, numpy.zeros((2, 2, 2, 4, 3), dtype=complex))
     with pytest.raises(ValueError, match=r"wants links \(\*batch, 2, 2, 2, \*lattice\)"):

@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused():
         SpectralCoupling(3, 2, STRIPES, (((0, 1), (1, 1), (0, 0)),))
     with pytest.raises(ValueError, match="bins >= 1, harmonics >= 1 and start >= 0"):
         SpectralCoupling(3, 2, STRIPES, bins=0)
-    with pytest.raises(ValueError, match="needs an extent that 4 divides"):
+    with pytest.raises(ValueError, match="needs an extent divisible by 4"):
         SpectralCoupling(2, 2, STRIPES).forward({}, numpy.zeros((2, 2, 2, 4, 6)))
     with pytest.raises(ValueError, match=r"wants links \(\*batch, 2, 2, 2, \*lattice\)"):
         SpectralCoupling(2, 2, STRIPES).forward({}, numpy.zeros((2, 3, 3, 4, 4)))

@@ -101,7 +101,7 @@ def test_a_linear_function_changes_nothing():
         (numpy.full((50, 3), 0.1), "constant over all 150 values"),
         (numpy.full(10, 0.1) + 1e-17 * numpy.arange(10), "constant"),
         (numpy.ones((200, 4)) * numpy.asarray([0.0, 1.0, -1.0, 0.0]), "frozen: each of the 4 chains"),
-        (numpy.linspace(0.0, 1.0, 400)[:, None] + numpy.zeros((400, 2)), "outlast|optimistic"),
+        (numpy.linspace(0.0, 1.0, 400)[:, None] + numpy.zeros((400, 2)), "longer than|optimistic"),
         (numpy.ones(1), "single value"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_path_of_angles_adds_them(host):
 
 @pytest.mark.parametrize("steps", [(), (0,), (3,), (1.5,)])
 def test_steps_that_lead_nowhere_are_refused(steps):
-    with pytest.raises(ValueError, match=r"signed directions counted from one"):
+    with pytest.raises(ValueError, match=r"signed directions starting at one"):
         loops.path(numpy.zeros((2, 4, 4)), steps, d=2)
 
 

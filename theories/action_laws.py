@@ -138,7 +138,7 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
 
 def _carried(group: Any, link: Array, force: Array) -> Array:
     """U^+ F U in coordinates: an algebra element at the link's start, seen from its end."""
-    if not loops.matrix_axes(group):
+    if not group.matrix_axes:
         return force
     return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
 

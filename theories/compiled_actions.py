@@ -43,7 +43,7 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
     """Return `theory.force(field, couplings)`, or None where there is no kernel for it."""
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
     twin = lambda field, beta: (theory.force(field, {"beta": beta}),)  # noqa: E731
-    matrix = loops.matrix_axes(theory.group)
+    matrix = theory.group.matrix_axes
     own = (theory.d, *((theory.n**2 - 1,) if matrix else ()), *theory.lattice)
     return _called(differentiated, twin, theory, field, own, True, beta)
 
@@ -51,7 +51,7 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 def plaquettes(theory: Any, field: Array) -> Array | None:
     """Return `theory.plaquettes(field)`, or None where there is no kernel for it: nor for angles in short rows, whose
     sums are done by array code before they are laid out."""
-    if not loops.matrix_axes(theory.group) and theory.lattice[-1] < NUMBERS:
+    if not theory.group.matrix_axes and theory.lattice[-1] < NUMBERS:
         return None
     twin = lambda field: (theory.plaquettes(field),)  # noqa: E731
     own = (len(loops.planes(theory.d)), *theory.field_shape[1:])

@@ -79,7 +79,7 @@ def plaquettes(theory: Theory, field: Array) -> Array:
     (3, 1, 4, 4)
     """
     check_field(theory, field)
-    group = theory.group if loops.matrix_axes(theory.group) else loops.COVER
+    group = theory.group if theory.group.matrix_axes else loops.COVER
     return loops.plaquettes(field, len(theory.lattice), group)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.core import loops, random
+from haarflow.core import random
 from haarflow.core.law import Given, Law, Verdict, void
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.parts import AngleWeight, LinkWeight, described
@@ -208,7 +208,7 @@ def _circle(theory: Any) -> str | None:
 
 
 def _matrices(theory: Any) -> str | None:
-    return None if loops.matrix_axes(theory.group) else "its field holds no matrices"
+    return None if theory.group.matrix_axes else "its field holds no matrices"
 
 
 def _integrable(theory: Any) -> str | None:

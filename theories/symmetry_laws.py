@@ -107,7 +107,7 @@ def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     True
     """
     host = to_host(field)
-    images = [("charge conjugation", numpy.conj(host) if loops.matrix_axes(theory.group) else -host)]
+    images = [("charge conjugation", numpy.conj(host) if theory.group.matrix_axes else -host)]
     return _invariant(conjugation_invariance, theory, field, images, "charge_conjugation", couplings)
 
 

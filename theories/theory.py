@@ -19,7 +19,6 @@ from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.backends.types import Theory as Theory
 from haarflow.core.batch import field_shape as field_shape
-from haarflow.core.loops import matrix_axes
 from haarflow.core.matrices import precision
 from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetries, described
 from haarflow.core.parts import autodiff_force as autodiff_force
@@ -138,7 +137,7 @@ def check_field(theory: Theory, field: Array) -> int:
             f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
-    kind, types = KINDS[matrix_axes(theory.group) > 0]
+    kind, types = KINDS[theory.group.matrix_axes > 0]
     if not array_namespace(field).isdtype(field.dtype, kind):
         raise TypeError(
             f"{_name(theory)} wants a field of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "

@@ -62,7 +62,7 @@ def compiled(
 
 def bodies_of(theory: Any) -> Bodies:
     """Return what is compiled for Wilson's action of a theory's group, U(1), SU(2) or SU(3)."""
-    return trajectory_bodies.su(theory.n) if loops.matrix_axes(theory.group) else trajectory_bodies.u1()
+    return trajectory_bodies.su(theory.n) if theory.group.matrix_axes else trajectory_bodies.u1()
 
 
 def evolve(

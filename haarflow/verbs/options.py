@@ -1,9 +1,8 @@
-"""What the verbs share: their options, the threads of the engines, and how a result is printed."""
+"""What the verbs share: their options, and how a result is printed."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,25 +72,6 @@ def own_of(theory: str, flow: str = "") -> Any:
 def engine_words(backend: str | None, device: str | None, dtype: str | None, seed: int | None) -> dict[str, Any]:
     """Return what a recipe is changed by on the command line's own options."""
     return {"run__backend": backend, "run__device": device, "run__dtype": dtype, "seed": seed}
-
-
-def use_threads(threads: int | None) -> None:
-    """Bound the engines' threads; it works because no engine is loaded yet."""
-    if threads is None:
-        return
-    for word in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NPROC"):
-        os.environ[word] = str(threads)
-    if threads == 1:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1".strip()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
-
-
-def one_thread_each() -> None:
-    """Workers share the cores by processes, not by threads."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 
 def show(found: Any, as_json: bool, text: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from haarflow.backends.threads import use_threads
 from haarflow.verbs.options import (
     Device,
     Dtype,
@@ -25,7 +26,6 @@ from haarflow.verbs.options import (
     engine_words,
     own_of,
     show,
-    use_threads,
 )
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs.options import Json, OwnFlow, OwnTheory, Quiet, one_thread_each, own_of, show
+from haarflow.backends.threads import one_thread_each
+from haarflow.verbs.options import Json, OwnFlow, OwnTheory, Quiet, own_of, show
 
 
 def verify(

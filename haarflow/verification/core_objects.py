@@ -11,7 +11,7 @@ import numpy
 from haarflow.backends import members
 from haarflow.core import random
 from haarflow.core.chained import Chained, ExactScalars
-from haarflow.core.groups import U1, Real
+from haarflow.core.groups import U1, Complex, Real
 from haarflow.core.heatbath import HeatBath
 from haarflow.core.heatbath_sun import SubgroupHeatBath
 from haarflow.core.hmc import HMC
@@ -125,7 +125,14 @@ def heat_bath_of_matrices(n=2, lattice=(2, 2), theory=Wilson, kind=SubgroupHeatB
     return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
 
 
-GROUPS = {"Real": Real(), "U1": U1(), "SU(2)": SU(2, 2), "SU(3)": SU(3, 2), "SU(4)": SU(4, 2)}  # on two axes
+GROUPS = {
+    "Real": Real(),
+    "Complex": Complex(),
+    "U1": U1(),
+    "SU(2)": SU(2, 2),
+    "SU(3)": SU(3, 2),
+    "SU(4)": SU(4, 2),
+}  # on two axes
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
     "hmc_u1_omelyan": links(hmc_of_links(scheme="omelyan", step_size=0.7), reversible=True),

@@ -27,7 +27,7 @@ def public(kind: str) -> list[str]:
     """Return the names of the public classes of a kind.
 
     >>> public("group")
-    ['Real', 'SU', 'U1']
+    ['Complex', 'Real', 'SU', 'U1']
     """
     package, methods = PUBLIC[kind]
     found = set()

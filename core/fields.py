@@ -1,0 +1,219 @@
+"""Fields as trees: an array, a NamedTuple or a dict of arrays, and the operations on them that samplers take.
+
+The `spaces` of a field have the same structure, with a `Space(group, shape)` in place of each array `(*batch, *shape)`; all
+arrays of a field share the batch axes. Momenta have this structure too, one array of algebra elements for each array of
+group elements. A field that is a single array gives what the functions of core/batch.py and of its group give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.tree import leaves, part_names, tree_map
+from haarflow.backends.types import Array, Group, Key, Tree
+from haarflow.core import random
+from haarflow.core.batch import per_chain, spread, total
+from haarflow.core.matrices import precision as array_precision
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where the values of one array of a field live: the group of its elements and the shape of one configuration.
+
+    >>> from haarflow.core.groups import U1
+    >>> Space(U1(), (2, 4, 4)).shape
+    (2, 4, 4)
+    """
+
+    group: Group
+    shape: tuple[int, ...]
+
+
+def batch_shape(spaces: Tree, field: Tree) -> tuple[int, ...]:
+    """Return the batch axes of a field.
+
+    Raises ValueError when the parts of the field are not those of the spaces, when the last axes of a part are not the
+    shape of its space, and when the parts have different batch axes.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups import Real
+    >>> batch_shape(Space(Real(), (4, 4)), np.zeros((3, 4, 4)))
+    (3,)
+    """
+    parts, wanted = paths(field), paths(spaces)
+    if list(parts) != list(wanted):
+        raise ValueError(f"a field of the parts {', '.join(wanted)} wanted, got {', '.join(parts) or 'none'}")
+    shapes = [_batch(path, wanted[path].shape, part) for path, part in parts.items()]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"the parts of a field share their batch axes, got {dict(zip(parts, shapes, strict=True))}")
+    return shapes[0]
+
+
+def _batch(path: str, shape: tuple[int, ...], part: Array) -> tuple[int, ...]:
+    batch = part.ndim - len(shape)
+    if batch < 0 or tuple(part.shape[batch:]) != tuple(shape):
+        raise ValueError(
+            f"{path} wants the shape (*batch, {', '.join(map(str, shape))}), got {tuple(part.shape)}: the lattice axes "
+            "come last"
+        )
+    return tuple(part.shape[:batch])
+
+
+def map(f: Callable[..., Any], field: Tree, *others: Tree) -> Tree:
+    """Apply `f` to every array of fields, momenta or spaces of the same structure.
+
+    >>> import numpy as np
+    >>> map(lambda a, b: a - b, {"phi": np.ones(2), "chi": np.ones(1)}, {"phi": np.ones(2), "chi": np.zeros(1)})
+    {'chi': array([1.]), 'phi': array([0., 0.])}
+    """
+    return tree_map(f, field, *others)
+
+
+def where(chosen: Array, new: Tree, old: Tree) -> Tree:
+    """Return the new field where `chosen`, of the batch's shape, holds and the old one elsewhere.
+
+    >>> import numpy as np
+    >>> where(np.asarray([True, False]), np.ones((2, 3)), np.zeros((2, 3))).tolist()
+    [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    xp = array_namespace(chosen)
+    return tree_map(lambda a, b: xp.where(spread(chosen, b.ndim - chosen.ndim), a, b), new, old)
+
+
+def axpy(a: float | Array, x: Tree, y: Tree) -> Tree:
+    """Return a x + y for momenta x and y and a number or an array a of the batch's shape.
+
+    >>> import numpy as np
+    >>> axpy(np.asarray([1.0, 2.0]), np.ones((2, 2)), np.ones((2, 2))).tolist()
+    [[2.0, 2.0], [3.0, 3.0]]
+    """
+    return tree_map(lambda p, q: backends.of(q).axpy(_beside(a, p), p, q), x, y)
+
+
+def move(spaces: Tree, field: Tree, momentum: Tree, scale: float | Array) -> Tree:
+    """Return exp(scale w) U for every part of a field, `scale` a number or an array of the batch's shape.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups import Real
+    >>> move(Space(Real(), (2,)), np.zeros((1, 2)), np.ones((1, 2)), 0.5).tolist()
+    [[0.5, 0.5]]
+    """
+    return tree_map(lambda space, u, w: space.group.move(u, w, _beside(scale, w)), spaces, field, momentum)
+
+
+def restore(spaces: Tree, field: Tree) -> Tree:
+    """Return a field in the standard form of its groups after a few updates.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups import U1
+    >>> float(restore(Space(U1(), ()), np.asarray(3.5)).round(3))
+    -2.783
+    """
+    return tree_map(lambda space, u: space.group.restore(u), spaces, field)
+
+
+def inner(spaces: Tree, v: Tree, w: Tree) -> Array:
+    """Return sum_a v_a w_a over all parts and sites, of the batch's shape: for v = w twice the kinetic energy.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups import U1
+    >>> inner(Space(U1(), (2, 4, 4)), np.ones((3, 2, 4, 4)), np.ones((3, 2, 4, 4))).tolist()
+    [32.0, 32.0, 32.0]
+    """
+    first, *others = [_inner(*parts) for parts in _rows(spaces, v, w)]
+    return sum(others, first)
+
+
+def _inner(space: Space, v: Array, w: Array) -> Array:
+    density = space.group.inner(v, w)  # a number for each group element
+    return total(density, density.ndim - len(space.shape) + space.group.matrix_axes)
+
+
+def normal(key: Key, spaces: Tree, batch: tuple[int, ...], dtype: str = "float64") -> Tree:
+    """Return momenta w ~ N(0, 1) for fields of a batch, by one key `(2,)` or one key for each chain `(*batch, 2)`.
+
+    A field of one part draws with the key itself, part i of several with `fold_in(key, i)`.
+    Raises ValueError when the batch axes of the key are not the first of `batch`.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.groups import U1
+    >>> normal(random.key(1, backend), Space(U1(), (2, 4, 4)), (3,)).shape
+    (3, 2, 4, 4)
+    """
+    count = len(leaves(spaces))
+    keys = iter([key] if count == 1 else [random.fold_in(key, index) for index in range(count)])
+
+    def draw(space: Space) -> Array:
+        return space.group.algebra_normal(next(keys), per_chain(key, (*batch, *space.shape)), dtype)
+
+    return tree_map(draw, spaces)
+
+
+def zeros(spaces: Tree, field: Tree) -> Tree:
+    """Return the momenta w = 0 of a field.
+
+    >>> import numpy as np
+    >>> from haarflow.core.sun import SU
+    >>> zeros(Space(SU(3, 1), (1, 3, 3, 4)), np.zeros((2, 1, 3, 3, 4), dtype=complex)).shape
+    (2, 1, 8, 4)
+    """
+    return tree_map(lambda space, u: space.group.zeros(u), spaces, field)
+
+
+def precision(field: Tree) -> str:
+    """Return the real precision of a field, "float64" or "float32".
+
+    Raises ValueError when its parts have different precisions.
+
+    >>> import numpy as np
+    >>> precision({"U": np.zeros(2), "phi": np.zeros(2, dtype=complex)})
+    'float64'
+    """
+    found = {path: array_precision(part) for path, part in paths(field).items()}
+    if len(set(found.values())) != 1:
+        raise ValueError(f"a field of one precision wanted, got {found}: convert with backend.asarray(..., dtype=...)")
+    return next(iter(found.values()))
+
+
+def paths(field: Tree, name: str = "field") -> dict[str, Any]:
+    """Return the parts of a field, or its spaces, under their names in files: "field", or "field/U", "field/phi" ...
+
+    Raises TypeError for a tuple or a list, whose entries have no names.
+
+    >>> import numpy as np
+    >>> list(paths(np.zeros(2))), list(paths({"U": np.zeros(2), "phi": np.zeros(2)}))
+    (['field'], ['field/U', 'field/phi'])
+    """
+    children = _children(field)
+    if children is None:
+        return {name: field}
+    return {path: leaf for child, part in children for path, leaf in paths(part, f"{name}/{child}").items()}
+
+
+def _children(field: Tree) -> list[tuple[str, Tree]] | None:
+    """The named parts of a field, in the order in which trees are traversed; None for an array."""
+    if isinstance(field, dict):
+        return [(str(name), field[name]) for name in sorted(field)]
+    if not isinstance(field, (tuple, list)):
+        return None
+    names = part_names(field)
+    if names is None:
+        raise TypeError(
+            f"a field is an array, a NamedTuple or a dict of arrays, got a {type(field).__name__}: name its parts"
+        )
+    return list(zip(names, field, strict=True))
+
+
+def _rows(spaces: Tree, *fields: Tree) -> Iterator[tuple[Any, ...]]:
+    """The space of each part with the arrays of the fields there."""
+    return zip(leaves(spaces), *(leaves(field) for field in fields), strict=True)
+
+
+def _beside(a: float | Array, x: Array) -> float | Array:
+    """A number as it is, an array of the batch's shape with axes of extent one for the others of x."""
+    return a if isinstance(a, (int, float)) else spread(a, x.ndim - a.ndim)
