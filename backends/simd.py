@@ -12,6 +12,7 @@ installed. The loops around the bodies are compiled by Numba, see backends/simd_
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,7 @@ from typing import Any
 
 WIDTH = 4  # doubles per register (AVX2); other machines split or join them
 BYTES = 8
+NUMBERS = itertools.count()  # the names of compiled functions
 FLAGS = ("contract", "nsz")  # a product and a sum may be fused; nothing else is rearranged
 
 
@@ -267,9 +269,9 @@ def compiled(body: Callable[..., None], rows: int, stride: int, fixed: int = 0, 
     """
     from llvmlite import ir
 
-    word = ir.IntType(64)
+    word, name = ir.IntType(64), f"body_{next(NUMBERS)}"
     module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), "body")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), name)
     end, *addresses = function.args
     entry, loop, done = (function.append_basic_block() for _ in range(3))
     ir.IRBuilder(entry).branch(loop)
@@ -283,33 +285,46 @@ def compiled(body: Callable[..., None], rows: int, stride: int, fixed: int = 0, 
     lane.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
     ir.IRBuilder(done).ret_void()
-    return Code(str(module))
+    return Code(str(module), name)
 
 
 class Code:
-    """A function in memory, compiled for this machine; it lives as long as this object.
+    """A function in memory, compiled for this machine; it stays there until the process ends.
 
     The function at `address` takes the end of the lanes in bytes and the addresses of the rows.
     """
 
-    def __init__(self, module: str):
+    def __init__(self, module: str, name: str):
         from llvmlite import binding
 
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-        cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
-        machine = binding.Target.from_default_triple().create_target_machine(cpu=cpu, features=features, opt=3)
+        machine, engine = _compiler()
         parsed = binding.parse_assembly(module)
         builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=2))
         builder.getModulePassManager().run(parsed, builder)
-        self._compiler = binding.create_mcjit_compiler(parsed, machine)
-        self._compiler.finalize_object()
-        self.address = self._compiler.get_function_address("body")
+        engine.add_object_file(binding.ObjectFileRef.from_data(machine.emit_object(parsed)))
+        engine.finalize_object()
+        self.address = engine.get_function_address(name)
 
     def __call__(self, *rows: Any) -> None:
         """Run on arrays `(component, lane)` of the stride it was compiled for."""
         integers = [rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(integers))(self.address)(*integers)
+
+
+@cache
+def _compiler() -> tuple[Any, Any]:
+    """Return what makes code for this machine and the engine that holds it.
+
+    There is one of each, as every engine takes a megabyte; it is given code, not modules, which it would keep.
+    """
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    cpu, features = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    target = binding.Target.from_default_triple()
+    machine, owned = (target.create_target_machine(cpu=cpu, features=features, opt=3) for _ in range(2))
+    return machine, binding.create_mcjit_compiler(binding.parse_assembly(""), owned)
 
 
 def _vector() -> Any:

@@ -162,8 +162,8 @@ def normflows():
 
         def __init__(self):
             super().__init__()
-            channels, words = (1, 8, 8, 1), {"padding": 1, "padding_mode": "circular"}
-            convs = [nn.Conv2d(channels[k], channels[k + 1], 3, **words) for k in range(3)]
+            channels = (1, 8, 8, 1)
+            convs = [nn.Conv2d(channels[k], channels[k + 1], 3, padding=1, padding_mode="circular") for k in range(3)]
             self.net = nn.Sequential(convs[0], nn.LeakyReLU(), convs[1], nn.LeakyReLU(), convs[2], nn.Tanh())
 
         def forward(self, x):

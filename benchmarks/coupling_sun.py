@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -98,11 +99,11 @@ def check(found, wanted, lattice):
 
     (y, log_det), grads = found
     (y_twin, log_twin), grads_twin = wanted
-    close = {"rtol": TOLERANCE, "atol": TOLERANCE}
-    numpy.testing.assert_allclose(matrices_last(y, len(lattice)).numpy(), y_twin.numpy(), **close)
-    numpy.testing.assert_allclose(numpy.array(log_det), log_twin.numpy(), **close)
+    close = partial(numpy.testing.assert_allclose, rtol=TOLERANCE, atol=TOLERANCE)
+    close(matrices_last(y, len(lattice)).numpy(), y_twin.numpy())
+    close(numpy.array(log_det), log_twin.numpy())
     for (_, _, rho), theirs in zip(layers(grads, lattice), grads_twin, strict=True):
-        numpy.testing.assert_allclose(rho.detach().numpy(), theirs.numpy(), **close)
+        close(rho.detach().numpy(), theirs.numpy())
 
 
 def measure(n, lattice, batch, steps, pairs):

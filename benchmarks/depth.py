@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -79,7 +80,8 @@ def on_jax(variant, layers, batch):
     compiled = jax.jit(function).lower(params, x).compile()
     compiling = time.process_time() - before
     runs = [timed(lambda: compiled(params, x), backend)[0].cpu for _ in range(ROUNDS + 1)][1:]
-    memory = compiled.memory_analysis().temp_size_in_bytes / MIB
+    analysis = compiled.memory_analysis()
+    memory = math.nan if analysis is None else analysis.temp_size_in_bytes / MIB
     return {"compile_cpu_s": compiling, "run_cpu_s": statistics.median(runs), "temporary_mib": memory}
 
 

@@ -27,6 +27,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.benchmarks.exactness import judge
+from haarflow.benchmarks.meter import known
 from haarflow.benchmarks.stored import write
 from haarflow.core import random, statistics
 from haarflow.core.heatbath_sun import SubgroupHeatBath
@@ -110,7 +111,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
         found = statistics.gamma_method(numpy.concatenate(rows))
-        if found.error is None:
+        if found.value is None or found.error is None:
             raise RuntimeError(f"{moves} at {case}: no error of the mean, {found.note}")
         return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))
 
@@ -154,7 +155,7 @@ def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> 
             numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True)
         )
         found = statistics.reweight(log_w, values)
-        return Found(found.value, found.error, len(log_w) * statistics.ess(log_w))
+        return Found(known(found.value), known(found.error), len(log_w) * statistics.ess(log_w))
 
     return measured
 

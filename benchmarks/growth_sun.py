@@ -74,7 +74,7 @@ def main():
     )
     rows = []
     for work in options.works:
-        turns = []
+        turns: list[list[dict]] = []
         for _ in range(options.turns):
             turns.append([])
             for row in measure(work, options.extents, options.sites, options.engine, options.repeats):

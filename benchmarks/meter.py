@@ -94,6 +94,17 @@ def tensor_peak(call: Callable[[], Any]) -> float:
     return max(held, default=0) / MIB
 
 
+def known(figure: float | None) -> float:
+    """Return a figure of an estimate as a float; raises ValueError where the estimate has none.
+
+    >>> known(0.5)
+    0.5
+    """
+    if figure is None:
+        raise ValueError("the estimate has no such figure: its series is too short, or never changes")
+    return float(figure)
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the lower quartile, the median and the upper quartile.
 

@@ -25,6 +25,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import numpy as np
 
 from haarflow import backends
+from haarflow.benchmarks.meter import known
 from haarflow.core import random, statistics
 from haarflow.core.metropolis import independence_chain
 from haarflow.core.tree import leaves, tree_map
@@ -100,12 +101,12 @@ def weighed(model, params, beta: float, seed: int) -> dict:
     """Return the figures of a model on its own lattice, drawn and weighed by NumPy."""
     begin, host, theory = time.process_time(), backends.get("numpy"), accelerated(U1Gauge(model.prior.lattice))
     couplings, sites = {"beta": beta}, math.prod(model.prior.lattice)
-    key, log_w, charge = random.key(1000 + seed, host), [], []
+    key, weights, charges = random.key(1000 + seed, host), [], []
     for number in range(PROPOSALS // BLOCK):
         y, log_q = model.sample(params, random.fold_in(key, number), BLOCK)
-        log_w.append(-theory.action(y, couplings) - log_q)
-        charge.append(theory.charge(y))
-    log_w, charge = np.concatenate(log_w), np.concatenate(charge)
+        weights.append(-theory.action(y, couplings) - log_q)
+        charges.append(theory.charge(y))
+    log_w, charge = np.concatenate(weights), np.concatenate(charges)
     draw_cpu_s = time.process_time() - begin
     indices, accepted = independence_chain(log_w, random.uniform(random.fold_in(key, 10**6), (PROPOSALS,)))
     kept = slice(PROPOSALS // 10, None)
@@ -118,8 +119,8 @@ def weighed(model, params, beta: float, seed: int) -> dict:
         "beta": beta,
         "ess": round(statistics.ess(log_w), 4),
         "acceptance": round(float(np.mean(accepted[kept])), 4),
-        "mode_aware_ess": round(aware.value, 4),
-        "tau_int_Q": round(history.tau_int, 3),
+        "mode_aware_ess": round(known(aware.value), 4),
+        "tau_int_Q": round(known(history.tau_int), 3),
         "Q2": round(float(np.mean(charge[indices][kept] ** 2)), 4),
         "exact_Q2": round(torus.charge_squared(beta, sites), 4),
         "kl": round(torus.log_z(beta, sites) - float(np.mean(log_w)), 4),
@@ -131,7 +132,7 @@ def weighed(model, params, beta: float, seed: int) -> dict:
 
 
 def _pull(estimate: statistics.Estimate, exact: float) -> float:
-    return (estimate.value - exact) / estimate.error
+    return (known(estimate.value) - exact) / known(estimate.error)
 
 
 def card(name: str, seed: int, row: dict) -> dict:

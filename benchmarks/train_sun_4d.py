@@ -59,7 +59,8 @@ def trained(flow: LoopFlow, numbers: numpy.ndarray, words: argparse.Namespace, b
             parts = [
                 derive(numbers, prior.sample(random.fold_in(mine, k), BATCH), beta) for k in range(words.draws // BATCH)
             ]
-            blocks.append(tuple(numpy.concatenate(part) for part in zip(*parts, strict=True)))
+            log_w, slopes = zip(*parts, strict=True)
+            blocks.append((numpy.concatenate(log_w), numpy.concatenate(slopes)))
         steps = [part * loop_newton.step(blocks, ridge) if part else 0.0 for ridge, part in TRIED]
         tried = [spreads(numbers + step, random.fold_in(key, 2)) for step in steps]
         best = int(numpy.argmin([numpy.log(found).sum() for found in tried]))

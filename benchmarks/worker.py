@@ -9,7 +9,7 @@ Orders come as lines of JSON on standard input, answers go as lines of JSON to w
     {"do": "memory"}                          -> peaks in MiB
     {"do": "machine"}                         -> copy bandwidth and matrix rates
 
-It ends with its input.
+It ends with its input. Orders and answers keep their names: benchmarks/checkouts.py gives them to older checkouts, too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The backend fixture: every function of fields runs on every member, hostile ones included.
 
-Each xdist worker keeps to one thread; JAX runs with 64-bit mode on, as the command line does.
+Each xdist worker keeps to one thread; JAX runs with 64-bit mode on, as the command line does. Between tests compiled
+programs are dropped where they fill the memory; the default run fails where a worker took more than `memory.BAR`.
 """
 
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends import members
-from tests import gauge_twins
+from tests import gauge_twins, memory
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)
@@ -27,10 +28,42 @@ ABSENT = {name: reason for name in ENGINES if (reason := members.absence(name))}
 MEMBERS = ("numpy", "readonly", *[name for name in ENGINES if name not in ABSENT])
 
 
+WATCH = memory.Watch()
+PEAKS: dict[str, float] = {}
+DEFAULT = "not statistical and not slow"  # addopts of pyproject.toml
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Keep the process small."""
+    WATCH.look()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the peak of an xdist worker that has ended."""
+    PEAKS[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak", 0.0)
+
+
+def pytest_sessionfinish(session):
+    """Hand a worker's peak over; where there are no workers it is this process's own. Fail above the bar."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["peak"] = WATCH.peak
+        return
+    if not PEAKS:
+        PEAKS["this process"] = WATCH.peak
+    barred = session.config.option.markexpr == DEFAULT and not memory.sees_gpu()
+    if barred and max(PEAKS.values()) > memory.BAR and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Say which engines were not tested, so that their absence is seen."""
+    """Say which engines were not tested, so that their absence is seen, and the peak memory of every worker."""
     for name, reason in ABSENT.items():
         terminalreporter.write_line(f"NOT TESTED: {name}: {reason}", yellow=True)
+    peaks = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in sorted(PEAKS.items()))
+    above = max(PEAKS.values(), default=0.0) > memory.BAR
+    terminalreporter.write_line(f"PEAK MEMORY: {peaks} (bar of the default run: {memory.BAR:.0f})", red=above)
 
 
 def member(name):

@@ -34,7 +34,7 @@ def kept(u):
 def staples(links):
     """The sums of the staples of every direction."""
     d = links.shape[1]
-    sums = [[] for _ in range(d)]
+    sums: list[list] = [[] for _ in range(d)]
     for mu in range(d):
         for nu in range(mu + 1, d):
             first, second = links[:, mu], links[:, nu]

@@ -3,6 +3,8 @@
 Links are `(chain, d, *lattice, N, N)`; staple force; complex128; `torch.matrix_exp` for the drift.
 """
 
+from typing import Any
+
 import torch
 
 
@@ -43,7 +45,8 @@ def force(links, beta):
 
 def action(links, beta):
     """-(beta/N) sum Re tr U_P of every chain."""
-    n, d, total = links.shape[-1], links.shape[1], 0.0
+    n, d = links.shape[-1], links.shape[1]
+    total: Any = 0.0
     for mu in range(d):
         for nu in range(mu + 1, d):
             first, second = links[:, mu], links[:, nu]

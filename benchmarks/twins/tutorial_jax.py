@@ -6,6 +6,7 @@ abstraction: jnp, lax.scan, jax.random. Parameters as in tutorial_torch, stacked
 
 import math
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ def phi4_flow(pairs, x):
     sites = numpy.indices(x.shape[1:]).sum(0) % 2
 
     def pair(x, weights):
-        total = 0.0
+        total: Any = 0.0
         for parity in (0, 1):
             active = jnp.asarray(sites == parity, x.dtype)
             raw = jnp.tanh(net(weights[parity], ((1 - active) * x)[:, None]))
