@@ -1,6 +1,6 @@
 """Products of Wilson loops on fields of links: values and the gradient of their sum, from a plan made once on the host.
 
-Internally links are rows `(d V, N, N, batch)`: the sites of all directions on the first axis, the batch last, so that every
+Internally links are rows `(d V, N, N, batch)` (flows/link_rows.py): the sites of all directions on the first axis, the batch last, so that every
 gather moves whole matrices of all configurations. A path is the product of its halves, computed once for all loops
 (`Plan.levels`); the trace of a loop needs only its halves. With t_w the trace of loop w over N and E = sum_x sum_i c_i Re
 prod_l t_l(x), the gradient is propagated backwards along the same tree: with dE = Re tr sum_P A_P dP for every path P, and
@@ -78,31 +78,6 @@ class Back(NamedTuple):
     paths: Pair
     halves: Pair
     groups: tuple[tuple[int, int, int], ...]
-
-
-def rows(links: Array, d: int) -> Array:
-    """Return links `(*batch, d, N, N, *lattice)` as rows `(d V, N, N, batch)`.
-
-    >>> import numpy as np
-    >>> rows(np.zeros((5, 2, 3, 3, 4, 4)), 2).shape
-    (32, 3, 3, 5)
-    """
-    xp, n = array_namespace(links), links.shape[-d - 1]
-    flat = xp.permute_dims(xp.reshape(links, (-1, d, n, n, math.prod(links.shape[-d:]))), (1, 4, 2, 3, 0))
-    return xp.reshape(flat, (-1, *flat.shape[2:]))
-
-
-def links_of(rows: Array, shape: tuple[int, ...], d: int) -> Array:
-    """Return rows as links of shape `(*batch, d, N, N, *lattice)`, the inverse of `rows`.
-
-    >>> import numpy as np
-    >>> links = np.arange(5 * 2 * 9 * 16.0).reshape(5, 2, 3, 3, 4, 4)
-    >>> bool((links_of(rows(links, 2), links.shape, 2) == links).all())
-    True
-    """
-    xp = array_namespace(rows)
-    parts = xp.reshape(rows, (d, -1, *rows.shape[1:]))
-    return xp.reshape(xp.permute_dims(parts, (4, 0, 2, 3, 1)), shape)
 
 
 def traces(plan: Plan, rows: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.flows import loop_algebra, loop_fields, loop_tangents
+from haarflow.flows import link_rows, loop_algebra, loop_fields, loop_tangents
 from haarflow.flows.loop_flow import LoopFlow, divergence
 
 MEMORY = 3e7  # bytes
@@ -130,7 +130,7 @@ def _equations(flow: LoopFlow, b: float, links: Array) -> tuple[numpy.ndarray, n
     chunk = max(1, int(MEMORY / (paths * host[0].nbytes / flow.d)))
 
     def measured(part: numpy.ndarray) -> numpy.ndarray:
-        rows = loop_fields.rows(part, flow.d)
+        rows = link_rows.rows(part, flow.d)
         store, loops = loop_fields.traces(action, rows, lattice)
         force = loop_fields.gradient(action, store, loops, weights, lattice)
         values, slopes = loop_tangents.along(plan, rows, force, lattice)

@@ -33,7 +33,7 @@ from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.sun import SU
-from haarflow.flows import loop_algebra, loop_fields, luescher
+from haarflow.flows import link_rows, loop_algebra, loop_fields, luescher
 from haarflow.flows.flow import Model
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
@@ -134,7 +134,7 @@ class LoopFlow:
     def _run(self, params: Params, links: Array, condition: Condition, sign: float) -> tuple[Array, Array]:
         """All stages of all steps as one scan over their times."""
         xp, backend, lattice = array_namespace(links), backends.of(links), tuple(links.shape[-self.d :])
-        end, start = self._end(condition, links), loop_fields.rows(links, self.d)
+        end, start = self._end(condition, links), link_rows.rows(links, self.d)
         coefficients, real = params["coefficients"], end.dtype
         coefficients = coefficients if coefficients.ndim == 3 else coefficients[:, :, None]
         stages = backend.asarray(stage_table(self.steps, sign > 0), dtype=real)
@@ -150,7 +150,7 @@ class LoopFlow:
         zero = xp.zeros((start.shape[0], self.n**2 - 1, start.shape[-1]), dtype=real, device=backends.place(links))
         first = (start, zero, xp.zeros_like(zero[0, 0, :]) + 0.0 * end)
         (moved, _, log_det), _ = backend.scan(backend.checkpoint(stage), first, stages)
-        return loop_fields.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
+        return link_rows.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
     def _slope(self, coefficients: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
         """d_a psi and Laplacian psi at b/beta_0 = `time`, `(batch or 1,)`."""

@@ -17,6 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends import Backend
 from haarflow.backends.types import Array, Flow
+from haarflow.flows.proposals import log_weight
 
 Action = Callable[[Array, Array], Array]  # (links, beta) -> S
 LogWeight = Callable[[Array, Array, Array], Array]  # (coefficients, x, beta) -> log w
@@ -32,7 +33,7 @@ def weigher(flow: Flow, action: Action, backend: Backend) -> LogWeight:
 def _log_w(flow: Flow, action: Action) -> LogWeight:
     def log_w(coefficients: Array, x: Array, beta: Array) -> Array:
         y, log_det = flow.forward({"coefficients": coefficients}, x, {"beta": beta})
-        return log_det - action(y, beta)
+        return log_weight(action(y, beta), -log_det)  # Haar links have density one
 
     return log_w
 

@@ -9,7 +9,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.statistics import ess
 from haarflow.core.sun import SU
-from haarflow.flows import loop_algebra, loop_fields, loop_fit, loop_tangents, luescher
+from haarflow.flows import link_rows, loop_algebra, loop_fields, loop_fit, loop_tangents, luescher
 from haarflow.flows.integration_laws import integration_errors
 from haarflow.flows.loop_algebra import PLAQUETTE, RECTANGLE, product
 from haarflow.flows.loop_flow import LoopFlow
@@ -24,7 +24,7 @@ CASES = [(2, 2, (3, 4), 2), (3, 2, (4, 4), 3), (3, 3, (3, 3, 3), 2), (4, 2, (3, 
 def measured(n, d, lattice, products, links):
     """The products' values `(product, batch)`."""
     plan = loop_fields.plan(tuple(products), lattice, moving=0)
-    return loop_fields.values(plan, loop_fields.traces(plan, loop_fields.rows(links, d), lattice)[1])
+    return loop_fields.values(plan, loop_fields.traces(plan, link_rows.rows(links, d), lattice)[1])
 
 
 def by_differences(function, links, group):
@@ -71,7 +71,7 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
     products = loop_algebra.tower(n, d, order)
     plan = loop_fields.plan(products, lattice)
     generator = numpy.random.default_rng(3)
-    rows = loop_fields.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
+    rows = link_rows.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
     numbers = generator.standard_normal((len(products), 1))
     way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
 
@@ -88,7 +88,7 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
 def test_derivatives_along_a_direction_are_those_of_the_gradient(host, n, d, lattice, order):
     products = loop_algebra.tower(n, d, order)
     plan, generator = loop_fields.plan(products, lattice), numpy.random.default_rng(4)
-    rows = loop_fields.rows(HaarLinks(lattice, n).sample(random.key(8, host), 2), d)
+    rows = link_rows.rows(HaarLinks(lattice, n).sample(random.key(8, host), 2), d)
     way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
     store, loops = loop_fields.traces(plan, rows, lattice)
     values, slopes = loop_tangents.along(plan, rows, way, lattice)
@@ -102,7 +102,7 @@ def test_derivatives_along_a_direction_are_those_of_the_gradient(host, n, d, lat
 def test_every_backend_derives_alike_along_a_direction(backend):
     products, lattice = loop_algebra.tower(3, 2, 2), (3, 4)
     plan = loop_fields.plan(products, lattice, moving=0)
-    rows = loop_fields.rows(HaarLinks(lattice, 3).sample(random.key(8, backends.get("numpy")), 2), 2)
+    rows = link_rows.rows(HaarLinks(lattice, 3).sample(random.key(8, backends.get("numpy")), 2), 2)
     way = numpy.random.default_rng(4).standard_normal((rows.shape[0], 8, 2))
     here = backend.asarray(rows, dtype="complex128"), backend.asarray(way)
     found = backend.jit(lambda *given: loop_tangents.along(plan, *given, lattice))(*here)

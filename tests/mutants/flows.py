@@ -173,12 +173,13 @@ class WrongTail(QuarticTail):
 class Forgetful(Chain):
     """The first flow's log-determinant is left out."""
 
-    def _apply(self, direction, order, params, x, condition):
-        total = None
-        for number in order:
-            x, log_det = getattr(self.flows[number], direction)(params[str(number)], x, condition)
-            total = 0 * log_det if number == 0 else log_det if total is None else total + log_det
-        return x, total
+    def forward(self, params, x, condition=None):
+        y, log_det = super().forward(params, x, condition)
+        return y, log_det - self.flows[0].forward(params["0"], x, condition)[1]
+
+    def inverse(self, params, y, condition=None):
+        x, log_det = super().inverse(params, y, condition)
+        return x, log_det + self.flows[0].forward(params["0"], x, condition)[1]
 
 
 class Mixing(AffineCoupling):
