@@ -15,11 +15,11 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
-from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.symmetries import SYMMETRIES, common, common_periods, total_displacement
 
 WRITTEN_OUT = 2  # bodies: on JAX a gradient through a scan of so few took up to 1.9 times as long

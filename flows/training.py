@@ -17,9 +17,9 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Tree
 from haarflow.core import random
-from haarflow.core.tree import tree_map
 from haarflow.flows.couplings import Plan, as_plan
 from haarflow.flows.estimators import Estimator, ReverseKL, Samples, ess
 from haarflow.flows.flow import Model, precision

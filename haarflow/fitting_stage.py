@@ -16,10 +16,10 @@ import numpy
 
 from haarflow import assemble, backends
 from haarflow.backends import Backend
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.kernels import run
-from haarflow.core.tree import tree_map
 from haarflow.flows import loop_fit
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import save_model

@@ -17,9 +17,9 @@ import numpy
 
 from haarflow import assemble
 from haarflow.backends import Backend
+from haarflow.backends.tree import paths
 from haarflow.core import kernels
 from haarflow.core.statistics import ess
-from haarflow.core.tree import paths
 from haarflow.flows.farm import farm
 from haarflow.flows.samplers import DrawBlock
 from haarflow.progress import Progress
@@ -193,7 +193,7 @@ def _gentler(values: Any) -> Any:
 
 
 def _on(backend: Backend, params: Any) -> Any:
-    from haarflow.core.tree import tree_map
+    from haarflow.backends.tree import tree_map
 
     return tree_map(backend.asarray, params)
 

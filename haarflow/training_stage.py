@@ -13,7 +13,7 @@ import numpy
 
 from haarflow import assemble, models
 from haarflow.backends import Backend
-from haarflow.core.tree import tree_map
+from haarflow.backends.tree import tree_map
 from haarflow.flows import couplings, schedules
 from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.estimators import PathGradient, Reinforce, ReverseKL
