@@ -133,7 +133,7 @@ def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) ->
     Traceback (most recent call last):
         ...
     haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend \
-has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
+does not support: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
     """
     xp = array_namespace(field)
 
