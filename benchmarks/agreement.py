@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from haarflow.core.tree import leaves
+from haarflow.backends.tree import leaves
 
 TOLERANCE = {"float64": 1e-8, "float32": 2e-3}
 Answer = list[numpy.ndarray]

@@ -43,8 +43,8 @@ def work(variant, layers, batch, backend):
     """The function of the parameters that a variant names, and parameters and fields for it."""
     from dataclasses import replace
 
+    from haarflow.backends.tree import tree_map
     from haarflow.core import random
-    from haarflow.core.tree import tree_map
     from haarflow.flows import architectures_u1
     from haarflow.flows.flow import Chain
     from haarflow.theories import U1Gauge, accelerated

@@ -37,8 +37,8 @@ def flows(lattice, backend):
 
 def shaken(model, seed, backend):
     """Fresh parameters and normal noise on each: a new flow is often the identity."""
+    from haarflow.backends.tree import flatten
     from haarflow.core import random
-    from haarflow.core.tree import flatten
 
     leaves, rebuild = flatten(model.init(random.key(seed, backend)))
     keys = random.split(random.key(100 + seed, backend), len(leaves))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from haarflow.core.tree import leaves
+from haarflow.backends.tree import leaves
 
 MIB = 2**20
 

@@ -37,9 +37,9 @@ def trained(model, theory, couplings, steps):
     import numpy
 
     from haarflow import backends
+    from haarflow.backends.tree import tree_map
     from haarflow.benchmarks.flow_speed import TRAINED
     from haarflow.core import random
-    from haarflow.core.tree import tree_map
     from haarflow.flows.optimisers import Adam
     from haarflow.flows.schedules import Cosine
     from haarflow.flows.training import Training, start, train
@@ -78,10 +78,10 @@ def measure(name, engines, steps, pairs):
     import numpy
 
     from haarflow import backends
+    from haarflow.backends.tree import tree_map
     from haarflow.benchmarks import flow_speed
     from haarflow.benchmarks.meter import median_interval
     from haarflow.core.statistics import ess
-    from haarflow.core.tree import tree_map
 
     (models, theory), subject = definitions(name), name.partition("-")[0]
     couplings, rows = flow_speed.COUPLINGS[subject], []

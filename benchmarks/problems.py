@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from haarflow.backends.tree import flatten
 from haarflow.core import random
-from haarflow.core.tree import flatten
 from haarflow.flows import architectures_phi4, architectures_sun, architectures_u1
 from haarflow.flows.catalogue import constructor
 from haarflow.own import Own

@@ -55,7 +55,7 @@ class Averaged:
         import torch
         from torch import distributed
 
-        from haarflow.core.tree import tree_map
+        from haarflow.backends.tree import tree_map
         from haarflow.flows.estimators import report
 
         count = distributed.get_world_size()
@@ -91,8 +91,8 @@ def training(rank, count, batch):
 def trained(rank, count, batch, steps):
     """Records of the steps, the sum of the parameters' magnitudes after them, and wall seconds of a step."""
     from haarflow.backends import torch as backend
+    from haarflow.backends.tree import leaves
     from haarflow.core import random
-    from haarflow.core.tree import leaves
     from haarflow.flows.training import start, train
 
     work = training(rank, count, batch)

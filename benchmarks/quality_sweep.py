@@ -25,10 +25,10 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import numpy as np
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.benchmarks.meter import known
 from haarflow.core import random, statistics
 from haarflow.core.metropolis import independence_chain
-from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.estimators import Estimator, PathGradient, ReverseKL
 from haarflow.flows.modelfile import open_model, save_model
 from haarflow.flows.optimisers import Adam

@@ -40,9 +40,9 @@ def flows(engines):
     import numpy
 
     from haarflow import backends
+    from haarflow.backends.tree import tree_map
     from haarflow.benchmarks import flow_speed
     from haarflow.core import random
-    from haarflow.core.tree import tree_map
 
     for name in flow_speed.COUPLINGS:
         jax_backend, torch_backend = backends.get("jax"), backends.get("torch")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy
 
 from haarflow.backends.standard import identity
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array
 from haarflow.core.law import EPSILON as ULP
 from haarflow.core.law import Given, Law, Verdict, at_once, judge, largest, precision_of, to_host
 from haarflow.core.plain_twins import slow_conv, slow_matmul, slow_scan
-from haarflow.core.tree import leaves, tree_map
 
 REDUCED = {"float64": 1e5, "float32": 1e2}  # up to here sine and cosine owe their last bits
 STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))  # eighth-order central difference

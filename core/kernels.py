@@ -20,12 +20,12 @@ from typing import Any, Self
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Tree
 from haarflow.backends.types import Kernel as Kernel
 from haarflow.backends.types import State as State
 from haarflow.core import random
 from haarflow.core.batch import batch_shape
-from haarflow.core.tree import tree_map
 
 
 class Cacheless:

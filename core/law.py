@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.groups import Real
 from haarflow.core.matrices import precision
 from haarflow.core.matrix_fields import host_matrices
 from haarflow.core.sun import SU
-from haarflow.core.tree import leaves
 
 STYLES = ("cold", "haar", "near", "seam", "huge")
 SIZES = ("zero", "small", "one", "large")

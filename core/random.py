@@ -131,7 +131,7 @@ def _uniform(key: Array, shape: tuple[int, ...], dtype: Any, purpose: int) -> Ar
     name = _dtype_name(xp, dtype)
     if name not in FLOATS:
         raise ValueError(f"random numbers are 'float64' or 'float32', got {dtype!r}")
-    floating = getattr(xp, name)
+    floating = xp.float32 if name == "float32" else xp.float64
     if name == "float32":
         integers = _logical_right(_draw_words(key, shape, purpose), 9)
         return _checked((xp.astype(integers, floating) + 0.5) * 2.0**-23, name)
@@ -154,7 +154,8 @@ def _checked(x: Array, name: str) -> Array:
 
 
 def _dtype_name(xp: Any, dtype: Any) -> str:
-    return next((name for name in FLOATS if dtype in (name, getattr(xp, name))), str(dtype))
+    types = {"float64": xp.float64, "float32": xp.float32}
+    return next((name for name in FLOATS if dtype in (name, types[name])), str(dtype))
 
 
 def _draw_pairs(key: Array, shape: tuple[int, ...], purpose: int) -> tuple[Array, Array]:

@@ -11,12 +11,12 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.standard import identity
+from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.chained import DRAWS, block_of_steps, counting, started
 from haarflow.core.kernels import Cycle, run
 from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
-from haarflow.core.tree import leaves
 
 
 def independence_loop(chain: Callable, log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:

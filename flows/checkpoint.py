@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 from haarflow import backends
+from haarflow.backends.tree import flatten, paths
 from haarflow.core.files import write_bytes
-from haarflow.core.tree import flatten, paths
 from haarflow.flows.modelfile import ModelFileError, check_leaves, pack, read
 from haarflow.flows.training import TrainingState
 

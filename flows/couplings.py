@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from array_api_compat import array_namespace
 
 from haarflow.backends import Backend
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Key, Tree
 from haarflow.core import random
-from haarflow.core.tree import leaves, tree_map
 
 
 class Plan(Protocol):

@@ -22,11 +22,11 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
 from haarflow.core.law import Verdict, Whole, in_double, judge, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
-from haarflow.core.tree import paths
 from haarflow.flows.frames import components, lattice_of, matrix_valued
 from haarflow.flows.judging import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model

@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
 from haarflow.core.law import EPSILON, Verdict, in_double, judge, precision_of, to_host
-from haarflow.core.tree import tree_map
 from haarflow.flows.bound import Bound, member, repeated, unbound
 from haarflow.flows.frames import change, components, coordinates_of, displaced, matrix_valued, tangent_along
 from haarflow.flows.judging import computed_in

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
 from haarflow.core.law import EPSILON, Given, in_double, precision_of, to_host
-from haarflow.core.tree import tree_map
 from haarflow.flows.bound import bind
 from haarflow.flows.frames import apart, components
 

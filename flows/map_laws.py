@@ -15,10 +15,10 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
 from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
-from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.bound import Bound, bind, compiles, member, unbound
 from haarflow.flows.frames import apart
 from haarflow.flows.judging import ROUNDING, computed_in, largest_of, reach, size, worst

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from haarflow.backends.tree import paths
 from haarflow.core.law import to_host
-from haarflow.core.tree import paths
 
 LARGEST = 2**16  # numbers of a field that is kept
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept", default=None)

@@ -21,10 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from haarflow import backends
+from haarflow.backends.tree import flatten, paths
 from haarflow.backends.types import Array, Tree
 from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
-from haarflow.core.tree import flatten, paths
 from haarflow.flows.catalogue import flow_class
 from haarflow.flows.flow import Model
 

@@ -13,9 +13,9 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Key, Params, Tree
 from haarflow.core import random
-from haarflow.core.tree import tree_map
 from haarflow.flows import hypercubic
 from haarflow.flows.flow import is_number
 

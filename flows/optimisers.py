@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Params, Tree
-from haarflow.core.tree import leaves, tree_map
 
 
 class Optimiser(Protocol):

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.kernels import as_floats
 from haarflow.core.metropolis import independence_chain
-from haarflow.core.tree import tree_map
 from haarflow.flows.farm import farm
 from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal
 

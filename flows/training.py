@@ -18,10 +18,10 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends import Backend
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
-from haarflow.core.tree import tree_map
 from haarflow.flows.couplings import Plan, as_plan
 from haarflow.flows.estimators import Action, Estimator, Info, ReverseKL, Samples, ess
 from haarflow.flows.flow import Model, precision

@@ -17,10 +17,10 @@ from typing import Any
 
 from haarflow import __version__, backends, models
 from haarflow.backends import Backend, NoAutodiff
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.kernels import Kernel
-from haarflow.core.tree import tree_map
 from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import versions

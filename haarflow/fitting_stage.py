@@ -13,11 +13,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends import Backend
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
 from haarflow.build import Setup, card_of
 from haarflow.core import random
 from haarflow.core.kernels import run
-from haarflow.core.tree import tree_map
 from haarflow.flows import loop_fit
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.tree import paths
 from haarflow.build import Plan, Setup
 from haarflow.core import kernels
 from haarflow.core.kernels import Kernel
 from haarflow.core.statistics import ess
-from haarflow.core.tree import paths
 from haarflow.flows.farm import farm
 from haarflow.flows.samplers import DrawBlock
 from haarflow.progress import Progress

@@ -11,9 +11,9 @@ from typing import Any
 import numpy
 
 from haarflow import models
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
 from haarflow.build import Setup, card_of
-from haarflow.core.tree import tree_map
 from haarflow.flows import couplings, schedules
 from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.estimators import PathGradient, Reinforce, ReverseKL

@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core import tree
+from haarflow.backends import tree
 
 
 def test_conv_refuses_what_does_not_fit(backend):

@@ -5,8 +5,8 @@ import itertools
 import numpy
 import pytest
 
+from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.core.tree import tree_map
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.checkerboard import displacements, merge, split, stencil, sublattice
 from haarflow.flows.context import CheckerboardNet, LatticeNet

@@ -7,9 +7,9 @@ import numpy
 import pytest
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.core import loops, random
 from haarflow.core.groups import wrap
-from haarflow.core.tree import tree_map
 from haarflow.flows import masks
 from haarflow.flows.architectures_u1 import convolutional, tutorial
 from haarflow.flows.equivariant import GaugeCoupling

@@ -6,8 +6,8 @@ import numpy
 import pytest
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.core import random
-from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.estimators import ForwardKL, PathGradient, Reinforce, ReverseKL, Samples, ess, target_ess
 from tests import toy
 

@@ -5,11 +5,11 @@ import itertools
 import numpy
 import pytest
 
+from haarflow.backends.tree import tree_map
 from haarflow.core import random
 from haarflow.core.groups import U1, Real, wrap
 from haarflow.core.lattice import check_divisible, check_lattice, shift
 from haarflow.core.law import at_once
-from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Chain, Repeat, Translate
 from haarflow.flows.nets import ACTIVATIONS, ConvNet
 

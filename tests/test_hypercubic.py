@@ -5,8 +5,8 @@ import itertools
 import numpy
 import pytest
 
+from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.core.tree import tree_map
 from haarflow.flows import architectures_phi4, hypercubic
 from haarflow.flows.checkerboard import displacements
 from haarflow.flows.nets import ConvNet

@@ -9,9 +9,9 @@ import numpy
 import pytest
 
 from haarflow import backends, flows
+from haarflow.backends.tree import tree_map
 from haarflow.core.groups import U1, Real
 from haarflow.core.law import SIZES, Given
-from haarflow.core.tree import tree_map
 from haarflow.flows import judging
 from haarflow.flows.bound import Bound
 from haarflow.flows.catalogue import CLASSES

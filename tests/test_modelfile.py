@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from haarflow import backends
+from haarflow.backends.tree import leaves, paths
 from haarflow.core import random
-from haarflow.core.tree import leaves, paths
 from haarflow.flows import modelfile
 from haarflow.flows.catalogue import CLASSES
 from haarflow.flows.flow import Chain, Model, Repeat, Translate

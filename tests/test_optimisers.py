@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core.tree import leaves, tree_map
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.flows import schedules
 from haarflow.flows.optimisers import Adam, apply_updates, clip_by_norm, norm
 

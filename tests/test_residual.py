@@ -6,11 +6,11 @@ import numpy
 import pytest
 
 from haarflow import backends, recipes
+from haarflow.backends.tree import tree_map
 from haarflow.core import loops, matrices, random
 from haarflow.core.law import Given
 from haarflow.core.matrix_fields import exponential_twin, haar_matrices
 from haarflow.core.sun import SU
-from haarflow.core.tree import tree_map
 from haarflow.flows import link_jacobian, residual
 from haarflow.flows.architectures_sun import trivialising
 from haarflow.flows.estimators import PathGradient, ReverseKL, ess

@@ -3,8 +3,8 @@
 import numpy
 import pytest
 
+from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.core.tree import tree_map
 from haarflow.flows import architectures_phi4 as architectures
 from haarflow.flows.affine import AffineCoupling
 from haarflow.flows.context import CheckerboardNet, LatticeNet

@@ -4,10 +4,10 @@ import numpy
 import pytest
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.core import eigenframes, loops, random, weyl_cell
 from haarflow.core.matrix_fields import haar_matrices
 from haarflow.core.sun import SU
-from haarflow.core.tree import tree_map
 from haarflow.flows import spectral_maps, tilts
 from haarflow.flows.architectures_sun import spectral
 from haarflow.flows.couplings import Fixed

@@ -6,9 +6,9 @@ import numpy
 import pytest
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.core import loops, random, statistics
 from haarflow.core.groups import wrap
-from haarflow.core.tree import tree_map
 from haarflow.flows.splines import spline
 from haarflow.flows.sweep import Sweep, circle_knots, move_links, sweep
 from haarflow.theories import U1Gauge, bessel, torus

@@ -7,8 +7,8 @@ import pytest
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.tree import leaves
 from haarflow.core import random
-from haarflow.core.tree import leaves
 from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.couplings import Annealed, Cycled, Drawn, Fixed, as_plan
 from haarflow.flows.estimators import PathGradient

@@ -6,6 +6,7 @@ import math
 import numpy
 import pytest
 
+from haarflow.backends.tree import tree_map
 from haarflow.core import loops, random
 from haarflow.core.hmc import HMC
 from haarflow.core.integrators import LEAPFROG, OMELYAN, OMELYAN4
@@ -15,7 +16,6 @@ from haarflow.core.matrix_fields import host_matrices
 from haarflow.core.metropolis import LocalMetropolis
 from haarflow.core.statistics import gamma_method
 from haarflow.core.sun import SU
-from haarflow.core.tree import tree_map
 from haarflow.theories import Wilson, sun_torus
 from haarflow.theories.theory import autodiff_force
 from tests.conftest import member

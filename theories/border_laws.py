@@ -12,10 +12,10 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.law import Verdict, judge, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.core.tree import leaves
 from haarflow.theories.judging import METHODS, ROUNDING, bound, nearby, runs_here, worst
 from haarflow.theories.theory import field_shape
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from haarflow import models
 from haarflow.backends import of
+from haarflow.backends.tree import tree_map
 from haarflow.core.law import to_host
-from haarflow.core.tree import tree_map
 from haarflow.flows import architectures_phi4 as phi4
 from haarflow.flows import architectures_sun as sun
 from haarflow.flows import architectures_u1 as u1

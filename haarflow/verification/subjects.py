@@ -14,8 +14,8 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import tree_map
 from haarflow.core.matrices import precision
-from haarflow.core.tree import tree_map
 from haarflow.flows.flow import Model
 from haarflow.flows.judging import condition_names
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
