@@ -14,7 +14,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core import loops
 from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
 from haarflow.core.matrix_fields import element_shape
-from haarflow.core.parts import described
+from haarflow.core.parts import AngleWeight, described
 from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import field_shape
 
@@ -154,10 +154,11 @@ def lacks_weight(kind: Any, staple: bool = False) -> Callable[[Any], str | None]
     """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
 
     def applies(theory: Any) -> str | None:
-        weight: Any = described(theory).conditional
+        weight = described(theory).conditional
         if not isinstance(weight, kind):
             return f"it declares no conditional {kind.__name__}"
-        return "its conditional weight names no staple" if staple and weight.staple is None else None
+        unnamed = staple and isinstance(weight, AngleWeight) and weight.staple is None
+        return "its conditional weight names no staple" if unnamed else None
 
     return applies
 
