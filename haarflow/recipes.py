@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from haarflow import tomltext
 from haarflow.flows.catalogue import options
 from haarflow.own import NOTHING, Own
-from haarflow.samplers import SAMPLERS, kernels_of, needs_flow
+from haarflow.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow
 from haarflow.schema import theory_settings
 from haarflow.settings import THEORY_SETTINGS, Engine, Fit, Recipe, Train
 from haarflow.theories import catalogue
@@ -307,7 +307,7 @@ def _theory_faults(recipe: Recipe, row: catalogue.Row) -> list[str]:
         f"samplers.{name}: {_not_admitted(word, recipe.theory.name, row)}"
         for name, entry in recipe.samplers.items()
         for word in dict.fromkeys(kernels_of(entry))
-        if word not in row.samplers
+        if KERNELS[word].admitted_as not in row.samplers
     ]
     wrong = row.fault and row.fault({name: getattr(recipe.theory, name) for name in row.couplings})
     if wrong:

@@ -55,12 +55,20 @@ def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, prop
     return LocalMetropolis(theory, values={"couplings": couplings, "width": settings.width})
 
 
-# word of a kernel, in a theory's row and in a cycle -> what makes it of (theory, couplings, settings, proposal)
-KERNELS: dict[str, Callable[..., Kernel]] = {
-    "flow": _flow,
-    "hmc": _hmc,
-    "heatbath": _heatbath,
-    "metropolis": _metropolis,
+class Part(NamedTuple):
+    """A kernel: what makes it of (theory, couplings, settings, proposal), and the word in a theory's row that admits it."""
+
+    make: Callable[..., Kernel]
+    admitted_as: str
+
+
+# word of a kernel in a cycle -> kernel; a theory's row admits "hmc" by a force, "heatbath" by conditional weights,
+# "metropolis" by a density
+KERNELS: dict[str, Part] = {
+    "flow": Part(_flow, "flow"),
+    "hmc": Part(_hmc, "hmc"),
+    "heatbath": Part(_heatbath, "heatbath"),
+    "metropolis": Part(_metropolis, "metropolis"),
 }
 
 
@@ -218,5 +226,5 @@ def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal:
     >>> kernel(U1Gauge((4, 4)), {"beta": 1.0}, HMC(steps=5)).steps
     5
     """
-    made = tuple(KERNELS[word](theory, couplings, settings, proposal) for word in kernels_of(settings))
+    made = tuple(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
     return made[0] if len(made) == 1 else Cycle(made)
