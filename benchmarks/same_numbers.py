@@ -2,10 +2,10 @@
 
     python -m haarflow.benchmarks.same_numbers OLD NEW [OLD NEW]... [--renamed OLDNAME=NEWNAME ...]
 
-Of each pair of folders: every array and attribute of `ensemble.h5` (shape, type and bytes; attributes that name the
-machine, the date or the time taken are left out), and every figure of `summary.json`. A figure that is in one folder only
-is paired with one of the same numbers under another name where there is exactly one, and told as renamed; `--renamed`
-says so beforehand for a part of a path. What is missing, added or different is printed; exit code 1 where there is any.
+Of each pair of folders: every array and attribute of `ensemble.h5` (shape, type and bytes; of the recipe its values), and
+every figure of `summary.json`, but those that depend on the machine or the day. A figure that is in one folder only is
+paired with one of the same numbers under another name where there is exactly one, and told as renamed; `--renamed` says
+so beforehand for a part of a path. What is missing, added or different is printed; exit code 1 where there is any.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def arrays(file: Path) -> dict[str, Any]:
         found.update({f"{name}@{key}": fingerprint(value) for key, value in item.attrs.items()})
 
     with h5py.File(file) as opened:
-        found.update({f"@{key}": fingerprint(value) for key, value in opened.attrs.items()})
+        found.update({f"@{key}": fingerprint(value) for key, value in opened.attrs.items() if key != "recipe"})
+        recipe = flat(tomllib.loads(str(opened.attrs.get("recipe", ""))), "@recipe")  # its comments are prose
+        found.update({path: fingerprint(value) for path, value in recipe.items()})
         opened.visititems(note)
     return {path: value for path, value in found.items() if not is_time(path.replace("@", "/"))}
 
