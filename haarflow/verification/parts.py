@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
 from haarflow.verification.entry import Entry
@@ -24,24 +25,37 @@ NOT_OBJECTS = ("Bound", "Chained")
 
 
 def public(kind: str) -> list[str]:
-    """Return the names of the public classes of a kind.
+    """Return the names of the public classes of a kind, wherever in the layer's folders they stand.
+
+    Raises LookupError where there is none: a layer without groups, theories or flows was not searched.
 
     >>> public("group")
     ['Real', 'SU', 'U1']
     """
     package, methods = PUBLIC[kind]
-    found = set()
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
-        for name, value in vars(importlib.import_module(module.name)).items():
-            ours = (
-                inspect.isclass(value)
-                and value.__module__ == module.name
-                and not name.startswith("_")
-                and name not in NOT_OBJECTS
-            )
-            if ours and dataclasses.is_dataclass(value) and all(_has(value, method) for method in methods):
-                found.add(name)
+    found = {value.__name__ for module in modules_of(package) for value in _classes_of(module, methods)}
+    if not found:
+        raise LookupError(f"no public {kind} in {package} or its folders: a {kind} has {', '.join(methods)}")
     return sorted(found)
+
+
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """Yield every module of a package, those of its subpackages included.
+
+    >>> "haarflow.core.groups" in {module.__name__ for module in modules_of("haarflow.core")}
+    True
+    """
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        yield importlib.import_module(info.name)
+
+
+def _classes_of(module: ModuleType, methods: tuple[str, ...]) -> Iterator[type]:
+    """The public dataclasses that a module defines and that have all the methods."""
+    for name, value in vars(module).items():
+        if not inspect.isclass(value) or value.__module__ != module.__name__ or not dataclasses.is_dataclass(value):
+            continue
+        if not name.startswith("_") and name not in NOT_OBJECTS and all(_has(value, method) for method in methods):
+            yield value
 
 
 def _has(owner: Any, name: str) -> bool:
