@@ -30,6 +30,25 @@ COMPLEX = {"float64": "complex128", "float32": "complex64"}
 # what a group does with its elements, one program each
 OPERATIONS = ("compose", "inverse", "exp", "log", "project", "update", "inner")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
+MEMORY = 2**30  # bytes that one law may allocate, on an object of any size
+VOID = "does not apply: "
+
+
+class TooLarge(ValueError):
+    """A law would need more than MEMORY bytes for this object; the message says what for."""
+
+
+def fits(size: float, what: str) -> None:
+    """Raise TooLarge where `what`, of `size` bytes, is more than a law may allocate.
+
+    >>> fits(2.0**33, "4096 fields")
+    Traceback (most recent call last):
+        ...
+    haarflow.core.law.TooLarge: too large for this law: 4096 fields take 8 GiB of at most 1: give a smaller lattice
+    """
+    if size > MEMORY:
+        limit = f"{size / 2**30:.3g} GiB of at most {MEMORY / 2**30:.3g}"
+        raise TooLarge(f"too large for this law: {what} take {limit}: give a smaller lattice")
 
 
 class Verdict(NamedTuple):
@@ -53,6 +72,11 @@ class Verdict(NamedTuple):
         return self.residual <= self.tolerance
 
     @property
+    def void(self) -> bool:
+        """Whether the law had nothing to say on this example."""
+        return self.reason.startswith(VOID)
+
+    @property
     def ratio(self) -> float:
         """The residual in units of the tolerance; NaN counts as infinite."""
         if math.isnan(self.residual) or math.isnan(self.tolerance):
@@ -72,7 +96,7 @@ def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example
 
 def void(law: Callable, reason: str) -> Verdict:
     """Return the verdict of a law that has nothing to say on one example."""
-    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"does not apply: {reason}")
+    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"{VOID}{reason}")
 
 
 def formula(law: Callable) -> str:
@@ -229,8 +253,9 @@ class Law(NamedTuple):
     `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
     NumPy's by another law, as is what an engine computes of them. `programs=True` marks a law that needs programs of its
     own, seconds each on an engine that compiles, and says there nothing that another law does not. The quick profile leaves
-    the ones to NumPy and the others to the engines that do not compile, where a run has these. `dear(obj)` says that an
-    example takes up to minutes: the quick profile then checks the plain one alone.
+    the ones to NumPy and the others to the engines that do not compile, where a run has these. `expensive(obj)`: an example
+    may take minutes, and the quick profile checks only the plain one. `first=True` marks a cheap law of what an object
+    returns, without which the others make no sense: where it fails they are skipped.
     """
 
     law: Callable
@@ -239,7 +264,8 @@ class Law(NamedTuple):
     sampled: bool = False
     programs: bool = False
     shared_draws: bool = False
-    dear: Callable[[Any], bool] = lambda obj: False
+    expensive: Callable[[Any], bool] = lambda obj: False
+    first: bool = False
 
     @property
     def name(self) -> str:
@@ -247,9 +273,18 @@ class Law(NamedTuple):
         return self.law.__name__
 
     def verdict(self, obj: Any, given: Given) -> Verdict:
-        """Return the verdict on one example; void on a lattice where the law does not apply to the object."""
+        """Return the verdict on one example.
+
+        It is void on a lattice where the law does not apply to the object, where it would need too much memory, and where the
+        object needs automatic differentiation, which the backend does not support.
+        """
         reason = self.applies(obj)
-        return self.check(obj, given) if reason is None else void(self.law, reason)
+        if reason is not None:
+            return void(self.law, reason)
+        try:
+            return self.check(obj, given)
+        except (TooLarge, backends.NoAutodiff) as limit:
+            return void(self.law, str(limit))
 
 
 def precision_of(tree: Any) -> str:

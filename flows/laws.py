@@ -312,7 +312,7 @@ def _prior_moments(prior: Any, given: Given) -> Verdict:
 FLOW_LAWS: tuple[Law, ...] = (
     Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
     Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
-    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, dear=_is_large),
+    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
     Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip), _is_exact),

@@ -121,7 +121,7 @@ def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
     def check(theory: Any, given: Given) -> Verdict:
         field = field_of(theory, given)
         if not runs_here(theory, "force", field):
-            return void(law, "its force is by autodiff, which this backend has not")
+            return void(law, "its force needs automatic differentiation, which this backend does not support")
         return law(theory, field, couplings_of(theory, given))
 
     return check
