@@ -27,7 +27,7 @@ from haarflow.core import random
 from haarflow.core.law import Verdict, Whole, in_double, judge, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.tree import paths
-from haarflow.flows.frames import components, lattice_of, matrix_valued
+from haarflow.flows.frames import components, lattice_of, matrix_valued, on_links
 from haarflow.flows.judging import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
 
@@ -218,7 +218,9 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
     return judge(prior_moments, largest_pull(numpy.stack(columns, axis=1), 0.0), 5.0, PULLS)
 
 
-def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> numpy.ndarray:
+def free_components(
+    field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...] | None = None
+) -> numpy.ndarray:
     """Return the components that a density may depend on: all of them, or those of the links off a spanning tree.
 
     >>> from haarflow.core.groups import U1
@@ -227,9 +229,9 @@ def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> nu
     """
     shape = algebra_shape(group, tuple(field_shape))
     everything = numpy.arange(math.prod(shape))
-    if not gauge or group.name == "Real":
+    if not gauge or not on_links(group, tuple(field_shape), lattice):
         return everything
-    lattice, d = lattice_of(group, tuple(field_shape)), field_shape[0]
+    lattice, d = lattice or lattice_of(group, tuple(field_shape)), field_shape[0]
     reached, tree = {(0,) * d}, set()
     for _ in range(math.prod(lattice)):
         for site in sorted(reached):

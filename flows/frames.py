@@ -27,19 +27,30 @@ def matrix_valued(group: Any) -> bool:
     return loops.matrix_axes(group) > 0
 
 
-def links_valued(group: Any) -> bool:
-    """Return whether the field lives on links, one element for each direction before the lattice."""
-    return group.name != "Real"
+def on_links(group: Any, field_shape: tuple[int, ...], lattice: tuple[int, ...] | None = None) -> bool:
+    """Return whether a field lives on links: one element for each direction before the lattice.
+
+    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is as
+    long as axes follow.
+
+    >>> from haarflow.core.groups import U1
+    >>> on_links(U1(), (2, 4, 4)), on_links(U1(), (4, 4)), on_links(U1(), (2, 4, 4), (2, 4, 4))
+    (True, False, False)
+    """
+    if group.name == "Real":
+        return False
+    sites = len(field_shape) - loops.matrix_axes(group)
+    return field_shape[0] == sites - 1 if lattice is None else sites == len(lattice) + 1
 
 
 def lattice_of(group: Any, field_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lattice axes of a field's shape.
+    """Return the lattice axes of a field's shape, by `on_links`.
 
     >>> from haarflow.core.sun import SU
     >>> lattice_of(SU(3, 2), (2, 3, 3, 4, 8))
     (4, 8)
     """
-    return tuple(field_shape[links_valued(group) + loops.matrix_axes(group) :])
+    return tuple(field_shape[on_links(group, tuple(field_shape)) + loops.matrix_axes(group) :])
 
 
 def link_group(group: Any) -> Any:

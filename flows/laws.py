@@ -156,7 +156,7 @@ def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
             if trained and condition:
                 condition = {name: share * value for name, value in condition.items()}
             most = ASYMPTOTIC if share > shares[-1] else math.inf
-            verdict = law(flow, bound, params, x, condition, group, most)
+            verdict = law(flow, bound, params, x, condition, group, most, tuple(model.prior.lattice))
             if verdict.example["errors"][0] <= ASYMPTOTIC:
                 break
         return verdict
@@ -182,7 +182,7 @@ def _fresh(model: Any, given: Given) -> Verdict:
 
 
 def _equivariant(model: Any, given: Given) -> Verdict:
-    return equivariance(*case(model, given), seed=given.seed)
+    return equivariance(*case(model, given), seed=given.seed, lattice=tuple(model.prior.lattice))
 
 
 def _has_symmetries(obj: Any) -> str | None:
@@ -196,7 +196,7 @@ def _invariant(model: Any, given: Given) -> Verdict:
     def density(y: Any) -> Any:
         return bound.log_density(params, y, condition)
 
-    return invariant_density(density, y, group, declared(model), steps, given.seed)
+    return invariant_density(density, y, group, declared(model), steps, given.seed, tuple(model.prior.lattice))
 
 
 def _density_is_symmetric(model: Any) -> str | None:
@@ -242,7 +242,7 @@ def _prior_is_small(prior: Any) -> str | None:
 def _too_many(prior: Any, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
         return "the integral's lattice rule is for angles and real numbers, not for matrices"
-    variables = len(free_components(prior.field_shape, prior.group, gauge))
+    variables = len(free_components(prior.field_shape, prior.group, gauge, tuple(prior.lattice)))
     if variables <= LARGEST:
         return None
     return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
@@ -300,9 +300,8 @@ def _prior_integral(prior: Any, given: Given) -> Verdict:
 
 def _prior_invariant(prior: Any, given: Given) -> Verdict:
     x = given.field(prior.group, prior.field_shape)
-    return invariant_density(
-        _density(prior, given), x, prior.group, declared(prior), (1,) * len(prior.lattice), given.seed
-    )
+    steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
+    return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
 
 
 def _prior_moments(prior: Any, given: Given) -> Verdict:

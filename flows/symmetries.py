@@ -25,11 +25,13 @@ from haarflow.core.lattice import shift
 from haarflow.core.law import host_field
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.symmetries import SYMMETRIES
-from haarflow.flows.frames import link_group, links_valued, matrix_valued
+from haarflow.flows.frames import link_group, matrix_valued
 
+Lattice = tuple[int, ...]
 POINT_GROUP = ("reflection", "hypercubic")
 # What has a meaning: real fields have no gauge transformation, links no sign.
 OF_SITES = ("translation", "reflection", "hypercubic", "Z2")
+OF_SITES_OF_A_GROUP = (*OF_SITES, "charge_conjugation")
 OF_LINKS = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
 
@@ -94,30 +96,40 @@ def total_displacement(parts: Iterable[Any]) -> tuple[int, ...]:
 
 
 def images(
-    words: Iterable[str], group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any
+    words: Iterable[str],
+    group: Any,
+    lattice: tuple[int, ...],
+    steps: tuple[int, ...],
+    generator: Any,
+    links: bool | None = None,
 ) -> list[Image]:
     """Return transformations for each of the words: translations by `steps` along every axis, all reflections and all
-    exchanges of equal extents, one random gauge transformation, and so on. Words without meaning for the group give none.
+    exchanges of equal extents, one random gauge transformation, and so on. Words without meaning for the field give none.
+
+    `links` says whether the field lives on links, by default that of a group; numbers live on sites.
 
     >>> from haarflow.core.groups import Real
     >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), None)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
     """
+    links = group.name != "Real" if links is None else links
     found: list[Image] = []
     for word in words:
-        if word in meaning(group):
-            found += MAKERS[word](group, lattice, steps, generator)
+        if word in meaning(group, links):
+            found += MAKERS[word](group, lattice, steps, generator, links)
     return found
 
 
-def meaning(group: Any) -> tuple[str, ...]:
-    """Return the words that mean something for fields of a group.
+def meaning(group: Any, links: bool | None = None) -> tuple[str, ...]:
+    """Return the words that mean something for fields of a group, on links (the default) or on sites.
 
     >>> from haarflow.core.groups import U1
-    >>> "gauge" in meaning(U1()), "Z2" in meaning(U1())
-    (True, False)
+    >>> "gauge" in meaning(U1()), "Z2" in meaning(U1()), "gauge" in meaning(U1(), links=False)
+    (True, False, False)
     """
-    return OF_LINKS if links_valued(group) else OF_SITES
+    if group.name == "Real":
+        return OF_SITES
+    return OF_LINKS if links or links is None else OF_SITES_OF_A_GROUP
 
 
 def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
@@ -127,7 +139,7 @@ def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
     return field
 
 
-def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _translations(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     d = len(lattice)
     return [
         Image(f"translation by {step} along axis {axis}", partial(shift, mu=axis, d=d, steps=-step))
@@ -136,22 +148,22 @@ def _translations(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], 
     ]
 
 
-def _reflections(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _reflections(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     d, turn = len(lattice), symmetries.reflect
-    if links_valued(group):
+    if links:
         turn = partial(symmetries.reflect_links, group=link_group(group))
     return [Image(f"reflection of axis {axis}", partial(turn, mu=axis, d=d)) for axis in range(d)]
 
 
-def _exchanges(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _exchanges(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     d, turn = len(lattice), symmetries.exchange
-    if links_valued(group):
+    if links:
         turn = partial(symmetries.exchange_links, group=link_group(group))
     pairs = [pair for pair in itertools.combinations(range(d), 2) if lattice[pair[0]] == lattice[pair[1]]]
     return [Image(f"exchange of axes {a} and {b}", partial(turn, mu=a, nu=b, d=d)) for a, b in pairs]
 
 
-def _gauge(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _gauge(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     sites = host_field(group, element_shape(group, (), lattice), "haar", generator)
 
     def turned(links: Array) -> Array:
@@ -160,11 +172,11 @@ def _gauge(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generat
     return [Image("a gauge transformation", turned)]
 
 
-def _sign(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _sign(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     return [Image("phi -> -phi", lambda x: -x)]
 
 
-def _conjugation(group: Any, lattice: tuple[int, ...], steps: tuple[int, ...], generator: Any) -> list[Image]:
+def _conjugation(group: Any, lattice: Lattice, steps: Lattice, generator: Any, links: bool) -> list[Image]:
     return [Image("U -> U^*", numpy.conj if matrix_valued(group) else lambda x: -x)]
 
 
