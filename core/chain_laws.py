@@ -21,7 +21,7 @@ from haarflow.core.batch import field_shape
 from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting, started
 from haarflow.core.dynamics_laws import energy_order, kinetic_energy, reversible
 from haarflow.core.kernels import Cycle, Repeat, run
-from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, Law, Verdict, fits, in_double, judge, largest, precision_of, to_host
 from haarflow.core.levels import LevelProposal, Levels
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
@@ -35,6 +35,7 @@ from haarflow.core.run_laws import (
     values_compile_nothing,
 )
 
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a kernel makes
 CHAINS = 2000  # independent chains of a sampled law
 FEW = 64  # of one that compares bit by bit
 
@@ -194,15 +195,31 @@ def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
 
-def _theory(kernel: Any) -> Any:
-    """The theory of a kernel or of the first one it is made of, or None."""
+def theory_of(kernel: Any) -> Any:
+    """Return the theory of a kernel, or of the first one it is made of; None where it has none.
+
+    >>> from haarflow.core.hmc import HMC
+    >>> from haarflow.theories import Phi4
+    >>> theory_of(Repeat(HMC(Phi4((4, 4))), 2)).lattice
+    (4, 4)
+    """
     if isinstance(kernel, Cycle):
-        return _theory(kernel.kernels[0])
-    return _theory(kernel.kernel) if hasattr(kernel, "kernel") else getattr(kernel, "theory", None)
+        return theory_of(kernel.kernels[0])
+    # a kernel of the user's own may hold another one, or no theory at all
+    return theory_of(kernel.kernel) if hasattr(kernel, "kernel") else getattr(kernel, "theory", None)
 
 
 def _exact(obj: Chained, given: Given, count: int = CHAINS) -> Array:
+    _check_size(obj, count)
     return given.array(obj.exact(random.key(given.seed, backends.get("numpy")), count))
+
+
+def _check_size(obj: Any, count: int) -> None:
+    """Raise TooLarge where so many fields, and what a kernel makes of them, are more than a law's memory."""
+    theory = theory_of(obj)
+    if theory is not None:
+        shape = tuple(field_shape(theory))
+        fits(count * COPIES * NUMBER * math.prod(shape), f"{count} chains of fields {shape}")
 
 
 def _fields(obj: Any, given: Given) -> Array:
@@ -210,13 +227,15 @@ def _fields(obj: Any, given: Given) -> Array:
     serves all laws; else fields of the theory's group."""
     if isinstance(obj, Chained):
         return _exact(obj, given, FEW if given.backend.jit is identity else CHAINS)
-    theory = _theory(obj)
+    theory = theory_of(obj)
+    _check_size(obj, given.batch)
     return replace(given, style="haar").field(theory.group, field_shape(theory))
 
 
 def _phase_space(obj: Any, given: Given, count: int = 1) -> tuple[Array, ...]:
     """Sixteen generic fields and `count` momenta for each."""
-    theory = _theory(_kernel(obj))
+    _check_size(obj, 16)
+    theory = theory_of(obj)
     shape = field_shape(theory)
     fields = replace(given, style="haar", batch=16).field(theory.group, shape)
     momenta = algebra_shape(theory.group, (16, *shape))
@@ -250,7 +269,7 @@ def _order(obj: Any, given: Given) -> Verdict:
 
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
     """Half of the chains start cold, half hot: from Haar, or from white noise as wide as the exact draws."""
-    fields, theory = _exact(obj, given), _theory(obj.kernel)
+    fields, theory = _exact(obj, given), theory_of(obj)
     noise, cold = (
         to_host(replace(given, style=style, batch=CHAINS // 2).field(theory.group, field_shape(theory)))
         for style in ("haar", "cold")
@@ -328,7 +347,7 @@ def _reflects(obj: Any) -> str | None:
 
 
 def _has_fields(obj: Any) -> str | None:
-    if isinstance(obj, Chained) or _theory(obj) is not None:
+    if isinstance(obj, Chained) or theory_of(obj) is not None:
         return None
     return "neither exact draws nor a theory tell the fields' shape"
 

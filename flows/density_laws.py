@@ -23,14 +23,18 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core import random
-from haarflow.core.law import Verdict, Whole, in_double, judge, precision_of, to_host
+from haarflow.core import law, random
+from haarflow.core.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.tree import paths
+from haarflow.flows.footprint import NUMBER
 from haarflow.flows.frames import components, lattice_of, matrix_valued, on_links
 from haarflow.flows.judging import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
 
+DRAWS = 4096
+FEWEST = 512  # draws whose mean tells something
+COPIES = 8  # of the draws that a law makes
 POINTS, GENERATOR, SHIFTS = 1021, 89, 16
 LARGEST = 5
 WIDTH = 0.8  # of the map to the line, in units of the standard deviation
@@ -244,6 +248,20 @@ def free_components(
     return numpy.asarray([number for number in everything if number not in tree])
 
 
+def count_free(field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...]) -> int:
+    """Return how many `free_components` there are, without a list of them: a spanning tree has a link less than sites.
+
+    >>> from haarflow.core.groups import U1
+    >>> count_free((2, 2, 2), U1(), True, (2, 2)), count_free((2, 2, 2), U1(), False, (2, 2))
+    (5, 8)
+    """
+    everything = components(group, tuple(field_shape))
+    if not gauge or not on_links(group, tuple(field_shape), lattice):
+        return everything
+    sites = math.prod(lattice)
+    return everything - (sites - 1) * (everything // (sites * len(lattice)))
+
+
 def lattice_rule(variables: int) -> numpy.ndarray:
     """Return the points `(SHIFTS * POINTS, variables)` of a Korobov rule in the unit cube, randomly shifted."""
     vector = numpy.asarray([pow(GENERATOR, power, POINTS) for power in range(variables)])
@@ -325,6 +343,26 @@ def _classes(obj: Any) -> tuple[type, ...]:
 def _same_bits(a: Array, b: Array) -> bool:
     one, other = to_host(a), to_host(b)
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def enough_draws(prior: Any) -> int:
+    """Return DRAWS, or as many fewer as fit into a law's memory; raises TooLarge below FEWEST.
+
+    >>> from haarflow.flows.priors import Gaussian
+    >>> enough_draws(Gaussian((4, 4))), enough_draws(Gaussian((64, 64)))
+    (4096, 2048)
+    """
+    draw = COPIES * NUMBER * math.prod(prior.field_shape)
+    fits(FEWEST * draw, f"{FEWEST} fields {tuple(prior.field_shape)}")
+    return min(DRAWS, law.MEMORY // draw)
+
+
+def not_a_definition(model: Any) -> str | None:
+    """Return why a model cannot be written to a file, or None: its parts are dataclasses, or there is no definition."""
+    for part in (model, model.prior, model.flow):
+        if not dataclasses.is_dataclass(part):
+            return f"a model file holds dataclasses, and {type(part).__name__} is none"
+    return None
 
 
 def draws_on_the_host(prior: Any, seed: int, n: int, dtype: str) -> numpy.ndarray:

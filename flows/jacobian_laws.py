@@ -22,10 +22,12 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
+from haarflow.core import law
 from haarflow.core.groups import Real
-from haarflow.core.law import EPSILON, Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.law import EPSILON, TooLarge, Verdict, fits, in_double, judge, precision_of, to_host
 from haarflow.core.tree import tree_map
 from haarflow.flows.bound import Bound, member, repeated, unbound
+from haarflow.flows.footprint import NUMBER
 from haarflow.flows.frames import change, components, coordinates_of, displaced, matrix_valued, tangent_along
 from haarflow.flows.judging import computed_in
 
@@ -36,6 +38,9 @@ SHRINKS = 3
 SMOOTH = 1e-8  # how far the columns of two step sizes may lie apart, in units of the column
 REDRAWS = 8
 LARGEST = 512
+ROWS = 10  # fields for each column of a stencil
+COPIES = 8  # of these fields that a law makes
+Rows = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
 
 
@@ -61,7 +66,7 @@ def log_det_by_differences(
 
     `x` is `(batch, *field_shape)`; member `number` is differentiated, in double precision whatever its own. `group` is that
     of the field (default: real numbers). Where there are more than 512 components, those that move are differentiated,
-    and the others must stand still and leave those alone. Raises ValueError where more than 512 move.
+    and the others must stand still and leave those alone. Raises TooLarge, a ValueError, where more than 512 move.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.tails import QuarticTail
@@ -159,12 +164,16 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     moved, size = change(group, y[0], x).ravel(), components(group, x.shape)
     columns = numpy.arange(size) if size <= LARGEST else numpy.flatnonzero(moved)
     if len(columns) > LARGEST:
-        raise ValueError(f"a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}")
+        raise TooLarge(
+            f"too large for this law: a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}: "
+            "give a smaller lattice"
+        )
+    fits(4 * 8 * size * len(columns), f"a Jacobian of {size} x {len(columns)} components")
     matrix, slope = numpy.zeros((size, len(columns))), numpy.zeros(len(columns))
     error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
     step, shrinks = STEP, 0
     for _ in range(SHRINKS + 1):
-        found, found_slope, found_error = stencil(function, x, columns[open_columns], step, group)
+        found, found_slope, found_error = _in_parts(function, x, columns[open_columns], step, group)
         better = ~(found_error >= error[open_columns])
         taken = open_columns[better]
         matrix[:, taken], slope[taken], error[taken] = found[:, better], found_slope[better], found_error[better]
@@ -177,11 +186,24 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     return Dense(matrix[columns, :], error, slope, float(log_det[0]), leak, shrinks, len(open_columns))
 
 
+def _in_parts(
+    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """The `stencil` of as many columns at once as a law's memory holds."""
+    most = max(int(law.MEMORY // (ROWS * COPIES * NUMBER * x.size)), 1)
+    if len(columns) <= most:
+        return stencil(function, x, columns, step, group)
+    parts = [stencil(function, x, columns[n : n + most], step, group) for n in range(0, len(columns), most)]
+    matrix, slope, error = zip(*parts, strict=True)
+    return numpy.concatenate(matrix, axis=1), numpy.concatenate(slope), numpy.concatenate(error)
+
+
 def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Dense:
     """Return the dense Jacobian at one field without batch axes."""
     host, group = to_host(x), group or Real()
     wide = in_double(host)
     size = components(group, host.shape)
+    fits(COPIES * NUMBER * size * host.size, f"{size} directions in a field of {size} components")
     along = flow.along if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).along
     units = numpy.stack([tangent_along(group, wide, unit) for unit in numpy.eye(size)])
     (y, log_det), (dy, slopes) = along(params, x, units, condition)

@@ -15,9 +15,10 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
-from haarflow.core.law import EPSILON, Given, in_double, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, fits, in_double, precision_of, to_host
 from haarflow.core.tree import tree_map
 from haarflow.flows.bound import bind
+from haarflow.flows.footprint import LEAST, NUMBER
 from haarflow.flows.frames import apart, components
 
 HALVINGS = 5
@@ -88,11 +89,23 @@ def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
 def field(model: Any, given: Given, salt: int = 0) -> Array:
     """Return fields of the style that is given; huge numbers are for parameters near the identity.
 
-    An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows.
+    An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows. Raises
+    TooLarge where a batch, and what a law makes of it, is more than a law's memory.
     """
+    check_size(model.prior, given.batch)
     bounded = model.prior.group.name != "Real" or given.size in ("zero", "small")
     style = "haar" if given.style == "huge" and not bounded else given.style
     return dataclasses.replace(given, style=style).field(model.prior.group, model.prior.field_shape, salt)
+
+
+def check_size(prior: Any, n: int) -> None:
+    """Raise TooLarge where n fields of a prior, and what a law makes of them, are more than a law's memory.
+
+    >>> from haarflow.flows.priors import Gaussian
+    >>> check_size(Gaussian((8, 8)), 3)
+    """
+    shape = tuple(prior.field_shape)
+    fits(n * LEAST * NUMBER * math.prod(shape), f"{n} fields {shape} and what a law makes of them")
 
 
 def condition_names(flow: Any) -> tuple[str, ...]:

@@ -8,19 +8,23 @@ density_laws.py, and take a user's own arrays.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
-from haarflow.core.law import Given, Law, Verdict, Whole, at_once, judge
-from haarflow.flows.bound import bind, bind_model, compiles, repeated
+from haarflow import backends
+from haarflow.core.law import Given, Law, Verdict, Whole, at_once, void
+from haarflow.flows.bound import bind, bind_model, compiles, repeated, unbound
 from haarflow.flows.density_laws import (
     LARGEST,
+    count_free,
     draws_have_the_density,
     draws_on_the_host,
+    enough_draws,
     file_keeps_the_model,
-    free_components,
     integrates_to_one,
+    not_a_definition,
     prior_draws,
     prior_moments,
     sample_is_its_density,
@@ -29,7 +33,7 @@ from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.frames import components, matrix_valued
 from haarflow.flows.integration_laws import integration_order, reversal_order
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.judging import HALVINGS, case, condition_names, conditions, field, parameters
+from haarflow.flows.judging import HALVINGS, case, check_size, condition_names, conditions, field, parameters
 from haarflow.flows.map_laws import (
     batch_is_its_members,
     equals_numpy,
@@ -41,6 +45,7 @@ from haarflow.flows.map_laws import (
     traced_once,
 )
 from haarflow.flows.repeating_fields import COLUMNS
+from haarflow.flows.shape_laws import shapes
 from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.symmetry_laws import equivariance, invariant_density, undeclared
 
@@ -67,14 +72,15 @@ __all__ = [
     "reversal_order",
     "round_trip",
     "sample_is_its_density",
+    "shapes",
     "support",
     "traced_once",
     "undeclared",
 ]
 
-DRAWS = 4096
 INTEGRATED = 1e-4  # the largest error of an integral that tells something
 USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
+VARIABLES = 512  # of a density whose weights have a mean that a few thousand draws tell
 COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
 ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
@@ -164,6 +170,12 @@ def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
     return check
 
 
+def _shapes(model: Any, given: Given) -> Verdict:
+    """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
+    flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
+    return shapes(unbound(flow), params, x, condition)
+
+
 def _unchanged(model: Any, given: Given) -> Verdict:
     return inputs_unchanged(*case(model, given)[:4])
 
@@ -176,8 +188,7 @@ def _traced(model: Any, given: Given) -> Verdict:
 def _fresh(model: Any, given: Given) -> Verdict:
     """Where every draw compiles for itself, chains are left to their parts."""
     if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
-        reason = "does not apply: the parts draw their own parameters, and are checked"
-        return judge(fresh_parameters, 0.0, 0.0, reason)
+        return void(fresh_parameters, "its parts draw their own parameters, and are checked")
     return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
 
 
@@ -242,7 +253,7 @@ def _prior_is_small(prior: Any) -> str | None:
 def _too_many(prior: Any, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
         return "the integral's lattice rule is for angles and real numbers, not for matrices"
-    variables = len(free_components(prior.field_shape, prior.group, gauge, tuple(prior.lattice)))
+    variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
     if variables <= LARGEST:
         return None
     return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
@@ -256,8 +267,19 @@ def _is_untrained(model: Any) -> str | None:
     return None
 
 
+def _is_saved(model: Any) -> str | None:
+    return _is_untrained(model) or not_a_definition(model)
+
+
 def _is_wide(model: Any) -> str | None:
-    return _is_untrained(model) or _is_exact(model)
+    return _is_untrained(model) or _is_exact(model) or _has_many_variables(model.prior)
+
+
+def _has_many_variables(prior: Any) -> str | None:
+    variables = components(prior.group, prior.field_shape)
+    if variables <= VARIABLES:
+        return None
+    return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
 
 
 def _model_draws(model: Any, given: Given) -> Verdict:
@@ -270,12 +292,12 @@ def _model_draws(model: Any, given: Given) -> Verdict:
 
 
 def _draws(model: Any, given: Given, share: float) -> Verdict:
-    bound, params = bind_model(model, given.backend), parameters(model, given, share)
+    bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
     found = []
     for seed in (0, 1):
-        start = given.array(draws_on_the_host(model.prior, 100 + seed, DRAWS, given.dtype))
-        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, DRAWS))[0])
-    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, DRAWS))
+        start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
+        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
+    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, n))
     return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
 
 
@@ -299,16 +321,24 @@ def _prior_integral(prior: Any, given: Given) -> Verdict:
 
 
 def _prior_invariant(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
     x = given.field(prior.group, prior.field_shape)
     steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
     return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
 
 
+def _prior_draws(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
+    return prior_draws(prior, given.key(3), given.batch, given.dtype)
+
+
 def _prior_moments(prior: Any, given: Given) -> Verdict:
-    return prior_moments(prior, at_once(lambda key: prior.sample(key, DRAWS, given.dtype), given.key(4)))
+    n = enough_draws(prior)
+    return prior_moments(prior, at_once(lambda key: prior.sample(key, n, given.dtype), given.key(4)))
 
 
 FLOW_LAWS: tuple[Law, ...] = (
+    Law(shapes, _shapes, first=True),
     Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
     Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
     Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
@@ -331,11 +361,11 @@ MODEL_LAWS: tuple[Law, ...] = (
     Law(integrates_to_one, _model_integral, _model_is_small),
     Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
     Law(sample_is_its_density, _sample, _is_exact),
-    Law(file_keeps_the_model, _file, _is_untrained),
+    Law(file_keeps_the_model, _file, _is_saved),
 )
 
 PRIOR_LAWS: tuple[Law, ...] = (
-    Law(prior_draws, lambda prior, given: prior_draws(prior, given.key(3), given.batch, given.dtype)),
+    Law(prior_draws, _prior_draws),
     Law(prior_moments, _prior_moments, sampled=True, shared_draws=True),
     Law(integrates_to_one, _prior_integral, _prior_is_small),
     Law(invariant_density, _prior_invariant, _has_symmetries),

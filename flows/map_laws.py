@@ -17,12 +17,13 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
-from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host, void
 from haarflow.core.tree import leaves, tree_map
 from haarflow.flows.bound import Bound, bind, compiles, member, unbound
 from haarflow.flows.frames import apart
 from haarflow.flows.judging import ROUNDING, computed_in, largest_of, reach, size, worst
 from haarflow.flows.memory import forgetting
+from haarflow.flows.shape_laws import misshapen
 
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"
 IN_UNITS = "1 in units of its rounding"
@@ -39,8 +40,12 @@ def round_trip(flow: Any, params: Params, x: Array, condition: Condition = None,
     True
     """
     group = group or Real()
-    y, _ = flow.forward(params, x, condition)
+    there = flow.forward(params, x, condition)
+    y = there[0]
     back = flow.inverse(params, y, condition)
+    wrong = misshapen("forward", there, x) or misshapen("inverse", back, x)
+    if wrong:
+        return judge(round_trip, math.inf, 0.0, wrong, x=x, params=params)
     allowed = reach(lambda y: flow.inverse(params, y, condition), y, group, back).field
     off = worst(apart(group, back[0], x), allowed)
     return judge(round_trip, off.residual, off.allowed, ROUND_TRIP, x=x, params=params)
@@ -57,6 +62,9 @@ def log_dets_cancel(flow: Any, params: Params, x: Array, condition: Condition = 
     group = group or Real()
     there = flow.forward(params, x, condition)
     back = flow.inverse(params, there[0], condition)
+    wrong = misshapen("forward", there, x) or misshapen("inverse", back, x)
+    if wrong:
+        return judge(log_dets_cancel, math.inf, 0.0, wrong, x=x, params=params)
     allowed = reach(lambda y: flow.inverse(params, y, condition), there[0], group, back).log_det
     off = worst(to_host(there[1]) + to_host(back[1]), allowed)
     return judge(log_dets_cancel, off.residual, off.allowed, ROUNDING, x=x, params=params)
@@ -77,6 +85,9 @@ def support(flow: Any, params: Params, y: Array, condition: Condition = None, gr
     y = backends.of(y).asarray(to_host(group.project(to_host(y))), dtype=y.dtype)
     x, log_det = flow.inverse(params, y, condition)
     again = flow.forward(params, x, condition)
+    wrong = misshapen("inverse", (x, log_det), y) or misshapen("forward", again, y)
+    if wrong:
+        return judge(support, math.inf, 0.0, wrong, y=y, params=params)
     if not (math.isfinite(size(x)) and math.isfinite(size(log_det))):
         return judge(support, math.inf, 0.0, "an inverse is finite", y=y, params=params)
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, again).field
@@ -173,7 +184,7 @@ def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: 
     Fields `x` and `other` have one shape. Void where nothing is compiled, and for PyTorch, whose compiler guards for itself.
     """
     if not isinstance(flow, Bound) or not compiles(flow.backend):
-        return judge(traced_once, 0.0, 0.0, "does not apply: nothing is compiled")
+        return void(traced_once, "nothing is compiled")
     runs = 0
     for method in ("forward", "inverse"):
         getattr(flow, method)(params, x, condition)

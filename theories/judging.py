@@ -10,12 +10,13 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
-from haarflow.core import loops
-from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
+from haarflow.core import law, loops
+from haarflow.core.law import EPSILON, Given, compiled, fits, precision_of, to_host
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import field_shape
 
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a law and an action make
 UNITS = 8  # units in the last place that the terms of a sum are allowed
 ROUNDING = (
     f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"
@@ -91,7 +92,8 @@ def numbers_of(theory: Any, given: Given) -> dict[str, float]:
 
 
 def field_of(theory: Any, given: Given) -> Array:
-    """Return fields `(batch, *field_shape)` of the style that is given."""
+    """Return fields `(batch, *field_shape)` of the style that is given; raises TooLarge where they are too much."""
+    check_size(theory, given)
     return given.field(theory.group, field_shape(theory))
 
 
@@ -114,6 +116,23 @@ def lacks(*names: str) -> Callable[[Any], str | None]:
         return f"it declares no {' and no '.join(missing)}" if missing else None
 
     return applies
+
+
+def spread(size: int, numbers: int) -> numpy.ndarray:
+    """Return which of `size` components a law looks at, each of which takes `numbers`: all, or an even selection of as many
+    as its memory holds.
+
+    >>> spread(4, 10).tolist(), len(spread(2**20, 2**20)) < 100
+    ([0, 1, 2, 3], True)
+    """
+    most = max(int(law.MEMORY // (COPIES * NUMBER * numbers)), 1)
+    return numpy.arange(0, size, -(-size // most))
+
+
+def check_size(theory: Any, given: Given) -> None:
+    """Raise TooLarge where a batch of a theory's fields, and what a law makes of them, is more than its memory."""
+    shape = field_shape(theory)
+    fits(given.batch * COPIES * NUMBER * math.prod(shape), f"{given.batch} fields {shape} and what a law makes of them")
 
 
 def runs_here(theory: Any, method: str, field: Array) -> bool:

@@ -21,7 +21,7 @@ PUBLIC = {
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
 }
 # what the laws themselves are made of
-NOT_OBJECTS = ("Bound", "Chained")
+NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
 
 
 def public(kind: str) -> list[str]:

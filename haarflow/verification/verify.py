@@ -83,13 +83,17 @@ def verify(
 
 
 def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progress) -> list[Result]:
-    """What all blocks of a task give, in their order."""
+    """What all blocks of a task give, in their order; the line of progress says which one is waited for."""
     results: list[Result] = []
     for name in dict.fromkeys(block.expensive for block in task.blocks if block.expensive):
         progress.say(f"{name} goes last: it differentiates many components, which may take minutes")
     with progress.task("laws", len(task.blocks)) as line:
-        for _, part in farm(task, range(len(task.blocks)), executor, ahead):
+        following = [block.title for block in task.blocks[1:]] + ["laws"]
+        line.name = task.blocks[0].title if task.blocks else line.name
+        line.show({"checks": 0, "failed": 0})
+        for number, part in farm(task, range(len(task.blocks)), executor, ahead):
             results += part
+            line.name = following[number]
             line.advance({"checks": len(results), "failed": sum(result.passed is False for result in results)})
     return results
 
@@ -108,7 +112,7 @@ class _Task:
     laws: tuple[str, ...]
 
     def __call__(self, number: int) -> list[Result]:
-        place, name, drawn, laws, _ = self.blocks[number]
+        _, place, name, drawn, laws, _ = self.blocks[number]
         every = self.source if isinstance(self.source, list) else _named(self.source)
         entry, record = every[place], members.member(name)
         run = tuple(dict.fromkeys(block.name for block in self.blocks))
@@ -135,9 +139,10 @@ def _named(source: str | None) -> list[Entry]:
 
 
 class _Block(NamedTuple):
-    """An entry's place and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
+    """What a person calls the block, an entry's index and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
     for, none for all, and which of them is `expensive`."""
 
+    title: str
     place: int
     name: str
     drawn: bool
@@ -167,7 +172,7 @@ def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[
     for name in names:
         for place, entry in enumerate(found):
             if _belongs(entry, name) and (name == "numpy" or entry in few):
-                yield _Block(place, name, entry in few)
+                yield _Block(f"{entry.name} on {name}", place, name, entry in few)
 
 
 def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[str]) -> Iterator[_Block]:
@@ -177,7 +182,8 @@ def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[s
         obj = entry.make(entry.lattices[0])
         slow = {law.name for law in _laws(entry, wanted) if _is_expensive(law, obj)}
         for law in sorted(_laws(entry, wanted), key=lambda law: law.name in slow):
-            yield block._replace(laws=(law.name,), expensive=law.name if law.name in slow else "")
+            title = f"{law.name} of {block.title}"
+            yield block._replace(title=title, laws=(law.name,), expensive=law.name if law.name in slow else "")
 
 
 def _is_expensive(law: Law, obj: Any) -> bool:
