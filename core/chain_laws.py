@@ -77,7 +77,7 @@ def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(accept_rule, largest_pull(rows) if stayed else math.inf, LIMIT, LUCK, key=key)
 
 
-def stationary(kernel: Any, fields: Array, key: Array, observables: Callable) -> Verdict:
+def stationary(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Steps from exact draws change no mean: <f(U')> = <f(U)>, paired chain by chain.
 
     `fields (n, *field_shape)` are independent and of the kernel's distribution; `observables` takes them on the host.
@@ -98,7 +98,9 @@ def stationary(kernel: Any, fields: Array, key: Array, observables: Callable) ->
     return judge(stationary, residual, LIMIT, f"{LUCK}; worst: {name}", key=key)
 
 
-def _worst(before: numpy.ndarray, after: numpy.ndarray, observables: Callable, dtype: str) -> tuple[str, float]:
+def _worst(
+    before: numpy.ndarray, after: numpy.ndarray, observables: Callable[..., Any], dtype: str
+) -> tuple[str, float]:
     """The observable with the largest paired pull."""
     rows = zip(named_columns(observables(before)), named_columns(observables(after)), strict=True)
     pulls = {
@@ -109,7 +111,7 @@ def _worst(before: numpy.ndarray, after: numpy.ndarray, observables: Callable, d
     return worst, pulls[worst]
 
 
-def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable) -> Verdict:
+def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Detailed balance in equilibrium: <f(U) g(U')> = <g(U) f(U')> for all pairs of observables.
 
     >>> from haarflow.backends import numpy as backend
@@ -136,7 +138,9 @@ def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable)
     return judge(time_reversal, residual, LIMIT, LUCK, key=key)
 
 
-def equilibrium(kernel: Any, start: Array, fields: Array, key: Array, observables: Callable, steps: int) -> Verdict:
+def equilibrium(
+    kernel: Any, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
+) -> Verdict:
     """From a wrong start the means reach those of exact draws.
 
     `start` and `fields` have one shape `(n, *field_shape)`; `steps` lead from one to the other.
@@ -242,19 +246,19 @@ def _phase_space(obj: Any, given: Given, count: int = 1) -> tuple[Array, ...]:
     return fields, *(given.normal(momenta, 11 + number) for number in range(count))
 
 
-def _from_exact(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_exact(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _exact(obj, given), given.key(1))
 
 
-def _from_exact_with(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_exact_with(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _exact(obj, given), given.key(1), obj.observables)
 
 
-def _from_fields(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_fields(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _fields(obj, given), given.key(1))
 
 
-def _dynamics(law: Callable, count: int = 1) -> Callable[[Any, Given], Verdict]:
+def _dynamics(law: Callable[..., Any], count: int = 1) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), *_phase_space(obj, given, count))
 
 
@@ -305,7 +309,7 @@ def _loop(obj: Any, given: Given) -> Verdict:
     return independence_loop(chain_of(obj), given.array(log_w), uniforms, start)
 
 
-def chain_of(obj: Any) -> Callable:
+def chain_of(obj: Any) -> Callable[..., Any]:
     """Return the associative pass a kernel uses: its own `chain`, or the library's."""
     return getattr(_kernel(obj), "chain", independence_chain)
 

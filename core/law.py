@@ -86,7 +86,7 @@ class Verdict(NamedTuple):
         return self.residual / self.tolerance
 
 
-def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
+def judge(law: Callable[..., Any], residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
     """Return the verdict of a law function; `residual` is a number or an array, whose largest size counts.
 
     A NaN anywhere is a residual of infinity. `example` names the offending input.
@@ -94,12 +94,12 @@ def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example
     return Verdict(law.__name__, formula(law), largest(residual), float(tolerance), reason, example)
 
 
-def void(law: Callable, reason: str) -> Verdict:
+def void(law: Callable[..., Any], reason: str) -> Verdict:
     """Return the verdict of a law that has nothing to say on one example."""
     return Verdict(law.__name__, formula(law), 0.0, 0.0, f"{VOID}{reason}")
 
 
-def formula(law: Callable) -> str:
+def formula(law: Callable[..., Any]) -> str:
     """Return a law's formula, the first line of its docstring."""
     return (law.__doc__ or law.__name__).strip().splitlines()[0]
 
@@ -184,12 +184,12 @@ class Given:
         """The unit in the last place of 1."""
         return EPSILON[self.dtype]
 
-    def jit(self, owner: Any, method: str) -> Callable:
+    def jit(self, owner: Any, method: str) -> Callable[..., Any]:
         """Return a method compiled by the backend, once for each owner."""
         return compiled(self.backend.jit, owner, method)
 
 
-def at_once(function: Callable, *args: Any) -> Any:
+def at_once(function: Callable[..., Any], *args: Any) -> Any:
     """Return `function(*args)`, as one program on JAX, which compiles every operation that it meets outside of one.
 
     >>> at_once(lambda x, y: x * y + 1.0, numpy.ones(1), 2.0)
@@ -218,9 +218,10 @@ class Whole:
 
 
 @lru_cache(maxsize=512)
-def compiled(jit: Callable, owner: Any, method: str) -> Callable:
+def compiled(jit: Callable[..., Any], owner: Any, method: str) -> Callable[..., Any]:
     """Return `jit(owner.method)`, the same for the same hashable owner: no law compiles twice."""
-    return jit(getattr(owner, method))
+    result: Callable[..., Any] = jit(getattr(owner, method))
+    return result
 
 
 def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
@@ -241,7 +242,8 @@ def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.
         return haar + 2 * math.pi * generator.integers(-100, 101, shape) if angle else 30.0 * haar
     if style == "seam":
         knots = (math.pi if angle else 3.0) * numpy.arange(-4, 5) / 4
-        return generator.choice(knots, shape) + generator.choice([-1e-9, 0.0, 1e-9], shape)
+        result: numpy.ndarray = generator.choice(knots, shape) + generator.choice([-1e-9, 0.0, 1e-9], shape)
+        return result
     return haar
 
 
@@ -258,7 +260,7 @@ class Law(NamedTuple):
     returns, without which the others make no sense: where it fails they are skipped.
     """
 
-    law: Callable
+    law: Callable[..., Any]
     check: Callable[[Any, Given], Verdict]
     applies: Callable[[Any], str | None] = lambda obj: None
     sampled: bool = False

@@ -35,7 +35,7 @@ class Ring:
         """Return the level in 0 ... n - 1."""
         return a - self.n * array_namespace(a).floor(a / self.n)
 
-    def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype="float64") -> Array:
+    def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype: str = "float64") -> Array:
         """Return one step up or down, each with chance 1/2."""
         u = random.uniform(key, shape, dtype)
         return 2.0 * array_namespace(u).floor(2.0 * u) - 1.0

@@ -19,7 +19,7 @@ from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, preci
 from haarflow.core.tree import leaves
 
 
-def independence_loop(chain: Callable, log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:
+def independence_loop(chain: Callable[..., Any], log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:
     """The associative pass equals the loop: proposal t is taken when log u_t < w_t - w.
 
     `log_w`, `uniforms` `(T, n)`, `start (n,)` or None. The residual counts wrong indices and wrong acceptances.
@@ -124,7 +124,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
     backend = backends.of(fields)
     found = backend.jit(lambda key, fields: kernel.step(key, kernel.init(fields))[0].field)(key, fields)
 
-    def twin(key, fields):
+    def twin(key: Any, fields: Any) -> Any:
         if isinstance(kernel, Cycle):
             for number, one in enumerate(kernel.kernels):
                 fields = one.step(random.fold_in(key, number), one.init(fields))[0].field

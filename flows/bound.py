@@ -44,11 +44,18 @@ class Bound:
         """Return the flow's (x, log_det) of the inverse."""
         return self._apply("inverse", params, y, condition)
 
-    def tangent(self, params: Params, x: Array, dx: Array, condition: Condition = None) -> tuple[tuple, tuple]:
+    def tangent(
+        self, params: Params, x: Array, dx: Array, condition: Condition = None
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return (y, log_det) and how they change along `dx`; where shapes compile, of one field without batch axes."""
-        return traced(self.backend.jit, self.flow, "tangent").function(params, x, dx, condition)
+        result: tuple[tuple[Any, ...], tuple[Any, ...]] = traced(self.backend.jit, self.flow, "tangent").function(
+            params, x, dx, condition
+        )
+        return result
 
-    def along(self, params: Params, x: Array, directions: Any, condition: Condition = None) -> tuple[tuple, tuple]:
+    def along(
+        self, params: Params, x: Array, directions: Any, condition: Condition = None
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return (y, log_det) of one field, and on the host how they change along each of the directions `(n, *shape)`.
 
         Where shapes compile the one program of `tangent` takes them one by one, elsewhere a batch takes them at once.
@@ -73,7 +80,8 @@ class Bound:
         return len(traced(self.backend.jit, self.flow, method).runs)
 
     def _apply(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        return recalled(partial(self._computed, method), (self, method), params, x, condition)
+        result: tuple[Array, Array] = recalled(partial(self._computed, method), (self, method), params, x, condition)
+        return result
 
     def _computed(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         """One batch where nothing is compiled, unless it would not fit into the memory; else chunks of one shape."""
@@ -93,7 +101,8 @@ class Bound:
         return in_chunks(lambda part, values: function(params, part, values), x, condition, self.axes, chunk)
 
     def _plain(self, method: str) -> Callable[..., tuple[Array, Array]]:
-        return self.flow.forward if method == "forward" else self.flow.inverse
+        result: Callable[..., tuple[Array, Array]] = self.flow.forward if method == "forward" else self.flow.inverse
+        return result
 
     def _alone(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         """One program more; a coupling has it already, as the laws differentiate it."""
@@ -101,7 +110,8 @@ class Bound:
             return self._plain(method)(params, x, condition)
         if method == "forward" and hasattr(self.flow, "moves"):
             return self.tangent(params, x, 0 * x, condition)[0]
-        return traced(self.backend.jit, self.flow, method).function(params, x, condition)
+        result: tuple[Array, Array] = traced(self.backend.jit, self.flow, method).function(params, x, condition)
+        return result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +127,8 @@ class BoundPrior:
     @property
     def field_shape(self) -> tuple[int, ...]:
         """The shape of one configuration."""
-        return self.prior.field_shape
+        result: tuple[int, ...] = self.prior.field_shape
+        return result
 
     @property
     def group(self) -> Any:
@@ -156,11 +167,13 @@ class Unhashable:
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return the flow's (y, log_det)."""
-        return self.flow.forward(params, x, condition)
+        result: tuple[Array, Array] = self.flow.forward(params, x, condition)
+        return result
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return the flow's (x, log_det) of the inverse."""
-        return self.flow.inverse(params, y, condition)
+        result: tuple[Array, Array] = self.flow.inverse(params, y, condition)
+        return result
 
 
 _unhashable: dict[int, Unhashable] = {}  # by identity: each holds its flow, so that no other takes its place
@@ -195,23 +208,27 @@ def compiles(backend: Any) -> bool:
 class Traced(NamedTuple):
     """A compiled function, and one entry for each time its Python code ran."""
 
-    function: Callable
+    function: Callable[..., Any]
     runs: list[None]
 
 
 @lru_cache(maxsize=1024)
-def traced(jit: Callable, flow: Any, method: str) -> Traced:
+def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
     """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
     runs: list[None] = []
     apply = getattr(flow, "forward" if method == "tangent" else method)
 
     def plain(params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         runs.append(None)
-        return apply(params, x, condition)
+        result: tuple[Array, Array] = apply(params, x, condition)
+        return result
 
-    def tangent(params: Params, x: Array, dx: Array, condition: Condition) -> tuple[tuple, tuple]:
+    def tangent(params: Params, x: Array, dx: Array, condition: Condition) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         runs.append(None)
-        return backends.of(x).jvp(lambda x: tuple(apply(params, x, condition)), x, dx)
+        result: tuple[tuple[Any, ...], tuple[Any, ...]] = backends.of(x).jvp(
+            lambda x: tuple(apply(params, x, condition)), x, dx
+        )
+        return result
 
     # PyTorch's compiler does not trace forward mode, and guards what it sees: a list that grows would compile every time.
     if "torch" in getattr(jit, "__module__", ""):

@@ -44,7 +44,7 @@ PULLS = "5 errors of the mean, chance of luck 6e-7 for each number; the seed is 
 
 
 def integrates_to_one(
-    density: Callable,
+    density: Callable[..., Any],
     field_shape: tuple[int, ...],
     group: Any,
     draws: Any = None,
@@ -267,7 +267,8 @@ def lattice_rule(variables: int) -> numpy.ndarray:
     vector = numpy.asarray([pow(GENERATOR, power, POINTS) for power in range(variables)])
     grid = numpy.arange(POINTS)[:, None] * vector % POINTS / POINTS
     shifts = numpy.random.default_rng(2039).uniform(size=(SHIFTS, 1, variables))
-    return ((grid + shifts) % 1.0).reshape(-1, variables)
+    result: numpy.ndarray = ((grid + shifts) % 1.0).reshape(-1, variables)
+    return result
 
 
 def largest_pull(columns: numpy.ndarray, expected: float) -> float:
@@ -288,7 +289,8 @@ def _whitened(u: numpy.ndarray, draws: numpy.ndarray) -> tuple[numpy.ndarray, nu
 
 def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
     found = numpy.atleast_2d(numpy.cov(rows.T))
-    return found + 1e-9 * numpy.trace(found) * numpy.eye(len(found))
+    result: numpy.ndarray = found + 1e-9 * numpy.trace(found) * numpy.eye(len(found))
+    return result
 
 
 def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
@@ -300,7 +302,8 @@ def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float =
         moved = _along(prior.group, host, number, k * step)
         return to_host(log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
 
-    return (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
+    result: numpy.ndarray = (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
+    return result
 
 
 def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
@@ -308,7 +311,8 @@ def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy
     unit = numpy.zeros((1, components(group, fields.shape[1:])))
     unit[0, number] = step
     if matrix_valued(group):
-        return group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
+        result: numpy.ndarray = group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
+        return result
     return fields + unit.reshape(1, *fields.shape[1:])
 
 
@@ -354,7 +358,8 @@ def enough_draws(prior: Any) -> int:
     """
     draw = COPIES * NUMBER * math.prod(prior.field_shape)
     fits(FEWEST * draw, f"{FEWEST} fields {tuple(prior.field_shape)}")
-    return min(DRAWS, law.MEMORY // draw)
+    result: int = min(DRAWS, law.MEMORY // draw)
+    return result
 
 
 def not_a_definition(model: Any) -> str | None:
@@ -367,4 +372,5 @@ def not_a_definition(model: Any) -> str | None:
 
 def draws_on_the_host(prior: Any, seed: int, n: int, dtype: str) -> numpy.ndarray:
     """Return draws of a prior from NumPy, the same numbers on every backend and no shape to compile."""
-    return prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
+    result: numpy.ndarray = prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
+    return result

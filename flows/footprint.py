@@ -36,7 +36,8 @@ def rows_at_once(
     3
     """
     shape = tuple(x.shape)[x.ndim - axes :]
-    rows, field = max(math.prod(tuple(x.shape)[: x.ndim - axes]), 1), NUMBER * math.prod(shape)
+    rows: int = max(math.prod(tuple(x.shape)[: x.ndim - axes]), 1)
+    field = NUMBER * math.prod(shape)
     if rows * field * MODEST <= law.MEMORY:
         return rows
     fits(2 * field * LEAST, f"two fields {shape} and what a law makes of them")

@@ -76,7 +76,8 @@ def displaced(group: Any, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
     [[1.0, 2.5]]
     """
     w = w.reshape(-1, *algebra_shape(group, x.shape))
-    return group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
+    result: numpy.ndarray = group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
+    return result
 
 
 def tangent_along(group: Any, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:

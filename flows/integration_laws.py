@@ -82,9 +82,10 @@ def reversal_order(
     group = group or Real()
 
     def missed(one: Any) -> numpy.ndarray:
-        return numpy.abs(
+        result: numpy.ndarray = numpy.abs(
             to_host(apart(group, one.inverse(params, one.forward(params, x, condition)[0], condition)[0], x))
         )
+        return result
 
     return _ratio(reversal_order, missed, flow, finer, most, x=x, params=params)
 
@@ -116,7 +117,7 @@ def integration_errors(
     return numpy.asarray(found)
 
 
-def _ratio(law: Any, missed: Callable, flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
+def _ratio(law: Any, missed: Callable[..., Any], flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
     """The verdict on what a flow misses and what is left of it in half the steps; of too large an error, without that."""
     coarse = _root_mean_square(missed(flow))
     fine = math.nan if coarse > most else _root_mean_square(missed(finer))

@@ -138,7 +138,8 @@ def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
     """The entries of the frozen elements of a field."""
     moves = numpy.asarray(moves)
     frozen = ~(moves[:, None, None, ...] if matrix_valued(group) else moves)
-    return x[numpy.broadcast_to(frozen, x.shape)]
+    result: numpy.ndarray = x[numpy.broadcast_to(frozen, x.shape)]
+    return result
 
 
 def settled(
@@ -157,7 +158,7 @@ def settled(
     return dense, start, redraws
 
 
-def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
+def by_differences(function: Callable[..., Any], x: numpy.ndarray, group: Any) -> Dense:
     """Return the dense Jacobian of `function(rows) -> (y, log_det)` on host rows `(n, *field_shape)`, at one field."""
     x = in_double(x)
     y, log_det = function(x[None, ...])
@@ -213,7 +214,7 @@ def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None
 
 
 def stencil(
-    function: Callable,
+    function: Callable[..., Any],
     x: numpy.ndarray,
     columns: numpy.ndarray,
     step: float,
@@ -242,7 +243,7 @@ def stencil(
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
+def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable[..., Any]:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:
@@ -267,7 +268,7 @@ def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number
     return function
 
 
-def _compare(law: Callable, dense: Dense, claimed: float, precision: str, **found: Any) -> Verdict:
+def _compare(law: Callable[..., Any], dense: Dense, claimed: float, precision: str, **found: Any) -> Verdict:
     """The verdict on a claimed log_det; a frozen component that moves counts as it is."""
     _, expected = numpy.linalg.slogdet(dense.matrix)
     return judge(law, max(abs(claimed - expected), dense.moved), _allowed(dense, precision), REASON, **found)
@@ -286,7 +287,8 @@ def _allowed(dense: Dense, precision: str) -> float:
 
 
 def _column_size(matrix: numpy.ndarray) -> numpy.ndarray:
-    return numpy.maximum(numpy.max(numpy.abs(matrix), axis=0, initial=0.0), 1.0)
+    result: numpy.ndarray = numpy.maximum(numpy.max(numpy.abs(matrix), axis=0, initial=0.0), 1.0)
+    return result
 
 
 def _largest(x: numpy.ndarray) -> float:

@@ -174,7 +174,13 @@ class Reach(NamedTuple):
     log_det: numpy.ndarray
 
 
-def reach(function: Callable, x: Array, group: Any, result: tuple | None = None, precision: str | None = None) -> Reach:
+def reach(
+    function: Callable[..., Any],
+    x: Array,
+    group: Any,
+    result: tuple[Any, ...] | None = None,
+    precision: str | None = None,
+) -> Reach:
     """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
     four times the change of each number when the argument moves by as many, units of the field's precision or the given.
 
@@ -224,7 +230,8 @@ def worst(difference: Any, allowed: Any) -> Worst:
 
 
 def _at_least(x: Array, least: float) -> numpy.ndarray:
-    return numpy.maximum(numpy.abs(in_double(x)), least)
+    result: numpy.ndarray = numpy.maximum(numpy.abs(in_double(x)), least)
+    return result
 
 
 def size(x: Any) -> float:

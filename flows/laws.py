@@ -86,7 +86,7 @@ ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the sch
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
 
 
-def _on_arrays(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, params, x, condition, group)."""
     return lambda model, given: law(*case(model, given))
 
@@ -96,7 +96,7 @@ def _shares(model: Any) -> list[float]:
     return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
 
 
-def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
     def check(model: Any, given: Given) -> Verdict:
@@ -104,7 +104,8 @@ def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
             verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
                 break
-        return verdict
+        result: Verdict = verdict
+        return result
 
     return check
 
@@ -147,7 +148,7 @@ def _is_large(model: Any) -> bool:
     return components(model.prior.group, model.prior.field_shape) > COLUMNS
 
 
-def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
 
     Those of a trained flow stay, and the couplings that it is conditioned on are halved.
@@ -165,7 +166,8 @@ def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
             verdict = law(flow, bound, params, x, condition, group, most, tuple(model.prior.lattice))
             if verdict.example["errors"][0] <= ASYMPTOTIC:
                 break
-        return verdict
+        result: Verdict = verdict
+        return result
 
     return check
 
@@ -310,8 +312,9 @@ def _file(model: Any, given: Given) -> Verdict:
     return file_keeps_the_model(model, parameters(model, given), given.backend)
 
 
-def _density(prior: Any, given: Given) -> Callable:
-    return Whole(prior, given.backend, ("log_density",)).log_density
+def _density(prior: Any, given: Given) -> Callable[..., Any]:
+    result: Callable[..., Any] = Whole(prior, given.backend, ("log_density",)).log_density
+    return result
 
 
 def _prior_integral(prior: Any, given: Given) -> Verdict:

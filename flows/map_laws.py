@@ -174,8 +174,9 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     return judge(equals_numpy, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
 
 
-def _called(method: Callable, params: Params, condition: Condition, x: Array) -> tuple[Array, Array]:
-    return method(params, x, condition)
+def _called(method: Callable[..., Any], params: Params, condition: Condition, x: Array) -> tuple[Array, Array]:
+    result: tuple[Array, Array] = method(params, x, condition)
+    return result
 
 
 def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: Condition = None) -> Verdict:

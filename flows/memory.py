@@ -49,7 +49,7 @@ def _kept_in(memory: dict[Hashable, Any] | None) -> Iterator[None]:
         _kept.reset(token)
 
 
-def recalled(function: Callable, name: Hashable, *args: Any) -> Any:
+def recalled(function: Callable[..., Any], name: Hashable, *args: Any) -> Any:
     """Return `function(*args)`, or what it gave before under this name for arguments of the same bytes."""
     memory = _kept.get()
     if memory is None:
@@ -63,6 +63,6 @@ def recalled(function: Callable, name: Hashable, *args: Any) -> Any:
     return memory[key]
 
 
-def _bits(leaf: Any) -> tuple:
+def _bits(leaf: Any) -> tuple[Any, ...]:
     host = to_host(leaf)
     return type(leaf), host.dtype, host.shape, host.tobytes()

@@ -16,10 +16,11 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.law import Verdict, judge, to_host, void
+from haarflow.core.symmetries import SYMMETRIES
 from haarflow.flows.bound import unbound
 from haarflow.flows.frames import apart, lattice_of, on_links
 from haarflow.flows.judging import ROUNDING, case, reach, worst
-from haarflow.flows.symmetries import SYMMETRIES, declared, displacement, images, meaning, move, periods
+from haarflow.flows.symmetries import declared, displacement, images, meaning, move, periods
 
 REASON = f"1 in units of {ROUNDING}"
 
@@ -79,12 +80,13 @@ def equivariance(
 def undeclared(model: Any, given: Any) -> tuple[str, ...]:
     """Return the symmetries that a model's flow does not declare and yet has, as far as one example tells.
 
-    >>> from haarflow.core.law import Given
-    >>> from haarflow.flows.flow import Model
-    >>> from haarflow.flows.priors import Gaussian
-    >>> from haarflow.flows.tails import QuarticTail
-    >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
-    ()
+        >>> from haarflow.core.symmetries import SYMMETRIES
+    from haarflow.core.law import Given
+        >>> from haarflow.flows.flow import Model
+        >>> from haarflow.flows.priors import Gaussian
+        >>> from haarflow.flows.tails import QuarticTail
+        >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
+        ()
     """
     flow, params, x, condition, group = case(model, given)
     lattice = tuple(model.prior.lattice)

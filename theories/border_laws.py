@@ -36,7 +36,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
     rows = [{name: (1 + i / 4) * value + i / 10 for name, value in couplings.items()} for i in range(count)]
     arrays = {name: backend.asarray([row[name] for row in rows], dtype=precision_of(field)) for name in couplings}
 
-    def by_row(call: Callable, x: Array) -> dict[str, Any]:
+    def by_row(call: Callable[..., Any], x: Array) -> dict[str, Any]:
         parts = [_named(call(x, values)) for values in rows]
         return {name: numpy.stack([to_host(part[name])[i] for i, part in enumerate(parts)]) for name in parts[0]}
 

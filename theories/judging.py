@@ -23,13 +23,14 @@ ROUNDING = (
 )
 
 
-def bound(theory: Any, method: str, field: Array) -> Callable:
+def bound(theory: Any, method: str, field: Array) -> Callable[..., Any]:
     """Return a theory's method as the field's backend compiles it, once for each theory (a theory that cannot be hashed
     is called as it is)."""
     try:
         return compiled(backends.of(field).jit, theory, method)
     except TypeError:
-        return getattr(theory, method)
+        result: Callable[..., Any] = getattr(theory, method)
+        return result
 
 
 def strength(couplings: Couplings) -> float:
@@ -54,7 +55,8 @@ def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: 
     `nearby` field. Terms are taken as large as the couplings, and as many as sites."""
     value, shifted = to_host(here).astype("float64"), to_host(moved).astype("float64")
     terms = strength(couplings) * math.prod(theory.lattice) + float(numpy.abs(value).max(initial=0.0))
-    return UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+    result: float = UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+    return result
 
 
 def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
@@ -66,7 +68,12 @@ def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Arr
 
 
 def worst(
-    theory: Any, differences: Mapping[str, Any], here: Mapping, moved: Mapping, precision: str, couplings: Couplings
+    theory: Any,
+    differences: Mapping[str, Any],
+    here: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    precision: str,
+    couplings: Couplings,
 ) -> tuple[float, str]:
     """Return the largest difference in units of the rounding of its quantity, and that quantity's name.
 

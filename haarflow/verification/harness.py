@@ -165,7 +165,7 @@ def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
         return None, fault(error)
 
 
-def _explore(once: Callable, entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
+def _explore(once: Callable[..., Any], entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
     """Run `once` on the plain example and on drawn ones; a Monte Carlo law sees the plain one alone, from seed 0."""
     plain = Given(entry.lattices[0], dtype=dtype, backend=backend)
     compiles = backend.name in COMPILES

@@ -310,17 +310,19 @@ class Fixed:
         """Return the integrated flow in `factor` times as many steps."""
         return replace(self, flow=self.flow.refined(factor))
 
-    def init(self, key: Any, dtype: str = "float64") -> dict:
+    def init(self, key: Any, dtype: str = "float64") -> dict[str, Any]:
         """Return no parameters."""
         return {}
 
     def forward(self, params: Any, x: Any, condition: Any = None) -> tuple[Any, Any]:
         """Apply the flow with its parameters."""
-        return self.flow.forward(self._on(x), x, condition)
+        result: tuple[Any, Any] = self.flow.forward(self._on(x), x, condition)
+        return result
 
     def inverse(self, params: Any, y: Any, condition: Any = None) -> tuple[Any, Any]:
         """Undo the flow."""
-        return self.flow.inverse(self._on(y), y, condition)
+        result: tuple[Any, Any] = self.flow.inverse(self._on(y), y, condition)
+        return result
 
     def _on(self, x: Any) -> Any:
         return tree_map(lambda leaf: backends.of(x).asarray(leaf, dtype=precision(x)), self.params)
