@@ -385,7 +385,7 @@ def _compiles(backend: Any) -> str | None:
 BACKEND_LAWS: tuple[Law, ...] = (
     Law(border, _borders),
     Law(convolution, lambda obj, given: convolution(obj, *_features(obj, given, ((2,), (), (2, 2))[given.seed % 3]))),
-    Law(convolution_net, _net, lambda obj: None if hasattr(obj, "conv_net") else "the record has no conv_net"),
+    Law(convolution_net, _net),
     Law(small_matrices, _matrices),
     Law(sine_and_cosine, lambda obj, given: sine_and_cosine(obj, _angles(obj, given))),
     Law(

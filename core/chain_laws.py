@@ -311,10 +311,11 @@ def _loop(obj: Any, given: Given) -> Verdict:
 
 def chain_of(obj: Any) -> Callable[..., Any]:
     """Return the associative pass a kernel uses: its own `chain`, or the library's."""
-    return getattr(_kernel(obj), "chain", independence_chain)
+    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the pass is the library's unless replaced
 
 
 def _moves(obj: Any) -> str | None:
+    # molecular dynamics is an optional part of a kernel, told by its three members
     wanted = ("trajectory", "energy_difference", "scheme")
     return None if all(hasattr(_kernel(obj), word) for word in wanted) else "the kernel has no trajectory"
 

@@ -16,6 +16,7 @@ import numpy
 
 from haarflow.backends.standard import identity
 from haarflow.backends.types import Array
+from haarflow.core import loops
 from haarflow.core.law import (
     EPSILON,
     Given,
@@ -69,6 +70,11 @@ def _matrix_zeros(u: numpy.ndarray) -> numpy.ndarray:
     return numpy.concatenate([flat.real, flat.imag, sizes - 1 / n, numpy.stack([*single, diagonal.imag], axis=-1)], 1)
 
 
+def _rank(group: Any) -> int:
+    """How many rows an element has."""
+    return int(group.n) if loops.matrix_axes(group) else 1
+
+
 def _haar_zeros(group: Any, u: Array) -> numpy.ndarray:
     """Rows of mean zero under Haar, `(n, k)`, of a sample on axis 0."""
     zeros: Callable[[Any], Any] = HAAR_ZEROS.get(group.name, _matrix_zeros)
@@ -93,7 +99,7 @@ def _apart(group: Any, a: Array, b: Array) -> float:
 
 def _rounding(group: Any, *arrays: Array, steps: int = 8) -> float:
     """The rounding of a few operations on numbers of this size; a product of matrices is N of them."""
-    terms = steps * getattr(group, "n", 1)
+    terms = steps * _rank(group)
     return terms * EPSILON[precision_of(arrays[0])] * max(1.0, *map(largest, arrays))
 
 
@@ -302,7 +308,7 @@ def _element(group: Any, given: Given) -> Array:
 def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
     """Algebra elements, normal, of about the same eigenvalues for every N."""
     shape = algebra_shape(group, _shape(group, given))
-    return scale / math.sqrt(getattr(group, "n", 1)) * given.normal(shape, salt)
+    return scale / math.sqrt(_rank(group)) * given.normal(shape, salt)
 
 
 def _small(group: Any, given: Given) -> Array:
@@ -313,7 +319,7 @@ def _small(group: Any, given: Given) -> Array:
 
 def _alone(group: Any) -> Any:
     """The group without lattice axes, for samples of single elements."""
-    return replace(group, d=0) if hasattr(group, "matrix_axes") else group
+    return replace(group, d=0) if loops.matrix_axes(group) else group
 
 
 def _single(group: Any) -> tuple[int, ...]:
@@ -358,7 +364,7 @@ def _compact(group: Any) -> str | None:
 
 
 def _has_twin(group: Any) -> str | None:
-    known = group.name in EXPONENTIALS or hasattr(group, "matrix_axes")
+    known = group.name in EXPONENTIALS or loops.matrix_axes(group) > 0
     return None if known else f"no plain twin of exp for {group.name} yet"
 
 

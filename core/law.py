@@ -118,6 +118,7 @@ def largest(x: Any) -> float:
 
 def to_host(x: Any) -> numpy.ndarray:
     """Return an array of any backend, or a number, as a NumPy array."""
+    # numbers and nested lists come here beside arrays, which have no class in common
     return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
 
 
@@ -291,5 +292,5 @@ class Law(NamedTuple):
 
 def precision_of(tree: Any) -> str:
     """Return "float32" or "float64", the precision of a tree's first array."""
-    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]
+    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]  # a tree may hold plain numbers, too
     return precision(found[0]) if found else "float64"

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy
 
+from haarflow.core import loops
+
 
 def element_shape(group: Any, lead: tuple[int, ...], lattice: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of elements, `(*lead, [N, N,] *lattice)`.
@@ -105,4 +107,4 @@ def _degenerate(shape: tuple[int, ...], generator: numpy.random.Generator) -> nu
 
 
 def _matrix(group: Any) -> tuple[int, ...]:
-    return (group.n,) * 2 if getattr(group, "matrix_axes", 0) else ()
+    return (group.n,) * 2 if loops.matrix_axes(group) else ()

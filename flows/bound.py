@@ -19,6 +19,7 @@ from haarflow.core.law import compiled, to_host
 from haarflow.core.matrices import precision
 from haarflow.flows.footprint import rows_at_once
 from haarflow.flows.memory import recalled
+from haarflow.flows.traits import traits
 
 CHUNK = 256
 TANGENT = 4  # times the memory of a flow, for a flow and its tangent
@@ -108,7 +109,7 @@ class Bound:
         """One program more; a coupling has it already, as the laws differentiate it."""
         if self.backend.name != "jax":
             return self._plain(method)(params, x, condition)
-        if method == "forward" and hasattr(self.flow, "moves"):
+        if method == "forward" and traits(self.flow).moves is not None:
             return self.tangent(params, x, 0 * x, condition)[0]
         result: tuple[Array, Array] = traced(self.backend.jit, self.flow, method).function(params, x, condition)
         return result
@@ -216,7 +217,7 @@ class Traced(NamedTuple):
 def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
     """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
     runs: list[None] = []
-    apply = getattr(flow, "forward" if method == "tangent" else method)
+    apply = flow.inverse if method == "inverse" else flow.forward
 
     def plain(params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
         runs.append(None)
@@ -231,7 +232,7 @@ def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
         return result
 
     # PyTorch's compiler does not trace forward mode, and guards what it sees: a list that grows would compile every time.
-    if "torch" in getattr(jit, "__module__", ""):
+    if "torch" in jit.__module__:
         return Traced(tangent if method == "tangent" else jit(apply), runs)
     return Traced(jit(tangent if method == "tangent" else plain), runs)
 
@@ -273,4 +274,4 @@ def repeated(condition: Condition, number: int, times: int) -> Condition:
 
 def member(condition: Condition, number: int) -> Condition:
     """Return the condition of one member of the batch, as numbers without axes."""
-    return condition and {n: value[number] if getattr(value, "ndim", 0) else value for n, value in condition.items()}
+    return condition and {n: value[number] if numpy.ndim(value) else value for n, value in condition.items()}

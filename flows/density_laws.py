@@ -31,6 +31,7 @@ from haarflow.flows.footprint import NUMBER
 from haarflow.flows.frames import components, lattice_of, matrix_valued, on_links
 from haarflow.flows.judging import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
+from haarflow.flows.traits import parts_of
 
 DRAWS = 4096
 FEWEST = 512  # draws whose mean tells something
@@ -337,10 +338,8 @@ def _matrix_moments(prior: Any, host: numpy.ndarray, slopes: numpy.ndarray) -> n
 def _classes(obj: Any) -> tuple[type, ...]:
     """The classes of a definition and all its parts."""
     found = {type(obj)}
-    for entry in dataclasses.fields(obj):
-        value = getattr(obj, entry.name)
-        for part in value if isinstance(value, tuple) else (value,):
-            found |= set(_classes(part)) if dataclasses.is_dataclass(part) else set()
+    for part in filter(dataclasses.is_dataclass, parts_of(obj)):
+        found |= set(_classes(part))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from haarflow.core.tree import tree_map
 from haarflow.flows.bound import bind
 from haarflow.flows.footprint import LEAST, NUMBER
 from haarflow.flows.frames import apart, components
+from haarflow.flows.traits import parts_of, traits
 
 HALVINGS = 5
 TALL = 1e3
@@ -116,12 +117,9 @@ def condition_names(flow: Any) -> tuple[str, ...]:
     >>> condition_names(Chain((QuarticTail(2), QuarticTail(2, condition=("lam",)))))
     ('lam',)
     """
-    names = list(getattr(flow, "condition", ()) or ())
-    if dataclasses.is_dataclass(flow):
-        for entry in dataclasses.fields(flow):
-            value = getattr(flow, entry.name)
-            parts = value if isinstance(value, tuple) else (value,)
-            names += [name for part in parts if dataclasses.is_dataclass(part) for name in condition_names(part)]
+    names = list(traits(flow).condition or ())
+    for part in filter(dataclasses.is_dataclass, parts_of(flow)):
+        names += condition_names(part)
     return tuple(dict.fromkeys(names))
 
 
@@ -142,11 +140,9 @@ def computed_in(flow: Any, x: Array) -> str:
     >>> computed_in(ConvNet(1, (1, 2), net_precision="float32"), numpy.zeros(2))
     'float32'
     """
-    if getattr(flow, "net_precision", "field") == "float32":
+    if traits(flow).net_precision == "float32":
         return "float32"
-    parts = [getattr(flow, entry.name) for entry in dataclasses.fields(flow)] if dataclasses.is_dataclass(flow) else []
-    inner = [part for value in parts for part in (value if isinstance(value, tuple) else (value,))]
-    found = {computed_in(part, x) for part in inner if dataclasses.is_dataclass(part)}
+    found = {computed_in(part, x) for part in parts_of(flow) if dataclasses.is_dataclass(part)}
     return "float32" if "float32" in found else precision_of(x)
 
 

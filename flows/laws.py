@@ -48,6 +48,7 @@ from haarflow.flows.repeating_fields import COLUMNS
 from haarflow.flows.shape_laws import shapes
 from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.symmetry_laws import equivariance, invariant_density, undeclared
+from haarflow.flows.traits import traits
 
 __all__ = [
     "FLOW_LAWS",
@@ -127,11 +128,15 @@ def _frozen(model: Any, given: Given, share: float) -> Verdict:
 
 
 def _is_coupling(model: Any) -> str | None:
-    return None if hasattr(model.flow, "moves") else "it does not say which components stand still: it is no coupling"
+    return (
+        None
+        if traits(model.flow).moves is not None
+        else "it does not say which components stand still: it is no coupling"
+    )
 
 
 def _integrated(obj: Any) -> bool:
-    return getattr(getattr(obj, "flow", obj), "integrated", False)
+    return traits(obj.flow).integrated
 
 
 def _is_exact(obj: Any) -> str | None:
@@ -199,7 +204,7 @@ def _equivariant(model: Any, given: Given) -> Verdict:
 
 
 def _has_symmetries(obj: Any) -> str | None:
-    return None if declared(getattr(obj, "flow", obj)) else "it declares no symmetries"
+    return None if declared(obj) else "it declares no symmetries"
 
 
 def _invariant(model: Any, given: Given) -> Verdict:
@@ -262,7 +267,7 @@ def _too_many(prior: Any, gauge: bool) -> str | None:
 
 
 def _is_untrained(model: Any) -> str | None:
-    if getattr(model.flow, "trained", False):
+    if traits(model.flow).trained:
         return (
             "a trained model's parameters stay as its file has them: no density as wide as the test's, no second file"
         )
@@ -355,7 +360,7 @@ FLOW_LAWS: tuple[Law, ...] = (
     Law(equals_numpy, _on_arrays(equals_numpy)),
     Law(traced_once, _traced),
     Law(fresh_parameters, _fresh),
-    Law(equivariance, _equivariant, _has_symmetries),
+    Law(equivariance, _equivariant, lambda model: _has_symmetries(model.flow)),
 )
 
 MODEL_LAWS: tuple[Law, ...] = (

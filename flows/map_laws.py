@@ -112,8 +112,7 @@ def batch_is_its_members(
     """
     group, found = group or Real(), []
     once = isinstance(flow, Bound) and compiles(flow.backend)
-    for method in ("forward",) if once else ("forward", "inverse"):
-        apply = getattr(flow, method)
+    for apply in (flow.forward,) if once else (flow.forward, flow.inverse):
         y, log_det = apply(params, x, condition)
         precision = computed_in(unbound(flow), x)
         allowed = reach(lambda x, apply=apply: apply(params, x, condition), x, group, (y, log_det), precision)
@@ -162,10 +161,11 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     plain = unbound(flow)
     near = bind(plain, host, x.ndim - 1)  # how far rounding carries may be known already
     found = []
-    for method in ("forward", "inverse"):
-        y, log_det = getattr(flow, method)(params, x, condition)
-        expected = getattr(plain, method)(*there)
-        again = partial(_called, getattr(near, method), there[0], there[2])
+    ways = ((flow.forward, plain.forward, near.forward), (flow.inverse, plain.inverse, near.inverse))
+    for apply, apply_there, apply_near in ways:
+        y, log_det = apply(params, x, condition)
+        expected = apply_there(*there)
+        again = partial(_called, apply_near, there[0], there[2])
         allowed = reach(again, there[1], group, expected, computed_in(plain, x))
         found.append(_shape_error(y, expected[0], log_det, tuple(expected[1].shape)))
         found.append(_unless(precision_of(y) == precision_of(log_det) == precision_of(x)))
@@ -187,10 +187,10 @@ def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: 
     if not isinstance(flow, Bound) or not compiles(flow.backend):
         return void(traced_once, "nothing is compiled")
     runs = 0
-    for method in ("forward", "inverse"):
-        getattr(flow, method)(params, x, condition)
+    for method, apply in (("forward", flow.forward), ("inverse", flow.inverse)):
+        apply(params, x, condition)
         before = flow.traces(method)
-        getattr(flow, method)(tree_map(lambda leaf: 1.5 * leaf, params), other, condition)
+        apply(tree_map(lambda leaf: 1.5 * leaf, params), other, condition)
         runs += flow.traces(method) - before
     return judge(traced_once, float(runs), 0.0, "no trace after the first")
 
@@ -224,4 +224,4 @@ def _unless(right: bool) -> float:
 
 
 def _one_more_axis(condition: Condition) -> Condition:
-    return condition and {n: value[:, None] if getattr(value, "ndim", 0) else value for n, value in condition.items()}
+    return condition and {n: value[:, None] if numpy.ndim(value) else value for n, value in condition.items()}

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy
+
 from haarflow.core.law import to_host
 from haarflow.core.tree import paths
 
@@ -55,7 +57,7 @@ def recalled(function: Callable[..., Any], name: Hashable, *args: Any) -> Any:
     if memory is None:
         return function(*args)
     found = [(place, *leaf) for place, tree in enumerate(args) for leaf in paths(tree).items()]
-    if any(math.prod(getattr(leaf, "shape", ())) > LARGEST for *_, leaf in found):
+    if any(math.prod(numpy.shape(leaf)) > LARGEST for *_, leaf in found):
         return function(*args)
     key = (name, tuple((place, path, *_bits(leaf)) for place, path, leaf in found))
     if key not in memory:

@@ -26,6 +26,7 @@ from haarflow.core.law import host_field
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.symmetries import SYMMETRIES
 from haarflow.flows.frames import link_group, matrix_valued
+from haarflow.flows.traits import traits
 
 Lattice = tuple[int, ...]
 POINT_GROUP = ("reflection", "hypercubic")
@@ -49,7 +50,7 @@ def declared(obj: Any) -> tuple[str, ...]:
     >>> declared(QuarticTail(2))
     ('translation', 'reflection', 'hypercubic', 'Z2')
     """
-    words = tuple(getattr(obj, "symmetries", ()))
+    words = tuple(traits(obj).symmetries)
     for word in words:
         if word not in SYMMETRIES:
             raise ValueError(f"a symmetry is one of {', '.join(SYMMETRIES)}, got {word!r}")
@@ -58,12 +59,12 @@ def declared(obj: Any) -> tuple[str, ...]:
 
 def periods(flow: Any, d: int) -> tuple[int, ...]:
     """Return the steps along each axis under which a flow with translations commutes: 1 where it says nothing."""
-    return tuple(getattr(flow, "periods", ())) or (1,) * d
+    return tuple(traits(flow).periods) or (1,) * d
 
 
 def displacement(flow: Any) -> tuple[int, ...]:
     """Return by how many sites a flow moves the field as a whole; () is not at all."""
-    return tuple(getattr(flow, "displacement", ()))
+    return tuple(traits(flow).displacement)
 
 
 def common(parts: Iterable[Any]) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def common_periods(parts: Iterable[Any]) -> tuple[int, ...]:
     >>> common_periods([Translate((1, 1))])
     (1, 1)
     """
-    found = [tuple(getattr(part, "periods", ())) for part in parts]
+    found = [tuple(traits(part).periods) for part in parts]
     return tuple(math.lcm(*steps) for steps in zip(*[steps for steps in found if steps], strict=True))
 
 

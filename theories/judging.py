@@ -112,7 +112,7 @@ def is_links(theory: Any) -> bool:
 
 def loop_group(theory: Any) -> Any:
     """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
-    return theory.group if getattr(theory.group, "matrix_axes", 0) else loops.COVER
+    return theory.group if loops.matrix_axes(theory.group) else loops.COVER
 
 
 def lacks(*names: str) -> Callable[[Any], str | None]:

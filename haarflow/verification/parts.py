@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from haarflow.flows.traits import parts_of
 from haarflow.verification.entry import Entry
 
 # kind -> (package, the methods that tell a public class of it)
@@ -69,8 +70,8 @@ def parts(obj: Any) -> Iterator[str]:
             yield from parts(item)
     elif dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         yield type(obj).__name__
-        for field in dataclasses.fields(obj):
-            yield from parts(getattr(obj, field.name))
+        for part in parts_of(obj):
+            yield from parts(part)
 
 
 def representatives(entries: Iterable[Entry]) -> list[Entry]:

@@ -31,6 +31,7 @@ from haarflow.flows.judging import condition_names
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.shape_laws import misshapen
 from haarflow.flows.symmetries import displacement
+from haarflow.flows.traits import traits
 from haarflow.verification.entry import Entry
 from haarflow.verification.faults import fault
 from haarflow.verification.objects import ENTRIES
@@ -289,12 +290,12 @@ class Fixed:
     @property
     def symmetries(self) -> tuple[str, ...]:
         """Those of the flow."""
-        return tuple(getattr(self.flow, "symmetries", ()))
+        return traits(self.flow).symmetries
 
     @property
     def periods(self) -> tuple[int, ...]:
         """Those of the flow."""
-        return tuple(getattr(self.flow, "periods", ()))
+        return traits(self.flow).periods
 
     @property
     def displacement(self) -> tuple[int, ...]:
@@ -304,7 +305,7 @@ class Fixed:
     @property
     def integrated(self) -> bool:
         """Whether the flow's log-determinant is that of continuous time."""
-        return getattr(self.flow, "integrated", False)
+        return traits(self.flow).integrated
 
     def refined(self, factor: int) -> Fixed:
         """Return the integrated flow in `factor` times as many steps."""

@@ -39,7 +39,7 @@ class Findings(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return `{"results": [...], "failed": n, "does_not_apply": [...]}`, JSON-able."""
         words = ("law", "object", "backend", "dtype", "residual", "tolerance", "passed", "example")
-        rows = [{word: getattr(result, word) for word in words} for result in self.results]
+        rows = [{word: result._asdict()[word] for word in words} for result in self.results]
         skipped = [{"law": r.law, "object": r.object, "backend": r.backend, "reason": r.reason} for r in self.skipped]
         return {"results": rows, "failed": len(self.failed), "does_not_apply": skipped}
 
