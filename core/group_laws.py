@@ -166,8 +166,8 @@ def exponential(group: Any, w: Array) -> Verdict:
     >>> exponential(U1(), numpy.asarray([9.0])).passed
     True
     """
-    exponential: Callable[[Any], Any] = EXPONENTIALS.get(group.name, partial(_matrix_exponential, group))
-    twin = exponential(in_double(w))
+    plain: Callable[[Any], Any] = EXPONENTIALS.get(group.name, partial(_matrix_exponential, group))
+    twin = plain(in_double(w))
     residual = largest(numpy.abs(faithful(group, group.exp(w)) - twin))
     return judge(exponential, residual, _rounding(group, w), REASON, w=w)
 
