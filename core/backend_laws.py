@@ -248,12 +248,12 @@ def _derived(backend: Any, x: Any, w: Any, v: Any) -> Any:
     return found | {"vjp_y": y, "jvp_y": y_too, "along": along, "pulled": pulled, "dense": dense}
 
 
-def _image(engine: Any, x: Any, w: Any) -> Any:
+def _image(backend: Any, x: Any, w: Any) -> Any:
     """A small function that meets every kernel: conv, sincos, scan."""
-    y = engine.conv(x, w)
-    sine, cosine = engine.sincos(y)
-    carry, rows = engine.scan(lambda c, s: (c * s, c + s), cosine, engine.xp.stack([sine, cosine], axis=0))
-    return carry + engine.xp.sum(rows, axis=0)
+    y = backend.conv(x, w)
+    sine, cosine = backend.sincos(y)
+    carry, rows = backend.scan(lambda c, s: (c * s, c + s), cosine, backend.xp.stack([sine, cosine], axis=0))
+    return carry + backend.xp.sum(rows, axis=0)
 
 
 def _differences(x: Any, w: Any, v: Any, h: Any = 1 / 256) -> Any:

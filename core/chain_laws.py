@@ -227,7 +227,7 @@ def _check_size(obj: Any, count: int) -> None:
 
 
 def _fields(obj: Any, given: Given) -> Array:
-    """Exact draws where there are some, on an engine that compiles as many as Monte Carlo takes, so that one program
+    """Exact draws where there are some, on a compiling backend as many as Monte Carlo takes, so that one program
     serves all laws; else fields of the theory's group."""
     if isinstance(obj, Chained):
         return _exact(obj, given, FEW if given.backend.jit is identity else CHAINS)
@@ -331,7 +331,7 @@ def _has_both(obj: Any) -> str | None:
 
 
 def _is_reversible(obj: Any) -> str | None:
-    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in fixed order is not reversible")
+    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in a fixed order is not reversible")
 
 
 def _enumerable(obj: Any) -> str | None:
@@ -340,7 +340,9 @@ def _enumerable(obj: Any) -> str | None:
 
 
 def _independent(obj: Any) -> str | None:
-    return None if isinstance(_kernel(obj), IndependenceMetropolis) else "the kernel makes no independent proposals"
+    return (
+        None if isinstance(_kernel(obj), IndependenceMetropolis) else "the kernel does not make independent proposals"
+    )
 
 
 def _composed(obj: Any) -> str | None:
@@ -354,7 +356,7 @@ def _reflects(obj: Any) -> str | None:
 def _has_fields(obj: Any) -> str | None:
     if isinstance(obj, Chained) or theory_of(obj) is not None:
         return None
-    return "neither exact draws nor a theory tell the fields' shape"
+    return "neither exact draws nor a theory give the shape of its fields"
 
 
 KERNEL_LAWS: tuple[Law, ...] = (

@@ -27,7 +27,7 @@ DRAWS = 2  # steps of one compiled block, the same program for every law
 class Chained:
     """A kernel with its distribution: `exact(key, n)` draws fields from it, `observables(fields)` is a dict of numbers.
 
-    Both get NumPy arrays, whatever engine the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
+    Both get NumPy arrays, whatever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
     `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. `burn_in` steps lead from a wrong start to equilibrium, for the
     slowest observable. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not).
     It is itself a kernel, the one it holds.

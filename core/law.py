@@ -52,7 +52,7 @@ def fits(size: float, what: str) -> None:
 
 
 class Verdict(NamedTuple):
-    """What a law found: the residual, the tolerance it must meet with its reason, and the input.
+    """The outcome of a law: the residual, the tolerance it must meet with its reason, and the input.
 
     >>> verdict = Verdict("closure", "a b is in the group", 1e-17, 1e-15, "4 units in the last place")
     >>> verdict.passed, verdict.ratio < 0.02
@@ -253,10 +253,10 @@ class Law(NamedTuple):
 
     `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
     `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
-    `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
-    NumPy's by another law, as is what an engine computes of them. `programs=True` marks a law that needs programs of its
-    own, seconds each on an engine that compiles, and says there nothing that another law does not. The quick profile leaves
-    the ones to NumPy and the others to the engines that do not compile, where a run has these. `expensive(obj)`: an example
+    `shared_draws=True` marks one of these whose draws are identical on all backends, made by NumPy or compared with
+    NumPy's by another law, as is what a backend computes from them. `programs=True` marks a law that compiles programs of its
+    own, which takes seconds on a compiling backend and shows nothing there that another law does not. The quick profile
+    leaves the former to NumPy and the latter to backends that do not compile, if the run has them. `expensive(obj)`: an example
     may take minutes, and the quick profile checks only the plain one. `first=True` marks a cheap law of what an object
     returns, without which the others make no sense: where it fails they are skipped.
     """

@@ -1,4 +1,4 @@
-"""An enumerable state space in the clothes of a lattice theory: a few levels on one site, and a proposal for them.
+"""A finite state space written as a one-site lattice theory: a few levels, and a proposal for them.
 
 What a Metropolis kernel accepts can be counted here, transition by transition. Source: Metropolis et al. 1953.
 """

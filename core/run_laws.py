@@ -178,7 +178,7 @@ def _loose(fields: Array) -> float:
 def values_compile_nothing(kernel: Any, fields: Array, key: Array) -> Verdict:
     """Another start is the same program: a step is traced once for one shape.
 
-    Kernels that differ in their values alone are equal, and on an engine that compiles a second run does not call the
+    Kernels that differ in their values alone are equal, and on a compiling backend a second run does not call the
     Python of `step`. The residual counts its calls.
 
     >>> from haarflow.backends import numpy as backend

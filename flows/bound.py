@@ -117,9 +117,9 @@ class Bound:
 
 @dataclasses.dataclass(frozen=True)
 class BoundPrior:
-    """A prior on an engine that compiles for each shape: its density is compiled once, its draws come from NumPy.
+    """A prior on a compiling backend for each shape: its density is compiled once, its draws come from NumPy.
 
-    That the draws are the engine's own, too, is the law `prior_draws`.
+    That the draws are the backend's own, too, is the law `prior_draws`.
     """
 
     prior: Any

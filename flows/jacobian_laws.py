@@ -248,7 +248,7 @@ def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number
     backend, plain = backends.of(x), flow
     try:
         backend.asarray(numpy.zeros(1), dtype="float64")
-    except ValueError:  # an engine that is kept to single precision: the host takes its place
+    except ValueError:  # a backend restricted to single precision: the host takes its place
         backend, plain = backends.get("numpy"), unbound(flow)
 
     def double(leaf: Any) -> Array:

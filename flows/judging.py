@@ -134,7 +134,7 @@ def computed_in(flow: Any, x: Array) -> str:
     """Return the precision in which a flow computes: the field's, or single where one of its nets does (`net_precision`).
 
     One coupling's way there and back see the same net, and are held to the field's precision; two computations of the
-    net, on other engines or in other batches, differ by its own.
+    net, on other backends or in other batches, differ by its own.
 
     >>> from haarflow.flows.nets import ConvNet
     >>> computed_in(ConvNet(1, (1, 2), net_precision="float32"), numpy.zeros(2))

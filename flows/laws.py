@@ -131,7 +131,7 @@ def _is_coupling(model: Any) -> str | None:
     return (
         None
         if traits(model.flow).moves is not None
-        else "it does not say which components stand still: it is no coupling"
+        else "it does not declare which components it leaves fixed, so it is not a coupling"
     )
 
 
@@ -146,7 +146,7 @@ def _is_exact(obj: Any) -> str | None:
 
 
 def _is_integrated(obj: Any) -> str | None:
-    return None if _integrated(obj) else "its log-determinant is that of the very map: it integrates nothing"
+    return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
 
 
 def _is_large(model: Any) -> bool:
@@ -218,7 +218,7 @@ def _invariant(model: Any, given: Given) -> Verdict:
 
 
 def _density_is_symmetric(model: Any) -> str | None:
-    return None if declared(model) else "its prior and its flow share no declared symmetry"
+    return None if declared(model) else "its prior and flow have no declared symmetry in common"
 
 
 def _model_integral(model: Any, given: Given) -> Verdict:
@@ -268,9 +268,7 @@ def _too_many(prior: Any, gauge: bool) -> str | None:
 
 def _is_untrained(model: Any) -> str | None:
     if traits(model.flow).trained:
-        return (
-            "a trained model's parameters stay as its file has them: no density as wide as the test's, no second file"
-        )
+        return "a trained model keeps the parameters of its file, which this law would have to change"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Laws at a theory's border: couplings as arrays, new values without a new compilation, errors, inputs, engines.
+"""Laws at a theory's border: couplings as arrays, new values without a new compilation, errors, inputs, backends.
 
 They hold for the methods `action`, `force`, `density` and `observables`, as far as the theory has them.
 """
@@ -54,7 +54,7 @@ def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     """Other values of the couplings trace a compiled action no more often than the same values do.
 
     Counts the runs of the Python code of `action` under the backend's `jit`, with couplings as arrays. Code that reads a
-    coupling's value cannot be traced at all: infinity. Only an engine that compiles can fail.
+    coupling's value cannot be traced at all: infinity. Only a compiling backend can fail.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge

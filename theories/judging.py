@@ -43,7 +43,7 @@ def strength(couplings: Couplings) -> float:
 
 
 def nearby(field: Array) -> Array:
-    """Return the field with every value moved by `UNITS` units in its last place, up or down as by a coin."""
+    """Return the field with each value shifted by `UNITS` ulp with a random sign."""
     host = to_host(field)
     coins = numpy.random.default_rng(0).choice([-1.0, 1.0], host.shape)
     step = UNITS * EPSILON[precision_of(field)] * coins * numpy.abs(host)

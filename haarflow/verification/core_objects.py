@@ -1,4 +1,4 @@
-"""The objects of the core that the laws are held against: engines, random numbers, groups, kernels with exact draws."""
+"""The objects of the core that the laws are held against: backends, random numbers, groups, kernels with exact draws."""
 
 from __future__ import annotations
 

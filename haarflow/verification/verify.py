@@ -164,7 +164,7 @@ def blocks_of(
 
 
 def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[_Block]:
-    """The blocks, those of one backend together: a worker loads few engines.
+    """The blocks, those of one backend together: a worker loads few backends.
 
     The quick profile draws examples for enough entries to meet every class; the others meet the plain one on NumPy.
     """
@@ -225,7 +225,7 @@ def _law_names(laws: str | Sequence[str], found: list[Entry]) -> tuple[str, ...]
 
 
 def _members(backend: str | Sequence[str], executor: Executor | None = None) -> tuple[str, ...]:
-    """The names of the members asked for; which are here is for the workers to say, who load the engines anyway."""
+    """The names of the members asked for; which are here is for the workers to say, who load the backends anyway."""
     if backend == "all":
         reasons = (executor.map if executor else map)(members.absence, members.OURS)
         return tuple(name for name, reason in zip(members.OURS, reasons, strict=True) if reason is None)
