@@ -21,7 +21,7 @@ from haarflow.core.batch import field_shape
 from haarflow.core.chained import DRAWS, Chained, block_of_steps, counting, started
 from haarflow.core.dynamics_laws import energy_order, kinetic_energy, reversible
 from haarflow.core.kernels import Cycle, Repeat, run
-from haarflow.core.law import EPSILON, Given, Law, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, Law, Verdict, fits, in_double, judge, largest, precision_of, to_host
 from haarflow.core.levels import LevelProposal, Levels
 from haarflow.core.matrix_fields import algebra_shape
 from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
@@ -35,6 +35,7 @@ from haarflow.core.run_laws import (
     values_compile_nothing,
 )
 
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a kernel makes
 CHAINS = 2000  # independent chains of a sampled law
 FEW = 64  # of one that compares bit by bit
 
@@ -76,7 +77,7 @@ def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(accept_rule, largest_pull(rows) if stayed else math.inf, LIMIT, LUCK, key=key)
 
 
-def stationary(kernel: Any, fields: Array, key: Array, observables: Callable) -> Verdict:
+def stationary(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Steps from exact draws change no mean: <f(U')> = <f(U)>, paired chain by chain.
 
     `fields (n, *field_shape)` are independent and of the kernel's distribution; `observables` takes them on the host.
@@ -97,7 +98,9 @@ def stationary(kernel: Any, fields: Array, key: Array, observables: Callable) ->
     return judge(stationary, residual, LIMIT, f"{LUCK}; worst: {name}", key=key)
 
 
-def _worst(before: numpy.ndarray, after: numpy.ndarray, observables: Callable, dtype: str) -> tuple[str, float]:
+def _worst(
+    before: numpy.ndarray, after: numpy.ndarray, observables: Callable[..., Any], dtype: str
+) -> tuple[str, float]:
     """The observable with the largest paired pull."""
     rows = zip(named_columns(observables(before)), named_columns(observables(after)), strict=True)
     pulls = {
@@ -108,7 +111,7 @@ def _worst(before: numpy.ndarray, after: numpy.ndarray, observables: Callable, d
     return worst, pulls[worst]
 
 
-def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable) -> Verdict:
+def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Detailed balance in equilibrium: <f(U) g(U')> = <g(U) f(U')> for all pairs of observables.
 
     >>> from haarflow.backends import numpy as backend
@@ -135,7 +138,9 @@ def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable)
     return judge(time_reversal, residual, LIMIT, LUCK, key=key)
 
 
-def equilibrium(kernel: Any, start: Array, fields: Array, key: Array, observables: Callable, steps: int) -> Verdict:
+def equilibrium(
+    kernel: Any, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
+) -> Verdict:
     """From a wrong start the means reach those of exact draws.
 
     `start` and `fields` have one shape `(n, *field_shape)`; `steps` lead from one to the other.
@@ -194,48 +199,66 @@ def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
 
-def _theory(kernel: Any) -> Any:
-    """The theory of a kernel or of the first one it is made of, or None."""
+def theory_of(kernel: Any) -> Any:
+    """Return the theory of a kernel, or of the first one it is made of; None where it has none.
+
+    >>> from haarflow.core.hmc import HMC
+    >>> from haarflow.theories import Phi4
+    >>> theory_of(Repeat(HMC(Phi4((4, 4))), 2)).lattice
+    (4, 4)
+    """
     if isinstance(kernel, Cycle):
-        return _theory(kernel.kernels[0])
-    return _theory(kernel.kernel) if hasattr(kernel, "kernel") else getattr(kernel, "theory", None)
+        return theory_of(kernel.kernels[0])
+    # a kernel of the user's own may hold another one, or no theory at all
+    return theory_of(kernel.kernel) if hasattr(kernel, "kernel") else getattr(kernel, "theory", None)
 
 
 def _exact(obj: Chained, given: Given, count: int = CHAINS) -> Array:
+    _check_size(obj, count)
     return given.array(obj.exact(random.key(given.seed, backends.get("numpy")), count))
 
 
+def _check_size(obj: Any, count: int) -> None:
+    """Raise TooLarge where so many fields, and what a kernel makes of them, are more than a law's memory."""
+    theory = theory_of(obj)
+    if theory is not None:
+        shape = tuple(field_shape(theory))
+        fits(count * COPIES * NUMBER * math.prod(shape), f"{count} chains of fields {shape}")
+
+
 def _fields(obj: Any, given: Given) -> Array:
-    """Exact draws where there are some, on an engine that compiles as many as Monte Carlo takes, so that one program
+    """Exact draws where there are some, on a compiling backend as many as Monte Carlo takes, so that one program
     serves all laws; else fields of the theory's group."""
     if isinstance(obj, Chained):
         return _exact(obj, given, FEW if given.backend.jit is identity else CHAINS)
-    theory = _theory(obj)
+    theory = theory_of(obj)
+    _check_size(obj, given.batch)
     return replace(given, style="haar").field(theory.group, field_shape(theory))
 
 
 def _phase_space(obj: Any, given: Given, count: int = 1) -> tuple[Array, ...]:
     """Sixteen generic fields and `count` momenta for each."""
-    theory = _theory(_kernel(obj))
+    _check_size(obj, 16)
+    theory = theory_of(obj)
     shape = field_shape(theory)
     fields = replace(given, style="haar", batch=16).field(theory.group, shape)
     momenta = algebra_shape(theory.group, (16, *shape))
     return fields, *(given.normal(momenta, 11 + number) for number in range(count))
 
 
-def _from_exact(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_exact(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _exact(obj, given), given.key(1))
 
 
-def _from_exact_with(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_exact_with(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _exact(obj, given), given.key(1), obj.observables)
 
 
-def _from_fields(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _from_fields(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), _fields(obj, given), given.key(1))
 
 
-def _dynamics(law: Callable, count: int = 1) -> Callable[[Any, Given], Verdict]:
+def _dynamics(law: Callable[..., Any], count: int = 1) -> Callable[[Any, Given], Verdict]:
     return lambda obj, given: law(_kernel(obj), *_phase_space(obj, given, count))
 
 
@@ -250,7 +273,7 @@ def _order(obj: Any, given: Given) -> Verdict:
 
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
     """Half of the chains start cold, half hot: from Haar, or from white noise as wide as the exact draws."""
-    fields, theory = _exact(obj, given), _theory(obj.kernel)
+    fields, theory = _exact(obj, given), theory_of(obj)
     noise, cold = (
         to_host(replace(given, style=style, batch=CHAINS // 2).field(theory.group, field_shape(theory)))
         for style in ("haar", "cold")
@@ -286,12 +309,13 @@ def _loop(obj: Any, given: Given) -> Verdict:
     return independence_loop(chain_of(obj), given.array(log_w), uniforms, start)
 
 
-def chain_of(obj: Any) -> Callable:
+def chain_of(obj: Any) -> Callable[..., Any]:
     """Return the associative pass a kernel uses: its own `chain`, or the library's."""
-    return getattr(_kernel(obj), "chain", independence_chain)
+    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the pass is the library's unless replaced
 
 
 def _moves(obj: Any) -> str | None:
+    # molecular dynamics is an optional part of a kernel, told by its three members
     wanted = ("trajectory", "energy_difference", "scheme")
     return None if all(hasattr(_kernel(obj), word) for word in wanted) else "the kernel has no trajectory"
 
@@ -307,7 +331,7 @@ def _has_both(obj: Any) -> str | None:
 
 
 def _is_reversible(obj: Any) -> str | None:
-    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in fixed order is not reversible")
+    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in a fixed order is not reversible")
 
 
 def _enumerable(obj: Any) -> str | None:
@@ -316,7 +340,9 @@ def _enumerable(obj: Any) -> str | None:
 
 
 def _independent(obj: Any) -> str | None:
-    return None if isinstance(_kernel(obj), IndependenceMetropolis) else "the kernel makes no independent proposals"
+    return (
+        None if isinstance(_kernel(obj), IndependenceMetropolis) else "the kernel does not make independent proposals"
+    )
 
 
 def _composed(obj: Any) -> str | None:
@@ -328,9 +354,9 @@ def _reflects(obj: Any) -> str | None:
 
 
 def _has_fields(obj: Any) -> str | None:
-    if isinstance(obj, Chained) or _theory(obj) is not None:
+    if isinstance(obj, Chained) or theory_of(obj) is not None:
         return None
-    return "neither exact draws nor a theory tell the fields' shape"
+    return "neither exact draws nor a theory give the shape of its fields"
 
 
 KERNEL_LAWS: tuple[Law, ...] = (

@@ -27,7 +27,7 @@ DRAWS = 2  # steps of one compiled block, the same program for every law
 class Chained:
     """A kernel with its distribution: `exact(key, n)` draws fields from it, `observables(fields)` is a dict of numbers.
 
-    Both get NumPy arrays, whatever engine the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
+    Both get NumPy arrays, whatever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
     `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. `burn_in` steps lead from a wrong start to equilibrium, for the
     slowest observable. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not).
     It is itself a kernel, the one it holds.
@@ -41,8 +41,8 @@ class Chained:
     """
 
     kernel: Any
-    exact: Callable
-    observables: Callable
+    exact: Callable[..., Any]
+    observables: Callable[..., Any]
     burn_in: int = 20
     reversible: bool = False
 
@@ -57,11 +57,13 @@ class Chained:
 
     def init(self, field: Array) -> State:
         """Return the kernel's state of a field."""
-        return self.kernel.init(field)
+        result: State = self.kernel.init(field)
+        return result
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Take the kernel's step."""
-        return self.kernel.step(key, state)
+        result: tuple[State, dict[str, Any]] = self.kernel.step(key, state)
+        return result
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class ExactScalars:
         return numpy.concatenate(found)[:n]
 
 
-def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict]:
+def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
     """Return the state and the infos `(DRAWS, n)` after a block of steps from some fields.
 
     >>> from haarflow.backends import numpy as backend
@@ -113,18 +115,20 @@ def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict]
 def started(kernel: Any, fields: Array) -> State:
     """Return `kernel.init(fields)`, as one program for equal kernels."""
     definition = kernel.with_values(None)
-    return at_once(_begins(definition), fields, as_floats(kernel.values))
+    result: State = at_once(_begins(definition), fields, as_floats(kernel.values))
+    return result
 
 
 @lru_cache(maxsize=64)
-def _begins(definition: Any) -> Callable:
+def _begins(definition: Any) -> Callable[..., Any]:
     return lambda fields, values: definition.with_values(values).init(fields)
 
 
 def counting(kernel: Any, fields: Array) -> _Counted:
     """Return the kernel that counts its steps in `calls`, the same for the same program: laws share what is compiled."""
     made = _fresh(kernel.with_values(None), backends.of(fields), tuple(fields.shape), precision_of(fields))
-    return made.with_values(kernel.values)
+    result: _Counted = made.with_values(kernel.values)
+    return result
 
 
 @lru_cache(maxsize=64)
@@ -138,18 +142,18 @@ class _Counted:
 
     kernel: Any
     token: Any = field(default_factory=object)
-    calls: list = field(default_factory=list, compare=False)
+    calls: list[Any] = field(default_factory=list[Any], compare=False)
 
     @property
-    def values(self):
+    def values(self) -> Any:
         return self.kernel.values
 
-    def with_values(self, values):
+    def with_values(self, values: Any) -> Any:
         return replace(self, kernel=self.kernel.with_values(values))
 
-    def init(self, field):
+    def init(self, field: Any) -> Any:
         return self.kernel.init(field)
 
-    def step(self, key, state):
+    def step(self, key: Any, state: Any) -> Any:
         self.calls.append(1)
         return self.kernel.step(key, state)

@@ -18,20 +18,22 @@ from haarflow.core.law import EPSILON, Verdict, judge, largest, precision_of, to
 
 
 @lru_cache(maxsize=64)
-def _moved(definition: Any, jit: Callable) -> Callable:
+def _moved(definition: Any, jit: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled (values, field, momentum) -> (field, momentum, dH) of a kernel with a trajectory."""
 
-    def moved(values, field, momentum):
+    def moved(values: Any, field: Any, momentum: Any) -> Any:
         kernel = definition.with_values(values)
         new, final, change = kernel.trajectory(field, momentum)
         return new, final, kernel.energy_difference(momentum, final, change)
 
-    return jit(moved)
+    result: Callable[..., Any] = jit(moved)
+    return result
 
 
-def _trajectory(kernel: Any, field: Array, momentum: Array, step_size: float | None = None) -> tuple:
+def _trajectory(kernel: Any, field: Array, momentum: Array, step_size: float | None = None) -> tuple[Any, ...]:
     values = kernel.values if step_size is None else {**kernel.values, "step_size": step_size}
-    return _moved(kernel.with_values(None), backends.of(field).jit)(values, field, momentum)
+    result: tuple[Any, ...] = _moved(kernel.with_values(None), backends.of(field).jit)(values, field, momentum)
+    return result
 
 
 def reversible(kernel: Any, field: Array, momentum: Array) -> Verdict:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy
 
+from haarflow.backends.standard import identity
 from haarflow.backends.types import Array
 from haarflow.core.law import (
     EPSILON,
@@ -40,11 +41,11 @@ def _angles(a: numpy.ndarray) -> numpy.ndarray:
 
 
 # name -> how host numbers name an element; a group that is not here names its elements by themselves
-FAITHFUL: dict[str, Callable] = {"U1": _angles}
+FAITHFUL: dict[str, Callable[[Any], Any]] = {"U1": _angles}
 # name -> exp(i w_a T_a) as faithful numbers, by a plain twin; matrices have one for all N
-EXPONENTIALS: dict[str, Callable] = {"Real": lambda w: w, "Complex": lambda w: w, "U1": _angles}
+EXPONENTIALS: dict[str, Callable[[Any], Any]] = {"Real": lambda w: w, "Complex": lambda w: w, "U1": _angles}
 # name -> rows whose mean under Haar is zero, from elements on the host; matrices have one for all N
-HAAR_ZEROS: dict[str, Callable] = {
+HAAR_ZEROS: dict[str, Callable[[Any], Any]] = {
     "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1)
 }
 
@@ -68,10 +69,16 @@ def _matrix_zeros(u: numpy.ndarray) -> numpy.ndarray:
     return numpy.concatenate([flat.real, flat.imag, sizes - 1 / n, numpy.stack([*single, diagonal.imag], axis=-1)], 1)
 
 
+def _rank(group: Any) -> int:
+    """How many rows an element has."""
+    return int(group.n) if group.matrix_axes else 1
+
+
 def _haar_zeros(group: Any, u: Array) -> numpy.ndarray:
     """Rows of mean zero under Haar, `(n, k)`, of a sample on axis 0."""
-    zeros = HAAR_ZEROS.get(group.name, _matrix_zeros)
-    return zeros(in_double(u)).reshape(u.shape[0], -1)
+    zeros: Callable[[Any], Any] = HAAR_ZEROS.get(group.name, _matrix_zeros)
+    result: numpy.ndarray = zeros(in_double(u)).reshape(u.shape[0], -1)
+    return result
 
 
 def faithful(group: Any, a: Array) -> numpy.ndarray:
@@ -81,7 +88,7 @@ def faithful(group: Any, a: Array) -> numpy.ndarray:
     >>> bool(numpy.allclose(faithful(U1(), numpy.asarray(3.0)), faithful(U1(), numpy.asarray(3.0 - 2 * math.pi))))
     True
     """
-    return FAITHFUL.get(group.name, lambda a: a)(in_double(a))
+    return numpy.asarray(FAITHFUL.get(group.name, identity)(in_double(a)))
 
 
 def _apart(group: Any, a: Array, b: Array) -> float:
@@ -97,7 +104,7 @@ def _coordinates(w: Array) -> numpy.ndarray:
 
 def _rounding(group: Any, *arrays: Array, steps: int = 8) -> float:
     """The rounding of a few operations on numbers of this size; a product of matrices is N of them."""
-    terms = steps * getattr(group, "n", 1)
+    terms = steps * _rank(group)
     return terms * EPSILON[precision_of(arrays[0])] * max(1.0, *map(largest, arrays))
 
 
@@ -164,7 +171,8 @@ def exponential(group: Any, w: Array) -> Verdict:
     >>> exponential(U1(), numpy.asarray([9.0])).passed
     True
     """
-    twin = EXPONENTIALS.get(group.name, lambda w: _matrix_exponential(group, w))(in_double(w))
+    plain: Callable[[Any], Any] = EXPONENTIALS.get(group.name, partial(_matrix_exponential, group))
+    twin = plain(in_double(w))
     residual = largest(numpy.abs(faithful(group, group.exp(w)) - twin))
     return judge(exponential, residual, _rounding(group, w), REASON, w=w)
 
@@ -308,7 +316,7 @@ def _algebra(group: Any, given: Given, salt: int, scale: float = 1.0) -> Array:
     if group.name == "Complex":
         real, imaginary = given.generator(salt).standard_normal((2, *shape))
         return given.array(scale * (real + 1j * imaginary))
-    return scale / math.sqrt(getattr(group, "n", 1)) * given.normal(shape, salt)
+    return scale / math.sqrt(_rank(group)) * given.normal(shape, salt)
 
 
 def _small(group: Any, given: Given) -> Array:
@@ -336,16 +344,17 @@ def _haar(group: Any, given: Given) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _draws(group: Any, shape: tuple[int, ...], dtype: str) -> Callable:
+def _draws(group: Any, shape: tuple[int, ...], dtype: str) -> Callable[..., Any]:
     """The group's Haar draws as a function of the key, one for equal groups, so that laws share its program."""
     return lambda key: group.haar(key, shape, dtype)
 
 
-def _invariances(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _invariances(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     def check(group: Any, given: Given) -> Verdict:
         alone = _alone(group)
         g = given.array(numpy.asarray([1.0, -2.4])) if group.name == "U1" else given.elements(alone, _single(group))
-        return law(_whole(alone, given), _haar(group, given), g)
+        result: Verdict = law(_whole(alone, given), _haar(group, given), g)
+        return result
 
     return check
 

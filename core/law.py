@@ -31,10 +31,29 @@ COMPLEX = {"float64": "complex128", "float32": "complex64"}
 # what a group does with its elements, one program each
 OPERATIONS = ("compose", "inverse", "exp", "log", "project", "update", "inner")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
+MEMORY = 2**30  # bytes that one law may allocate, on an object of any size
+VOID = "does not apply: "
+
+
+class TooLarge(ValueError):
+    """A law would need more than MEMORY bytes for this object; the message says what for."""
+
+
+def fits(size: float, what: str) -> None:
+    """Raise TooLarge where `what`, of `size` bytes, is more than a law may allocate.
+
+    >>> fits(2.0**33, "4096 fields")
+    Traceback (most recent call last):
+        ...
+    haarflow.core.law.TooLarge: too large for this law: 4096 fields take 8 GiB of at most 1: give a smaller lattice
+    """
+    if size > MEMORY:
+        limit = f"{size / 2**30:.3g} GiB of at most {MEMORY / 2**30:.3g}"
+        raise TooLarge(f"too large for this law: {what} take {limit}: give a smaller lattice")
 
 
 class Verdict(NamedTuple):
-    """What a law found: the residual, the tolerance it must meet with its reason, and the input.
+    """The outcome of a law: the residual, the tolerance it must meet with its reason, and the input.
 
     >>> verdict = Verdict("closure", "a b is in the group", 1e-17, 1e-15, "4 units in the last place")
     >>> verdict.passed, verdict.ratio < 0.02
@@ -54,6 +73,11 @@ class Verdict(NamedTuple):
         return self.residual <= self.tolerance
 
     @property
+    def void(self) -> bool:
+        """Whether the law had nothing to say on this example."""
+        return self.reason.startswith(VOID)
+
+    @property
     def ratio(self) -> float:
         """The residual in units of the tolerance; NaN counts as infinite."""
         if math.isnan(self.residual) or math.isnan(self.tolerance):
@@ -63,7 +87,7 @@ class Verdict(NamedTuple):
         return self.residual / self.tolerance
 
 
-def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
+def judge(law: Callable[..., Any], residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
     """Return the verdict of a law function; `residual` is a number or an array, whose largest size counts.
 
     A NaN anywhere is a residual of infinity. `example` names the offending input.
@@ -71,12 +95,12 @@ def judge(law: Callable, residual: Any, tolerance: float, reason: str, **example
     return Verdict(law.__name__, formula(law), largest(residual), float(tolerance), reason, example)
 
 
-def void(law: Callable, reason: str) -> Verdict:
+def void(law: Callable[..., Any], reason: str) -> Verdict:
     """Return the verdict of a law that has nothing to say on one example."""
-    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"does not apply: {reason}")
+    return Verdict(law.__name__, formula(law), 0.0, 0.0, f"{VOID}{reason}")
 
 
-def formula(law: Callable) -> str:
+def formula(law: Callable[..., Any]) -> str:
     """Return a law's formula, the first line of its docstring."""
     return (law.__doc__ or law.__name__).strip().splitlines()[0]
 
@@ -95,6 +119,7 @@ def largest(x: Any) -> float:
 
 def to_host(x: Any) -> numpy.ndarray:
     """Return an array of any backend, or a number, as a NumPy array."""
+    # numbers and nested lists come here beside arrays, which have no class in common
     return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
 
 
@@ -161,12 +186,12 @@ class Given:
         """The unit in the last place of 1."""
         return EPSILON[self.dtype]
 
-    def jit(self, owner: Any, method: str) -> Callable:
+    def jit(self, owner: Any, method: str) -> Callable[..., Any]:
         """Return a method compiled by the backend, once for each owner."""
         return compiled(self.backend.jit, owner, method)
 
 
-def at_once(function: Callable, *args: Any) -> Any:
+def at_once(function: Callable[..., Any], *args: Any) -> Any:
     """Return `function(*args)`, as one program on JAX, which compiles every operation that it meets outside of one.
 
     >>> at_once(lambda x, y: x * y + 1.0, numpy.ones(1), 2.0)
@@ -195,9 +220,10 @@ class Whole:
 
 
 @lru_cache(maxsize=512)
-def compiled(jit: Callable, owner: Any, method: str) -> Callable:
+def compiled(jit: Callable[..., Any], owner: Any, method: str) -> Callable[..., Any]:
     """Return `jit(owner.method)`, the same for the same hashable owner: no law compiles twice."""
-    return jit(getattr(owner, method))
+    result: Callable[..., Any] = jit(getattr(owner, method))
+    return result
 
 
 def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
@@ -221,7 +247,8 @@ def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.
         return haar + 2 * math.pi * generator.integers(-100, 101, shape) if angle else 30.0 * haar
     if style == "seam":
         knots = (math.pi if angle else 3.0) * numpy.arange(-4, 5) / 4
-        return generator.choice(knots, shape) + generator.choice([-1e-9, 0.0, 1e-9], shape)
+        result: numpy.ndarray = generator.choice(knots, shape) + generator.choice([-1e-9, 0.0, 1e-9], shape)
+        return result
     return haar
 
 
@@ -230,20 +257,22 @@ class Law(NamedTuple):
 
     `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
     `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
-    `shared_draws=True` marks one of these whose draws are the same numbers on every engine, made by NumPy or held against
-    NumPy's by another law, as is what an engine computes of them. `programs=True` marks a law that needs programs of its
-    own, seconds each on an engine that compiles, and says there nothing that another law does not. The quick profile leaves
-    the ones to NumPy and the others to the engines that do not compile, where a run has these. `dear(obj)` says that an
-    example takes up to minutes: the quick profile then checks the plain one alone.
+    `shared_draws=True` marks one of these whose draws are identical on all backends, made by NumPy or compared with
+    NumPy's by another law, as is what a backend computes from them. `programs=True` marks a law that compiles programs of its
+    own, which takes seconds on a compiling backend and shows nothing there that another law does not. The quick profile
+    leaves the former to NumPy and the latter to backends that do not compile, if the run has them. `expensive(obj)`: an example
+    may take minutes, and the quick profile checks only the plain one. `first=True` marks a cheap law of what an object
+    returns, without which the others make no sense: where it fails they are skipped.
     """
 
-    law: Callable
+    law: Callable[..., Any]
     check: Callable[[Any, Given], Verdict]
     applies: Callable[[Any], str | None] = lambda obj: None
     sampled: bool = False
     programs: bool = False
     shared_draws: bool = False
-    dear: Callable[[Any], bool] = lambda obj: False
+    expensive: Callable[[Any], bool] = lambda obj: False
+    first: bool = False
 
     @property
     def name(self) -> str:
@@ -251,12 +280,21 @@ class Law(NamedTuple):
         return self.law.__name__
 
     def verdict(self, obj: Any, given: Given) -> Verdict:
-        """Return the verdict on one example; void on a lattice where the law does not apply to the object."""
+        """Return the verdict on one example.
+
+        It is void on a lattice where the law does not apply to the object, where it would need too much memory, and where the
+        object needs automatic differentiation, which the backend does not support.
+        """
         reason = self.applies(obj)
-        return self.check(obj, given) if reason is None else void(self.law, reason)
+        if reason is not None:
+            return void(self.law, reason)
+        try:
+            return self.check(obj, given)
+        except (TooLarge, backends.NoAutodiff) as limit:
+            return void(self.law, str(limit))
 
 
 def precision_of(tree: Any) -> str:
     """Return "float32" or "float64", the precision of a tree's first array."""
-    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]
+    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]  # a tree may hold plain numbers, too
     return precision(found[0]) if found else "float64"

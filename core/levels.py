@@ -1,4 +1,4 @@
-"""An enumerable state space in the clothes of a lattice theory: a few levels on one site, and a proposal for them.
+"""A finite state space written as a one-site lattice theory: a few levels, and a proposal for them.
 
 What a Metropolis kernel accepts can be counted here, transition by transition. Source: Metropolis et al. 1953.
 """
@@ -41,7 +41,7 @@ class Ring:
         """Return the level in 0 ... n - 1."""
         return self.project(a)
 
-    def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype="float64") -> Array:
+    def algebra_normal(self, key: Array, shape: tuple[int, ...], dtype: str = "float64") -> Array:
         """Return one step up or down, each with chance 1/2."""
         u = random.uniform(key, shape, dtype)
         return 2.0 * array_namespace(u).floor(2.0 * u) - 1.0

@@ -68,7 +68,8 @@ def haar_matrices(shape: tuple[int, ...], generator: numpy.random.Generator) -> 
     diagonal = numpy.diagonal(r, axis1=-2, axis2=-1)
     q = q * (diagonal / abs(diagonal))[..., None, :]
     phase = numpy.angle(numpy.linalg.det(q)) / shape[-1]
-    return q * numpy.exp(-1j * phase)[..., None, None]
+    result: numpy.ndarray = q * numpy.exp(-1j * phase)[..., None, None]
+    return result
 
 
 def exponential_twin(hermitian: numpy.ndarray) -> numpy.ndarray:
@@ -78,7 +79,8 @@ def exponential_twin(hermitian: numpy.ndarray) -> numpy.ndarray:
     True
     """
     values, vectors = numpy.linalg.eigh(hermitian)
-    return (vectors * numpy.exp(1j * values)[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
+    result: numpy.ndarray = (vectors * numpy.exp(1j * values)[..., None, :]) @ vectors.conj().swapaxes(-1, -2)
+    return result
 
 
 def _small(shape: tuple[int, ...], size: float, generator: numpy.random.Generator) -> numpy.ndarray:
@@ -98,7 +100,8 @@ def _degenerate(shape: tuple[int, ...], generator: numpy.random.Generator) -> nu
     angles = numpy.asarray(spectra)[generator.integers(0, len(spectra), shape[:-2])]
     basis = haar_matrices(shape, generator)
     found = (basis * numpy.exp(1j * angles)[..., None, :]) @ basis.conj().swapaxes(-1, -2)
-    return found @ _small(shape, 1e-9, generator) if generator.random() < 0.5 else found
+    result: numpy.ndarray = found @ _small(shape, 1e-9, generator) if generator.random() < 0.5 else found
+    return result
 
 
 def _matrix(group: Any) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ def slow_matmul(a: numpy.ndarray, b: numpy.ndarray, d: int) -> numpy.ndarray:
     return numpy.moveaxis(numpy.moveaxis(a, first, last) @ numpy.moveaxis(b, first, last), last, first)
 
 
-def slow_scan(f: Callable, carry: Any, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
+def slow_scan(f: Callable[..., Any], carry: Any, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
     """Return the last carry and the stacked rows of a loop over axis 0.
 
     >>> slow_scan(lambda c, x: (c + x, c), 0.0, numpy.ones(3))

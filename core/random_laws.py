@@ -77,7 +77,7 @@ def same_bits_compiled(random: Any, key: Array, backend: Any, dtype: str = "floa
     True
     """
 
-    def draw(key):
+    def draw(key: Any) -> Any:
         return random.uniform(random.fold_in(key, 3), (8,), dtype)
 
     wrong = _different(to_host(backend.jit(draw)(key)), to_host(draw(key)))
@@ -93,7 +93,7 @@ def _different(found: numpy.ndarray, expected: numpy.ndarray) -> float:
 def _expected_draws(keys: numpy.ndarray) -> list[numpy.ndarray]:
     """What `same_bits` draws, by the twin."""
 
-    def rows(numbers, purpose):
+    def rows(numbers: Any, purpose: Any) -> Any:
         return numpy.stack([_pairs(key, numbers, purpose) for key in keys])  # (key, number, 2)
 
     words = numpy.moveaxis(rows(8, "words"), -1, 1).reshape(-1, 2, 8)

@@ -1,4 +1,4 @@
-"""Coupling values at which the laws try a theory: all of its defaults times one factor, by the sizes of `Given`."""
+"""Coupling values used in the checks: all defaults of a theory times one factor, by the sizes of `Given`."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from haarflow.core.kernels import Cycle, run
 from haarflow.core.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
 
 
-def independence_loop(chain: Callable, log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:
+def independence_loop(chain: Callable[..., Any], log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:
     """The associative pass equals the loop: proposal t is taken when log u_t < w_t - w.
 
     `log_w`, `uniforms` `(T, n)`, `start (n,)` or None. The residual counts wrong indices and wrong acceptances.
@@ -124,7 +124,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
     backend = backends.of(fields)
     found = backend.jit(lambda key, fields: kernel.step(key, kernel.init(fields))[0].field)(key, fields)
 
-    def twin(key, fields):
+    def twin(key: Any, fields: Any) -> Any:
         if isinstance(kernel, Cycle):
             for number, one in enumerate(kernel.kernels):
                 fields = one.step(random.fold_in(key, number), one.init(fields))[0].field
@@ -178,7 +178,7 @@ def _loose(fields: Array) -> float:
 def values_compile_nothing(kernel: Any, fields: Array, key: Array) -> Verdict:
     """Another start is the same program: a step is traced once for one shape.
 
-    Kernels that differ in their values alone are equal, and on an engine that compiles a second run does not call the
+    Kernels that differ in their values alone are equal, and on a compiling backend a second run does not call the
     Python of `step`. The residual counts its calls.
 
     >>> from haarflow.backends import numpy as backend

@@ -117,7 +117,12 @@ def givens(
 
 
 def fields(
-    group: Any, shape: tuple[int, ...], batch: int = 3, style: str | None = None, backend: Any = None, dtype="float64"
+    group: Any,
+    shape: tuple[int, ...],
+    batch: int = 3,
+    style: str | None = None,
+    backend: Any = None,
+    dtype: str = "float64",
 ) -> Strategy[Any]:
     """Return a strategy of fields `(batch, *shape)` of a group, in one style or in all of them.
 
@@ -139,7 +144,7 @@ def fields(
 
 
 def gauge_transformations(
-    group: Any, lattice: tuple[int, ...], batch: int = 3, backend: Any = None, dtype="float64"
+    group: Any, lattice: tuple[int, ...], batch: int = 3, backend: Any = None, dtype: str = "float64"
 ) -> Strategy[Any]:
     """Return a strategy of group elements on the sites `(batch, *lattice)`: the identity, or Haar distributed.
 

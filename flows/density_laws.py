@@ -24,13 +24,18 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core import random
-from haarflow.core.law import Verdict, Whole, in_double, judge, precision_of, to_host
+from haarflow.core import law, random
+from haarflow.core.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
 from haarflow.core.matrix_fields import algebra_shape
-from haarflow.flows.frames import components, lattice_of, matrix_valued
+from haarflow.flows.footprint import NUMBER
+from haarflow.flows.frames import components, lattice_of, matrix_valued, on_links
 from haarflow.flows.judging import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.modelfile import open_model, save_model
+from haarflow.flows.traits import parts_of
 
+DRAWS = 4096
+FEWEST = 512  # draws whose mean tells something
+COPIES = 8  # of the draws that a law makes
 POINTS, GENERATOR, SHIFTS = 1021, 89, 16
 LARGEST = 5
 WIDTH = 0.8  # of the map to the line, in units of the standard deviation
@@ -40,7 +45,7 @@ PULLS = "5 errors of the mean, chance of luck 6e-7 for each number; the seed is 
 
 
 def integrates_to_one(
-    density: Callable,
+    density: Callable[..., Any],
     field_shape: tuple[int, ...],
     group: Any,
     draws: Any = None,
@@ -218,7 +223,9 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
     return judge(prior_moments, largest_pull(numpy.stack(columns, axis=1), 0.0), 5.0, PULLS)
 
 
-def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> numpy.ndarray:
+def free_components(
+    field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...] | None = None
+) -> numpy.ndarray:
     """Return the components that a density may depend on: all of them, or those of the links off a spanning tree.
 
     >>> from haarflow.core.groups import U1
@@ -227,9 +234,9 @@ def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> nu
     """
     shape = algebra_shape(group, tuple(field_shape))
     everything = numpy.arange(math.prod(shape))
-    if not gauge or group.name == "Real":
+    if not gauge or not on_links(group, tuple(field_shape), lattice):
         return everything
-    lattice, d = lattice_of(group, tuple(field_shape)), field_shape[0]
+    lattice, d = lattice or lattice_of(group, tuple(field_shape)), field_shape[0]
     reached, tree = {(0,) * d}, set()
     for _ in range(math.prod(lattice)):
         for site in sorted(reached):
@@ -242,12 +249,27 @@ def free_components(field_shape: tuple[int, ...], group: Any, gauge: bool) -> nu
     return numpy.asarray([number for number in everything if number not in tree])
 
 
+def count_free(field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...]) -> int:
+    """Return how many `free_components` there are, without a list of them: a spanning tree has a link less than sites.
+
+    >>> from haarflow.core.groups import U1
+    >>> count_free((2, 2, 2), U1(), True, (2, 2)), count_free((2, 2, 2), U1(), False, (2, 2))
+    (5, 8)
+    """
+    everything = components(group, tuple(field_shape))
+    if not gauge or not on_links(group, tuple(field_shape), lattice):
+        return everything
+    sites = math.prod(lattice)
+    return everything - (sites - 1) * (everything // (sites * len(lattice)))
+
+
 def lattice_rule(variables: int) -> numpy.ndarray:
     """Return the points `(SHIFTS * POINTS, variables)` of a Korobov rule in the unit cube, randomly shifted."""
     vector = numpy.asarray([pow(GENERATOR, power, POINTS) for power in range(variables)])
     grid = numpy.arange(POINTS)[:, None] * vector % POINTS / POINTS
     shifts = numpy.random.default_rng(2039).uniform(size=(SHIFTS, 1, variables))
-    return ((grid + shifts) % 1.0).reshape(-1, variables)
+    result: numpy.ndarray = ((grid + shifts) % 1.0).reshape(-1, variables)
+    return result
 
 
 def largest_pull(columns: numpy.ndarray, expected: float) -> float:
@@ -268,7 +290,8 @@ def _whitened(u: numpy.ndarray, draws: numpy.ndarray) -> tuple[numpy.ndarray, nu
 
 def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
     found = numpy.atleast_2d(numpy.cov(rows.T))
-    return found + 1e-9 * numpy.trace(found) * numpy.eye(len(found))
+    result: numpy.ndarray = found + 1e-9 * numpy.trace(found) * numpy.eye(len(found))
+    return result
 
 
 def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
@@ -280,7 +303,8 @@ def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float =
         moved = _along(prior.group, host, number, k * step)
         return to_host(log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
 
-    return (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
+    result: numpy.ndarray = (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
+    return result
 
 
 def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
@@ -288,7 +312,8 @@ def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy
     unit = numpy.zeros((1, components(group, fields.shape[1:])))
     unit[0, number] = step
     if matrix_valued(group):
-        return group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
+        result: numpy.ndarray = group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
+        return result
     return fields + unit.reshape(1, *fields.shape[1:])
 
 
@@ -313,10 +338,8 @@ def _matrix_moments(prior: Any, host: numpy.ndarray, slopes: numpy.ndarray) -> n
 def _classes(obj: Any) -> tuple[type, ...]:
     """The classes of a definition and all its parts."""
     found = {type(obj)}
-    for entry in dataclasses.fields(obj):
-        value = getattr(obj, entry.name)
-        for part in value if isinstance(value, tuple) else (value,):
-            found |= set(_classes(part)) if dataclasses.is_dataclass(part) else set()
+    for part in filter(dataclasses.is_dataclass, parts_of(obj)):
+        found |= set(_classes(part))
     return tuple(found)
 
 
@@ -325,6 +348,28 @@ def _same_bits(a: Array, b: Array) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
+def enough_draws(prior: Any) -> int:
+    """Return DRAWS, or as many fewer as fit into a law's memory; raises TooLarge below FEWEST.
+
+    >>> from haarflow.flows.priors import Gaussian
+    >>> enough_draws(Gaussian((4, 4))), enough_draws(Gaussian((64, 64)))
+    (4096, 2048)
+    """
+    draw = COPIES * NUMBER * math.prod(prior.field_shape)
+    fits(FEWEST * draw, f"{FEWEST} fields {tuple(prior.field_shape)}")
+    result: int = min(DRAWS, law.MEMORY // draw)
+    return result
+
+
+def not_a_definition(model: Any) -> str | None:
+    """Return why a model cannot be written to a file, or None: its parts are dataclasses, or there is no definition."""
+    for part in (model, model.prior, model.flow):
+        if not dataclasses.is_dataclass(part):
+            return f"a model file holds dataclasses, and {type(part).__name__} is none"
+    return None
+
+
 def draws_on_the_host(prior: Any, seed: int, n: int, dtype: str) -> numpy.ndarray:
     """Return draws of a prior from NumPy, the same numbers on every backend and no shape to compile."""
-    return prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
+    result: numpy.ndarray = prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
+    return result

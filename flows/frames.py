@@ -43,19 +43,30 @@ def matrix_valued(group: Group) -> bool:
     return group.matrix_axes > 0
 
 
-def links_valued(group: Group) -> bool:
-    """Return whether the field lives on links, one element for each direction before the lattice."""
-    return bool(group.name != "Real")
+def on_links(group: Group, field_shape: tuple[int, ...], lattice: tuple[int, ...] | None = None) -> bool:
+    """Return whether a field lives on links: one element for each direction before the lattice.
+
+    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is as
+    long as axes follow.
+
+    >>> from haarflow.core.groups import U1
+    >>> on_links(U1(), (2, 4, 4)), on_links(U1(), (4, 4)), on_links(U1(), (2, 4, 4), (2, 4, 4))
+    (True, False, False)
+    """
+    if group.name == "Real":
+        return False
+    sites = len(field_shape) - group.matrix_axes
+    return field_shape[0] == sites - 1 if lattice is None else sites == len(lattice) + 1
 
 
 def lattice_of(group: Group, field_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the lattice, the last axes of a field's shape.
+    """Return the lattice axes of a field's shape, by `on_links`.
 
     >>> from haarflow.core.sun import SU
     >>> lattice_of(SU(3, 2), (2, 3, 3, 4, 8))
     (4, 8)
     """
-    return tuple(field_shape[links_valued(group) + group.matrix_axes :])
+    return tuple(field_shape[on_links(group, tuple(field_shape)) + group.matrix_axes :])
 
 
 def link_group(group: Group) -> Group:
@@ -81,8 +92,8 @@ def displaced(group: Group, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray
     [[1.0, 2.5]]
     """
     w = w.reshape(-1, *algebra_shape(group, x.shape))
-    moved: numpy.ndarray = group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
-    return moved
+    result: numpy.ndarray = group.update(x[None, ...], w) if matrix_valued(group) else x[None, ...] + w
+    return result
 
 
 def tangent_along(group: Chart, x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:

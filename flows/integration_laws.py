@@ -37,6 +37,7 @@ def integration_order(
     condition: Condition = None,
     group: Any = None,
     most: float = math.inf,
+    lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
     """log_det = log |det dy/dx| + O(step^3): `finer`, of half the steps, misses it by an eighth of what `flow` does.
 
@@ -54,11 +55,12 @@ def integration_order(
     True
     """
     group = group or Real()
-    cell = cell_of(unbound(flow), group, tuple(x.shape[1:]))
-    x = repeating(x, cell, lattice_of(group, tuple(x.shape[1:])))
+    lattice = lattice or lattice_of(group, tuple(x.shape[1:]))
+    cell = cell_of(unbound(flow), group, tuple(x.shape[1:]), lattice)
+    x = repeating(x, cell, lattice)
 
     def missed(one: Any) -> numpy.ndarray:
-        return integration_errors(one, params, x, condition, group, cell=cell)
+        return integration_errors(one, params, x, condition, group, cell=cell, lattice=lattice)
 
     return _ratio(integration_order, missed, flow, finer, most, x=x, params=params)
 
@@ -71,6 +73,7 @@ def reversal_order(
     condition: Condition = None,
     group: Any = None,
     most: float = math.inf,
+    lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
     """inverse(forward(x)) = x + O(step^3): of `finer`, of half the steps, an eighth is left.
 
@@ -79,9 +82,10 @@ def reversal_order(
     group = group or Real()
 
     def missed(one: Any) -> numpy.ndarray:
-        return numpy.abs(
+        result: numpy.ndarray = numpy.abs(
             to_host(apart(group, one.inverse(params, one.forward(params, x, condition)[0], condition)[0], x))
         )
+        return result
 
     return _ratio(reversal_order, missed, flow, finer, most, x=x, params=params)
 
@@ -94,6 +98,7 @@ def integration_errors(
     group: Any = None,
     members: int = 1,
     cell: tuple[int, ...] | None = None,
+    lattice: tuple[int, ...] | None = None,
 ) -> numpy.ndarray:
     """Return log_det - log |det dy/dx| for the first `members` of a batch, by dense Jacobians: of the discrete map.
 
@@ -101,18 +106,18 @@ def integration_errors(
     the integration costs; it grows as the root of the volume.
     """
     group = group or Real()
-    lattice, found = lattice_of(group, tuple(x.shape[1:])), []
+    lattice, found = lattice or lattice_of(group, tuple(x.shape[1:])), []
     for number in range(min(members, x.shape[0])):
         if cell is None or cell == lattice:
             dense, *_ = settled(flow, params, x, condition, group, number)
             found.append(dense.log_det - float(numpy.linalg.slogdet(dense.matrix)[1]))
         else:
-            log_det, expected = log_abs_det(flow, params, x, condition, group, number, cell)
+            log_det, expected = log_abs_det(flow, params, x, condition, group, number, cell, lattice)
             found.append(log_det - expected)
     return numpy.asarray(found)
 
 
-def _ratio(law: Any, missed: Callable, flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
+def _ratio(law: Any, missed: Callable[..., Any], flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
     """The verdict on what a flow misses and what is left of it in half the steps; of too large an error, without that."""
     coarse = _root_mean_square(missed(flow))
     fine = math.nan if coarse > most else _root_mean_square(missed(finer))

@@ -23,9 +23,11 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
+from haarflow.core import law
 from haarflow.core.groups import Real
-from haarflow.core.law import EPSILON, Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.law import EPSILON, TooLarge, Verdict, fits, in_double, judge, precision_of, to_host
 from haarflow.flows.bound import Bound, member, repeated, unbound
+from haarflow.flows.footprint import NUMBER
 from haarflow.flows.frames import change, components, coordinates_of, displaced, matrix_valued, tangent_along
 from haarflow.flows.judging import computed_in
 
@@ -36,6 +38,9 @@ SHRINKS = 3
 SMOOTH = 1e-8  # how far the columns of two step sizes may lie apart, in units of the column
 REDRAWS = 8
 LARGEST = 512
+ROWS = 10  # fields for each column of a stencil
+COPIES = 8  # of these fields that a law makes
+Rows = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
 
 
@@ -61,7 +66,7 @@ def log_det_by_differences(
 
     `x` is `(batch, *field_shape)`; member `number` is differentiated, in double precision whatever its own. `group` is that
     of the field (default: real numbers). Where there are more than 512 components, those that move are differentiated,
-    and the others must stand still and leave those alone. Raises ValueError where more than 512 move.
+    and the others must stand still and leave those alone. Raises TooLarge, a ValueError, where more than 512 move.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.tails import QuarticTail
@@ -133,7 +138,8 @@ def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
     """The entries of the frozen elements of a field."""
     moves = numpy.asarray(moves)
     frozen = ~(moves[:, None, None, ...] if matrix_valued(group) else moves)
-    return x[numpy.broadcast_to(frozen, x.shape)]
+    result: numpy.ndarray = x[numpy.broadcast_to(frozen, x.shape)]
+    return result
 
 
 def settled(
@@ -152,19 +158,23 @@ def settled(
     return dense, start, redraws
 
 
-def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
+def by_differences(function: Callable[..., Any], x: numpy.ndarray, group: Any) -> Dense:
     """Return the dense Jacobian of `function(rows) -> (y, log_det)` on host rows `(n, *field_shape)`, at one field."""
     x = in_double(x)
     y, log_det = function(x[None, ...])
     moved, size = change(group, y[0], x).ravel(), components(group, x.shape)
     columns = numpy.arange(size) if size <= LARGEST else numpy.flatnonzero(moved)
     if len(columns) > LARGEST:
-        raise ValueError(f"a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}")
+        raise TooLarge(
+            f"too large for this law: a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}: "
+            "give a smaller lattice"
+        )
+    fits(4 * 8 * size * len(columns), f"a Jacobian of {size} x {len(columns)} components")
     matrix, slope = numpy.zeros((size, len(columns))), numpy.zeros(len(columns))
     error, open_columns = numpy.full(len(columns), numpy.inf), numpy.arange(len(columns))
     step, shrinks = STEP, 0
     for _ in range(SHRINKS + 1):
-        found, found_slope, found_error = stencil(function, x, columns[open_columns], step, group)
+        found, found_slope, found_error = _in_parts(function, x, columns[open_columns], step, group)
         better = ~(found_error >= error[open_columns])
         taken = open_columns[better]
         matrix[:, taken], slope[taken], error[taken] = found[:, better], found_slope[better], found_error[better]
@@ -177,11 +187,24 @@ def by_differences(function: Callable, x: numpy.ndarray, group: Any) -> Dense:
     return Dense(matrix[columns, :], error, slope, float(log_det[0]), leak, shrinks, len(open_columns))
 
 
+def _in_parts(
+    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """The `stencil` of as many columns at once as a law's memory holds."""
+    most = max(int(law.MEMORY // (ROWS * COPIES * NUMBER * x.size)), 1)
+    if len(columns) <= most:
+        return stencil(function, x, columns, step, group)
+    parts = [stencil(function, x, columns[n : n + most], step, group) for n in range(0, len(columns), most)]
+    matrix, slope, error = zip(*parts, strict=True)
+    return numpy.concatenate(matrix, axis=1), numpy.concatenate(slope), numpy.concatenate(error)
+
+
 def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Dense:
     """Return the dense Jacobian at one field without batch axes."""
     host, group = to_host(x), group or Real()
     wide = in_double(host)
     size = components(group, host.shape)
+    fits(COPIES * NUMBER * size * host.size, f"{size} directions in a field of {size} components")
     along = flow.along if isinstance(flow, Bound) else Bound(flow, backends.of(x), x.ndim).along
     units = numpy.stack([tangent_along(group, wide, unit) for unit in numpy.eye(size)])
     (y, log_det), (dy, slopes) = along(params, x, units, condition)
@@ -191,7 +214,7 @@ def by_autodiff(flow: Any, params: Params, x: Array, condition: Condition = None
 
 
 def stencil(
-    function: Callable,
+    function: Callable[..., Any],
     x: numpy.ndarray,
     columns: numpy.ndarray,
     step: float,
@@ -220,12 +243,12 @@ def stencil(
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable:
+def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable[..., Any]:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:
         backend.asarray(numpy.zeros(1), dtype="float64")
-    except ValueError:  # an engine that is kept to single precision: the host takes its place
+    except ValueError:  # a backend restricted to single precision: the host takes its place
         backend, plain = backends.get("numpy"), unbound(flow)
 
     def double(leaf: Any) -> Array:
@@ -245,7 +268,7 @@ def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number
     return function
 
 
-def _compare(law: Callable, dense: Dense, claimed: float, precision: str, **found: Any) -> Verdict:
+def _compare(law: Callable[..., Any], dense: Dense, claimed: float, precision: str, **found: Any) -> Verdict:
     """The verdict on a claimed log_det; a frozen component that moves counts as it is."""
     _, expected = numpy.linalg.slogdet(dense.matrix)
     return judge(law, max(abs(claimed - expected), dense.moved), _allowed(dense, precision), REASON, **found)
@@ -264,7 +287,8 @@ def _allowed(dense: Dense, precision: str) -> float:
 
 
 def _column_size(matrix: numpy.ndarray) -> numpy.ndarray:
-    return numpy.maximum(numpy.max(numpy.abs(matrix), axis=0, initial=0.0), 1.0)
+    result: numpy.ndarray = numpy.maximum(numpy.max(numpy.abs(matrix), axis=0, initial=0.0), 1.0)
+    return result
 
 
 def _largest(x: numpy.ndarray) -> float:

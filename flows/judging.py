@@ -16,9 +16,11 @@ from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
-from haarflow.core.law import EPSILON, Given, in_double, precision_of, to_host
+from haarflow.core.law import EPSILON, Given, fits, in_double, precision_of, to_host
 from haarflow.flows.bound import bind
+from haarflow.flows.footprint import LEAST, NUMBER
 from haarflow.flows.frames import apart, components
+from haarflow.flows.traits import parts_of, traits
 
 HALVINGS = 5
 TALL = 1e3
@@ -88,11 +90,23 @@ def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
 def field(model: Any, given: Given, salt: int = 0) -> Array:
     """Return fields of the style that is given; huge numbers are for parameters near the identity.
 
-    An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows.
+    An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows. Raises
+    TooLarge where a batch, and what a law makes of it, is more than a law's memory.
     """
+    check_size(model.prior, given.batch)
     bounded = model.prior.group.name != "Real" or given.size in ("zero", "small")
     style = "haar" if given.style == "huge" and not bounded else given.style
     return dataclasses.replace(given, style=style).field(model.prior.group, model.prior.field_shape, salt)
+
+
+def check_size(prior: Any, n: int) -> None:
+    """Raise TooLarge where n fields of a prior, and what a law makes of them, are more than a law's memory.
+
+    >>> from haarflow.flows.priors import Gaussian
+    >>> check_size(Gaussian((8, 8)), 3)
+    """
+    shape = tuple(prior.field_shape)
+    fits(n * LEAST * NUMBER * math.prod(shape), f"{n} fields {shape} and what a law makes of them")
 
 
 def condition_names(flow: Any) -> tuple[str, ...]:
@@ -103,12 +117,9 @@ def condition_names(flow: Any) -> tuple[str, ...]:
     >>> condition_names(Chain((QuarticTail(2), QuarticTail(2, condition=("lam",)))))
     ('lam',)
     """
-    names = list(getattr(flow, "condition", ()) or ())
-    if dataclasses.is_dataclass(flow):
-        for entry in dataclasses.fields(flow):
-            value = getattr(flow, entry.name)
-            parts = value if isinstance(value, tuple) else (value,)
-            names += [name for part in parts if dataclasses.is_dataclass(part) for name in condition_names(part)]
+    names = list(traits(flow).condition or ())
+    for part in filter(dataclasses.is_dataclass, parts_of(flow)):
+        names += condition_names(part)
     return tuple(dict.fromkeys(names))
 
 
@@ -123,17 +134,15 @@ def computed_in(flow: Any, x: Array) -> str:
     """Return the precision in which a flow computes: the field's, or single where one of its nets does (`net_precision`).
 
     One coupling's way there and back see the same net, and are held to the field's precision; two computations of the
-    net, on other engines or in other batches, differ by its own.
+    net, on other backends or in other batches, differ by its own.
 
     >>> from haarflow.flows.nets import ConvNet
     >>> computed_in(ConvNet(1, (1, 2), net_precision="float32"), numpy.zeros(2))
     'float32'
     """
-    if getattr(flow, "net_precision", "field") == "float32":
+    if traits(flow).net_precision == "float32":
         return "float32"
-    parts = [getattr(flow, entry.name) for entry in dataclasses.fields(flow)] if dataclasses.is_dataclass(flow) else []
-    inner = [part for value in parts for part in (value if isinstance(value, tuple) else (value,))]
-    found = {computed_in(part, x) for part in inner if dataclasses.is_dataclass(part)}
+    found = {computed_in(part, x) for part in parts_of(flow) if dataclasses.is_dataclass(part)}
     return "float32" if "float32" in found else precision_of(x)
 
 
@@ -161,7 +170,13 @@ class Reach(NamedTuple):
     log_det: numpy.ndarray
 
 
-def reach(function: Callable, x: Array, group: Any, result: tuple | None = None, precision: str | None = None) -> Reach:
+def reach(
+    function: Callable[..., Any],
+    x: Array,
+    group: Any,
+    result: tuple[Any, ...] | None = None,
+    precision: str | None = None,
+) -> Reach:
     """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
     four times the change of each number when the argument moves by as many, units of the field's precision or the given.
 
@@ -211,7 +226,8 @@ def worst(difference: Any, allowed: Any) -> Worst:
 
 
 def _at_least(x: Array, least: float) -> numpy.ndarray:
-    return numpy.maximum(numpy.abs(in_double(x)), least)
+    result: numpy.ndarray = numpy.maximum(numpy.abs(in_double(x)), least)
+    return result
 
 
 def size(x: Any) -> float:

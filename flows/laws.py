@@ -8,19 +8,23 @@ density_laws.py, and take a user's own arrays.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
 
-from haarflow.core.law import Given, Law, Verdict, Whole, at_once, judge
-from haarflow.flows.bound import bind, bind_model, compiles, repeated
+from haarflow import backends
+from haarflow.core.law import Given, Law, Verdict, Whole, at_once, void
+from haarflow.flows.bound import bind, bind_model, compiles, repeated, unbound
 from haarflow.flows.density_laws import (
     LARGEST,
+    count_free,
     draws_have_the_density,
     draws_on_the_host,
+    enough_draws,
     file_keeps_the_model,
-    free_components,
     integrates_to_one,
+    not_a_definition,
     prior_draws,
     prior_moments,
     sample_is_its_density,
@@ -29,7 +33,7 @@ from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.frames import components, matrix_valued
 from haarflow.flows.integration_laws import integration_order, reversal_order
 from haarflow.flows.jacobian_laws import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.judging import HALVINGS, case, condition_names, conditions, field, parameters
+from haarflow.flows.judging import HALVINGS, case, check_size, condition_names, conditions, field, parameters
 from haarflow.flows.map_laws import (
     batch_is_its_members,
     equals_numpy,
@@ -41,8 +45,10 @@ from haarflow.flows.map_laws import (
     traced_once,
 )
 from haarflow.flows.repeating_fields import COLUMNS
+from haarflow.flows.shape_laws import shapes
 from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.symmetry_laws import equivariance, invariant_density, undeclared
+from haarflow.flows.traits import traits
 
 __all__ = [
     "FLOW_LAWS",
@@ -67,20 +73,21 @@ __all__ = [
     "reversal_order",
     "round_trip",
     "sample_is_its_density",
+    "shapes",
     "support",
     "traced_once",
     "undeclared",
 ]
 
-DRAWS = 4096
 INTEGRATED = 1e-4  # the largest error of an integral that tells something
 USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
+VARIABLES = 512  # of a density whose weights have a mean that a few thousand draws tell
 COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
 ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
 
 
-def _on_arrays(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, params, x, condition, group)."""
     return lambda model, given: law(*case(model, given))
 
@@ -90,7 +97,7 @@ def _shares(model: Any) -> list[float]:
     return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
 
 
-def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
     def check(model: Any, given: Given) -> Verdict:
@@ -98,7 +105,8 @@ def _resolved(law: Callable) -> Callable[[Any, Given], Verdict]:
             verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
                 break
-        return verdict
+        result: Verdict = verdict
+        return result
 
     return check
 
@@ -120,11 +128,15 @@ def _frozen(model: Any, given: Given, share: float) -> Verdict:
 
 
 def _is_coupling(model: Any) -> str | None:
-    return None if hasattr(model.flow, "moves") else "it does not say which components stand still: it is no coupling"
+    return (
+        None
+        if traits(model.flow).moves is not None
+        else "it does not declare which components it leaves fixed, so it is not a coupling"
+    )
 
 
 def _integrated(obj: Any) -> bool:
-    return getattr(getattr(obj, "flow", obj), "integrated", False)
+    return traits(obj.flow).integrated
 
 
 def _is_exact(obj: Any) -> str | None:
@@ -134,14 +146,14 @@ def _is_exact(obj: Any) -> str | None:
 
 
 def _is_integrated(obj: Any) -> str | None:
-    return None if _integrated(obj) else "its log-determinant is that of the very map: it integrates nothing"
+    return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
 
 
 def _is_large(model: Any) -> bool:
     return components(model.prior.group, model.prior.field_shape) > COLUMNS
 
 
-def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
 
     Those of a trained flow stay, and the couplings that it is conditioned on are halved.
@@ -156,12 +168,19 @@ def _on_finer(law: Callable) -> Callable[[Any, Given], Verdict]:
             if trained and condition:
                 condition = {name: share * value for name, value in condition.items()}
             most = ASYMPTOTIC if share > shares[-1] else math.inf
-            verdict = law(flow, bound, params, x, condition, group, most)
+            verdict = law(flow, bound, params, x, condition, group, most, tuple(model.prior.lattice))
             if verdict.example["errors"][0] <= ASYMPTOTIC:
                 break
-        return verdict
+        result: Verdict = verdict
+        return result
 
     return check
+
+
+def _shapes(model: Any, given: Given) -> Verdict:
+    """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
+    flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
+    return shapes(unbound(flow), params, x, condition)
 
 
 def _unchanged(model: Any, given: Given) -> Verdict:
@@ -176,17 +195,16 @@ def _traced(model: Any, given: Given) -> Verdict:
 def _fresh(model: Any, given: Given) -> Verdict:
     """Where every draw compiles for itself, chains are left to their parts."""
     if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
-        reason = "does not apply: the parts draw their own parameters, and are checked"
-        return judge(fresh_parameters, 0.0, 0.0, reason)
+        return void(fresh_parameters, "its parts draw their own parameters, and are checked")
     return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
 
 
 def _equivariant(model: Any, given: Given) -> Verdict:
-    return equivariance(*case(model, given), seed=given.seed)
+    return equivariance(*case(model, given), seed=given.seed, lattice=tuple(model.prior.lattice))
 
 
 def _has_symmetries(obj: Any) -> str | None:
-    return None if declared(getattr(obj, "flow", obj)) else "it declares no symmetries"
+    return None if declared(obj) else "it declares no symmetries"
 
 
 def _invariant(model: Any, given: Given) -> Verdict:
@@ -196,11 +214,11 @@ def _invariant(model: Any, given: Given) -> Verdict:
     def density(y: Any) -> Any:
         return bound.log_density(params, y, condition)
 
-    return invariant_density(density, y, group, declared(model), steps, given.seed)
+    return invariant_density(density, y, group, declared(model), steps, given.seed, tuple(model.prior.lattice))
 
 
 def _density_is_symmetric(model: Any) -> str | None:
-    return None if declared(model) else "its prior and its flow share no declared symmetry"
+    return None if declared(model) else "its prior and flow have no declared symmetry in common"
 
 
 def _model_integral(model: Any, given: Given) -> Verdict:
@@ -242,22 +260,31 @@ def _prior_is_small(prior: Any) -> str | None:
 def _too_many(prior: Any, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
         return "the integral's lattice rule is for angles and real numbers, not for matrices"
-    variables = len(free_components(prior.field_shape, prior.group, gauge))
+    variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
     if variables <= LARGEST:
         return None
     return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
 
 
 def _is_untrained(model: Any) -> str | None:
-    if getattr(model.flow, "trained", False):
-        return (
-            "a trained model's parameters stay as its file has them: no density as wide as the test's, no second file"
-        )
+    if traits(model.flow).trained:
+        return "a trained model keeps the parameters of its file, which this law would have to change"
     return None
 
 
+def _is_saved(model: Any) -> str | None:
+    return _is_untrained(model) or not_a_definition(model)
+
+
 def _is_wide(model: Any) -> str | None:
-    return _is_untrained(model) or _is_exact(model)
+    return _is_untrained(model) or _is_exact(model) or _has_many_variables(model.prior)
+
+
+def _has_many_variables(prior: Any) -> str | None:
+    variables = components(prior.group, prior.field_shape)
+    if variables <= VARIABLES:
+        return None
+    return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
 
 
 def _model_draws(model: Any, given: Given) -> Verdict:
@@ -270,12 +297,12 @@ def _model_draws(model: Any, given: Given) -> Verdict:
 
 
 def _draws(model: Any, given: Given, share: float) -> Verdict:
-    bound, params = bind_model(model, given.backend), parameters(model, given, share)
+    bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
     found = []
     for seed in (0, 1):
-        start = given.array(draws_on_the_host(model.prior, 100 + seed, DRAWS, given.dtype))
-        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, DRAWS))[0])
-    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, DRAWS))
+        start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
+        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
+    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, n))
     return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
 
 
@@ -288,8 +315,9 @@ def _file(model: Any, given: Given) -> Verdict:
     return file_keeps_the_model(model, parameters(model, given), given.backend)
 
 
-def _density(prior: Any, given: Given) -> Callable:
-    return Whole(prior, given.backend, ("log_density",)).log_density
+def _density(prior: Any, given: Given) -> Callable[..., Any]:
+    result: Callable[..., Any] = Whole(prior, given.backend, ("log_density",)).log_density
+    return result
 
 
 def _prior_integral(prior: Any, given: Given) -> Verdict:
@@ -299,20 +327,27 @@ def _prior_integral(prior: Any, given: Given) -> Verdict:
 
 
 def _prior_invariant(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
     x = given.field(prior.group, prior.field_shape)
-    return invariant_density(
-        _density(prior, given), x, prior.group, declared(prior), (1,) * len(prior.lattice), given.seed
-    )
+    steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
+    return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
+
+
+def _prior_draws(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
+    return prior_draws(prior, given.key(3), given.batch, given.dtype)
 
 
 def _prior_moments(prior: Any, given: Given) -> Verdict:
-    return prior_moments(prior, at_once(lambda key: prior.sample(key, DRAWS, given.dtype), given.key(4)))
+    n = enough_draws(prior)
+    return prior_moments(prior, at_once(lambda key: prior.sample(key, n, given.dtype), given.key(4)))
 
 
 FLOW_LAWS: tuple[Law, ...] = (
+    Law(shapes, _shapes, first=True),
     Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
     Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
-    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, dear=_is_large),
+    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
     Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip), _is_exact),
@@ -323,7 +358,7 @@ FLOW_LAWS: tuple[Law, ...] = (
     Law(equals_numpy, _on_arrays(equals_numpy)),
     Law(traced_once, _traced),
     Law(fresh_parameters, _fresh),
-    Law(equivariance, _equivariant, _has_symmetries),
+    Law(equivariance, _equivariant, lambda model: _has_symmetries(model.flow)),
 )
 
 MODEL_LAWS: tuple[Law, ...] = (
@@ -332,11 +367,11 @@ MODEL_LAWS: tuple[Law, ...] = (
     Law(integrates_to_one, _model_integral, _model_is_small),
     Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
     Law(sample_is_its_density, _sample, _is_exact),
-    Law(file_keeps_the_model, _file, _is_untrained),
+    Law(file_keeps_the_model, _file, _is_saved),
 )
 
 PRIOR_LAWS: tuple[Law, ...] = (
-    Law(prior_draws, lambda prior, given: prior_draws(prior, given.key(3), given.batch, given.dtype)),
+    Law(prior_draws, _prior_draws),
     Law(prior_moments, _prior_moments, sampled=True, shared_draws=True),
     Law(integrates_to_one, _prior_integral, _prior_is_small),
     Law(invariant_density, _prior_invariant, _has_symmetries),

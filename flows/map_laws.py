@@ -18,11 +18,12 @@ from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups import Real
-from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host
+from haarflow.core.law import Verdict, in_double, judge, precision_of, to_host, void
 from haarflow.flows.bound import Bound, bind, compiles, member, unbound
 from haarflow.flows.frames import apart
 from haarflow.flows.judging import ROUNDING, computed_in, largest_of, reach, size, worst
 from haarflow.flows.memory import forgetting
+from haarflow.flows.shape_laws import misshapen
 
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"
 IN_UNITS = "1 in units of its rounding"
@@ -39,8 +40,12 @@ def round_trip(flow: Any, params: Params, x: Array, condition: Condition = None,
     True
     """
     group = group or Real()
-    y, _ = flow.forward(params, x, condition)
+    there = flow.forward(params, x, condition)
+    y = there[0]
     back = flow.inverse(params, y, condition)
+    wrong = misshapen("forward", there, x) or misshapen("inverse", back, x)
+    if wrong:
+        return judge(round_trip, math.inf, 0.0, wrong, x=x, params=params)
     allowed = reach(lambda y: flow.inverse(params, y, condition), y, group, back).field
     off = worst(apart(group, back[0], x), allowed)
     return judge(round_trip, off.residual, off.allowed, ROUND_TRIP, x=x, params=params)
@@ -57,6 +62,9 @@ def log_dets_cancel(flow: Any, params: Params, x: Array, condition: Condition = 
     group = group or Real()
     there = flow.forward(params, x, condition)
     back = flow.inverse(params, there[0], condition)
+    wrong = misshapen("forward", there, x) or misshapen("inverse", back, x)
+    if wrong:
+        return judge(log_dets_cancel, math.inf, 0.0, wrong, x=x, params=params)
     allowed = reach(lambda y: flow.inverse(params, y, condition), there[0], group, back).log_det
     off = worst(to_host(there[1]) + to_host(back[1]), allowed)
     return judge(log_dets_cancel, off.residual, off.allowed, ROUNDING, x=x, params=params)
@@ -77,6 +85,9 @@ def support(flow: Any, params: Params, y: Array, condition: Condition = None, gr
     y = backends.of(y).asarray(to_host(group.project(to_host(y))), dtype=y.dtype)
     x, log_det = flow.inverse(params, y, condition)
     again = flow.forward(params, x, condition)
+    wrong = misshapen("inverse", (x, log_det), y) or misshapen("forward", again, y)
+    if wrong:
+        return judge(support, math.inf, 0.0, wrong, y=y, params=params)
     if not (math.isfinite(size(x)) and math.isfinite(size(log_det))):
         return judge(support, math.inf, 0.0, "an inverse is finite", y=y, params=params)
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, again).field
@@ -101,8 +112,7 @@ def batch_is_its_members(
     """
     group, found = group or Real(), []
     once = isinstance(flow, Bound) and compiles(flow.backend)
-    for method in ("forward",) if once else ("forward", "inverse"):
-        apply = getattr(flow, method)
+    for apply in (flow.forward,) if once else (flow.forward, flow.inverse):
         y, log_det = apply(params, x, condition)
         precision = computed_in(unbound(flow), x)
         allowed = reach(lambda x, apply=apply: apply(params, x, condition), x, group, (y, log_det), precision)
@@ -151,10 +161,11 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     plain = unbound(flow)
     near = bind(plain, host, x.ndim - 1)  # how far rounding carries may be known already
     found = []
-    for method in ("forward", "inverse"):
-        y, log_det = getattr(flow, method)(params, x, condition)
-        expected = getattr(plain, method)(*there)
-        again = partial(_called, getattr(near, method), there[0], there[2])
+    ways = ((flow.forward, plain.forward, near.forward), (flow.inverse, plain.inverse, near.inverse))
+    for apply, apply_there, apply_near in ways:
+        y, log_det = apply(params, x, condition)
+        expected = apply_there(*there)
+        again = partial(_called, apply_near, there[0], there[2])
         allowed = reach(again, there[1], group, expected, computed_in(plain, x))
         found.append(_shape_error(y, expected[0], log_det, tuple(expected[1].shape)))
         found.append(_unless(precision_of(y) == precision_of(log_det) == precision_of(x)))
@@ -163,8 +174,9 @@ def equals_numpy(flow: Any, params: Params, x: Array, condition: Condition = Non
     return judge(equals_numpy, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
 
 
-def _called(method: Callable, params: Params, condition: Condition, x: Array) -> tuple[Array, Array]:
-    return method(params, x, condition)
+def _called(method: Callable[..., Any], params: Params, condition: Condition, x: Array) -> tuple[Array, Array]:
+    result: tuple[Array, Array] = method(params, x, condition)
+    return result
 
 
 def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: Condition = None) -> Verdict:
@@ -173,12 +185,12 @@ def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: 
     Fields `x` and `other` have one shape. Void where nothing is compiled, and for PyTorch, whose compiler guards for itself.
     """
     if not isinstance(flow, Bound) or not compiles(flow.backend):
-        return judge(traced_once, 0.0, 0.0, "does not apply: nothing is compiled")
+        return void(traced_once, "nothing is compiled")
     runs = 0
-    for method in ("forward", "inverse"):
-        getattr(flow, method)(params, x, condition)
+    for method, apply in (("forward", flow.forward), ("inverse", flow.inverse)):
+        apply(params, x, condition)
         before = flow.traces(method)
-        getattr(flow, method)(tree_map(lambda leaf: 1.5 * leaf, params), other, condition)
+        apply(tree_map(lambda leaf: 1.5 * leaf, params), other, condition)
         runs += flow.traces(method) - before
     return judge(traced_once, float(runs), 0.0, "no trace after the first")
 
@@ -212,4 +224,4 @@ def _unless(right: bool) -> float:
 
 
 def _one_more_axis(condition: Condition) -> Condition:
-    return condition and {n: value[:, None] if getattr(value, "ndim", 0) else value for n, value in condition.items()}
+    return condition and {n: value[:, None] if numpy.ndim(value) else value for n, value in condition.items()}

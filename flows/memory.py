@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy
+
 from haarflow.backends.tree import paths
 from haarflow.core.law import to_host
 
@@ -49,13 +51,13 @@ def _kept_in(memory: dict[Hashable, Any] | None) -> Iterator[None]:
         _kept.reset(token)
 
 
-def recalled(function: Callable, name: Hashable, *args: Any) -> Any:
+def recalled(function: Callable[..., Any], name: Hashable, *args: Any) -> Any:
     """Return `function(*args)`, or what it gave before under this name for arguments of the same bytes."""
     memory = _kept.get()
     if memory is None:
         return function(*args)
     found = [(place, *leaf) for place, tree in enumerate(args) for leaf in paths(tree).items()]
-    if any(math.prod(getattr(leaf, "shape", ())) > LARGEST for *_, leaf in found):
+    if any(math.prod(numpy.shape(leaf)) > LARGEST for *_, leaf in found):
         return function(*args)
     key = (name, tuple((place, path, *_bits(leaf)) for place, path, leaf in found))
     if key not in memory:
@@ -63,6 +65,6 @@ def recalled(function: Callable, name: Hashable, *args: Any) -> Any:
     return memory[key]
 
 
-def _bits(leaf: Any) -> tuple:
+def _bits(leaf: Any) -> tuple[Any, ...]:
     host = to_host(leaf)
     return type(leaf), host.dtype, host.shape, host.tobytes()

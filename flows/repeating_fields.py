@@ -29,7 +29,7 @@ COLUMNS = 64  # the most components of a cell, where the flow's translations lea
 NUMBERS = 2**17  # components of the rows that the flow moves at once
 
 
-def cell_of(flow: Any, group: Any, field_shape: tuple[int, ...]) -> Cell:
+def cell_of(flow: Any, group: Any, field_shape: tuple[int, ...], lattice: Cell | None = None) -> Cell:
     """Return the largest cell of at most COLUMNS components by which a flow's translations divide the lattice.
 
     The smallest cell where each has more, the lattice where the flow declares no translations or ends up displaced.
@@ -39,7 +39,7 @@ def cell_of(flow: Any, group: Any, field_shape: tuple[int, ...]) -> Cell:
     >>> cell_of(LoopFlow(3, 2), SU(3, 2), (2, 3, 3, 4, 4)), cell_of(LoopFlow(2, 2), SU(2, 2), (2, 2, 2, 2, 3))
     ((2, 2), (2, 3))
     """
-    lattice = lattice_of(group, field_shape)
+    lattice = lattice or lattice_of(group, field_shape)
     if "translation" not in declared(flow) or any(displacement(flow)):
         return lattice
     steps = periods(flow, len(lattice))
@@ -69,7 +69,14 @@ def repeating(x: Array, cell: Cell, lattice: Cell) -> Array:
 
 
 def log_abs_det(
-    flow: Any, params: Params, x: Array, condition: Condition, group: Any, number: int, cell: Cell
+    flow: Any,
+    params: Params,
+    x: Array,
+    condition: Condition,
+    group: Any,
+    number: int,
+    cell: Cell,
+    lattice: Cell | None = None,
 ) -> tuple[float, float]:
     """Return log_det as the flow says and log |det dy/dx| by differences of one step size, at a field that repeats a cell.
 
@@ -82,7 +89,7 @@ def log_abs_det(
     True
     """
     function, start = in_float64(flow, params, x, condition, number), in_double(to_host(x)[number])
-    size, lattice = components(group, start.shape), lattice_of(group, start.shape)
+    size, lattice = components(group, start.shape), lattice or lattice_of(group, start.shape)
     copies = tuple(extent // n for extent, n in zip(lattice, cell, strict=True))
     split = [part for pair in zip(copies, cell, strict=True) for part in pair]
     places = numpy.arange(size).reshape(-1, *split)

@@ -25,11 +25,14 @@ from haarflow.core.lattice import shift
 from haarflow.core.law import host_field
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.symmetries import SYMMETRIES
-from haarflow.flows.frames import link_group, links_valued, matrix_valued
+from haarflow.flows.frames import link_group, matrix_valued
+from haarflow.flows.traits import traits
 
+Lattice = tuple[int, ...]
 POINT_GROUP = ("reflection", "hypercubic")
 # Real fields have no gauge transformations, links no Z2.
 OF_SITES = ("translation", "reflection", "hypercubic", "Z2")
+OF_SITES_OF_A_GROUP = (*OF_SITES, "charge_conjugation")
 OF_LINKS = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
 
@@ -40,25 +43,6 @@ class Image(NamedTuple):
     transform: Callable[[Array], Array]
 
 
-class Declaration(NamedTuple):
-    """What a flow or prior declares: its symmetries, and along each axis its periods and its displacement; () by default."""
-
-    symmetries: tuple[str, ...] = ()
-    periods: tuple[int, ...] = ()
-    displacement: tuple[int, ...] = ()
-
-
-def declaration(part: object) -> Declaration:
-    """Return what a flow or prior declares, with the defaults of `Declaration` for what it leaves out.
-
-    >>> from haarflow.flows.flow import Translate
-    >>> declaration(Translate((1, 0))).displacement, declaration(object()).displacement
-    ((1, 0), ())
-    """
-    # The attributes are optional, so that a user's flow needs no more than init, forward and inverse.
-    return Declaration(*(tuple(getattr(part, name, ())) for name in Declaration._fields))
-
-
 def declared(part: object) -> tuple[str, ...]:
     """Return the symmetries that an object declares. Raises ValueError for an unknown name.
 
@@ -66,7 +50,7 @@ def declared(part: object) -> tuple[str, ...]:
     >>> declared(QuarticTail(2))
     ('translation', 'reflection', 'hypercubic', 'Z2')
     """
-    names = declaration(part).symmetries
+    names = tuple(traits(part).symmetries)
     for name in names:
         if name not in SYMMETRIES:
             raise ValueError(f"a symmetry is one of {', '.join(SYMMETRIES)}, got {name!r}")
@@ -75,12 +59,12 @@ def declared(part: object) -> tuple[str, ...]:
 
 def periods(flow: object, d: int) -> tuple[int, ...]:
     """Return the translations along each axis with which a flow commutes: 1 where it declares none."""
-    return declaration(flow).periods or (1,) * d
+    return tuple(traits(flow).periods) or (1,) * d
 
 
 def displacement(flow: object) -> tuple[int, ...]:
     """Return the number of sites by which a flow translates the field along each axis; () for none."""
-    return declaration(flow).displacement
+    return tuple(traits(flow).displacement)
 
 
 def common(parts: Iterable[object]) -> tuple[str, ...]:
@@ -101,7 +85,7 @@ def common_periods(parts: Iterable[object]) -> tuple[int, ...]:
     >>> common_periods([Translate((1, 1))])
     (1, 1)
     """
-    known = [steps for steps in (declaration(part).periods for part in parts) if steps]
+    known = [steps for steps in (tuple(traits(part).periods) for part in parts) if steps]
     return tuple(math.lcm(*steps) for steps in zip(*known, strict=True))
 
 
@@ -118,28 +102,35 @@ def images(
     lattice: tuple[int, ...],
     steps: tuple[int, ...],
     generator: numpy.random.Generator,
+    links: bool | None = None,
 ) -> list[Image]:
     """Return the transformations of each symmetry: translations by `steps` along every axis, all reflections, all
     exchanges of axes of equal extent, one random gauge transformation, and so on. Names that do not apply to fields of the
-    group are skipped.
+    group are skipped. `links` says whether the field lives on links, as fields of a group do unless told otherwise; numbers
+    live on sites.
 
     >>> from haarflow.core.groups import Real
     >>> rng = numpy.random.default_rng(0)
     >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), rng)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
     """
-    applicable = meaning(group)
-    return [image for name in names if name in applicable for image in MAKERS[name](group, lattice, steps, generator)]
+    links = group.name != "Real" if links is None else links
+    applicable = meaning(group, links)
+    return [
+        image for name in names if name in applicable for image in MAKERS[name](group, lattice, steps, generator, links)
+    ]
 
 
-def meaning(group: Group) -> tuple[str, ...]:
-    """Return the symmetries that apply to fields of a group.
+def meaning(group: Group, links: bool | None = None) -> tuple[str, ...]:
+    """Return the symmetries that apply to fields of a group, on links (the default) or on sites.
 
     >>> from haarflow.core.groups import U1
-    >>> "gauge" in meaning(U1()), "Z2" in meaning(U1())
-    (True, False)
+    >>> "gauge" in meaning(U1()), "Z2" in meaning(U1()), "gauge" in meaning(U1(), links=False)
+    (True, False, False)
     """
-    return OF_LINKS if links_valued(group) else OF_SITES
+    if group.name == "Real":
+        return OF_SITES
+    return OF_LINKS if links or links is None else OF_SITES_OF_A_GROUP
 
 
 def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
@@ -150,7 +141,7 @@ def move(field: Array, steps: tuple[int, ...], d: int) -> Array:
 
 
 def _translations(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
     d = len(lattice)
     return [
@@ -161,26 +152,26 @@ def _translations(
 
 
 def _reflections(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
-    d = len(lattice)
-    links = links_valued(group)
-    reflect = partial(symmetries.reflect_links, group=link_group(group)) if links else symmetries.reflect
-    return [Image(f"reflection of axis {axis}", partial(reflect, mu=axis, d=d)) for axis in range(d)]
+    d, turn = len(lattice), symmetries.reflect
+    if links:
+        turn = partial(symmetries.reflect_links, group=link_group(group))
+    return [Image(f"reflection of axis {axis}", partial(turn, mu=axis, d=d)) for axis in range(d)]
 
 
 def _exchanges(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
-    d = len(lattice)
-    links = links_valued(group)
-    exchange = partial(symmetries.exchange_links, group=link_group(group)) if links else symmetries.exchange
+    d, turn = len(lattice), symmetries.exchange
+    if links:
+        turn = partial(symmetries.exchange_links, group=link_group(group))
     pairs = [pair for pair in itertools.combinations(range(d), 2) if lattice[pair[0]] == lattice[pair[1]]]
-    return [Image(f"exchange of axes {a} and {b}", partial(exchange, mu=a, nu=b, d=d)) for a, b in pairs]
+    return [Image(f"exchange of axes {a} and {b}", partial(turn, mu=a, nu=b, d=d)) for a, b in pairs]
 
 
 def _gauge(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
     sites = host_field(group, element_shape(group, (), lattice), "haar", generator)
 
@@ -191,13 +182,13 @@ def _gauge(
 
 
 def _sign(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
     return [Image("phi -> -phi", lambda x: -x)]
 
 
 def _conjugation(
-    group: Group, lattice: tuple[int, ...], steps: tuple[int, ...], generator: numpy.random.Generator
+    group: Group, lattice: Lattice, steps: Lattice, generator: numpy.random.Generator, links: bool
 ) -> list[Image]:
     return [Image("U -> U^*", numpy.conj if matrix_valued(group) else lambda x: -x)]
 

@@ -8,18 +8,19 @@ charge conjugation: exactly those declared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core.law import Verdict, judge, to_host
+from haarflow.core.law import Verdict, judge, to_host, void
+from haarflow.core.symmetries import SYMMETRIES
 from haarflow.flows.bound import unbound
-from haarflow.flows.frames import apart, lattice_of
+from haarflow.flows.frames import apart, lattice_of, on_links
 from haarflow.flows.judging import ROUNDING, case, reach, worst
-from haarflow.flows.symmetries import SYMMETRIES, declared, displacement, images, meaning, move, periods
+from haarflow.flows.symmetries import declared, displacement, images, meaning, move, periods
 
 REASON = f"1 in units of {ROUNDING}"
 
@@ -32,11 +33,13 @@ def equivariance(
     group: Any = None,
     words: Iterable[str] | None = None,
     seed: int = 0,
+    lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
     """f(g x) = g f(x) and log_det(g x) = log_det(x) for every symmetry g that the flow declares.
 
-    `x` is `(batch, *field_shape)`, links `(batch, d, [N, N,] *lattice)` for a group of theirs; `words` takes the place of what the
-    flow declares. A flow that ends up displaced is looked at with the displacement undone.
+    `x` is `(batch, *field_shape)`, links `(batch, d, [N, N,] *lattice)` for a group of theirs, or elements on the sites of
+    `lattice`, which is needed where the shape may mean either. `words` takes the place of what the flow declares. A flow
+    that ends up displaced is looked at with the displacement undone.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.groups import Real
@@ -45,8 +48,8 @@ def equivariance(
     >>> equivariance(QuarticTail(1), params, x, group=Real()).passed
     True
     """
-    plain = unbound(flow)
-    lattice = lattice_of(group, tuple(x.shape[1:]))
+    plain, shape = unbound(flow), tuple(x.shape[1:])
+    links, lattice = on_links(group, shape, lattice), lattice or lattice_of(group, shape)
     back = tuple(-step for step in displacement(plain))
     found = images(
         declared(plain) if words is None else words,
@@ -54,11 +57,12 @@ def equivariance(
         lattice,
         periods(plain, len(lattice)),
         numpy.random.default_rng(seed),
+        links,
     )
     there = [image.transform(to_host(x)) for image in found]
     expected = flow.forward(params, x, condition)
     if not there:
-        return judge(equivariance, 0.0, 1.0, "does not apply: no symmetry acts on this lattice")
+        return void(equivariance, "no symmetry acts on this lattice")
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, expected)
     # An image moves components around: what is allowed to any of a field is allowed to all.
     field = numpy.max(allowed.field, axis=tuple(range(1, x.ndim)), keepdims=True)
@@ -76,25 +80,35 @@ def equivariance(
 def undeclared(model: Any, given: Any) -> tuple[str, ...]:
     """Return the symmetries that a model's flow does not declare and yet has, as far as one example tells.
 
-    >>> from haarflow.core.law import Given
-    >>> from haarflow.flows.flow import Model
-    >>> from haarflow.flows.priors import Gaussian
-    >>> from haarflow.flows.tails import QuarticTail
-    >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
-    ()
+        >>> from haarflow.core.symmetries import SYMMETRIES
+    from haarflow.core.law import Given
+        >>> from haarflow.flows.flow import Model
+        >>> from haarflow.flows.priors import Gaussian
+        >>> from haarflow.flows.tails import QuarticTail
+        >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
+        ()
     """
     flow, params, x, condition, group = case(model, given)
-    words = [word for word in SYMMETRIES if word in meaning(group) and word not in declared(model.flow)]
-    verdicts = {word: equivariance(flow, params, x, condition, group, (word,)) for word in words}
+    lattice = tuple(model.prior.lattice)
+    known = meaning(group, on_links(group, tuple(model.prior.field_shape), lattice))
+    words = [word for word in SYMMETRIES if word in known and word not in declared(model.flow)]
+    verdicts = {word: equivariance(flow, params, x, condition, group, (word,), lattice=lattice) for word in words}
     return tuple(word for word, verdict in verdicts.items() if verdict.passed and verdict.reason == REASON)
 
 
 def invariant_density(
-    density: Any, x: Array, group: Any, words: Iterable[str], steps: tuple[int, ...], seed: int = 0
+    density: Callable[[Array], Array],
+    x: Array,
+    group: Any,
+    words: Iterable[str],
+    steps: tuple[int, ...],
+    seed: int = 0,
+    lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
     """log r(g x) = log r(x) for every declared symmetry g of a density.
 
-    `density` is a function of fields `(batch, *field_shape)`; translations are by `steps` along each axis.
+    `density` is a function of fields `(batch, *field_shape)`; translations are by `steps` along each axis; `lattice` as for
+    `equivariance`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.priors import Gaussian
@@ -103,7 +117,11 @@ def invariant_density(
     >>> invariant_density(prior.log_density, backend.asarray([[0.3, -2.0]]), prior.group, words, steps).passed
     True
     """
-    found = images(words, group, lattice_of(group, tuple(x.shape[1:])), steps, numpy.random.default_rng(seed))
+    shape = tuple(x.shape[1:])
+    links, lattice = on_links(group, shape, lattice), lattice or lattice_of(group, shape)
+    found = images(words, group, lattice, steps, numpy.random.default_rng(seed), links)
+    if not found:
+        return void(invariant_density, "no declared symmetry acts on this lattice")
     expected = density(x)
     allowed = reach(lambda x: (x, density(x)), x, group, (x, expected)).log_det
     ratios = {"": 0.0}

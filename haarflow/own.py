@@ -18,6 +18,7 @@ from typing import Any
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.parts import described
+from haarflow.faults import fault
 from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
 from haarflow.theories import catalogue as theories
@@ -39,6 +40,8 @@ def imported(path: str) -> Any:
         raise ValueError(
             f"no module {missing.name!r} for {path!r}: give package.module:name, as in an import"
         ) from None
+    except Exception as error:
+        raise ValueError(f"{module} cannot be imported: {fault(error)}") from None
     for part in name.split("."):
         if not hasattr(found, part):
             raise ValueError(

@@ -81,7 +81,8 @@ class BarTask(Task):
         return self
 
     def show(self, values: Mapping[str, float]) -> None:
-        self.bars.update(self.number, completed=self.done, figures=figures(values), left=self.left())
+        words = {"figures": figures(values), "left": self.left()}
+        self.bars.update(self.number, description=self.name, completed=self.done, **words)
 
 
 class Progress:
@@ -126,6 +127,7 @@ class BarProgress(Progress):
             rich.TextColumn("{task.description:<18}"),
             rich.BarColumn(),
             rich.MofNCompleteColumn(),
+            rich.TimeElapsedColumn(),
             rich.TextColumn("{task.fields[figures]}  {task.fields[left]}"),
         )
         with rich.Progress(*columns, console=self.console) as bars:

@@ -31,6 +31,11 @@ def loaded(name):
         raise
 
 
+def test_every_layer_is_read():
+    for layer in ("backends", "core", "theories", "flows", "verification"):
+        assert any(name.startswith(f"haarflow.{layer}.") for name in modules()), layer
+
+
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_run_as_pasted(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

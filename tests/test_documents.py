@@ -25,7 +25,7 @@ from haarflow import cli, recipes
 from tests.runs import haarflow, uniform_model
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 EXECUTED = ("recipes", "backends", "exact", "new")
 EXEMPT = ("python3 -m venv", ".venv/bin/python -m pytest", "OMP_NUM_THREADS=1 .venv/bin/python -m pytest")
@@ -151,7 +151,9 @@ def test_every_paper_that_the_sources_cite_is_in_the_bibliography():
     listed = set(re.findall(r"eprint = \{([^}]+)\}", (ROOT / "references.bib").read_text(encoding="utf-8")))
     cited = {}
     for folder in ("backends", "core", "theories", "flows", "benchmarks", "tests"):
-        cited |= citations((ROOT / folder).rglob("*.py"))
+        files = list((ROOT / folder).rglob("*.py"))
+        assert files, f"no sources in {folder}"
+        cited |= citations(files)
     cited |= citations((ROOT / "haarflow").glob("**/*.py")) | citations(DOCUMENTS)
     missing = {number: where for number, where in cited.items() if number not in listed}
     assert not missing, f"cited but not in references.bib: {missing}"

@@ -1,5 +1,6 @@
 """`haarflow verify`: subjects, what is printed, exit codes, and counterexamples that can be pasted."""
 
+import contextlib
 import json
 import textwrap
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import haarflow as library
 from haarflow.core.groups import U1
 from haarflow.core.law import Given, Law
 from haarflow.models import shipped
+from haarflow.progress import Progress, Task
 from haarflow.verification.harness import left_out
 from haarflow.verification.subjects import entries, kind_of
 from haarflow.verification.verify import blocks_of
@@ -128,7 +130,7 @@ def test_what_quick_leaves_to_another_backend_is_checked_where_there_is_none():
     law = Law(kind_of, kind_of, sampled=True, shared_draws=True, programs=True)
     jax = SimpleNamespace(name="jax")
     assert left_out(law, jax, True, ("jax",)) is None
-    assert "NumPy's numbers" in left_out(law, jax, True, ("numpy", "jax"))
+    assert "only NumPy is checked" in left_out(law, jax, True, ("numpy", "jax"))
     assert "programs" in left_out(law, jax, True, ("jax", "torch"))
 
 
@@ -145,9 +147,23 @@ def test_a_trained_integrated_flow_is_held_to_its_laws_on_the_smallest_lattice()
 def test_every_shipped_model_keeps_all_its_laws(name, capsys):
     assert haarflow("verify", name, "--backend", "numpy", "--jobs", 1) == 0
     printed = capsys.readouterr()
-    assert "0 failed" in printed.out and printed.err.count("laws: ") > 1  # law by law
+    assert "0 failed" in printed.out and printed.err.count(" on numpy: ") > 1  # law by law
 
 
 def test_of_few_objects_each_law_is_a_block_and_those_that_take_minutes_come_last():
     blocks = [block.laws for block in blocks_of(entries("su2-2d-loops"), ["numpy"])]
     assert len(blocks) == len(set(blocks)) > 10 and blocks[-1] == ("integration_order",)
+
+
+def test_a_person_sees_which_law_of_which_object_is_waited_for():
+    seen = []
+
+    class Watched(Progress):
+        @contextlib.contextmanager
+        def task(self, name, total, done=0):
+            line = Task(name, total, done)
+            line.show = lambda values: seen.append((line.name, line.done))
+            yield line
+
+    library.verify(U1(), backend="numpy", laws=("closure", "associativity"), progress=Watched())
+    assert seen == [("closure of U1 on numpy", 0), ("associativity of U1 on numpy", 1), ("laws", 2)]

@@ -11,13 +11,14 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
-from haarflow.core import loops
-from haarflow.core.law import EPSILON, Given, compiled, precision_of, to_host
+from haarflow.core import law, loops
+from haarflow.core.law import EPSILON, Given, compiled, fits, precision_of, to_host
 from haarflow.core.matrix_fields import element_shape
 from haarflow.core.parts import AngleWeight, described
 from haarflow.core.regimes import couplings_at
 from haarflow.theories.theory import field_shape
 
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a law and an action make
 UNITS = 8  # units in the last place that the terms of a sum are allowed
 ROUNDING = (
     f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"
@@ -75,7 +76,7 @@ def strength(couplings: Couplings) -> float:
 
 
 def nearby(field: Array) -> Array:
-    """Return the field with every value moved by `UNITS` units in its last place, up or down as by a coin."""
+    """Return the field with each value shifted by `UNITS` ulp with a random sign."""
     host = to_host(field)
     coins = numpy.random.default_rng(0).choice([-1.0, 1.0], host.shape)
     step = UNITS * EPSILON[precision_of(field)] * coins * numpy.abs(host)
@@ -87,7 +88,8 @@ def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: 
     `nearby` field. Terms are taken as large as the couplings, and as many as sites."""
     value, shifted = to_host(here).astype("float64"), to_host(moved).astype("float64")
     terms = strength(couplings) * math.prod(theory.lattice) + float(numpy.abs(value).max(initial=0.0))
-    return UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+    result: float = UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+    return result
 
 
 def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
@@ -99,7 +101,12 @@ def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Arr
 
 
 def worst(
-    theory: Any, differences: Mapping[str, Any], here: Mapping, moved: Mapping, precision: str, couplings: Couplings
+    theory: Any,
+    differences: Mapping[str, Any],
+    here: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    precision: str,
+    couplings: Couplings,
 ) -> tuple[float, str]:
     """Return the largest difference in units of the rounding of its quantity, and that quantity's name.
 
@@ -125,7 +132,8 @@ def numbers_of(theory: Any, given: Given) -> dict[str, float]:
 
 
 def field_of(theory: Any, given: Given) -> Array:
-    """Return fields `(batch, *field_shape)` of the style that is given."""
+    """Return fields `(batch, *field_shape)` of the style that is given; raises TooLarge where they are too much."""
+    check_size(theory, given)
     return given.field(theory.group, field_shape(theory))
 
 
@@ -163,9 +171,36 @@ def lacks_weight(kind: Any, staple: bool = False) -> Callable[[Any], str | None]
     return applies
 
 
+def spread(size: int, numbers: int) -> numpy.ndarray:
+    """Return which of `size` components a law looks at, each of which takes `numbers`: all, or an even selection of as many
+    as its memory holds.
+
+    >>> spread(4, 10).tolist(), len(spread(2**20, 2**20)) < 100
+    ([0, 1, 2, 3], True)
+    """
+    most = max(int(law.MEMORY // (COPIES * NUMBER * numbers)), 1)
+    return numpy.arange(0, size, -(-size // most))
+
+
+def check_size(theory: Any, given: Given) -> None:
+    """Raise TooLarge where a batch of a theory's fields, and what a law makes of them, is more than its memory."""
+    shape = field_shape(theory)
+    fits(given.batch * COPIES * NUMBER * math.prod(shape), f"{given.batch} fields {shape} and what a law makes of them")
+
+
 def runs_here(theory: Any, method: str, field: Array) -> bool:
     """Return whether a theory has a method and the field's backend can run it: a force by autodiff needs autodiff."""
     offered = described(theory)
     if offered.missing(PART.get(method, method)):
         return False
-    return method != "force" or not offered.by_autodiff or backends.of(field).autodiff
+    if method != "force" or backends.of(field).autodiff:
+        return True
+    if offered.by_autodiff:
+        return False
+    try:
+        theory.force(field)
+    except backends.NoAutodiff:
+        return False
+    except Exception:  # any other fault is for the law to meet
+        return True
+    return True

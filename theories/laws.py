@@ -7,6 +7,7 @@ table says what it does not declare.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -47,7 +48,16 @@ from haarflow.theories.exact_laws import (
     thermodynamic_identity,
 )
 from haarflow.theories.exact_sampler import exact_sample
-from haarflow.theories.judging import couplings_of, field_of, is_links, lacks, lacks_weight, numbers_of, runs_here
+from haarflow.theories.judging import (
+    check_size,
+    couplings_of,
+    field_of,
+    is_links,
+    lacks,
+    lacks_weight,
+    numbers_of,
+    runs_here,
+)
 from haarflow.theories.replaced import weight_of
 from haarflow.theories.sun_sampler import exact_sample as exact_sun
 from haarflow.theories.symmetry_laws import (
@@ -126,23 +136,26 @@ def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
     def check(theory: Any, given: Given) -> Verdict:
         field = field_of(theory, given)
         if not runs_here(theory, "force", field):
-            return void(law, "its force is by autodiff, which this backend has not")
+            return void(law, "its force needs automatic differentiation, which this backend does not support")
         return law(theory, field, couplings_of(theory, given))
 
     return check
 
 
 def _gauge(theory: Any, given: Given) -> Verdict:
+    check_size(theory, given)
     sites = given.elements(theory.group, element_shape(theory.group, (given.batch,), tuple(theory.lattice)))
     return gauge_invariance(theory, _smooth(theory, given), sites, couplings_of(theory, given))
 
 
 def _winding(theory: Any, given: Given) -> Verdict:
+    check_size(theory, given)
     turns = given.array(given.generator(4).integers(-3, 4, (given.batch, *field_shape(theory))).astype("float64"))
     return winding_invariance(theory, _smooth(theory, given), turns, couplings_of(theory, given))
 
 
 def _charge(theory: Any, given: Given) -> Verdict:
+    check_size(theory, given)
     highest = (numpy.prod(theory.lattice) - 1) // 2
     charge = int(given.generator(5).integers(-highest, highest + 1))
     return charge_of_flux(
@@ -175,6 +188,7 @@ def _forms(theory: Any, given: Given) -> Verdict:
 def _samples(theory: Any, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
     key = random.key(given.seed, host)
+    check_size(theory, replace(given, batch=1000))
     matrices = isinstance(weight_of(theory), Wilson)
     field = exact_sun(theory, key, 1000, couplings) if matrices else exact_sample(theory, key, 1000, couplings).field
     return exact_by_samples(theory, given.array(field), couplings)

@@ -27,12 +27,12 @@ def verify(
     profile: Annotated[
         str, typer.Option(help="how many examples: quick (two minutes), ci, deep (as long as it takes)")
     ] = "quick",
-    law: Annotated[list[str] | None, typer.Option("--law", "-l", help="check this law alone; may be repeated")] = None,
+    law: Annotated[list[str] | None, typer.Option("--law", "-l", help="check only this law; may be repeated")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="processes; by default one a core")] = None,
     names: Annotated[
         bool, typer.Option("--list", help="list what there is to verify, and the laws of each kind")
     ] = False,
-    why: Annotated[bool, typer.Option("--why", help="tell why a law does not apply, beside what was checked")] = False,
+    why: Annotated[bool, typer.Option("--why", help="also say why laws do not apply")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     theory: OwnTheory = "",

@@ -1,4 +1,4 @@
-"""The objects of the core that the laws are held against: engines, random numbers, groups, kernels with exact draws."""
+"""The objects of the core that the laws are held against: backends, random numbers, groups, kernels with exact draws."""
 
 from __future__ import annotations
 
@@ -37,90 +37,94 @@ class Plain(NamedTuple):
 
     prior: Any
 
-    def sample(self, params, key, n, condition=None):
+    def sample(self, params: Any, key: Any, n: Any, condition: Any = None) -> Any:
         x = self.prior.sample(key, n, params["like"].dtype if "like" in params else "float64")
         return x, self.prior.log_density(x)
 
-    def log_density(self, params, y, condition=None):
+    def log_density(self, params: Any, y: Any, condition: Any = None) -> Any:
         return self.prior.log_density(y)
 
 
-def exact_links(key, n):
+def exact_links(key: Any, n: Any) -> Any:
     """Exact draws of U(1) at BETA."""
     return exact_sample(LINKS, key, n, BETA).field
 
 
-def scalars(kernel, **words):
+def scalars(kernel: Any, **words: Any) -> Any:
     """A kernel of phi^4 on 2x2 with its exact draws."""
     return Chained(kernel, ExactScalars(SCALARS, PHI4, mass=2.0), SCALARS.observables, **words)
 
 
-def links(kernel, **words):
+def links(kernel: Any, **words: Any) -> Any:
     """A kernel of U(1) on 2x2 with its exact draws."""
     return Chained(kernel, exact_links, links_observables, **words)
 
 
-def links_observables(fields):
+def links_observables(fields: Any) -> Any:
     """The theory's, and both parts of the loop in time, which a drift turns into each other."""
     loop = fields[:, 0].sum(axis=1)
     return LINKS.observables(fields) | {"cosine": numpy.cos(loop), "sine": numpy.sin(loop)}
 
 
-def matrices(kernel, **words):
+def matrices(kernel: Any, **words: Any) -> Any:
     """A kernel of SU(N) on 2x2 with its exact draws."""
     theory = kernel.theory
     return Chained(kernel, partial(exact_matrices, theory), partial(matrix_observables, theory), **words)
 
 
-def exact_matrices(theory, key, n):
+def exact_matrices(theory: Any, key: Any, n: Any) -> Any:
     """Exact draws of SU(N) at STRONG, the same for the same key."""
     return _drawn(theory, tuple(int(word) for word in key), n)
 
 
 @lru_cache(maxsize=8)
-def _drawn(theory, words, n):
+def _drawn(theory: Any, words: Any, n: Any) -> Any:
     return exact_sun(theory, numpy.asarray(words, dtype="int32"), n, STRONG)
 
 
-def matrix_observables(theory, fields):
+def matrix_observables(theory: Any, fields: Any) -> Any:
     """The theory's, and entries of a link, which wander over the group."""
     entry = fields[:, 0, 0, 0, 0, 0]
     return theory.observables(fields, STRONG) | {"real": entry.real, "imaginary": entry.imag}
 
 
-def hmc_of_matrices(kind=HMC, n=3, scheme="leapfrog", steps=3, step_size=0.5, theory=Wilson):
+def hmc_of_matrices(
+    kind: Any = HMC, n: int = 3, scheme: str = "leapfrog", steps: int = 3, step_size: Any = 0.5, theory: Any = Wilson
+) -> Any:
     """HMC of SU(N)."""
     return kind(theory((2, 2), n), SCHEMES[scheme], steps, {"couplings": STRONG, "step_size": step_size})
 
 
-def hmc_of_scalars(kind=HMC, scheme="leapfrog", steps=2, step_size=0.25):
+def hmc_of_scalars(kind: Any = HMC, scheme: str = "leapfrog", steps: int = 2, step_size: Any = 0.25) -> Any:
     """HMC of phi^4, violating the energy by about one unit."""
     return kind(SCALARS, SCHEMES[scheme], steps, {"couplings": PHI4, "step_size": step_size})
 
 
-def hmc_of_links(kind=HMC, scheme="leapfrog", steps=3, step_size=0.5):
+def hmc_of_links(kind: Any = HMC, scheme: str = "leapfrog", steps: int = 3, step_size: Any = 0.5) -> Any:
     """HMC of U(1)."""
     return kind(LINKS, SCHEMES[scheme], steps, {"couplings": BETA, "step_size": step_size})
 
 
-def local(theory=SCALARS, kind=LocalMetropolis):
+def local(theory: Any = SCALARS, kind: Any = LocalMetropolis) -> Any:
     """A sweep of local moves."""
     couplings = PHI4 if theory is SCALARS else BETA
     return kind(theory, {"couplings": couplings, "width": 0.7 if theory is SCALARS else 1.5})
 
 
-def independent(kind=IndependenceMetropolis, tries=2, theory=SCALARS):
+def independent(kind: Any = IndependenceMetropolis, tries: int = 2, theory: Any = SCALARS) -> Any:
     """Independence Metropolis from a prior."""
     prior, couplings = (FreeField((2, 2), 1.2), PHI4) if theory is SCALARS else (UniformLinks((2, 2)), BETA)
     return kind(Plain(prior), theory, tries, {"params": {}, "couplings": couplings})
 
 
-def heat_bath(kind=HeatBath, **words):
+def heat_bath(kind: Any = HeatBath, **words: Any) -> Any:
     """Heat bath of U(1)."""
     return kind(LINKS, values={"couplings": BETA}, **words)
 
 
-def heat_bath_of_matrices(n=2, lattice=(2, 2), theory=Wilson, kind=SubgroupHeatBath, **words):
+def heat_bath_of_matrices(
+    n: int = 2, lattice: Any = (2, 2), theory: Any = Wilson, kind: Any = SubgroupHeatBath, **words: Any
+) -> Any:
     """Heat bath of SU(N)."""
     return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 class Entry(NamedTuple):
     """An object by name: its kind (which table of laws), how to make it on a lattice, and legal lattices.
 
-    The smallest lattice comes first: engines that compile for each shape see that one. `source` is the Python
+    The smallest lattice comes first: backends that compile for each shape see that one. `source` is the Python
     expression that gives the object in `haarflow.verify(...)`, by default its name.
     """
 

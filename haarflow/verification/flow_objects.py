@@ -1,7 +1,7 @@
 """The flows and priors that the laws are held against: every public one, each architecture in small, the shipped models.
 
 A flow stands in a `Model`, on the prior that says where its fields live. Nets are a few features wide: what a law sees
-does not depend on their size, what an engine compiles does.
+does not depend on their size, what a backend compiles does.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from haarflow import backends
 from haarflow.core import strategies
-from haarflow.core.law import Given, Law, Verdict
+from haarflow.core.law import VOID, Given, Law, Verdict
+from haarflow.faults import fault
 from haarflow.verification.entry import Entry
 
 # Examples where each shape compiles or each call is slow, by profile; elsewhere those of core.strategies.PROFILES.
@@ -60,47 +61,81 @@ def check(
     member: str = "",
     drawn: bool = True,
     run: Collection[str] = (),
+    barrier: Result | None = None,
 ) -> Result:
-    """Return the result of one law for one entry; an exception in object or law is a failure with its message.
+    """Return the result of one law for one entry; an exception in object or law is a failure with its message and line.
 
-    `member` is the name under which the backend is listed, by default its own; without `drawn` the plain example alone
+    `member` is the name under which the backend is listed, by default its own; without `drawn` only the plain example
     is checked. `run` are the backends of the whole run, which may take over from each other in the quick profile.
+    `barrier` is the failure of a law that comes first: without it the others make no sense, and are skipped.
     """
     name = member or backend.name
-    first = entry.make(entry.lattices[0])
-    reason = law.applies(first)
+    stands = Result(law.name, entry.name, name, dtype, None, None, None, "")
+    try:
+        first = entry.make(entry.lattices[0])
+        reason, expensive = law.applies(first), law.expensive(first)
+    except Exception as error:
+        return result_of(law, entry, name, dtype, None, fault(error))
     if reason is None and profile == "quick":
         reason = left_out(law, backend, drawn, run)
+    if reason is None and barrier is not None and not law.first:
+        reason = f"{barrier.law} does not hold: {barrier.reason}"
     if reason is not None:
-        return Result(law.name, entry.name, name, dtype, None, None, None, reason)
+        return stands._replace(reason=reason)
     found = Explored([], [])
+    alone = law.sampled or (profile == "quick" and expensive)
 
-    def once(given: Given) -> None:
-        verdict, fault = attempt(law, entry.make(given.lattice), given)
-        if verdict is None or not verdict.passed:
-            found.failures.append((given, verdict, fault))
-            raise _Failed
-        found.verdicts.append(verdict)
+    def once(given: Given) -> None:  # Hypothesis wants a function
+        _once(law, entry, found, given)
 
-    alone = law.sampled or (profile == "quick" and law.dear(first))
     try:
         _explore(once, entry, backend, dtype, profile, drawn and not alone)
     except (_Failed, hypothesis.errors.Flaky):
-        given, verdict, fault = found.failures[-1]
-        return result_of(law, entry, name, dtype, verdict, fault)._replace(example=spoken(law, entry, name, given))
-    return result_of(law, entry, name, dtype, max(found.verdicts, key=lambda verdict: verdict.ratio), "")
+        given, verdict, said = found.failures[-1]
+        return result_of(law, entry, name, dtype, verdict, said)._replace(example=spoken(law, entry, name, given))
+    telling = [verdict for verdict in found.verdicts if not verdict.void]
+    if not telling:
+        return stands._replace(reason=found.verdicts[0].reason.removeprefix(VOID))
+    return result_of(law, entry, name, dtype, max(telling, key=lambda verdict: verdict.ratio), "")
+
+
+def barrier(laws: Iterable[Law], entry: Entry, dtype: str = "float64") -> Result | None:
+    """Return the first failure among the laws that come first, checked on NumPy, or None.
+
+    What such a law stumbles over is no answer: the others meet it as well, and say where.
+    """
+    for law in laws:
+        if not law.first:
+            continue
+        try:
+            obj = entry.make(entry.lattices[0])
+        except Exception:
+            return None
+        verdict, said = attempt(law, obj, Given(entry.lattices[0], dtype=dtype))
+        if verdict is not None and not verdict.passed:
+            return result_of(law, entry, "numpy", dtype, verdict, said)
+    return None
+
+
+def _once(law: Law, entry: Entry, found: Explored, given: Given) -> None:
+    """Check one example and note what came of it; what fails is raised, for Hypothesis to shrink."""
+    verdict, said = attempt(law, entry.make(given.lattice), given)
+    if verdict is None or not verdict.passed:
+        found.failures.append((given, verdict, said))
+        raise _Failed
+    found.verdicts.append(verdict)
 
 
 def left_out(law: Law, backend: Any, drawn: bool, run: Collection[str]) -> str | None:
     """Return why the quick profile leaves a law that applies to the other backends of a run, or None."""
     if law.sampled and not drawn:
-        return "Monte Carlo is quick for one object of a class alone"
+        return "the quick profile runs Monte Carlo for one object of each class only"
     if "numpy" in run and law.sampled and backend.name == "standard":
-        return "strict arrays draw NumPy's numbers, which are weighed there"
+        return "draws on strict arrays are those of NumPy, where they are checked"
     if "numpy" in run and law.shared_draws and backend.name != "numpy":
-        return "its draws are NumPy's numbers on every engine, and are weighed there"
+        return "draws are identical on all backends, so only NumPy is checked"
     if law.programs and backend.name == "jax" and any(not name.startswith("jax") for name in run):
-        return "it needs programs of its own, which profile ci compiles"
+        return "it compiles programs of its own, which is left to the profile ci"
     return None
 
 
@@ -111,10 +146,10 @@ class Explored(NamedTuple):
     failures: list[tuple[Given, Verdict | None, str]]
 
 
-def result_of(law: Law, entry: Entry, name: str, dtype: str, verdict: Verdict | None, fault: str) -> Result:
+def result_of(law: Law, entry: Entry, name: str, dtype: str, verdict: Verdict | None, said: str) -> Result:
     """Return the result of a verdict, or of what was raised in its place."""
     if verdict is None:
-        return Result(law.name, entry.name, name, dtype, math.inf, 0.0, False, fault)
+        return Result(law.name, entry.name, name, dtype, math.inf, 0.0, False, said)
     return Result(
         law.name, entry.name, name, dtype, verdict.residual, verdict.tolerance, verdict.passed, verdict.reason
     )
@@ -127,10 +162,10 @@ def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
             warnings.simplefilter("ignore", RuntimeWarning)
             return law.verdict(obj, given), ""
     except Exception as error:
-        return None, f"{type(error).__name__}: {error}"
+        return None, fault(error)
 
 
-def _explore(once: Callable, entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
+def _explore(once: Callable[..., Any], entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
     """Run `once` on the plain example and on drawn ones; a Monte Carlo law sees the plain one alone, from seed 0."""
     plain = Given(entry.lattices[0], dtype=dtype, backend=backend)
     compiles = backend.name in COMPILES

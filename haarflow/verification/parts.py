@@ -7,8 +7,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
+from types import ModuleType
 from typing import Any
 
+from haarflow.flows.traits import parts_of
 from haarflow.verification.entry import Entry
 
 # kind -> (package, the methods that tell a public class of it)
@@ -20,28 +22,41 @@ PUBLIC = {
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
 }
 # what the laws themselves are made of
-NOT_OBJECTS = ("Bound", "Chained")
+NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
 
 
 def public(kind: str) -> list[str]:
-    """Return the names of the public classes of a kind.
+    """Return the names of the public classes of a kind, wherever in the layer's folders they stand.
+
+    Raises LookupError where there is none: a layer without groups, theories or flows was not searched.
 
     >>> public("group")
     ['Complex', 'Real', 'SU', 'U1']
     """
     package, methods = PUBLIC[kind]
-    found = set()
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
-        for name, value in vars(importlib.import_module(module.name)).items():
-            ours = (
-                inspect.isclass(value)
-                and value.__module__ == module.name
-                and not name.startswith("_")
-                and name not in NOT_OBJECTS
-            )
-            if ours and dataclasses.is_dataclass(value) and all(_has(value, method) for method in methods):
-                found.add(name)
+    found = {value.__name__ for module in modules_of(package) for value in _classes_of(module, methods)}
+    if not found:
+        raise LookupError(f"no public {kind} in {package} or its folders: a {kind} has {', '.join(methods)}")
     return sorted(found)
+
+
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """Yield every module of a package, those of its subpackages included.
+
+    >>> "haarflow.core.groups" in {module.__name__ for module in modules_of("haarflow.core")}
+    True
+    """
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        yield importlib.import_module(info.name)
+
+
+def _classes_of(module: ModuleType, methods: tuple[str, ...]) -> Iterator[type]:
+    """The public dataclasses that a module defines and that have all the methods."""
+    for name, value in vars(module).items():
+        if not inspect.isclass(value) or value.__module__ != module.__name__ or not dataclasses.is_dataclass(value):
+            continue
+        if not name.startswith("_") and name not in NOT_OBJECTS and all(_has(value, method) for method in methods):
+            yield value
 
 
 def _has(owner: Any, name: str) -> bool:
@@ -55,8 +70,8 @@ def parts(obj: Any) -> Iterator[str]:
             yield from parts(item)
     elif dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         yield type(obj).__name__
-        for field in dataclasses.fields(obj):
-            yield from parts(getattr(obj, field.name))
+        for part in parts_of(obj):
+            yield from parts(part)
 
 
 def representatives(entries: Iterable[Entry]) -> list[Entry]:

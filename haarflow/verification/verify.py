@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -10,14 +11,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from haarflow.backends import members
-from haarflow.core.law import Given, Law
+from haarflow.core.law import VOID, Given, Law
 from haarflow.core.strategies import PROFILES
 from haarflow.flows.farm import farm, processes
 from haarflow.flows.memory import remembering
 from haarflow.own import NOTHING, Own
 from haarflow.progress import Progress
 from haarflow.verification.entry import Entry
-from haarflow.verification.harness import Result, attempt, check, result_of
+from haarflow.verification.harness import Result, attempt, barrier, check, result_of
 from haarflow.verification.objects import LAWS
 from haarflow.verification.parts import representatives
 from haarflow.verification.subjects import entries
@@ -39,7 +40,7 @@ class Findings(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Return `{"results": [...], "failed": n, "does_not_apply": [...]}`, JSON-able."""
         words = ("law", "object", "backend", "dtype", "residual", "tolerance", "passed", "example")
-        rows = [{word: getattr(result, word) for word in words} for result in self.results]
+        rows = [{word: result._asdict()[word] for word in words} for result in self.results]
         skipped = [{"law": r.law, "object": r.object, "backend": r.backend, "reason": r.reason} for r in self.skipped]
         return {"results": rows, "failed": len(self.failed), "does_not_apply": skipped}
 
@@ -84,13 +85,17 @@ def verify(
 
 
 def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progress) -> list[Result]:
-    """What all blocks of a task give, in their order."""
+    """What all blocks of a task give, in their order; the line of progress says which one is waited for."""
     results: list[Result] = []
-    for name in dict.fromkeys(block.dear for block in task.blocks if block.dear):
+    for name in dict.fromkeys(block.expensive for block in task.blocks if block.expensive):
         progress.say(f"{name} goes last: it differentiates many components, which may take minutes")
     with progress.task("laws", len(task.blocks)) as line:
-        for _, part in farm(task, range(len(task.blocks)), executor, ahead):
+        following = [block.title for block in task.blocks[1:]] + ["laws"]
+        line.name = task.blocks[0].title if task.blocks else line.name
+        line.show({"checks": 0, "failed": 0})
+        for number, part in farm(task, range(len(task.blocks)), executor, ahead):
             results += part
+            line.name = following[number]
             line.advance({"checks": len(results), "failed": sum(result.passed is False for result in results)})
     return results
 
@@ -110,13 +115,24 @@ class _Task:
     own: Own = NOTHING
 
     def __call__(self, number: int) -> list[Result]:
-        place, name, drawn, laws, _ = self.blocks[number]
+        _, place, name, drawn, laws, _ = self.blocks[number]
         every = self.source if isinstance(self.source, list) else _named(self.source, self.own)
         entry, record = every[place], members.member(name)
         run = tuple(dict.fromkeys(block.name for block in self.blocks))
         words = (entry, record, self.dtype, self.profile, name, drawn, run)
+        asked = _laws(entry, laws or self.laws)
+        wall = barrier(LAWS[entry.kind], entry, self.dtype)
         with remembering():
-            return [check(law, *words) for law in _laws(entry, laws or self.laws)]
+            results = [check(law, *words, barrier=wall) for law in asked]
+        return results if wall is None else [_counted(result, wall, self.laws) for result in results]
+
+
+def _counted(result: Result, wall: Result, asked: tuple[str, ...]) -> Result:
+    """What a law that comes first forbids: skipped beside that law's failure, itself a failure where that is not asked."""
+    alone = bool(asked) and wall.law not in asked
+    if not alone or result.passed is not None or not result.reason.startswith(wall.law):
+        return result
+    return result._replace(residual=math.inf, tolerance=0.0, passed=False)
 
 
 @lru_cache(maxsize=1)
@@ -126,14 +142,15 @@ def _named(source: str | None, own: Own) -> list[Entry]:
 
 
 class _Block(NamedTuple):
-    """An entry's place and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
-    for, none for all, and which of them is `dear`."""
+    """What a person calls the block, an entry's index and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
+    for, none for all, and which of them is `expensive`."""
 
+    title: str
     place: int
     name: str
     drawn: bool
     laws: tuple[str, ...] = ()
-    dear: str = ""
+    expensive: str = ""
 
 
 def blocks_of(
@@ -150,7 +167,7 @@ def blocks_of(
 
 
 def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[_Block]:
-    """The blocks, those of one backend together: a worker loads few engines.
+    """The blocks, those of one backend together: a worker loads few backends.
 
     The quick profile draws examples for enough entries to meet every class; the others meet the plain one on NumPy.
     """
@@ -158,17 +175,26 @@ def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[
     for name in names:
         for place, entry in enumerate(found):
             if _belongs(entry, name) and (name == "numpy" or entry in few):
-                yield _Block(place, name, entry in few)
+                yield _Block(f"{entry.name} on {name}", place, name, entry in few)
 
 
 def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[str]) -> Iterator[_Block]:
-    """The blocks of a few objects with a law each, the dear ones last: what waits for them is done by then."""
+    """The blocks of a few objects with a law each, the expensive ones last, so that nothing waits for them."""
     for block in blocks:
         entry = found[block.place]
         obj = entry.make(entry.lattices[0])
-        for law in sorted(_laws(entry, wanted), key=lambda law: law.dear(obj)):
-            dear = law.name if law.applies(obj) is None and law.dear(obj) else ""
-            yield block._replace(laws=(law.name,), dear=dear)
+        slow = {law.name for law in _laws(entry, wanted) if _is_expensive(law, obj)}
+        for law in sorted(_laws(entry, wanted), key=lambda law: law.name in slow):
+            title = f"{law.name} of {block.title}"
+            yield block._replace(title=title, laws=(law.name,), expensive=law.name if law.name in slow else "")
+
+
+def _is_expensive(law: Law, obj: Any) -> bool:
+    """Whether an example of a law may take minutes; where an object's fault is in the way, the law itself will tell."""
+    try:
+        return law.applies(obj) is None and law.expensive(obj)
+    except Exception:
+        return False
 
 
 def _belongs(entry: Entry, name: str) -> bool:
@@ -182,8 +208,10 @@ def _one(entry: Entry, law: Law, name: str, dtype: str, given: Given) -> Result:
     reason = law.applies(obj)
     if reason is not None:
         return Result(law.name, entry.name, name, dtype, None, None, None, reason)
-    verdict, fault = attempt(law, obj, replace(given, backend=members.member(name), dtype=dtype))
-    return result_of(law, entry, name, dtype, verdict, fault)
+    verdict, said = attempt(law, obj, replace(given, backend=members.member(name), dtype=dtype))
+    if verdict is not None and verdict.void:
+        return Result(law.name, entry.name, name, dtype, None, None, None, verdict.reason.removeprefix(VOID))
+    return result_of(law, entry, name, dtype, verdict, said)
 
 
 def _laws(entry: Entry, wanted: Sequence[str]) -> list[Law]:
@@ -200,7 +228,7 @@ def _law_names(laws: str | Sequence[str], found: list[Entry]) -> tuple[str, ...]
 
 
 def _members(backend: str | Sequence[str], executor: Executor | None = None) -> tuple[str, ...]:
-    """The names of the members asked for; which are here is for the workers to say, who load the engines anyway."""
+    """The names of the members asked for; which are here is for the workers to say, who load the backends anyway."""
     if backend == "all":
         reasons = (executor.map if executor else map)(members.absence, members.OURS)
         return tuple(name for name, reason in zip(members.OURS, reasons, strict=True) if reason is None)

@@ -406,6 +406,24 @@ class Swollen(HaarLinks):
         return 1.001 * super().sample(key, n, dtype)
 
 
+@dataclass(frozen=True)
+class OuterProduct(QuarticTail):
+    """A factor of each configuration, broadcast against the batch: y is (B, B, *lattice)."""
+
+    def forward(self, params, x, condition=None):
+        y, log_det = super().forward(params, x, condition)
+        return (1.0 + 0.0 * log_det)[..., *(None,) * x.ndim] * y, log_det
+
+
+@dataclass(frozen=True)
+class ColumnLogDet(QuarticTail):
+    """log_det with an axis too many."""
+
+    def forward(self, params, x, condition=None):
+        y, log_det = super().forward(params, x, condition)
+        return y, log_det[..., None]
+
+
 def affine(kind, **options: Any):
     return lambda lattice: Model(Gaussian(lattice), kind(NET, **options))
 
@@ -494,6 +512,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (*JACOBIAN, "integrates_to_one", "draws_have_the_density"),
         TWO,
     ),
+    Mutant("a factor broadcast against the batch", "model", sites(OuterProduct(2)), ("shapes", "round_trip"), TWO),
+    Mutant("a log-det with an axis too many", "model", sites(ColumnLogDet(2)), ("shapes", "log_dets_cancel"), TWO),
     Mutant("a definition that does not stay", "model", sites(Growing(2)), ("file_keeps_the_model",), TWO),
     Mutant(
         "a sample without its log-det",

@@ -1,0 +1,50 @@
+"""What a flow, a prior or a part of them may say of itself beside its maps, with what holds where it says nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Traits(NamedTuple):
+    """The optional part of the contract of flows and priors, by name; the defaults hold for what is not declared.
+
+    `symmetries`, `periods` and `displacement` are those of flows/symmetries.py; `condition` names the couplings that it is
+    told; `integrated` says that its log-determinant is that of continuous time, `trained` that its parameters are fixed;
+    `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks, "field" or "float32".
+    """
+
+    symmetries: tuple[str, ...] = ()
+    periods: tuple[int, ...] = ()
+    displacement: tuple[int, ...] = ()
+    condition: tuple[str, ...] | None = ()
+    integrated: bool = False
+    trained: bool = False
+    moves: Callable[[tuple[int, ...]], Any] | None = None
+    net_precision: str = "field"
+
+
+def traits(obj: Any) -> Traits:
+    """Return what an object declares.
+
+    >>> from haarflow.flows.tails import QuarticTail
+    >>> traits(QuarticTail(2)).symmetries, traits(QuarticTail(2)).periods
+    (('translation', 'reflection', 'hypercubic', 'Z2'), ())
+    """
+    # a user's flow inherits nothing from this library: each of these may be missing
+    found: list[Any] = [getattr(obj, name, default) for name, default in Traits._field_defaults.items()]
+    return Traits(*found)
+
+
+def parts_of(obj: Any) -> list[Any]:
+    """Return the values of a dataclass's fields, those of tuples one by one; none for another object.
+
+    >>> from haarflow.flows.flow import Translate
+    >>> parts_of(Translate((1, 2)))
+    [1, 2, 0]
+    """
+    if not dataclasses.is_dataclass(obj) or isinstance(obj, type):
+        return []
+    values = [getattr(obj, entry.name) for entry in dataclasses.fields(obj)]  # a field's value has no other way
+    return [part for value in values for part in (value if isinstance(value, tuple) else (value,))]

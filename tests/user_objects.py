@@ -1,0 +1,223 @@
+"""What users bring to `haarflow verify`: least theories, angles on sites, flows that are wrong in ordinary ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace
+
+from haarflow.core import random
+from haarflow.core.groups import U1, Real
+from haarflow.core.lattice import shift
+from haarflow.theories.theory import autodiff_force, couplings_for
+
+
+def site_sum(x, d=2):
+    """The sum over the last d axes."""
+    return array_namespace(x).sum(x, axis=tuple(range(-d, 0)))
+
+
+@dataclass(frozen=True)
+class Least:
+    """A theory with nothing but a lattice, a group and an action."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+
+    def action(self, phi, couplings=None):
+        return 0.5 * site_sum(phi**2, len(self.lattice))
+
+
+@dataclass(frozen=True)
+class GaussianTheory:
+    """One line of action, the force by automatic differentiation."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+    couplings = {"m2": 1.0}  # noqa: RUF012 (as a user writes it)
+    force = autodiff_force
+
+    def action(self, phi, couplings=None):
+        return 0.5 * site_sum(couplings_for(self, phi, couplings)["m2"] * phi**2, len(self.lattice))
+
+
+@dataclass(frozen=True)
+class DifferentiatedInside(GaussianTheory):
+    """The same with a method that calls it."""
+
+    def force(self, phi, couplings=None):
+        return autodiff_force(self, phi, couplings)
+
+
+@dataclass(frozen=True)
+class XY:
+    """The O(2) model by angles on sites: S = -beta sum cos(theta(x+mu) - theta(x))."""
+
+    lattice: tuple[int, ...]
+    group = U1()
+    couplings = {"beta": 1.0}  # noqa: RUF012 (as a user writes it)
+    force = autodiff_force
+    symmetries = ("translation", "reflection", "hypercubic", "charge_conjugation")
+
+    def action(self, theta, couplings=None):
+        xp, d = array_namespace(theta), len(self.lattice)
+        beta = couplings_for(self, theta, couplings)["beta"]
+        return -site_sum(beta * sum(xp.cos(shift(theta, mu, d) - theta) for mu in range(d)), d)
+
+    def observables(self, theta, couplings=None):
+        xp, d = array_namespace(theta), len(self.lattice)
+        return {"mx": site_sum(xp.cos(theta), d), "my2": site_sum(xp.sin(theta), d) ** 2}
+
+
+@dataclass(frozen=True)
+class UniformSites:
+    """Angles on sites by the Haar measure."""
+
+    lattice: tuple[int, ...]
+    group = U1()
+    symmetries = ("translation", "reflection", "hypercubic", "charge_conjugation")
+
+    @property
+    def field_shape(self):
+        return self.lattice
+
+    def sample(self, key, n, dtype="float64"):
+        return U1().haar(key, (n, *self.lattice), dtype)
+
+    def log_density(self, theta):
+        return site_sum(0.0 * theta, len(self.lattice))
+
+
+@dataclass(frozen=True)
+class CircleMap:
+    """A Moebius map of the circle at every site."""
+
+    d: int = 2
+    symmetries = ("translation", "reflection", "hypercubic", "charge_conjugation")
+
+    def init(self, key, dtype="float64"):
+        return {"a": 0.1 * random.normal(key, (), dtype)}
+
+    def forward(self, params, theta, condition=None):
+        return self._turned(params["a"], theta)
+
+    def inverse(self, params, theta, condition=None):
+        return self._turned(-params["a"], theta)
+
+    def _turned(self, a, x):
+        xp = array_namespace(x, a)
+        r = xp.tanh(a)
+        y = x + 2.0 * xp.atan2(r * xp.sin(x), 1.0 - r * xp.cos(x))
+        slope = (1.0 - r * r) / (1.0 + r * r - 2.0 * r * xp.cos(x))
+        return U1().project(y), site_sum(xp.log(slope), self.d)
+
+
+@dataclass(frozen=True)
+class OddCircleMap(CircleMap):
+    """A map with a bias, which is another one under theta -> -theta, and yet declares charge conjugation."""
+
+    def _turned(self, a, x):
+        y, log_det = super()._turned(a, x)
+        return U1().project(y + 3.0 * a), log_det
+
+    def inverse(self, params, theta, condition=None):
+        return super()._turned(-params["a"], theta - 3.0 * params["a"])
+
+
+@dataclass(frozen=True)
+class AngleCoupling:
+    """A checkerboard coupling: even sites turn by an angle that their odd neighbours say."""
+
+    symmetries = ("translation",)
+    periods = (2, 2)
+
+    def init(self, key, dtype="float64"):
+        return {"c": random.normal(key, (), dtype)}
+
+    def forward(self, params, theta, condition=None):
+        return self._turned(params["c"], theta)
+
+    def inverse(self, params, theta, condition=None):
+        return self._turned(-params["c"], theta)
+
+    def _turned(self, c, x):
+        xp = array_namespace(x)
+        ones = xp.cumulative_sum(xp.ones_like(x[(0,) * (x.ndim - 2)]), axis=0)
+        parity = (ones + xp.cumulative_sum(xp.ones_like(ones), axis=1)) % 2.0
+        odd = xp.sin(parity * x)
+        around = sum(shift(odd, mu, 2, step) for mu in range(2) for step in (1, -1))
+        return U1().project(x + c * (1.0 - parity) * around), 0.0 * site_sum(x)
+
+
+class Scaling:
+    """A right flow, as a class that is no dataclass and has no hash, without symmetries."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return self is other
+
+    def init(self, key, dtype="float64"):
+        return {"a": random.normal(key, (), dtype)}
+
+    def forward(self, params, x, condition=None):
+        return x * array_namespace(x).exp(params["a"]), site_sum(0.0 * x + params["a"])
+
+    def inverse(self, params, y, condition=None):
+        return y * array_namespace(y).exp(-params["a"]), site_sum(0.0 * y - params["a"])
+
+
+class AccidentalOuterProduct(Scaling):
+    """Its factor of a configuration is broadcast against the batch: y is (B, B, 8, 8)."""
+
+    def forward(self, params, x, condition=None):
+        per_configuration = site_sum(0.0 * x) + params["a"]
+        factors = array_namespace(x).exp(per_configuration)[..., None, None, None]
+        return factors * x, 64.0 * per_configuration
+
+
+class OddLogDet(Scaling):
+    """log_det of a shape that is not the batch's."""
+
+    SHAPES = {  # noqa: RUF012 (a constant)
+        "column": lambda log_det: log_det[..., None],
+        "one": lambda log_det: log_det[:1],
+        "sum": lambda log_det: array_namespace(log_det).sum(log_det),
+        "a float": lambda log_det: float(log_det[0]),
+    }
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def forward(self, params, x, condition=None):
+        y, log_det = super().forward(params, x)
+        return y, self.SHAPES[self.kind](log_det)
+
+    def inverse(self, params, y, condition=None):
+        x, log_det = super().inverse(params, y)
+        return x, self.SHAPES[self.kind](log_det)
+
+
+class ForwardOnly(Scaling):
+    """Returns the field without its log_det."""
+
+    def forward(self, params, x, condition=None):
+        return x
+
+
+class Stumbling(Scaling):
+    """An inverse with a misspelt name."""
+
+    def inverse(self, params, y, condition=None):
+        return y * params["b"], y
+
+
+@dataclass(frozen=True)
+class NoInverse:
+    """A flow that is not finished."""
+
+    def init(self, key, dtype="float64"):
+        return {}
+
+    def forward(self, params, x, condition=None):
+        return x, site_sum(0.0 * x)
