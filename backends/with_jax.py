@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy
 
-from haarflow.backends import convolutions_jax, foreign_jax, standard
+from haarflow.backends.kernels import jax_convolutions
+from haarflow.backends.compiled import xla_calls
+from haarflow.backends import standard
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 
@@ -56,8 +58,8 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         vmap=jax.vmap,
         scan=jax.lax.scan,
         while_loop=jax.lax.while_loop,
-        conv=convolutions_jax.conv,
-        conv_net=convolutions_jax.conv_net,
+        conv=jax_convolutions.conv,
+        conv_net=jax_convolutions.conv_net,
         matmul=matmul,
         unstack=unstack,
         sincos=sincos,
@@ -121,7 +123,7 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float
     @jax.custom_jvp
     def called(*arrays: Array) -> tuple[Array, ...]:
         if any(isinstance(x, jax.core.Tracer) for x in arrays):
-            return foreign_jax.call(function, like, *arrays)
+            return xla_calls.call(function, like, *arrays)
         return tuple(map(jnp.asarray, standard.written(function, like, *map(numpy.asarray, arrays))))
 
     called.defjvp(lambda primals, tangents: jax.jvp(plain, primals, tangents))

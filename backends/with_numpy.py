@@ -10,7 +10,9 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy
 
-from haarflow.backends import circulants, host_normals, host_words, standard
+from haarflow.backends.kernels import circulants, threefry
+from haarflow.backends.compiled import normals
+from haarflow.backends import standard
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 
@@ -44,8 +46,8 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float
 OWN = {
     "conv_net": conv_net,
     "on_host": on_host,
-    "threefry": host_words.threefry,
-    "threefry_fold": host_words.fold,
-    "threefry_uniform": host_words.uniform,
-    "threefry_normal": host_normals.normal,
+    "threefry": threefry.threefry,
+    "threefry_fold": threefry.fold,
+    "threefry_uniform": threefry.uniform,
+    "threefry_normal": normals.normal,
 }

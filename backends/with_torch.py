@@ -12,7 +12,9 @@ import numpy
 import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from haarflow.backends import circulants, host_normals, host_words, standard, tree
+from haarflow.backends.kernels import circulants, threefry as host_words
+from haarflow.backends.compiled import normals
+from haarflow.backends import standard, tree
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 
@@ -232,7 +234,7 @@ def threefry_uniform(key: Array, count: int, purpose: int) -> Array | None:
 
 def threefry_normal(key: Array, count: int, purpose: int) -> Array | None:
     """Return `host_normals.normal` as a tensor, or None where it or `threefry` declines."""
-    return _tensor(_on_the_host(host_normals.normal, key, count, purpose))
+    return _tensor(_on_the_host(normals.normal, key, count, purpose))
 
 
 def _tensor(x: numpy.ndarray | None) -> Array | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haarflow.benchmarks import show
-from haarflow.benchmarks.stored import FOLDER
+from haarflow.benchmarks.harness import console
+from haarflow.benchmarks.harness.results import FOLDER
 
 Table = Callable[[Mapping[str, Any]], list[str]]
 
@@ -81,10 +81,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) 
 def bench_tables(found: Mapping[str, Any]) -> list[str]:
     """Return a table for each problem, then what has no figure."""
     parts = []
-    for title, rows in show.problems(found).items():
-        cells = [[row["work"], row["engine"], *show.cells(row)] for row in rows if row["status"] == "timed"]
-        parts.append(f"### {title}\n\n{markdown(show.HEAD, cells)}")
-    missing = [line for line in show.notes(found) if not line.startswith("machine")]
+    for title, rows in console.problems(found).items():
+        cells = [[row["work"], row["engine"], *console.cells(row)] for row in rows if row["status"] == "timed"]
+        parts.append(f"### {title}\n\n{markdown(console.HEAD, cells)}")
+    missing = [line for line in console.notes(found) if not line.startswith("machine")]
     return [*parts, "\n".join(f"- {line}" for line in missing)]
 
 
@@ -280,7 +280,7 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
     "twins": (
         "What being array-agnostic costs",
         "The library over hand-written code for one engine that does the same (`benchmarks/twins/`), in one process, in "
-        "turns, after the numbers agreed: `python -m haarflow.benchmarks.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC. "
+        "turns, after the numbers agreed: `python -m haarflow.benchmarks.studies.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC. "
         "HMC's trajectories are compiled kernels here (package numba); without them U(1) on Torch takes 1.5 to 1.6 times the "
         "twin's time, the others are within the bars too.",
         twin_table,
@@ -289,14 +289,14 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "Plaquettes of SU(N) by every sampler",
         "In two dimensions beside the exact torus of that very lattice, in four beside known values with their errors and the "
         "strong-coupling series: (value - expected) over the joined error, and how many independent draws the value is worth; "
-        "chains start from unit links, flows draw with weights: `python -m haarflow.benchmarks.exactness_sun`.",
+        "chains start from unit links, flows draw with weights: `python -m haarflow.benchmarks.studies.exactness_sun`.",
         pulls_table,
     ),
     "hmc_sun": (
         "HMC of SU(N) against plain PyTorch",
         "Ten leapfrog steps, complex128, against a chain as one would write it by hand (matrices last, `@`, staple force, "
-        "`torch.matrix_exp`), in turns: `python -m haarflow.benchmarks.hmc_sun --engines jax numpy torch plain`. Trajectories run as "
-        'compiled vector code (theories/trajectories.py, package numba); "plain" is JAX without it. The last columns: '
+        "`torch.matrix_exp`), in turns: `python -m haarflow.benchmarks.studies.hmc_sun --engines jax numpy torch plain`. Trajectories run as "
+        'compiled vector code (theories/compiled/gauge_trajectory.py, package numba); "plain" is JAX without it. The last columns: '
         "operations and bytes that the steps cannot do without, over what the machine does in a product of large matrices "
         "and in a copy.",
         hmc_table,
@@ -311,19 +311,19 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "bijx and normflows build the published architecture; zuko and flowjax have generic couplings of as many numbers with "
         "dense nets, which make a fifth of the multiplications and know no lattice: at that work they are faster than our "
         "convolutions, and a user who has no lattice should take them. Same batch and precision, one run; versions in `benchmarks/peers/`: "
-        "`python -m haarflow.benchmarks.beside_peers bijx normflows zuko flowjax`.",
+        "`python -m haarflow.benchmarks.studies.beside_peers bijx normflows zuko flowjax`.",
         peer_table,
     ),
     "coupling_sun": (
         "Couplings of SU(N) links beside plain Torch",
         "The trivialising flow of two steps, on JAX, and a twin of the same layers as one writes them by hand in PyTorch, matrices "
         "last, `slogdet` and `matrix_exp`, on one thread in double precision, in turns, after links, log-determinants and "
-        "gradients agreed to 1e-10: `python -m haarflow.benchmarks.coupling_sun`. The bar: 5 times the twin's speed.",
+        "gradients agreed to 1e-10: `python -m haarflow.benchmarks.studies.coupling_sun`. The bar: 5 times the twin's speed.",
         coupling_table,
     ),
     "depth": (
         "Deep flows: compiling, scanning, memory",
-        "The published U(1) layers on 8x8: `python -m haarflow.benchmarks.depth`. The bars for 48 layers: 5 CPU seconds to "
+        "The published U(1) layers on 8x8: `python -m haarflow.benchmarks.studies.depth`. The bars for 48 layers: 5 CPU seconds to "
         "compile forward, 15 for the gradient. Memory: on JAX what XLA allots to a call, on Torch the "
         "most that its tensors hold at once; process: by how much its memory rose, which holds what malloc keeps.",
         depth_table,
@@ -331,7 +331,7 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
     "scaling": (
         "Time and memory against size",
         "Exponents of a straight line through the logarithms of the larger half of the sizes: "
-        "`python -m haarflow.benchmarks.scaling`. Volumes double as long as the process stays below a limit of memory: what the "
+        "`python -m haarflow.benchmarks.studies.scaling`. Volumes double as long as the process stays below a limit of memory: what the "
         "next size would have held in all is foretold in the last column. The memory of a call is what it holds beyond its inputs.",
         scaling_table,
     ),
@@ -339,14 +339,14 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "Growth with the volume in four dimensions",
         "SU(3) on JAX at equal batch times volume: a trajectory of 10 leapfrog steps, a heat bath sweep, the trivialising flow of "
         "two steps with its log-determinant; each size in a process of its own, all in turns: `python -m "
-        "haarflow.benchmarks.growth_sun`. The bar: 1.2 from 8^4 to 16^4; the compiled kernels of HMC and heat bath find the links "
+        "haarflow.benchmarks.studies.growth_sun`. The bar: 1.2 from 8^4 to 16^4; the compiled kernels of HMC and heat bath find the links "
         "of 8^4 in the caches, those of 16^4 in memory. Memory is what a call holds beyond its inputs.",
         growth_table,
     ),
     "workers": (
         "Several workers and devices",
         "Wall seconds, as efficiency is about them; where the machine was shared or JAX's devices are one processor cut in two, "
-        "they say that it works and that the numbers stay, not what more hardware gains: `python -m haarflow.benchmarks.workers`.",
+        "they say that it works and that the numbers stay, not what more hardware gains: `python -m haarflow.benchmarks.studies.workers`.",
         worker_table,
     ),
     "net_precision": (
@@ -355,7 +355,7 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "float32, fields, transforms, log-determinants and parameters stay float64. A coupling's way back sees the numbers of "
         "its way there, so it stays exact; two computations of a net (another engine or batch) differ by float32's rounding, and "
         "a net's features that lie on a rounding edge can turn over on the way back, about once in 10^9 numbers. Same "
-        "parameters, same draws: `python -m haarflow.benchmarks.net_precision`.",
+        "parameters, same draws: `python -m haarflow.benchmarks.studies.net_precision`.",
         precision_table,
     ),
     "bench": (

@@ -2,7 +2,7 @@
 
 The `spaces` of a field have the same structure, with a `Space(group, shape)` in place of each array `(*batch, *shape)`; all
 arrays of a field share the batch axes. Momenta have this structure too, one array of algebra elements for each array of
-group elements. A field that is a single array gives what the functions of core/batch.py and of its group give.
+group elements. A field that is a single array gives what the functions of core/lattice/axes.py and of its group give.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from haarflow import backends
 from haarflow.backends.tree import leaves, part_names, tree_map
 from haarflow.backends.types import Array, Group, Key, Tree
 from haarflow.core import random
-from haarflow.core.batch import per_chain, spread, total
-from haarflow.core.matrices import precision as array_precision
+from haarflow.core.lattice.axes import per_chain, spread, total
+from haarflow.core.groups.matrices import precision as array_precision
 
 
 @dataclass(frozen=True)
 class Space:
     """Where the values of one array of a field live: the group of its elements and the shape of one configuration.
 
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> Space(U1(), (2, 4, 4)).shape
     (2, 4, 4)
     """
@@ -41,7 +41,7 @@ def batch_shape(spaces: Tree, field: Tree) -> tuple[int, ...]:
     shape of its space, and when the parts have different batch axes.
 
     >>> import numpy as np
-    >>> from haarflow.core.groups import Real
+    >>> from haarflow.core.groups.additive import Real
     >>> batch_shape(Space(Real(), (4, 4)), np.zeros((3, 4, 4)))
     (3,)
     """
@@ -99,7 +99,7 @@ def move(spaces: Tree, field: Tree, momentum: Tree, scale: float | Array) -> Tre
     """Return exp(scale w) U for every part of a field, `scale` a number or an array of the batch's shape.
 
     >>> import numpy as np
-    >>> from haarflow.core.groups import Real
+    >>> from haarflow.core.groups.additive import Real
     >>> move(Space(Real(), (2,)), np.zeros((1, 2)), np.ones((1, 2)), 0.5).tolist()
     [[0.5, 0.5]]
     """
@@ -110,7 +110,7 @@ def restore(spaces: Tree, field: Tree) -> Tree:
     """Return a field in the standard form of its groups after a few updates.
 
     >>> import numpy as np
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> float(restore(Space(U1(), ()), np.asarray(3.5)).round(3))
     -2.783
     """
@@ -121,7 +121,7 @@ def inner(spaces: Tree, v: Tree, w: Tree) -> Array:
     """Return sum_a v_a w_a over all parts and sites, of the batch's shape: for v = w twice the kinetic energy.
 
     >>> import numpy as np
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> inner(Space(U1(), (2, 4, 4)), np.ones((3, 2, 4, 4)), np.ones((3, 2, 4, 4))).tolist()
     [32.0, 32.0, 32.0]
     """
@@ -141,7 +141,7 @@ def normal(key: Key, spaces: Tree, batch: tuple[int, ...], dtype: str = "float64
     Raises ValueError when the batch axes of the key are not the first of `batch`.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> normal(random.key(1, backend), Space(U1(), (2, 4, 4)), (3,)).shape
     (3, 2, 4, 4)
     """
@@ -158,7 +158,7 @@ def zeros(spaces: Tree, field: Tree) -> Tree:
     """Return the momenta w = 0 of a field.
 
     >>> import numpy as np
-    >>> from haarflow.core.sun import SU
+    >>> from haarflow.core.groups.sun import SU
     >>> zeros(Space(SU(3, 1), (1, 3, 3, 4)), np.zeros((2, 1, 3, 3, 4), dtype=complex)).shape
     (2, 1, 8, 4)
     """

@@ -14,7 +14,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings, Theory
-from haarflow.core.lattice import check_lattice
+from haarflow.core.lattice.geometry import check_lattice
 
 REQUIRED = ("lattice", "group", "action")
 OPTIONAL = (

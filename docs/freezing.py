@@ -2,8 +2,8 @@
 
 import sys
 
-from haarflow.finished import read
-from haarflow.pictures import history_svg
+from haarflow.report.run_data import read
+from haarflow.report.sections import history_svg
 
 if __name__ == "__main__":
     folder, path = sys.argv[1:]

@@ -29,9 +29,9 @@ class Row(NamedTuple):
 
 
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
-GAUGE = ("equivariant:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
+GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
 CHECKERBOARD = (
-    "context:CheckerboardNet",
+    "scalar.nets:CheckerboardNet",
     ("hidden", "reach", "kernel", "activation", "symmetric", "tied", "net_precision"),
 )
 LINKS = ("n", "rectangle", "beta")
@@ -39,34 +39,34 @@ LINKS = ("n", "rectangle", "beta")
 # family of theories -> kind -> row
 FLOWS: dict[str, dict[str, Row]] = {
     "u1": {
-        "tutorial": Row("architectures_u1:tutorial", "mixtures of non-compact projections, arXiv:2101.08176"),
-        "stripes": Row("architectures_u1:stripes", "the published masks, larger loops as context", GAUGE),
-        "convolutional": Row("architectures_u1:convolutional", "gauge-equivariant couplings, any dimension", GAUGE),
-        "sweep": Row("sweep:sweep", "one visit per link, flux swept ahead; two dimensions"),
+        "tutorial": Row("u1.architectures:tutorial", "mixtures of non-compact projections, arXiv:2101.08176"),
+        "stripes": Row("u1.architectures:stripes", "the published masks, larger loops as context", GAUGE),
+        "convolutional": Row("u1.architectures:convolutional", "gauge-equivariant couplings, any dimension", GAUGE),
+        "sweep": Row("u1.sweep:sweep", "one visit per link, flux swept ahead; two dimensions"),
     },
     "sun": {
         "trivialising": Row(
-            "architectures_sun:trivialising",
+            "sun.architectures:trivialising",
             "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
             takes=LINKS,
         ),
         "spectral": Row(
-            "architectures_sun:spectral",
+            "sun.architectures:spectral",
             "couplings of the eigen-angles of plaquettes, SU(2) and SU(3), arXiv:2008.05456; any dimension",
             takes=LINKS,
         ),
         "loops": Row(
-            "loop_flow:loops",
+            "loops.flow:loops",
             "continuous time, Luescher's series or [fit], arXiv:0907.5491; any dimension",
             takes=LINKS,
         ),
-        "sweep": Row("sweep_sun:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
+        "sweep": Row("sun.sweep:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
     },
     "phi4": {
-        "tutorial": Row("architectures_phi4:tutorial", "affine couplings, arXiv:2101.08176"),
-        "copula": Row("architectures_phi4:copula", "momentum scalings and quartic tails, some 20 numbers"),
+        "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
+        "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
         "convolutional": Row(
-            "architectures_phi4:convolutional",
+            "scalar.architectures:convolutional",
             "the copula, then convolutional couplings; any dimension",
             CHECKERBOARD,
         ),
@@ -80,18 +80,18 @@ CLASSES: dict[str, str] = {
     "Repeat": "flow",
     "Translate": "flow",
     "ConvNet": "nets",
-    "AffineCoupling": "affine",
-    "SplineCoupling": "scalar_spline",
-    "CheckerboardNet": "context",
-    "LatticeNet": "context",
-    "MomentumScaling": "momentum",
-    "QuarticTail": "tails",
-    "GaugeCoupling": "equivariant",
-    "LoopCoupling": "residual",
-    "LoopFlow": "loop_flow",
-    "SpectralCoupling": "spectral",
-    "Sweep": "sweep",
-    "ClassSweep": "sweep_sun",
+    "AffineCoupling": "scalar.affine",
+    "SplineCoupling": "scalar.spline",
+    "CheckerboardNet": "scalar.nets",
+    "LatticeNet": "scalar.nets",
+    "MomentumScaling": "scalar.momentum",
+    "QuarticTail": "scalar.tails",
+    "GaugeCoupling": "u1.coupling",
+    "LoopCoupling": "sun.gradient_coupling",
+    "LoopFlow": "loops.flow",
+    "SpectralCoupling": "sun.spectral",
+    "Sweep": "u1.sweep",
+    "ClassSweep": "sun.sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
     "HaarLinks": "priors",
@@ -129,7 +129,7 @@ def flow_class(name: str) -> type | None:
     """Return the class a model file names, None for one that is not of the library.
 
     >>> flow_class("Sweep").__module__
-    'haarflow.flows.sweep'
+    'haarflow.flows.u1.sweep'
     """
     return _named(f"{CLASSES[name]}:{name}") if name in CLASSES else None
 

@@ -21,7 +21,7 @@ from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
-from haarflow.core.symmetries import SYMMETRIES
+from haarflow.core.lattice.symmetries import SYMMETRIES
 from haarflow.flows.symmetries import common, common_periods, total_displacement
 
 UNROLLED = 2  # repetitions: on JAX the gradient of a scan this short took up to 1.9 times as long as that of a loop

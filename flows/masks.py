@@ -24,7 +24,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array
-from haarflow.core.lattice import check_divisible
+from haarflow.core.lattice.geometry import check_divisible
 
 Loop = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
 

@@ -16,10 +16,10 @@ from array_api_compat import array_namespace
 from haarflow.backends import of
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
-from haarflow.core.groups import U1, Real
-from haarflow.core.lattice import check_lattice, volume
-from haarflow.core.sun import SU
-from haarflow.flows.fourier import hartley, momentum_squared
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.lattice.geometry import check_lattice, volume
+from haarflow.core.groups.sun import SU
+from haarflow.core.lattice.fourier import hartley, momentum_squared
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy
 from array_api_compat import array_namespace, device
 
 from haarflow.backends.types import Array
-from haarflow.core.groups import wrap
+from haarflow.core.groups.additive import wrap
 
 MINIMUM = 1e-3  # the smallest bin, as a fraction of the interval, and the smallest slope at a knot
 

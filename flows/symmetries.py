@@ -20,12 +20,12 @@ from typing import NamedTuple
 import numpy
 
 from haarflow.backends.types import Array, Group
-from haarflow.core import loops, symmetries
-from haarflow.core.lattice import shift
-from haarflow.core.law import host_field
-from haarflow.core.matrix_fields import element_shape
-from haarflow.core.symmetries import SYMMETRIES
-from haarflow.flows.frames import link_group, matrix_valued
+from haarflow.core.lattice import loops, symmetries
+from haarflow.core.lattice.geometry import shift
+from haarflow.core.laws.law import host_field
+from haarflow.core.laws.fields import element_shape
+from haarflow.core.lattice.symmetries import SYMMETRIES
+from haarflow.flows.coordinates import link_group, matrix_valued
 from haarflow.flows.traits import traits
 
 Lattice = tuple[int, ...]
@@ -46,7 +46,7 @@ class Image(NamedTuple):
 def declared(part: object) -> tuple[str, ...]:
     """Return the symmetries that an object declares. Raises ValueError for an unknown name.
 
-    >>> from haarflow.flows.tails import QuarticTail
+    >>> from haarflow.flows.scalar.tails import QuarticTail
     >>> declared(QuarticTail(2))
     ('translation', 'reflection', 'hypercubic', 'Z2')
     """
@@ -109,7 +109,7 @@ def images(
     group are skipped. `links` says whether the field lives on links, as fields of a group do unless told otherwise; numbers
     live on sites.
 
-    >>> from haarflow.core.groups import Real
+    >>> from haarflow.core.groups.additive import Real
     >>> rng = numpy.random.default_rng(0)
     >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), rng)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
@@ -124,7 +124,7 @@ def images(
 def meaning(group: Group, links: bool | None = None) -> tuple[str, ...]:
     """Return the symmetries that apply to fields of a group, on links (the default) or on sites.
 
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> "gauge" in meaning(U1()), "Z2" in meaning(U1()), "gauge" in meaning(U1(), links=False)
     (True, False, False)
     """

@@ -28,7 +28,7 @@ class Traits(NamedTuple):
 def traits(obj: Any) -> Traits:
     """Return what an object declares.
 
-    >>> from haarflow.flows.tails import QuarticTail
+    >>> from haarflow.flows.scalar.tails import QuarticTail
     >>> traits(QuarticTail(2)).symmetries, traits(QuarticTail(2)).periods
     (('translation', 'reflection', 'hypercubic', 'Z2'), ())
     """

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.verbs import benching, converting, running, telling, verifying
+from haarflow.commands import bench, convert, run, info, verify
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
@@ -103,17 +103,17 @@ def _common(
 
 
 for verb in (
-    running.run,
-    running.train,
-    running.sample,
-    telling.measure,
-    telling.info,
-    converting.convert,
-    telling.new,
-    telling.backends,
-    telling.recipes,
-    telling.exact,
-    verifying.verify,
-    benching.bench,
+    run.run,
+    run.train,
+    run.sample,
+    info.measure,
+    info.info,
+    convert.convert,
+    info.new,
+    info.backends,
+    info.recipes,
+    info.exact,
+    verify.verify,
+    bench.bench,
 ):
     app.command()(verb)

@@ -12,19 +12,19 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from haarflow import ensemble
-from haarflow.build import Setup, build, trained
+from haarflow.run import ensemble
+from haarflow.run.build import Setup, build, trained
 from haarflow.core import files
-from haarflow.flows.farm import processes
-from haarflow.own import NOTHING, Own
-from haarflow.progress import Progress
-from haarflow.recipes import to_toml
-from haarflow.records import SampleLine
-from haarflow.runfolder import RunFolder, opened
-from haarflow.samplers import needs_flow
-from haarflow.sampling import sample
-from haarflow.settings import Recipe
-from haarflow.summary import summarise, training_figures
+from haarflow.flows.sampling.farm import processes
+from haarflow.run.own import NOTHING, Own
+from haarflow.run.progress import Progress
+from haarflow.run.recipes import to_toml
+from haarflow.run.records import SampleLine
+from haarflow.run.runfolder import RunFolder, opened
+from haarflow.run.samplers import needs_flow
+from haarflow.run.sampling import sample
+from haarflow.run.settings import Recipe
+from haarflow.run.summary import summarise, training_figures
 
 
 def run(
@@ -79,8 +79,8 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
 
 
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
-    from haarflow.fitting_stage import run_fit
-    from haarflow.training_stage import run_training
+    from haarflow.run.fitting_stage import run_fit
+    from haarflow.run.training_stage import run_training
 
     if folder.model.exists():
         progress.say("the flow is trained")
@@ -103,7 +103,7 @@ def _report(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     if folder.report.exists():
         return
     try:
-        from haarflow.report import write_report
+        from haarflow.report.report import write_report
     except ImportError as missing:
         progress.say(f"no report.html: it needs the package {missing.name!r}: pip install 'haarflow[cli]'")
         return

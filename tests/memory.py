@@ -10,7 +10,7 @@ import ctypes
 import gc
 import sys
 
-from haarflow.benchmarks.meter import resident
+from haarflow.benchmarks.harness.meter import resident
 
 BAR = 1.2e9 / 2**20  # MiB of a worker in the default run: three workers fit where 4 GB are free
 CROWDED = 800.0  # MiB from which programs are dropped: 500 are the libraries, and one test may take another 230

@@ -1,6 +1,6 @@
 """Works for tests of the bench: `haarflow bench --work tests.planted_works:NAME`."""
 
-from haarflow.benchmarks.works import Job, action, force
+from haarflow.benchmarks.harness.workloads import Job, action, force
 
 
 def right_and_fast(problem, backend):

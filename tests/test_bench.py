@@ -9,10 +9,12 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import agreement, limits, meter, page, scaling, show, twin_ratios, workers, works
-from haarflow.benchmarks import bench as bench_module
-from haarflow.benchmarks.compare import compare, read
-from haarflow.benchmarks.problems import SUBJECTS, Problem
+from haarflow.benchmarks.harness import agreement, limits, meter, console, workloads
+from haarflow.benchmarks import page
+from haarflow.benchmarks.studies import scaling, twin_ratios, workers
+from haarflow.benchmarks.harness import bench as bench_module
+from haarflow.benchmarks.harness.compare import compare, read
+from haarflow.benchmarks.harness.problems import SUBJECTS, Problem
 from tests.runs import haarflow
 
 SMALL = ("--lattice", "4x4", "--batch", "3", "--repeats", "3", "--quiet")
@@ -54,7 +56,7 @@ def test_the_json_has_what_a_reader_needs(stored):
 
 def test_the_table_and_the_picture_show_every_work(stored):
     found = json.loads((stored / "bench.json").read_text())
-    text = show.render(found)
+    text = console.render(found)
     assert "u1 4x4, batch 3, float64, 1 thread" in text and "SKIPPED product on numpy, jax" in text and "GB/s" in text
     assert "<svg" in (stored / "bench.svg").read_text()
 
@@ -144,14 +146,14 @@ RATES = {"copy": 2e10, "flops_float64": 4e10, "flops_float32": 8e10, "sines": 1e
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("name", works.WORKS)
+@pytest.mark.parametrize("name", workloads.WORKS)
 def test_every_work_runs_or_says_why_not(subject, name):
     backend = backends.get("numpy")
     problem = Problem(subject, (4, 4), 2)
     try:
-        job = works.work(name)(problem, backend)
+        job = workloads.work(name)(problem, backend)
         found = job.call()
-    except (works.DoesNotApply, backends.NoAutodiff):
+    except (workloads.DoesNotApply, backends.NoAutodiff):
         assert name == "train" or (name in ("plaquette", "product", "heatbath") and subject in ("phi4", "u1"))
         return
     assert job.items >= 2 and meter.timed(job.call, backend)[0].cpu >= 0.0
@@ -192,7 +194,7 @@ def test_the_committed_results_and_their_page_belong_together():
     root = Path(__file__).parent.parent
     for path in (root / "benchmarks" / "results").glob("bench-*.json"):
         found = read(path)
-        assert found["rows"] and path.name.endswith(f"{found['date']}.json") and not show.faults(found)
+        assert found["rows"] and path.name.endswith(f"{found['date']}.json") and not console.faults(found)
     assert (root / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page.statement()
 
 

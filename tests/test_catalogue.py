@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from haarflow import own
-from haarflow.build import model_of
+from haarflow.run import own
+from haarflow.run.build import model_of
 from haarflow.flows import catalogue as flow_catalogue
-from haarflow.recipes import RecipeError, check
-from haarflow.samplers import KERNELS, SAMPLERS
-from haarflow.schema import theory_settings
-from haarflow.settings import THEORY_SETTINGS
-from haarflow.target import target_of
+from haarflow.run.recipes import RecipeError, check
+from haarflow.run.samplers import KERNELS, SAMPLERS
+from haarflow.run.schema import theory_settings
+from haarflow.run.settings import THEORY_SETTINGS
+from haarflow.run.target import target_of
 from haarflow.theories import Phi4
 from haarflow.theories.catalogue import THEORIES, Coupling, Option, Row
 from haarflow.theories.theory import check_couplings

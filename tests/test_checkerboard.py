@@ -7,9 +7,9 @@ import pytest
 
 from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.flows.affine import AffineCoupling
-from haarflow.flows.checkerboard import displacements, merge, split, stencil, sublattice
-from haarflow.flows.context import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.affine import AffineCoupling
+from haarflow.flows.scalar.checkerboard import displacements, merge, split, stencil, sublattice
+from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
 
 LATTICES = ((6,), (4, 2), (2, 4, 2), (2, 2, 4, 2))
 

@@ -5,10 +5,10 @@ import math
 import numpy
 import pytest
 
-from haarflow.core.groups import wrap
-from haarflow.core.law import at_once
-from haarflow.flows.circle_maps import CIRCLE_MAPS, circle_map
-from haarflow.flows.moebius import LARGEST, inverse_mixture, mixture
+from haarflow.core.groups.additive import wrap
+from haarflow.core.laws.law import at_once
+from haarflow.flows.u1.circle_maps import CIRCLE_MAPS, circle_map
+from haarflow.flows.u1.moebius import LARGEST, inverse_mixture, mixture
 
 NAMES = tuple(CIRCLE_MAPS)
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from haarflow import __version__, progress, recipes
+from haarflow import __version__
+from haarflow.run import progress, recipes
 from haarflow.models import shipped
 from tests.runs import ROOT, haarflow, process, uniform_model, uniform_recipe
 
@@ -136,7 +137,7 @@ def _observables(found):
 def test_sample_draws_configurations_with_their_weights(finished, tmp_path, capsys):
     import numpy
 
-    from haarflow import ensemble
+    from haarflow.run import ensemble
 
     words = ("sample", finished / "uniform.safetensors", "-n", 60, "--backend", "numpy", "--quiet", "--out")
     summary = printed(capsys, *words, tmp_path / "weighted", "lattice=[6,6]")

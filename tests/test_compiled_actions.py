@@ -4,10 +4,10 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import simd
+from haarflow.backends.compiled import vector as simd
 from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
-from haarflow.theories import Sum, U1Gauge, Wilson, accelerated, with_parts
+from haarflow.theories import Sum, U1Gauge, SUNGauge, accelerated, with_parts
 
 needs_numba = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -27,7 +27,7 @@ LATTICES = [
     (2, 2, 1, 3),
 ]
 WORKS = ("action", "force", "plaquettes")
-GROUPS = {"u1": U1Gauge, "su2": lambda lattice: Wilson(lattice, 2), "su3": Wilson}
+GROUPS = {"u1": U1Gauge, "su2": lambda lattice: SUNGauge(lattice, 2), "su3": SUNGauge}
 
 
 def links(theory, batch, backend):
@@ -121,7 +121,7 @@ def test_derivatives_are_those_of_the_plain_twin(monkeypatch, backend, group):
 def test_second_derivatives_are_those_of_the_plain_twin(backend):
     if not backend.autodiff:
         pytest.skip("no autodiff")
-    theory = Wilson((2, 2), n=2)
+    theory = SUNGauge((2, 2), n=2)
     field, beta = links(theory, (2,), backend)
     found = (scaled(kind, backend, field, beta) for kind in (accelerated(theory), theory))
     assert difference(backend, *(backend.jacobian(backend.jacobian(f))(0.2 * beta) for f in found)) < 1e-10
@@ -130,7 +130,7 @@ def test_second_derivatives_are_those_of_the_plain_twin(backend):
 def test_force_is_the_slope_of_the_action(backend):
     if not backend.autodiff:
         pytest.skip("no autodiff")
-    theory, xp = accelerated(Wilson((2, 2), n=2)), backend.xp
+    theory, xp = accelerated(SUNGauge((2, 2), n=2)), backend.xp
     field, beta = links(theory, (2,), backend)
     direction = theory.group.algebra_normal(random.key(2, backend), tuple(field.shape))
     along = lambda t: xp.sum(theory.action(theory.group.update(field, t * direction), {"beta": beta}))  # noqa: E731
@@ -141,28 +141,28 @@ def test_force_is_the_slope_of_the_action(backend):
 
 @needs_numba
 def test_declines_what_it_has_no_kernel_for():
-    host, doubled = backends.get("numpy"), Sum((Wilson((2, 2)), Wilson((2, 2))))
-    replaced = with_parts(Wilson((2, 2)), action=doubled.action)
-    for theory in (Wilson((2, 2), n=4), Wilson((2, 2), rectangle=-1 / 12), doubled, replaced):
+    host, doubled = backends.get("numpy"), Sum((SUNGauge((2, 2)), SUNGauge((2, 2))))
+    replaced = with_parts(SUNGauge((2, 2)), action=doubled.action)
+    for theory in (SUNGauge((2, 2), n=4), SUNGauge((2, 2), rectangle=-1 / 12), doubled, replaced):
         field, beta = links(theory, (1,), host)
         kernels = kernels_of(theory)
         assert kernels.action(field, {"beta": beta}) is None
         assert kernels.force(field, {"beta": beta}) is None
         assert kernels.plaquettes(field) is None
-    field, _ = links(Wilson((2, 2)), (1,), host)
-    assert kernels_of(Wilson((2, 2))).action(field.astype("complex64"), None) is None
+    field, _ = links(SUNGauge((2, 2)), (1,), host)
+    assert kernels_of(SUNGauge((2, 2))).action(field.astype("complex64"), None) is None
 
 
 @pytest.mark.parametrize("work", WORKS)
 def test_without_numba(monkeypatch, work):
     monkeypatch.setattr(simd, "is_present", lambda: False)
-    assert accelerated(Wilson((2, 4))) == Wilson((2, 4))
-    field, beta = links(Wilson((2, 4)), (2,), backends.get("numpy"))
-    assert numpy.array_equal(*both(Wilson((2, 4)), work, field, beta))
+    assert accelerated(SUNGauge((2, 4))) == SUNGauge((2, 4))
+    field, beta = links(SUNGauge((2, 4)), (2,), backends.get("numpy"))
+    assert numpy.array_equal(*both(SUNGauge((2, 4)), work, field, beta))
 
 
 def test_links_that_are_read_only_or_not_in_order():
-    theory, host = Wilson((4, 4)), backends.get("numpy")
+    theory, host = SUNGauge((4, 4)), backends.get("numpy")
     field, beta = links(theory, (3,), host)
     turned = numpy.asfortranarray(field)[::-1]
     turned.flags.writeable = False
@@ -175,7 +175,7 @@ def test_forward_derivatives_of_torch_pass():
     torch = pytest.importorskip("torch")
     from torch.autograd import forward_ad
 
-    theory, backend = Wilson((2, 2), n=2), backends.get("torch")
+    theory, backend = SUNGauge((2, 2), n=2), backends.get("torch")
     field, beta = links(theory, (2,), backend)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(beta, torch.ones_like(beta))

@@ -7,20 +7,21 @@ import numpy
 import pytest
 
 from haarflow.backends import numpy as backend
-from haarflow.core import loops, random
-from haarflow.core.accept import action_difference
-from haarflow.core.groups import U1
-from haarflow.core.heatbath import HeatBath
-from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.core.hmc import HMC, molecular_dynamics
-from haarflow.core.kernels import run
-from haarflow.core.law import Given
-from haarflow.core.metropolis import LocalMetropolis
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.chains.accept import action_difference
+from haarflow.core.groups.additive import U1
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.hmc import HMC, molecular_dynamics
+from haarflow.core.chains.kernel import run
+from haarflow.core.laws.law import Given
+from haarflow.core.chains.metropolis import LocalMetropolis
 from haarflow.core.parts import check_theory, described, force_of
 from haarflow.core.statistics import gamma_method
-from haarflow.theories import Phi4, Sum, U1Gauge, Wilson, accelerated, with_parts
-from haarflow.theories.exact_sampler import exact_sample
-from haarflow.theories.laws import THEORY_LAWS
+from haarflow.theories import Phi4, Sum, U1Gauge, SUNGauge, accelerated, with_parts
+from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.laws.tables import THEORY_LAWS
 
 COUPLINGS = {"beta": 1.5, "gamma": -0.8}
 
@@ -89,10 +90,10 @@ def test_samplers_of_a_part_refuse_the_sum():
     theory = composed()
     assert described(theory).missing("exact", "conditional", "local") == ["exact", "conditional", "local"]
     with pytest.raises(TypeError, match=r"AngleWeight, which U1Gauge \+ TwicePlaquettes does not offer: use HMC"):
-        HeatBath(theory)
+        U1HeatBath(theory)
     with pytest.raises(TypeError, match="does not offer: give it one, or use HMC"):
         LocalMetropolis(theory)
-    with pytest.raises(ValueError, match="Wilson's action alone"):
+    with pytest.raises(ValueError, match="SUNGauge's action alone"):
         exact_sample(theory, random.key(0, backend), 3)
 
 
@@ -105,7 +106,7 @@ def test_laws_hold_for_a_sum():
             assert law.check(theory, given).passed, law.name
 
 
-@pytest.mark.parametrize("kind", [U1Gauge, Wilson, Phi4, Sum])
+@pytest.mark.parametrize("kind", [U1Gauge, SUNGauge, Phi4, Sum])
 @pytest.mark.parametrize("words", [{}, {"slots": True}], ids=["a class", "slots"])
 def test_theories_are_final(kind, words):
     with pytest.raises(TypeError, match=r"Bad is derived from the theory .*Sum\(\(theory, term\)\).*with_parts"):
@@ -184,7 +185,7 @@ def test_other_defaults_reach_every_part():
         assert numpy.array_equal(theory.conditional.weight(field, 0, given), plain.local_weight(field, 0, values))
         assert theory.exact(given) == plain.exact(values) and theory.check(given) == values
     assert numpy.array_equal(theory.action(field, couplings={"beta": 3.0}), plain.action(field, {"beta": 3.0}))
-    matrices = with_parts(Wilson((2, 2)), couplings={"beta": 0.9})
+    matrices = with_parts(SUNGauge((2, 2)), couplings={"beta": 0.9})
     links = matrices.group.haar(random.key(0, backend), (2, 3, 3, 2, 2))
     assert matrices.conditional.strength(links) == pytest.approx(0.3, rel=1e-15)
 
@@ -192,7 +193,7 @@ def test_other_defaults_reach_every_part():
 def test_terms_must_fit():
     for terms, words in (
         ((U1Gauge((4, 4)), U1Gauge((4, 6))), r"one lattice, got \(4, 4\) of U1Gauge and \(4, 6\) of U1Gauge"),
-        ((U1Gauge((4, 4)), Wilson((4, 4))), "one group"),
+        ((U1Gauge((4, 4)), SUNGauge((4, 4))), "one group"),
         ((Phi4((4, 4)), Phi4((4, 4), "hopping")), "share the coupling lam, which is 8.0 by default in one and 0.022"),
         ((), "one term or more"),
     ):
@@ -231,8 +232,8 @@ def test_a_sum_of_theories_with_all_parts_is_one_theory_of_the_summed_coupling()
     for one, two in zip(double.conditional.weight(field, 1, once), plain.local_weight(field, 1, twice), strict=True):
         assert numpy.allclose(one, two, **near)
     moved = [
-        HeatBath(theory, values={"couplings": values})
-        .step(random.key(3, backend), HeatBath(theory).init(field))[0]
+        U1HeatBath(theory, values={"couplings": values})
+        .step(random.key(3, backend), U1HeatBath(theory).init(field))[0]
         .field
         for theory, values in ((double, once), (plain, twice))
     ]
@@ -241,12 +242,12 @@ def test_a_sum_of_theories_with_all_parts_is_one_theory_of_the_summed_coupling()
 
 
 def test_a_heat_bath_of_summed_matrices_is_that_of_the_summed_coupling():
-    plain = Wilson((2, 4), n=2)
+    plain = SUNGauge((2, 4), n=2)
     double, field = Sum((plain, plain)), plain.group.haar(random.key(0, backend), (3, 2, 2, 2, 2, 4))
     betas = numpy.asarray([1.0, 2.0, 3.0])
     moved = [
-        SubgroupHeatBath(theory, values={"couplings": {"beta": beta}}, sweep=SubgroupHeatBath.by_arrays)
-        .step(random.key(3, backend), SubgroupHeatBath(theory).init(field))[0]
+        SUNHeatBath(theory, values={"couplings": {"beta": beta}}, sweep=SUNHeatBath.by_arrays)
+        .step(random.key(3, backend), SUNHeatBath(theory).init(field))[0]
         .field
         for theory, beta in (
             (double, betas),
@@ -289,4 +290,4 @@ def test_kernels_are_asked_term_by_term_and_the_plain_path_has_a_name():
 
 def test_a_heat_bath_of_matrices_refuses_an_angles_weight():
     with pytest.raises(TypeError, match="a LinkWeight, which U1Gauge does not offer"):
-        SubgroupHeatBath(U1Gauge((4, 4)))
+        SUNHeatBath(U1Gauge((4, 4)))

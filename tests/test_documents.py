@@ -21,7 +21,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from haarflow import cli, recipes
+from haarflow import cli
+from haarflow.run import recipes
 from tests.runs import haarflow, uniform_model
 
 ROOT = Path(__file__).parent.parent

@@ -8,11 +8,12 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.core import loops, random
-from haarflow.core.groups import wrap
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.groups.additive import wrap
 from haarflow.flows import masks
-from haarflow.flows.architectures_u1 import convolutional, tutorial
-from haarflow.flows.equivariant import GaugeCoupling
+from haarflow.flows.u1.architectures import convolutional, tutorial
+from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.flows.flow import Model
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import UniformLinks

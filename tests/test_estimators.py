@@ -8,7 +8,7 @@ import pytest
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
 from haarflow.core import random
-from haarflow.flows.estimators import ForwardKL, PathGradient, Reinforce, ReverseKL, Samples, ess, target_ess
+from haarflow.flows.training.gradients import ForwardKL, PathGradient, Reinforce, ReverseKL, Samples, ess, target_ess
 from tests import toy
 
 PARAMS = {"scale": numpy.asarray([0.2, -0.3]), "shift": numpy.asarray([0.4, -0.1])}

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.theories import Phi4, U1Gauge, bessel, exact, free_field, quadrature, torus
-from haarflow.theories.phi4 import to_hopping, to_m2
+from haarflow.theories import Phi4, U1Gauge, exact
+from haarflow.theories.exact import bessel, free_field, quadrature, u1_torus
+from haarflow.theories.scalar.phi4 import to_hopping, to_m2
 
 # beta, L: plaquette, <Q^2>, p(Q = 0)
 TORUS = {
@@ -51,11 +52,11 @@ def test_tiny_tori_have_the_stated_values(beta, lattice):
 
 
 def test_untrained_models_have_the_stated_ess():
-    assert close(torus.ess_uniform(0.5, 16), 0.164467270386291, 12)  # by 30-digit quadrature
+    assert close(u1_torus.ess_uniform(0.5, 16), 0.164467270386291, 12)  # by 30-digit quadrature
     for beta, stated in ((2.0, 0.45979), (7.0, 0.21963)):
-        assert abs(torus.ess_sweep(beta, 10**4) - stated) < 1e-5
+        assert abs(u1_torus.ess_sweep(beta, 10**4) - stated) < 1e-5
         large = math.exp(2 * bessel.log_i0(beta) - bessel.log_i0(2 * beta))
-        assert math.isclose(torus.ess_sweep(beta, 10**4), large, rel_tol=1e-12)
+        assert math.isclose(u1_torus.ess_sweep(beta, 10**4), large, rel_tol=1e-12)
 
 
 @pytest.mark.parametrize("beta", [1e-3, 0.7, 3.0, 40.0, 900.0])
@@ -80,19 +81,19 @@ def test_charge_distribution_equals_convolved_plaquettes(beta, sites):
     f = np.asarray([np.sum(density * np.cos(t * x)) if abs(t) < 150 else math.nan for t in nu])
     far = np.isnan(f)
     f[far] = math.exp(-2 * beta) * np.sin(math.pi * nu[far]) / (math.pi * nu[far])
-    p = torus.charge_distribution(beta, sites)
+    p = u1_torus.charge_distribution(beta, sites)
     assert math.isclose(sum(p.values()), 1.0, rel_tol=1e-12)
-    assert math.isclose(sum(q * q * value for q, value in p.items()), torus.charge_squared(beta, sites), rel_tol=1e-9)
+    assert math.isclose(sum(q * q * value for q, value in p.items()), u1_torus.charge_squared(beta, sites), rel_tol=1e-9)
     slow = {q: float(np.sum(np.cos(2 * math.pi * nu * q) * f**sites)) for q in (0, 1)}
     assert abs(slow[1] / slow[0] - p[1] / p[0]) < (1e-4 if sites == 3 else 2e-6)
 
 
 def test_uniform_plaquettes_have_simple_charges():
     """At beta = 0: sums of V uniform angles (Irwin-Hall); V = 3: p(0) = 3/4, V = 4: 2/3 and 1/6."""
-    assert torus.charge_distribution(0.0, 3) == pytest.approx({-1: 1 / 8, 0: 3 / 4, 1: 1 / 8}, abs=1e-13)
-    assert torus.charge_distribution(0.0, 4) == pytest.approx({-1: 1 / 6, 0: 2 / 3, 1: 1 / 6}, abs=1e-13)
-    assert torus.charge_distribution(3.0, 1) == torus.charge_distribution(3.0, 2) == {0: 1.0}
-    assert torus.charge_squared(0.0, 4096) == pytest.approx(4096 / 12, rel=1e-12)
+    assert u1_torus.charge_distribution(0.0, 3) == pytest.approx({-1: 1 / 8, 0: 3 / 4, 1: 1 / 8}, abs=1e-13)
+    assert u1_torus.charge_distribution(0.0, 4) == pytest.approx({-1: 1 / 6, 0: 2 / 3, 1: 1 / 6}, abs=1e-13)
+    assert u1_torus.charge_distribution(3.0, 1) == u1_torus.charge_distribution(3.0, 2) == {0: 1.0}
+    assert u1_torus.charge_squared(0.0, 4096) == pytest.approx(4096 / 12, rel=1e-12)
 
 
 @given(beta=st.floats(0.0, 1000.0), extent=st.integers(1, 64), other=st.integers(1, 64))
@@ -106,8 +107,8 @@ def test_torus_is_finite_for_any_coupling_and_volume(beta, extent, other):
 
 def test_wilson_loops_end_at_one_and_are_symmetric():
     for area in range(17):
-        assert torus.wilson_loop(2.0, 16, area) == pytest.approx(torus.wilson_loop(2.0, 16, 16 - area), rel=1e-13)
-    assert torus.wilson_loop(2.0, 16, 0) == torus.wilson_loop(2.0, 16, 16) == 1.0
+        assert u1_torus.wilson_loop(2.0, 16, area) == pytest.approx(u1_torus.wilson_loop(2.0, 16, 16 - area), rel=1e-13)
+    assert u1_torus.wilson_loop(2.0, 16, 0) == u1_torus.wilson_loop(2.0, 16, 16) == 1.0
 
 
 @pytest.mark.parametrize("lattice", [(1,), (2,), (5,), (2, 2), (3, 4), (1, 3, 2)])

@@ -6,9 +6,11 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core import loops, random
-from haarflow.theories import U1Gauge, bessel, exact_sampler, torus
-from haarflow.theories.exact_sampler import Plan, closed_plaquettes, exact_sample, plan_for, random_links, strips
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.theories import U1Gauge
+from haarflow.theories.exact import bessel, u1_sampler as exact_sampler, u1_torus
+from haarflow.theories.exact.u1_sampler import Plan, closed_plaquettes, exact_sample, plan_for, random_links, strips
 
 
 def drawn(backend, lattice, n, beta, dtype="float64"):
@@ -98,13 +100,13 @@ def pulls(lattice, beta, n, seed):
     assert draw.found.all()
     seen = theory.observables(draw.field, {"beta": beta})
     series = {
-        "plaquette": (seen["plaquette"], torus.plaquette(beta, sites)),
-        "Q2": (seen["Q2"], torus.charge_squared(beta, sites)),
+        "plaquette": (seen["plaquette"], u1_torus.plaquette(beta, sites)),
+        "Q2": (seen["Q2"], u1_torus.charge_squared(beta, sites)),
         "polyakov": (seen["polyakov"], 0.0),
-        "wilson_2x2": (seen["wilson_2x2"], torus.wilson_loop(beta, sites, 4)),
+        "wilson_2x2": (seen["wilson_2x2"], u1_torus.wilson_loop(beta, sites, 4)),
         "link": (numpy.cos(draw.field[:, 1, 0, 0]), 0.0),
     }
-    for charge, p in torus.charge_distribution(beta, sites).items():
+    for charge, p in u1_torus.charge_distribution(beta, sites).items():
         if n * p > 100:
             series[f"p(Q={charge})"] = ((seen["Q"] == charge).astype(float), p)
     return {name: (x.mean() - exact) / (x.std() / math.sqrt(n)) for name, (x, exact) in series.items()}

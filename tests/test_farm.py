@@ -8,10 +8,10 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.flows.farm import farm, processes
+from haarflow.flows.sampling.farm import farm, processes
 from haarflow.flows.flow import Model, Translate
 from haarflow.flows.priors import UniformLinks
-from haarflow.flows.samplers import DrawBlock, draw, farmed_chain, metropolis
+from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain, metropolis
 from haarflow.theories import U1Gauge
 
 LATTICE = (4, 4)

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.core import batch, fields, group_laws, random
+from haarflow.core.lattice import axes
+from haarflow.core import fields, random
+from haarflow.core.laws import group as group_laws
 from haarflow.core.fields import Space
-from haarflow.core.groups import U1, Complex, Real
-from haarflow.core.integrators import OMELYAN, integrate
-from haarflow.core.strategies import lattices, profile
-from haarflow.core.sun import SU
+from haarflow.core.groups.additive import U1, Complex, Real
+from haarflow.core.chains.integrators import OMELYAN, integrate
+from haarflow.core.laws.strategies import lattices, profile
+from haarflow.core.groups.sun import SU
 from haarflow.theories import Phi4, U1Gauge
 
 SEEDS = st.integers(0, 1000)
@@ -59,8 +61,8 @@ def test_one_array_gives_what_the_functions_of_arrays_give(backend, space):
     keys = random.split(key, chains)
     assert equal(backend, fields.normal(keys, space, (chains,)), group.algebra_normal(keys, space.shape))
     w = group.algebra_normal(random.fold_in(key, 1), (chains, *space.shape))
-    assert equal(backend, fields.inner(space, v, w), batch.total(group.inner(v, w), 1))
-    spread = batch.spread(scale, w.ndim - 1)
+    assert equal(backend, fields.inner(space, v, w), axes.total(group.inner(v, w), 1))
+    spread = axes.spread(scale, w.ndim - 1)
     assert equal(backend, fields.axpy(scale, v, w), backend.axpy(spread, v, w))
     assert equal(backend, fields.axpy(0.5, v, w), backend.axpy(0.5, v, w))
     moved = fields.move(space, x, w, scale)
@@ -73,9 +75,9 @@ def test_one_array_gives_what_the_functions_of_arrays_give(backend, space):
 @pytest.mark.parametrize("theory", [Phi4((4, 2)), U1Gauge((4, 2))], ids=["phi4", "u1"])
 def test_batch_axes_are_those_of_the_theory(backend, theory):
     for lead in ((), (3,), (2, 3)):
-        field = backend.asarray(numpy.ones((*lead, *batch.field_shape(theory))))
-        space = Space(theory.group, batch.field_shape(theory))
-        assert fields.batch_shape(space, field) == batch.batch_shape(theory, field) == lead
+        field = backend.asarray(numpy.ones((*lead, *axes.field_shape(theory))))
+        space = Space(theory.group, axes.field_shape(theory))
+        assert fields.batch_shape(space, field) == axes.batch_shape(theory, field) == lead
 
 
 def test_two_parts_give_what_each_gives(backend):

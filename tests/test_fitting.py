@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from haarflow import recipes
+from haarflow.run import recipes
 from haarflow.flows.modelfile import open_model
 from haarflow.pipeline import run
-from haarflow.recipes import RecipeError
-from haarflow.theories import sun_torus
+from haarflow.run.recipes import RecipeError
+from haarflow.theories.exact import sun_torus
 
 SMALL = [
     'name="fit"',

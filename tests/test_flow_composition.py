@@ -7,9 +7,9 @@ import pytest
 
 from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.core.groups import U1, Real, wrap
-from haarflow.core.lattice import check_divisible, check_lattice, shift
-from haarflow.core.law import at_once
+from haarflow.core.groups.additive import U1, Real, wrap
+from haarflow.core.lattice.geometry import check_divisible, check_lattice, shift
+from haarflow.core.laws.law import at_once
 from haarflow.flows.flow import Chain, Repeat, Translate
 from haarflow.flows.nets import ACTIVATIONS, ConvNet
 

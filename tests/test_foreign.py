@@ -6,7 +6,7 @@ import pytest
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
-from haarflow.backends import foreign_jax  # noqa: E402
+from haarflow.backends.compiled import xla_calls  # noqa: E402
 from tests.conftest import member  # noqa: E402
 
 
@@ -30,7 +30,7 @@ def both(x, y, lead=()):
         moments(into, numpy.asarray(x), numpy.asarray(y))
         return into
 
-    called = jax.jit(lambda x, y: foreign_jax.call(moments, like, x, y))
+    called = jax.jit(lambda x, y: xla_calls.call(moments, like, x, y))
     return called, jax.jit(lambda x, y: jax.pure_callback(copied, like, x, y, vmap_method="broadcast_all"))
 
 
@@ -73,20 +73,20 @@ def test_an_exception_is_the_programs_error():
         raise ValueError("a wish that cannot be granted")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="ValueError: a wish that cannot be granted"):
-        jax.block_until_ready(jax.jit(lambda x: foreign_jax.call(refuses, (x,), x))(jnp.ones(3)))
-    assert foreign_jax.call(lambda into, x: numpy.copyto(into[0], x), (jnp.ones(3),), jnp.ones(3))[0].sum() == 3.0
+        jax.block_until_ready(jax.jit(lambda x: xla_calls.call(refuses, (x,), x))(jnp.ones(3)))
+    assert xla_calls.call(lambda into, x: numpy.copyto(into[0], x), (jnp.ones(3),), jnp.ones(3))[0].sum() == 3.0
 
 
 def test_no_two_programs_mean_each_others_functions():
     """The number that a program carries is drawn afresh: a program from elsewhere finds nothing, never another function."""
-    before = set(foreign_jax.FUNCTIONS)
+    before = set(xla_calls.FUNCTIONS)
     x = jnp.ones(2)
-    jax.jit(lambda x: foreign_jax.call(moments, (x, x[0]), x, x))(x)
-    (new,) = set(foreign_jax.FUNCTIONS) - before
-    stranger = foreign_jax.FUNCTIONS.pop(new)
+    jax.jit(lambda x: xla_calls.call(moments, (x, x[0]), x, x))(x)
+    (new,) = set(xla_calls.FUNCTIONS) - before
+    stranger = xla_calls.FUNCTIONS.pop(new)
     try:
         with pytest.raises(jax.errors.JaxRuntimeError, match="compiled in another process"):
-            program = jax.jit(lambda x: jax.ffi.ffi_call(foreign_jax.TARGET, (x, x[0]))(x, x, number=numpy.int64(new)))
+            program = jax.jit(lambda x: jax.ffi.ffi_call(xla_calls.TARGET, (x, x[0]))(x, x, number=numpy.int64(new)))
             jax.block_until_ready(program(x))
     finally:
-        foreign_jax.FUNCTIONS[new] = stranger
+        xla_calls.FUNCTIONS[new] = stranger

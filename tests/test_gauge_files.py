@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import haarflow as library
-from haarflow.core.loops import gauge_transform, plaquettes
-from haarflow.core.sun import SU
+from haarflow.core.lattice.loops import gauge_transform, plaquettes
+from haarflow.core.groups.sun import SU
 from haarflow.gaugefiles import convert_gauge, from_layout, gauge_info, read_gauge, to_layout
 from haarflow.gaugefiles import write_gauge as write
 from haarflow.gaugefiles.checksums import combine_add, combine_xor, milc, nersc, scidac

@@ -5,10 +5,11 @@ import math
 import numpy
 import pytest
 
-from haarflow.core import loops
-from haarflow.core.law import at_once
-from haarflow.core.matrix_fields import host_matrices
-from haarflow.theories import Wilson, gradient_flow
+from haarflow.core.lattice import loops
+from haarflow.core.laws.law import at_once
+from haarflow.core.laws.fields import host_matrices
+from haarflow.theories import SUNGauge
+from haarflow.theories.gauge import gradient_flow
 
 
 def wave(theory, momentum, size):
@@ -22,7 +23,7 @@ def wave(theory, momentum, size):
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_weak_wave_decays_as_the_heat_kernel(n, backend):
     """A(t) = A(0) e^{-t p^2} with the lattice's p^2 = 4 sin^2(p/2): the flow's normalisation, exactly."""
-    theory, p = Wilson((8, 2, 2), n=n), 2 * math.pi / 8
+    theory, p = SUNGauge((8, 2, 2), n=n), 2 * math.pi / 8
     found = gradient_flow.flow(theory, backend.asarray(wave(theory, p, 1e-4)), 0.05, 8)
     energy = backend.to_numpy(found.energy)
     wanted = numpy.exp(-2 * found.times * 4 * math.sin(p / 2) ** 2)
@@ -33,7 +34,7 @@ def test_a_weak_wave_decays_as_the_heat_kernel(n, backend):
 
 
 def test_the_scheme_is_of_third_order(generator):
-    theory = Wilson((3, 3), n=3)
+    theory = SUNGauge((3, 3), n=3)
     u = host_matrices(theory.group, (2, *theory.field_shape), "haar", generator)
 
     def end(steps):
@@ -45,7 +46,7 @@ def test_the_scheme_is_of_third_order(generator):
 
 
 def test_the_flow_commutes_with_gauge_transformations(generator):
-    theory = Wilson((2, 3, 2), n=3)
+    theory = SUNGauge((2, 3, 2), n=3)
     u = host_matrices(theory.group, theory.field_shape, "haar", generator)
     g = host_matrices(theory.group, (3, 3, 2, 3, 2), "haar", generator)
     turned = gradient_flow.flow(theory, loops.gauge_transform(u, g, 3, theory.group), 0.05, 3)
@@ -71,14 +72,14 @@ def constant_flux(lattice, first, second):
 def test_the_charge_of_constant_flux(first, second):
     """Q = 2 k k' up to the lattice's sine, the clover's field strength of a flux theta being 2 sin theta."""
     lattice = (4, 4, 4, 4)
-    theory = Wilson(lattice, n=2)
+    theory = SUNGauge(lattice, n=2)
     u = theory.group.exp(constant_flux(lattice, first, second))
     sines = [math.sin(2 * math.pi * k / 16) * 16 / (2 * math.pi) for k in (first, second)]
     assert float(gradient_flow.charge(theory, u)) == pytest.approx(2 * sines[0] * sines[1], abs=1e-10)
 
 
 def test_smooth_fields_have_one_energy_by_clover_and_by_plaquette(generator):
-    theory = Wilson((4, 4), n=3)
+    theory = SUNGauge((4, 4), n=3)
     u = theory.group.exp(0.3 * generator.standard_normal((2, 8, 4, 4)))
     smooth = gradient_flow.flow(theory, u, 0.1, 40)
     plaquette = 2 * 3 * (1 - theory.observables(smooth.field)["plaquette"])
@@ -94,7 +95,7 @@ def test_scales_of_a_known_curve():
 
 
 def test_wrong_words_are_refused():
-    theory = Wilson((2, 2))
+    theory = SUNGauge((2, 2))
     field = theory.group.exp(numpy.zeros((2, 8, 2, 2)))
     with pytest.raises(ValueError, match="size > 0"):
         gradient_flow.flow(theory, field, 0.0, 3)

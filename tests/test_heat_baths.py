@@ -7,23 +7,23 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import simd
+from haarflow.backends.compiled import vector
 from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
-from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.theories import Wilson, with_parts
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.theories import SUNGauge, with_parts
 
-pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
+pytestmark = pytest.mark.skipif(not vector.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
 # Extents 2 and more, more and fewer chains than fill a register, all tries failing somewhere; small and large k.
 CASES = {
-    "su2 2d": (Wilson((4, 6), n=2), (3,), {"tries": 1}),
-    "su2 4d": (Wilson((2, 4, 2, 2), n=2), (), {"overrelaxation": 2}),
-    "su3 2d": (Wilson((2, 8), n=3), (2, 3), {"overrelaxation": 1}),
-    "su3 one chain": (Wilson((6, 4), n=3), (), {"tries": 3}),
-    "su3 3d": (Wilson((2, 4, 6), n=3), (5,), {"tries": 2}),
-    "su3 many chains": (Wilson((2, 2), n=3), (70,), {}),
-    "su4 2d": (Wilson((4, 2), n=4), (2,), {}),
+    "su2 2d": (SUNGauge((4, 6), n=2), (3,), {"tries": 1}),
+    "su2 4d": (SUNGauge((2, 4, 2, 2), n=2), (), {"overrelaxation": 2}),
+    "su3 2d": (SUNGauge((2, 8), n=3), (2, 3), {"overrelaxation": 1}),
+    "su3 one chain": (SUNGauge((6, 4), n=3), (), {"tries": 3}),
+    "su3 3d": (SUNGauge((2, 4, 6), n=3), (5,), {"tries": 2}),
+    "su3 many chains": (SUNGauge((2, 2), n=3), (70,), {}),
+    "su4 2d": (SUNGauge((4, 2), n=4), (2,), {}),
 }
 
 
@@ -47,7 +47,7 @@ def test_equals_the_sweeps_by_arrays(name, keys, host):
     """Links to rounding, which reflections with small |q| enlarge, and every failure counted."""
     theory, batch, words = CASES[name]
     links, beta = start(theory, batch, host)
-    kernel = SubgroupHeatBath(theory, values={"couplings": {"beta": beta if batch else 6.0}}, **words)
+    kernel = SUNHeatBath(theory, values={"couplings": {"beta": beta if batch else 6.0}}, **words)
     key = random.key(2**40 + 3, host)
     if keys != "one key" and batch:
         key = random.split(key, math.prod(batch)).reshape(*batch, 2)
@@ -62,17 +62,17 @@ def test_equals_the_sweeps_by_arrays(name, keys, host):
 
 def test_on_every_backend(backend, host):
     """From the engine's own arrays, compiled and under vmap where there is one."""
-    theory = Wilson((2, 4), n=2)
+    theory = SUNGauge((2, 4), n=2)
     links, beta = start(theory, (2, 3), backend)
     keys = backend.asarray(random.split(random.key(7, host), 2), dtype="int32")
 
     def sweep(key, links, beta):
-        kernel = SubgroupHeatBath(theory, overrelaxation=1, values={"couplings": {"beta": beta}})
+        kernel = SUNHeatBath(theory, overrelaxation=1, values={"couplings": {"beta": beta}})
         state, info = kernel.step(key, kernel.init(links))
         return state.field, info["failed"]
 
     wanted = [
-        twin(SubgroupHeatBath(theory, overrelaxation=1, values={"couplings": {"beta": b}}), k, x)
+        twin(SUNHeatBath(theory, overrelaxation=1, values={"couplings": {"beta": b}}), k, x)
         for k, x, b in zip(*(backend.to_numpy(x) for x in (keys, links, beta)), strict=True)
     ]
     for number, (field, failed) in enumerate(wanted):
@@ -88,13 +88,13 @@ def test_derivatives_are_those_of_the_plain_twin(backend, host):
     """Of the drawn links with respect to beta, at fixed uniform numbers."""
     if not backend.autodiff:
         pytest.skip("no autodiff")
-    theory, key = Wilson((2, 2), n=2), random.key(3, backend)
+    theory, key = SUNGauge((2, 2), n=2), random.key(3, backend)
     links, _ = start(theory, (2,), backend)
     xp = backend.xp
 
     def through(way):
         def total(beta):
-            kernel = SubgroupHeatBath(theory, tries=1, values={"couplings": {"beta": beta}})
+            kernel = SUNHeatBath(theory, tries=1, values={"couplings": {"beta": beta}})
             return xp.sum(xp.real(way(kernel)) * backend.asarray(numpy.arange(64.0).reshape(2, 2, 2, 2, 2, 2)))
 
         slope = backend.jit(lambda beta: backend.value_and_grad(total)(beta)[1])
@@ -106,20 +106,20 @@ def test_derivatives_are_those_of_the_plain_twin(backend, host):
 
 
 def test_declines_what_it_has_no_kernel_for(host):
-    plain, key = Wilson((2, 2)), random.key(0, host)
+    plain, key = SUNGauge((2, 2)), random.key(0, host)
     staple = lambda field, mu, couplings=None: 2.0 * plain.staple(field, mu)  # noqa: E731
     doubled = with_parts(plain, conditional=replace(plain.conditional, staple=staple))
-    for theory in (Wilson((2, 2), n=5), Wilson((4, 4), rectangle=-1 / 12), Wilson((2, 3)), doubled):
+    for theory in (SUNGauge((2, 2), n=5), SUNGauge((4, 4), rectangle=-1 / 12), SUNGauge((2, 3)), doubled):
         assert kernels_of(theory).sweep(key, start(theory, (1,), host)[0], 1.0, 4, 0, None) is None
     assert kernels_of(plain).sweep(key, start(plain, (1,), host)[0].astype("complex64"), 1.0, 4, 0, None) is None
 
 
 def test_nothing_is_written_into_what_is_given_and_no_chains(host):
-    theory = Wilson((2, 2), n=2)
+    theory = SUNGauge((2, 2), n=2)
     for batch in ((2,), (0,)):
         links, _ = start(theory, batch, host)
         links.flags.writeable, before = False, links.copy()
-        kernel = SubgroupHeatBath(theory, values={"couplings": {"beta": 2.0}})
+        kernel = SUNHeatBath(theory, values={"couplings": {"beta": 2.0}})
         state, info = kernel.step(random.key(0, host), kernel.init(links))
         assert state.field.shape == links.shape and info["failed"].shape == batch
         assert numpy.array_equal(links, before)

@@ -7,9 +7,9 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.heatbath import HeatBath, link_colours, reflect, von_mises
-from haarflow.core.hmc import HMC
-from haarflow.core.kernels import run
+from haarflow.core.chains.heatbath_u1 import U1HeatBath, link_colours, reflect, von_mises
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.kernel import run
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import U1Gauge
 
@@ -78,16 +78,16 @@ def test_links_of_one_colour_share_no_plaquette(lattice):
 @pytest.mark.parametrize("lattice", [(4, 1), (1, 4)])
 def test_an_extent_of_one_is_refused(lattice):
     with pytest.raises(ValueError, match="its own staple"):
-        HeatBath(U1Gauge(lattice))
+        U1HeatBath(U1Gauge(lattice))
 
 
 def test_senseless_counts_are_refused():
     with pytest.raises(ValueError, match="tries"):
-        HeatBath(U1Gauge((4, 4)), tries=0)
+        U1HeatBath(U1Gauge((4, 4)), tries=0)
 
 
 def test_a_sweep_is_the_same_on_every_backend(backend, host):
-    kernel = HeatBath(U1Gauge((4, 3)), overrelaxation=1, values=BETA)
+    kernel = U1HeatBath(U1Gauge((4, 3)), overrelaxation=1, values=BETA)
     links = numpy.random.default_rng(0).uniform(-3, 3, size=(3, 2, 4, 3))
 
     def sweep(engine):
@@ -101,7 +101,7 @@ def test_a_sweep_is_the_same_on_every_backend(backend, host):
 def test_reflections_keep_the_action_and_move_every_link(generator):
     theory = U1Gauge((4, 5))
     links = generator.uniform(-3, 3, size=(2, 2, 4, 5))
-    kernel, moved = HeatBath(theory), links
+    kernel, moved = U1HeatBath(theory), links
     for mu in range(2):
         moved, _ = kernel._sweep(moved, mu, reflect)
     assert numpy.allclose(theory.action(moved), theory.action(links), atol=1e-11)
@@ -111,7 +111,7 @@ def test_reflections_keep_the_action_and_move_every_link(generator):
 def test_links_whose_tries_all_fail_keep_their_value(generator):
     theory = U1Gauge((4, 4))
     links = generator.uniform(-3, 3, size=(2, 2, 4, 4))
-    kept, failed = HeatBath(theory)._sweep(links, 0, lambda theta, k, phi: (theta, numpy.zeros(k.shape, dtype=bool)))
+    kept, failed = U1HeatBath(theory)._sweep(links, 0, lambda theta, k, phi: (theta, numpy.zeros(k.shape, dtype=bool)))
     assert numpy.array_equal(kept, links)
     assert failed.tolist() == [16.0, 16.0]
 
@@ -120,17 +120,17 @@ def test_each_chain_may_have_its_own_coupling_and_key(host):
     theory, betas = U1Gauge((3, 4)), [0.5, 3.0]
     links = numpy.random.default_rng(0).uniform(-3, 3, size=(2, 2, 3, 4))
     keys = random.split(random.key(9, host), 2)
-    both = HeatBath(theory, values={"couplings": {"beta": numpy.asarray(betas)}})
+    both = U1HeatBath(theory, values={"couplings": {"beta": numpy.asarray(betas)}})
     state, _ = both.step(keys, both.init(links))
     for chain, beta in enumerate(betas):
-        single = HeatBath(theory, values={"couplings": {"beta": beta}})
+        single = U1HeatBath(theory, values={"couplings": {"beta": beta}})
         alone, _ = single.step(keys[chain], single.init(links[chain]))
         assert numpy.allclose(alone.field, state.field[chain], atol=1e-12)
 
 
 def test_single_precision_stays_single():
     backend = backends.get("numpy", dtype="float32")
-    kernel = HeatBath(U1Gauge((4, 4)), overrelaxation=1, values=BETA)
+    kernel = U1HeatBath(U1Gauge((4, 4)), overrelaxation=1, values=BETA)
     state, records = run(
         kernel, random.key(0, backend), kernel.init(backend.xp.zeros((2, 2, 4, 4), dtype="float32")), 2
     )
@@ -156,7 +156,7 @@ def test_von_mises_moments(k):
 @pytest.mark.parametrize(("lattice", "beta", "overrelaxation"), [((4, 4), 2.0, 0), ((3, 5), 2.0, 1), ((2, 2), 1.0, 0)])
 def test_the_heat_bath_has_the_exact_plaquette_and_charge(host, lattice, beta, overrelaxation):
     theory = U1Gauge(lattice)
-    kernel = HeatBath(theory, overrelaxation=overrelaxation, values={"couplings": {"beta": beta}})
+    kernel = U1HeatBath(theory, overrelaxation=overrelaxation, values={"couplings": {"beta": beta}})
     state, _ = run(kernel, random.key(1, host), kernel.init(numpy.zeros((400, *theory.field_shape))), 40)
     _, records = run(kernel, random.key(2, host), state, 150, measure=theory.observables)
     found = gamma_method(records["observables"]["plaquette"])
@@ -171,7 +171,7 @@ def test_the_heat_bath_has_the_exact_plaquette_and_charge(host, lattice, beta, o
 def test_few_tries_are_still_exact(host):
     """One try fails for a third of the links: the bias of keeping the last proposal would be many sigma."""
     theory = U1Gauge((4, 4))
-    kernel = HeatBath(theory, tries=1, values=BETA)
+    kernel = U1HeatBath(theory, tries=1, values=BETA)
     state, _ = run(kernel, random.key(1, host), kernel.init(numpy.zeros((400, 2, 4, 4))), 60)
     _, records = run(kernel, random.key(2, host), state, 200, measure=theory.observables)
     found = gamma_method(records["observables"]["plaquette"])
@@ -183,7 +183,7 @@ def test_few_tries_are_still_exact(host):
 def test_three_dimensions_agree_with_hmc(host):
     theory, values = U1Gauge((3, 2, 2)), {"couplings": {"beta": 0.8}}
     zeros, plaquettes = numpy.zeros((300, *theory.field_shape)), []
-    for kernel in (HeatBath(theory, values=values), HMC(theory, steps=5, values={**values, "step_size": 0.25})):
+    for kernel in (U1HeatBath(theory, values=values), HMC(theory, steps=5, values={**values, "step_size": 0.25})):
         state, _ = run(kernel, random.key(1, host), kernel.init(zeros), 30)
         _, records = run(kernel, random.key(2, host), state, 80, measure=lambda x: -theory.action(x) / 72)
         plaquettes.append(gamma_method(records["observables"]))

@@ -8,14 +8,16 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core import loops, matrices, random
-from haarflow.core.heatbath import HeatBath, link_colours, loop_reach
-from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.core.hmc import HMC
-from haarflow.core.integrators import OMELYAN
-from haarflow.core.kernels import run
+from haarflow.core.lattice import loops
+from haarflow.core.groups import matrices
+from haarflow.core import random
+from haarflow.core.chains.heatbath_u1 import U1HeatBath, link_colours, loop_reach
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.integrators import OMELYAN
+from haarflow.core.chains.kernel import run
 from haarflow.core.statistics import gamma_method
-from haarflow.theories import U1Gauge, Wilson, with_parts
+from haarflow.theories import U1Gauge, SUNGauge, with_parts
 
 TREE, IWASAKI = -1 / 12, -0.331
 BETA = {"couplings": {"beta": 3.0}}
@@ -52,7 +54,7 @@ def test_no_loop_holds_two_links_of_one_colour(lattice):
 
 @pytest.mark.parametrize("lattice, n", [((4, 8), 3), ((4, 4, 4), 2)])
 def test_links_of_one_colour_change_the_action_one_by_one(lattice, n):
-    theory = Wilson(lattice, n, TREE)
+    theory = SUNGauge(lattice, n, TREE)
     links, others, d = hot(theory, 2), hot(theory, 2, seed=1), len(lattice)
     for mu in range(d):
         staple, (labels, count) = theory.staple(links, mu), link_colours(lattice, mu, reach=2)
@@ -67,7 +69,7 @@ def test_links_of_one_colour_change_the_action_one_by_one(lattice, n):
 
 @pytest.mark.parametrize("lattice, n", [((3, 4), 3), ((3, 4, 3), 2)])
 def test_staples_of_one_direction_are_those_of_all(lattice, n):
-    theory = Wilson(lattice, n, IWASAKI)
+    theory = SUNGauge(lattice, n, IWASAKI)
     links = hot(theory, 2)
     for mu, wanted in enumerate(theory.staples(links)):
         numpy.testing.assert_allclose(theory.staple(links, mu), wanted, atol=1e-13)
@@ -75,9 +77,9 @@ def test_staples_of_one_direction_are_those_of_all(lattice, n):
 
 @pytest.mark.parametrize("lattice, n, rectangle", [((4, 4), 3, TREE), ((8, 4), 2, IWASAKI), ((4, 4, 4), 2, TREE)])
 def test_reflections_keep_the_action_and_move_every_link(lattice, n, rectangle, host):
-    theory = Wilson(lattice, n, rectangle)
+    theory = SUNGauge(lattice, n, rectangle)
     links, key = hot(theory, 2), random.key(1, host)
-    kernels = [SubgroupHeatBath(theory, overrelaxation=sweeps, values=BETA) for sweeps in (0, 1)]
+    kernels = [SUNHeatBath(theory, overrelaxation=sweeps, values=BETA) for sweeps in (0, 1)]
     drawn, reflected = (kernel.step(key, kernel.init(links))[0].field for kernel in kernels)
     before, after = (theory.action(field, BETA["couplings"]) for field in (drawn, reflected))
     numpy.testing.assert_allclose(after, before, atol=1e-11)
@@ -86,8 +88,8 @@ def test_reflections_keep_the_action_and_move_every_link(lattice, n, rectangle, 
 
 
 def test_a_sweep_is_the_same_on_every_backend(backend, host):
-    theory = Wilson((4, 4), 2, TREE)
-    kernel, links = SubgroupHeatBath(theory, tries=2, overrelaxation=1, values=BETA), hot(theory, 2)
+    theory = SUNGauge((4, 4), 2, TREE)
+    kernel, links = SUNHeatBath(theory, tries=2, overrelaxation=1, values=BETA), hot(theory, 2)
 
     def sweep(engine):
         state, info = engine.jit(kernel.step)(random.key(2, engine), kernel.init(engine.asarray(links)))
@@ -105,14 +107,14 @@ def with_loops(theory, **words):
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: SubgroupHeatBath(Wilson((4, 6), rectangle=TREE)), r"multiples of 4, got the lattice \(4, 6\).*HMC"),
-        (lambda: SubgroupHeatBath(Wilson((2, 4), rectangle=TREE)), r"multiples of 4, got the lattice \(2, 4\)"),
-        (lambda: SubgroupHeatBath(with_loops(Wilson((4, 4)), reach=3)), "up to 1x2 links, got a theory of reach 3"),
+        (lambda: SUNHeatBath(SUNGauge((4, 6), rectangle=TREE)), r"multiples of 4, got the lattice \(4, 6\).*HMC"),
+        (lambda: SUNHeatBath(SUNGauge((2, 4), rectangle=TREE)), r"multiples of 4, got the lattice \(2, 4\)"),
+        (lambda: SUNHeatBath(with_loops(SUNGauge((4, 4)), reach=3)), "up to 1x2 links, got a theory of reach 3"),
         (
-            lambda: SubgroupHeatBath(with_loops(Wilson((4, 4)), reach=2, rectangular=False)),
+            lambda: SUNHeatBath(with_loops(SUNGauge((4, 4)), reach=2, rectangular=False)),
             "one plaquette, or `rectangular` ones",
         ),
-        (lambda: HeatBath(with_loops(U1Gauge((4, 4)), reach=2)), "one plaquette, or `rectangular` ones"),
+        (lambda: U1HeatBath(with_loops(U1Gauge((4, 4)), reach=2)), "one plaquette, or `rectangular` ones"),
     ],
 )
 def test_bad_input(make, words):
@@ -128,9 +130,9 @@ def test_a_theory_that_does_not_say_has_plaquettes():
 @pytest.mark.statistical
 @pytest.mark.parametrize("n, beta, rectangle, overrelaxation", [(2, 1.0, IWASAKI, 1), (3, 4.0, TREE, 0)])
 def test_means_are_those_of_hmc(n, beta, rectangle, overrelaxation):
-    theory, values = Wilson((4, 4), n, rectangle), {"couplings": {"beta": beta}}
+    theory, values = SUNGauge((4, 4), n, rectangle), {"couplings": {"beta": beta}}
     hmc = HMC(theory, OMELYAN, 6, values=values | {"step_size": 0.16})
-    bath = SubgroupHeatBath(theory, overrelaxation=overrelaxation, values=values)
+    bath = SUNHeatBath(theory, overrelaxation=overrelaxation, values=values)
     found = [means(kernel, theory, draws) for kernel, draws in ((hmc, 80), (bath, 50))]
     for name in ("plaquette", "rectangle"):
         one, two = (estimates[name] for estimates in found)

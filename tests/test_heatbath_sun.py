@@ -6,12 +6,15 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core import evenodd, loops, matrices, random
-from haarflow.core.heatbath_sun import NUMBERS, SubgroupHeatBath, one_minus_cosine, reflection, subgroup_steps
-from haarflow.core.kernels import run
+from haarflow.core.lattice import evenodd, loops
+from haarflow.core.groups import matrices
+from haarflow.core import random
+from haarflow.core.chains.heatbath_sun import NUMBERS, SUNHeatBath, one_minus_cosine, reflection, subgroup_steps
+from haarflow.core.chains.kernel import run
 from haarflow.core.statistics import gamma_method
-from haarflow.core.sun import SU
-from haarflow.theories import Wilson, bessel
+from haarflow.core.groups.sun import SU
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import bessel
 from tests.conftest import MEMBERS, member
 
 BETA = {"couplings": {"beta": 4.0}}
@@ -44,7 +47,7 @@ def test_odd_extents_do_not_pack():
 
 @pytest.mark.parametrize("lattice", [(2, 2), (4, 6), (2, 4, 2)])
 def test_staples_of_half_the_links_are_those_of_all(lattice):
-    theory = Wilson(lattice, n=2)
+    theory = SUNGauge(lattice, n=2)
     links, group, d = hot(theory, 2), theory.group, len(lattice)
     halves = [[loops.direction(half, mu, d, group) for mu in range(d)] for half in evenodd.split(links, lattice)]
     left = evenodd.masks(links, lattice)
@@ -87,8 +90,8 @@ def test_the_first_success_counts_and_failures_are_told(backend):
 
 
 def test_a_sweep_is_the_same_on_every_backend(backend, host):
-    theory = Wilson((2, 2), n=2)
-    kernel, links = SubgroupHeatBath(theory, tries=2, overrelaxation=1, values=BETA), hot(theory, 3)
+    theory = SUNGauge((2, 2), n=2)
+    kernel, links = SUNHeatBath(theory, tries=2, overrelaxation=1, values=BETA), hot(theory, 3)
 
     def sweep(engine):
         state, info = engine.jit(kernel.step)(random.key(2, engine), kernel.init(engine.asarray(links)))
@@ -101,8 +104,8 @@ def test_a_sweep_is_the_same_on_every_backend(backend, host):
 @pytest.mark.parametrize("lattice", [(4, 4), (3, 4)])
 @pytest.mark.parametrize("n", [2, 3])
 def test_a_sweep_stays_in_the_group_and_moves_every_link(lattice, n):
-    theory = Wilson(lattice, n=n)
-    kernel, links = SubgroupHeatBath(theory, values=BETA), hot(theory, 4)
+    theory = SUNGauge(lattice, n=n)
+    kernel, links = SUNHeatBath(theory, values=BETA), hot(theory, 4)
     state, info = kernel.step(random.key(1, backends.get("numpy")), kernel.init(links))
     assert numpy.abs(state.field - links).max(axis=(-4, -3)).min() > 1e-3
     assert info["failed"].shape == (4,) and info["failed"].max() < 0.05
@@ -140,8 +143,8 @@ def test_subgroup_steps_whose_tries_all_fail_are_left_out(host):
 
 def test_no_staples_means_haar(host):
     """From U = 1 at beta = 0: |U_00|^2 is uniform in [0, 1]; 4 sigma, and 0.2% of the links kept their value."""
-    theory = Wilson((2, 2), n=2)
-    kernel = SubgroupHeatBath(theory, values={"couplings": {"beta": 0.0}})
+    theory = SUNGauge((2, 2), n=2)
+    kernel = SUNHeatBath(theory, values={"couplings": {"beta": 0.0}})
     state, info = kernel.step(random.key(1, host), kernel.init(theory.group.exp(numpy.zeros((4000, 2, 3, 2, 2)))))
     kept = info["failed"].mean()  # a try fails with the chance 1 - pi/4
     assert abs(kept - (1 - math.pi / 4) ** 4) < 0.001
@@ -150,24 +153,24 @@ def test_no_staples_means_haar(host):
 
 
 def test_each_chain_may_have_its_own_coupling_and_key(host):
-    theory, betas = Wilson((3, 4), n=2), [0.5, 3.0]
+    theory, betas = SUNGauge((3, 4), n=2), [0.5, 3.0]
     links, keys = hot(theory, 2), random.split(random.key(9, host), 2)
     for lattice in ((3, 4), (4, 4)):
-        theory = Wilson(lattice, n=2)
+        theory = SUNGauge(lattice, n=2)
         links = hot(theory, 2)
-        both = SubgroupHeatBath(theory, values={"couplings": {"beta": numpy.asarray(betas)}})
+        both = SUNHeatBath(theory, values={"couplings": {"beta": numpy.asarray(betas)}})
         state, info = both.step(keys, both.init(links))
         assert info["failed"].shape == (2,)
         for chain, beta in enumerate(betas):
-            single = SubgroupHeatBath(theory, values={"couplings": {"beta": beta}})
+            single = SUNHeatBath(theory, values={"couplings": {"beta": beta}})
             alone, _ = single.step(keys[chain], single.init(links[chain]))
             numpy.testing.assert_allclose(alone.field, state.field[chain], atol=1e-12)
 
 
 def test_single_precision_stays_single():
     backend = backends.get("numpy", dtype="float32")
-    theory = Wilson((2, 3), n=3)
-    kernel = SubgroupHeatBath(theory, overrelaxation=1, values=BETA)
+    theory = SUNGauge((2, 3), n=3)
+    kernel = SUNHeatBath(theory, overrelaxation=1, values=BETA)
     links = theory.group.haar(random.key(0, backend), (2, *theory.field_shape), "float32")
     state, records = run(kernel, random.key(0, backend), kernel.init(links), 2)
     assert state.field.dtype == numpy.complex64 and records["info"]["failed"].dtype == numpy.float32
@@ -176,9 +179,9 @@ def test_single_precision_stays_single():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda: SubgroupHeatBath(Wilson((4, 1))), "its own staple"),
-        (lambda: SubgroupHeatBath(Wilson((4, 4)), tries=0), "tries"),
-        (lambda: SubgroupHeatBath(Wilson((4, 4)), overrelaxation=-1), "overrelaxation"),
+        (lambda: SUNHeatBath(SUNGauge((4, 1))), "its own staple"),
+        (lambda: SUNHeatBath(SUNGauge((4, 4)), tries=0), "tries"),
+        (lambda: SUNHeatBath(SUNGauge((4, 4)), overrelaxation=-1), "overrelaxation"),
     ],
 )
 def test_bad_input(make, words):
@@ -204,7 +207,7 @@ def test_moments_of_h0(k):
 def pull(theory, beta, chains, draws, burn_in=30, backend=None, expected=None, **words):
     """((mean - exact)/error, error) of the plaquette; burn-in and draws in blocks of one compiled program."""
     backend = backends.get("numpy") if backend is None else backend
-    kernel = SubgroupHeatBath(theory, values={"couplings": {"beta": beta}}, **words)
+    kernel = SUNHeatBath(theory, values={"couplings": {"beta": beta}}, **words)
     state, size = kernel.init(hot(theory, chains, 3, backend)), draws // 10
     assert burn_in % size == 0
     for seed, blocks in ((1, burn_in // size), (2, 10)):
@@ -234,14 +237,14 @@ _MEASURES: dict = {}
 )
 @pytest.mark.parametrize("overrelaxation", [0, 1])
 def test_the_heat_bath_has_the_exact_plaquette(lattice, n, beta, overrelaxation):
-    off, error = pull(Wilson(lattice, n), beta, 200, 100, overrelaxation=overrelaxation)
+    off, error = pull(SUNGauge(lattice, n), beta, 200, 100, overrelaxation=overrelaxation)
     assert abs(off) < 4 and error < 0.0012
 
 
 @pytest.mark.statistical
 def test_few_tries_are_still_exact():
     """One try fails for a quarter of the subgroup steps: the bias of keeping the last proposal would be many sigma."""
-    off, error = pull(Wilson((4, 4), 3), 4.0, 200, 100, tries=1)
+    off, error = pull(SUNGauge((4, 4), 3), 4.0, 200, 100, tries=1)
     assert abs(off) < 4 and error < 0.001
 
 
@@ -251,6 +254,6 @@ def test_few_tries_are_still_exact():
 def test_four_dimensions_have_the_tabulated_plaquette(n, beta, expected, overrelaxation):
     """SU(2) 4^4 at 2.3, SU(3) 4^4 at 5.7; the tables' errors are added in squares."""
     engine = member("jax" if "jax" in MEMBERS else "numpy")
-    theory = Wilson((4, 4, 4, 4), n)
+    theory = SUNGauge((4, 4, 4, 4), n)
     off, error = pull(theory, beta, 16, 200, 100, engine, expected, overrelaxation=overrelaxation)
     assert abs(off) < 4 and error < 0.001

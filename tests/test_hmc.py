@@ -7,10 +7,10 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.groups import Real
-from haarflow.core.hmc import HMC, action_difference
-from haarflow.core.integrators import OMELYAN, OMELYAN4, SCHEMES, integrate
-from haarflow.core.kernels import run
+from haarflow.core.groups.additive import Real
+from haarflow.core.chains.hmc import HMC, action_difference
+from haarflow.core.chains.integrators import OMELYAN, OMELYAN4, SCHEMES, integrate
+from haarflow.core.chains.kernel import run
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, U1Gauge
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy
 import pytest
 
-from haarflow.core.law import Given
-from haarflow.flows.memory import remembering
+from haarflow.core.laws.law import Given
+from haarflow.flows.laws.cache import remembering
 from haarflow.verification.core_objects import KERNELS
 from haarflow.verification.harness import check
 from haarflow.verification.objects import ENTRIES, LAWS

@@ -7,8 +7,9 @@ import pytest
 
 from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.flows import architectures_phi4, hypercubic
-from haarflow.flows.checkerboard import displacements
+from haarflow.flows.scalar import architectures
+from haarflow.flows import hypercubic
+from haarflow.flows.scalar.checkerboard import displacements
 from haarflow.flows.nets import ConvNet
 
 
@@ -65,7 +66,7 @@ def test_a_tied_net_commutes_with_the_group(backend, host, generator):
 def test_a_tied_flow_commutes_with_the_group(host, generator, lattice):
     """Reflections and exchanges about a site keep its colour, so whole couplings commute with them."""
     d = len(lattice)
-    model = architectures_phi4.convolutional(
+    model = architectures.convolutional(
         lattice, pairs=1, hidden=(4, 3), reach=3, kernel=3, tied=True, final_scale=0.3
     )
     params, x = model.init(random.key(1, host)), generator.normal(size=(2, *lattice))
@@ -77,7 +78,7 @@ def test_a_tied_flow_commutes_with_the_group(host, generator, lattice):
 
 
 def test_tying_saves_parameters_and_an_untied_flow_does_not_commute(host, generator):
-    untied = architectures_phi4.convolutional((4, 4), pairs=1, hidden=(4, 3), reach=3, kernel=3, final_scale=0.3)
+    untied = architectures.convolutional((4, 4), pairs=1, hidden=(4, 3), reach=3, kernel=3, final_scale=0.3)
     params, x = untied.init(random.key(1, host)), generator.normal(size=(2, 4, 4))
     y, _ = untied.flow.forward(params, x)
     image, _ = untied.flow.forward(params, moved(x, (1, 0), (False, False)))

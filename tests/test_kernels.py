@@ -8,7 +8,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.kernels import Cycle, Repeat, State, run
+from haarflow.core.chains.kernel import Cycle, Repeat, State, run
 
 TRACES = []
 

@@ -6,8 +6,8 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.law import Given
-from haarflow.core.laws import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
+from haarflow.core.laws.law import Given
+from haarflow.core.laws.tables import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
 from haarflow.verification.core_objects import GROUPS, KERNELS
 from tests.conftest import MEMBERS, member
 from tests.mutants.core import MUTANTS
@@ -150,7 +150,7 @@ def test_a_kinetic_term_and_momenta_that_are_wrong_together_need_a_law_of_their_
 def test_a_second_block_compiles_nothing():
     """The case of arrays bound to a device: a run that went on from its own state was compiled twice."""
     jax = pytest.importorskip("jax")
-    from haarflow.core.kernels import run
+    from haarflow.core.chains.kernel import run
 
     record, compiled = engine("jax"), []
     kernel = KERNELS["hmc_phi4"].kernel

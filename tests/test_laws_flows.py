@@ -8,26 +8,26 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.core.groups import U1, Real
-from haarflow.core.law import SIZES, Given
-from haarflow.flows import judging
-from haarflow.flows.bound import Bound
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.laws.law import SIZES, Given
+from haarflow.flows.laws import cases
+from haarflow.flows.laws.compiled_flow import Bound
 from haarflow.flows.catalogue import CLASSES
-from haarflow.flows.density_laws import free_components, integrates_to_one, lattice_rule
-from haarflow.flows.equivariant import GaugeCoupling
+from haarflow.flows.laws.density import free_components, integrates_to_one, lattice_rule
+from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
-from haarflow.flows.jacobian_laws import by_differences, log_det_by_differences
-from haarflow.flows.laws import MODEL_LAWS, PRIOR_LAWS, undeclared
-from haarflow.flows.map_laws import traced_once
+from haarflow.flows.laws.jacobian import by_differences, log_det_by_differences
+from haarflow.flows.laws.tables import MODEL_LAWS, PRIOR_LAWS, undeclared
+from haarflow.flows.laws.maps import traced_once
 from haarflow.flows.masks import frozen_loops
-from haarflow.flows.memory import remembering
-from haarflow.flows.momentum import MomentumScaling
+from haarflow.flows.laws.cache import remembering
+from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.flows.splines import circular_channels, circular_spline
 from haarflow.flows.symmetries import declared, displacement, periods
-from haarflow.flows.tails import QuarticTail
+from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
-from haarflow.verification.parts import modules_of, representatives
+from haarflow.verification.classes import modules_of, representatives
 from tests.conftest import member
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
@@ -231,7 +231,7 @@ def test_parameters_have_the_sizes_asked_for(host):
         leaves = []
         tree_map(
             lambda leaf, leaves=leaves: leaves.append(abs(leaf).max()),
-            judging.parameters(model, Given((2, 2), size=size)),
+            cases.parameters(model, Given((2, 2), size=size)),
         )
         sizes[size] = max(leaves)
     assert sizes["zero"] == 0.0 and sizes["small"] < sizes["one"] < sizes["large"]

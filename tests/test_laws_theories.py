@@ -7,12 +7,12 @@ from itertools import cycle
 import pytest
 from hypothesis import given, settings
 
-from haarflow.core.law import Given
+from haarflow.core.laws.law import Given
 from haarflow.core.parts import described
-from haarflow.core.strategies import givens, lattices
+from haarflow.core.laws.strategies import givens, lattices
 from haarflow.theories import Phi4, U1Gauge
-from haarflow.theories.exact_laws import exact_by_quadrature
-from haarflow.theories.laws import THEORY_LAWS
+from haarflow.theories.laws.exact import exact_by_quadrature
+from haarflow.theories.laws.tables import THEORY_LAWS
 from haarflow.theories.theory import SYMMETRIES, autodiff_force
 from haarflow.verification.theory_objects import THEORY_ENTRIES, Bare, SineGordon
 from tests.mutants import kept

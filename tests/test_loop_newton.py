@@ -5,17 +5,17 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.flows import loop_newton
-from haarflow.flows.loop_flow import LoopFlow
+from haarflow.flows.loops import newton
+from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
-from haarflow.theories import Wilson
+from haarflow.theories import SUNGauge
 from tests.conftest import member
 
 LATTICE, BETA = (4, 4), 3.0
 
 
 def action(y, beta):
-    return Wilson(LATTICE, n=2).action(y, {"beta": beta})
+    return SUNGauge(LATTICE, n=2).action(y, {"beta": beta})
 
 
 def started(order, degree):
@@ -30,7 +30,7 @@ def drawn(backend, seed, draws):
 
 def test_derivatives_of_log_w_are_differences(autodiff_backend):
     flow, numbers = started(1, 1)
-    derive, x = loop_newton.derivatives(flow, action, autodiff_backend), drawn(autodiff_backend, 1, 4)
+    derive, x = newton.derivatives(flow, action, autodiff_backend), drawn(autodiff_backend, 1, 4)
     log_w, slopes = derive(numbers, x, BETA)
     assert slopes.shape == (4, *numbers.shape)
     for place in numpy.ndindex(numbers.shape):
@@ -38,7 +38,7 @@ def test_derivatives_of_log_w_are_differences(autodiff_backend):
         step[place] = 1e-4
         ahead, behind = (derive(numbers + sign * step, x, BETA)[0] for sign in (1.0, -1.0))
         assert numpy.allclose(slopes[(slice(None), *place)], (ahead - behind) / 2e-4, rtol=1e-5, atol=1e-6)
-    weigh = loop_newton.weigher(flow, action, autodiff_backend)
+    weigh = newton.weigher(flow, action, autodiff_backend)
     alone = weigh(autodiff_backend.asarray(numbers), x, autodiff_backend.asarray(BETA))
     assert numpy.allclose(autodiff_backend.to_numpy(alone), log_w, rtol=1e-12, atol=1e-12)
 
@@ -51,7 +51,7 @@ def test_steps_narrow_the_weights_of_new_draws_at_all_couplings():
     of spreads has sigma 0.05 (they share the draws); measured 0.47 and 0.42, chance of luck far below 0.1%.
     """
     backend, (flow, numbers) = member("torch"), started(2, 2)
-    derive, weigh = (make(flow, action, backend) for make in (loop_newton.derivatives, loop_newton.weigher))
+    derive, weigh = (make(flow, action, backend) for make in (newton.derivatives, newton.weigher))
     fresh = drawn(backend, 9, 128)
 
     def spreads(some):
@@ -61,6 +61,6 @@ def test_steps_narrow_the_weights_of_new_draws_at_all_couplings():
     before = spreads(numbers)
     for number in range(2):
         x = drawn(backend, number, 64)
-        numbers = numbers + loop_newton.step([derive(numbers, x, beta) for beta in (2.0, BETA)])
+        numbers = numbers + newton.step([derive(numbers, x, beta) for beta in (2.0, BETA)])
     after = spreads(numbers)
     assert (after < 0.67 * before).all()

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.core import loops, random
-from haarflow.core.groups import U1, Real, quotient, wrap
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.groups.additive import U1, Real, quotient, wrap
 
 lattices = st.integers(2, 4).flatmap(lambda d: st.tuples(*[st.integers(1, 5 if d < 4 else 3)] * d))
 

@@ -5,7 +5,7 @@ import itertools
 import numpy
 import pytest
 
-from haarflow.core import loops
+from haarflow.core.lattice import loops
 from haarflow.flows import masks
 from haarflow.flows.masks import LinkMask
 

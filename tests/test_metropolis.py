@@ -9,8 +9,8 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.kernels import Cycle, run
-from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, colours, independence_chain
+from haarflow.core.chains.kernel import Cycle, run
+from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, colours, independence_chain
 from haarflow.core.statistics import gamma_method
 from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.theories import Phi4, U1Gauge

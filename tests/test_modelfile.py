@@ -179,7 +179,7 @@ def test_every_flow_and_prior_of_the_library_is_in_the_table():
     """A definition that saves must open again: each frozen dataclass with a forward map or a sampler has its line."""
     import dataclasses
 
-    from haarflow.verification.parts import modules_of
+    from haarflow.verification.classes import modules_of
 
     found = {}
     for module in modules_of("haarflow.flows"):

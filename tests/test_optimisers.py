@@ -7,8 +7,8 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.flows import schedules
-from haarflow.flows.optimisers import Adam, apply_updates, clip_by_norm, norm
+from haarflow.flows.training import schedules
+from haarflow.flows.training.optimisers import Adam, apply_updates, clip_by_norm, norm
 
 START = {"a": numpy.asarray([0.5, -1.0, 2.0]), "b": {"c": numpy.asarray([[3.0]])}}
 GRADS = [{"a": numpy.asarray([1.0, -2.0, 0.3]) * k, "b": {"c": numpy.asarray([[-0.2 * k]])}} for k in (1.0, -3.0, 0.5)]

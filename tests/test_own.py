@@ -5,18 +5,18 @@ import sys
 
 import pytest
 
-from haarflow import own, recipes
+from haarflow.run import own, recipes
 from haarflow.backends import is_present
-from haarflow.own import Own
-from haarflow.recipes import RecipeError
-from haarflow.target import target_of
+from haarflow.run.own import Own
+from haarflow.run.recipes import RecipeError
+from haarflow.run.target import target_of
 from tests.runs import ROOT, haarflow, process
 
 MODULE = '''
 from dataclasses import dataclass
 from array_api_compat import array_namespace
-from haarflow.core.groups import U1
-from haarflow.core.lattice import shift
+from haarflow.core.groups.additive import U1
+from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Local
 from haarflow.flows.flow import Model
 from haarflow.theories.theory import couplings_for

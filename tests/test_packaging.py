@@ -24,7 +24,7 @@ def test_a_wheel_holds_the_package_and_nothing_beside_it(tmp_path):
     assert top == {"haarflow"}
     for part in (
         "core/random.py",
-        "theories/u1.py",
+        "theories/gauge/u1.py",
         "flows/flow.py",
         "recipes/u1-2d.toml",
         "models/u1-freezing.safetensors",

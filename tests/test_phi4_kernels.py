@@ -6,10 +6,10 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import simd
+from haarflow.backends.compiled import vector as simd
 from haarflow.core.acceleration import kernels_of
-from haarflow.core.hmc import HMC, molecular_dynamics
-from haarflow.core.integrators import LEAPFROG, OMELYAN4, SCHEMES
+from haarflow.core.chains.hmc import HMC, molecular_dynamics
+from haarflow.core.chains.integrators import LEAPFROG, OMELYAN4, SCHEMES
 from haarflow.theories import Phi4, accelerated, with_parts
 
 pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")

@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 from haarflow.core import random
-from haarflow.flows.fourier import cas_matrix, hartley, momentum_squared
+from haarflow.core.lattice.fourier import cas_matrix, hartley, momentum_squared
 from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
 
 LATTICES = ((6,), (4, 2), (2, 3, 2), (2, 2, 1, 3))

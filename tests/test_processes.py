@@ -11,7 +11,7 @@ import pytest
 
 def trained(tmp_path, *launcher):
     found = tmp_path / f"{len(launcher)}.json"
-    words = [sys.executable, *launcher, "-m", "haarflow.benchmarks.processes", "--steps", "3", "--batch", "8"]
+    words = [sys.executable, *launcher, "-m", "haarflow.benchmarks.studies.processes", "--steps", "3", "--batch", "8"]
     subprocess.run([*words, "--json", str(found)], check=True, capture_output=True, timeout=300, env=dict(os.environ))
     return json.loads(found.read_text())
 
@@ -30,7 +30,7 @@ def test_two_processes_train_as_one_does(tmp_path):
 
 def test_a_batch_that_does_not_split_is_refused():
     pytest.importorskip("torch")
-    from haarflow.benchmarks.processes import training
+    from haarflow.benchmarks.studies.processes import training
 
     with pytest.raises(ValueError, match="multiple of 3 samples, got 64"):
         training(0, 3, 64)

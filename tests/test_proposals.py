@@ -9,13 +9,13 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.flows.estimators import log_mean_exp
+from haarflow.flows.training.gradients import log_mean_exp
 from haarflow.flows.flow import Model, Translate
 from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
 from haarflow.flows.proposals import Draws, Proposal, Weighted, as_proposal
-from haarflow.flows.samplers import DrawBlock, draw, farmed_chain
+from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain
 from haarflow.theories import U1Gauge
-from haarflow.theories.free_field import log_z
+from haarflow.theories.exact.free_field import log_z
 
 LATTICE, M2 = (2, 2), 1.5
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haarflow import backends
-from haarflow.backends import host_words
+from haarflow.backends.kernels import threefry
 from haarflow.core import random
-from haarflow.core.random_laws import slow_threefry
+from haarflow.core.laws.random import slow_threefry
 
 
 def test_vmap_over_keys(autodiff_backend):
@@ -43,12 +43,12 @@ def test_bad_seeds_and_types_are_refused(host):
         random.uniform(random.key(0, host), (2,), "float16")
 
 
-@pytest.mark.parametrize("count", [1, 5, host_words.FEW, host_words.FEW + 1])
+@pytest.mark.parametrize("count", [1, 5, threefry.FEW, threefry.FEW + 1])
 def test_words_of_few_and_of_many_counters_are_threefry(count):
     """On the host few words are whole numbers of Python, many are arrays: both are the slow twin's."""
     key, counters = numpy.asarray([-7, 2**31 - 1], dtype=numpy.int32), numpy.arange(-3, count - 3).astype(numpy.int32)
     wanted = slow_threefry(*key.view("uint32").tolist(), counters.view("uint32"), numpy.full(count, 4, "uint32"))
-    found = host_words.threefry(key[:1], key[1:], counters, 4)
+    found = threefry.threefry(key[:1], key[1:], counters, 4)
     assert all(numpy.array_equal(one.view("uint32"), two) for one, two in zip(found, wanted, strict=True))
 
 

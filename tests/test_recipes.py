@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from haarflow import recipes, tomltext
-from haarflow.recipes import RecipeError, as_table, check, load, names, template, to_toml
-from haarflow.samplers import HMC
+from haarflow.run import recipes, toml
+from haarflow.run.recipes import RecipeError, as_table, check, load, names, template, to_toml
+from haarflow.run.samplers import HMC
 from haarflow.theories.catalogue import THEORIES
 
 TINY = {"name": "try", "lattice": [4, 4], "theory": {"name": "u1", "beta": 1.0}}
@@ -141,9 +141,9 @@ def test_toml_text_is_read_back_the_same():
         "yes": True,
         "sub": {"odd key.with dots": {"x": 1.0}, "empty": {}},
     }
-    assert tomllib.loads(tomltext.dumps(table)) == table
+    assert tomllib.loads(toml.dumps(table)) == table
     with pytest.raises(TypeError, match="TOML holds"):
-        tomltext.dumps({"x": None})
+        toml.dumps({"x": None})
 
 
 def test_hint_is_silent_where_nothing_is_near():

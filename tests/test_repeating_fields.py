@@ -4,17 +4,17 @@ import numpy
 import pytest
 
 from haarflow.core import random
-from haarflow.core.groups import U1, Real
-from haarflow.core.law import Given
-from haarflow.core.sun import SU
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.laws.law import Given
+from haarflow.core.groups.sun import SU
 from haarflow.flows.flow import Model, Translate
-from haarflow.flows.jacobian_laws import settled
-from haarflow.flows.judging import case
-from haarflow.flows.laws import MODEL_LAWS
-from haarflow.flows.loop_flow import LoopFlow
+from haarflow.flows.laws.jacobian import settled
+from haarflow.flows.laws.cases import case
+from haarflow.flows.laws.tables import MODEL_LAWS
+from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks, UniformLinks
-from haarflow.flows.repeating_fields import COLUMNS, cell_of, log_abs_det, repeating
-from haarflow.flows.tails import QuarticTail
+from haarflow.flows.laws.repeating_fields import COLUMNS, cell_of, log_abs_det, repeating
+from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.verification.flow_objects import by_loops, halving
 from tests.mutants.loop_flows import HalfLaplacian, NoConstant
 

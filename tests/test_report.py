@@ -8,13 +8,14 @@ from html.parser import HTMLParser
 import numpy
 import pytest
 
-from haarflow import figures, recipes, reproduce, results
-from haarflow.columns import effective_samples
-from haarflow.ensemble import Sampled
-from haarflow.finished import ReportError, read
-from haarflow.pictures import charge_bars, history_of, history_svg
-from haarflow.report import write_report
-from haarflow.summary import observables as summarised
+from haarflow.report import figures, reproduce, tables
+from haarflow.run import recipes
+from haarflow.report.columns import effective_samples
+from haarflow.run.ensemble import Sampled
+from haarflow.report.run_data import ReportError, read
+from haarflow.report.sections import charge_bars, history_of, history_svg
+from haarflow.report.report import write_report
+from haarflow.run.summary import observables as summarised
 from tests.runs import haarflow, uniform_recipe
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
@@ -144,7 +145,7 @@ def frozen_copy(folder, target):
 
 
 def test_pulls_are_graded_by_their_size():
-    assert [results.grade(pull) for pull in (0.0, 2.0, -2.1, 3.5, -4.5, None, float("nan"))] == [
+    assert [tables.grade(pull) for pull in (0.0, 2.0, -2.1, 3.5, -4.5, None, float("nan"))] == [
         "good", "good", "fair", "poor", "bad", "none", "none"
     ]  # fmt: skip
 
@@ -159,26 +160,26 @@ def sampler(**observables):
 
 def test_a_number_far_off_makes_the_verdict_a_warning():
     wrong = {"hmc": sampler(E=entry(2.0, 0.1, 1.0), phi2=entry(1.0, 0.1, 1.0))}
-    assert "10.0 standard errors off (E by hmc)" in results.verdict(wrong) and "do not trust" in results.verdict(wrong)
+    assert "10.0 standard errors off (E by hmc)" in tables.verdict(wrong) and "do not trust" in tables.verdict(wrong)
     fine = {"hmc": sampler(E=entry(1.1, 0.1, 1.0))}
-    assert "do not trust" not in results.verdict(fine)
+    assert "do not trust" not in tables.verdict(fine)
 
 
 def test_a_chain_that_accepts_nothing_is_called_stuck_not_frozen():
     stuck = {**sampler(E=entry(2.0, None, 1.0, "constant")), "acceptance": 0.0}
-    assert "accepted 0.0% of its steps" in results.verdict({"hmc": stuck})
+    assert "accepted 0.0% of its steps" in tables.verdict({"hmc": stuck})
 
 
 def test_a_sampler_with_a_frozen_series_is_no_evidence():
     slow = sampler(E=entry(2.0, 0.1, 1.0), Q=entry(3.0, None, 0.0, "frozen"))
     fine = sampler(E=entry(1.1, 0.1, 1.0))
-    said = results.verdict({"heatbath": slow, "hmc": fine})
+    said = tables.verdict({"heatbath": slow, "hmc": fine})
     assert "One number" in said and "1.0 standard errors off (E by hmc)" in said and "<b>heatbath</b> gives no" in said
 
 
 def test_a_chain_of_few_autocorrelation_times_is_no_evidence():
     slow = sampler(E=entry(2.0, 0.1, 1.0), Q={**entry(3.0, 1.0, 0.0), "tau_int": 100.0})
-    said = results.verdict({"hmc": slow})
+    said = tables.verdict({"hmc": slow})
     assert "10 autocorrelation times of Q" in said and "standard errors off" not in said
 
 
@@ -188,9 +189,9 @@ def test_without_an_exact_value_the_most_precise_sampler_is_the_yardstick():
         "hmc": {"observables": {"E": entry(1.0, 0.3)}},
         "stuck": {"observables": {"E": entry(1.0, 0.01, note="chains of 2 autocorrelation times each")}},
     }
-    found = results.compared(samplers, "flow", "E")
+    found = tables.compared(samplers, "flow", "E")
     assert found.yardstick == "hmc" and found.sigmas == pytest.approx(1.0)
-    assert results.compared(samplers, "hmc", "E") == (None, "reference")
+    assert tables.compared(samplers, "hmc", "E") == (None, "reference")
 
 
 def test_the_bars_of_a_weighted_sampler_count_by_weight():

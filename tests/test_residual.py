@@ -5,22 +5,25 @@ import json
 import numpy
 import pytest
 
-from haarflow import backends, recipes
+from haarflow import backends
+from haarflow.run import recipes
 from haarflow.backends.tree import tree_map
-from haarflow.core import loops, matrices, random
-from haarflow.core.law import Given
-from haarflow.core.matrix_fields import exponential_twin, haar_matrices
-from haarflow.core.sun import SU
-from haarflow.flows import link_jacobian, residual
-from haarflow.flows.architectures_sun import trivialising
-from haarflow.flows.estimators import PathGradient, ReverseKL, ess
-from haarflow.flows.link_tables import flat
-from haarflow.flows.optimisers import Adam
+from haarflow.core.lattice import loops
+from haarflow.core.groups import matrices
+from haarflow.core import random
+from haarflow.core.laws.law import Given
+from haarflow.core.laws.fields import exponential_twin, haar_matrices
+from haarflow.core.groups.sun import SU
+from haarflow.flows.sun import link_jacobian, gradient_coupling as residual
+from haarflow.flows.sun.architectures import trivialising
+from haarflow.flows.training.gradients import PathGradient, ReverseKL, ess
+from haarflow.flows.sun.masks import flat
+from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.priors import HaarLinks
-from haarflow.flows.residual import LoopCoupling
-from haarflow.flows.training import Training, finish, start, train
+from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.training.loop import Training, finish, start, train
 from haarflow.pipeline import run
-from haarflow.theories import Wilson
+from haarflow.theories import SUNGauge
 from tests.conftest import member
 
 RECIPE = """
@@ -261,7 +264,7 @@ def test_wrong_couplings_and_fields_are_refused(host):
 def test_the_untrained_flow_is_the_leading_order(host):
     """Exact weights at any step size: ln Z comes out, within 4 errors of the mean weight (chance of luck 6e-5)."""
     for n, beta, least in ((2, 1.0, 0.8), (3, 2.0, 0.8)):
-        model, theory = trivialising((4, 4), n, steps=2, beta=beta), Wilson((4, 4), n)
+        model, theory = trivialising((4, 4), n, steps=2, beta=beta), SUNGauge((4, 4), n)
         y, log_q = model.sample(model.init(random.key(0, host)), random.key(1, host), 256)
         log_w = -theory.action(y, {"beta": beta}) - log_q
         weights = numpy.exp(log_w - theory.exact({"beta": beta})["ln_Z"])
@@ -286,7 +289,7 @@ def test_gradients_are_finite_and_right(engine, n):
 
     On PyTorch through the inverse as well.
     """
-    backend, theory = member(engine), Wilson((2, 2), n)
+    backend, theory = member(engine), SUNGauge((2, 2), n)
     flow = LoopCoupling(n, 2, 0, 0, start=0.2, context=1)
     links = HaarLinks((2, 2), n).sample(random.key(0, backend), 2)
     cold = backend.asarray(SU(n, 2).exp(numpy.zeros((2, 2, n * n - 1, 2, 2))))
@@ -314,7 +317,7 @@ def test_training_improves_the_flow(estimator, steps):
 
     The gain is many times the spread of the ESS between seeds, about 0.02.
     """
-    backend, theory = member("torch"), Wilson((4, 4), 2)
+    backend, theory = member("torch"), SUNGauge((4, 4), 2)
     model = trivialising((4, 4), 2, steps=2, beta=3.0, context=1, symmetric=False)
     training = Training(model, theory.action, Adam(0.01), estimator, batch=64)
     state = start(training, random.key(0, backend))

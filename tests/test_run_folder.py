@@ -10,13 +10,13 @@ import h5py
 import numpy
 import pytest
 
-from haarflow import ensemble, recipes, runfolder
+from haarflow.run import ensemble, recipes, runfolder
 from haarflow.core import files
 from haarflow.core.statistics import ess
-from haarflow.ensemble import EnsembleError
+from haarflow.run.ensemble import EnsembleError
 from haarflow.pipeline import run
-from haarflow.records import FitLine, Log, SampleLine, TrainLine
-from haarflow.runfolder import FolderError, RunFolder, opened, read_metrics
+from haarflow.run.records import FitLine, Log, SampleLine, TrainLine
+from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
 from tests.runs import ROOT, haarflow, numbers, process, uniform_recipe
 
 # The process kills itself with SIGKILL in its n-th commit, before (odd n) or after (even n) the rename.

@@ -5,12 +5,12 @@ import pytest
 
 from haarflow.backends.tree import tree_map
 from haarflow.core import random
-from haarflow.flows import architectures_phi4 as architectures
-from haarflow.flows.affine import AffineCoupling
-from haarflow.flows.context import CheckerboardNet, LatticeNet
-from haarflow.flows.momentum import MomentumScaling
-from haarflow.flows.scalar_spline import SplineCoupling
-from haarflow.flows.tails import QuarticTail, inverse_quartic_tail, quartic_tail
+from haarflow.flows.scalar import architectures
+from haarflow.flows.scalar.affine import AffineCoupling
+from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.momentum import MomentumScaling
+from haarflow.flows.scalar.spline import SplineCoupling
+from haarflow.flows.scalar.tails import QuarticTail, inverse_quartic_tail, quartic_tail
 
 SMALL = CheckerboardNet(2, hidden=(4, 3), reach=3, kernel=3, final_scale=0.5)
 LINE = CheckerboardNet(1, hidden=(3,), reach=5, final_scale=0.5)

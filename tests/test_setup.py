@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from haarflow import build, models, target
+from haarflow.run import build, target
+from haarflow import models
 from haarflow.flows import modelfile
 from haarflow.pipeline import run
-from haarflow.recipes import load
+from haarflow.run.recipes import load
 from haarflow.theories import catalogue
 from tests.runs import uniform_recipe
 

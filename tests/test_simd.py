@@ -8,13 +8,13 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import simd, simd_functions
+from haarflow.backends.compiled import vector, functions
 from haarflow.core import random
-from haarflow.core import simd_matrices as matrices
-from haarflow.core.sun import SU
-from haarflow.theories import trajectory_bodies
+from haarflow.theories.compiled import matrices
+from haarflow.core.groups.sun import SU
+from haarflow.theories.compiled import gauge_bodies
 
-pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
+pytestmark = pytest.mark.skipif(not vector.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
 LANES = 12
 
@@ -44,7 +44,7 @@ def test_arithmetic_with_numbers_and_folded_zeros():
 
     x = numbers(2, LANES)
     y = numpy.zeros((6, LANES))
-    simd.compiled(body, rows=2, stride=8 * LANES)(x, y)
+    vector.compiled(body, rows=2, stride=8 * LANES)(x, y)
     a, b = x
     wanted = [
         2.0 - a * b + 3.0 * b + a,
@@ -59,22 +59,22 @@ def test_arithmetic_with_numbers_and_folded_zeros():
 
 def test_the_larger_passes_over_nan():
     x, y = numpy.asarray([[numpy.nan] * 4, [1.0, 2.0, 3.0, 4.0]]), numpy.zeros((1, 4))
-    simd.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2, stride=32)(x, y)
+    vector.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2, stride=32)(x, y)
     assert y[0].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_a_fixed_row_gathers_over_all_lanes():
     x, total = numbers(1, LANES), numpy.zeros((1, LANES))
-    simd.compiled(lambda x, total: total.__setitem__(0, total[0] + x[0]), rows=2, stride=8 * LANES, fixed=1)(x, total)
-    assert numpy.allclose(total[0, : simd.WIDTH], x.reshape(-1, simd.WIDTH).sum(0), rtol=0, atol=1e-15)
-    assert (total[0, simd.WIDTH :] == 0.0).all()
+    vector.compiled(lambda x, total: total.__setitem__(0, total[0] + x[0]), rows=2, stride=8 * LANES, fixed=1)(x, total)
+    assert numpy.allclose(total[0, : vector.WIDTH], x.reshape(-1, vector.WIDTH).sum(0), rtol=0, atol=1e-15)
+    assert (total[0, vector.WIDTH :] == 0.0).all()
 
 
 def test_sine():
     x = numpy.concatenate([numpy.linspace(-7, 7, 1001), math.pi * numpy.arange(-500, 501), numbers(102) * 1e3])
     x = x[: len(x) // 4 * 4].reshape(1, -1)
     y = numpy.zeros_like(x)
-    simd.compiled(lambda x, y: y.__setitem__(0, trajectory_bodies.sine_of(x[0])), rows=2, stride=0)(x, y)
+    vector.compiled(lambda x, y: y.__setitem__(0, gauge_bodies.sine_of(x[0])), rows=2, stride=0)(x, y)
     assert numpy.abs(y - numpy.sin(x)).max() < 4e-16
 
 
@@ -96,7 +96,7 @@ def test_products(n, adjoint):
         return numpy.conj(numpy.swapaxes(m, 0, 1))
 
     rows = stored(a)
-    simd.compiled(body, rows=3, stride=8 * LANES)(rows, stored(b), into)
+    vector.compiled(body, rows=3, stride=8 * LANES)(rows, stored(b), into)
     wanted = product(dagger(a) if adjoint else a, b) + 1 + 1j
     assert numpy.abs(restored(into, n) - wanted).max() < 1e-14
     assert numpy.abs(restored(rows, n) - product(a, dagger(b))).max() < 1e-14
@@ -114,10 +114,10 @@ def test_exponentials_and_coordinates(n, size):
     w = size * w / numpy.maximum(1.0, numpy.sqrt((w**2).sum(0)))
     one = numpy.ones((1, LANES))
     unit = stored(numpy.broadcast_to(numpy.eye(n)[..., None], (n, n, LANES)) + 0j)
-    bodies = trajectory_bodies.su(n)
-    for body in (bodies.near, bodies.far) if size <= trajectory_bodies.NEAR else (bodies.far,):
+    bodies = gauge_bodies.su(n)
+    for body in (bodies.near, bodies.far) if size <= gauge_bodies.NEAR else (bodies.far,):
         u = unit.copy()
-        simd.compiled(body, rows=3, stride=8 * LANES)(u, w, one)
+        vector.compiled(body, rows=3, stride=8 * LANES)(u, w, one)
         assert numpy.abs(restored(u, n) - group.exp(w)).max() < 1e-15 * (10 + 10 * size)
     m = numbers(n, n, LANES) + 1j * numbers(n, n, LANES)[::-1]
     found = numpy.zeros((n * n - 1, LANES))
@@ -126,7 +126,7 @@ def test_exponentials_and_coordinates(n, size):
         for a, part in enumerate(matrices.coordinates_of_i_times(matrices.Stored(x, n).loaded().rows)):
             y[a] = part
 
-    simd.compiled(body, rows=2, stride=8 * LANES)(stored(m), found)
+    vector.compiled(body, rows=2, stride=8 * LANES)(stored(m), found)
     assert numpy.abs(found - group.coordinates(1j * m)).max() < 1e-14
 
 
@@ -150,11 +150,11 @@ def test_logarithms_and_turns():
     x = numpy.concatenate([x, numpy.full(-len(x) % 4, 0.5)])[None]
 
     def body(x, y):
-        y[0] = simd_functions.logarithm(x[0])
-        y[1], y[2] = simd_functions.sine_and_cosine_of_turns(x[0])
+        y[0] = functions.logarithm(x[0])
+        y[1], y[2] = functions.sine_and_cosine_of_turns(x[0])
 
     y = numpy.zeros((3, x.shape[1]))
-    simd.compiled(body, rows=2, stride=8 * x.shape[1])(x, y)
+    vector.compiled(body, rows=2, stride=8 * x.shape[1])(x, y)
     assert (numpy.abs(y[0] - numpy.log(x[0])) <= 2.0 * numpy.spacing(numpy.abs(y[0]))).all()
     wanted = numpy.exp(2j * math.pi * x[0])
     assert max(numpy.abs(y[1] - wanted.imag).max(), numpy.abs(y[2] - wanted.real).max()) < 1e-15
@@ -166,11 +166,11 @@ def test_what_is_lost_beside_one():
     x = numpy.concatenate([2.0 ** -numpy.arange(0.0, 1000.0), numpy.linspace(1e-3, 4.0, 1000)])[None]
 
     def body(given, found):
-        found[0] = simd_functions.logarithm_beside_one(given[0])
-        found[1] = simd_functions.one_minus_exponential(given[1])
+        found[0] = functions.logarithm_beside_one(given[0])
+        found[1] = functions.one_minus_exponential(given[1])
 
     found = numpy.zeros((2, x.shape[1]))
-    simd.compiled(body, rows=2, stride=8 * x.shape[1])(numpy.concatenate([y, x]), found)
+    vector.compiled(body, rows=2, stride=8 * x.shape[1])(numpy.concatenate([y, x]), found)
     numpy.testing.assert_allclose(found, [numpy.log1p(y[0]), -numpy.expm1(-x[0])], rtol=1e-15, atol=0)
 
 
@@ -183,14 +183,14 @@ def test_others_are_computed_where_a_lane_is_zero():
 
     x = numpy.asarray([[1.0, 0.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]])
     y = numpy.zeros((2, 8))
-    simd.compiled(body, rows=2, stride=64)(x, y)
+    vector.compiled(body, rows=2, stride=64)(x, y)
     assert y[0].tolist() == [11.0, 12.0, 13.0, 14.0, 5.0, 6.0, 7.0, 8.0]
     assert y[1].tolist() == [2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
     """Numba itself sees a change of a function's own file alone, and would run what the other was before."""
-    written = "from haarflow.backends.simd_loops import loop\n{imports}\n@loop\ndef {name}(x):\n    return {value}\n"
+    written = "from haarflow.backends.compiled.loops import loop\n{imports}\n@loop\ndef {name}(x):\n    return {value}\n"
 
     def write(name, value, imports=""):
         (tmp_path / f"{name}_loops.py").write_text(written.format(name=name, value=value, imports=imports))

@@ -5,19 +5,22 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.core import eigenframes, loops, random, weyl_cell
-from haarflow.core.matrix_fields import haar_matrices
-from haarflow.core.sun import SU
-from haarflow.flows import spectral_maps, tilts
-from haarflow.flows.architectures_sun import spectral
-from haarflow.flows.couplings import Fixed
-from haarflow.flows.estimators import ReverseKL
+from haarflow.core.groups import eigenframes, weyl_cell
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.laws.fields import haar_matrices
+from haarflow.core.groups.sun import SU
+from haarflow.flows.sun import spectral_maps, class_maps
+from haarflow.flows.sun.architectures import spectral
+from haarflow.flows.training.coupling_plans import Fixed
+from haarflow.flows.training.gradients import ReverseKL
 from haarflow.flows.masks import frozen_loops
-from haarflow.flows.optimisers import Adam
+from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.priors import HaarLinks
-from haarflow.flows.spectral import SpectralCoupling
-from haarflow.flows.training import Training, start, train
-from haarflow.theories import Wilson, sun_torus
+from haarflow.flows.sun.spectral import SpectralCoupling
+from haarflow.flows.training.loop import Training, start, train
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import sun_torus
 from tests.conftest import member
 
 STRIPES = ("stripes", 0, 1, 4, 1)
@@ -58,7 +61,7 @@ def test_one_link_by_numpys_eigenvectors(generator):
 
     def angles_after(angles):
         place = weyl_cell.coordinates([numpy.asarray(a) for a in angles])
-        place, _ = tilts.tilt("forward", place, spectral_maps.positive(params["tilt"]))
+        place, _ = class_maps.tilt("forward", place, spectral_maps.positive(params["tilt"]))
         return numpy.asarray(weyl_cell.angles_at(spectral_maps.bend("forward", place, raw, 3, 0)[0]))
 
     for t in range(2):
@@ -130,7 +133,7 @@ def test_training_improves_it():
     """SU(2) at 2 x 4, beta = 1.8, by Torch: a few steps raise the ESS."""
     pytest.importorskip("torch")
     engine, lattice = member("torch"), (2, 4)
-    theory, model = Wilson(lattice, n=2), spectral(lattice, 2, 1.8, rounds=1, period=2, hidden=(), bins=3)
+    theory, model = SUNGauge(lattice, n=2), spectral(lattice, 2, 1.8, rounds=1, period=2, hidden=(), bins=3)
     training = Training(model, theory.action, Adam(2e-2), ReverseKL(), 64)
     state = start(training, random.key(3, engine), None, "float64")
     means = [step.records["ess"].mean() for step in train(training, state, 30, Fixed({"beta": 1.8}), every=10)]

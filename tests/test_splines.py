@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 
-from haarflow.core.groups import wrap
+from haarflow.core.groups.additive import wrap
 from haarflow.flows import splines
 
 BOUND = 3.0

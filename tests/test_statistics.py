@@ -5,15 +5,7 @@ import math
 import numpy
 import pytest
 
-from haarflow.core.statistics import (
-    bootstrap,
-    ess,
-    gamma_method,
-    jackknife,
-    log_z,
-    mode_aware_ess,
-    reweight,
-)
+from haarflow.core.statistics import bootstrap, ess, gamma_method, jackknife, log_z, mode_aware_ess, reweight
 
 
 def autoregressive(a, draws, chains=1, seed=0):

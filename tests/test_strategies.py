@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.core import strategies
-from haarflow.core.groups import U1, Real
-from haarflow.core.law import SIZES, STYLES, Given
-from haarflow.core.regimes import couplings_at
+from haarflow.core.laws import strategies
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.laws.law import SIZES, STYLES, Given
+from haarflow.core.laws.coupling_values import couplings_at
 from haarflow.theories import Phi4, U1Gauge
 
 

@@ -5,10 +5,11 @@ import math
 import numpy
 import pytest
 
-from haarflow.core import matrices, random, spectra
-from haarflow.core.exponentials import BOUND
-from haarflow.core.matrix_fields import exponential_twin, haar_matrices
-from haarflow.core.sun import SU, generators
+from haarflow.core.groups import matrices, jacobi
+from haarflow.core import random
+from haarflow.core.groups.exponentials import BOUND
+from haarflow.core.laws.fields import exponential_twin, haar_matrices
+from haarflow.core.groups.sun import SU, generators
 
 DEGENERATE = {2: [1.0, -1.0], 3: [1.0, 1.0, -2.0], 4: [1.0, 1.0, -1.0, -1.0]}
 
@@ -170,7 +171,7 @@ def test_eigenvalues_and_vectors_at_every_spectrum(backend, generator):
     ]
     basis = haar_matrices((5, 3, 3), generator)
     u = (basis * numpy.exp(1j * numpy.asarray(spectra_of))[:, None, :]) @ basis.conj().swapaxes(-1, -2)
-    values, vectors = (backend.to_numpy(x) for x in spectra.diagonalise(backend.asarray(u)))
+    values, vectors = (backend.to_numpy(x) for x in jacobi.diagonalise(backend.asarray(u)))
     assert abs((vectors * values[:, None, :]) @ vectors.conj().swapaxes(-1, -2) - u).max() < 3e-15
     assert abs(vectors.conj().swapaxes(-1, -2) @ vectors - numpy.eye(3)).max() < 3e-15
 

@@ -6,13 +6,14 @@ import h5py
 import numpy
 import pytest
 
-from haarflow import recipes, samplers
-from haarflow.core.heatbath_sun import SubgroupHeatBath
+from haarflow.run import recipes, samplers
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.pipeline import run
-from haarflow.recipes import RecipeError
-from haarflow.runfolder import RunFolder
-from haarflow.target import target_of
-from haarflow.theories import Wilson, sun_torus
+from haarflow.run.recipes import RecipeError
+from haarflow.run.runfolder import RunFolder
+from haarflow.run.target import target_of
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import sun_torus
 from tests.runs import numbers
 
 RECIPE = """
@@ -56,7 +57,7 @@ def test_the_report_names_theory_and_exact_value(folder):
 def test_the_ensemble_holds_links_in_the_group(folder):
     with h5py.File(folder / "run" / "ensemble.h5") as file:
         fields = file["heatbath/fields"][...]
-    theory = Wilson((2, 4), n=2)
+    theory = SUNGauge((2, 4), n=2)
     assert fields.dtype == numpy.complex128 and fields.shape[-5:] == theory.field_shape
     numpy.testing.assert_allclose(
         theory.group.compose(fields, theory.group.inverse(fields)), theory.group.identity(fields), atol=1e-13
@@ -85,7 +86,7 @@ def test_words_that_define_the_theory_are_no_couplings():
     recipe = recipes.check(
         {"name": "try", "lattice": [4, 4], "theory": {"name": "sun", "n": 5, "beta": 1.0, "rectangle": -0.331}}
     )
-    assert target_of(recipe).theory == Wilson((4, 4), n=5, rectangle=-0.331)
+    assert target_of(recipe).theory == SUNGauge((4, 4), n=5, rectangle=-0.331)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +115,4 @@ def test_a_heat_bath_of_rectangles_wants_extents_of_four(folder, tmp_path):
 def test_the_heat_bath_of_a_recipe_is_that_of_its_group():
     recipe = recipes.load("su3-4d")
     kernel = samplers.kernel(target_of(recipe).theory, {"beta": 6.0}, recipe.samplers["overrelaxed"])
-    assert isinstance(kernel, SubgroupHeatBath) and kernel.overrelaxation == 2
+    assert isinstance(kernel, SUNHeatBath) and kernel.overrelaxation == 2

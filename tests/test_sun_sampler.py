@@ -6,10 +6,12 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.core import loops, random
-from haarflow.core.sun import SU
-from haarflow.theories import Wilson, characters, class_angles, class_kernels, sun_sampler, sun_strips, sun_torus
-from haarflow.theories.sun_sampler import exact_sample
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.groups.sun import SU
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import characters, class_angles, class_kernels, sun_sampler, sun_strips, sun_torus
+from haarflow.theories.exact.sun_sampler import exact_sample
 
 
 @pytest.mark.parametrize("n, beta", [(2, 0.0), (2, 2.2), (2, 300.0), (3, 0.5), (3, 6.0), (4, 8.0)])
@@ -49,19 +51,19 @@ def test_links_have_the_plaquettes_and_holonomies_asked_for(host, lattice, n):
 
 
 def test_the_same_configurations_on_every_backend(backend, host):
-    theory, beta = Wilson((2, 2), n=2), {"beta": 1.0}
+    theory, beta = SUNGauge((2, 2), n=2), {"beta": 1.0}
     there = backend.to_numpy(exact_sample(theory, random.key(5, backend), 4, beta))
     numpy.testing.assert_allclose(there, exact_sample(theory, random.key(5, host), 4, beta), atol=1e-12)
 
 
 def test_single_precision(host):
-    draw = exact_sample(Wilson((2, 2), n=2), random.key(5, host), 4, {"beta": 1.0}, "float32")
+    draw = exact_sample(SUNGauge((2, 2), n=2), random.key(5, host), 4, {"beta": 1.0}, "float32")
     assert draw.dtype == numpy.complex64
 
 
 def test_configurations_do_not_repeat_over_rounds(host, monkeypatch):
     monkeypatch.setattr(sun_sampler, "BLOCK", 160)
-    draw = exact_sample(Wilson((2, 2), n=2), random.key(5, host), 40, {"beta": 1.0})
+    draw = exact_sample(SUNGauge((2, 2), n=2), random.key(5, host), 40, {"beta": 1.0})
     assert draw.shape == (40, 2, 2, 2, 2, 2)
     assert len(numpy.unique(draw[:, 0, 0, 0, 0, 0])) == 40
 
@@ -69,12 +71,12 @@ def test_configurations_do_not_repeat_over_rounds(host, monkeypatch):
 @pytest.mark.parametrize(
     "theory, n, couplings, error, words",
     [
-        (Wilson((2, 2, 2)), 1, {"beta": 1.0}, ValueError, "two dimensions"),
-        (Wilson((2, 2), rectangle=-0.1), 1, {"beta": 1.0}, ValueError, "plaquettes alone"),
-        (Wilson((2, 2), n=5), 1, {"beta": 1.0}, ValueError, "N = 2, 3, 4"),
-        (Wilson((2, 2)), 0, {"beta": 1.0}, ValueError, "n = 0"),
-        (Wilson((2, 2)), 1, {"beta": -1.0}, ValueError, "beta >= 0"),
-        (Wilson((2, 2)), 1, {"beta": numpy.ones(2)}, TypeError, "at one beta"),
+        (SUNGauge((2, 2, 2)), 1, {"beta": 1.0}, ValueError, "two dimensions"),
+        (SUNGauge((2, 2), rectangle=-0.1), 1, {"beta": 1.0}, ValueError, "plaquettes alone"),
+        (SUNGauge((2, 2), n=5), 1, {"beta": 1.0}, ValueError, "N = 2, 3, 4"),
+        (SUNGauge((2, 2)), 0, {"beta": 1.0}, ValueError, "n = 0"),
+        (SUNGauge((2, 2)), 1, {"beta": -1.0}, ValueError, "beta >= 0"),
+        (SUNGauge((2, 2)), 1, {"beta": numpy.ones(2)}, TypeError, "at one beta"),
     ],
 )
 def test_bad_input(host, theory, n, couplings, error, words):
@@ -160,14 +162,14 @@ def test_one_stage_and_two_have_their_acceptance(host, strip):
 
 
 CASES = [
-    (Wilson((4, 4), n=2), 2.2, 6000),
-    (Wilson((3, 5), n=2), 2.7, 6000),
-    (Wilson((2, 2), n=3), 2.0, 6000),
-    (Wilson((4, 4), n=3), 4.0, 2500),
-    (Wilson((3, 3), n=3), 6.0, 2000),
-    (Wilson((1, 3), n=4), 2.0, 3000),
-    (Wilson((2, 5), n=4), 4.0, 3000),
-    (Wilson((8, 8), n=3), 6.0, 1000),
+    (SUNGauge((4, 4), n=2), 2.2, 6000),
+    (SUNGauge((3, 5), n=2), 2.7, 6000),
+    (SUNGauge((2, 2), n=3), 2.0, 6000),
+    (SUNGauge((4, 4), n=3), 4.0, 2500),
+    (SUNGauge((3, 3), n=3), 6.0, 2000),
+    (SUNGauge((1, 3), n=4), 2.0, 3000),
+    (SUNGauge((2, 5), n=4), 4.0, 3000),
+    (SUNGauge((8, 8), n=3), 6.0, 1000),
 ]
 
 
@@ -184,7 +186,7 @@ def test_a_torus_that_closes_without_the_accept_step_is_caught(monkeypatch):
     """The law bites: without it the mean plaquette is the infinite one times (V - 1)/V, many sigma off."""
     monkeypatch.setattr(sun_sampler, "acceptance", lambda *_: 1.0)
     monkeypatch.setattr(sun_sampler, "_on_host", lambda drawn, backend: [backend.to_numpy(part) for part in drawn[:3]])
-    assert abs(pulls(Wilson((2, 2), n=3), 2.5, 5000, seed=0)["plaquette"]) > 10
+    assert abs(pulls(SUNGauge((2, 2), n=3), 2.5, 5000, seed=0)["plaquette"]) > 10
     sun_sampler._round.cache_clear()
 
 

@@ -6,8 +6,8 @@ import math
 import numpy
 import pytest
 
-from haarflow.theories import bessel, characters, sun_torus
-from haarflow.theories.characters import coefficient, dimension, lowered, shell
+from haarflow.theories.exact import bessel, characters, sun_torus
+from haarflow.theories.exact.characters import coefficient, dimension, lowered, shell
 
 ROWS = [
     (2, 2.2, 0.464479025270, 0.464480549736),

@@ -7,11 +7,13 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.core import loops, random, statistics
-from haarflow.core.groups import wrap
+from haarflow.core.lattice import loops
+from haarflow.core import random, statistics
+from haarflow.core.groups.additive import wrap
 from haarflow.flows.splines import spline
-from haarflow.flows.sweep import Sweep, circle_knots, move_links, sweep
-from haarflow.theories import U1Gauge, bessel, torus
+from haarflow.flows.u1.sweep import Sweep, circle_knots, move_links, sweep
+from haarflow.theories import U1Gauge
+from haarflow.theories.exact import bessel, u1_torus
 
 SMALL = {"bins": 8, "harmonics": 3, "hidden": (6,)}
 FLOWS = {
@@ -153,8 +155,8 @@ def test_ess_of_independent_plaquettes(lattice, beta):
     the ratio is below 0.4%, so 2% is five sigma; chance of bad luck below 1e-6."""
     field, log_q = independent_plaquettes(lattice, beta, 40000)
     log_w = -U1Gauge(lattice).action(field, {"beta": beta}) - log_q
-    assert statistics.ess(log_w) == pytest.approx(torus.ess_sweep(beta, math.prod(lattice)), rel=0.02)
-    assert abs(statistics.log_z(log_w).value - torus.log_z(beta, math.prod(lattice))) < 0.03
+    assert statistics.ess(log_w) == pytest.approx(u1_torus.ess_sweep(beta, math.prod(lattice)), rel=0.02)
+    assert abs(statistics.log_z(log_w).value - u1_torus.log_z(beta, math.prod(lattice))) < 0.03
 
 
 @pytest.mark.parametrize("condition", [("kappa",), ("beta", "beta")])

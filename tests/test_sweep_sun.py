@@ -3,15 +3,19 @@
 import numpy
 import pytest
 
-from haarflow import backends, models, recipes
-from haarflow.core import eigenframes, loops, random, weyl_cell
-from haarflow.core.matrix_fields import exponential_twin, haar_matrices
+from haarflow import backends, models
+from haarflow.run import recipes
+from haarflow.core.groups import eigenframes, weyl_cell
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.laws.fields import exponential_twin, haar_matrices
 from haarflow.core.statistics import ess, reweight
-from haarflow.core.sun import SU
-from haarflow.flows import tilt_tables, tilts
-from haarflow.flows.stretch import stretch
-from haarflow.flows.sweep_sun import ClassSweep, class_sweep
-from haarflow.theories import Wilson, sun_torus
+from haarflow.core.groups.sun import SU
+from haarflow.flows.sun import class_map_tables, class_maps
+from haarflow.flows.sun.stretch import stretch
+from haarflow.flows.sun.sweep import ClassSweep, class_sweep
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import sun_torus
 from tests.conftest import member
 
 UNIT = numpy.exp(2j * numpy.pi / 3)
@@ -58,23 +62,23 @@ def test_the_cell_is_a_box(n, generator):
 def test_class_maps_have_the_density_of_a_plaquette(n, kappa, generator):
     """Density times Jacobian is one, to the accuracy of the tables; and they are undone to rounding."""
     u = haar_matrices((3000, n, n), generator)
-    y, log_det = tilts.tilted("forward", u, kappa)
+    y, log_det = class_maps.tilted("forward", u, kappa)
     log_w = kappa * numpy.trace(y, axis1=1, axis2=2).real / n - sun_torus.log_c0(n, kappa) + log_det
     assert numpy.std(log_w) < 2e-3 and abs(log_w).max() < 0.03
-    back, other = tilts.tilted("inverse", y, kappa)
+    back, other = class_maps.tilted("inverse", y, kappa)
     assert numpy.abs(back - u).max() < 1e-13 and numpy.abs(other + log_det).max() < 1e-11
     assert numpy.abs(y @ y.conj().swapaxes(1, 2) - numpy.eye(n)).max() < 1e-13
-    assert abs(tilt_tables.mean_trace(n, kappa) - sun_torus.infinite_plaquette(n, kappa)) < 1e-5
+    assert abs(class_map_tables.mean_trace(n, kappa) - sun_torus.infinite_plaquette(n, kappa)) < 1e-5
 
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_class_maps_at_degenerate_spectra(n):
     """Fixed points: the centre and, for SU(3), the walls go where they must; everything is finite."""
     u = numpy.stack(DEGENERATE[n]).astype(complex)
-    y, log_det = tilts.tilted("forward", u, 4.0)
+    y, log_det = class_maps.tilted("forward", u, 4.0)
     assert numpy.isfinite(y).all() and numpy.isfinite(log_det).all()
     assert numpy.abs(y[:2] - u[:2]).max() < 1e-9
-    back, _ = tilts.tilted("inverse", y, 4.0)
+    back, _ = class_maps.tilted("inverse", y, 4.0)
     assert numpy.abs(back - u).max() < 1e-12
     angles = numpy.stack(eigenframes.frame_of(y).angles)
     gaps = numpy.concatenate([-numpy.diff(angles, axis=0), angles[:1] - angles[-1:]])
@@ -88,7 +92,7 @@ def test_gradients_are_finite_at_degenerate_spectra():
         group = SU(n)
         for u in found:
             w = torch.zeros(group.dim, dtype=torch.float64, requires_grad=True)
-            moved, log_det = tilts.tilted("forward", group.update(torch.asarray(u.astype(complex)), w), 3.0)
+            moved, log_det = class_maps.tilted("forward", group.update(torch.asarray(u.astype(complex)), w), 3.0)
             (log_det + torch.real(moved[0, 1]) + torch.imag(moved[0, 0])).backward()
             assert torch.isfinite(w.grad).all(), (n, u)
 
@@ -146,7 +150,7 @@ def test_plaquettes_are_moved_as_the_formula_says(n):
     x = model.prior.sample(random.key(1, host), 3)
     y, log_det = flow.forward(params, x)
     old, new = (loops.plaquette(links, 0, 1, 2, SU(n, 2)) for links in (x, y))
-    there, slopes = tilts.tilted("forward", old, beta, 2)
+    there, slopes = class_maps.tilted("forward", old, beta, 2)
     assert numpy.abs((there - new)[..., 0, :]).max() < 1e-13 and numpy.abs((there - new)[..., 1, 0]).max() < 1e-13
     total = slopes[:, 0, :].sum(axis=1) + slopes[:, 1, 0]
     for chain in range(3):
@@ -160,7 +164,7 @@ def test_plaquettes_are_moved_as_the_formula_says(n):
             traces = [1.0, numpy.cos(theta).mean(), numpy.cos(theta).mean() ** 2, numpy.cos(2 * theta).mean()]
             wanted = params["tilt"][m - 1] @ traces[: n + 1]
             kappa = 0.5 * beta * (wanted + numpy.sqrt(wanted**2 + 0.04))
-            centred, slope = tilts.tilted("forward", old[chain, ..., 1, place], kappa)
+            centred, slope = class_maps.tilted("forward", old[chain, ..., 1, place], kappa)
             if n == 3:
                 d = 1.2 * numpy.tanh(params["stretch"][m - 1] @ traces[:2] / 1.2)
                 centred, more = stretched(centred, d * (0.5 * (g + g.conj().T) - traces[1] * numpy.eye(3)))
@@ -178,7 +182,7 @@ def test_plaquettes_are_moved_as_the_formula_says(n):
 def test_without_closings_the_last_plaquette_is_the_weight(n):
     """log w = beta Re tr P_last/N + (V-1) ln c_0."""
     lattice, beta = (3, 3), 4.0
-    host, theory = backends.get("numpy"), Wilson(lattice, n=n)
+    host, theory = backends.get("numpy"), SUNGauge(lattice, n=n)
     model = class_sweep(lattice, n, beta, closings=0)
     y, log_q = model.sample(model.init(random.key(0, host)), random.key(1, host), 50)
     last = loops.plaquette(y, 0, 1, 2, SU(n, 2))[..., -1, -1]
@@ -190,7 +194,7 @@ def test_without_closings_the_last_plaquette_is_the_weight(n):
 def test_the_start_is_a_good_proposal(n, beta, least):
     """Untrained, 2 x 8; independent plaquettes would have 0.44 and 0.11."""
     host, lattice = backends.get("numpy"), (2, 8)
-    theory, model = Wilson(lattice, n=n), class_sweep(lattice, n, beta)
+    theory, model = SUNGauge(lattice, n=n), class_sweep(lattice, n, beta)
     y, log_q = model.sample(model.init(random.key(0, host)), random.key(2, host), 1024)
     log_w = -theory.action(y, {"beta": beta}) - log_q
     assert ess(log_w) > least
@@ -203,7 +207,7 @@ def test_the_shipped_model_on_its_recipes_lattice():
     recipe = recipes.load("su3-2d-sweep")
     opened = models.opened(recipe.model, recipe)
     y, log_q = opened.model.sample(opened.params, random.key(5, backends.get("numpy")), 256)
-    theory = Wilson((16, 16), n=3)
+    theory = SUNGauge((16, 16), n=3)
     log_w = -theory.action(y, {"beta": 6.0}) - log_q
     assert opened.model.prior.lattice == (16, 16) and ess(log_w) > 0.9
     found = reweight(log_w, theory.observables(y, {"beta": 6.0})["plaquette"])

@@ -7,7 +7,7 @@ import pytest
 from array_api_compat import array_namespace
 
 from haarflow.backends import NoAutodiff
-from haarflow.core.groups import Real
+from haarflow.core.groups.additive import Real
 from haarflow.theories.theory import Theory, check_couplings, check_theory, force_of
 
 

@@ -9,13 +9,13 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.tree import leaves
 from haarflow.core import random
-from haarflow.flows.checkpoint import load_checkpoint, save_checkpoint
-from haarflow.flows.couplings import Annealed, Cycled, Drawn, Fixed, as_plan
-from haarflow.flows.estimators import PathGradient
+from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
+from haarflow.flows.training.coupling_plans import Annealed, Cycled, Drawn, Fixed, as_plan
+from haarflow.flows.training.gradients import PathGradient
 from haarflow.flows.modelfile import ModelFileError
-from haarflow.flows.optimisers import Adam
-from haarflow.flows.schedules import Cosine, WarmUp
-from haarflow.flows.training import NotFinite, Training, finish, start, train, train_step
+from haarflow.flows.training.optimisers import Adam
+from haarflow.flows.training.schedules import Cosine, WarmUp
+from haarflow.flows.training.loop import NotFinite, Training, finish, start, train, train_step
 from tests import toy
 
 ADAM = Adam(WarmUp(Cosine(0.05, 200), 5), clip=1.0)

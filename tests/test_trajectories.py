@@ -6,29 +6,29 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends import simd
+from haarflow.backends.compiled import vector
 from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
-from haarflow.core.groups import restored
-from haarflow.core.hmc import HMC, molecular_dynamics
-from haarflow.core.integrators import LEAPFROG, SCHEMES
-from haarflow.core.law import at_once
-from haarflow.theories import U1Gauge, Wilson, with_parts
+from haarflow.core.groups.additive import restored
+from haarflow.core.chains.hmc import HMC, molecular_dynamics
+from haarflow.core.chains.integrators import LEAPFROG, SCHEMES
+from haarflow.core.laws.law import at_once
+from haarflow.theories import U1Gauge, SUNGauge, with_parts
 
-pytestmark = pytest.mark.skipif(not simd.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
+pytestmark = pytest.mark.skipif(not vector.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
 # name: theory, chains, scheme, steps, step size. Extents 1, 2 and odd ones; more and fewer chains than fill a register.
 CASES = {
     "u1 2d": (U1Gauge((4, 6)), 3, "leapfrog", 4, 0.3),
     "u1 3d": (U1Gauge((2, 3, 5)), 7, "omelyan", 3, 0.2),
-    "su2 2d": (Wilson((4, 2), n=2), 3, "omelyan4", 2, 0.4),
-    "su2 4d": (Wilson((2, 3, 2, 4), n=2), 2, "forest_ruth", 2, 0.1),
-    "su3 one site wide": (Wilson((2, 1, 3), n=3), 5, "omelyan4", 2, 0.2),
-    "su3 one by one": (Wilson((1, 1), n=3), 2, "leapfrog", 1, 0.2),
-    "su3 2d": (Wilson((3, 5), n=3), 9, "omelyan", 3, 0.2),
+    "su2 2d": (SUNGauge((4, 2), n=2), 3, "omelyan4", 2, 0.4),
+    "su2 4d": (SUNGauge((2, 3, 2, 4), n=2), 2, "forest_ruth", 2, 0.1),
+    "su3 one site wide": (SUNGauge((2, 1, 3), n=3), 5, "omelyan4", 2, 0.2),
+    "su3 one by one": (SUNGauge((1, 1), n=3), 2, "leapfrog", 1, 0.2),
+    "su3 2d": (SUNGauge((3, 5), n=3), 9, "omelyan", 3, 0.2),
     "u1 tubes": (U1Gauge((2, 9, 5, 2)), 2, "leapfrog", 2, 0.2),
-    "su2 tubes": (Wilson((3, 6, 4), n=2), 2, "leapfrog", 3, 0.2),
-    "su3 4d": (Wilson((2, 2, 2, 4), n=3), 1, "leapfrog", 3, 0.1),
+    "su2 tubes": (SUNGauge((3, 6, 4), n=2), 2, "leapfrog", 3, 0.2),
+    "su3 4d": (SUNGauge((2, 2, 2, 4), n=3), 1, "leapfrog", 3, 0.1),
 }
 
 
@@ -62,7 +62,7 @@ def test_equals_the_plain_integrator(name):
 @pytest.mark.parametrize("size", [0.01, 0.9, 6.0])
 def test_exponentials_near_and_far(size):
     """One drift of any length, on both sides of where the short series ends."""
-    for theory in (Wilson((2, 4), n=2), Wilson((2, 4), n=3)):
+    for theory in (SUNGauge((2, 4), n=2), SUNGauge((2, 4), n=3)):
         field, momentum, beta, factor = start(theory, (2,), backends.get("numpy"))
         momentum = momentum / numpy.sqrt((momentum**2).sum(axis=2, keepdims=True))  # |w| = 1 everywhere
         found = kernels_of(theory).evolve(field, momentum, LEAPFROG, size * factor, 1, {"beta": 0.0 * beta})
@@ -71,7 +71,7 @@ def test_exponentials_near_and_far(size):
 
 
 def test_beyond_the_bound_is_nan_for_that_chain_alone():
-    theory = Wilson((2, 4), n=3)
+    theory = SUNGauge((2, 4), n=3)
     field, momentum, beta, factor = start(theory, (3,), backends.get("numpy"))
     momentum[1, 0, :, 1, 2] = 100.0
     found, _, change = kernels_of(theory).evolve(field, momentum, LEAPFROG, factor, 1, {"beta": 0.0 * beta})
@@ -80,7 +80,7 @@ def test_beyond_the_bound_is_nan_for_that_chain_alone():
 
 
 @pytest.mark.parametrize(
-    ("theory", "size"), [(U1Gauge((4, 4)), 50.0), (Wilson((2, 4), n=2), 1e-3), (Wilson((2, 4), n=3), 1e-3)], ids=str
+    ("theory", "size"), [(U1Gauge((4, 4)), 50.0), (SUNGauge((2, 4), n=2), 1e-3), (SUNGauge((2, 4), n=3), 1e-3)], ids=str
 )
 def test_ends_in_standard_form(theory, size):
     """At rest and without a coupling nothing moves: what is left is the group's `restore`, here of links far off."""
@@ -101,7 +101,7 @@ def test_sine_beyond_many_turns():
     assert numpy.abs(found[1] - wanted[1]).max() < 1e-10
 
 
-@pytest.mark.parametrize("theory", [U1Gauge((4, 4)), Wilson((2, 4), n=2)], ids=str)
+@pytest.mark.parametrize("theory", [U1Gauge((4, 4)), SUNGauge((2, 4), n=2)], ids=str)
 def test_on_every_backend(theory, backend):
     """Called from the engine's own arrays, batch axes of any number, compiled and under vmap where there is one."""
     field, momentum, beta, factor = start(theory, (2, 3), backend)
@@ -141,7 +141,7 @@ def test_declines_what_it_has_no_kernel_for():
     doubled = with_parts(
         U1Gauge((4, 4)), force=lambda field, couplings=None: 2.0 * U1Gauge((4, 4)).force(field, couplings)
     )
-    for theory in (Wilson((4, 4), n=4), Wilson((4, 4), rectangle=-1 / 12), doubled):
+    for theory in (SUNGauge((4, 4), n=4), SUNGauge((4, 4), rectangle=-1 / 12), doubled):
         field, momentum, beta, _ = start(theory, (1,), host)
         assert kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 1, {"beta": beta}) is None
     field, momentum, _, _ = start(U1Gauge((4, 4)), (1,), host)
@@ -150,7 +150,7 @@ def test_declines_what_it_has_no_kernel_for():
 
 
 def test_nothing_is_written_into_what_is_given():
-    theory = Wilson((2, 2), n=2)
+    theory = SUNGauge((2, 2), n=2)
     field, momentum, beta, _ = start(theory, (2,), backends.get("numpy"))
     for x in (field, momentum, beta):
         x.flags.writeable = False
@@ -160,7 +160,7 @@ def test_nothing_is_written_into_what_is_given():
 
 
 def test_no_chains():
-    theory = Wilson((2, 2), n=2)
+    theory = SUNGauge((2, 2), n=2)
     field, momentum, beta, _ = start(theory, (0,), backends.get("numpy"))
     found = kernels_of(theory).evolve(field, momentum, LEAPFROG, 0.1, 2, {"beta": beta})
     assert found[0].shape == field.shape and found[1].shape == momentum.shape

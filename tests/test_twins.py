@@ -4,9 +4,9 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.benchmarks import coupling_sun, flow_speed
+from haarflow.benchmarks.studies import coupling_sun, flow_speed
 from haarflow.core import random
-from haarflow.flows.architectures_sun import trivialising
+from haarflow.flows.sun.architectures import trivialising
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.core import loops, symmetries
+from haarflow.core.lattice import loops, symmetries
 from haarflow.theories import U1Gauge
-from haarflow.theories.symmetry_laws import constant_flux
+from haarflow.theories.laws.symmetry import constant_flux
 
 
 def draw(theory, seed=3, batch=(2,)):

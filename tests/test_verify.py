@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 import haarflow as library
-from haarflow.core.groups import U1
-from haarflow.core.law import Given, Law
+from haarflow.core.groups.additive import U1
+from haarflow.core.laws.law import Given, Law
 from haarflow.models import shipped
-from haarflow.progress import Progress, Task
+from haarflow.run.progress import Progress, Task
 from haarflow.verification.harness import left_out
 from haarflow.verification.subjects import entries, kind_of
 from haarflow.verification.verify import blocks_of
@@ -20,7 +20,7 @@ from tests.runs import haarflow
 
 WRONG = """
     from dataclasses import dataclass
-    from haarflow.flows.tails import QuarticTail
+    from haarflow.flows.scalar.tails import QuarticTail
 
     @dataclass(frozen=True)
     class Wrong(QuarticTail):
@@ -98,7 +98,7 @@ def test_what_is_kept_between_laws_hides_no_flow_that_writes_into_its_input():
         (("U1", "--law", "round_tripp"), "no law 'round_tripp'"),
         (("U1", "--backend", "jaxx"), "jaxx"),
         (("U1", "--profile", "fast"), "a profile is one of"),
-        (("haarflow.core.lattice:volume",), "makes nothing"),
+        (("haarflow.core.lattice.geometry:volume",), "makes nothing"),
     ],
 )
 def test_a_word_that_leads_nowhere_is_one_sentence(words, sentence, capsys):

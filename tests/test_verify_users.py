@@ -7,9 +7,9 @@ import pytest
 
 import haarflow as library
 from haarflow.backends import members
-from haarflow.core import law
+from haarflow.core.laws import law
 from haarflow.flows.flow import Model
-from haarflow.flows.map_laws import log_dets_cancel, round_trip, support
+from haarflow.flows.laws.maps import log_dets_cancel, round_trip, support
 from haarflow.flows.priors import Gaussian
 from haarflow.verification.subjects import entries
 from tests import user_objects as users

@@ -7,16 +7,18 @@ import numpy
 import pytest
 
 from haarflow.backends.tree import tree_map
-from haarflow.core import loops, random
-from haarflow.core.hmc import HMC
-from haarflow.core.integrators import LEAPFROG, OMELYAN, OMELYAN4
-from haarflow.core.kernels import run
-from haarflow.core.law import at_once
-from haarflow.core.matrix_fields import host_matrices
-from haarflow.core.metropolis import LocalMetropolis
+from haarflow.core.lattice import loops
+from haarflow.core import random
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.integrators import LEAPFROG, OMELYAN, OMELYAN4
+from haarflow.core.chains.kernel import run
+from haarflow.core.laws.law import at_once
+from haarflow.core.laws.fields import host_matrices
+from haarflow.core.chains.metropolis import LocalMetropolis
 from haarflow.core.statistics import gamma_method
-from haarflow.core.sun import SU
-from haarflow.theories import Wilson, sun_torus
+from haarflow.core.groups.sun import SU
+from haarflow.theories import SUNGauge
+from haarflow.theories.exact import sun_torus
 from haarflow.theories.theory import autodiff_force
 from tests.conftest import member
 
@@ -42,7 +44,7 @@ def walk(u, site, steps, lattice):
 
 @pytest.mark.parametrize("steps", [(1,), (-2,), (1, 2, -1, -2), (3, 3, -1, -3, -3, 1), (1, -3, 2, 2, 2, -1)])
 def test_a_path_is_the_product_of_its_links(steps, backend, generator):
-    theory = Wilson((2, 1, 3), n=3)
+    theory = SUNGauge((2, 1, 3), n=3)
     u = links(theory, generator)
     found = backend.to_numpy(loops.path(backend.asarray(u), steps, 3, theory.group))
     for row, site in itertools.product(range(2), numpy.ndindex(*theory.lattice)):
@@ -50,7 +52,7 @@ def test_a_path_is_the_product_of_its_links(steps, backend, generator):
 
 
 def test_named_loops_are_paths(generator):
-    theory = Wilson((2, 3, 2), n=2)
+    theory = SUNGauge((2, 3, 2), n=2)
     u, group = links(theory, generator), theory.group
 
     def path(*steps):
@@ -78,7 +80,7 @@ def test_steps_that_lead_nowhere_are_refused(steps):
 
 @pytest.mark.parametrize("rectangle", [0.0, -1 / 12])
 def test_gradients_of_the_action_at_cold_and_degenerate_fields(rectangle, autodiff_backend, generator):
-    theory, backend = Wilson((3, 4), n=3, rectangle=rectangle), autodiff_backend
+    theory, backend = SUNGauge((3, 4), n=3, rectangle=rectangle), autodiff_backend
     styles = [host_matrices(theory.group, (2, *theory.field_shape), style, generator) for style in ("cold", "seam")]
     u = backend.asarray(numpy.concatenate(styles))
     found = backend.to_numpy(backend.jit(lambda u: autodiff_force(theory, u, {"beta": 6.0}))(u))
@@ -87,7 +89,7 @@ def test_gradients_of_the_action_at_cold_and_degenerate_fields(rectangle, autodi
 
 
 def test_gauge_transformations_change_nothing_to_rounding(generator):
-    theory = Wilson((3, 4, 2), n=3, rectangle=-0.331)
+    theory = SUNGauge((3, 4, 2), n=3, rectangle=-0.331)
     u, w = links(theory, generator), host_matrices(theory.group, (2, 3, 3, 3, 4, 2), "haar", generator)
     turned = loops.gauge_transform(u, w, 3, theory.group)
     for name, value in theory.observables(u).items():
@@ -104,17 +106,17 @@ def test_improved_actions_count_rectangles_and_keep_the_continuum_limit():
     field[0, 2, 0] = 1e-3 * numpy.sin(2 * numpy.pi * numpy.arange(64) / 64)
     found = []
     for rectangle in (0.0, -1 / 12, -0.331):
-        theory = Wilson((1, 64), rectangle=rectangle)
+        theory = SUNGauge((1, 64), rectangle=rectangle)
         cold = theory.action(theory.group.exp(0.0 * field))
         found.append(theory.action(theory.group.exp(field)) - cold)
     assert max(found) / min(found) - 1 < 0.03
-    assert Wilson((4, 4), rectangle=-1 / 12).weights == pytest.approx((5 / 3, -1 / 12))
+    assert SUNGauge((4, 4), rectangle=-1 / 12).weights == pytest.approx((5 / 3, -1 / 12))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_theory_of_one_plaquette_a_site_in_strong_coupling(n, generator):
     """<plaquette> = beta / (2 N^2) + O(beta^2), SU(2) beta/4, by averages over Haar draws."""
-    theory, beta = Wilson((2, 2), n=n), 0.2
+    theory, beta = SUNGauge((2, 2), n=n), 0.2
     u = host_matrices(theory.group, (20000, *theory.field_shape), "haar", generator)
     weight = numpy.exp(-theory.action(u, {"beta": beta}))
     mean = (weight * theory.observables(u)["plaquette"]).sum() / weight.sum()
@@ -123,7 +125,7 @@ def test_a_theory_of_one_plaquette_a_site_in_strong_coupling(n, generator):
 
 
 def test_wrong_fields_and_couplings_are_refused_with_the_remedy(backend):
-    theory = Wilson((4, 4), n=3)
+    theory = SUNGauge((4, 4), n=3)
     with pytest.raises(TypeError, match=r"complex128 or complex64, got .*float64"):
         theory.action(backend.xp.zeros((2, 3, 3, 4, 4), dtype=backend.xp.float64))
     with pytest.raises(ValueError, match=r"\(\*batch, 2, 3, 3, 4, 4\)"):
@@ -132,11 +134,11 @@ def test_wrong_fields_and_couplings_are_refused_with_the_remedy(backend):
         theory.check({"bta": 1.0})
     for words in ({"lattice": (4,)}, {"lattice": (4, 4), "n": 1}, {"lattice": (4, 4), "rectangle": float("nan")}):
         with pytest.raises(ValueError):
-            Wilson(**words)
+            SUNGauge(**words)
 
 
 def test_couplings_may_differ_from_chain_to_chain(backend, generator):
-    theory = Wilson((2, 2), n=2)
+    theory = SUNGauge((2, 2), n=2)
     u = backend.asarray(links(theory, generator))
     both = backend.to_numpy(theory.force(u, {"beta": backend.asarray([1.0, 2.0])}))
     one = backend.to_numpy(theory.force(u, {"beta": 1.0}))
@@ -172,7 +174,7 @@ ROWS = [
 @pytest.mark.parametrize(("n", "beta", "exact", "scheme", "steps"), ROWS)
 def test_hmc_reproduces_the_exact_plaquette_of_the_torus(n, beta, exact, scheme, steps):
     """Within 4 sigma of the run, chance of luck 6e-5; seeds fixed."""
-    theory = Wilson((4, 4), n=n)
+    theory = SUNGauge((4, 4), n=n)
     values = {"couplings": {"beta": beta}, "step_size": 1.0 / steps}
     found, records = measured(theory, HMC(theory, scheme, steps, values), 64, 50, 300)
     assert abs(found.value - exact) < 4 * found.error < 0.004
@@ -182,7 +184,7 @@ def test_hmc_reproduces_the_exact_plaquette_of_the_torus(n, beta, exact, scheme,
 
 @pytest.mark.statistical
 def test_local_moves_reproduce_the_exact_plaquette():
-    theory = Wilson((4, 4), n=2)
+    theory = SUNGauge((4, 4), n=2)
     kernel = LocalMetropolis(theory, {"couplings": {"beta": 2.2}, "width": 0.5})
     found, _ = measured(theory, kernel, 64, 100, 400)
     assert abs(found.value - 0.464480549736) < 4 * found.error < 0.01
@@ -191,11 +193,11 @@ def test_local_moves_reproduce_the_exact_plaquette():
 @pytest.mark.slow
 def test_four_dimensions_at_the_reference_coupling():
     """SU(3), 4^4, beta = 5.7: 0.5597(3); within 4 combined sigma."""
-    theory = Wilson((4, 4, 4, 4), n=3)
+    theory = SUNGauge((4, 4, 4, 4), n=3)
     values = {"couplings": {"beta": 5.7}, "step_size": 0.2}
     found, _ = measured(theory, HMC(theory, OMELYAN, 5, values), 16, 200, 300)
     assert abs(found.value - 0.5597) < 4 * (found.error**2 + 0.0003**2) ** 0.5
 
 
 def test_the_group_is_the_theorys():
-    assert Wilson((4, 4), n=4).group == SU(4, 2)
+    assert SUNGauge((4, 4), n=4).group == SU(4, 2)

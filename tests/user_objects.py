@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from haarflow.core import random
-from haarflow.core.groups import U1, Real
-from haarflow.core.lattice import shift
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.lattice.geometry import shift
 from haarflow.theories.theory import autodiff_force, couplings_for
 
 

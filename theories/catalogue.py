@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from haarflow.theories.phi4 import Phi4
-from haarflow.theories.u1 import U1Gauge
-from haarflow.theories.wilson import Wilson
+from haarflow.theories.scalar.phi4 import Phi4
+from haarflow.theories.gauge.u1 import U1Gauge
+from haarflow.theories.gauge.sun import SUNGauge
 
 Lattices = tuple[tuple[int, ...], ...]
 
@@ -97,7 +97,7 @@ def _charges(lattice: tuple[int, ...], couplings: Mapping[str, float]) -> dict[i
     """p(Q) of U(1) in two dimensions."""
     if len(lattice) != 2:
         return None
-    from haarflow.theories.torus import charge_distribution
+    from haarflow.theories.exact.u1_torus import charge_distribution
 
     return charge_distribution(couplings["beta"], math.prod(lattice))
 
@@ -131,7 +131,7 @@ THEORIES: dict[str, Row] = {
         distributions={"Q": _charges},
     ),
     "su2": Row(
-        partial(Wilson, n=2),
+        partial(SUNGauge, n=2),
         "sun",
         "SU(2) gauge theory",
         PLAQUETTES,
@@ -142,7 +142,7 @@ THEORIES: dict[str, Row] = {
         dimensions=2,
     ),
     "su3": Row(
-        partial(Wilson, n=3),
+        partial(SUNGauge, n=3),
         "sun",
         "SU(3) gauge theory",
         PLAQUETTES,
@@ -157,7 +157,7 @@ THEORIES: dict[str, Row] = {
         dimensions=2,
     ),
     "su4": Row(
-        partial(Wilson, n=4),
+        partial(SUNGauge, n=4),
         "sun",
         "SU(4) gauge theory",
         PLAQUETTES,
@@ -167,7 +167,7 @@ THEORIES: dict[str, Row] = {
         dimensions=2,
     ),
     "sun": Row(
-        Wilson,
+        SUNGauge,
         "sun",
         "SU(N) gauge theory",
         PLAQUETTES,

@@ -13,8 +13,8 @@ from typing import Any, final
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.accept import action_difference
-from haarflow.core.batch import spread
+from haarflow.core.chains.accept import action_difference
+from haarflow.core.lattice.axes import spread
 from haarflow.core.parts import AngleWeight, LinkWeight, Local, Symmetries, check_theory, described, force_of
 from haarflow.theories.theory import check_couplings, checked, no_subclass
 
@@ -30,11 +30,11 @@ class Sum:
     two defaults.
 
     >>> import numpy as np
-    >>> from haarflow.theories import U1Gauge, Wilson
+    >>> from haarflow.theories import U1Gauge, SUNGauge
     >>> plain = U1Gauge((4, 4))
     >>> float(Sum((plain, plain)).action(np.zeros((2, 4, 4)), {"beta": 1.0}))
     -32.0
-    >>> Sum((plain, Wilson((4, 4), n=2)))
+    >>> Sum((plain, SUNGauge((4, 4), n=2)))
     Traceback (most recent call last):
         ...
     ValueError: the terms of a sum have one group, got U1() of U1Gauge and SU(n=2, d=2) of Wilson

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from haarflow.core.parts import described
-from haarflow.theories import torus
+from haarflow.theories.exact import u1_torus
 from haarflow.theories.theory import number_of
 
 
@@ -34,6 +34,6 @@ def report(theory: Any, couplings: Any = None) -> dict[str, Any]:
         "exact": offered.exact(couplings),
     }
     if "p_Q0" in found["exact"]:
-        p = torus.charge_distribution(found["couplings"]["beta"], math.prod(theory.lattice))
+        p = u1_torus.charge_distribution(found["couplings"]["beta"], math.prod(theory.lattice))
         found["p_Q"] = {str(q): value for q, value in p.items() if value > 1e-12}
     return found

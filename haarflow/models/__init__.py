@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from haarflow.flows.catalogue import constructor
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import ModelFileError, OpenedModel, open_model, read_card
-from haarflow.own import NOTHING, Own
-from haarflow.recipes import RecipeError, hint
+from haarflow.run.own import NOTHING, Own
+from haarflow.run.recipes import RecipeError, hint
 
 if TYPE_CHECKING:
-    from haarflow.target import Target
+    from haarflow.run.target import Target
 
 _FOLDER = Path(__file__).parent
 

@@ -10,20 +10,20 @@ import numpy
 
 from haarflow.backends import members
 from haarflow.core import random
-from haarflow.core.chained import Chained, ExactScalars
-from haarflow.core.groups import U1, Complex, Real
-from haarflow.core.heatbath import HeatBath
-from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.core.hmc import HMC
-from haarflow.core.integrators import SCHEMES
-from haarflow.core.kernels import Cycle, Repeat
-from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis
-from haarflow.core.sun import SU
+from haarflow.core.laws.stationary import Chained, ExactScalars
+from haarflow.core.groups.additive import U1, Complex, Real
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.integrators import SCHEMES
+from haarflow.core.chains.kernel import Cycle, Repeat
+from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.groups.sun import SU
 from haarflow.flows.priors import FreeField, UniformLinks
-from haarflow.samplers import SAMPLERS, Row, kernel
-from haarflow.theories import Phi4, U1Gauge, Wilson
-from haarflow.theories.exact_sampler import exact_sample
-from haarflow.theories.sun_sampler import exact_sample as exact_sun
+from haarflow.run.samplers import SAMPLERS, Row, kernel
+from haarflow.theories import Phi4, U1Gauge, SUNGauge
+from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
@@ -89,7 +89,7 @@ def matrix_observables(theory: Any, fields: Any) -> Any:
 
 
 def hmc_of_matrices(
-    kind: Any = HMC, n: int = 3, scheme: str = "leapfrog", steps: int = 3, step_size: Any = 0.5, theory: Any = Wilson
+    kind: Any = HMC, n: int = 3, scheme: str = "leapfrog", steps: int = 3, step_size: Any = 0.5, theory: Any = SUNGauge
 ) -> Any:
     """HMC of SU(N)."""
     return kind(theory((2, 2), n), SCHEMES[scheme], steps, {"couplings": STRONG, "step_size": step_size})
@@ -117,13 +117,13 @@ def independent(kind: Any = IndependenceMetropolis, tries: int = 2, theory: Any 
     return kind(Plain(prior), theory, tries, {"params": {}, "couplings": couplings})
 
 
-def heat_bath(kind: Any = HeatBath, **words: Any) -> Any:
+def heat_bath(kind: Any = U1HeatBath, **words: Any) -> Any:
     """Heat bath of U(1)."""
     return kind(LINKS, values={"couplings": BETA}, **words)
 
 
 def heat_bath_of_matrices(
-    n: int = 2, lattice: Any = (2, 2), theory: Any = Wilson, kind: Any = SubgroupHeatBath, **words: Any
+    n: int = 2, lattice: Any = (2, 2), theory: Any = SUNGauge, kind: Any = SUNHeatBath, **words: Any
 ) -> Any:
     """Heat bath of SU(N)."""
     return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
@@ -146,7 +146,7 @@ KERNELS = {
     "hmc_su3_omelyan": matrices(hmc_of_matrices(scheme="omelyan", step_size=0.7), reversible=True, burn_in=8),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),
-    "local_su2": matrices(LocalMetropolis(Wilson((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),
+    "local_su2": matrices(LocalMetropolis(SUNGauge((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),
     "independence_phi4": scalars(independent(), reversible=True),
     "independence_u1": links(independent(theory=LINKS, tries=4), reversible=True),
     "heat_bath": links(heat_bath()),
@@ -156,7 +156,7 @@ KERNELS = {
     "heat_bath_su2_odd": matrices(heat_bath_of_matrices(lattice=(3, 2))),
     "heat_bath_su3_overrelaxed": matrices(heat_bath_of_matrices(3, overrelaxation=1), burn_in=8),
     "heat_bath_su2_rectangles": heat_bath_of_matrices(
-        lattice=(4, 4), theory=partial(Wilson, rectangle=-1 / 12), overrelaxation=1
+        lattice=(4, 4), theory=partial(SUNGauge, rectangle=-1 / 12), overrelaxation=1
     ),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
@@ -168,7 +168,7 @@ def _small(theory: str, row: Row, words: Mapping[str, Any]) -> Chained:
     model, couplings, chained = {
         "phi4": (SCALARS, PHI4, scalars),
         "u1": (LINKS, BETA, links),
-        "su2": (Wilson((2, 2), 2), STRONG, matrices),
+        "su2": (SUNGauge((2, 2), 2), STRONG, matrices),
     }[theory]
     return chained(kernel(model, couplings, row.settings(**words)))
 

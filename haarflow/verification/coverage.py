@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from haarflow.core.law import Law, formula
+from haarflow.core.laws.law import Law, formula
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES, LAWS
-from haarflow.verification.parts import PUBLIC, parts, public
+from haarflow.verification.classes import PUBLIC, parts, public
 
 
 class Covered(NamedTuple):

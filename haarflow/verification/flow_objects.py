@@ -14,26 +14,26 @@ from typing import Any
 from haarflow import models
 from haarflow.backends import of
 from haarflow.backends.tree import tree_map
-from haarflow.core.law import to_host
-from haarflow.flows import architectures_phi4 as phi4
-from haarflow.flows import architectures_sun as sun
-from haarflow.flows import architectures_u1 as u1
-from haarflow.flows.affine import AffineCoupling
+from haarflow.core.laws.law import to_host
+from haarflow.flows.scalar import architectures as phi4
+from haarflow.flows.sun import architectures as sun
+from haarflow.flows.u1 import architectures as u1
+from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.catalogue import FLOWS, constructor
-from haarflow.flows.context import CheckerboardNet, LatticeNet
-from haarflow.flows.equivariant import GaugeCoupling
+from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
-from haarflow.flows.loop_flow import LoopFlow
+from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.modelfile import open_model
-from haarflow.flows.momentum import MomentumScaling
+from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
-from haarflow.flows.residual import LoopCoupling
-from haarflow.flows.scalar_spline import SplineCoupling
-from haarflow.flows.spectral import SpectralCoupling
-from haarflow.flows.sweep import Sweep
-from haarflow.flows.sweep_sun import ClassSweep
-from haarflow.flows.tails import QuarticTail
+from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.scalar.spline import SplineCoupling
+from haarflow.flows.sun.spectral import SpectralCoupling
+from haarflow.flows.u1.sweep import Sweep
+from haarflow.flows.sun.sweep import ClassSweep
+from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.verification.entry import Entry
 
 Lattice = tuple[int, ...]

@@ -17,9 +17,9 @@ import numpy
 from hypothesis import strategies as st
 
 from haarflow import backends
-from haarflow.core import strategies
-from haarflow.core.law import VOID, Given, Law, Verdict
-from haarflow.faults import fault
+from haarflow.core.laws import strategies
+from haarflow.core.laws.law import VOID, Given, Law, Verdict
+from haarflow.run.faults import fault
 from haarflow.verification.entry import Entry
 
 # Examples where each shape compiles or each call is slow, by profile; elsewhere those of core.strategies.PROFILES.

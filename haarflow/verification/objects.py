@@ -5,10 +5,10 @@ An object of ours that is new is one line in a layer's table; the coverage state
 
 from __future__ import annotations
 
-from haarflow.core import laws as core_laws
-from haarflow.core.law import Law
-from haarflow.flows import laws as flow_laws
-from haarflow.theories import laws as theory_laws
+from haarflow.core.laws import tables as core_laws
+from haarflow.core.laws.law import Law
+from haarflow.flows.laws import tables as flow_laws
+from haarflow.theories.laws import tables as theory_laws
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.flow_objects import FLOW_ENTRIES

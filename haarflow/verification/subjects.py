@@ -19,18 +19,18 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key
-from haarflow.core.chain_laws import theory_of
-from haarflow.core.groups import U1
-from haarflow.core.matrices import precision
-from haarflow.faults import fault
+from haarflow.core.laws.chain import theory_of
+from haarflow.core.groups.additive import U1
+from haarflow.core.groups.matrices import precision
+from haarflow.run.faults import fault
 from haarflow.flows.flow import Model, zero_log_det
-from haarflow.flows.frames import apart
-from haarflow.flows.judging import condition_names
+from haarflow.flows.coordinates import apart
+from haarflow.flows.laws.cases import condition_names
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
-from haarflow.flows.shape_laws import misshapen
+from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.symmetries import displacement
 from haarflow.flows.traits import traits
-from haarflow.own import NOTHING, Own, imported
+from haarflow.run.own import NOTHING, Own, imported
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES
 
@@ -55,7 +55,7 @@ def entries(subject: Any = None, own: Own = NOTHING) -> list[Entry]:
 
     Raises ValueError where a word leads nowhere, TypeError for an object of no kind the laws know.
 
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> [entry.kind for entry in entries(U1())]
     ['group']
     """
@@ -306,7 +306,8 @@ class Fixed:
 
 def _from_file(name: str, source: str, own: Own) -> list[Entry]:
     """A model file or a recipe, by path or by the name of one that ships."""
-    from haarflow import models, recipes
+    from haarflow import models
+    from haarflow.run import recipes
 
     if name in recipes.names() or name.endswith(".toml"):
         return _of_recipe(recipes.load(name, own=own), name, source, own)
@@ -331,8 +332,8 @@ def _trained(name: str, source: str) -> Entry:
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
     """A recipe's theory, and its untrained flow or its trained model."""
-    from haarflow.build import model_of
-    from haarflow.target import target_of
+    from haarflow.run.build import model_of
+    from haarflow.run.target import target_of
 
     found = [
         _smallest(f"{name} theory", "theory", lambda lattice: target_of(recipe, lattice).theory, recipe.lattice, source)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from haarflow.core.law import formula
-from haarflow.tables import table
+from haarflow.core.laws.law import formula
+from haarflow.report.text import table
 from haarflow.verification.harness import Result
 from haarflow.verification.objects import ENTRIES, LAWS
 from haarflow.verification.verify import Findings
@@ -49,7 +49,7 @@ def _counterexample(result: Result) -> str:
         f"{_number(result.residual)}, tolerance {_number(result.tolerance)} ({result.reason})"
     ]
     if result.example:
-        lines.append(f"  from haarflow.core.law import Given; {result.example}")
+        lines.append(f"  from haarflow.core.laws.law import Given; {result.example}")
     return "\n".join(lines)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.core.groups import Real
-from haarflow.core.lattice import shift
+from haarflow.core.groups.additive import Real
+from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
-from haarflow.theories import Phi4, Sum, U1Gauge, Wilson, with_parts
+from haarflow.theories import Phi4, Sum, U1Gauge, SUNGauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
@@ -89,7 +89,7 @@ class Bare:
 
 def two_actions(lattice: tuple[int, ...]) -> Any:
     """Return Wilson's SU(2) beside an improved one at the same beta."""
-    return Sum((Wilson(lattice, 2), Wilson(lattice, 2, rectangle=-1 / 12)))
+    return Sum((SUNGauge(lattice, 2), SUNGauge(lattice, 2, rectangle=-1 / 12)))
 
 
 hopping = partial(free_field, parameterisation="hopping")

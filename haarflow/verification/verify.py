@@ -11,16 +11,16 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from haarflow.backends import members
-from haarflow.core.law import VOID, Given, Law
-from haarflow.core.strategies import PROFILES
-from haarflow.flows.farm import farm, processes
-from haarflow.flows.memory import remembering
-from haarflow.own import NOTHING, Own
-from haarflow.progress import Progress
+from haarflow.core.laws.law import VOID, Given, Law
+from haarflow.core.laws.strategies import PROFILES
+from haarflow.flows.sampling.farm import farm, processes
+from haarflow.flows.laws.cache import remembering
+from haarflow.run.own import NOTHING, Own
+from haarflow.run.progress import Progress
 from haarflow.verification.entry import Entry
 from haarflow.verification.harness import Result, attempt, barrier, check, result_of
 from haarflow.verification.objects import LAWS
-from haarflow.verification.parts import representatives
+from haarflow.verification.classes import representatives
 from haarflow.verification.subjects import entries
 
 FEW = 8  # fewer blocks than these are taken law by law: progress shows, and processes share them
@@ -63,7 +63,7 @@ def verify(
     a precision, `profile` quick, ci or deep, `laws` the names of laws (default: all), `jobs` how many processes. With
     `given` one example alone is checked, the way a failure prints it. `own` names one's own theory and flow. Raises ValueError for a word that leads nowhere.
 
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> findings = verify(U1(), backend="numpy")
     >>> len(findings.results) > 3, findings.failed
     (True, ())
@@ -158,7 +158,7 @@ def blocks_of(
 ) -> tuple[_Block, ...]:
     """Return the blocks of some entries on some backends: all laws of an entry each, of fewer than FEW a law each.
 
-    >>> from haarflow.core.groups import U1
+    >>> from haarflow.core.groups.additive import U1
     >>> [block.laws for block in blocks_of(entries(U1()), ["numpy"])][:2]
     [('closure',), ('associativity',)]
     """

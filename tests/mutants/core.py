@@ -8,26 +8,14 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.batch import batch_shape, per_chain, spread, total
-from haarflow.core.groups import U1, wrap
-from haarflow.core.heatbath import HeatBath, von_mises
-from haarflow.core.hmc import HMC, action_difference
-from haarflow.core.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
-from haarflow.core.kernels import Cycle, Repeat, State
-from haarflow.core.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
-from haarflow.verification.core_objects import (
-    BETA,
-    LINKS,
-    PHI4,
-    SCALARS,
-    heat_bath,
-    hmc_of_links,
-    hmc_of_scalars,
-    independent,
-    links,
-    local,
-    scalars,
-)
+from haarflow.core.lattice.axes import batch_shape, per_chain, spread, total
+from haarflow.core.groups.additive import U1, wrap
+from haarflow.core.chains.heatbath_u1 import U1HeatBath, von_mises
+from haarflow.core.chains.hmc import HMC, action_difference
+from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
+from haarflow.core.chains.kernel import Cycle, Repeat, State
+from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
+from haarflow.verification.core_objects import BETA, LINKS, PHI4, SCALARS, heat_bath, hmc_of_links, hmc_of_scalars, independent, links, local, scalars
 from tests.mutants import Mutant, kept, matrices
 
 # --- backends: functions that spoil a record
@@ -463,7 +451,7 @@ class LocalWithoutNeighbours(LocalMetropolis):
 
 
 @dataclass(frozen=True)
-class KeepsTheLastProposal(HeatBath):
+class KeepsTheLastProposal(U1HeatBath):
     """When all tries fail the link takes the last proposal."""
 
     def _von_mises_update(self, key, links):
@@ -484,9 +472,9 @@ class KeepsTheLastProposal(HeatBath):
 
 
 @dataclass(frozen=True)
-class ReflectsAboutAWrongAngle(HeatBath):
+class ReflectsAboutAWrongAngle(U1HeatBath):
     def step(self, key, state):
-        after, info = HeatBath(self.theory, self.tries, values=self.values).step(key, state)
+        after, info = U1HeatBath(self.theory, self.tries, values=self.values).step(key, state)
         links = after.field
         for mu in range(len(self.theory.lattice)):
             links, _ = self._sweep(links, mu, lambda theta, k, phi: (2.0 * (phi + 0.3) - theta, theta == theta))
@@ -577,7 +565,7 @@ KERNELS = (
     kernel("the pass forgets the coin", lambda: scalars(independent(ForgetsTheCoin)), "independence_loop"),
     kernel("local moves with the sign turned", lambda: scalars(local(kind=LocalTurned)), "detailed_balance", "stationary"),
     kernel("local moves without neighbours", lambda: scalars(local(kind=LocalWithoutNeighbours)), "stationary"),
-    kernel("heat bath at a wrong beta", lambda: links(HeatBath(LINKS, values={"couplings": {"beta": 1.25}})), "stationary"),
+    kernel("heat bath at a wrong beta", lambda: links(U1HeatBath(LINKS, values={"couplings": {"beta": 1.25}})), "stationary"),
     kernel("bounded rejection keeps its last proposal", lambda: links(heat_bath(KeepsTheLastProposal, tries=1)), "stationary"),
     kernel("over-relaxation about a wrong angle", lambda: links(heat_bath(ReflectsAboutAWrongAngle, overrelaxation=1)), "stationary"),
     kernel("a cycle with stale caches", lambda: scalars(StaleCycle((local(), independent(tries=1)))), "fresh_cache", "in_turn"),

@@ -1,7 +1,7 @@
 """Flows in continuous time with one thing wrong each, and the laws that must see it."""
 
-from haarflow.flows import luescher
-from haarflow.flows.loop_flow import LoopFlow
+from haarflow.flows.loops import equation
+from haarflow.flows.loops.flow import LoopFlow
 from haarflow.verification.flow_objects import by_loops
 from tests.mutants import Mutant
 
@@ -11,7 +11,7 @@ class NoConstant(LoopFlow):
 
     def _slope(self, numbers, rows, time, lattice):
         slope, laplacian = super()._slope(numbers, rows, time, lattice)
-        table = luescher.laplacians(self.n, self.d, self.order, self.rectangle)
+        table = equation.laplacians(self.n, self.d, self.order, self.rectangle)
         c = sum(numbers[power, ...] * time**power for power in range(self.degree + 1))
         lost = lattice[0] * lattice[1] * sum(float(table[k, -1]) * c[k, :] for k in range(len(table)))
         return slope, laplacian - lost

@@ -6,12 +6,14 @@ from functools import partial
 import pytest
 from array_api_compat import array_namespace
 
-from haarflow.core import heatbath_sun, loops, matrices
-from haarflow.core.heatbath_sun import SubgroupHeatBath
-from haarflow.core.lattice import shift
-from haarflow.core.sun import SU
-from haarflow.theories import Wilson
-from haarflow.theories.gauge import beta_for
+from haarflow.core.chains import heatbath_sun
+from haarflow.core.lattice import loops
+from haarflow.core.groups import matrices
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.lattice.geometry import shift
+from haarflow.core.groups.sun import SU
+from haarflow.theories import SUNGauge
+from haarflow.theories.gauge.links import beta_for
 from haarflow.verification.core_objects import heat_bath_of_matrices, hmc_of_matrices
 from haarflow.verification.core_objects import matrices as chained
 from tests.mutants import Mutant, kept
@@ -92,12 +94,12 @@ GROUPS = (
 
 def force_without_n(lattice):
     """beta Im tr for beta/N Im tr."""
-    theory = Wilson(lattice)
+    theory = SUNGauge(lattice)
     return kept(theory, force=lambda field, couplings=None: float(theory.n) * theory.force(field, couplings))
 
 
 def staple_reversed(lattice, **words):
-    theory = Wilson(lattice, **words)
+    theory = SUNGauge(lattice, **words)
 
     def staple(field, mu, couplings=None):
         return theory.group.inverse(theory.staple(field, mu))
@@ -107,7 +109,7 @@ def staple_reversed(lattice, **words):
 
 def staples_ahead_only(lattice):
     """Forgets the plaquettes behind the link."""
-    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
+    theory, d, group = SUNGauge(lattice), len(lattice), SUNGauge(lattice).group
 
     def staple(field, mu):
         both, rest = loops.staples(field, mu, d, group), (slice(None),) * (d + 2)
@@ -126,7 +128,7 @@ def staples_ahead_only(lattice):
 
 def link_not_turned(lattice):
     """A plaquette whose last link is not inverted."""
-    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
+    theory, d, group = SUNGauge(lattice), len(lattice), SUNGauge(lattice).group
 
     def action(field, couplings=None):
         xp = array_namespace(field)
@@ -141,7 +143,7 @@ def link_not_turned(lattice):
 
 def force_on_the_right(lattice):
     """tr T_a V U: the force at the link's other end."""
-    theory, d, group = Wilson(lattice), len(lattice), Wilson(lattice).group
+    theory, d, group = SUNGauge(lattice), len(lattice), SUNGauge(lattice).group
 
     def force(field, couplings=None):
         xp, beta = array_namespace(field), beta_for(theory, field, couplings, d + 1)
@@ -175,11 +177,11 @@ THEORIES = (
 
 
 def wilson_with_traces_of_squares(lattice, n):
-    return kept(Wilson(lattice, n), group=TracesOfSquares(n, len(lattice)))
+    return kept(SUNGauge(lattice, n), group=TracesOfSquares(n, len(lattice)))
 
 
 def half_the_force(lattice, n):
-    theory = Wilson(lattice, n)
+    theory = SUNGauge(lattice, n)
     return kept(theory, force=lambda field, couplings=None: 0.5 * theory.force(field, couplings))
 
 
@@ -189,7 +191,7 @@ def hmc(theory):
 
 def too_cold(lattice, n):
     """The heat bath's weight at 1.2 beta."""
-    theory = Wilson(lattice, n)
+    theory = SUNGauge(lattice, n)
 
     def strength(field, couplings=None):
         return 1.2 * theory.local_coupling(field, couplings)
@@ -199,7 +201,7 @@ def too_cold(lattice, n):
 
 def staples_of_the_link_behind(lattice, n):
     """Staples of another link, so that the heat bath draws where its own neighbours are not."""
-    theory = Wilson(lattice, n)
+    theory = SUNGauge(lattice, n)
 
     def staple(field, mu, couplings=None):
         return shift(theory.staple(field, mu), mu, len(lattice), -1)
@@ -208,13 +210,13 @@ def staples_of_the_link_behind(lattice, n):
 
 
 @dataclass(frozen=True)
-class KeepsTheLastProposal(SubgroupHeatBath):
+class KeepsTheLastProposal(SUNHeatBath):
     """Where all tries fail the last proposal is taken: too often one that was refused."""
 
     def step(self, key, state):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(heatbath_sun, "one_minus_cosine", last_proposal)
-            return SubgroupHeatBath.step(replace(self, sweep=SubgroupHeatBath.by_arrays), key, state)
+            return SUNHeatBath.step(replace(self, sweep=SUNHeatBath.by_arrays), key, state)
 
 
 def last_proposal(u, k, draw=heatbath_sun.one_minus_cosine):
@@ -225,7 +227,7 @@ def last_proposal(u, k, draw=heatbath_sun.one_minus_cosine):
 
 
 @dataclass(frozen=True)
-class HalfReflected(SubgroupHeatBath):
+class HalfReflected(SUNHeatBath):
     """Over-relaxation by g = v^+, which changes the action."""
 
     def step(self, key, state):
@@ -233,12 +235,12 @@ class HalfReflected(SubgroupHeatBath):
             patch.setattr(
                 heatbath_sun, "reflection", lambda place, size, unit: ([unit[0], *(-x for x in unit[1:])], size >= 0.0)
             )
-            return SubgroupHeatBath.step(replace(self, sweep=SubgroupHeatBath.by_arrays), key, state)
+            return SUNHeatBath.step(replace(self, sweep=SUNHeatBath.by_arrays), key, state)
 
 
 def rectangles_by_plaquette_colours(lattice, n):
     """Rectangles, whose links the heat bath moves as if there were plaquettes only."""
-    theory = Wilson(lattice, n, rectangle=-1 / 12)
+    theory = SUNGauge(lattice, n, rectangle=-1 / 12)
     return kept(theory, conditional=replace(theory.conditional, reach=1))
 
 

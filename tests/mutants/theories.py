@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
-from haarflow.core import loops
+from haarflow.core.lattice import loops
 from haarflow.core.acceleration import Accelerated, Kernels
-from haarflow.core.groups import Real
-from haarflow.core.hmc import molecular_dynamics
-from haarflow.core.lattice import shift
+from haarflow.core.groups.additive import Real
+from haarflow.core.chains.hmc import molecular_dynamics
+from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import AngleWeight, Local
-from haarflow.theories import Phi4, U1Gauge, Wilson, bessel
-from haarflow.theories.gauge import beta_for
+from haarflow.theories import Phi4, U1Gauge, SUNGauge
+from haarflow.theories.exact import bessel
+from haarflow.theories.gauge.links import beta_for
 from haarflow.theories.theory import couplings_for
 from tests.mutants import Mutant, kept, matrices
 
@@ -310,7 +311,7 @@ def compiled_heat_bath_turned(lattice):
     def sweep(theory, key, links, coupling, tries, overrelaxation, by_arrays):
         return by_arrays(key, links, -coupling)
 
-    return Accelerated(Wilson(lattice, 2), Kernels(sweep=sweep))
+    return Accelerated(SUNGauge(lattice, 2), Kernels(sweep=sweep))
 
 
 @dataclass(frozen=True)

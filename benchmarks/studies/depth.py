@@ -1,0 +1,159 @@
+"""Deep flows: what compiling takes, what scanning costs at run time, and what a training step holds in memory.
+
+    python -m haarflow.benchmarks.studies.depth [--layers 48] [--batch 64] [--engines jax torch] [--json FILE]
+
+The published U(1) layers on 8x8 in float64, one thread. Each variant runs in a process of its own, so that compiling
+starts from nothing: forward and gradient of the reverse KL, the layers scanned (as the library has them) or written out
+one after another, and the gradient with recomputation (`Repeat(..., recompute=True)`: a layer's inner values are computed
+again in the backward pass). Compile: process CPU seconds of tracing and compiling. Memory: on JAX the temporaries that XLA
+allots to one call; on Torch the most that its tensors hold at once during one, as its profiler counts. The host's malloc
+keeps freed memory of tensors: the process itself rises by more ("process"), which its MALLOC_ words trade for time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+LATTICE, BETA, ROUNDS = (8, 8), 2.0, 7
+BARS = {"forward scanned": 5.0, "gradient scanned": 15.0}
+VARIANTS = {
+    "jax": (
+        "forward scanned",
+        "forward written out",
+        "gradient scanned",
+        "gradient written out",
+        "gradient recomputed",
+    ),
+    "torch": ("gradient scanned", "gradient recomputed"),
+}
+
+
+def work(variant, layers, batch, backend):
+    """The function of the parameters that a variant names, and parameters and fields for it."""
+    from dataclasses import replace
+
+    from haarflow.backends.tree import tree_map
+    from haarflow.core import random
+    from haarflow.flows.u1 import architectures
+    from haarflow.flows.flow import Chain
+    from haarflow.theories import U1Gauge, accelerated
+
+    model, theory = architectures.tutorial(LATTICE, layers), accelerated(U1Gauge(LATTICE))
+    params = model.init(random.key(1, backend))
+    x = model.prior.sample(random.key(2, backend), batch)
+    flow = model.flow
+    if "recomputed" in variant:
+        flow = replace(flow, recompute=True)
+    if "written out" in variant:
+        params = {str(number): tree_map(lambda p, row=number: p[row, ...], params) for number in range(flow.n)}
+        flow = Chain((flow.flow,) * flow.n)
+
+    def loss(params, x):
+        y, log_det = flow.forward(params, x)
+        return (theory.action(y, {"beta": BETA}) - log_det).mean()
+
+    return (flow.forward if "forward" in variant else backend.value_and_grad(loss)), params, x
+
+
+def on_jax(variant, layers, batch):
+    """Compile seconds, run seconds and temporary MiB of a variant."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from haarflow import backends
+    from haarflow.benchmarks.harness.meter import MIB, timed
+
+    backend = backends.get("jax")
+    function, params, x = work(variant, layers, batch, backend)
+    before = time.process_time()
+    compiled = jax.jit(function).lower(params, x).compile()
+    compiling = time.process_time() - before
+    runs = [timed(lambda: compiled(params, x), backend)[0].cpu for _ in range(ROUNDS + 1)][1:]
+    analysis = compiled.memory_analysis()
+    memory = math.nan if analysis is None else analysis.temp_size_in_bytes / MIB
+    return {"compile_cpu_s": compiling, "run_cpu_s": statistics.median(runs), "temporary_mib": memory}
+
+
+def on_torch(variant, layers, batch):
+    """Run seconds of a variant, the most that its tensors hold, and the rise of the process's peak."""
+    import torch
+
+    torch.set_num_threads(1)
+    from haarflow import backends
+    from haarflow.benchmarks.harness.meter import resident, tensor_peak, timed
+
+    backend = backends.get("torch")
+    function, params, x = work(variant, layers, batch, backend)
+    small, *given = work(variant, 2, 1, backend)
+    small(*given)  # what loads on first use
+    before = resident()[0]
+    function(params, x)
+    rise = resident()[1] - before
+    runs = [timed(lambda: function(params, x), backend)[0].cpu for _ in range(ROUNDS)]
+    return {
+        "compile_cpu_s": 0.0,
+        "run_cpu_s": statistics.median(runs),
+        "temporary_mib": tensor_peak(lambda: function(params, x)),
+        "process_mib": rise,
+    }
+
+
+def fresh(engine, variant, layers, batch):
+    """The figures of one variant from a process of its own."""
+    words = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
+    done = subprocess.run(
+        [*words, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
+    )
+    return {"engine": engine, "variant": variant, "layers": layers, "batch": batch, **json.loads(done.stdout)}
+
+
+def show(row):
+    """A row as a line of text."""
+    bar = BARS.get(row["variant"]) if row["engine"] == "jax" and row["layers"] == 48 else None
+    met = "" if bar is None else f" ({'within' if row['compile_cpu_s'] <= bar else 'ABOVE'} {bar:g})"
+    return (
+        f"{row['engine']:6}{row['variant']:22}{row['layers']} layers, batch {row['batch']}: compile "
+        f"{row['compile_cpu_s']:6.2f} CPU s{met}, run {1e3 * row['run_cpu_s']:8.2f} CPU ms, "
+        f"memory {row['temporary_mib']:8.1f} MiB"
+        + (f", process {row['process_mib']:8.1f}" if "process_mib" in row else "")
+    )
+
+
+def main():
+    """Measure, print, and store where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--layers", type=int, default=48)
+    parser.add_argument("--batch", type=int, nargs="+", default=[64])
+    parser.add_argument("--engines", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--one", nargs=2, metavar=("ENGINE", "VARIANT"), help="this variant alone, in this process")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if options.one:
+        engine, variant = options.one
+        print(json.dumps({"jax": on_jax, "torch": on_torch}[engine](variant, options.layers, options.batch[0])))
+        return
+    rows = []
+    for engine in options.engines:
+        for batch in options.batch:
+            for variant in VARIANTS[engine]:
+                rows.append(fresh(engine, variant, options.layers, batch))
+                print(show(rows[-1]), flush=True)
+    if options.json:
+        from haarflow.benchmarks.harness.results import write
+
+        write(options.json, "depth", {"layers": options.layers, "batch": options.batch}, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""What a flow's inverse costs beside its forward pass: jitted JAX, float64, one thread, 256 configurations.
+
+    python -m haarflow.benchmarks.studies.flow_speed --inverse [--pairs 30]
+
+The flows: both published architectures, our convolutional ones and the sweep on 8 x 8 with parameters shaken by normal
+noise, and the two trained models that the library ships, on 16 x 16. Forward and inverse take turns on the same
+configurations; a factor is the median of the ratios within a turn, in process CPU seconds, with the 95% interval of
+that median. The inverse must give the configurations back.
+"""
+
+from __future__ import annotations
+
+import statistics
+
+BATCH, NOISE, TOLERANCE = 256, 0.1, 1e-8
+
+
+def flows(lattice, backend):
+    """Name, model and parameters of every flow."""
+    from haarflow import models
+    from haarflow.flows.scalar import architectures
+    from haarflow.flows.u1 import architectures as architectures_u1, sweep
+    from haarflow.flows.modelfile import open_model
+
+    untrained = {
+        "phi4 tutorial": architectures.tutorial(lattice),
+        "phi4 convolutional": architectures.convolutional(lattice),
+        "u1 tutorial": architectures_u1.tutorial(lattice),
+        "u1 convolutional": architectures_u1.convolutional(lattice),
+        "u1 sweep": sweep.sweep(lattice),
+    }
+    for number, (name, model) in enumerate(untrained.items()):
+        yield name, model, shaken(model, number, backend)
+    for name in ("u1-freezing-convolutional", "u1-freezing"):
+        opened = open_model(models.path_of(name), backend)
+        yield f"{name}, trained", opened.model, opened.params
+
+
+def shaken(model, seed, backend):
+    """Fresh parameters and normal noise on each: a new flow is often the identity."""
+    from haarflow.backends.tree import flatten
+    from haarflow.core import random
+
+    leaves, rebuild = flatten(model.init(random.key(seed, backend)))
+    keys = random.split(random.key(100 + seed, backend), len(leaves))
+    noise = [random.normal(keys[row, :], leaf.shape) for row, leaf in enumerate(leaves)]
+    return rebuild([leaf + NOISE * part for leaf, part in zip(leaves, noise, strict=True)])
+
+
+def inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval):
+    """Seconds forward and back, their ratio with its interval, and how far the way back misses."""
+    from haarflow.core import random
+    from haarflow.core.groups.additive import wrap
+
+    x = model.prior.sample(random.key(9, backend), BATCH)
+    forward, inverse = backend.jit(model.flow.forward), backend.jit(model.flow.inverse)
+    y, _ = forward(params, x)
+    back, _ = inverse(params, y)
+    missed = float(abs(wrap(back - x) if x.ndim > len(model.prior.lattice) + 1 else back - x).max())
+    works = [
+        lambda f=f, z=z: [backend.to_numpy(part) for part in f(params, z)] for f, z in ((forward, x), (inverse, y))
+    ]
+    turns = [[cpu_seconds(work) for work in works] for _ in range(pairs)]
+    return {
+        "forward": statistics.median(there for there, _ in turns),
+        "inverse": statistics.median(back for _, back in turns),
+        "ratio": median_interval([back / there for there, back in turns]),
+        "missed": missed,
+    }
+
+
+def measure_inverses(lattice, pairs, cpu_seconds, median_interval):
+    """All flows' figures, printed as they come; raises AssertionError where an inverse is none."""
+    from haarflow import backends
+
+    backend, found = backends.get("jax"), {}
+    print(f"inverse over forward, batch {BATCH}, float64, one thread, process CPU, {pairs} interleaved pairs")
+    for name, model, params in flows(lattice, backend):
+        found[name] = figures = inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval)
+        middle, low, high = figures["ratio"]
+        print(
+            f"  {name:36}{1e3 * figures['forward']:8.1f} ms there{1e3 * figures['inverse']:8.1f} ms back   "
+            f"ratio {middle:.3f} ({low:.3f} to {high:.3f})   missed by {figures['missed']:.0e}",
+            flush=True,
+        )
+        assert figures["missed"] < TOLERANCE, f"the inverse of {name} misses by {figures['missed']}"
+    return found

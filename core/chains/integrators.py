@@ -1,0 +1,91 @@
+"""Symplectic, reversible integrators of w' = -F(U), U' = w U as palindromic lists of coefficients.
+
+One step of size h is drift(c_0 h) kick(k_0 h) drift(c_1 h) ... kick(k_{n-1} h) drift(c_n h), where a drift is
+U -> exp(c h w) U and a kick w -> w - k h F(U): n force evaluations. A palindrome is reversible and its error in the
+energy at fixed length is O(h^order). Sources: Takaishi and de Forcrand, hep-lat/0505020 (second order minimum norm);
+Forest and Ruth, Physica D 43 (1990) 105; Omelyan, Mryglod and Folk, cond-mat/0110585 (fourth order, four forces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from haarflow import backends
+from haarflow.backends.types import Array, Group
+
+
+class Scheme(NamedTuple):
+    """Drifts c_0 ... c_n and kicks k_0 ... k_{n-1} of one step, each with sum one, and the order of the error."""
+
+    drifts: tuple[float, ...]
+    kicks: tuple[float, ...]
+    order: int
+
+
+_MIN_NORM = 0.1931833275037836
+_RUTH = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
+_XI, _LAMBDA, _CHI = 0.1786178958448091, -0.2123418310626054, -0.06626458266981849
+
+LEAPFROG = Scheme((0.5, 0.5), (1.0,), 2)
+OMELYAN = Scheme((_MIN_NORM, 1.0 - 2.0 * _MIN_NORM, _MIN_NORM), (0.5, 0.5), 2)
+FOREST_RUTH = Scheme(
+    (0.5 * _RUTH, 0.5 - 0.5 * _RUTH, 0.5 - 0.5 * _RUTH, 0.5 * _RUTH), (_RUTH, 1.0 - 2.0 * _RUTH, _RUTH), 4
+)
+OMELYAN4 = Scheme(
+    (_XI, _CHI, 1.0 - 2.0 * (_CHI + _XI), _CHI, _XI),
+    (0.5 - _LAMBDA, _LAMBDA, _LAMBDA, 0.5 - _LAMBDA),
+    4,
+)
+SCHEMES = {"leapfrog": LEAPFROG, "omelyan": OMELYAN, "forest_ruth": FOREST_RUTH, "omelyan4": OMELYAN4}
+
+
+def coefficients(scheme: Scheme, steps: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the drifts and kicks of `steps` steps, the last drift of each merged with the first of the next.
+
+    >>> coefficients(LEAPFROG, 3)
+    ((0.5, 1.0, 1.0, 0.5), (1.0, 1.0, 1.0))
+    """
+    joined = scheme.drifts[-1] + scheme.drifts[0]
+    between = ([*scheme.drifts[1:-1], joined] * steps)[:-1]
+    return (scheme.drifts[0], *between, scheme.drifts[-1]), scheme.kicks * steps
+
+
+def integrate(
+    force: Callable[[Array], Array],
+    field: Array,
+    momentum: Array,
+    scheme: Scheme,
+    step_size: float | Array,
+    steps: int,
+    group: Group,
+) -> tuple[Array, Array]:
+    """Return field and momentum after `steps` steps of size `step_size`, a number or an array that broadcasts.
+
+    `force(field)` has the momentum's shape, `group.update(U, w) = exp(w) U`. The last drift of a step and the first of
+    the next are merged, so a trajectory costs `steps * len(scheme.kicks)` forces.
+
+    >>> import numpy as np
+    >>> from haarflow.core.groups.additive import Real
+    >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, Real())[0].round(3).tolist()
+    [-0.416]
+    """
+    backend = backends.of(field)
+
+    def drift(field: Array, momentum: Array, c: float | Array) -> Array:
+        return group.move(field, momentum, c * step_size)
+
+    def kick(field: Array, momentum: Array, k: float) -> Array:
+        return backend.axpy(-k * step_size, force(field), momentum)
+
+    def one_step(carry: tuple[Array, Array], first: Array) -> tuple[tuple[Array, Array], None]:
+        field, momentum = carry
+        for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
+            field = drift(field, momentum, c)
+            momentum = kick(field, momentum, k)
+        return (field, momentum), None
+
+    joined = scheme.drifts[-1] + scheme.drifts[0]
+    firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
+    (field, momentum), _ = backend.scan(one_step, (field, momentum), backend.asarray(firsts, dtype=momentum.dtype))
+    return drift(field, momentum, scheme.drifts[-1]), momentum

@@ -1,0 +1,159 @@
+"""A kernel beside its distribution: exact draws from it and what to compare them by.
+
+Exact draws turn stationarity into a test: start from them, take steps, and no mean may move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.backends.types import Array
+from haarflow.core import random
+from haarflow.core.lattice.axes import field_shape
+from haarflow.core.chains.kernel import State, as_floats, run
+from haarflow.core.laws.law import at_once, precision_of
+
+DRAWS = 2  # steps of one compiled block, the same program for every law
+
+
+@dataclass(frozen=True)
+class Chained:
+    """A kernel with its distribution: `exact(key, n)` draws fields from it, `observables(fields)` is a dict of numbers.
+
+    Both get NumPy arrays, whatever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
+    `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. `burn_in` steps lead from a wrong start to equilibrium, for the
+    slowest observable. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not).
+    It is itself a kernel, the one it holds.
+
+    >>> from haarflow.core.chains.metropolis import LocalMetropolis
+    >>> from haarflow.theories import Phi4
+    >>> theory = Phi4((2, 2))
+    >>> values = {"couplings": {"m2": 2.0, "lam": 0.5}, "width": 0.7}
+    >>> exact = ExactScalars(theory, {"m2": 2.0, "lam": 0.5}, mass=2.0)
+    >>> stationary_law = Chained(LocalMetropolis(theory, values), exact, theory.observables)
+    """
+
+    kernel: Any
+    exact: Callable[..., Any]
+    observables: Callable[..., Any]
+    burn_in: int = 20
+    reversible: bool = False
+
+    @property
+    def values(self) -> Any:
+        """The kernel's values."""
+        return self.kernel.values
+
+    def with_values(self, values: Any) -> Chained:
+        """Return this with the kernel's values replaced."""
+        return replace(self, kernel=self.kernel.with_values(values))
+
+    def init(self, field: Array) -> State:
+        """Return the kernel's state of a field."""
+        result: State = self.kernel.init(field)
+        return result
+
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
+        """Take the kernel's step."""
+        result: tuple[State, dict[str, Any]] = self.kernel.step(key, state)
+        return result
+
+
+@dataclass(frozen=True)
+class ExactScalars:
+    """Exact draws of a real field with S >= mass sum phi^2, by rejection from the Gaussian exp(-mass sum phi^2).
+
+    phi^4 of the form "m2" has this bound for mass <= m2, as its hopping term is a sum of squares. `(key, n)` returns
+    fields `(n, *lattice)` on the key's backend, NumPy. Raises ValueError where S falls below the bound.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.theories import Phi4
+    >>> ExactScalars(Phi4((2, 2)), {"m2": 2.0, "lam": 0.5}, mass=2.0)(random.key(0, backend), 5).shape
+    (5, 2, 2)
+    """
+
+    theory: Any
+    couplings: Any = field(compare=False)
+    mass: float = 1.0
+
+    def __call__(self, key: Array, n: int) -> Array:
+        """Return `n` independent fields."""
+        found: list[numpy.ndarray] = []
+        while sum(map(len, found)) < n:
+            draws, coins, key = random.split(key, 3)
+            fields = random.normal(draws, (8 * n, *field_shape(self.theory))) / math.sqrt(2.0 * self.mass)
+            squares = (fields**2).reshape(8 * n, -1).sum(axis=-1)
+            excess = self.theory.action(fields, self.couplings) - self.mass * squares
+            if excess.min() < -1e-9:
+                raise ValueError(
+                    f"S >= {self.mass} sum phi^2 wanted, got {excess.min():.3g} less: choose a smaller mass"
+                )
+            found.append(fields[random.uniform(coins, (8 * n,)) < numpy.exp(-excess)])
+        return numpy.concatenate(found)[:n]
+
+
+def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
+    """Return the state and the infos `(DRAWS, n)` after a block of steps from some fields.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.chains.metropolis import LocalMetropolis
+    >>> from haarflow.theories import Phi4
+    >>> block_of_steps(LocalMetropolis(Phi4((2, 2))), numpy.zeros((3, 2, 2)), random.key(0, backend))[0].field.shape
+    (3, 2, 2)
+    """
+    state, records = run(counting(kernel, fields), key, started(kernel, fields), DRAWS)
+    return state, records["info"]
+
+
+def started(kernel: Any, fields: Array) -> State:
+    """Return `kernel.init(fields)`, as one program for equal kernels."""
+    definition = kernel.with_values(None)
+    result: State = at_once(_begins(definition), fields, as_floats(kernel.values))
+    return result
+
+
+@lru_cache(maxsize=64)
+def _begins(definition: Any) -> Callable[..., Any]:
+    return lambda fields, values: definition.with_values(values).init(fields)
+
+
+def counting(kernel: Any, fields: Array) -> _Counted:
+    """Return the kernel that counts its steps in `calls`, the same for the same program: laws share what is compiled."""
+    made = _fresh(kernel.with_values(None), backends.of(fields), tuple(fields.shape), precision_of(fields))
+    result: _Counted = made.with_values(kernel.values)
+    return result
+
+
+@lru_cache(maxsize=64)
+def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) -> _Counted:
+    return _Counted(definition)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A kernel that counts how often Python runs its step; equal to none but itself and its other values."""
+
+    kernel: Any
+    token: Any = field(default_factory=object)
+    calls: list[Any] = field(default_factory=list[Any], compare=False)
+
+    @property
+    def values(self) -> Any:
+        return self.kernel.values
+
+    def with_values(self, values: Any) -> Any:
+        return replace(self, kernel=self.kernel.with_values(values))
+
+    def init(self, field: Any) -> Any:
+        return self.kernel.init(field)
+
+    def step(self, key: Any, state: Any) -> Any:
+        self.calls.append(1)
+        return self.kernel.step(key, state)

@@ -1,0 +1,12 @@
+"""The laws of this layer by kind: backends, random numbers, groups, Markov kernels.
+
+A table's row is a `Law`; another object of a kind is held against all of them by one line where it is listed.
+"""
+
+from haarflow.core.laws.backend import BACKEND_LAWS
+from haarflow.core.laws.chain import KERNEL_LAWS
+from haarflow.core.laws.stationary import Chained, ExactScalars
+from haarflow.core.laws.group import GROUP_LAWS
+from haarflow.core.laws.random import RANDOM_LAWS
+
+__all__ = ["BACKEND_LAWS", "GROUP_LAWS", "KERNEL_LAWS", "RANDOM_LAWS", "Chained", "ExactScalars"]

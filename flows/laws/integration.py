@@ -1,0 +1,128 @@
+"""Laws of flows that are integrated: the reported log-determinant and the way back miss those of the discrete map, by how much.
+
+A flow in continuous time moves fields by steps of a Runge-Kutta scheme and reports the integral of the divergence. Both
+come close to the same limit: the error of log_det, held against the dense Jacobian of the very map, and the distance that
+inverse(forward(x)) has from x, fall with the scheme's order as steps are halved. A wrong divergence does not.
+
+Where a dense Jacobian has too many columns, the field is one that repeats a cell of the lattice, and the flow's translations
+give all columns from those of one cell (flows/laws/repeating_fields.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from haarflow.backends.types import Array, Condition, Params
+from haarflow.core.groups.additive import Real
+from haarflow.core.laws.law import Verdict, judge, to_host
+from haarflow.flows.laws.compiled_flow import unbound
+from haarflow.flows.coordinates import apart, lattice_of
+from haarflow.flows.laws.jacobian import settled
+from haarflow.flows.laws.repeating_fields import cell_of, log_abs_det, repeating
+
+ORDER = 3
+FLOOR = 1e-8  # errors below are those of the differences
+REASON = "2^(1/2 - order): halved steps leave an eighth of the error, with room for the next order"
+
+
+def integration_order(
+    flow: Any,
+    finer: Any,
+    params: Params,
+    x: Array,
+    condition: Condition = None,
+    group: Any = None,
+    most: float = math.inf,
+    lattice: tuple[int, ...] | None = None,
+) -> Verdict:
+    """log_det = log |det dy/dx| + O(step^3): `finer`, of half the steps, misses it by an eighth of what `flow` does.
+
+    The residual is the ratio of both errors, both of the batch's first member, in double precision; of more than
+    `repeating_fields.COLUMNS` components, of the field that repeats its first cell.
+    Where the error of `flow` is above `most` it tells nothing of the order: `finer` is not asked, and the law does not hold.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.groups.sun import SU
+    >>> from haarflow.flows.loops.flow import LoopFlow
+    >>> flow, finer = (LoopFlow(2, 2, order=1, beta=2.0, steps=n) for n in (1, 2))
+    >>> x = SU(2, 2).haar(random.key(0, backend), (2, 2, 2, 2, 2, 2))
+    >>> integration_order(flow, finer, flow.init(random.key(0, backend)), x, group=SU(2, 2)).passed
+    True
+    """
+    group = group or Real()
+    lattice = lattice or lattice_of(group, tuple(x.shape[1:]))
+    cell = cell_of(unbound(flow), group, tuple(x.shape[1:]), lattice)
+    x = repeating(x, cell, lattice)
+
+    def missed(one: Any) -> numpy.ndarray:
+        return integration_errors(one, params, x, condition, group, cell=cell, lattice=lattice)
+
+    return _ratio(integration_order, missed, flow, finer, most, x=x, params=params)
+
+
+def reversal_order(
+    flow: Any,
+    finer: Any,
+    params: Params,
+    x: Array,
+    condition: Condition = None,
+    group: Any = None,
+    most: float = math.inf,
+    lattice: tuple[int, ...] | None = None,
+) -> Verdict:
+    """inverse(forward(x)) = x + O(step^3): of `finer`, of half the steps, an eighth is left.
+
+    As `integration_order`.
+    """
+    group = group or Real()
+
+    def missed(one: Any) -> numpy.ndarray:
+        result: numpy.ndarray = numpy.abs(
+            to_host(apart(group, one.inverse(params, one.forward(params, x, condition)[0], condition)[0], x))
+        )
+        return result
+
+    return _ratio(reversal_order, missed, flow, finer, most, x=x, params=params)
+
+
+def integration_errors(
+    flow: Any,
+    params: Params,
+    x: Array,
+    condition: Condition = None,
+    group: Any = None,
+    members: int = 1,
+    cell: tuple[int, ...] | None = None,
+    lattice: tuple[int, ...] | None = None,
+) -> numpy.ndarray:
+    """Return log_det - log |det dy/dx| for the first `members` of a batch, by dense Jacobians: of the discrete map.
+
+    Fields that repeat a `cell` want the columns of that cell alone. The error's spread, beside that of log w, says what
+    the integration costs; it grows as the root of the volume.
+    """
+    group = group or Real()
+    lattice, found = lattice or lattice_of(group, tuple(x.shape[1:])), []
+    for number in range(min(members, x.shape[0])):
+        if cell is None or cell == lattice:
+            dense, *_ = settled(flow, params, x, condition, group, number)
+            found.append(dense.log_det - float(numpy.linalg.slogdet(dense.matrix)[1]))
+        else:
+            log_det, expected = log_abs_det(flow, params, x, condition, group, number, cell, lattice)
+            found.append(log_det - expected)
+    return numpy.asarray(found)
+
+
+def _ratio(law: Any, missed: Callable[..., Any], flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
+    """The verdict on what a flow misses and what is left of it in half the steps; of too large an error, without that."""
+    coarse = _root_mean_square(missed(flow))
+    fine = math.nan if coarse > most else _root_mean_square(missed(finer))
+    return judge(law, fine / max(coarse, FLOOR), 2.0 ** (0.5 - ORDER), REASON, errors=[coarse, fine], **example)
+
+
+def _root_mean_square(errors: numpy.ndarray) -> float:
+    return float(numpy.sqrt(numpy.mean(numpy.square(errors))))

@@ -1,0 +1,59 @@
+"""The law of shapes, which comes before all others: a flow returns a field as it got it, and one number for each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from haarflow.backends.types import Array, Condition, Params
+from haarflow.core.laws.law import Verdict, judge
+
+
+def shapes(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
+    """forward(x) and inverse(x) are (y, log_det): y of the shape of x, log_det one number for each field of the batch.
+
+    `x` is `(batch, *field_shape)`, of two fields or more: an accidental outer product of the batch with itself shows.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.flows.scalar.tails import QuarticTail
+    >>> shapes(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0], [0.0, 2.0]])).passed
+    True
+    """
+    for name, apply in (("forward", flow.forward), ("inverse", flow.inverse)):
+        found = misshapen(name, apply(params, x, condition), x)
+        if found:
+            return judge(shapes, math.inf, 0.0, found)
+    return judge(shapes, 0.0, 0.0, "shapes are right or not", x=x)
+
+
+def misshapen(name: str, result: Any, x: Array) -> str:
+    """Return what is wrong with the shapes of a flow's result for fields `(batch, *field_shape)`, "" for nothing.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> x = backend.asarray([[0.3, 1.0]])
+    >>> misshapen("forward", (x, x), x)
+    'forward of a field (1, 2) returns log_det of the shape (1, 2), wanted one number for each field, (1,)'
+    """
+    if not isinstance(result, tuple) or len(result) != 2:
+        return f"{name} returns a {type(result).__name__}, wanted the pair (y, log_det)"
+    y, log_det = result
+    shape = tuple(x.shape)
+    if _shape(y) != shape:
+        return f"{name} of a field {shape} returns y {_described(y)}, wanted the same shape"
+    if _shape(log_det) != shape[:1]:
+        wanted = f"wanted one number for each field, {shape[:1]}"
+        return f"{name} of a field {shape} returns log_det {_described(log_det)}, {wanted}"
+    return ""
+
+
+def _shape(x: Any) -> tuple[int, ...] | None:
+    """The shape of an array; None for what is none."""
+    try:
+        return tuple(x.shape)
+    except AttributeError:  # whatever a user's function returned
+        return None
+
+
+def _described(x: Any) -> str:
+    shape = _shape(x)
+    return f"as a {type(x).__name__}" if shape is None else f"of the shape {shape}"

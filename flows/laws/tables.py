@@ -1,0 +1,357 @@
+"""The laws of flows, models and priors, as literal tables: one row for each law and how a `Given` becomes its input.
+
+A model is a flow on a prior: the prior says on which lattice and in which group the fields live, so the laws of a flow
+are checked on a model too. `FLOW_LAWS` look at the flow alone, `MODEL_LAWS` are these and those of the density,
+`PRIOR_LAWS` those of a prior. The functions are in flows/laws/jacobian.py, map_laws.py, symmetry_laws.py and
+density_laws.py, and take a user's own arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from haarflow import backends
+from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
+from haarflow.flows.laws.compiled_flow import bind, bind_model, compiles, repeated, unbound
+from haarflow.flows.laws.density import LARGEST, count_free, draws_have_the_density, draws_on_the_host, enough_draws, file_keeps_the_model, integrates_to_one, not_a_definition, prior_draws, prior_moments, sample_is_its_density
+from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.coordinates import components, matrix_valued
+from haarflow.flows.laws.integration import integration_order, reversal_order
+from haarflow.flows.laws.jacobian import frozen_components, log_det_by_autodiff, log_det_by_differences
+from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
+from haarflow.flows.laws.maps import batch_is_its_members, equals_numpy, fresh_parameters, inputs_unchanged, log_dets_cancel, round_trip, support, traced_once
+from haarflow.flows.laws.repeating_fields import COLUMNS
+from haarflow.flows.laws.shapes import shapes
+from haarflow.flows.symmetries import declared, periods
+from haarflow.flows.laws.symmetry import equivariance, invariant_density, undeclared
+from haarflow.flows.traits import traits
+
+__all__ = [
+    "FLOW_LAWS",
+    "MODEL_LAWS",
+    "PRIOR_LAWS",
+    "batch_is_its_members",
+    "draws_have_the_density",
+    "equals_numpy",
+    "equivariance",
+    "file_keeps_the_model",
+    "fresh_parameters",
+    "frozen_components",
+    "inputs_unchanged",
+    "integrates_to_one",
+    "integration_order",
+    "invariant_density",
+    "log_det_by_autodiff",
+    "log_det_by_differences",
+    "log_dets_cancel",
+    "prior_draws",
+    "prior_moments",
+    "reversal_order",
+    "round_trip",
+    "sample_is_its_density",
+    "shapes",
+    "support",
+    "traced_once",
+    "undeclared",
+]
+
+INTEGRATED = 1e-4  # the largest error of an integral that tells something
+USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
+VARIABLES = 512  # of a density whose weights have a mean that a few thousand draws tell
+COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
+ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
+RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
+
+
+def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of (flow, params, x, condition, group)."""
+    return lambda model, given: law(*case(model, given))
+
+
+def _shares(model: Any) -> list[float]:
+    """By what parameters are multiplied in turn; those of a trained model stay as they are."""
+    return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
+
+
+def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
+
+    def check(model: Any, given: Given) -> Verdict:
+        for share in _shares(model):
+            verdict = law(model, given, share)
+            if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
+                break
+        result: Verdict = verdict
+        return result
+
+    return check
+
+
+def _by_differences(model: Any, given: Given, share: float) -> Verdict:
+    return log_det_by_differences(*case(model, given, share=share))
+
+
+def _by_autodiff(model: Any, given: Given, share: float) -> Verdict:
+    found = case(model, given, share=share)
+    if not given.backend.autodiff:  # differences stand in, of another field
+        return log_det_by_differences(*found, number=given.batch - 1)
+    return log_det_by_autodiff(*found)
+
+
+def _frozen(model: Any, given: Given, share: float) -> Verdict:
+    flow, params, x, condition, group = case(model, given, share=share)
+    return frozen_components(flow, params, x, model.flow.moves(model.prior.lattice), condition, group)
+
+
+def _is_coupling(model: Any) -> str | None:
+    return (
+        None
+        if traits(model.flow).moves is not None
+        else "it does not declare which components it leaves fixed, so it is not a coupling"
+    )
+
+
+def _integrated(obj: Any) -> bool:
+    return traits(obj.flow).integrated
+
+
+def _is_exact(obj: Any) -> str | None:
+    if not _integrated(obj):
+        return None
+    return "it is integrated: its log-determinant and its inverse are those of continuous time, see integration_order"
+
+
+def _is_integrated(obj: Any) -> str | None:
+    return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
+
+
+def _is_large(model: Any) -> bool:
+    return components(model.prior.group, model.prior.field_shape) > COLUMNS
+
+
+def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
+    """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
+
+    Those of a trained flow stay, and the couplings that it is conditioned on are halved.
+    """
+
+    def check(model: Any, given: Given) -> Verdict:
+        finer = model.flow.refined(2)
+        bound, trained = bind(finer, given.backend, len(model.prior.field_shape)), _is_untrained(model) is not None
+        shares = [0.5**halvings for halvings in range(COARSER)]
+        for share in shares if condition_names(model.flow) or not trained else shares[:1]:
+            flow, params, x, condition, group = case(model, given, share=share)
+            if trained and condition:
+                condition = {name: share * value for name, value in condition.items()}
+            most = ASYMPTOTIC if share > shares[-1] else math.inf
+            verdict = law(flow, bound, params, x, condition, group, most, tuple(model.prior.lattice))
+            if verdict.example["errors"][0] <= ASYMPTOTIC:
+                break
+        result: Verdict = verdict
+        return result
+
+    return check
+
+
+def _shapes(model: Any, given: Given) -> Verdict:
+    """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
+    flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
+    return shapes(unbound(flow), params, x, condition)
+
+
+def _unchanged(model: Any, given: Given) -> Verdict:
+    return inputs_unchanged(*case(model, given)[:4])
+
+
+def _traced(model: Any, given: Given) -> Verdict:
+    flow, params, x, condition, _ = case(model, given)
+    return traced_once(flow, params, x, field(model, given, salt=5), condition)
+
+
+def _fresh(model: Any, given: Given) -> Verdict:
+    """Where every draw compiles for itself, chains are left to their parts."""
+    if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
+        return void(fresh_parameters, "its parts draw their own parameters, and are checked")
+    return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
+
+
+def _equivariant(model: Any, given: Given) -> Verdict:
+    return equivariance(*case(model, given), seed=given.seed, lattice=tuple(model.prior.lattice))
+
+
+def _has_symmetries(obj: Any) -> str | None:
+    return None if declared(obj) else "it declares no symmetries"
+
+
+def _invariant(model: Any, given: Given) -> Verdict:
+    bound, (_, params, y, condition, group) = bind_model(model, given.backend), case(model, given)
+    steps = periods(model.flow, len(model.prior.lattice))
+
+    def density(y: Any) -> Any:
+        return bound.log_density(params, y, condition)
+
+    return invariant_density(density, y, group, declared(model), steps, given.seed, tuple(model.prior.lattice))
+
+
+def _density_is_symmetric(model: Any) -> str | None:
+    return None if declared(model) else "its prior and flow have no declared symmetry in common"
+
+
+def _model_integral(model: Any, given: Given) -> Verdict:
+    """For one value of a condition; parameters are halved until the rule is exact enough."""
+    for share in _shares(model):
+        verdict = _integral(model, given, share)
+        if verdict.example["error"] <= INTEGRATED:
+            break
+    return verdict
+
+
+def _integral(model: Any, given: Given, share: float) -> Verdict:
+    bound, params = bind_model(model, given.backend), parameters(model, given, share)
+    start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
+
+    def values(n: int) -> Any:
+        return repeated(conditions(model, given), 0, n)
+
+    draws, _ = bound.flow.forward(params, given.array(start), values(256))
+    gauge = "gauge" in declared(model)
+    return integrates_to_one(
+        lambda y: bound.log_density(params, y, values(y.shape[0])),
+        model.prior.field_shape,
+        model.prior.group,
+        draws,
+        gauge,
+        draws,
+    )
+
+
+def _model_is_small(model: Any) -> str | None:
+    return _too_many(model.prior, "gauge" in declared(model))
+
+
+def _prior_is_small(prior: Any) -> str | None:
+    return _too_many(prior, "gauge" in declared(prior))
+
+
+def _too_many(prior: Any, gauge: bool) -> str | None:
+    if matrix_valued(prior.group):
+        return "the integral's lattice rule is for angles and real numbers, not for matrices"
+    variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
+    if variables <= LARGEST:
+        return None
+    return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
+
+
+def _is_untrained(model: Any) -> str | None:
+    if traits(model.flow).trained:
+        return "a trained model keeps the parameters of its file, which this law would have to change"
+    return None
+
+
+def _is_saved(model: Any) -> str | None:
+    return _is_untrained(model) or not_a_definition(model)
+
+
+def _is_wide(model: Any) -> str | None:
+    return _is_untrained(model) or _is_exact(model) or _has_many_variables(model.prior)
+
+
+def _has_many_variables(prior: Any) -> str | None:
+    variables = components(prior.group, prior.field_shape)
+    if variables <= VARIABLES:
+        return None
+    return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
+
+
+def _model_draws(model: Any, given: Given) -> Verdict:
+    """Parameters are halved until the weights spread little enough for their mean to tell."""
+    for halvings in range(HALVINGS):
+        verdict = _draws(model, given, 0.5**halvings)
+        if verdict.example["ess"] >= USEFUL:
+            break
+    return verdict
+
+
+def _draws(model: Any, given: Given, share: float) -> Verdict:
+    bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
+    found = []
+    for seed in (0, 1):
+        start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
+        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
+    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, n))
+    return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
+
+
+def _sample(model: Any, given: Given) -> Verdict:
+    _, params, _, condition, _ = case(model, given)
+    return sample_is_its_density(bind_model(model, given.backend), params, given.key(3), given.batch, condition)
+
+
+def _file(model: Any, given: Given) -> Verdict:
+    return file_keeps_the_model(model, parameters(model, given), given.backend)
+
+
+def _density(prior: Any, given: Given) -> Callable[..., Any]:
+    result: Callable[..., Any] = Whole(prior, given.backend, ("log_density",)).log_density
+    return result
+
+
+def _prior_integral(prior: Any, given: Given) -> Verdict:
+    draws = given.array(draws_on_the_host(prior, given.seed, 256, given.dtype))
+    shape, gauge = prior.field_shape, "gauge" in declared(prior)
+    return integrates_to_one(_density(prior, given), shape, prior.group, draws, gauge, draws)
+
+
+def _prior_invariant(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
+    x = given.field(prior.group, prior.field_shape)
+    steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
+    return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
+
+
+def _prior_draws(prior: Any, given: Given) -> Verdict:
+    check_size(prior, given.batch)
+    return prior_draws(prior, given.key(3), given.batch, given.dtype)
+
+
+def _prior_moments(prior: Any, given: Given) -> Verdict:
+    n = enough_draws(prior)
+    return prior_moments(prior, at_once(lambda key: prior.sample(key, n, given.dtype), given.key(4)))
+
+
+FLOW_LAWS: tuple[Law, ...] = (
+    Law(shapes, _shapes, first=True),
+    Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
+    Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
+    Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
+    Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
+    Law(frozen_components, _resolved(_frozen), _is_coupling),
+    Law(round_trip, _on_arrays(round_trip), _is_exact),
+    Law(log_dets_cancel, _on_arrays(log_dets_cancel), _is_exact),
+    Law(support, _on_arrays(support), _is_exact),
+    Law(batch_is_its_members, _on_arrays(batch_is_its_members), programs=True),
+    Law(inputs_unchanged, _unchanged),
+    Law(equals_numpy, _on_arrays(equals_numpy)),
+    Law(traced_once, _traced),
+    Law(fresh_parameters, _fresh),
+    Law(equivariance, _equivariant, lambda model: _has_symmetries(model.flow)),
+)
+
+MODEL_LAWS: tuple[Law, ...] = (
+    *FLOW_LAWS,
+    Law(invariant_density, _invariant, _density_is_symmetric),
+    Law(integrates_to_one, _model_integral, _model_is_small),
+    Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
+    Law(sample_is_its_density, _sample, _is_exact),
+    Law(file_keeps_the_model, _file, _is_saved),
+)
+
+PRIOR_LAWS: tuple[Law, ...] = (
+    Law(prior_draws, _prior_draws),
+    Law(prior_moments, _prior_moments, sampled=True, shared_draws=True),
+    Law(integrates_to_one, _prior_integral, _prior_is_small),
+    Law(invariant_density, _prior_invariant, _has_symmetries),
+)

@@ -1,0 +1,106 @@
+"""The verbs that tell: measure, info, backends, recipes, exact, and new, which writes a template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from haarflow.commands.options import Json, OwnFlow, OwnTheory, own_of, show
+
+
+def measure(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's folder or an ensemble.h5")],
+    as_json: Json = False,
+    theory: OwnTheory = "",
+) -> None:
+    """Weigh up an ensemble again: every observable with error, autocorrelation time and exact value."""
+    from haarflow.run.summary import measured
+    from haarflow.report.text import observables_table
+
+    found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
+    show(found, as_json, lambda: observables_table(found))
+
+
+def info(
+    path: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="a model, an ensemble, a gauge field, a run's folder or a shipped model"),
+    ],
+    as_json: Json = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
+) -> None:
+    """Tell what a file holds: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
+
+    Exit code 1 where a gauge file disagrees with itself.
+    """
+    from haarflow.run.info import describe
+    from haarflow.report.text import indented
+
+    found = describe(path, own_of(theory, flow))
+    show(found, as_json, lambda: indented(found))
+    if found.get("agrees") is False:
+        raise typer.Exit(1)
+
+
+def new(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="the recipe to start from")] = "u1-2d",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="write to this file instead of standard output")
+    ] = None,
+) -> None:
+    """Write a commented template: every key there is, with its meaning, ready to change and run."""
+    from haarflow.run import recipes
+
+    text = recipes.template(recipe)
+    if out is None:
+        print(text, end="")
+        return
+    if out.exists():
+        raise ValueError(f"{out} is there already and stays as it is: choose another --out")
+    from haarflow.core.files import write_text
+
+    write_text(out, text)
+    print(f"Wrote {out}. Run it: haarflow run {out}")
+
+
+def backends(as_json: Json = False) -> None:
+    """List the array engines: present or not, version, devices, precision, and what to install for the rest."""
+    from haarflow.run.info import compiled_kernels, engines
+    from haarflow.report.text import engines_table
+
+    found = engines()
+    show(found, as_json, lambda: engines_table(found) + "\n" + compiled_kernels())
+
+
+def recipes(as_json: Json = False) -> None:
+    """List the built-in recipes."""
+    from haarflow.run import recipes
+
+    found = recipes.names()
+    show(found, as_json, lambda: _list(found))
+
+
+def _list(found: dict[str, str]) -> str:
+    width = max(map(len, found))
+    rows = [f"{name:<{width}}  {text}" for name, text in found.items()]
+    return "\n".join(
+        [*rows, "", "Run one: haarflow run NAME. A commented copy to change: haarflow new NAME > mine.toml"]
+    )
+
+
+def exact(
+    theory: Annotated[str, typer.Argument(metavar="THEORY", help="u1, phi4, phi4-hopping, su2, su3, su4, ...")],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="couplings and lattice: beta=7 lattice=[16,16]")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what is known exactly of a theory: haarflow exact u1 beta=7 lattice=[16,16]."""
+    from haarflow.run.info import exact_results
+    from haarflow.report.text import indented
+
+    found = exact_results(theory, values or ())
+    show(found, as_json, lambda: indented(found))

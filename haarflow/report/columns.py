@@ -1,0 +1,52 @@
+"""What a sampler cost and gave, as columns: the one list that the terminal's table and the report's both read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from haarflow.run.samplers import SAMPLERS
+
+
+class Column(NamedTuple):
+    """A column: its heading, its value of a sampler's entry in summary.json, its format, and the word where it is None."""
+
+    head: str
+    value: Callable[[Mapping[str, Any]], float | None]
+    form: str
+    absent: str = "–"
+
+    def cell(self, sampler: Mapping[str, Any]) -> str:
+        """Return the text of one sampler's cell."""
+        value = self.value(sampler)
+        return self.absent if value is None else format(value, self.form)
+
+
+def effective_samples(sampler: Mapping[str, Any]) -> float | None:
+    """Return how many independent draws of e^{-S} a sampler's draws are worth, None where one observable is frozen.
+
+    >>> effective_samples({"kind": "hmc", "samples": 100, "observables": {"E": {"tau_int": 5.0}}})
+    10.0
+    """
+    if SAMPLERS[sampler["kind"]].draws == "weighted":
+        return None if sampler["ess"] is None else float(sampler["ess"] * sampler["samples"])
+    slowest = [entry["tau_int"] for entry in sampler["observables"].values()]
+    if not slowest or None in slowest:
+        return None
+    return float(sampler["samples"] * min(1.0, 1.0 / (2.0 * max(slowest))))
+
+
+def _effective_per_second(sampler: Mapping[str, Any]) -> float | None:
+    effective, cpu = effective_samples(sampler), sampler["cpu_s"]
+    return effective / cpu if effective is not None and cpu else None
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("acceptance", lambda sampler: sampler["acceptance"], ".3f"),
+    Column("ESS", lambda sampler: sampler["ess"], ".3f", "unknown"),
+    Column("samples", lambda sampler: sampler["samples"], ",d"),
+    Column("effective samples", effective_samples, ",.0f", "unknown"),
+    Column("CPU s", lambda sampler: sampler["cpu_s"], ".1f"),
+    Column("samples / CPU s", lambda sampler: sampler["samples_per_cpu_s"], ",.0f"),
+    Column("effective / CPU s", _effective_per_second, ",.0f", "unknown"),
+)

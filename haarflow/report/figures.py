@@ -1,0 +1,326 @@
+"""The report's pictures: plain arrays in, SVG text out.
+
+Matplotlib is loaded on first use and driven through its Figure alone: no window, no global state, the same bytes for
+the same numbers. Colours are those of Okabe and Ito, told apart by readers with any colour vision; panels carry names,
+so nothing hangs on colour alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy
+
+from haarflow.run.samplers import SAMPLERS
+
+INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#9a9a9a"
+COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
+# the same sampler, the same colour
+KNOWN = {name: row.colour for name, row in SAMPLERS.items() if row.colour is not None}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "haarflow",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+}
+
+
+def _styled(draw: Callable[..., str]) -> Callable[..., str]:
+    """Draw under the house style, which matplotlib reads at every step, and leave its settings as they were."""
+
+    @functools.wraps(draw)
+    def styled(*args: Any, **words: Any) -> str:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **words)
+
+    return styled
+
+
+class Panel(NamedTuple):
+    """One sampler's part of a picture: `series` and, for weighted draws, `weights` of mean 1 are `(draw, chain)`."""
+
+    name: str
+    caption: str
+    series: numpy.ndarray
+    weights: numpy.ndarray | None = None
+
+
+class Bar(NamedTuple):
+    """The probability of one whole number with its error (None: not known)."""
+
+    value: float
+    error: float | None
+
+
+@_styled
+def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float], floor: float | None = None) -> str:
+    """Return loss and ESS against CPU seconds, two panels over one axis; `floor` is the loss of a perfect model."""
+    figure, (above, below) = _figure((5.0, 4.2), rows=2, sharex=True)
+    above.plot(cpu_s, loss, color=COLOURS[2])
+    if floor is not None:
+        above.axhline(floor, color=INK, linestyle="--", linewidth=1.0)
+        above.annotate("−ln Z, exact", (1.0, floor), xycoords=("axes fraction", "data"), xytext=(0, 4),
+                       textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
+    above.set_ylabel("loss")
+    above.set_ylim(*_loss_range(numpy.asarray(loss, dtype=float), floor))
+    below.plot(cpu_s, ess, color=COLOURS[0])
+    below.set_ylim(0.0, 1.0)
+    below.set_ylabel("ESS of the weights")
+    below.set_xlabel("CPU seconds of training, compilation included")
+    below.set_xlim(left=0.0 if 2.0 * cpu_s[0] < cpu_s[-1] else None)  # a short training would vanish beside compilation
+    return _svg(figure)
+
+
+@_styled
+def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
+    """Return what is left of Luescher's equation against the coupling, on a logarithmic scale."""
+    figure, axes = _figure((5.0, 3.4))
+    axes.semilogy(couplings, sigma, color=COLOURS[0], marker="o", markersize=4)
+    axes.set_xlabel("b")
+    axes.set_ylabel("σ(r) / √V")
+    return _svg(figure)
+
+
+def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]:
+    """The range that shows where the training ended, not its wild first steps."""
+    seen = loss[numpy.isfinite(loss)]
+    if not seen.size:
+        return 0.0, 1.0
+    low = float(seen.min()) if floor is None else min(float(seen.min()), floor)
+    high = max(float(numpy.quantile(seen, 0.9)), float(seen[-1]))
+    margin = 0.08 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+@_styled
+def history(
+    panels: Sequence[Panel],
+    label: str,
+    exact: Mapping[float, float] | None = None,
+    draws: int = 2000,
+    wide: bool = True,
+) -> str:
+    """Return the histories of one quantity, a panel a sampler over shared axes, with its distribution at the right.
+
+    The first chain is drawn in colour; further chains, up to three, in grey where the quantity hardly moves. `exact`
+    maps whole numbers to their exact probability.
+    """
+    rows, size = len(panels), (10.0 if wide else 4.6, 0.6 + (1.45 if wide else 1.3) * len(panels))
+    figure, grid = _figure(size, rows=rows, columns=2, sharey=True, sharex="col", widths=(5.0 if wide else 3.2, 1.0))
+    whole = exact is not None or all(_is_whole(panel.series) for panel in panels)
+    span = _span(panels, whole)
+    length = min(draws, max(100, min(len(panel.series) for panel in panels)))
+    for colour, panel, (left, right) in zip(_colours([panel.name for panel in panels]), panels, grid, strict=True):
+        _draw_history(left, panel, colour, length)
+        _draw_distribution(right, panel, colour, span, exact, whole)
+        _title(left, panel, wide)
+        left.set_ylabel(label)
+    grid[0][0].set_ylim(*span)
+    grid[0][0].yaxis.get_major_locator().set_params(nbins=5, integer=whole)
+    grid[0][0].set_xlim(0, length)
+    cut = any(len(panel.series) > length for panel in panels)
+    grid[-1][0].set_xlabel(f"draw number (the first {length:,})" if cut else "draw number")
+    grid[-1][1].set_xlabel("all draws")
+    grid[-1][1].set_xlim(left=0.0)
+    return _svg(figure)
+
+
+def _title(axes: Any, panel: Panel, wide: bool) -> None:
+    axes.set_title(panel.name, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=5)
+    if wide:
+        axes.set_title(panel.caption, loc="right", fontsize=9.5, color=INK, pad=5)
+
+
+def _draw_history(axes: Any, panel: Panel, colour: str, length: int) -> None:
+    shown = panel.series[:length]
+    steps = numpy.arange(len(shown))
+    if panel.weights is not None:
+        _dots(axes, steps, shown[:, 0], panel.weights[:length, 0], colour)
+        return
+    others = shown[:, 1:4] if hardly_moves(panel.series) else shown[:, :0]
+    for chain in others.T:
+        axes.plot(steps, chain, color=FAINT, linewidth=1.2, drawstyle="steps-post")
+    axes.plot(steps, shown[:, 0], color=colour, linewidth=0.8 if not others.size else 2.0, drawstyle="steps-post")
+
+
+def _dots(axes: Any, x: numpy.ndarray, y: numpy.ndarray, weights: numpy.ndarray, colour: str) -> None:
+    """Dots of area proportional to their weight; one path for each of ten sizes keeps the page small."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    classes = numpy.clip(numpy.ceil(2.0 * weights), 0, 10)
+    for size in range(1, 11):
+        here = numpy.repeat(numpy.stack([x, y], axis=-1)[classes == size], 2, axis=0)
+        if len(here):
+            codes = numpy.tile([Path.MOVETO, Path.LINETO], len(here) // 2)
+            axes.add_patch(PathPatch(Path(here, codes), capstyle="round", linewidth=1.7 * size**0.5, edgecolor=colour))
+
+
+def hardly_moves(series: numpy.ndarray) -> bool:
+    """Whether the steps of chains `(draw, chain)` change anything in fewer than one case of twenty."""
+    return bool(len(series) > 1 and numpy.mean(numpy.diff(series, axis=0) != 0) < 0.05)
+
+
+def _draw_distribution(
+    axes: Any, panel: Panel, colour: str, span: tuple[float, float], exact: Mapping[float, float] | None, whole: bool
+) -> None:
+    edges = numpy.arange(numpy.ceil(span[0]) - 0.5, span[1] + 0.5) if whole else numpy.linspace(*span, 41)
+    weights = None if panel.weights is None else numpy.ravel(panel.weights)
+    counts, edges = numpy.histogram(numpy.ravel(panel.series), edges, weights=weights)
+    middles, widths = (edges[1:] + edges[:-1]) / 2, numpy.diff(edges)
+    shares = counts / counts.sum() / (1.0 if whole else widths)
+    axes.barh(middles, shares, height=widths * (0.7 if whole else 1.0), color=colour, alpha=0.85, linewidth=0)
+    if exact:
+        inside = {value: p for value, p in exact.items() if span[0] < value < span[1] and p > 1e-3}
+        axes.plot(list(inside.values()), list(inside), "o", color=INK, markersize=3.5, markerfacecolor="none")
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+
+
+def _span(panels: Sequence[Panel], whole: bool) -> tuple[float, float]:
+    highest = max(float(numpy.quantile(numpy.abs(panel.series), 0.9999)) for panel in panels)
+    low = min(float(numpy.min(panel.series)) for panel in panels)
+    if whole:
+        return (-numpy.ceil(highest) - 0.8 if low < 0 else -0.8), numpy.ceil(highest) + 0.8
+    if low < 0:
+        return -1.1 * highest, 1.1 * highest
+    margin = 0.05 * (highest - low) or 1.0
+    return low - margin, highest + margin
+
+
+def _is_whole(series: numpy.ndarray) -> bool:
+    return bool(numpy.all(series == numpy.round(series)))
+
+
+@_styled
+def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, float] | None, label: str) -> str:
+    """Return p(n) of whole numbers n, a group of bars at each n and the exact values as black rules, on a log scale."""
+    figure, axes = _figure((5.0, 4.2))
+    numbers = sorted({number for bars in found.values() for number in bars} | set(exact or ()))
+    width = 0.8 / len(found)
+    least = min([bar.value for bars in found.values() for bar in bars.values() if bar.value > 0], default=1e-3)
+    for place, (colour, (name, bars)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
+        where = [number - 0.4 + width * (place + 0.5) for number in bars]
+        values = [bar.value for bar in bars.values()]
+        axes.bar(where, values, width=0.92 * width, color=colour, linewidth=0, label=name)
+        known = [(x, bar.value, bar.error) for x, bar in zip(where, bars.values(), strict=True) if bar.error]
+        if known:
+            axes.errorbar(*zip(*[(x, y) for x, y, _ in known], strict=True), yerr=[e for *_, e in known], fmt="none",
+                          ecolor=INK, elinewidth=0.9)  # fmt: skip
+    for place, (number, p) in enumerate((exact or {}).items()):
+        axes.plot([number - 0.45, number + 0.45], [p, p], color=INK, linewidth=1.3, label=None if place else "exact")
+    low = min([p for p in (exact or {}).values() if p > 0], default=least)
+    axes.set_yscale("log")
+    axes.set_ylim(0.5 * low, 1.6)
+    axes.set_xticks(numbers if len(numbers) < 16 else numbers[::2])
+    axes.set_xlabel(label)
+    axes.set_ylabel(f"p({label})")
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
+    )
+    return _svg(figure)
+
+
+@_styled
+def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str:
+    """Return the histogram of the log weights of each flow, `name -> (log_w - ln Z, ESS)`, a panel each.
+
+    Filled: the share of draws; the line: the share of weight, which is where the target lives.
+    """
+    rows = len(found)
+    figure, grid = _figure((5.0, max(4.2, 1.0 + 1.6 * rows)), rows=rows, sharex=True)
+    values = numpy.concatenate([numpy.ravel(log_w) for log_w, _ in found.values()])
+    values = values[numpy.isfinite(values)]
+    low, high = (numpy.quantile(values, 0.002), values.max()) if values.size else (-1.0, 1.0)
+    edges = numpy.linspace(low - 0.2, high + 0.2, 61)
+    for axes, colour, (name, (log_w, ess)) in zip(numpy.ravel(grid), _colours(list(found)), found.items(), strict=True):
+        flat = numpy.ravel(log_w)[numpy.isfinite(numpy.ravel(log_w))]
+        axes.hist(flat, edges, weights=numpy.full(flat.size, 1 / flat.size), color=colour, alpha=0.55, label="draws")
+        relative = numpy.exp(flat - flat.max()) if flat.size else flat
+        axes.hist(
+            flat, edges, weights=relative / relative.sum(), histtype="step", color=INK, linewidth=1.3, label="weight"
+        )
+        axes.axvline(0.0, color=GREY, linestyle="--", linewidth=1.0)
+        axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(f"ESS {ess:.3f} of {numpy.size(log_w):,}", loc="right", fontsize=9.5, color=INK)
+        axes.set_ylabel("share")
+        axes.set_ylim(bottom=0.0)
+    last = numpy.ravel(grid)[-1]
+    last.set_xlabel(label)
+    numpy.ravel(grid)[0].legend(loc="upper left", fontsize=9)
+    return _svg(figure)
+
+
+@_styled
+def densities(panels: Sequence[Panel], label: str) -> str:
+    """Return the probability densities of one real quantity, every sampler's in one picture."""
+    figure, axes = _figure((5.0, 4.2))
+    edges = numpy.linspace(*_span(panels, whole=False), 61)
+    for colour, panel in zip(_colours([panel.name for panel in panels]), panels, strict=True):
+        row = None if panel.weights is None else numpy.ravel(panel.weights)
+        axes.hist(numpy.ravel(panel.series), edges, weights=row, density=True, histtype="step", linewidth=1.5,
+                  color=colour, label=panel.name)  # fmt: skip
+    axes.set_xlabel(label)
+    axes.set_ylabel("probability density")
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
+    )
+    return _svg(figure)
+
+
+def _legend_above(axes: Any) -> None:
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.24), "ncols": 2}
+    axes.legend(**place, fontsize=9, columnspacing=1.2, handlelength=1.4)
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    """One colour a sampler: its own, or for other names the next that no sampler here has."""
+    free = itertools.cycle([place for place in range(len(COLOURS)) if place not in map(KNOWN.get, names)])
+    return [COLOURS[KNOWN[name] if name in KNOWN else next(free)] for name in names]
+
+
+def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1, widths: Any = None, **shared: Any) -> Any:
+    """A figure with its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    ratios = {"width_ratios": widths} if widths else {}
+    return figure, figure.subplots(rows, columns, gridspec_kw=ratios, squeeze=columns == 1, **shared)
+
+
+_drawn = re.compile(r'(\bid="|url\(#|href="#)')
+
+
+def _svg(figure: Any) -> str:
+    """The figure as one <svg> element: no prologue, no metadata, no fixed size."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = text.getvalue()
+    head, mark, body = svg[svg.index("<svg") :].partition(">")
+    head = re.sub(r' (width|height|version)="[^"]*"', "", head)
+    return head + mark + re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+
+
+def in_page(svg: str, name: str, says: str) -> str:
+    """Return an SVG ready to stand beside others in one page: its ids made its own, its content told in words."""
+    own = _drawn.sub(rf"\g<1>{name}-", svg)
+    return own.replace("<svg", f'<svg role="img" aria-label="{says}"', 1)

@@ -1,0 +1,61 @@
+"""The command that gives a recipe's run again, and the recipe's text."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from haarflow.run import recipes
+from haarflow.report.html import prose
+from haarflow.run.settings import Recipe
+
+
+def command(recipe: Recipe) -> list[str]:
+    """Return the words of the command that runs a recipe: a built-in name with overrides, or its file.
+
+    >>> from haarflow.run.recipes import load
+    >>> command(load("u1-tiny", ["theory.beta=1.5", "samplers.hmc=false"]))
+    ['haarflow', 'run', 'u1-tiny', 'samplers.hmc=false', 'theory.beta=1.5']
+    """
+    wanted = dataclasses.replace(recipe, versions={})
+    if wanted.name in recipes.names():
+        words = list(_overrides(recipes.as_table(recipes.load(wanted.name)), recipes.as_table(wanted)))
+        try:
+            if recipes.load(wanted.name, words) == wanted:
+                return ["haarflow", "run", wanted.name, *words]
+        except recipes.RecipeError:
+            pass
+    return ["haarflow", "run", "recipe.toml"]
+
+
+def _overrides(base: Mapping[str, Any], wanted: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name in sorted(base.keys() | wanted.keys()):
+        here = f"{path}.{name}" if path else name
+        there, want = base.get(name), wanted.get(name)
+        if isinstance(want, Mapping):
+            yield from _overrides(there if isinstance(there, Mapping) else {}, want, here)
+        elif want is None and isinstance(there, Mapping):
+            yield f"{here}=false"
+        elif want != there:
+            yield f"{here}={_word(want)}"
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) or not value else value
+
+
+AGAIN = """With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same
+    backend and machine the whole run is repeated number for number. Another seed is a fresh experiment: --seed 1."""
+
+
+def section(recipe: Recipe) -> tuple[str, str]:
+    """Return the section's HTML and its words."""
+    line = shlex.join(command(recipe))
+    text = html.escape(recipes.to_toml(recipe))
+    body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
+    body += f'<pre class="recipe">{text}</pre></details>'
+    return body, prose(AGAIN)

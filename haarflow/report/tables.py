@@ -1,0 +1,220 @@
+"""The report's tables: every observable of every sampler against what is known, what it cost, where it comes from."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from haarflow.report.columns import COLUMNS
+from haarflow.report.html import prose, table
+from haarflow.run.settings import Recipe
+from haarflow.report.text import pull, with_error
+
+SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
+STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics
+
+
+class Compared(NamedTuple):
+    """How far a number is from its yardstick in units of the error: the exact value, or the most precise sampler."""
+
+    sigmas: float | None
+    yardstick: str
+
+
+def compared(samplers: Mapping[str, Any], label: str, name: str) -> Compared:
+    """Return a number's distance from the exact value, or where none is known from the most precise other sampler.
+
+    >>> entry = {"value": 1.5, "error": 0.25, "exact": 1.0}
+    >>> compared({"hmc": {"observables": {"E": entry}}}, "hmc", "E")
+    Compared(sigmas=2.0, yardstick='exact')
+    """
+    entry = samplers[label]["observables"][name]
+    if entry["exact"] is not None:
+        return Compared(pull(entry), "exact")
+    best = _most_precise(samplers, name)
+    if best is None or best == label or not entry["error"]:
+        return Compared(None, "reference" if best == label and len(samplers) > 1 else "")
+    other = samplers[best]["observables"][name]
+    return Compared((entry["value"] - other["value"]) / math.hypot(entry["error"], other["error"]), best)
+
+
+def _most_precise(samplers: Mapping[str, Any], name: str) -> str | None:
+    errors = {
+        label: sampler["observables"][name]["error"]
+        for label, sampler in samplers.items()
+        if sampler["observables"].get(name, {}).get("error") and not sampler["observables"][name].get("note")
+    }
+    return min(errors, key=lambda label: errors[label]) if errors else None
+
+
+def grade(sigmas: float | None) -> str:
+    """Return the colour class of a distance: good to 2, fair to 3, poor to 4, bad beyond, none where it is not known.
+
+    >>> [grade(x) for x in (-1.9, 2.5, -3.5, 4.1, None)]
+    ['good', 'fair', 'poor', 'bad', 'none']
+    """
+    if sigmas is None or not math.isfinite(sigmas):
+        return "none"
+    return next((word for limit, word in ((2.0, "good"), (3.0, "fair"), (4.0, "poor")) if abs(sigmas) <= limit), "bad")
+
+
+def verdict(samplers: Mapping[str, Any]) -> str:
+    """Return the page's first lines: how far the worst number is from its exact value, and which samplers do not count.
+
+    A sampler with a series that does not tell its error, or that is shorter than SHORT autocorrelation times, has not
+    seen all of configuration space; what else it says is no evidence for or against anything, and is left out.
+    """
+    silent = {label: why for label, sampler in samplers.items() if (why := _no_evidence(sampler))}
+    pulls = [
+        (abs(found), label, name)
+        for label, sampler in samplers.items()
+        if label not in silent
+        for name, entry in sampler["observables"].items()
+        if (found := pull(entry)) is not None
+    ]
+    lines = [_worst(pulls)] if pulls else []
+    lines += [
+        f"<b>{html.escape(label)}</b> {html.escape(why)}. None of its numbers counts here."
+        for label, why in silent.items()
+    ]
+    return "".join(f'<p class="verdict">{line}</p>' for line in lines)
+
+
+def _no_evidence(sampler: Mapping[str, Any]) -> str:
+    """Why a sampler's numbers do not count, or nothing where they do."""
+    acceptance, entries = sampler.get("acceptance"), sampler["observables"]
+    if acceptance is not None and acceptance < STUCK:
+        return f"accepted {acceptance:.1%} of its steps"
+    if silent := [name for name, entry in entries.items() if entry["error"] is None]:
+        return f"gives no error bar for {', '.join(silent)}: a series that does not move tells no error"
+    name, slowest = max(((name, entry["tau_int"] or 0.0) for name, entry in entries.items()), key=lambda pair: pair[1])
+    if sampler["samples"] < SHORT * slowest:
+        return (
+            f"is {sampler['samples'] / slowest:.0f} autocorrelation times of {name} long: not enough to tell an error"
+        )
+    return ""
+
+
+def _worst(pulls: list[tuple[float, str, str]]) -> str:
+    size, label, name = max(pulls)
+    beyond = sum(found > 3.0 for found, *_ in pulls)
+    count = "One number has an exact value." if len(pulls) == 1 else f"{len(pulls)} numbers have exact values."
+    where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
+    if size > 4.0:
+        return f'{count} {beyond} beyond 3. <b class="bad">{where}: do not trust this before it is understood.</b>'
+    return f"{count} <b>{where}</b>; {beyond or 'none'} beyond 3."
+
+
+KEY = """<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span>
+<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>"""
+NUMBERS = """value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with
+    autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the exact
+    value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; and τ_int in
+    draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the observables of one
+    sampler share their draws, so their pulls go together."""
+COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective
+    samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws;
+    unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not."""
+
+
+def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return the table of observables by their `labels`, with its notes, and the words that explain it."""
+    names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
+    notes: dict[str, int] = {}
+    rows = [
+        [_named(name, labels), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)]
+        for name in names
+    ]
+    body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
+    if notes:
+        body += '<ol class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ol>"
+    return body + KEY, prose(NUMBERS)
+
+
+def _named(name: str, labels: Mapping[str, str]) -> str:
+    """What the theory calls an observable, `U_P` with its index below."""
+    return re.sub(r"_([A-Z])\b", r"<sub>\1</sub>", html.escape(labels[name])) if name in labels else html.escape(name)
+
+
+def _exact(samplers: Mapping[str, Any], name: str) -> str:
+    exact = next((s["observables"][name]["exact"] for s in samplers.values() if name in s["observables"]), None)
+    return "–" if exact is None else f"{exact:.8g}"
+
+
+def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, int]) -> str:
+    entry = samplers[label]["observables"].get(name)
+    if entry is None:
+        return "–"
+    found = compared(samplers, label, name)
+    mark = ""
+    if entry.get("note"):
+        number = notes.setdefault(entry["note"], len(notes) + 1)
+        mark = f"<sup>{number}</sup>"
+    says = [_distance(found)] if found.yardstick else []
+    says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
+    value = _value(entry)
+    small = " · ".join(filter(None, says))
+    colour = "plain" if found.yardstick == "reference" else grade(found.sigmas)
+    return f'<td class="{colour}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
+
+
+def _value(entry: Mapping[str, Any]) -> str:
+    """value(error), or four digits of a value whose error is not known."""
+    known = entry["value"] is not None and entry["error"]
+    text = with_error(entry["value"], entry["error"]) if known else _number(entry["value"], ".4g")
+    return html.escape(text).replace("-", "−")
+
+
+def _distance(found: Compared) -> str:
+    if found.yardstick == "reference":
+        return "the yardstick"
+    if found.sigmas is None:
+        return ""
+    sign = "+" if found.sigmas >= 0 else "−"
+    return f"{sign}{abs(found.sigmas):.1f}σ" + (
+        "" if found.yardstick == "exact" else f" from {html.escape(found.yardstick)}"
+    )
+
+
+def cost_table(
+    samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
+) -> tuple[str, str]:
+    """Return what every sampler cost and gave, and the words that explain it."""
+    rows = [[html.escape(label), *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
+    head = ["sampler", *(column.head for column in COLUMNS)]
+    words = "Nothing was trained in this run."
+    if training:
+        ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
+        words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+    if fit and not fit["samples"]:
+        words = f"Nothing was fitted: the flow is Luescher's series, {fit['numbers']} numbers."
+    elif fit:
+        words = (
+            f"Fit: {fit['numbers']} numbers by least squares from {fit['samples']:,} heat-bath samples, "
+            f"in {fit['cpu_s']:.1f} CPU s."
+        )
+    return table(head, rows, "costs"), prose(f"{COST} {words}")
+
+
+def _number(value: float | None, form: str, absent: str = "–") -> str:
+    return absent if value is None else format(value, form)
+
+
+def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+    """Return what was run on what."""
+    flow = recipe.flow or ({"model": recipe.model} if recipe.model else {})
+    words = " ".join(f"{name}={value}" for name, value in flow.items() if name not in ("kind", "model"))
+    rows = [
+        ["recipe", html.escape(summary["recipe"])],
+        ["flow", html.escape(f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip())],
+        [
+            "backend",
+            html.escape(f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}"),
+        ],
+        ["seed", str(summary["seed"])],
+        ["versions", html.escape(", ".join(f"{name} {version}" for name, version in summary["versions"].items()))],
+    ]
+    return table(["", ""], rows, "origin")

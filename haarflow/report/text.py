@@ -1,0 +1,125 @@
+"""Results as plain text tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from haarflow.report.columns import COLUMNS
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return columns of words, the first flush left, the others flush right.
+
+    >>> print(table(["name", "value"], [["a", "1.5"], ["bb", "10"]]))
+    name  value
+    a       1.5
+    bb       10
+    """
+    lines = [list(head), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    text = []
+    for line in lines:
+        cells = [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        text.append("  ".join(cells).rstrip())
+    return "\n".join(text)
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Return a value with its error on the last two digits.
+
+    >>> with_error(0.69777, 0.00012), with_error(1.0, None)
+    ('0.69777(12)', '1')
+    """
+    if value is None:
+        return "-"
+    if not error or not math.isfinite(error):
+        return f"{value:.8g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    last = round(error * 10**digits)
+    return f"{value:.{digits}f}({last})" if error < 10 else f"{value:.0f}({error:.0f})"
+
+
+def pull(entry: Mapping[str, Any]) -> float | None:
+    """Return (value - exact)/error where all three are known.
+
+    >>> pull({"value": 1.5, "error": 0.25, "exact": 1.0})
+    2.0
+    """
+    value, error, exact = entry["value"], entry["error"], entry["exact"]
+    return None if value is None or exact is None or not error else (value - exact) / error
+
+
+def _number(value: float | None, spec: str = ".4g") -> str:
+    return "-" if value is None else format(value, spec)
+
+
+def observables_table(found: Mapping[str, Any]) -> str:
+    """Return every sampler's observables with error, tau_int, exact value and pull, and notes below."""
+    parts = []
+    for name, sampler in found["samplers"].items():
+        rows = [
+            [
+                word,
+                with_error(entry["value"], entry["error"]),
+                _number(entry["tau_int"], ".3g"),
+                _number(entry["exact"], ".8g"),
+                _number(pull(entry), "+.2f"),
+            ]
+            for word, entry in sampler["observables"].items()
+        ]
+        notes = [f"  {word}: {entry['note']}" for word, entry in sampler["observables"].items() if entry.get("note")]
+        parts.append("\n".join([table([name, "value", "tau_int", "exact", "pull"], rows), *notes]))
+    return "\n\n".join(parts)
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return a run's results: its training, its samplers at a glance, and their observables."""
+    theory = "  ".join(f"{name} {value}" for name, value in summary["theory"].items() if name != "name")
+    lattice = "x".join(map(str, summary["lattice"]))
+    head = f"{summary['recipe']}: {summary['theory']['name']} {lattice}  {theory}  on {summary['backend']}"
+    training = summary["training"]
+    if training:
+        head += f"\ntraining: {training['steps']} steps, {training['cpu_s']:.1f} CPU s, ESS {_number(training['ess'], '.3f')}"
+    rows = [[name, *(column.cell(sampler) for column in COLUMNS)] for name, sampler in summary["samplers"].items()]
+    glance = table(["sampler", *(column.head for column in COLUMNS)], rows)
+    return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
+
+
+def engines_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the array engines with what each can do, and what to install for those that are not there."""
+    rows = [
+        [
+            name,
+            entry["version"] or "-",
+            ", ".join(entry["devices"]) or "-",
+            ", ".join(entry["precision"]) or "-",
+            "yes" if entry["trains"] else "no",
+        ]
+        for name, entry in found.items()
+    ]
+    absent = [f"{name} is not here: {entry['remedy']}" for name, entry in found.items() if entry["remedy"]]
+    return "\n".join([table(["engine", "version", "devices", "precision", "trains"], rows), *absent])
+
+
+def indented(value: Any, depth: int = 0) -> str:
+    """Return a nested dict as indented lines.
+
+    >>> print(indented({"theory": {"beta": 2.0}, "ess": 0.5}))
+    theory:
+      beta: 2.0
+    ess: 0.5
+    """
+    lines = []
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            lines.append(f"{'  ' * depth}{name}:")
+            if entry:
+                lines.append(indented(entry, depth + 1))
+        else:
+            lines.append(f"{'  ' * depth}{name}: {entry}")
+    return "\n".join(lines)

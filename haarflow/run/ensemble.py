@@ -1,0 +1,187 @@
+"""The ensemble file: every sampler's draws in one HDF5 file, (chain, draw) first.
+
+    /                                attributes: format, recipe (TOML), theory, lattice, couplings, fields
+    /SAMPLER                         attributes: kind, fields_every
+    /SAMPLER/observables/NAME        (chain, draw[, n])
+    /SAMPLER/accepted                (chain, draw)      acceptance of each step, where a step can be refused
+    /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
+    /SAMPLER/fields                  (chain, kept, *field)  every fields_every-th configuration
+
+A reweighted sampler's draws are the flow's own and count with their weights; all others are draws of e^{-S}. HDF5's own
+length is no commit, so the file is composed from whole blocks under a temporary name and renamed when it is complete.
+It holds no times, so the same recipe gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy
+
+from haarflow import backends
+from haarflow.run.build import Plan, Setup, stream
+from haarflow.core import files
+from haarflow.flows.sampling.draws import metropolis
+from haarflow.run.recipes import to_toml
+from haarflow.run.runfolder import RunFolder
+from haarflow.run.samplers import SAMPLERS, row_of
+from haarflow.run.sampling import kept_draws
+
+FORMAT = "haarflow-ensemble 1"
+
+
+class EnsembleError(ValueError):
+    """A file that is no whole ensemble file of this version."""
+
+
+class Sampled(NamedTuple):
+    """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`."""
+
+    kind: str
+    observables: dict[str, numpy.ndarray]
+    log_w: numpy.ndarray | None
+    accepted: numpy.ndarray | None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the draws count with their weights, and not as draws of e^{-S}."""
+        return SAMPLERS[self.kind].draws == "weighted"
+
+
+class Ensemble(NamedTuple):
+    """What stands in an ensemble file, configurations left out (`fields(path, sampler)` reads those)."""
+
+    recipe: str
+    theory: str
+    lattice: tuple[int, ...]
+    couplings: dict[str, float]
+    samplers: dict[str, Sampled]
+
+
+def compose(setup: Setup, folder: RunFolder) -> None:
+    """Compose the committed blocks of all samplers into ensemble.h5.
+
+    Raises OSError (a full disk) with an old ensemble.h5 untouched.
+    """
+    recipe = setup.recipe
+    with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["recipe"] = to_toml(recipe)
+        file.attrs["theory"] = recipe.theory.name
+        file.attrs["lattice"] = list(recipe.lattice)
+        file.attrs["couplings"] = json.dumps(setup.target.couplings)
+        for name in sorted(recipe.samplers):
+            _compose_sampler(file.create_group(name), setup, setup.plans[name], folder)
+
+
+def _compose_sampler(group: Any, setup: Setup, plan: Plan, folder: RunFolder) -> None:
+    every = setup.recipe.fields_every
+    group.attrs["kind"] = plan.settings.kind
+    group.attrs["fields_every"] = every
+    kept = slice(plan.warmup, plan.total)
+    columns = _columns(plan, folder)
+    if row_of(plan.settings).draws == "accepted":
+        indices, accepted = metropolis(columns["log_w"], _key(setup, plan))
+        for name in columns:
+            if name.startswith("observables/"):
+                columns[name] = _follow(columns[name], indices)
+        columns["accepted"] = accepted
+        _write_chain_fields(group, every, plan, folder, indices[kept])
+    elif plan.from_flow:
+        _write_chain_fields(group, every, plan, folder, numpy.arange(plan.draws)[:, None])
+    else:
+        _write_kept_fields(group, every, plan, folder)
+    for name, column in sorted(columns.items()):
+        group.create_dataset(name, data=numpy.moveaxis(column[kept], 0, 1))
+
+
+def _columns(plan: Plan, folder: RunFolder) -> dict[str, numpy.ndarray]:
+    """All that is not a configuration, `(draw, chain[, n])`, warm-up included."""
+    blocks = [folder.read_block(plan.name, number, without=("field", "last")) for number in range(plan.blocks)]
+    return {name: numpy.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _key(setup: Setup, plan: Plan) -> tuple[int, int]:
+    words = stream(setup.recipe.seed, plan.name, backends.get("numpy"))
+    return int(words[0]), int(words[1])
+
+
+def _follow(column: numpy.ndarray, indices: numpy.ndarray) -> numpy.ndarray:
+    """The proposals' values `(draw, chain[, n])` along the chains."""
+    where = indices.reshape(*indices.shape, *(1,) * (column.ndim - 2))
+    return numpy.take_along_axis(column, where, axis=0)
+
+
+def _write_chain_fields(group: Any, every: int, plan: Plan, folder: RunFolder, indices: numpy.ndarray) -> None:
+    """Configurations of proposals number `indices (draw, chain)`, read block by block."""
+    if not every:
+        return
+    wanted = indices[::every]
+    for number in range(plan.blocks):
+        block = folder.read_block(plan.name, number)["field"]
+        data = _fields_dataset(group, len(wanted), block)
+        here = wanted - number * plan.block
+        for draw, chain in zip(*numpy.nonzero((here >= 0) & (here < plan.block)), strict=True):
+            data[chain, draw] = block[here[draw, chain], chain]
+
+
+def _write_kept_fields(group: Any, every: int, plan: Plan, folder: RunFolder) -> None:
+    if not every:
+        return
+    written, total = 0, -(-plan.draws // every)
+    for number in range(plan.blocks):
+        block = folder.read_block(plan.name, number)["field"]
+        if count := len(kept_draws(plan, number, every)):
+            _fields_dataset(group, total, block)[:, written : written + count] = numpy.moveaxis(block, 0, 1)
+            written += count
+
+
+def _fields_dataset(group: Any, kept: int, block: numpy.ndarray) -> Any:
+    if "fields" not in group:
+        group.create_dataset("fields", (block.shape[1], kept, *block.shape[2:]), block.dtype)
+    return group["fields"]
+
+
+def read(path: str | Path) -> Ensemble:
+    """Return what stands in an ensemble file; raises EnsembleError for a damaged or foreign one."""
+    with _opened(path) as file:
+        samplers = {name: _sampled(file[name]) for name in file}
+        return Ensemble(
+            str(file.attrs["recipe"]),
+            str(file.attrs["theory"]),
+            tuple(int(extent) for extent in file.attrs["lattice"]),
+            json.loads(file.attrs["couplings"]),
+            samplers,
+        )
+
+
+def fields(path: str | Path, sampler: str) -> Iterator[numpy.ndarray]:
+    """Yield the kept configurations of a sampler chain by chain, each `(kept, *field_shape)`."""
+    with _opened(path) as file:
+        if sampler not in file or "fields" not in file[sampler]:
+            raise EnsembleError(f"{path} keeps no configurations of {sampler!r}: set fields_every in the recipe")
+        yield from file[sampler]["fields"]
+
+
+def _opened(path: str | Path) -> h5py.File:
+    if not Path(path).is_file():
+        raise EnsembleError(f"there is no ensemble file {path}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise EnsembleError(f"{path} is cut short or no HDF5 file ({error})") from None
+    if file.attrs.get("format") != FORMAT:
+        found = file.attrs.get("format")
+        file.close()
+        raise EnsembleError(f"{path} is no ensemble file of this version: its format is {found!r}, wanted {FORMAT!r}")
+    return file
+
+
+def _sampled(group: Any) -> Sampled:
+    observables = {name: data[...] for name, data in group["observables"].items()}
+    log_w, accepted = (group[name][...] if name in group else None for name in ("log_w", "accepted"))
+    return Sampled(str(group.attrs["kind"]), observables, log_w, accepted)

@@ -1,0 +1,116 @@
+"""The fit of a run: heat-bath samples at couplings from 0 to the theory's, and Luescher's equation in least squares.
+
+metrics.jsonl gets one `FitLine`. The fit takes no derivatives: any backend will do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.backends import Backend
+from haarflow.backends.tree import tree_map
+from haarflow.backends.types import Array
+from haarflow.run.build import Setup, card_of
+from haarflow.core import random
+from haarflow.core.chains.kernel import run
+from haarflow.flows.loops import fit as loop_fit
+from haarflow.flows.modelfile import save_model
+from haarflow.flows.priors import HaarLinks
+from haarflow.run.progress import Progress
+from haarflow.run.records import FitLine
+from haarflow.run.runfolder import RunFolder
+from haarflow.run.samplers import HMC, HeatBath, kernel
+from haarflow.run.settings import Fit
+from haarflow.run.target import Target, target_of
+
+CHECKED = 16  # configurations on which halved steps are compared
+LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
+
+
+def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
+    """Draw samples, fit the flow, log how well, and write model.safetensors; without samples the flow stays the series."""
+    started, words, backend, model = time.process_time(), setup.recipe.fit or Fit(), setup.backend, setup.model
+    if model is None:
+        raise ValueError("flow: is missing; there is nothing to fit")
+    extents = words.lattice or (loop_fit.extent(model.flow),) * len(setup.recipe.lattice)
+    small, key = target_of(setup.recipe, extents), setup.stream("fit")
+    fit = _fit(model.flow, small, words, key, backend, progress) if words.samples else _series(model.flow)
+    model = dataclasses.replace(model, flow=fit.flow)
+    params = {"coefficients": backend.asarray(fit.coefficients)}
+    haar = HaarLinks(extents, fit.flow.n).sample(random.fold_in(key, 0), CHECKED, backend.dtype)
+    change, spread = _integration(small, fit.flow, params, haar)
+    line = FitLine(
+        samples=words.samples * words.couplings,
+        numbers=int(fit.coefficients.size),
+        couplings=fit.couplings.tolist(),
+        residuals=fit.residuals.tolist(),
+        integration=change,
+        spread=spread,
+        lattice=list(extents),
+        cpu_s=time.process_time() - started,
+    )
+    folder.cut(lambda line: not isinstance(line, FitLine))
+    folder.write_line(line)
+    save_model(folder.model, model, tree_map(backend.to_numpy, params), _card(setup, line))
+
+
+def _series(flow: Any) -> loop_fit.Fit:
+    """Luescher's series as it stands."""
+    numbers = flow.init(random.key(0, backends.get("numpy")))["coefficients"]
+    return loop_fit.Fit(flow, numbers, numpy.zeros(0), numpy.zeros(0))
+
+
+def _fit(flow: Any, small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> loop_fit.Fit:
+    """Least squares on samples of the recipe's theory."""
+    samples = _samples(small, words, key, backend, progress)
+    with progress.task("fitting", 1, 0) as task:
+        fit = loop_fit.least_squares(flow, samples, words.products)
+        task.advance({"residual": float(fit.residuals[-1])}, 1)
+    return fit
+
+
+def _samples(small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
+    """Links at each coupling, many independent chains that go from one to the next."""
+    beta = small.couplings["beta"]
+    move = kernel(small.theory, small.couplings, _sampler(small))
+    links = HaarLinks(small.recipe.lattice, small.theory.n).sample(random.fold_in(key, 0), words.samples, backend.dtype)
+    found = [(0.0, links)]
+    with progress.task("samples for the fit", words.couplings - 1, 0) as task:
+        for place, b in enumerate(numpy.linspace(0.0, beta, words.couplings)[1:], start=1):
+            here = move.with_values({**move.values, "couplings": {"beta": float(b)}})
+            state, _ = run(here, random.fold_in(key, place), here.init(links), words.sweeps)
+            links = state.field
+            found.append((float(b), links))
+            task.advance({"beta": float(b)}, 1)
+    return found
+
+
+def _sampler(small: Target) -> Any:
+    """Heat bath and over-relaxation; HMC for actions with rectangles."""
+    if small.definition.get("rectangle"):
+        return HMC(scheme="omelyan", steps=8, step_size=LENGTH / 8)
+    return HeatBath(overrelaxation=1)
+
+
+def _integration(small: Target, flow: Any, params: Any, x: Array) -> tuple[float, float]:
+    """The standard deviations of the change of log w when steps are halved, and of log w."""
+    theory, couplings = small.theory, small.couplings
+    condition = {"beta": couplings["beta"]} if flow.condition else None
+
+    def log_w(one: Any) -> numpy.ndarray:
+        y, log_det = one.forward(params, x, condition)
+        return numpy.asarray(backends.of(y).to_numpy(log_det - theory.action(y, couplings)))
+
+    coarse, fine = log_w(flow), log_w(flow.refined(2))
+    return float(numpy.std(coarse - fine)), float(numpy.std(coarse))
+
+
+def _card(setup: Setup, line: FitLine) -> dict[str, Any]:
+    known = ("samples", "numbers", "lattice", "couplings", "residuals", "integration", "cpu_s")
+    fit = {name: getattr(line, name) for name in known}
+    return card_of(setup.target, setup.recipe.flow.get("condition", ())) | {"fit": fit}

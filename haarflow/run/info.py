@@ -1,0 +1,154 @@
+"""What is here: the engines of this machine, what a file holds, what is known exactly of a theory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from haarflow import backends, models
+from haarflow.run import recipes
+from haarflow.backends.compiled import vector
+from haarflow.gaugefiles import formats, gauge_info
+from haarflow.run.own import NOTHING, Own
+from haarflow.run.recipes import RecipeError
+from haarflow.run.target import target_of
+
+
+def engines() -> dict[str, dict[str, Any]]:
+    """Return every engine with version, devices, precision, whether it trains, and the remedy where it is missing."""
+    return {name: _engine(name) for name in backends.NAMES}
+
+
+def compiled_kernels() -> str:
+    """Return a line on compiled trajectories: here, or how to get them."""
+    if vector.is_present():
+        return "HMC of U(1), SU(2) and SU(3) on the CPU runs as compiled vector code"
+    return "HMC of U(1), SU(2) and SU(3) on the CPU gains a factor of four or more by: pip install 'haarflow[compiled]'"
+
+
+def _engine(name: str) -> dict[str, Any]:
+    absent: dict[str, Any] = {
+        "present": False,
+        "version": None,
+        "devices": [],
+        "precision": [],
+        "trains": name in ("jax", "torch"),
+    }
+    if not backends.is_present(name):
+        return {**absent, "remedy": backends.NAMES[name][1]}
+    try:
+        found = backends.get(name)
+    except backends.MissingBackend as missing:
+        return {**absent, "remedy": str(missing)}
+    return {
+        "present": True,
+        "version": found.version,
+        "devices": _devices(name),
+        "precision": ["float64", "float32"],
+        "trains": found.autodiff,
+        "remedy": None,
+    }
+
+
+def _devices(name: str) -> list[str]:
+    """The devices an engine accepts, found by asking it for each."""
+    names = {"numpy": ("cpu",), "cupy": ("cuda",), "jax": ("cpu", "cuda"), "torch": ("cpu", "cuda")}[name]
+    found = []
+    for device in names:
+        try:
+            backends.get(name, device)
+        except (backends.MissingBackend, ValueError):
+            continue
+        found.append(device)
+    return found
+
+
+def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
+    """Return what a model file, an ensemble file, a gauge file, a recipe or a run's folder holds.
+
+    Raises RecipeError where there is nothing of that name, and the file's own error where it is damaged.
+    """
+    path = Path(source)
+    if not path.exists():
+        path = models.path_of(source)
+    if path.is_dir():
+        return _run(path, own)
+    if path.suffix in (".h5", ".hdf5"):
+        return _ensemble(path)
+    if path.suffix == ".toml":
+        return {"recipe": recipes.as_table(recipes.load(path, own=own))}
+    if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
+        return gauge_info(path).as_dict()
+    return _model(path)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from haarflow.flows.modelfile import read
+
+    arrays, header = read(path, "haarflow-model", 1)
+    count = sum(int(array.size) for array in arrays.values())
+    return {"model": str(path), "parameters": count, **{name: header[name] for name in sorted(header)}}
+
+
+def _ensemble(path: Path) -> dict[str, Any]:
+    from haarflow.run import ensemble
+
+    found = ensemble.read(path)
+    samplers = {}
+    for name, sampled in found.samplers.items():
+        chains, draws = next(iter(sampled.observables.values())).shape[:2]
+        samplers[name] = {
+            "kind": sampled.kind,
+            "chains": chains,
+            "draws": draws,
+            "observables": ", ".join(sorted(sampled.observables)),
+        }
+    return {
+        "ensemble": str(path),
+        "theory": {"name": found.theory, **found.couplings},
+        "lattice": list(found.lattice),
+        "samplers": samplers,
+    }
+
+
+def _run(path: Path, own: Own) -> dict[str, Any]:
+    from haarflow.run.runfolder import RunFolder
+
+    folder = RunFolder(path)
+    if not folder.recipe.is_file():
+        raise RecipeError(f"{path} is no run's folder: it has no recipe.toml")
+    log = folder.log()
+    blocks: dict[str, int] = {}
+    for line in log.sample:
+        blocks[line.sampler] = blocks.get(line.sampler, 0) + 1
+    found: dict[str, Any] = {
+        "run": str(path),
+        "complete": folder.summary.is_file(),
+        "trained_steps": log.trained.step if log.trained else 0,
+    }
+    found["blocks"] = blocks
+    found["recipe"] = recipes.as_table(recipes.load(path, own=own))
+    if folder.summary.is_file():
+        found["summary"] = json.loads(folder.summary.read_text(encoding="utf-8"))
+    return found
+
+
+def exact_results(theory: str, values: Iterable[str], own: Own = NOTHING) -> dict[str, Any]:
+    """Return {"theory", "lattice", "exact": {name: value}} for `key=value` words such as beta=7 and lattice=[16,16].
+
+    Raises RecipeError for a misspelt word.
+    """
+    known = tuple(own.theories)
+    if theory not in known:
+        raise RecipeError(f"no theory {theory!r}{recipes.hint(theory, known)}: wanted one of {', '.join(known)}")
+    words = [word if word.startswith("lattice") else f"theory.{word.removeprefix('theory.')}" for word in values]
+    table: dict[str, Any] = {"name": "exact", "lattice": [8, 8], "theory": {"name": theory}}
+    table["theory"] |= own.theories[theory].make((8, 8)).couplings
+    target = target_of(recipes.check(recipes.overridden(table, words), own))
+    return {
+        "theory": target.words,
+        "lattice": list(target.recipe.lattice),
+        "exact": {name: float(value) for name, value in target.exact.items()},
+    }

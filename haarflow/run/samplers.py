@@ -1,0 +1,230 @@
+"""The samplers a recipe may name: the words of their tables, their kernels, and what a draw of each is, a row each.
+
+Every sampler counts in draws per chain: `warmup` draws are dropped, the next `draws` are kept, each of `thin` steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from haarflow.backends.types import Params
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
+from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
+from haarflow.core.chains.integrators import SCHEMES
+from haarflow.core.chains.kernel import Cycle, Kernel
+from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.flows.flow import Model
+from haarflow.run.schema import STRICT, count, number
+
+
+class Proposal(NamedTuple):
+    """A trained flow as a sampler takes it: model, parameters, and the values of the couplings it is conditioned on."""
+
+    model: Model
+    params: Params
+    condition: dict[str, float] | None
+
+
+# ---- kernels
+
+
+def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    if proposal is None:
+        raise ValueError("a flow's kernel needs a model, and this recipe has none")
+    model, params, condition = proposal
+    values = {"params": params, "couplings": couplings} | ({} if condition is None else {"condition": condition})
+    return IndependenceMetropolis(model, theory, values=values)
+
+
+def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    values = {"couplings": couplings, "step_size": settings.step_size}
+    return HybridMonteCarlo(theory, SCHEMES[settings.scheme], settings.steps, values=values)
+
+
+def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    kind: Any = U1HeatBath if theory.group.name == "U1" else SUNHeatBath
+    return kind(theory, overrelaxation=getattr(settings, "overrelaxation", 0), values={"couplings": couplings})
+
+
+def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    return LocalMetropolis(theory, values={"couplings": couplings, "width": settings.width})
+
+
+class Part(NamedTuple):
+    """A kernel: what makes it of (theory, couplings, settings, proposal), and the word in a theory's row that admits it."""
+
+    make: Callable[..., Kernel]
+    admitted_as: str
+
+
+# word of a kernel in a cycle -> kernel; a theory's row admits "hmc" by a force, "heatbath" by conditional weights,
+# "metropolis" by a density
+KERNELS: dict[str, Part] = {
+    "flow": Part(_flow, "flow"),
+    "hmc": Part(_hmc, "hmc"),
+    "heatbath": Part(_heatbath, "heatbath"),
+    "metropolis": Part(_metropolis, "metropolis"),
+}
+
+
+# ---- settings
+
+Steps = Annotated[int, count("steps between two recorded draws")]
+Chains = Annotated[int, count("chains side by side, each with its own random numbers")]
+Draws = Annotated[int, count("draws kept for each chain")]
+Warmup = Annotated[int, count("draws dropped at the start of each chain", 0)]
+Block = Annotated[int, count("draws in a block, the unit that is computed, written and resumed; 0 chooses one", 0)]
+Scheme = Annotated[
+    Literal["leapfrog", "omelyan", "omelyan4"], Field(description="integrator: leapfrog, omelyan, omelyan4")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sampler:
+    chains: Chains = 64
+    draws: Draws = 1000
+    warmup: Warmup = 100
+    block: Block = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMetropolis(_Sampler):
+    """Independence Metropolis: proposals from the flow, accepted by their weights."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["flow-metropolis"] = "flow-metropolis"
+    chains: Chains = 1
+    draws: Draws = 90_000
+    warmup: Warmup = 10_000
+    model: Annotated[str, Field(description="another model for this sampler; empty: the recipe's")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowReweighting:
+    """Independent draws of the flow, each with its weight."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["flow-reweighting"] = "flow-reweighting"
+    draws: Draws = 50_000
+    block: Block = 0
+    model: Annotated[str, Field(description="another model for this sampler; empty: the recipe's")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HMCKnobs:
+    scheme: Scheme = "leapfrog"
+    steps: Annotated[int, count("integrator steps of a trajectory")] = 10
+    step_size: Annotated[float, number("size of an integrator step; steps x step_size is the length", gt=0)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMC(_HMCKnobs, _Sampler):
+    """Hybrid Monte Carlo."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["hmc"] = "hmc"
+    thin: Steps = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatBath(_Sampler):
+    """Heat bath sweeps of a gauge theory."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["heatbath"] = "heatbath"
+    thin: Steps = 1
+    overrelaxation: Annotated[int, count("sweeps of reflections at equal action after each heat-bath sweep", 0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metropolis(_Sampler):
+    """Local Metropolis sweeps, for any theory."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["metropolis"] = "metropolis"
+    thin: Steps = 1
+    width: Annotated[float, number("width of a proposed change", gt=0)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(_HMCKnobs, _Sampler):
+    """Several kernels in turn: flow proposals alternating with HMC or heat bath."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["cycle"] = "cycle"
+    kernels: Annotated[
+        tuple[Literal[*KERNELS], ...],  # type: ignore[valid-type]
+        Field(min_length=1, description=f"kernels of one step, in order: {', '.join(KERNELS)}"),
+    ] = ("flow", "hmc")
+    thin: Steps = 1
+    width: Annotated[float, number("width of a local Metropolis change", gt=0)] = 1.0
+    model: Annotated[str, Field(description="another model for the flow; empty: the recipe's")] = ""
+
+
+# ---- rows
+
+
+class Row(NamedTuple):
+    """All that the face has to know of a sampler.
+
+    `draws` says what its draws are: "chain", a Markov chain of kernels; "accepted", a flow's independent proposals that
+    an accept step makes a chain of; "weighted", a flow's proposals, each with its weight. `kernels` are the words of its
+    kernels where its settings name none, `colour` its place among `figures.COLOURS`, `draw` what one draw is. `small` are
+    examples for the laws, each a theory of the catalogue (phi4, u1 or su2) and words of the settings.
+    """
+
+    settings: type
+    draws: Literal["chain", "accepted", "weighted"]
+    kernels: tuple[str, ...]
+    draw: str
+    colour: int | None = None
+    small: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+
+
+SAMPLERS: dict[str, Row] = {
+    "flow-metropolis": Row(FlowMetropolis, "accepted", ("flow",), "one proposal of the flow", 0),
+    "flow-reweighting": Row(FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1),
+    "hmc": Row(HMC, "chain", ("hmc",), "one trajectory of HMC (times `thin`)", 2),
+    "heatbath": Row(HeatBath, "chain", ("heatbath",), "one sweep of the heat bath (times `thin`)", 3),
+    "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times `thin`)"),
+    "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times `thin`)"),
+}
+
+
+def row_of(settings: Any) -> Row:
+    """Return the row of a sampler's settings.
+
+    >>> row_of(HMC()).draws
+    'chain'
+    """
+    return SAMPLERS[settings.kind]
+
+
+def kernels_of(settings: Any) -> tuple[str, ...]:
+    """Return the words of a sampler's kernels, in order.
+
+    >>> kernels_of(Mixture()), kernels_of(HMC())
+    (('flow', 'hmc'), ('hmc',))
+    """
+    return row_of(settings).kernels or settings.kernels
+
+
+def needs_flow(settings: Any) -> bool:
+    """Whether a sampler takes proposals from a flow."""
+    return "flow" in kernels_of(settings)
+
+
+def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None = None) -> Kernel:
+    """Return the Markov kernel of a sampler's settings; raises ValueError where it needs a flow and has none.
+
+    >>> from haarflow.theories import U1Gauge
+    >>> kernel(U1Gauge((4, 4)), {"beta": 1.0}, HMC(steps=5)).steps
+    5
+    """
+    made = tuple(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
+    return made[0] if len(made) == 1 else Cycle(made)

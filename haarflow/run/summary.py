@@ -1,0 +1,136 @@
+"""From an ensemble to its results: observables with error, tau_int, exact value, and each sampler's figures.
+
+summary.json is a stable interface:
+
+    {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
+     "training": {"steps", "cpu_s", "ess"} or null,
+     "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} where a flow was fitted,
+     "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
+                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
+
+`ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null where one is
+frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
+A `note` stands only where a number needs a word: a frozen or constant series has `tau_int` null and says why.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from haarflow.run import ensemble, recipes
+from haarflow.core import statistics
+from haarflow.core.statistics import Estimate
+from haarflow.run.ensemble import Ensemble, Sampled
+from haarflow.run.own import NOTHING, Own
+from haarflow.run.records import Log
+from haarflow.run.target import Target, target_of
+
+
+def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
+    """Return what summary.json holds, from an ensemble and the run's log."""
+    recipe, samplers = target.recipe, {}
+    for name in recipe.samplers:
+        samplers[name] = _sampler(target, found.samplers[name], log.cpu_s(name))
+    return {
+        "recipe": recipe.name,
+        "versions": recipe.versions,
+        "backend": recipe.run.backend,
+        "seed": recipe.seed,
+        "theory": target.words,
+        "lattice": list(recipe.lattice),
+        "training": training_figures(log),
+        **({"fit": log.fit._asdict()} if log.fit else {}),
+        "samplers": samplers,
+    }
+
+
+def training_figures(log: Log) -> dict[str, Any] | None:
+    """Return {"steps", "cpu_s", "ess"} of the last chunk of training, None where nothing was trained."""
+    last = log.trained
+    return None if last is None else {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess}
+
+
+def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
+    table = observables(target, sampled)
+    first = next(iter(sampled.observables.values()))
+    samples = int(first.shape[0] * first.shape[1])
+    return {
+        "kind": sampled.kind,
+        "acceptance": None if sampled.accepted is None else float(numpy.mean(sampled.accepted)),
+        "ess": _ess(sampled, table),
+        "cpu_s": cpu_s,
+        "samples": samples,
+        "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
+        "observables": table,
+    }
+
+
+def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
+    if sampled.log_w is not None:
+        return statistics.ess(sampled.log_w)
+    slowest = [entry["tau_int"] for entry in table.values()]
+    if not slowest or any(tau is None for tau in slowest):
+        return None
+    return min(1.0, 1.0 / (2.0 * max(slowest)))
+
+
+def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
+    """Return the report's observables of one sampler, each with value, error, tau_int, exact value and perhaps a note."""
+    theory, exact, table = target.theory, target.exact, {}
+    for name in getattr(theory, "summary", tuple(sampled.observables)):
+        estimate = _estimate(theory, sampled, name)
+        if estimate is not None:
+            table[name] = {
+                "value": estimate.value,
+                "error": estimate.error,
+                "tau_int": estimate.tau_int,
+                "exact": None if exact.get(name) is None else float(exact[name]),
+                **({"note": estimate.note} if estimate.note else {}),
+            }
+    return table
+
+
+def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
+    """The estimate of a primary or derived observable; None for one that is not a number."""
+    derived = getattr(theory, "derived", {}).get(name)
+    ingredients = (name,) if derived is None else derived.ingredients
+    series = [sampled.observables[word].astype(float) for word in ingredients]
+    if any(one.ndim != 2 for one in series):
+        return None
+    columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
+    if sampled.weighted:
+        return _reweighted(sampled.log_w, columns, None if derived is None else derived.function)
+    return (
+        statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
+    )
+
+
+def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | None) -> Estimate:
+    weights = numpy.asarray(log_w, dtype=float).T
+    if function is None:
+        return statistics.reweight(weights, columns[0])
+    relative = numpy.exp(weights - numpy.max(weights))
+
+    def of_means(weight: float, *means: float) -> float:
+        return function(*(mean / weight for mean in means))
+
+    return statistics.gamma_method([relative, *(relative * column for column in columns)], of_means)
+
+
+def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
+    """Return every sampler's figures from an ensemble file alone: {"theory", "lattice", "samplers": {...}}.
+
+    Raises EnsembleError for a file that is no ensemble.
+    """
+    found = ensemble.read(path)
+    target = target_of(recipes.check(tomllib.loads(found.recipe), own))
+    samplers = {name: _sampler(target, sampled, 0.0) for name, sampled in found.samplers.items()}
+    for entry in samplers.values():
+        del entry["cpu_s"], entry["samples_per_cpu_s"]
+    theory = {"name": found.theory, **found.couplings}
+    return {"theory": theory, "lattice": list(found.lattice), "samplers": samplers}

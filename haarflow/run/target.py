@@ -1,0 +1,100 @@
+"""What a run samples: the theory of a recipe on its lattice, at its couplings, with all that is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from haarflow.backends.types import Array
+from haarflow.core.parts import described
+from haarflow.flows.priors import Gaussian
+from haarflow.run.settings import Recipe
+from haarflow.theories import accelerated
+from haarflow.theories.catalogue import Row
+from haarflow.theories.theory import field_shape
+
+
+@dataclass(frozen=True)
+class Target:
+    """The weight e^{-S} of a recipe: `theory` and `couplings`, its row, and `definition`, the words that make the theory.
+
+    Made by `target_of`, once for a run.
+    """
+
+    recipe: Recipe
+    row: Row
+    theory: Any
+    couplings: dict[str, float]
+    definition: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The recipe's word for the theory."""
+        return str(self.recipe.theory.name)
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """Name, definition and couplings, as summary.json and a model's card list them."""
+        return {"name": self.name, **self.definition, **self.couplings}
+
+    @cached_property
+    def exact(self) -> dict[str, float]:
+        """What is known exactly, by name."""
+        return dict(self.theory.exact(self.couplings))
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """What the report calls the observables."""
+        return dict(described(self.theory).part("labels") or {})
+
+    def distribution(self, observable: str) -> dict[int, float] | None:
+        """The exact probabilities of an observable's values, None where they are not known."""
+        known = self.row.distributions.get(observable)
+        return None if known is None else known(self.recipe.lattice, self.couplings)
+
+    def hot_start(self, key: Array, chains: int, dtype: str) -> Array:
+        """Return disordered fields to start chains from, one for each: Haar's measure, or normal scalars of the row's
+        width.
+        """
+        if self.theory.group.name != "Real":
+            return self.theory.group.haar(key, (chains, *field_shape(self.theory)), dtype)
+        width = 1.0 if self.row.width is None else self.row.width(self.couplings)
+        return Gaussian(field_shape(self.theory), width).sample(key, chains, dtype)
+
+
+def target_of(recipe: Recipe, lattice: tuple[int, ...] | None = None) -> Target:
+    """Return the theory and the couplings of a recipe, on its lattice or on another one.
+
+    The arguments of the theory are its definition, all other words of [theory] its couplings. Listed of the definition are
+    the words that a recipe must say and those that differ from the theory's defaults.
+
+    >>> from haarflow.run.recipes import load
+    >>> target = target_of(load("su2-2d", ["theory.rectangle=-0.331"]))
+    >>> target.definition, target.couplings
+    ({'rectangle': -0.331}, {'beta': 2.2})
+    """
+    row: Row = recipe.theory.row
+    table = {entry.name: getattr(recipe.theory, entry.name) for entry in dataclasses.fields(recipe.theory)}
+    said = {name: table[name] for name in table if name in row.options}
+    defaults = row.defaults
+    definition = {name: value for name, value in said.items() if row.options[name].required or value != defaults[name]}
+    couplings = {name: float(table[name]) for name in table if name in row.couplings}
+    lattice = recipe.lattice if lattice is None else lattice
+    theory = accelerated(row.make(lattice, **said))
+    return Target(dataclasses.replace(recipe, lattice=lattice), row, theory, couplings, definition)
+
+
+@lru_cache(maxsize=16)
+def measure_of(theory: Any, couplings: tuple[tuple[str, float], ...], with_field: bool = False) -> Any:
+    """Return the function that measures a field, the same object for the same theory, so that it compiles once.
+
+    It returns the theory's observables, and with `with_field` the pair (observables, field).
+    """
+
+    def measure(field: Any) -> Any:
+        values = theory.observables(field, dict(couplings))
+        return (values, field) if with_field else values
+
+    return measure

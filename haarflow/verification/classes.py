@@ -1,0 +1,97 @@
+"""The public classes of the library, those that an object is made of, and the fewest entries that show each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from haarflow.flows.traits import parts_of
+from haarflow.verification.entry import Entry
+
+# kind -> (package, the methods that tell a public class of it)
+PUBLIC = {
+    "group": ("haarflow.core", ("compose", "haar", "project")),
+    "kernel": ("haarflow.core", ("init", "step", "with_values")),
+    "theory": ("haarflow.theories", ("action",)),
+    "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
+    "model": ("haarflow.flows", ("init", "forward", "inverse")),
+}
+# what the laws themselves are made of
+NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
+
+
+def public(kind: str) -> list[str]:
+    """Return the names of the public classes of a kind, wherever in the layer's folders they stand.
+
+    Raises LookupError where there is none: a layer without groups, theories or flows was not searched.
+
+    >>> public("group")
+    ['Complex', 'Real', 'SU', 'U1']
+    """
+    package, methods = PUBLIC[kind]
+    found = {value.__name__ for module in modules_of(package) for value in _classes_of(module, methods)}
+    if not found:
+        raise LookupError(f"no public {kind} in {package} or its folders: a {kind} has {', '.join(methods)}")
+    return sorted(found)
+
+
+def modules_of(package: str) -> Iterator[ModuleType]:
+    """Yield every module of a package, those of its subpackages included.
+
+    >>> "haarflow.core.groups.additive" in {module.__name__ for module in modules_of("haarflow.core")}
+    True
+    """
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        yield importlib.import_module(info.name)
+
+
+def _classes_of(module: ModuleType, methods: tuple[str, ...]) -> Iterator[type]:
+    """The public dataclasses that a module defines and that have all the methods."""
+    for name, value in vars(module).items():
+        if not inspect.isclass(value) or value.__module__ != module.__name__ or not dataclasses.is_dataclass(value):
+            continue
+        if not name.startswith("_") and name not in NOT_OBJECTS and all(_has(value, method) for method in methods):
+            yield value
+
+
+def _has(owner: Any, name: str) -> bool:
+    return hasattr(owner, name) or name in {field.name for field in dataclasses.fields(owner)}
+
+
+def parts(obj: Any) -> Iterator[str]:
+    """Yield the names of the classes an object is made of: its own, and those of its fields."""
+    if isinstance(obj, (tuple, list)):
+        for item in obj:
+            yield from parts(item)
+    elif dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        yield type(obj).__name__
+        for part in parts_of(obj):
+            yield from parts(part)
+
+
+def representatives(entries: Iterable[Entry]) -> list[Entry]:
+    """Return entries of which each brings public classes that those before it do not have: objects of one class first, then
+    the composed ones, those that bring most and are made of least first.
+
+    An object of no public class, a theory of a user for example, stands for itself; so does every backend.
+    """
+    left = [(entry, {(entry.kind, name) for name in _classes(entry)}) for entry in entries]
+    met: set[tuple[str, str]] = set()
+    kept = []
+    while left := [(entry, classes) for entry, classes in left if not classes <= met]:
+        entry, classes = min(left, key=lambda pair: (len(pair[1]) > 1, -len(pair[1] - met), len(pair[1])))
+        kept.append(entry)
+        met |= classes
+    return kept
+
+
+def _classes(entry: Entry) -> set[str]:
+    if entry.kind not in PUBLIC:
+        return {entry.name}
+    obj = entry.make(entry.lattices[0])
+    return set(parts(obj)) & set(public(entry.kind)) or {type(obj).__name__}

@@ -1,0 +1,163 @@
+"""Trajectories of molecular dynamics on gauge links as one compiled kernel, for arrays in the host's memory.
+
+Links are laid out in rows along the last axis of the lattice: component by component, in each the sites of the row and at
+every site the chains of a block, so that neighbouring numbers are neighbouring sites or chains and fill vector registers
+whatever their mix. A row has one site more, a copy of its first: "one site on" is then an offset, and what is added there
+goes back to the first. A row moves on as soon as its staples are complete, while it is still in the cache.
+
+The plain twin is `core.hmc.molecular_dynamics` by the plain theory's `force` and density; both agree to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.compiled import vector
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.lattice import loops
+from haarflow.core.lattice.axes import batch_shape
+from haarflow.core.chains.hmc import molecular_dynamics
+from haarflow.core.chains.integrators import Scheme, coefficients
+from haarflow.core.groups.matrices import precision
+from haarflow.theories.compiled import gauge_bodies
+from haarflow.theories.compiled.row_order import order_of
+from haarflow.theories.theory import couplings_for
+from haarflow.theories.compiled.gauge_bodies import NEAR, Bodies
+from haarflow.theories.compiled.gauge_trajectory_loops import trajectory
+
+NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
+
+
+def compiled(
+    theory: Any,
+    field: Array,
+    momentum: Array,
+    scheme: Scheme,
+    step_size: Any,
+    steps: int,
+    couplings: Couplings = None,
+) -> tuple[Array, Array, Array] | None:
+    """Return `HMC.trajectory` with the theory's force and action, or None where there is no kernel for it."""
+    if precision(field) != "float64":
+        return None
+    bodies = bodies_of(theory)
+    batch, xp = batch_shape(theory, field), array_namespace(field)
+    beta = couplings_for(theory, field, couplings, over=0)["beta"]
+    ones = xp.ones(batch, dtype=momentum.dtype, device=backends.place(field))
+
+    def plain(field: Array, momentum: Array, beta: Array, step_size: Array) -> tuple[Array, Array, Array]:
+        return molecular_dynamics(theory, field, momentum, scheme, step_size, steps, {"beta": beta})
+
+    kernel = partial(evolve, bodies, scheme, int(steps), theory.lattice)
+    given = field, momentum, beta * ones, step_size * ones
+    return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *given)
+
+
+def bodies_of(theory: Any) -> Bodies:
+    """Return what is compiled for Wilson's action of a theory's group, U(1), SU(2) or SU(3)."""
+    return gauge_bodies.su(theory.n) if theory.group.matrix_axes else gauge_bodies.u1()
+
+
+def evolve(
+    bodies: Bodies,
+    scheme: Scheme,
+    steps: int,
+    lattice: tuple[int, ...],
+    into: Sequence[numpy.ndarray],
+    field: numpy.ndarray,
+    momentum: numpy.ndarray,
+    beta: numpy.ndarray,
+    step_size: numpy.ndarray,
+) -> None:
+    """Write field, momentum and change of the action after `steps` steps; beta and the step size have the batch's shape."""
+    extent, d, chains = lattice[-1], len(lattice), beta.size
+    if not chains:
+        return
+    *found, action = into
+    change = numpy.zeros(chains)
+    drifts, kicks = coefficients(scheme, steps)
+    rows, block = math.prod(lattice[:-1]), block_of(extent, chains, bodies.components)
+    given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
+    trajectory(
+        *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*given, *found)),
+        change,
+        *(numpy.zeros((rows, d, k, (extent + 1) * block)) for k in (bodies.components, bodies.momenta)),
+        numpy.outer(drifts, step_size),
+        numpy.outer(kicks, bodies.strength * step_size * beta),
+        numpy.asarray(loops.planes(d)),
+        order_of(lattice),
+        block,
+        bodies.components,
+        tuple(
+            code.address
+            for code in _compiled(bodies, field.itemsize // vector.BYTES, rows * extent, (extent + 1) * block)
+        ),
+        NEAR,
+    )
+    action[...] = beta * change.reshape(beta.shape)
+
+
+def block_of(extent: int, chains: int, components: int) -> int:
+    """Chains of a block: no more than fill a row with NUMBERS numbers, in whole registers."""
+    least = vector.WIDTH // math.gcd(extent, vector.WIDTH)
+    return least * max(1, min(-(-chains // least), NUMBERS // (components * extent * least)))
+
+
+@cache
+def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[vector.Code, ...]:
+    """The bodies as machine code for a lattice's volume and rows of a length, in the order in which the loops want them."""
+    stride = length * vector.BYTES
+    laid = layout(parts, bodies.components, volume), layout(1, bodies.momenta, volume)
+    return (
+        vector.compiled(bodies.plane, 9, stride, fixed=1),
+        vector.compiled(bodies.kick, 5, stride, fixed=1),
+        vector.compiled(bodies.near, 3, stride),
+        vector.compiled(bodies.far, 3, stride),
+        vector.compiled(bodies.restore, 1, stride),
+        vector.compiled(bodies.density, 5, stride),
+        *(make(*words, stride) for words in laid for make in (to_components, from_components)),
+    )
+
+
+def layout(parts: int, components: int, volume: int) -> tuple[int, int, int]:
+    """Return the parts of an entry of links or momenta, the number of entries, and how many bytes they are apart.
+
+    >>> layout(2, 18, 16)
+    (2, 9, 256)
+    """
+    return parts, components // parts, parts * volume * vector.BYTES
+
+
+@cache
+def to_components(parts: int, entries: int, apart: int, stride: int) -> vector.Code:
+    """Return the body that takes a row's entries, numbers of one or two parts and some bytes apart, to their components."""
+
+    def split(x: Any, components: Any) -> None:
+        for entry in range(entries):
+            line = x.further(entry * apart)
+            for part, number in enumerate(line.pairs() if parts == 2 else (line[0],)):
+                components[parts * entry + part] = number
+
+    return vector.compiled(split, 2, stride, paired=parts - 1)
+
+
+@cache
+def from_components(parts: int, entries: int, apart: int, stride: int) -> vector.Code:
+    """Return the body that undoes `to_components`."""
+
+    def merge(x: Any, components: Any) -> None:
+        for entry in range(entries):
+            line = x.further(entry * apart)
+            if parts == 2:
+                line.put_pairs(components[2 * entry], components[2 * entry + 1])
+            else:
+                line[0] = components[entry]
+
+    return vector.compiled(merge, 2, stride, paired=parts - 1)

@@ -1,0 +1,129 @@
+"""U(1) on the two-dimensional torus, solved exactly: V plaquettes, any shape, beta >= 0.
+
+Z = sum_n I_n(beta)^V in normalised Haar measure, <cos theta_P> = (1/V) d ln Z / d beta, and the R x T Wilson loop of
+area A is sum_n I_n^(V-A) I_{n+1}^A / Z. The charge: with f_nu = (1/pi) int_0^pi e^{beta cos x} cos(nu x) dx and
+Z(nu) = sum_n f_{n+nu}^V,  p(Q) = int_0^1 dnu e^{2 pi i nu Q} Z(nu)/Z(0)  (Q's characteristic function is band-limited,
+so an equidistant sum over nu is exact). f_nu is I_n interpolated: f_nu = sum_k I_k sinc(nu - k).
+
+All is in ratios to I_0: no overflow at any beta or V. Relative accuracy 1e-13 for the plaquette and Wilson loops above
+1e-15, absolute 1e-12 for p(Q) and <Q^2>/V.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from haarflow.theories.exact import bessel
+
+
+def log_z(beta: float, sites: int) -> float:
+    """Return ln Z = ln sum_n I_n(beta)^V, normalised Haar measure.
+
+    >>> round(log_z(1.0, 4), 11)
+    1.02031916682
+    """
+    return sites * bessel.log_i0(beta) + math.log1p(2 * float(np.sum(bessel.ratios(beta)[1:] ** sites)))
+
+
+def wilson_loop(beta: float, sites: int, area: int) -> float:
+    """Return <cos> of a contractible Wilson loop of the given area, sum_n I_n^(V-A) I_{n+1}^A / Z.
+
+    Raises ValueError unless 0 <= area <= sites.
+
+    >>> round(wilson_loop(2.0, 16, 1), 12)
+    0.699251926818
+    """
+    if not 0 <= area <= sites:
+        raise ValueError(f"a Wilson loop on {sites} plaquettes has an area from 0 to {sites}, got {area}")
+    both = _both(bessel.ratios(beta))
+    return float(np.sum(both[:-1] ** (sites - area) * both[1:] ** area) / np.sum(both**sites))
+
+
+def plaquette(beta: float, sites: int) -> float:
+    """Return <cos theta_P>.
+
+    >>> round(plaquette(7.0, 64), 12)
+    0.925700364351
+    """
+    return wilson_loop(beta, sites, 1)
+
+
+def charge_distribution(beta: float, sites: int) -> dict[int, float]:
+    """Return p(Q) for Q = -K..K, where what is left out is below 1e-15 (and no Q beyond V/2 exists).
+
+    >>> round(charge_distribution(7.0, 64)[0], 10)
+    0.7845885418
+    """
+    if sites < 3:  # |sum of V angles| = 2 pi |Q| needs V > 2 |Q|
+        return {0: 1.0}
+    highest = min((sites - 1) // 2, 4 + int(9 * math.sqrt(_charge_width(beta, sites))))
+    points = 4 * highest + 1
+    nu = np.arange(points) / points
+    z = _twisted(beta, sites, nu)
+    charges = np.arange(-highest, highest + 1)
+    p = np.cos(2 * math.pi * np.outer(charges, nu)) @ z / (points * z[0])
+    return {int(q): max(float(value), 0.0) for q, value in zip(charges, p, strict=True)}
+
+
+def charge_squared(beta: float, sites: int) -> float:
+    """Return <Q^2> = -Z''(0)/(4 pi^2 Z(0)), from the derivatives of sinc at whole numbers.
+
+    >>> round(charge_squared(7.0, 64), 12)
+    0.217110832504
+    """
+    if sites < 3:
+        return 0.0
+    f = _both(bessel.ratios(beta))
+    n = np.arange(len(f))
+    m = n[:, None] - n[None, :]
+    off, sign = np.where(m == 0, 1, m), np.where(m % 2 == 0, 1.0, -1.0)
+    slope = np.where(m == 0, 0.0, sign / off) @ f
+    bend = np.where(m == 0, -(math.pi**2) / 3, -2 * sign / off**2) @ f
+    curvature = sites * np.sum(f ** (sites - 2) * ((sites - 1) * slope**2 + f * bend)) / np.sum(f**sites)
+    return max(float(-curvature) / (4 * math.pi**2), 0.0)
+
+
+def ess_uniform(beta: float, sites: int) -> float:
+    """Return the ESS of uniform links as a model, Z(beta)^2 / Z(2 beta).
+
+    >>> round(ess_uniform(0.5, 16), 12)
+    0.164467270386
+    """
+    return math.exp(2 * log_z(beta, sites) - log_z(2 * beta, sites))
+
+
+def ess_sweep(beta: float, sites: int) -> float:
+    """Return the ESS of an untrained sweep flow, whose first V - 1 plaquettes are independent and the last closes them:
+    Z(beta)^2 / (I_0(beta)^(V-1) sum_n I_n(beta)^(V-1) I_n(2 beta)).
+
+    >>> round(ess_sweep(2.0, 256), 5)
+    0.45979
+    """
+    double = bessel.ratios(2 * beta)
+    single = bessel.ratios(beta, len(double) - 1)
+    closing = math.log1p(2 * float(np.sum(single[1:] ** (sites - 1) * double[1:])))
+    whole = math.log1p(2 * float(np.sum(single[1:] ** sites)))
+    return math.exp(2 * (bessel.log_i0(beta) + whole) - bessel.log_i0(2 * beta) - closing)
+
+
+def _charge_width(beta: float, sites: int) -> float:
+    """A bound on <Q^2> for the choice of Q's range: V <wrap(theta)^2>/(2 pi)^2 of free plaquettes, 1/12 at beta = 0."""
+    r = bessel.ratios(beta)
+    n = np.arange(1, len(r))
+    return sites * (1 / 12 + float(np.sum((-1.0) ** n * r[1:] / n**2)) / math.pi**2)
+
+
+def _twisted(beta: float, sites: int, nu: np.ndarray) -> np.ndarray:
+    """sum_n (f_{n+nu}/f_0)^V; far out f_n is e^-beta sin(pi nu)/(pi n) at most, which says where to stop."""
+    r = bessel.ratios(beta)
+    tail = (32 - sites * (beta + math.log(math.pi))) / (sites - 1)
+    reach = 2 + int(np.sum(r**sites > 1e-20)) + int(math.exp(min(tail, 9.0)))
+    n, k = np.arange(-reach, reach + 1), np.arange(-len(r) + 1, len(r))
+    return np.asarray([np.sum((np.sinc((n + twist)[:, None] - k) @ _both(r)) ** sites) for twist in nu])
+
+
+def _both(r: np.ndarray) -> np.ndarray:
+    """The orders -N..N from 0..N."""
+    return np.concatenate([r[:0:-1], r])

@@ -1,0 +1,289 @@
+"""Laws of an action and what belongs to it: values, rows of a batch, force, density, the weight of one link.
+
+A field is `(batch, *field_shape)`, couplings a dict of numbers. Each law is a public function of a theory and arrays of
+any backend and returns a `Verdict`; `theories.laws` lists them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.lattice import loops
+from haarflow.core.lattice.geometry import shift
+from haarflow.core.laws.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
+from haarflow.core.laws.fields import algebra_shape
+from haarflow.theories.laws.cases import ROUNDING, bound, nearby, rounding, spread, strength
+from haarflow.theories.theory import autodiff_force, field_shape
+
+# eighth-order central difference: f'(0) = sum_k weight_k [f(k h) - f(-k h)] / h - h^8 f^(9) / 630
+STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
+STEP = {"float64": 0.04, "float32": 0.35}  # where rounding and the next order weigh the same
+
+
+def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """S is real, finite, of the batch's shape and of the field's precision.
+
+    The residual is 0, or infinity where one of these fails. `field` is `(batch, *field_shape)`.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> action_values(Phi4((4, 4)), np.ones((3, 4, 4))).passed
+    True
+    """
+    value = bound(theory, "action", field)(field, couplings)
+    right = tuple(value.shape) == tuple(field.shape[: field.ndim - len(field_shape(theory))])
+    real = getattr(array_namespace(field), precision_of(field))
+    right = right and value.dtype == real and bool(numpy.isfinite(to_host(value)).all())
+    found = f"shape {tuple(value.shape)}, {value.dtype}"
+    return judge(action_values, 0.0 if right else math.inf, 0.0, "nothing is rounded", field=field, found=found)
+
+
+def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """S(x_1, ..., x_n)_i = S(x_i): a row does not see its neighbours, and needs no batch.
+
+    Each row is put beside copies of itself, and taken without a batch.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> batch_rows(Phi4((4, 4)), np.ones((3, 4, 4))).residual
+    0.0
+    """
+    action, host, asarray = bound(theory, "action", field), to_host(field), backends.of(field).asarray
+    whole, worst = to_host(action(field, couplings)), 0.0
+    if whole.shape != field.shape[:1]:
+        return judge(batch_rows, math.inf, 0.0, f"one value for each row wanted, got shape {whole.shape}", field=field)
+    for number in range(field.shape[0]):
+        copies = asarray(numpy.stack([host[number]] * len(host)), dtype=field.dtype)
+        worst = max(worst, largest(to_host(action(copies, couplings)) - whole[number, ...]))
+    alone = to_host(action(asarray(host[0], dtype=field.dtype), couplings))
+    worst = max(worst, largest(alone - whole[0, ...])) if alone.shape == () else math.inf
+    return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
+
+
+def force_by_differences(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
+
+    All components of the first row, on every backend, or as many, spread over it, as a law's memory holds. The tolerance is the rounding of the differences and h^8/630 times
+    the ninth derivative, which is taken to be as large as the couplings.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> force_by_differences(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), {"beta": 2.0}).passed
+    True
+    """
+    x, precision, backend = to_host(field)[0], precision_of(field), backends.of(field)
+    shape = algebra_shape(theory.group, tuple(x.shape))
+    size, h, action = math.prod(shape), STEP[precision], bound(theory, "action", field)
+    held = spread(size, 2 * len(STENCIL) * x.size)
+    units = (numpy.arange(size) == held[:, None]).astype("float64")
+    moves = numpy.concatenate([sign * k * h * units for k, _ in STENCIL for sign in (1, -1)])
+    moved = theory.group.update(x[None, ...], moves.reshape(-1, *shape).astype(precision))
+    s = (
+        to_host(action(backend.asarray(moved, dtype=field.dtype), couplings))
+        .astype("float64")
+        .reshape(len(STENCIL), 2, len(held))
+    )
+    slope = sum(weight * (pair[0] - pair[1]) for (_, weight), pair in zip(STENCIL, s, strict=True)) / h
+    found = to_host(bound(theory, "force", field)(field, couplings))[0]
+    noise = 2.0 * _rounding_of(theory, "action", field, couplings) / h
+    tolerance = noise + 4 * len(theory.lattice) * strength(couplings) * h**8 / 630
+    reason = f"rounding of the action over the step {h}, and h^8/630"
+    return judge(force_by_differences, found.reshape(-1)[held] - slope, tolerance, reason, field=x)
+
+
+def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """F = d/ds S(exp(i s T) U) at s = 0, by the backend's automatic differentiation of the action.
+
+    On a backend without it this is `force_by_differences`.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> force_by_autodiff(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), {"beta": 2.0}).law
+    'force_by_differences'
+    """
+    backend = backends.of(field)
+    if not backend.autodiff:
+        return force_by_differences(theory, field, couplings)
+    wanted = backend.jit(lambda x, values: autodiff_force(theory, x, values))(field, couplings)
+    found = bound(theory, "force", field)(field, couplings)
+    tolerance = _rounding_of(theory, "force", field, couplings)
+    return judge(force_by_autodiff, to_host(found) - to_host(wanted), tolerance, ROUNDING, field=field)
+
+
+def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """sum_mu F_mu(x) - F'_mu(x - mu) = 0: no force along a gauge orbit.
+
+    F' is the force carried to the link's end, U^+ F U for matrices, F itself for angles.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> gauge_orbit(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
+    True
+    """
+    d, force, links = len(theory.lattice), to_host(bound(theory, "force", field)(field, couplings)), to_host(field)
+    inner = force.ndim - field.ndim + len(field_shape(theory)) - 1  # the axes behind mu
+    total: Any = 0.0
+    for mu in range(d):
+        here = force[(..., mu) + (slice(None),) * inner]
+        carried = _carried(theory.group, loops.direction(links, mu, d, theory.group), here)
+        total = total + here - shift(carried, mu, d, -1)
+    tolerance = 2 * d * _rounding_of(theory, "force", field, couplings)
+    return judge(gauge_orbit, total, tolerance, ROUNDING, field=field)
+
+
+def _carried(group: Any, link: Array, force: Array) -> Array:
+    """U^+ F U in coordinates: an algebra element at the link's start, seen from its end."""
+    if not group.matrix_axes:
+        return force
+    return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
+
+
+def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """sum_x density(x) = S, in the shape (*batch, term, *lattice).
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> density_sums(Phi4((4, 4)), np.ones((3, 4, 4))).passed
+    True
+    """
+    density = bound(theory, "density", field)(field, couplings)
+    batch, d = field.ndim - len(field_shape(theory)), len(theory.lattice)
+    shaped = density.ndim == batch + 1 + d and tuple(density.shape[-d:]) == tuple(theory.lattice)
+    if not shaped or tuple(density.shape[:batch]) != tuple(field.shape[:batch]):
+        wanted = f"(*batch, term, *lattice), got {tuple(density.shape)}"
+        return judge(density_sums, math.inf, 0.0, f"the density's shape is {wanted}", field=field)
+    host = to_host(density).astype("float64")
+    value = to_host(bound(theory, "action", field)(field, couplings)).astype("float64")
+    residual = host.sum(axis=tuple(range(batch, host.ndim))) - value
+    own = 8.0 * EPSILON[precision_of(field)] * float(numpy.abs(host).sum())
+    return judge(density_sums, residual, own + _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
+
+
+def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """d density(x) / d field(y) = 0 unless x and y are within `reach` sites of each other along every axis.
+
+    The field at `site` (all its components) is moved by 1, and the density may change near it alone: a local
+    Metropolis adds up no more. Void where every site is that near.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> density_reach(Phi4((4, 4)), np.ones((3, 4, 4)), (0, 1)).residual
+    0.0
+    """
+    lattice, d = theory.lattice, len(theory.lattice)
+    here = numpy.zeros(lattice)
+    here[site] = 1.0
+    move = backends.of(field).asarray(numpy.broadcast_to(here, field.shape).copy(), dtype=field.dtype)
+    density = bound(theory, "density", field)
+    change = numpy.abs(to_host(density(field + move, couplings)) - to_host(density(field, couplings)))
+    far = numpy.zeros(lattice, dtype=bool)
+    for mu, extent in enumerate(lattice):
+        steps = numpy.abs(numpy.arange(extent) - site[mu])
+        shape = [extent if axis == mu else 1 for axis in range(d)]
+        far |= (numpy.minimum(steps, extent - steps) > theory.local.reach).reshape(shape)
+    residual = change[..., far]
+    return judge(
+        density_reach, residual, 0.0, "what is not touched is the same to the last bit", field=field, site=site
+    )
+
+
+def _each_way(theory: Any, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
+    """What a function of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
+    directions = range(len(theory.lattice))
+    return at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+
+
+def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
+
+    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
+    Void on lattices with an extent of 1, where a loop holds a link twice.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> link_weight(U1Gauge((2, 2)), np.ones((1, 2, 2, 2)), (0, 1)).passed
+    True
+    """
+    lattice, d, worst = tuple(theory.lattice), len(theory.lattice), 0.0
+    action, backend = bound(theory, "action", field), backends.of(field)
+    before, host = to_host(action(field, couplings)), to_host(field)
+    weights = _each_way(theory, theory.conditional.weight, field, couplings)
+    for mu in range(d) if min(lattice) > 1 else ():
+        link: Any = (..., mu, *site)
+        here: Any = (..., *site)
+        a, b = (to_host(part)[here] for part in weights[mu])
+        old = host[link].astype("float64")
+        for turn in (0.3, -2.0):
+            move = numpy.zeros(field.shape)
+            move[link] = turn
+            after = to_host(action(backend.asarray(host + move, dtype=field.dtype), couplings))
+            weight = a * (numpy.cos(old + turn) - numpy.cos(old)) + b * (numpy.sin(old + turn) - numpy.sin(old))
+            worst = max(worst, largest(after - before + weight))
+    tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
+    return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
+
+
+def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+    """a = k Re A and b = -k Im A with one k: the conditional weight is that of the `staple` A in every direction.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> staple_weight(U1Gauge((2, 2)), np.ones((1, 2, 2, 2))).passed
+    True
+    """
+    pairs = []
+    weights = _each_way(theory, theory.conditional.weight, field, couplings)
+    for (a, b), (real, imaginary) in zip(weights, _each_way(theory, theory.conditional.staple, field), strict=True):
+        pairs += [(to_host(a), to_host(real)), (to_host(b), -to_host(imaginary))]
+    weight, staple = (numpy.stack(parts).astype("float64") for parts in zip(*pairs, strict=True))
+    k = float(numpy.sum(weight * staple) / max(float(numpy.sum(staple * staple)), 1e-300))
+    tolerance = _rounding_of(theory, "force", field, couplings)
+    return judge(staple_weight, weight - k * staple, tolerance, ROUNDING, field=field)
+
+
+def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(U') - S(U) = -b Re tr (U' - U) V, V = `conditional.staple(field, mu)`, for a change of one link to U' = exp(w) U.
+
+    For every direction mu of the link at `site`, matrices. Void on lattices with an extent at which a loop of the action
+    holds a link twice: 1, with rectangles 2.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import SUNGauge
+    >>> theory = SUNGauge((2, 2))
+    >>> links = theory.group.exp(np.linspace(0, 1, 64).reshape(1, 2, 8, 2, 2))
+    >>> link_staple(theory, links, (0, 1)).passed
+    True
+    """
+    lattice, d, group, worst = tuple(theory.lattice), len(theory.lattice), theory.group, 0.0
+    action, backend, precision = bound(theory, "action", field), backends.of(field), precision_of(field)
+    before, link, host = to_host(action(field, couplings)), theory.conditional, to_host(field)
+    b, staples = to_host(link.strength(field, couplings)), _each_way(theory, link.staple, field, couplings)
+    here: Any = (..., *site)
+    for mu in range(d) if min(lattice) > link.reach else ():
+        staple = in_double(staples[mu])[here]
+        old = in_double(loops.direction(host, mu, d, group))[here]
+        for turn in (0.3, -2.0):
+            move = numpy.zeros((d, group.dim, *lattice))
+            place: Any = (mu, slice(None), *site)
+            move[place] = turn * numpy.cos(numpy.arange(group.dim))
+            new = group.update(host, move[None, ...].astype(precision))
+            change = in_double(loops.direction(new, mu, d, group))[here] - old
+            weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * b
+            worst = max(
+                worst, largest(to_host(action(backend.asarray(new, dtype=field.dtype), couplings)) - before + weight)
+            )
+    tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
+    return judge(link_staple, worst, tolerance, ROUNDING, field=field, site=site)
+
+
+def _rounding_of(theory: Any, method: str, field: Array, couplings: Couplings) -> float:
+    call = bound(theory, method, field)
+    here, moved = call(field, couplings), call(nearby(field), couplings)
+    return rounding(theory, here, moved, precision_of(field), couplings)

@@ -1,0 +1,207 @@
+"""What the laws of a theory share: its methods compiled once, its couplings by size, and how much rounding may do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from haarflow import backends
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.laws import law
+from haarflow.core.lattice import loops
+from haarflow.core.laws.law import EPSILON, Given, compiled, fits, precision_of, to_host
+from haarflow.core.laws.fields import element_shape
+from haarflow.core.parts import AngleWeight, described
+from haarflow.core.laws.coupling_values import couplings_at
+from haarflow.theories.theory import field_shape
+
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a law and an action make
+UNITS = 8  # units in the last place that the terms of a sum are allowed
+ROUNDING = (
+    f"{UNITS} units in the last place of the terms, and how far the result moves when every value moves by as many"
+)
+
+
+@dataclass(frozen=True)
+class _Methods:
+    """What the laws call of a theory, all with the arguments (field, couplings); equal for equal theories."""
+
+    theory: Any
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S."""
+        return self.theory.action(field, couplings)
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the theory's own force."""
+        return self.theory.force(field, couplings)
+
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return the density of a theory that offers it."""
+        return self.theory.local.density(field, couplings)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the observables."""
+        return self.theory.observables(field, couplings)
+
+
+METHODS: dict[str, Callable[[Any], Callable[..., Any]]] = {
+    "action": lambda theory: _Methods(theory).action,
+    "force": lambda theory: _Methods(theory).force,
+    "density": lambda theory: _Methods(theory).density,
+    "observables": lambda theory: _Methods(theory).observables,
+}
+PART = {"density": "local"}  # the part that a method belongs to, where it is not named like it
+
+
+def bound(theory: Any, method: str, field: Array) -> Callable[..., Any]:
+    """Return a method of METHODS as the field's backend compiles it, once for each theory (a theory that cannot be hashed
+    is called as it is)."""
+    try:
+        return compiled(backends.of(field).jit, _Methods(theory), method)
+    except TypeError:
+        return METHODS[method](theory)
+
+
+def strength(couplings: Couplings) -> float:
+    """Return 1 + the sizes of all couplings, the scale of a term of the action.
+
+    >>> strength({"m2": -4.0, "lam": 8.0}), strength(None)
+    (13.0, 1.0)
+    """
+    return 1.0 + sum(float(numpy.abs(to_host(value)).max()) for value in (couplings or {}).values())
+
+
+def nearby(field: Array) -> Array:
+    """Return the field with each value shifted by `UNITS` ulp with a random sign."""
+    host = to_host(field)
+    coins = numpy.random.default_rng(0).choice([-1.0, 1.0], host.shape)
+    step = UNITS * EPSILON[precision_of(field)] * coins * numpy.abs(host)
+    return backends.of(field).asarray((host + step).astype(host.dtype), dtype=field.dtype)
+
+
+def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: Couplings = None) -> float:
+    """Return how large an error of a result rounding may make: `ROUNDING`, for the result `here` and that of the
+    `nearby` field. Terms are taken as large as the couplings, and as many as sites."""
+    value, shifted = to_host(here).astype("float64"), to_host(moved).astype("float64")
+    terms = strength(couplings) * math.prod(theory.lattice) + float(numpy.abs(value).max(initial=0.0))
+    result: float = UNITS * EPSILON[precision] * terms + 4.0 * float(numpy.abs(shifted - value).max(initial=0.0))
+    return result
+
+
+def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
+    """Return the action and every observable by name."""
+    found = {"S": bound(theory, "action", field)(field, couplings)}
+    if described(theory).observables is not None:
+        found |= bound(theory, "observables", field)(field, couplings)
+    return found
+
+
+def worst(
+    theory: Any,
+    differences: Mapping[str, Any],
+    here: Mapping[str, Any],
+    moved: Mapping[str, Any],
+    precision: str,
+    couplings: Couplings,
+) -> tuple[float, str]:
+    """Return the largest difference in units of the rounding of its quantity, and that quantity's name.
+
+    A difference that is not a number counts as infinite.
+    """
+    ratios = {}
+    for name, difference in differences.items():
+        size = float(numpy.abs(to_host(difference)).max(initial=0.0))
+        allowed = rounding(theory, here[name], moved[name], precision, couplings)
+        ratios[name] = size / allowed if math.isfinite(size / allowed) else math.inf
+    name = max(ratios, key=ratios.__getitem__, default="")
+    return ratios.get(name, 0.0), name
+
+
+def couplings_of(theory: Any, given: Given) -> dict[str, float] | None:
+    """Return the couplings of the size that is given; None where the theory declares none."""
+    return couplings_at(theory, given.size)
+
+
+def numbers_of(theory: Any, given: Given) -> dict[str, float]:
+    """Return `couplings_of` as a dict, empty where the theory declares none."""
+    return couplings_of(theory, given) or {}
+
+
+def field_of(theory: Any, given: Given) -> Array:
+    """Return fields `(batch, *field_shape)` of the style that is given; raises TooLarge where they are too much."""
+    check_size(theory, given)
+    return given.field(theory.group, field_shape(theory))
+
+
+def is_links(theory: Any) -> bool:
+    """Return whether the field lives on links: one element for each direction before the lattice."""
+    d = len(theory.lattice)
+    return tuple(field_shape(theory)) == element_shape(theory.group, (d,), tuple(theory.lattice))
+
+
+def loop_group(theory: Any) -> Any:
+    """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
+    return theory.group if theory.group.matrix_axes else loops.COVER
+
+
+def lacks(*names: str) -> Callable[[Any], str | None]:
+    """Return the `applies` of a law that needs some parts of a theory."""
+
+    def applies(theory: Any) -> str | None:
+        missing = described(theory).missing(*names)
+        return f"it declares no {' and no '.join(missing)}" if missing else None
+
+    return applies
+
+
+def lacks_weight(kind: Any, staple: bool = False) -> Callable[[Any], str | None]:
+    """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
+
+    def applies(theory: Any) -> str | None:
+        weight = described(theory).conditional
+        if not isinstance(weight, kind):
+            return f"it declares no conditional {kind.__name__}"
+        unnamed = staple and isinstance(weight, AngleWeight) and weight.staple is None
+        return "its conditional weight names no staple" if unnamed else None
+
+    return applies
+
+
+def spread(size: int, numbers: int) -> numpy.ndarray:
+    """Return which of `size` components a law looks at, each of which takes `numbers`: all, or an even selection of as many
+    as its memory holds.
+
+    >>> spread(4, 10).tolist(), len(spread(2**20, 2**20)) < 100
+    ([0, 1, 2, 3], True)
+    """
+    most = max(int(law.MEMORY // (COPIES * NUMBER * numbers)), 1)
+    return numpy.arange(0, size, -(-size // most))
+
+
+def check_size(theory: Any, given: Given) -> None:
+    """Raise TooLarge where a batch of a theory's fields, and what a law makes of them, is more than its memory."""
+    shape = field_shape(theory)
+    fits(given.batch * COPIES * NUMBER * math.prod(shape), f"{given.batch} fields {shape} and what a law makes of them")
+
+
+def runs_here(theory: Any, method: str, field: Array) -> bool:
+    """Return whether a theory has a method and the field's backend can run it: a force by autodiff needs autodiff."""
+    offered = described(theory)
+    if offered.missing(PART.get(method, method)):
+        return False
+    if method != "force" or backends.of(field).autodiff:
+        return True
+    if offered.by_autodiff:
+        return False
+    try:
+        theory.force(field)
+    except backends.NoAutodiff:
+        return False
+    except Exception:  # any other fault is for the law to meet
+        return True
+    return True
