@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy
 
-from haarflow.backends.kernels import jax_convolutions
-from haarflow.backends.compiled import xla_calls
 from haarflow.backends import standard
+from haarflow.backends.compiled import xla_calls
+from haarflow.backends.kernels import jax_convolutions
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 

@@ -10,9 +10,9 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy
 
-from haarflow.backends.kernels import circulants, threefry
-from haarflow.backends.compiled import normals
 from haarflow.backends import standard
+from haarflow.backends.compiled import normals
+from haarflow.backends.kernels import circulants, threefry
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 

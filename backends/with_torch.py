@@ -12,9 +12,10 @@ import numpy
 import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
-from haarflow.backends.kernels import circulants, threefry as host_words
-from haarflow.backends.compiled import normals
 from haarflow.backends import standard, tree
+from haarflow.backends.compiled import normals
+from haarflow.backends.kernels import circulants
+from haarflow.backends.kernels import threefry as host_words
 from haarflow.backends.protocol import Backend, MissingBackend
 from haarflow.backends.types import Array
 

@@ -17,8 +17,8 @@ from haarflow import backends
 from haarflow.backends.tree import leaves, part_names, tree_map
 from haarflow.backends.types import Array, Group, Key, Tree
 from haarflow.core import random
-from haarflow.core.lattice.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import precision as array_precision
+from haarflow.core.lattice.axes import per_chain, spread, total
 
 
 @dataclass(frozen=True)

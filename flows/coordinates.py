@@ -13,8 +13,8 @@ import numpy
 
 from haarflow.backends.types import Array, Group
 from haarflow.core.lattice import loops
-from haarflow.core.laws.law import in_double
 from haarflow.core.laws.fields import algebra_shape
+from haarflow.core.laws.law import in_double
 
 
 class Chart(Group, Protocol):

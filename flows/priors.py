@@ -17,9 +17,9 @@ from haarflow.backends import of
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
 from haarflow.core.groups.additive import U1, Real
-from haarflow.core.lattice.geometry import check_lattice, volume
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice.fourier import hartley, momentum_squared
+from haarflow.core.lattice.geometry import check_lattice, volume
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ import numpy
 from haarflow.backends.types import Array, Group
 from haarflow.core.lattice import loops, symmetries
 from haarflow.core.lattice.geometry import shift
-from haarflow.core.laws.law import host_field
-from haarflow.core.laws.fields import element_shape
 from haarflow.core.lattice.symmetries import SYMMETRIES
+from haarflow.core.laws.fields import element_shape
+from haarflow.core.laws.law import host_field
 from haarflow.flows.coordinates import link_group, matrix_valued
 from haarflow.flows.traits import traits
 

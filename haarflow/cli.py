@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.commands import bench, convert, run, info, verify
+from haarflow.commands import bench, convert, info, run, verify
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"

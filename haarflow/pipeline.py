@@ -12,10 +12,10 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from haarflow.run import ensemble
-from haarflow.run.build import Setup, build, trained
 from haarflow.core import files
 from haarflow.flows.sampling.farm import processes
+from haarflow.run import ensemble
+from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
 from haarflow.run.recipes import to_toml

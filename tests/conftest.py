@@ -16,7 +16,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.backends import members
-from tests import gauge_twins, memory
+from tests.support import gauge_twins, memory
 
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=10)

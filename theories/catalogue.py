@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from haarflow.theories.scalar.phi4 import Phi4
-from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.gauge.sun import SUNGauge
+from haarflow.theories.gauge.u1 import U1Gauge
+from haarflow.theories.scalar.phi4 import Phi4
 
 Lattices = tuple[tuple[int, ...], ...]
 

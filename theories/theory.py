@@ -18,13 +18,13 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.backends.types import Theory as Theory
-from haarflow.core.lattice.axes import field_shape as field_shape
 from haarflow.core.groups.matrices import precision
+from haarflow.core.lattice.axes import field_shape as field_shape
+from haarflow.core.lattice.symmetries import SYMMETRIES as SYMMETRIES
 from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetries, described
 from haarflow.core.parts import autodiff_force as autodiff_force
 from haarflow.core.parts import check_theory as check_theory
 from haarflow.core.parts import force_of as force_of
-from haarflow.core.lattice.symmetries import SYMMETRIES as SYMMETRIES
 
 # whether the group is one of matrices -> the kind of its elements' numbers
 KINDS = {

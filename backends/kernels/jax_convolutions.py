@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from haarflow.backends.kernels import circulants
 from haarflow.backends import standard
+from haarflow.backends.kernels import circulants
 from haarflow.backends.types import Array
 
 

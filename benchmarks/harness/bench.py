@@ -18,10 +18,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from haarflow.benchmarks.harness import agreement, limits, machine, workloads as works
-from haarflow.benchmarks.harness.process import Child
+from haarflow.benchmarks.harness import agreement, limits, machine
+from haarflow.benchmarks.harness import workloads as works
 from haarflow.benchmarks.harness.meter import quartiles
 from haarflow.benchmarks.harness.problems import SUBJECTS, Problem
+from haarflow.benchmarks.harness.process import Child
 from haarflow.run.progress import Progress
 
 FORMAT = 1

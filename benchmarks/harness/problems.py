@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from haarflow.backends.tree import flatten
 from haarflow.core import random
+from haarflow.flows.catalogue import constructor
 from haarflow.flows.scalar import architectures
 from haarflow.flows.sun import architectures as architectures_sun
 from haarflow.flows.u1 import architectures as architectures_u1
-from haarflow.flows.catalogue import constructor
 from haarflow.run.own import Own
-from haarflow.theories import Phi4, U1Gauge, SUNGauge, accelerated
+from haarflow.theories import Phi4, SUNGauge, U1Gauge, accelerated
 
 SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
 NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size

@@ -11,16 +11,16 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from haarflow.benchmarks.harness.problems import DoesNotApply, Problem
-from haarflow.core.lattice import loops
 from haarflow.core import random
-from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import LocalMetropolis, independence_chain
-from haarflow.flows.training.optimisers import Adam
+from haarflow.core.lattice import loops
 from haarflow.flows.proposals import Weighted
 from haarflow.flows.training.loop import Training, start, train_step
+from haarflow.flows.training.optimisers import Adam
 
 STEPS, PROPOSALS, RATE = 10, 1024, 1e-3
 

@@ -196,8 +196,8 @@ PEERS = {
 
 def measure(name, turns):
     """The rows of one peer."""
-    from haarflow.benchmarks.studies.flow_speed import cpu_seconds
     from haarflow.benchmarks.harness.meter import median_interval
+    from haarflow.benchmarks.studies.flow_speed import cpu_seconds
 
     build, work, engines = PEERS[name]
     theirs, version = build(), metadata.version(name)

@@ -20,8 +20,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-from haarflow.benchmarks.studies.flow_speed import cpu_seconds
 from haarflow.benchmarks.harness.meter import median_interval
+from haarflow.benchmarks.studies.flow_speed import cpu_seconds
 
 BETA, TOLERANCE = {2: 2.2, 3: 5.0}, 1e-10
 

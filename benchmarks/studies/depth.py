@@ -45,8 +45,8 @@ def work(variant, layers, batch, backend):
 
     from haarflow.backends.tree import tree_map
     from haarflow.core import random
-    from haarflow.flows.u1 import architectures
     from haarflow.flows.flow import Chain
+    from haarflow.flows.u1 import architectures
     from haarflow.theories import U1Gauge, accelerated
 
     model, theory = architectures.tutorial(LATTICE, layers), accelerated(U1Gauge(LATTICE))

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy
 
 from haarflow import backends
-from haarflow.run import ensemble, recipes
 from haarflow.core import random, statistics
 from haarflow.flows.priors import UniformLinks
 from haarflow.pipeline import run, train_only
+from haarflow.run import ensemble, recipes
 from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact import u1_torus
 

@@ -26,9 +26,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import numpy
 
 from haarflow import backends
-from haarflow.benchmarks.studies.exactness import judge
 from haarflow.benchmarks.harness.meter import known
 from haarflow.benchmarks.harness.results import write
+from haarflow.benchmarks.studies.exactness import judge
 from haarflow.core import random, statistics
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.hmc import HMC
@@ -185,9 +185,7 @@ def hmc(scheme: Any, least: int) -> Callable:
 
 def heat_bath(overrelaxation: int) -> Callable:
     """Return the heat bath."""
-    return lambda theory, couplings: SUNHeatBath(
-        theory, overrelaxation=overrelaxation, values={"couplings": couplings}
-    )
+    return lambda theory, couplings: SUNHeatBath(theory, overrelaxation=overrelaxation, values={"couplings": couplings})
 
 
 def local(theory: Any, couplings: dict[str, float]) -> LocalMetropolis:

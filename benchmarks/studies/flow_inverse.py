@@ -18,9 +18,10 @@ BATCH, NOISE, TOLERANCE = 256, 0.1, 1e-8
 def flows(lattice, backend):
     """Name, model and parameters of every flow."""
     from haarflow import models
-    from haarflow.flows.scalar import architectures
-    from haarflow.flows.u1 import architectures as architectures_u1, sweep
     from haarflow.flows.modelfile import open_model
+    from haarflow.flows.scalar import architectures
+    from haarflow.flows.u1 import architectures as architectures_u1
+    from haarflow.flows.u1 import sweep
 
     untrained = {
         "phi4 tutorial": architectures.tutorial(lattice),

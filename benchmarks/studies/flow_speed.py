@@ -95,8 +95,8 @@ def check(name, model, theory, params, backend):
 def library(name, model, theory, params, backend):
     """The library's train step and sampler as functions without arguments."""
     from haarflow.core import random
-    from haarflow.flows.training.optimisers import Adam
     from haarflow.flows.training.loop import Training, start, train
+    from haarflow.flows.training.optimisers import Adam
 
     training = Training(model, theory, Adam(RATE), batch=TRAINED)
     held = [start(training, random.key(3, backend), params)]

@@ -17,9 +17,9 @@ import statistics
 from pathlib import Path
 
 from haarflow.benchmarks.harness.bench import Plan, rows_of
+from haarflow.benchmarks.harness.problems import Problem
 from haarflow.benchmarks.harness.process import Child
 from haarflow.benchmarks.studies.hmc_u1 import median_interval
-from haarflow.benchmarks.harness.problems import Problem
 
 
 def measure(work, extents, sites, engine, repeats):

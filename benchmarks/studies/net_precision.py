@@ -41,9 +41,9 @@ def trained(model, theory, couplings, steps):
     from haarflow.backends.tree import tree_map
     from haarflow.benchmarks.studies.flow_speed import TRAINED
     from haarflow.core import random
+    from haarflow.flows.training.loop import Training, start, train
     from haarflow.flows.training.optimisers import Adam
     from haarflow.flows.training.schedules import Cosine
-    from haarflow.flows.training.loop import Training, start, train
 
     backend = backends.get("jax")
     training = Training(model, theory, Adam(Cosine(5e-3, steps), clip=1.0), batch=2 * TRAINED)
@@ -80,8 +80,8 @@ def measure(name, engines, steps, pairs):
 
     from haarflow import backends
     from haarflow.backends.tree import tree_map
-    from haarflow.benchmarks.studies import flow_speed
     from haarflow.benchmarks.harness.meter import median_interval
+    from haarflow.benchmarks.studies import flow_speed
     from haarflow.core.statistics import ess
 
     (models, theory), subject = definitions(name), name.partition("-")[0]

@@ -73,11 +73,11 @@ class Averaged:
 
 def training(rank, count, batch):
     """The published U(1) flow's training in which each of `count` processes takes batch / count samples of a step."""
-    from haarflow.flows.u1 import architectures
-    from haarflow.flows.training.gradients import ReverseKL
     from haarflow.flows.flow import Model
-    from haarflow.flows.training.optimisers import Adam
+    from haarflow.flows.training.gradients import ReverseKL
     from haarflow.flows.training.loop import Training
+    from haarflow.flows.training.optimisers import Adam
+    from haarflow.flows.u1 import architectures
     from haarflow.theories import U1Gauge
 
     if batch % count:

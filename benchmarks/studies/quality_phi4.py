@@ -31,9 +31,9 @@ from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import independence_chain
 from haarflow.flows.scalar import architectures
 from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
+from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Constant, Cosine, WarmUp
-from haarflow.flows.training.loop import Training, start, train
 from haarflow.theories import Phi4, accelerated
 
 LATTICE, COUPLINGS = (8, 8), {"m2": -4.0, "lam": 8.0}

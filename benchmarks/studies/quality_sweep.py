@@ -29,12 +29,12 @@ from haarflow.backends.tree import leaves, tree_map
 from haarflow.benchmarks.harness.meter import known
 from haarflow.core import random, statistics
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
 from haarflow.flows.modelfile import open_model, save_model
+from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
+from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine, WarmUp
 from haarflow.flows.u1.sweep import sweep
-from haarflow.flows.training.loop import Training, start, train
 from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact import u1_torus
 from haarflow.theories.exact.u1_sampler import exact_sample

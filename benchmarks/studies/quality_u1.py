@@ -27,11 +27,11 @@ from haarflow.backends.tree import leaves, tree_map
 from haarflow.benchmarks.harness.meter import known
 from haarflow.core import random, statistics
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.u1 import architectures
 from haarflow.flows.training.gradients import PathGradient, ReverseKL
+from haarflow.flows.training.loop import Training, finish, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Constant, Cosine
-from haarflow.flows.training.loop import Training, finish, start, train
+from haarflow.flows.u1 import architectures
 from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact.u1_sampler import exact_sample
 

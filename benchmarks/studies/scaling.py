@@ -23,8 +23,8 @@ import numpy
 
 from haarflow.benchmarks.harness import machine
 from haarflow.benchmarks.harness.bench import Plan, rows_of
-from haarflow.benchmarks.harness.process import Child
 from haarflow.benchmarks.harness.problems import Problem
+from haarflow.benchmarks.harness.process import Child
 from haarflow.benchmarks.harness.results import write
 
 SHARE = 0.6  # of the memory that is free, for a process at its largest

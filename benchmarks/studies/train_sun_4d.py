@@ -25,8 +25,8 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.flows.loops import newton
 from haarflow.flows.flow import Model
+from haarflow.flows.loops import newton
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks

@@ -68,7 +68,7 @@ def flows(engines):
 def hmc(engines):
     """The pairs of U(1) and SU(3) HMC on both engines."""
     from haarflow import backends
-    from haarflow.theories import U1Gauge, SUNGauge
+    from haarflow.theories import SUNGauge, U1Gauge
 
     for engine in engines:
         backend = backends.get(engine)
@@ -174,8 +174,8 @@ GROUPS = {"flows": flows, "hmc": hmc}
 
 def measure(group, engines, turns):
     """Return a row for each pair: seconds of both, their ratio with its interval, and the bar."""
-    from haarflow.benchmarks.studies.flow_speed import cpu_seconds
     from haarflow.benchmarks.harness.meter import median_interval
+    from haarflow.benchmarks.studies.flow_speed import cpu_seconds
 
     rows = []
     for pair in GROUPS[group](engines):

@@ -58,10 +58,10 @@ def on_devices(count, batch):
     from haarflow import backends
     from haarflow.benchmarks.harness.meter import timed
     from haarflow.core import random
-    from haarflow.flows.u1 import architectures
     from haarflow.flows.flow import Model
-    from haarflow.flows.training.optimisers import Adam
     from haarflow.flows.training.loop import Training, start, train_step
+    from haarflow.flows.training.optimisers import Adam
+    from haarflow.flows.u1 import architectures
     from haarflow.theories import U1Gauge
 
     assert len(jax.devices()) >= count, f"{count} devices wanted, JAX sees {jax.devices()}"
@@ -93,7 +93,15 @@ def devices(counts, batch):
     found = {}
     for count in counts:
         flags = f"--xla_force_host_platform_device_count={count} --xla_cpu_multi_thread_eigen=false"
-        words = [sys.executable, "-m", "haarflow.benchmarks.studies.workers", "--one", str(count), "--batch", str(batch)]
+        words = [
+            sys.executable,
+            "-m",
+            "haarflow.benchmarks.studies.workers",
+            "--one",
+            str(count),
+            "--batch",
+            str(batch),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "XLA_FLAGS": flags})
         found[count] = json.loads(done.stdout)
         assert found[count]["devices"] == count

@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.groups import matrices, jacobi
+from haarflow.core.groups import jacobi, matrices
 from haarflow.core.groups.matrices import complex_array
 
 
@@ -43,9 +43,7 @@ def frame_of(u: Array, d: int = 0) -> Frame:
     """
     xp, keep = array_namespace(u), backends.of(u).materialise
     n, rest = u.shape[u.ndim - d - 1], (slice(None),) * d
-    values, vectors = jacobi.diagonalise(
-        u, d, 2 if n == 2 else jacobi.SWEEPS
-    )  # one rotation, and one for its rounding
+    values, vectors = jacobi.diagonalise(u, d, 2 if n == 2 else jacobi.SWEEPS)  # one rotation, and one for its rounding
     spread = xp.atan2(xp.imag(values), xp.real(values))
     angles, order = falling([spread[(..., k) + rest] for k in range(n)])
     vectors = keep(matrices.matmul(vectors, matrices.assemble(_columns(order), d) + 0.0 * vectors, d))

@@ -19,8 +19,8 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.groups import matrices, jacobi
 from haarflow.core import random
+from haarflow.core.groups import jacobi, matrices
 from haarflow.core.groups.exponentials import exponential
 from haarflow.core.groups.matrices import complex_array, precision
 

@@ -17,16 +17,23 @@ from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.backends.types import Array
 from haarflow.core import random
-from haarflow.core.lattice.axes import field_shape
-from haarflow.core.laws.stationary import DRAWS, Chained, block_of_steps, counting, started
-from haarflow.core.laws.dynamics import energy_order, kinetic_energy, reversible
 from haarflow.core.chains.kernel import Cycle, Repeat, run
-from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, fits, in_double, judge, largest, precision_of, to_host
-from haarflow.core.laws.finite_states import LevelProposal, Levels
-from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
+from haarflow.core.lattice.axes import field_shape
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull, named_columns
-from haarflow.core.laws.run import blocks, fresh_cache, in_turn, independence_loop, reflections_keep_action, values_compile_nothing
+from haarflow.core.laws.dynamics import energy_order, kinetic_energy, reversible
+from haarflow.core.laws.fields import algebra_shape
+from haarflow.core.laws.finite_states import LevelProposal, Levels
+from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, fits, in_double, judge, largest, precision_of, to_host
+from haarflow.core.laws.run import (
+    blocks,
+    fresh_cache,
+    in_turn,
+    independence_loop,
+    reflections_keep_action,
+    values_compile_nothing,
+)
+from haarflow.core.laws.stationary import DRAWS, Chained, block_of_steps, counting, started
 
 NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a kernel makes
 CHAINS = 2000  # independent chains of a sampled law

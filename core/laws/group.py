@@ -16,9 +16,21 @@ import numpy
 
 from haarflow.backends.standard import identity
 from haarflow.backends.types import Array
-from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, Whole, at_once, in_double, judge, largest, precision_of, to_host
-from haarflow.core.laws.fields import algebra_shape, element_shape, exponential_twin
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull
+from haarflow.core.laws.fields import algebra_shape, element_shape, exponential_twin
+from haarflow.core.laws.law import (
+    EPSILON,
+    Given,
+    Law,
+    Verdict,
+    Whole,
+    at_once,
+    in_double,
+    judge,
+    largest,
+    precision_of,
+    to_host,
+)
 
 DRAWS = 50_000
 HARMONICS = (1, 2, 3, 4)

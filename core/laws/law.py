@@ -22,8 +22,8 @@ from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import precision
-from haarflow.core.laws.fields import host_matrices
 from haarflow.core.groups.sun import SU
+from haarflow.core.laws.fields import host_matrices
 
 STYLES = ("cold", "haar", "near", "seam", "huge")
 SIZES = ("zero", "small", "one", "large")

@@ -12,8 +12,8 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, to_host
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull
+from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, to_host
 
 # key, counter, words: the known answers of Threefry-2x32 with 20 rounds that its authors publish (SC11)
 VECTORS = (

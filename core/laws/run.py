@@ -14,9 +14,9 @@ from haarflow.backends.standard import identity
 from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array
 from haarflow.core import random
-from haarflow.core.laws.stationary import DRAWS, block_of_steps, counting, started
 from haarflow.core.chains.kernel import Cycle, run
 from haarflow.core.laws.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
+from haarflow.core.laws.stationary import DRAWS, block_of_steps, counting, started
 
 
 def independence_loop(chain: Callable[..., Any], log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:

@@ -14,8 +14,8 @@ import hypothesis
 from hypothesis import strategies as st
 
 from haarflow import backends
-from haarflow.core.laws.law import SIZES, STYLES, Given
 from haarflow.core.laws.coupling_values import REGIMES, accepts, couplings_at
+from haarflow.core.laws.law import SIZES, STYLES, Given
 
 Strategy = st.SearchStrategy
 

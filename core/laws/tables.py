@@ -5,8 +5,8 @@ A table's row is a `Law`; another object of a kind is held against all of them b
 
 from haarflow.core.laws.backend import BACKEND_LAWS
 from haarflow.core.laws.chain import KERNEL_LAWS
-from haarflow.core.laws.stationary import Chained, ExactScalars
 from haarflow.core.laws.group import GROUP_LAWS
 from haarflow.core.laws.random import RANDOM_LAWS
+from haarflow.core.laws.stationary import Chained, ExactScalars
 
 __all__ = ["BACKEND_LAWS", "GROUP_LAWS", "KERNEL_LAWS", "RANDOM_LAWS", "Chained", "ExactScalars"]

@@ -17,9 +17,9 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core import random
 from haarflow.core.laws.law import EPSILON, Given, fits, in_double, precision_of, to_host
+from haarflow.flows.coordinates import apart, components
 from haarflow.flows.laws.compiled_flow import bind
 from haarflow.flows.laws.footprint import LEAST, NUMBER
-from haarflow.flows.coordinates import apart, components
 from haarflow.flows.traits import parts_of, traits
 
 HALVINGS = 5

@@ -15,10 +15,10 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core.laws.law import compiled, to_host
 from haarflow.core.groups.matrices import precision
-from haarflow.flows.laws.footprint import rows_at_once
+from haarflow.core.laws.law import compiled, to_host
 from haarflow.flows.laws.cache import recalled
+from haarflow.flows.laws.footprint import rows_at_once
 from haarflow.flows.traits import traits
 
 CHUNK = 256

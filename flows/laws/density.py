@@ -24,13 +24,13 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core.laws import law
 from haarflow.core import random
-from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
+from haarflow.core.laws import law
 from haarflow.core.laws.fields import algebra_shape
-from haarflow.flows.laws.footprint import NUMBER
+from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
 from haarflow.flows.coordinates import components, lattice_of, matrix_valued, on_links
 from haarflow.flows.laws.cases import ROUNDING, largest_of, reach, size, worst
+from haarflow.flows.laws.footprint import NUMBER
 from haarflow.flows.modelfile import open_model, save_model
 from haarflow.flows.traits import parts_of
 

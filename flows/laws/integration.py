@@ -19,8 +19,8 @@ import numpy
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.law import Verdict, judge, to_host
-from haarflow.flows.laws.compiled_flow import unbound
 from haarflow.flows.coordinates import apart, lattice_of
+from haarflow.flows.laws.compiled_flow import unbound
 from haarflow.flows.laws.jacobian import settled
 from haarflow.flows.laws.repeating_fields import cell_of, log_abs_det, repeating
 

@@ -23,13 +23,13 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core.laws import law
 from haarflow.core.groups.additive import Real
+from haarflow.core.laws import law
 from haarflow.core.laws.law import EPSILON, TooLarge, Verdict, fits, in_double, judge, precision_of, to_host
-from haarflow.flows.laws.compiled_flow import Bound, member, repeated, unbound
-from haarflow.flows.laws.footprint import NUMBER
 from haarflow.flows.coordinates import change, components, coordinates_of, displaced, matrix_valued, tangent_along
 from haarflow.flows.laws.cases import computed_in
+from haarflow.flows.laws.compiled_flow import Bound, member, repeated, unbound
+from haarflow.flows.laws.footprint import NUMBER
 
 WEIGHTS = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 STEP = 1e-3

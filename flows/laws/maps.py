@@ -19,10 +19,10 @@ from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.law import Verdict, in_double, judge, precision_of, to_host, void
-from haarflow.flows.laws.compiled_flow import Bound, bind, compiles, member, unbound
 from haarflow.flows.coordinates import apart
-from haarflow.flows.laws.cases import ROUNDING, computed_in, largest_of, reach, size, worst
 from haarflow.flows.laws.cache import forgetting
+from haarflow.flows.laws.cases import ROUNDING, computed_in, largest_of, reach, size, worst
+from haarflow.flows.laws.compiled_flow import Bound, bind, compiles, member, unbound
 from haarflow.flows.laws.shapes import misshapen
 
 ROUND_TRIP = f"{ROUNDING}: about 1e-12 times the largest slope (float64)"

@@ -15,11 +15,11 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.core.laws.law import Verdict, judge, to_host, void
 from haarflow.core.lattice.symmetries import SYMMETRIES
-from haarflow.flows.laws.compiled_flow import unbound
+from haarflow.core.laws.law import Verdict, judge, to_host, void
 from haarflow.flows.coordinates import apart, lattice_of, on_links
 from haarflow.flows.laws.cases import ROUNDING, case, reach, worst
+from haarflow.flows.laws.compiled_flow import unbound
 from haarflow.flows.symmetries import declared, displacement, images, meaning, move, periods
 
 REASON = f"1 in units of {ROUNDING}"

@@ -15,18 +15,39 @@ from typing import Any
 
 from haarflow import backends
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
-from haarflow.flows.laws.compiled_flow import bind, bind_model, compiles, repeated, unbound
-from haarflow.flows.laws.density import LARGEST, count_free, draws_have_the_density, draws_on_the_host, enough_draws, file_keeps_the_model, integrates_to_one, not_a_definition, prior_draws, prior_moments, sample_is_its_density
-from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.coordinates import components, matrix_valued
+from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
+from haarflow.flows.laws.compiled_flow import bind, bind_model, compiles, repeated, unbound
+from haarflow.flows.laws.density import (
+    LARGEST,
+    count_free,
+    draws_have_the_density,
+    draws_on_the_host,
+    enough_draws,
+    file_keeps_the_model,
+    integrates_to_one,
+    not_a_definition,
+    prior_draws,
+    prior_moments,
+    sample_is_its_density,
+)
 from haarflow.flows.laws.integration import integration_order, reversal_order
 from haarflow.flows.laws.jacobian import frozen_components, log_det_by_autodiff, log_det_by_differences
-from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
-from haarflow.flows.laws.maps import batch_is_its_members, equals_numpy, fresh_parameters, inputs_unchanged, log_dets_cancel, round_trip, support, traced_once
+from haarflow.flows.laws.maps import (
+    batch_is_its_members,
+    equals_numpy,
+    fresh_parameters,
+    inputs_unchanged,
+    log_dets_cancel,
+    round_trip,
+    support,
+    traced_once,
+)
 from haarflow.flows.laws.repeating_fields import COLUMNS
 from haarflow.flows.laws.shapes import shapes
-from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.laws.symmetry import equivariance, invariant_density, undeclared
+from haarflow.flows.symmetries import declared, periods
 from haarflow.flows.traits import traits
 
 __all__ = [

@@ -34,8 +34,8 @@ from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_rows
-from haarflow.flows.loops import algebra, fields, equation
 from haarflow.flows.flow import Model
+from haarflow.flows.loops import algebra, equation, fields
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
 
@@ -163,9 +163,7 @@ class LoopFlow:
             c = c * time + coefficients[power, ...]
         store, loops = fields.traces(plan, rows, lattice)
         shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
-        laplacian = (
-            xp.sum(shares[:-1, :] * fields.values(plan, loops), axis=0) + math.prod(lattice) * shares[-1, :]
-        )
+        laplacian = xp.sum(shares[:-1, :] * fields.values(plan, loops), axis=0) + math.prod(lattice) * shares[-1, :]
         return fields.gradient(plan, store, loops, c, lattice), laplacian
 
     def _end(self, condition: Condition, links: Array) -> Array:

@@ -22,8 +22,8 @@ from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Th
 from haarflow.core import random
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.sampling.farm import farm
 from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal
+from haarflow.flows.sampling.farm import farm
 
 Measure = Callable[[Array], Tree]
 

@@ -17,9 +17,9 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
+from haarflow.flows.flow import constant
 from haarflow.flows.scalar.checkerboard import merge, split
 from haarflow.flows.scalar.nets import ContextNet
-from haarflow.flows.flow import constant
 from haarflow.flows.scalar.tails import inverse_quartic_tail, quartic_tail
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from haarflow.flows.scalar.affine import AffineCoupling
-from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
 from haarflow.flows.flow import Chain, Flow, Model, Repeat
-from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.priors import Gaussian
+from haarflow.flows.scalar.affine import AffineCoupling
+from haarflow.flows.scalar.momentum import MomentumScaling
+from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
 from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 

@@ -18,8 +18,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
-from haarflow.flows.flow import constant, zero_log_det
 from haarflow.core.lattice.fourier import hartley, momentum_squared
+from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.nets import coupling
 
 

@@ -18,9 +18,9 @@ from array_api_compat import array_namespace
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.flows import hypercubic
-from haarflow.flows.scalar.checkerboard import displacements, merge, stencil, sublattice, take
 from haarflow.flows.flow import is_number
 from haarflow.flows.nets import ACTIVATIONS, ConvNet, check_net_precision, coupling, lowered, raised
+from haarflow.flows.scalar.checkerboard import displacements, merge, stencil, sublattice, take
 
 
 class ContextNet(Protocol):

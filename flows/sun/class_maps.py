@@ -22,8 +22,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.groups import eigenframes, weyl_cell
-from haarflow.flows.sun import class_map_tables
 from haarflow.flows.splines import Table, inverse_spline, spline
+from haarflow.flows.sun import class_map_tables
 from haarflow.flows.sun.class_map_tables import ARCS, BINS, NODES, RADII, STEP, TURN
 
 Coordinates = list[Array]

@@ -37,8 +37,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
-from haarflow.flows.sun import link_jacobian, masks
 from haarflow.flows.flow import Direction, constant, is_number
+from haarflow.flows.sun import link_jacobian, masks
 
 FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5

@@ -33,12 +33,12 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups import eigenframes, weyl_cell
-from haarflow.core.lattice import loops
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice import loops
 from haarflow.flows import masks
-from haarflow.flows.sun import spectral_maps, class_maps
 from haarflow.flows.flow import constant
 from haarflow.flows.nets import ConvNet
+from haarflow.flows.sun import class_maps, spectral_maps
 
 
 @dataclass(frozen=True)

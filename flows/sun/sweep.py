@@ -43,12 +43,12 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups import eigenframes, weyl_cell
-from haarflow.core.lattice.geometry import check_lattice
 from haarflow.core.groups.sun import SU
-from haarflow.flows.sun import class_map_tables, class_maps
+from haarflow.core.lattice.geometry import check_lattice
 from haarflow.flows.flow import Model, real_dtype
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
+from haarflow.flows.sun import class_map_tables, class_maps
 from haarflow.flows.sun.stretch import stretch
 
 ORDERS = 3  # powers of the coupling in each parameter, with a condition

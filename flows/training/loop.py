@@ -22,9 +22,9 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
+from haarflow.flows.flow import Model, precision
 from haarflow.flows.training.coupling_plans import Plan, as_plan
 from haarflow.flows.training.gradients import Action, Estimator, Info, ReverseKL, Samples, ess
-from haarflow.flows.flow import Model, precision
 from haarflow.flows.training.optimisers import Adam, Optimiser, apply_updates, norm
 
 DEFAULT_OPTIMISER = Adam()

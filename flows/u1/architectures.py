@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from haarflow.core.lattice.loops import planes
-from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import UniformLinks
+from haarflow.flows.u1.coupling import GaugeCoupling
 
 
 def tutorial(

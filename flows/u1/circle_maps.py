@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from haarflow.backends.types import Array
-from haarflow.flows.u1 import moebius, moebius_pairs, noncompact
 from haarflow.flows import splines
+from haarflow.flows.u1 import moebius, moebius_pairs, noncompact
 
 Map = Callable[[Array, Array, int], tuple[Array, Array]]  # (x, raw, axis) -> (y, log dy/dx)
 

@@ -22,11 +22,11 @@ from array_api_compat import array_namespace, device
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
-from haarflow.core.lattice import loops
 from haarflow.core.groups.additive import wrap
+from haarflow.core.lattice import loops
 from haarflow.flows import masks
-from haarflow.flows.u1.circle_maps import Map, circle_map
 from haarflow.flows.nets import ConvNet, check_net_precision
+from haarflow.flows.u1.circle_maps import Map, circle_map
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
-from haarflow.core.lattice import loops
 from haarflow.core.groups.additive import wrap
+from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.flows.flow import Model
 from haarflow.flows.nets import ConvNet, coupling

@@ -16,8 +16,8 @@ def measure(
     theory: OwnTheory = "",
 ) -> None:
     """Weigh up an ensemble again: every observable with error, autocorrelation time and exact value."""
-    from haarflow.run.summary import measured
     from haarflow.report.text import observables_table
+    from haarflow.run.summary import measured
 
     found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
     show(found, as_json, lambda: observables_table(found))
@@ -36,8 +36,8 @@ def info(
 
     Exit code 1 where a gauge file disagrees with itself.
     """
-    from haarflow.run.info import describe
     from haarflow.report.text import indented
+    from haarflow.run.info import describe
 
     found = describe(path, own_of(theory, flow))
     show(found, as_json, lambda: indented(found))
@@ -68,8 +68,8 @@ def new(
 
 def backends(as_json: Json = False) -> None:
     """List the array engines: present or not, version, devices, precision, and what to install for the rest."""
-    from haarflow.run.info import compiled_kernels, engines
     from haarflow.report.text import engines_table
+    from haarflow.run.info import compiled_kernels, engines
 
     found = engines()
     show(found, as_json, lambda: engines_table(found) + "\n" + compiled_kernels())
@@ -99,8 +99,8 @@ def exact(
     as_json: Json = False,
 ) -> None:
     """Print what is known exactly of a theory: haarflow exact u1 beta=7 lattice=[16,16]."""
-    from haarflow.run.info import exact_results
     from haarflow.report.text import indented
+    from haarflow.run.info import exact_results
 
     found = exact_results(theory, values or ())
     show(found, as_json, lambda: indented(found))

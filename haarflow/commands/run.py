@@ -8,7 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from haarflow.backends.threads import use_threads
-from haarflow.commands.options import Device, Dtype, Engine, Json, Out, Overrides, OwnFlow, OwnTheory, Quiet, RecipeName, Report, Seed, Threads, Workers, engine_words, own_of, show
+from haarflow.commands.options import (
+    Device,
+    Dtype,
+    Engine,
+    Json,
+    Out,
+    Overrides,
+    OwnFlow,
+    OwnTheory,
+    Quiet,
+    RecipeName,
+    Report,
+    Seed,
+    Threads,
+    Workers,
+    engine_words,
+    own_of,
+    show,
+)
 
 
 def run(

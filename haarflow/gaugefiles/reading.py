@@ -11,8 +11,8 @@ import array_api_compat
 import numpy
 
 from haarflow.backends.types import Array
-from haarflow.gaugefiles.formats import FORMATS, known
 from haarflow.gaugefiles.checks import PROJECTABLE, checks, remedy, sentence, verdict
+from haarflow.gaugefiles.formats import FORMATS, known
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Header, Report
 from haarflow.gaugefiles.sites import size_of

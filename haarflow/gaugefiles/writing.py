@@ -11,8 +11,8 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import files
-from haarflow.gaugefiles.formats import FORMATS, check_metadata, target, wanted
 from haarflow.gaugefiles.checks import UNITARITY
+from haarflow.gaugefiles.formats import FORMATS, check_metadata, target, wanted
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.reading import opened, stream
 from haarflow.gaugefiles.records import Header, Recorded, Report

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haarflow.report import sections, reproduce, tables
 from haarflow.core import files
+from haarflow.report import reproduce, sections, tables
+from haarflow.report.html import Section, page
 from haarflow.report.run_data import Run, read
 from haarflow.run.own import NOTHING, Own
-from haarflow.report.html import Section, page
 from haarflow.run.target import Target
 from haarflow.theories.catalogue import Row
 

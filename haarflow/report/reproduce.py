@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from haarflow.run import recipes
 from haarflow.report.html import prose
+from haarflow.run import recipes
 from haarflow.run.settings import Recipe
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy
 
-from haarflow.report import figures
 from haarflow.core import statistics
-from haarflow.run.ensemble import Ensemble, Sampled
+from haarflow.report import figures
 from haarflow.report.figures import Bar, Panel
-from haarflow.report.run_data import Run
 from haarflow.report.html import Section, picture, prose
+from haarflow.report.run_data import Run
 from haarflow.report.tables import STUCK
+from haarflow.run.ensemble import Ensemble, Sampled
 
 # ---- history
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from haarflow.report.columns import COLUMNS
 from haarflow.report.html import prose, table
-from haarflow.run.settings import Recipe
 from haarflow.report.text import pull, with_error
+from haarflow.run.settings import Recipe
 
 SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
 STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics

@@ -23,9 +23,9 @@ import h5py
 import numpy
 
 from haarflow import backends
-from haarflow.run.build import Plan, Setup, stream
 from haarflow.core import files
 from haarflow.flows.sampling.draws import metropolis
+from haarflow.run.build import Plan, Setup, stream
 from haarflow.run.recipes import to_toml
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of

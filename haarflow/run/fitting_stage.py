@@ -15,12 +15,12 @@ from haarflow import backends
 from haarflow.backends import Backend
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
-from haarflow.run.build import Setup, card_of
 from haarflow.core import random
 from haarflow.core.chains.kernel import run
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks
+from haarflow.run.build import Setup, card_of
 from haarflow.run.progress import Progress
 from haarflow.run.records import FitLine
 from haarflow.run.runfolder import RunFolder

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from haarflow import backends, models
-from haarflow.run import recipes
 from haarflow.backends.compiled import vector
 from haarflow.gaugefiles import formats, gauge_info
+from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.recipes import RecipeError
 from haarflow.run.target import target_of

@@ -18,9 +18,9 @@ from typing import Any
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.parts import described
-from haarflow.run.faults import fault
 from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
+from haarflow.run.faults import fault
 from haarflow.theories import catalogue as theories
 from haarflow.theories.theory import check_theory, field_shape, force_of
 

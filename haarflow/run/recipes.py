@@ -17,8 +17,8 @@ from typing import Any
 import pydantic
 from pydantic.fields import FieldInfo
 
-from haarflow.run import toml
 from haarflow.flows.catalogue import options
+from haarflow.run import toml
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow
 from haarflow.run.schema import theory_settings

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from haarflow.backends.types import Params
-from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel

@@ -15,12 +15,12 @@ from typing import Any
 import numpy
 
 from haarflow.backends.tree import paths
-from haarflow.run.build import Plan, Setup
 from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.statistics import ess
-from haarflow.flows.sampling.farm import farm
 from haarflow.flows.sampling.draws import DrawBlock
+from haarflow.flows.sampling.farm import farm
+from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import SampleLine
 from haarflow.run.runfolder import RunFolder

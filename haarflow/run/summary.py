@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy
 
-from haarflow.run import ensemble, recipes
 from haarflow.core import statistics
 from haarflow.core.statistics import Estimate
+from haarflow.run import ensemble, recipes
 from haarflow.run.ensemble import Ensemble, Sampled
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log

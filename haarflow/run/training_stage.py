@@ -13,13 +13,13 @@ import numpy
 from haarflow import models
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
-from haarflow.run.build import Setup, card_of
+from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
-from haarflow.flows.modelfile import save_model
-from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
+from haarflow.flows.training.optimisers import Adam
+from haarflow.run.build import Setup, card_of
 from haarflow.run.progress import Progress
 from haarflow.run.records import TrainLine
 from haarflow.run.runfolder import RunFolder

@@ -10,20 +10,20 @@ import numpy
 
 from haarflow.backends import members
 from haarflow.core import random
-from haarflow.core.laws.stationary import Chained, ExactScalars
-from haarflow.core.groups.additive import U1, Complex, Real
-from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
+from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.groups.additive import U1, Complex, Real
 from haarflow.core.groups.sun import SU
+from haarflow.core.laws.stationary import Chained, ExactScalars
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
-from haarflow.theories import Phi4, U1Gauge, SUNGauge
-from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
+from haarflow.theories.exact.u1_sampler import exact_sample
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}

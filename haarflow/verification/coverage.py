@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from haarflow.core.laws.law import Law, formula
+from haarflow.verification.classes import PUBLIC, parts, public
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES, LAWS
-from haarflow.verification.classes import PUBLIC, parts, public
 
 
 class Covered(NamedTuple):
@@ -83,7 +83,7 @@ HEAD = """# What is checked
 Every public group, kernel, theory, prior and flow against every law of its kind. A cell says "checked" when the law is
 held against an object made of that class on NumPy (also with read-only arrays), array-api-strict, JAX and PyTorch, in
 the tests and by `haarflow verify`; on CuPy where there is a GPU. Theories, scalar flows and those of U(1) are also traced by
-PyTorch's compiler as one graph, and a few on JAX that compiles nothing (tests/test_hostile.py). Otherwise the
+PyTorch's compiler as one graph, and a few on JAX that compiles nothing (tests/laws/test_hostile.py). Otherwise the
 number of the reason stands there. The tests write this page and fail where an object is missing:
 
     python -m haarflow.verification.coverage > docs/coverage.md

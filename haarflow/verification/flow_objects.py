@@ -15,25 +15,25 @@ from haarflow import models
 from haarflow.backends import of
 from haarflow.backends.tree import tree_map
 from haarflow.core.laws.law import to_host
-from haarflow.flows.scalar import architectures as phi4
-from haarflow.flows.sun import architectures as sun
-from haarflow.flows.u1 import architectures as u1
-from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.catalogue import FLOWS, constructor
-from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
-from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.modelfile import open_model
-from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
-from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.scalar import architectures as phi4
+from haarflow.flows.scalar.affine import AffineCoupling
+from haarflow.flows.scalar.momentum import MomentumScaling
+from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
 from haarflow.flows.scalar.spline import SplineCoupling
-from haarflow.flows.sun.spectral import SpectralCoupling
-from haarflow.flows.u1.sweep import Sweep
-from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.scalar.tails import QuarticTail
+from haarflow.flows.sun import architectures as sun
+from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.sun.spectral import SpectralCoupling
+from haarflow.flows.sun.sweep import ClassSweep
+from haarflow.flows.u1 import architectures as u1
+from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.sweep import Sweep
 from haarflow.verification.entry import Entry
 
 Lattice = tuple[int, ...]

@@ -19,17 +19,17 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key
-from haarflow.core.laws.chain import theory_of
 from haarflow.core.groups.additive import U1
 from haarflow.core.groups.matrices import precision
-from haarflow.run.faults import fault
-from haarflow.flows.flow import Model, zero_log_det
+from haarflow.core.laws.chain import theory_of
 from haarflow.flows.coordinates import apart
+from haarflow.flows.flow import Model, zero_log_det
 from haarflow.flows.laws.cases import condition_names
-from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.laws.shapes import misshapen
+from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.symmetries import displacement
 from haarflow.flows.traits import traits
+from haarflow.run.faults import fault
 from haarflow.run.own import NOTHING, Own, imported
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES

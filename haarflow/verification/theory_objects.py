@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from haarflow.core.groups.additive import Real
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
-from haarflow.theories import Phi4, Sum, U1Gauge, SUNGauge, with_parts
+from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry

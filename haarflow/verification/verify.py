@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from haarflow.backends import members
 from haarflow.core.laws.law import VOID, Given, Law
 from haarflow.core.laws.strategies import PROFILES
-from haarflow.flows.sampling.farm import farm, processes
 from haarflow.flows.laws.cache import remembering
+from haarflow.flows.sampling.farm import farm, processes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
+from haarflow.verification.classes import representatives
 from haarflow.verification.entry import Entry
 from haarflow.verification.harness import Result, attempt, barrier, check, result_of
 from haarflow.verification.objects import LAWS
-from haarflow.verification.classes import representatives
 from haarflow.verification.subjects import entries
 
 FEW = 8  # fewer blocks than these are taken law by law: progress shows, and processes share them

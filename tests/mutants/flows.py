@@ -7,22 +7,22 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.core.lattice import loops
-from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core import random
+from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
-from haarflow.flows.sun import link_jacobian
-from haarflow.flows.scalar.affine import AffineCoupling
-from haarflow.flows.scalar.nets import CheckerboardNet
-from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.core.lattice import loops
 from haarflow.flows.flow import Chain, Model, zero_log_det
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.scalar.affine import AffineCoupling
+from haarflow.flows.scalar.nets import CheckerboardNet
+from haarflow.flows.scalar.tails import QuarticTail, inverse_quartic_tail, quartic_tail
+from haarflow.flows.splines import circular_spline, inverse_circular_spline
+from haarflow.flows.sun import link_jacobian
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
-from haarflow.flows.splines import circular_spline, inverse_circular_spline
 from haarflow.flows.sun.sweep import ClassSweep
-from haarflow.flows.scalar.tails import QuarticTail, inverse_quartic_tail, quartic_tail
+from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
 from tests.mutants import Mutant, loop_flows
 

@@ -7,11 +7,11 @@ import pytest
 from array_api_compat import array_namespace
 
 from haarflow.core.chains import heatbath_sun
-from haarflow.core.lattice import loops
-from haarflow.core.groups import matrices
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
-from haarflow.core.lattice.geometry import shift
+from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice import loops
+from haarflow.core.lattice.geometry import shift
 from haarflow.theories import SUNGauge
 from haarflow.theories.gauge.links import beta_for
 from haarflow.verification.core_objects import heat_bath_of_matrices, hmc_of_matrices

@@ -10,7 +10,7 @@ HEAD = """# Every law bites
 
 Deliberately wrong members of every kind, and the laws meant for them. The tests hold each mutant against each of its laws
 on NumPy, array-api-strict, JAX and PyTorch, as far as an engine can host it, and fail where one passes
-(tests/test_laws_core.py, test_laws_theories.py, test_laws_flows.py; most kernels' on JAX by `make test-slow`). They write
+(tests/laws/test_core.py, tests/laws/test_theories.py, tests/laws/test_flows.py; most kernels' on JAX by `make test-slow`). They write
 this page, too:
 
     python -m tests.mutants.table > docs/mutants.md

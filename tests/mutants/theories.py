@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from array_api_compat import array_namespace
 
 from haarflow.backends import of
-from haarflow.core.lattice import loops
 from haarflow.core.acceleration import Accelerated, Kernels
-from haarflow.core.groups.additive import Real
 from haarflow.core.chains.hmc import molecular_dynamics
+from haarflow.core.groups.additive import Real
+from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import AngleWeight, Local
-from haarflow.theories import Phi4, U1Gauge, SUNGauge
+from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.exact import bessel
 from haarflow.theories.gauge.links import beta_for
 from haarflow.theories.theory import couplings_for

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from haarflow.backends.compiled import vector
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.lattice import evenodd
 from haarflow.core.acceleration import Accelerated, Kernels, accelerated
+from haarflow.core.lattice import evenodd
 from haarflow.theories.composite import Sum
+from haarflow.theories.gauge.sun import SUNGauge
+from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.scalar.phi4 import Phi4
 from haarflow.theories.theory import check_field
-from haarflow.theories.gauge.u1 import U1Gauge
-from haarflow.theories.gauge.sun import SUNGauge
 
 
 def _action(theory: Any, field: Array, couplings: Couplings) -> Array | None:

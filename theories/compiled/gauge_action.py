@@ -18,14 +18,21 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.groups.matrices import precision
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.axes import batch_shape
-from haarflow.core.groups.matrices import precision
 from haarflow.theories.compiled import gauge_action_loops
+from haarflow.theories.compiled.gauge_bodies import Bodies
+from haarflow.theories.compiled.gauge_trajectory import (
+    NUMBERS,
+    block_of,
+    bodies_of,
+    from_components,
+    layout,
+    to_components,
+)
 from haarflow.theories.compiled.row_order import order_of
 from haarflow.theories.theory import couplings_for
-from haarflow.theories.compiled.gauge_trajectory import NUMBERS, block_of, bodies_of, from_components, layout, to_components
-from haarflow.theories.compiled.gauge_bodies import Bodies
 
 Into = Sequence[numpy.ndarray]
 

@@ -12,7 +12,15 @@ import numpy
 
 from haarflow.backends.compiled.loops import call, loop
 from haarflow.backends.types import Array
-from haarflow.theories.compiled.gauge_trajectory_loops import add_density, add_staples, bring_back_row, corners, kick, lay_out_row, spread
+from haarflow.theories.compiled.gauge_trajectory_loops import (
+    add_density,
+    add_staples,
+    bring_back_row,
+    corners,
+    kick,
+    lay_out_row,
+    spread,
+)
 
 
 @loop

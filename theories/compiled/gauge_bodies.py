@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from haarflow.theories.compiled import matrices
 from haarflow.core.groups.exponentials import BOUND, DOUBLINGS, TERMS
+from haarflow.theories.compiled import matrices
 
 NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/sqrt 3, 0.58^17/17! = 2e-19
 

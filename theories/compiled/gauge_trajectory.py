@@ -21,16 +21,16 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.lattice import loops
-from haarflow.core.lattice.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
 from haarflow.core.groups.matrices import precision
+from haarflow.core.lattice import loops
+from haarflow.core.lattice.axes import batch_shape
 from haarflow.theories.compiled import gauge_bodies
-from haarflow.theories.compiled.row_order import order_of
-from haarflow.theories.theory import couplings_for
 from haarflow.theories.compiled.gauge_bodies import NEAR, Bodies
 from haarflow.theories.compiled.gauge_trajectory_loops import trajectory
+from haarflow.theories.compiled.row_order import order_of
+from haarflow.theories.theory import couplings_for
 
 NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
 

@@ -6,10 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from haarflow.backends.compiled.functions import logarithm, logarithm_beside_one, one_minus_exponential, sine_and_cosine_of_turns, uniforms
-from haarflow.theories.compiled import matrices
+from haarflow.backends.compiled.functions import (
+    logarithm,
+    logarithm_beside_one,
+    one_minus_exponential,
+    sine_and_cosine_of_turns,
+    uniforms,
+)
 from haarflow.core.chains.heatbath_sun import FLOOR, NUMBERS, SMALL, divided, reflected
 from haarflow.core.random import UNIFORM
+from haarflow.theories.compiled import matrices
 from haarflow.theories.compiled.matrices import Complex
 
 Number = Any  # simd.Lanes

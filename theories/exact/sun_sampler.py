@@ -28,15 +28,15 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.lattice import loops
-from haarflow.core.groups import matrices
 from haarflow.core import random
-from haarflow.core.lattice.geometry import check_lattice, volume
+from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice import loops
+from haarflow.core.lattice.geometry import check_lattice, volume
 from haarflow.theories.exact import class_kernels, sun_strips, sun_torus
+from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.replaced import weight_of
 from haarflow.theories.theory import checked
-from haarflow.theories.gauge.sun import SUNGauge
 
 BLOCK = 2**15  # plaquettes that are in memory at once
 STRIPS = (4, 8, 16)

@@ -16,10 +16,10 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.groups import matrices
 from haarflow.core import random
-from haarflow.core.lattice.geometry import volume
+from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice.geometry import volume
 from haarflow.theories.exact import class_angles, class_kernels
 
 TRIES = 2**12  # strips of one round

@@ -22,14 +22,14 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.lattice import loops
 from haarflow.core import random
 from haarflow.core.groups.additive import U1, wrap
+from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import volume
 from haarflow.theories.exact import bessel
+from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.replaced import weight_of
 from haarflow.theories.theory import checked
-from haarflow.theories.gauge.u1 import U1Gauge
 
 STRIPS = 256
 BLOCK = 2**20  # angles that are in memory at once

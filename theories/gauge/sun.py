@@ -19,12 +19,12 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import LinkWeight, Local, Symmetries
-from haarflow.core.groups.sun import SU
-from haarflow.theories.gauge import links as gauge
 from haarflow.theories.exact import sun_torus
+from haarflow.theories.gauge import links as gauge
 from haarflow.theories.names import wilson_name
 from haarflow.theories.theory import check_field, no_subclass, number_of
 

@@ -19,12 +19,12 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.lattice import loops
 from haarflow.core.groups.additive import U1, wrap
+from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import AngleWeight, Local, Symmetries
-from haarflow.theories.gauge import links
 from haarflow.theories.exact import u1_torus
+from haarflow.theories.gauge import links
 from haarflow.theories.names import wilson_name
 from haarflow.theories.theory import Derived, check_field, no_subclass, number_of
 

@@ -13,8 +13,8 @@ from haarflow.core.acceleration import Accelerated, accelerated
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.hmc import HMC, molecular_dynamics
 from haarflow.core.chains.integrators import OMELYAN
-from haarflow.core.laws.law import Given, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.laws.fields import algebra_shape
+from haarflow.core.laws.law import Given, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import LinkWeight, described
 from haarflow.theories.laws.cases import ROUNDING, couplings_of, field_of, nearby, worst
 

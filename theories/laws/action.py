@@ -17,8 +17,8 @@ from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
-from haarflow.core.laws.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
 from haarflow.core.laws.fields import algebra_shape
+from haarflow.core.laws.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
 from haarflow.theories.laws.cases import ROUNDING, bound, nearby, rounding, spread, strength
 from haarflow.theories.theory import autodiff_force, field_shape
 

@@ -11,12 +11,12 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
-from haarflow.core.laws import law
 from haarflow.core.lattice import loops
-from haarflow.core.laws.law import EPSILON, Given, compiled, fits, precision_of, to_host
-from haarflow.core.laws.fields import element_shape
-from haarflow.core.parts import AngleWeight, described
+from haarflow.core.laws import law
 from haarflow.core.laws.coupling_values import couplings_at
+from haarflow.core.laws.fields import element_shape
+from haarflow.core.laws.law import EPSILON, Given, compiled, fits, precision_of, to_host
+from haarflow.core.parts import AngleWeight, described
 from haarflow.theories.theory import field_shape
 
 NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a law and an action make

@@ -14,22 +14,66 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.laws.fields import element_shape
+from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.parts import AngleWeight, LinkWeight, described
+from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
+from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.gauge.sun import SUNGauge
+from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.laws import accelerated
 from haarflow.theories.laws.accelerated import equals_plain
-from haarflow.theories.laws.action import action_values, batch_rows, density_reach, density_sums, force_by_autodiff, force_by_differences, gauge_orbit, link_staple, link_weight, staple_weight
-from haarflow.theories.laws.interface import border, compiled_as_eager, couplings_by_row, equals_numpy, inputs_unchanged, traced_once
-from haarflow.theories.laws.exact import conjugate_observables, exact_by_quadrature, exact_by_samples, forms_agree, smallest, thermodynamic_identity
-from haarflow.theories.exact.u1_sampler import exact_sample
-from haarflow.theories.laws.cases import check_size, couplings_of, field_of, is_links, lacks, lacks_weight, numbers_of, runs_here
+from haarflow.theories.laws.action import (
+    action_values,
+    batch_rows,
+    density_reach,
+    density_sums,
+    force_by_autodiff,
+    force_by_differences,
+    gauge_orbit,
+    link_staple,
+    link_weight,
+    staple_weight,
+)
+from haarflow.theories.laws.cases import (
+    check_size,
+    couplings_of,
+    field_of,
+    is_links,
+    lacks,
+    lacks_weight,
+    numbers_of,
+    runs_here,
+)
+from haarflow.theories.laws.exact import (
+    conjugate_observables,
+    exact_by_quadrature,
+    exact_by_samples,
+    forms_agree,
+    smallest,
+    thermodynamic_identity,
+)
+from haarflow.theories.laws.interface import (
+    border,
+    compiled_as_eager,
+    couplings_by_row,
+    equals_numpy,
+    inputs_unchanged,
+    traced_once,
+)
+from haarflow.theories.laws.symmetry import (
+    charge_of_flux,
+    conjugation_invariance,
+    exchange_invariance,
+    gauge_invariance,
+    off_the_seam,
+    reflection_invariance,
+    sign_invariance,
+    translation_invariance,
+    winding_invariance,
+)
 from haarflow.theories.replaced import weight_of
-from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
-from haarflow.theories.laws.symmetry import charge_of_flux, conjugation_invariance, exchange_invariance, gauge_invariance, off_the_seam, reflection_invariance, sign_invariance, translation_invariance, winding_invariance
 from haarflow.theories.theory import field_shape
-from haarflow.theories.gauge.u1 import U1Gauge
-from haarflow.theories.gauge.sun import SUNGauge
 
 __all__ = [
     "THEORY_LAWS",

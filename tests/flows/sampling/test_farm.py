@@ -1,0 +1,109 @@
+"""The farm: the answer is that of one worker, whoever computes the blocks."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy
+import pytest
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.flows.flow import Model, Translate
+from haarflow.flows.priors import UniformLinks
+from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain, metropolis
+from haarflow.flows.sampling.farm import farm, processes
+from haarflow.theories import U1Gauge
+
+LATTICE = (4, 4)
+MODEL = Model(UniformLinks(LATTICE), Translate((0, 0), internal=1))
+BLOCKS = range(5)
+
+
+def task(backend="numpy", n=40):
+    """Uniform links weighed by U(1) at beta = 0.5."""
+    return DrawBlock(MODEL, U1Gauge(LATTICE), n, backends.get(backend), {}, (5, 6), {"beta": 0.5})
+
+
+def negative_root(number):
+    """A task that fails on block 2."""
+    if number == 2:
+        raise ArithmeticError("block 2 has no root")
+    return -number
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return farmed_chain(task(), BLOCKS)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_answer_does_not_depend_on_the_number_of_processes(alone, workers):
+    with processes(workers) as executor:
+        chain = farmed_chain(task(), BLOCKS, executor)
+    for here, there in zip(alone, chain, strict=True):
+        assert numpy.array_equal(here, there)
+
+
+def test_any_executor_will_do(alone):
+    with ThreadPoolExecutor(2) as executor:
+        chain = farmed_chain(task(), BLOCKS, executor)
+    assert numpy.array_equal(alone.field, chain.field)
+
+
+def test_blocks_come_from_keys_of_their_own():
+    first, second = (task()(number) for number in (0, 1))
+    assert not numpy.allclose(first["field"], second["field"])
+    key = random.fold_in(backends.get("numpy").asarray([5, 6], dtype="int32"), 1)
+    again = draw(MODEL, {}, U1Gauge(LATTICE), key, 40, {"beta": 0.5})
+    assert numpy.array_equal(second["field"], again.field) and numpy.array_equal(second["log_w"], again.log_w)
+
+
+def test_the_chain_is_the_plain_metropolis_loop(alone):
+    coins = random.uniform(random.fold_in(backends.get("numpy").asarray([5, 6], dtype="int32"), -1), alone.log_w.shape)
+    fields = numpy.concatenate([task()(number)["field"] for number in BLOCKS])
+    now = 0
+    for step, coin in enumerate(coins):
+        if step and coin < math.exp(min(0.0, alone.log_w[step] - alone.log_w[now])):
+            now = step
+        assert alone.accepted[step] == (now == step)
+        assert numpy.array_equal(alone.field[step], fields[now])
+
+
+def test_several_chains_are_independent_columns():
+    log_w = numpy.random.default_rng(1).normal(size=(30, 3))
+    indices, accepted = metropolis(log_w, (1, 2))
+    assert indices.shape == accepted.shape == (30, 3) and accepted[0].all()
+    assert len({tuple(column) for column in indices.T}) == 3
+
+
+def test_weights_are_the_same_on_every_backend(backend, alone):
+    if backend.name == "standard":
+        pytest.skip("a farm names its backend, and this member has no name of its own")
+    block = DrawBlock(MODEL, U1Gauge(LATTICE), 40, backends.get(backend.name), {}, (5, 6), {"beta": 0.5})(0)
+    numpy.testing.assert_allclose(block["log_w"], alone.log_w[:40], rtol=0, atol=1e-12)
+    assert block["cpu_s"] >= 0
+
+
+def test_order_is_kept_and_few_blocks_wait():
+    taken = []
+    with ThreadPoolExecutor(3) as executor:
+        for number, value in farm(lambda n: n * n, range(20), executor, ahead=3):
+            taken.append((number, value))
+    assert taken == [(n, n * n) for n in range(20)]
+
+
+def test_a_failed_block_raises_where_it_is_taken():
+    with ThreadPoolExecutor(2) as executor:
+        blocks = farm(negative_root, range(10), executor, ahead=2)
+        assert next(blocks) == (0, 0) and next(blocks) == (1, -1)
+        with pytest.raises(ArithmeticError, match="block 2"):
+            next(blocks)
+
+
+def test_senseless_numbers_are_refused():
+    with pytest.raises(ValueError, match="at least one worker"):
+        processes(0)
+    with pytest.raises(ValueError, match="under way"):
+        list(farm(abs, [1], ahead=0))
+    with pytest.raises(ValueError, match="at least one draw"):
+        draw(MODEL, {}, U1Gauge(LATTICE), random.key(0, backends.get("numpy")), 0)

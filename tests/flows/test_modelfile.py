@@ -1,0 +1,206 @@
+"""Model files: the same numbers on every backend, and one clear error for each kind of bad file."""
+
+import json
+from dataclasses import dataclass
+
+import numpy
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load, save
+
+from haarflow import backends
+from haarflow.backends.tree import leaves, paths
+from haarflow.core import random
+from haarflow.flows import modelfile
+from haarflow.flows.catalogue import CLASSES
+from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.modelfile import ModelFileError, decode, encode, open_model, read_card, save_model
+from haarflow.flows.priors import Gaussian
+from tests.support import toy
+
+CARD = {"theory": {"name": "phi4", "lattice": [2], "couplings": {"m2": -4.0}}, "ess": numpy.float64(0.5), "note": "ü"}
+OURS = Model(Gaussian((4,), 0.5), Chain((Translate((1,)), Repeat(Translate((-1,)), 2))))
+
+
+@pytest.fixture
+def path(tmp_path, host):
+    model = toy.model()
+    save_model(tmp_path / "m", model, model.init(random.key(1, host)), CARD)
+    return tmp_path / "m"
+
+
+def rewrite(path, change=lambda header: None, arrays=lambda arrays: None):
+    """Write the file again with a changed header or changed arrays."""
+    with safe_open(path, framework="numpy") as file:
+        header = json.loads(file.metadata()["haarflow"])
+    found = load(path.read_bytes())
+    change(header)
+    arrays(found)
+    path.write_bytes(save(found, {"haarflow": json.dumps(header)}))
+
+
+def test_opens_on_every_backend_with_the_same_numbers(backend, path, host):
+    there = open_model(path, host, definition=toy.Affine)
+    here = open_model(path, backend, definition=toy.Affine)
+    for a, b in zip(leaves(there.params), leaves(here.params), strict=True):
+        numpy.testing.assert_array_equal(a, backend.to_numpy(b))
+    key = random.key(3, backend)
+    y, log_q = here.model.sample(here.params, key, 5)
+    wanted, log_wanted = there.model.sample(there.params, random.key(3, host), 5)
+    numpy.testing.assert_allclose(backend.to_numpy(y), wanted, rtol=1e-12)
+    numpy.testing.assert_allclose(backend.to_numpy(log_q), log_wanted, rtol=1e-12)
+
+
+def test_saves_from_every_backend_the_same_bytes(backend, tmp_path, host):
+    model = toy.model()
+    params = model.init(random.key(1, host))
+    save_model(tmp_path / "a", model, params, CARD)
+    save_model(tmp_path / "b", model, {name: backend.asarray(value) for name, value in params.items()}, CARD)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_definitions_round_trip():
+    stored = json.loads(json.dumps(encode(OURS)))
+    assert decode(stored) == OURS
+    assert hash(decode(stored)) == hash(OURS)
+
+
+def test_strided_and_single_precision_arrays_survive(tmp_path):
+    @dataclass(frozen=True)
+    class Plain:
+        def init(self, key, dtype="float64"):
+            x = random.normal(key, (3, 4), dtype)
+            return {"w": x, "deep": {"0": {"v": x[0, :]}}}
+
+    model = Model(Gaussian((2,)), Plain())
+    w = numpy.arange(12, dtype="float32").reshape(4, 3).T
+    params = {"w": w, "deep": {"0": {"v": w[1, ::1]}}}
+    assert not w.flags.c_contiguous
+    save_model(tmp_path / "m", model, params)
+    found = open_model(tmp_path / "m", definition=model).params
+    for a, b in zip(leaves(params), leaves(found), strict=True):
+        numpy.testing.assert_array_equal(a, b)
+    assert {leaf.dtype.name for leaf in leaves(found)} == {"float32"}
+
+
+def test_the_card_comes_back_with_versions(path):
+    card = open_model(path, definition=toy.Affine).card
+    assert card["theory"] == CARD["theory"]
+    assert card["ess"] == 0.5
+    assert card["versions"]["numpy"] == numpy.__version__
+    header = read_card(path)
+    assert header["definition"]["fields"]["flow"] == {"kind": "Affine", "fields": {"sites": 2, "condition": ""}}
+
+
+@pytest.mark.parametrize("given", [toy.Affine, (toy.Affine,), toy.Affine(2), toy.model()], ids=str)
+def test_a_users_own_flow_is_handed_over(path, given):
+    assert open_model(path, definition=given).model == toy.model()
+
+
+def test_nothing_is_imported_by_a_name_in_the_file(path):
+    with pytest.raises(ModelFileError, match=r"'Affine' is not one of the library's.*definition=Affine"):
+        open_model(path)
+    rewrite(path, lambda header: header["definition"]["fields"]["flow"].update(kind="os.system"))
+    with pytest.raises(ModelFileError, match=r"'os\.system'"):
+        open_model(path)
+
+
+def test_another_volume(tmp_path, host):
+    save_model(tmp_path / "m", OURS, OURS.init(random.key(0, host)))
+    opened = open_model(tmp_path / "m", lattice=(6,))
+    assert opened.model.prior.lattice == (6,)
+    assert opened.model.flow == OURS.flow
+
+
+def test_every_cut_is_seen(path):
+    data = path.read_bytes()
+    for length in (0, 4, 8, 100, len(data) - 8, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(ModelFileError, match="cut short"):
+            open_model(path, definition=toy.Affine)
+
+
+def test_wrong_shapes_and_names(path):
+    rewrite(path, arrays=lambda arrays: arrays.update(shift=numpy.ones(3)))
+    with pytest.raises(ModelFileError, match=r"shift wants shape \(2,\), got \(3,\)"):
+        open_model(path, definition=toy.Affine)
+    rewrite(path, arrays=lambda arrays: arrays.pop("shift"))
+    with pytest.raises(ModelFileError, match="lacks shift"):
+        open_model(path, definition=toy.Affine)
+    rewrite(path, arrays=lambda arrays: arrays.update(shift=numpy.ones(2), more=numpy.ones(2)))
+    with pytest.raises(ModelFileError, match="has more"):
+        open_model(path, definition=toy.Affine)
+
+
+def test_a_newer_version_is_refused(path):
+    rewrite(path, lambda header: header.update(version=modelfile.VERSION + 1))
+    with pytest.raises(ModelFileError, match=r"format version 2, this haarflow reads up to 1: upgrade"):
+        open_model(path, definition=toy.Affine)
+
+
+def test_another_theory_is_refused(path):
+    assert open_model(path, definition=toy.Affine, theory="phi4").card["theory"]["name"] == "phi4"
+    with pytest.raises(ModelFileError, match="theory 'phi4', 'u1' was wanted"):
+        open_model(path, definition=toy.Affine, theory="u1")
+
+
+def test_files_of_other_programs(path, tmp_path):
+    path.write_bytes(save({"a": numpy.ones(2)}))
+    with pytest.raises(ModelFileError, match="no haarflow header"):
+        open_model(path)
+    path.write_bytes(save({"a": numpy.ones(2)}, {"haarflow": "{"}))
+    with pytest.raises(ModelFileError, match="damaged header"):
+        open_model(path)
+    path.write_bytes(save({"a": numpy.ones(2)}, {"haarflow": '{"format": "haarflow-checkpoint", "version": 1}'}))
+    with pytest.raises(ModelFileError, match="no haarflow-model file"):
+        open_model(path)
+    with pytest.raises(FileNotFoundError):
+        open_model(tmp_path / "none")
+
+
+def test_fields_of_another_version_of_a_class(path):
+    rewrite(path, lambda header: header["definition"]["fields"]["prior"]["fields"].update(width=2.0))
+    with pytest.raises(ModelFileError, match="Gaussian does not fit"):
+        open_model(path, definition=toy.Affine)
+
+
+def test_definitions_hold_plain_values_only(tmp_path):
+    @dataclass(frozen=True)
+    class Wrong:
+        table: object
+
+    for value in (numpy.ones(2), print):
+        with pytest.raises(TypeError, match="a definition holds numbers"):
+            save_model(tmp_path / "m", Model(Gaussian((2,)), Wrong(value)), {"a": numpy.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_flow_and_prior_of_the_library_is_in_the_table():
+    """A definition that saves must open again: each frozen dataclass with a forward map or a sampler has its line."""
+    import dataclasses
+
+    from haarflow.verification.classes import modules_of
+
+    found = {}
+    for module in modules_of("haarflow.flows"):
+        place = module.__name__.removeprefix("haarflow.flows.")
+        for name, value in vars(module).items():
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            flow = own and dataclasses.is_dataclass(value) and hasattr(value, "init") and hasattr(value, "forward")
+            prior = own and dataclasses.is_dataclass(value) and hasattr(value, "sample")
+            if (flow or prior) and name not in (
+                "Bound",
+                "BoundPrior",
+                "Unhashable",
+            ):  # what the laws wrap a flow and a prior in
+                found[name] = place
+    assert found and {name: CLASSES.get(name) for name in found} == found
+
+
+def test_params_with_paths_of_a_deep_flow(tmp_path, host):
+    model = Model(Gaussian((2,)), Chain((toy.Affine(2), Repeat(toy.Affine(2), 3))))
+    params = model.init(random.key(0, host))
+    save_model(tmp_path / "m", model, params)
+    opened = open_model(tmp_path / "m", backends.get("numpy"), definition=toy.Affine)
+    assert paths(opened.params).keys() == paths(params).keys()
+    assert opened.params["1"]["scale"].shape == (3, 2)

@@ -1,0 +1,250 @@
+"""The report: one page that stands alone, shows what the folder holds, and calls a frozen series frozen."""
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy
+import pytest
+
+from haarflow.report import figures, reproduce, tables
+from haarflow.report.columns import effective_samples
+from haarflow.report.report import write_report
+from haarflow.report.run_data import ReportError, read
+from haarflow.report.sections import charge_bars, history_of, history_svg
+from haarflow.run import recipes
+from haarflow.run.ensemble import Sampled
+from haarflow.run.summary import observables as summarised
+from tests.support.runs import haarflow, uniform_recipe
+
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run on NumPy: all kinds of samplers, nothing trained."""
+    where = tmp_path_factory.mktemp("report")
+    assert haarflow("run", uniform_recipe(where), "--backend", "numpy", "--out", where / "run", "--quiet") == 0
+    return where / "run"
+
+
+@pytest.fixture(scope="module")
+def text(folder):
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """Checks that tags close in order; collects attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+
+def tags(text):
+    parser = Tags()
+    parser.feed(text)
+    assert parser.open == []
+    return parser.attributes
+
+
+def test_the_page_stands_alone(text):
+    attributes = tags(text)
+    asked = [
+        value for _, name, value in attributes if name in ("src", "href", "xlink:href") and not value.startswith("#")
+    ]
+    assert asked == []
+    assert "<script" not in text and "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert len(text) < 1_000_000
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(text):
+    ids = [value for _, name, value in tags(text) if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text)) <= {(one, "") for one in ids} | {
+        ("", one) for one in ids
+    }
+
+
+def test_every_picture_is_told_in_words(text):
+    pictures = re.findall(r"<figure[^>]*><svg([^>]*)>", text)
+    assert len(pictures) == 4 and all('role="img"' in one and 'aria-label="' in one for one in pictures)
+
+
+def test_the_page_shows_every_number_of_the_summary(folder, text):
+    summary = json.loads((folder / "summary.json").read_text())
+    for label, sampler in summary["samplers"].items():
+        assert label in text and f"{sampler['samples']:,}" in text
+    for version in summary["versions"].values():
+        assert version in text
+    cells = re.findall(r'<td class="(good|fair|poor|bad|none|plain)">', text)
+    assert len(cells) == sum(len(sampler["observables"]) for sampler in summary["samplers"].values())
+
+
+def test_the_same_folder_gives_the_same_page(folder, text):
+    assert write_report(folder).read_text(encoding="utf-8") == text
+
+
+def test_a_folder_without_results_is_refused_and_an_old_report_stays(tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    with pytest.raises(ReportError, match=r"no summary\.json"):
+        write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_a_lattice_without_a_charge_shows_its_first_observable(folder):
+    run = read(folder)
+    series = {"flux": numpy.zeros((1, 5, 6)), "plaquette": numpy.zeros((1, 5))}
+    other = run.found._replace(samplers={"hmc": Sampled("hmc", series, None, None)})
+    assert history_of(other) == "plaquette" and history_of(run.found) == "Q"
+
+
+# ---- what it says of numbers
+
+
+def test_a_frozen_chain_is_called_frozen(folder, tmp_path, text):
+    assert "FROZEN" not in text
+    frozen = frozen_copy(folder, tmp_path)
+    page = write_report(frozen).read_text(encoding="utf-8")
+    assert "FROZEN: Q changed 0 times in 4 chains of 25 draws" in page
+    assert "<b>hmc</b> gives no error bar for Q, Q2, p_Q0" in html.unescape(page)
+    assert "constant over all" in page or "frozen: each of the" in page
+
+
+def frozen_copy(folder, target):
+    """The same run with HMC's charge stuck at a value of its own in each chain."""
+    import shutil
+
+    import h5py
+
+    copy = target / "frozen"
+    shutil.copytree(folder, copy)
+    with h5py.File(copy / "ensemble.h5", "a") as file:
+        stuck = numpy.broadcast_to(numpy.asarray([[1.0], [-1.0], [2.0], [0.0]]), (4, 25))
+        for name, values in {"Q": stuck, "Q2": stuck**2, "p_Q0": 1.0 * (stuck == 0)}.items():
+            file["hmc/observables"][name][...] = values
+    run = read(copy)
+    summary = json.loads((copy / "summary.json").read_text())
+    summary["samplers"]["hmc"]["observables"] = summarised(run.target, run.found.samplers["hmc"])
+    summary["samplers"]["hmc"]["ess"] = None
+    (copy / "summary.json").write_text(json.dumps(summary))
+    return copy
+
+
+def test_pulls_are_graded_by_their_size():
+    assert [tables.grade(pull) for pull in (0.0, 2.0, -2.1, 3.5, -4.5, None, float("nan"))] == [
+        "good", "good", "fair", "poor", "bad", "none", "none"
+    ]  # fmt: skip
+
+
+def entry(value, error, exact=None, note=""):
+    return {"value": value, "error": error, "tau_int": None if note else 0.5, "exact": exact, "note": note}
+
+
+def sampler(**observables):
+    return {"kind": "hmc", "acceptance": None, "samples": 1000, "observables": observables}
+
+
+def test_a_number_far_off_makes_the_verdict_a_warning():
+    wrong = {"hmc": sampler(E=entry(2.0, 0.1, 1.0), phi2=entry(1.0, 0.1, 1.0))}
+    assert "10.0 standard errors off (E by hmc)" in tables.verdict(wrong) and "do not trust" in tables.verdict(wrong)
+    fine = {"hmc": sampler(E=entry(1.1, 0.1, 1.0))}
+    assert "do not trust" not in tables.verdict(fine)
+
+
+def test_a_chain_that_accepts_nothing_is_called_stuck_not_frozen():
+    stuck = {**sampler(E=entry(2.0, None, 1.0, "constant")), "acceptance": 0.0}
+    assert "accepted 0.0% of its steps" in tables.verdict({"hmc": stuck})
+
+
+def test_a_sampler_with_a_frozen_series_is_no_evidence():
+    slow = sampler(E=entry(2.0, 0.1, 1.0), Q=entry(3.0, None, 0.0, "frozen"))
+    fine = sampler(E=entry(1.1, 0.1, 1.0))
+    said = tables.verdict({"heatbath": slow, "hmc": fine})
+    assert "One number" in said and "1.0 standard errors off (E by hmc)" in said and "<b>heatbath</b> gives no" in said
+
+
+def test_a_chain_of_few_autocorrelation_times_is_no_evidence():
+    slow = sampler(E=entry(2.0, 0.1, 1.0), Q={**entry(3.0, 1.0, 0.0), "tau_int": 100.0})
+    said = tables.verdict({"hmc": slow})
+    assert "10 autocorrelation times of Q" in said and "standard errors off" not in said
+
+
+def test_without_an_exact_value_the_most_precise_sampler_is_the_yardstick():
+    samplers = {
+        "flow": {"observables": {"E": entry(1.5, 0.4)}},
+        "hmc": {"observables": {"E": entry(1.0, 0.3)}},
+        "stuck": {"observables": {"E": entry(1.0, 0.01, note="chains of 2 autocorrelation times each")}},
+    }
+    found = tables.compared(samplers, "flow", "E")
+    assert found.yardstick == "hmc" and found.sigmas == pytest.approx(1.0)
+    assert tables.compared(samplers, "hmc", "E") == (None, "reference")
+
+
+def test_the_bars_of_a_weighted_sampler_count_by_weight():
+    log_w = numpy.log(numpy.asarray([[3.0, 1.0, 2.0, 2.0]]))
+    sampled = Sampled("flow-reweighting", {"Q": numpy.asarray([[0.0, 1.0, 1.0, 0.0]])}, log_w, None)
+    bars = charge_bars(sampled, None)
+    assert bars[0].value == pytest.approx(5 / 8) and bars[1].value == pytest.approx(3 / 8) and bars[-1].value == 0.0
+
+
+def test_effective_samples_of_a_frozen_chain_are_unknown():
+    assert effective_samples(sampler(Q={"tau_int": None})) is None
+
+
+# ---- the command that does it again
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("theory.beta=1.25", "lattice=[8,8]"), ("samplers.hmc=false", "train.anneal.beta=0.5"), ("seed=3",)]
+)
+def test_the_command_gives_the_same_recipe_again(words):
+    recipe = recipes.load("u1-tiny", words)
+    program, verb, name, *overrides = reproduce.command(recipe)
+    assert (program, verb, name) == ("haarflow", "run", "u1-tiny") and recipes.load(name, overrides) == recipe
+
+
+def test_a_recipe_of_ones_own_is_named_by_its_file(folder):
+    assert reproduce.command(recipes.load(folder)) == ["haarflow", "run", "recipe.toml"]
+
+
+# ---- pictures
+
+
+def test_the_history_alone_is_a_small_file(folder, tmp_path):
+    from xml.etree import ElementTree
+
+    svg = history_svg(read(folder), draws=1000)
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg" and len(svg) < 200_000
+
+
+def test_training_with_a_nan_and_a_single_line_is_drawn():
+    svg = figures.training([10.0, 20.0, 30.0], [5.0, float("nan"), 1.0], [0.1, float("nan"), 0.5], floor=0.0)
+    assert svg.startswith("<svg") and "<path" in svg
+    assert figures.training([1.0], [2.0], [0.3]).startswith("<svg")
+
+
+def test_weights_of_minus_infinity_do_not_break_the_histogram():
+    svg = figures.weights({"flow": (numpy.asarray([[-numpy.inf, 0.0, 1.0]]), 0.5)}, "log w")
+    assert svg.startswith("<svg")
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figures.training([1.0, 2.0], [2.0, 1.0], [0.3, 0.4])
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,273 @@
+"""A run's folder: what it holds, that it is refused to others, and that SIGKILL at any moment changes no number."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy
+import pytest
+
+from haarflow.core import files
+from haarflow.core.statistics import ess
+from haarflow.pipeline import run
+from haarflow.run import ensemble, recipes, runfolder
+from haarflow.run.ensemble import EnsembleError
+from haarflow.run.records import FitLine, Log, SampleLine, TrainLine
+from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
+from tests.support.runs import ROOT, haarflow, numbers, process, uniform_recipe
+
+# The process kills itself with SIGKILL in its n-th commit, before (odd n) or after (even n) the rename.
+DIES = """
+import os, signal, sys
+from haarflow.core import files
+count, rename = [0], os.replace
+def replace(source, target):
+    count[0] += 1
+    if 2 * count[0] - 1 == {n}: os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+    if 2 * count[0] == {n}: os.kill(os.getpid(), signal.SIGKILL)
+files.os.replace = replace
+from haarflow.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return uniform_recipe(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="module")
+def whole(recipe, tmp_path_factory):
+    """A run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", folder, "--quiet", "--no-report") == 0
+    return folder
+
+
+def test_the_folder_holds_the_files_of_the_interface(whole):
+    names = {path.name for path in whole.iterdir() if not path.name.startswith(".")}
+    assert names >= {"recipe.toml", "metrics.jsonl", "ensemble.h5", "summary.json"}
+    assert "blocks" not in names and not list(whole.glob(".*.part"))
+
+
+def test_the_recipe_is_complete_and_has_its_versions(whole):
+    recipe = recipes.load(whole / "recipe.toml")
+    assert recipe.run.backend == "numpy" and {"haarflow", "python", "numpy", "h5py"} <= recipe.versions.keys()
+
+
+def test_the_summary_has_its_interface(whole):
+    summary = json.loads((whole / "summary.json").read_text())
+    assert list(summary) == ["recipe", "versions", "backend", "seed", "theory", "lattice", "training", "samplers"]
+    assert summary["theory"] == {"name": "u1", "beta": 0.5} and summary["lattice"] == [4, 4]
+    for name, sampler in summary["samplers"].items():
+        assert {"acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s", "observables"} <= sampler.keys(), name
+        assert {"plaquette", "Q", "Q2", "p_Q0"} <= sampler["observables"].keys()
+        for entry in sampler["observables"].values():
+            assert {"value", "error", "tau_int", "exact"} <= entry.keys()
+            assert entry["tau_int"] is not None or entry["note"]
+    assert summary["samplers"]["heatbath"]["acceptance"] is None
+    assert summary["samplers"]["flow-reweighting"]["acceptance"] is None
+    assert summary["samplers"]["flow-metropolis"]["samples"] == 270
+    assert 0 < summary["samplers"]["hmc"]["acceptance"] <= 1
+
+
+def test_the_ensemble_has_chains_first_and_its_observables_are_those_of_its_fields(whole):
+    from haarflow import backends
+    from haarflow.theories import U1Gauge
+
+    shapes = {
+        "flow-metropolis": (3, 90, 23),
+        "flow-reweighting": (1, 100, 25),
+        "hmc": (4, 25, 7),
+        "mixture": (2, 10, 3),
+    }
+    found = ensemble.read(whole / "ensemble.h5")
+    assert found.couplings == {"beta": 0.5} and found.lattice == (4, 4)
+    for name, (chains, draws, kept) in shapes.items():
+        charge = found.samplers[name].observables["Q"]
+        assert charge.shape == (chains, draws)
+        fields = numpy.stack(list(ensemble.fields(whole / "ensemble.h5", name)))
+        assert fields.shape == (chains, kept, 2, 4, 4)
+        again = U1Gauge((4, 4)).observables(backends.get("numpy").asarray(fields), {"beta": 0.5})
+        assert numpy.array_equal(again["Q"], charge[:, ::4])
+        numpy.testing.assert_allclose(
+            again["plaquette"], found.samplers[name].observables["plaquette"][:, ::4], atol=1e-12
+        )
+
+
+def test_the_weights_ess_in_the_summary_is_that_of_the_ensemble(whole):
+    summary = json.loads((whole / "summary.json").read_text())
+    found = ensemble.read(whole / "ensemble.h5").samplers["flow-reweighting"]
+    assert summary["samplers"]["flow-reweighting"]["ess"] == ess(found.log_w)
+
+
+def test_a_complete_run_is_not_run_again(whole, recipe):
+    before = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", whole, "--quiet", "--no-report") == 0
+    assert {path: path.stat().st_mtime_ns for path in whole.iterdir() if path in before} == before
+
+
+def test_the_seed_matters_and_leaving_a_sampler_out_does_not(recipe, whole, tmp_path):
+    few = ["samplers.flow-metropolis=false", "samplers.mixture=false", "samplers.heatbath=false"]
+    run(recipes.load(recipe, few, run__backend="numpy"), tmp_path / "few", report=False)
+    run(recipes.load(recipe, few, run__backend="numpy", seed=1), tmp_path / "other", report=False)
+    one, two, three = (
+        ensemble.read(folder / "ensemble.h5") for folder in (whole, tmp_path / "few", tmp_path / "other")
+    )
+    for name in ("hmc", "flow-reweighting"):
+        plaquette = [found.samplers[name].observables["plaquette"] for found in (one, two, three)]
+        assert numpy.array_equal(plaquette[0], plaquette[1]) and not numpy.array_equal(plaquette[1], plaquette[2])
+
+
+def test_workers_do_not_change_a_bit(recipe, whole, tmp_path):
+    code = process("run", recipe, "--backend", "numpy", "--workers", 2, "--no-report", "--out", tmp_path / "run")
+    assert code.returncode == 0, code.stderr
+    assert numbers(tmp_path / "run") == numbers(whole)
+
+
+@pytest.mark.parametrize("n", [5, 11])
+def test_sigkill_in_a_commit_and_again_ends_with_the_same_bytes(recipe, whole, tmp_path, n):
+    command = ("run", recipe, "--backend", "numpy", "--no-report", "--out", tmp_path / "run")
+    lives = 0
+    while (died := process(*command, code=DIES.format(n=n + lives % 2))).returncode:
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        lives += 1
+        assert lives < 40
+    assert lives >= 1
+    assert numbers(tmp_path / "run") == numbers(whole)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+def test_sigkill_while_training_ends_with_the_same_bytes(engine, tmp_path):
+    pytest.importorskip(engine)
+    few = ["train.steps=12", "train.checkpoint=4", "samplers.hmc=false", "samplers.heatbath=false"]
+    command = ("run", "u1-tiny", *few, "--backend", engine, "--threads", "1", "--quiet", "--no-report", "--out")
+    assert process(*command, tmp_path / "whole").returncode == 0
+    for n in (5, 4):  # the second checkpoint half written; then the second of what is left, just renamed
+        died = process(*command, tmp_path / "killed", code=DIES.format(n=n))
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    steps = [line.step for line in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
+    assert steps and steps[-1] <= 12
+    assert process(*command, tmp_path / "killed").returncode == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
+
+
+def test_sigkill_from_outside_at_any_time(recipe, whole, tmp_path):
+    words = ["run", str(recipe), "--backend", "numpy", "--out", str(tmp_path / "run"), "--quiet", "--no-report"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    delay = 0.9
+    for _ in range(12):
+        running = subprocess.Popen([sys.executable, "-m", "haarflow", *words], env=environment, cwd=ROOT)
+        try:
+            assert running.wait(timeout=delay) == 0
+            break
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+            delay *= 1.3
+    else:
+        assert haarflow(*words) == 0
+    assert numbers(tmp_path / "run") == numbers(whole)
+
+
+def test_another_recipe_on_the_folder_is_refused_with_what_differs(whole, recipe, capsys):
+    before = numbers(whole)
+    words = ["run", recipe, "--backend", "numpy", "--out", whole]
+    assert haarflow(*words, "theory.beta=0.7", "samplers.hmc.chains=5") == 1
+    said = capsys.readouterr().err
+    assert "theory.beta: 0.5 there, 0.7 here" in said and "samplers.hmc.chains: 4 there, 5 here" in said
+    assert numbers(whole) == before
+
+
+def test_a_folder_of_other_files_is_refused(recipe, tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", tmp_path) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", tmp_path / "thesis.tex") == 1
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_two_processes_in_one_folder_are_refused(tmp_path):
+    again = opened(tmp_path / "run", "name = 'x'\n")
+    with opened(tmp_path / "run", "name = 'x'\n"), pytest.raises(FolderError, match="another process"), again:
+        pass
+
+
+def test_other_versions_must_not_go_on_with_a_run_begun(tmp_path):
+    with opened(tmp_path / "run", "name = 'x'\n[versions]\nnumpy = '1'\n"):
+        pass
+    with (
+        pytest.raises(FolderError, match="other versions"),
+        opened(tmp_path / "run", "name = 'x'\n[versions]\nnumpy = '2'\n"),
+    ):
+        pass
+
+
+def test_a_broken_last_line_of_metrics_is_dropped(tmp_path):
+    folder = RunFolder(tmp_path)
+    line = TrainLine(1, -2.5, 0.5, 0.25)
+    folder.write_line(line)
+    text = folder.metrics.read_text()
+    with open(folder.metrics, "a") as file:
+        file.write('{"stage": "tr')
+    assert folder.log() == Log(train=(line,))
+    folder.cut(lambda line: True)
+    assert folder.metrics.read_text() == text
+    assert json.loads(text) == {"stage": "train", "step": 1, "loss": -2.5, "ess": 0.5, "cpu_s": 0.25}
+
+
+def test_lines_of_a_log_come_back_as_their_records(tmp_path):
+    fit = FitLine(900, 20, [0.0, 1.0], [0.1, 0.2], 0.01, 0.5, [4, 4], 3.0)
+    lines = (TrainLine(10), fit, SampleLine("hmc", 0, 50, acceptance=0.5, cpu_s=1.5), SampleLine("flow", 0, 9, ess=0.5))
+    folder = RunFolder(tmp_path)
+    for line in lines:
+        folder.write_line(line)
+    assert read_metrics(folder.metrics) == list(lines)
+    assert folder.log() == Log((lines[0],), fit, lines[2:]) and folder.log().cpu_s("hmc") == 1.5
+    folder.cut(lambda line: not isinstance(line, SampleLine))
+    assert read_metrics(folder.metrics) == list(lines[:2])
+    # a line of an older version: a chain's block without ess, a flow's without acceptance
+    folder.metrics.write_text(
+        '{"stage": "sample", "sampler": "f", "block": 2, "draws": 7, "ess": 0.25, "cpu_s": 0.5}\n'
+    )
+    assert folder.log().sample == (SampleLine("f", 2, 7, ess=0.25, cpu_s=0.5),)
+
+
+def test_a_disk_that_fills_leaves_the_old_file(tmp_path, monkeypatch, recipe):
+    target = tmp_path / "summary.json"
+    target.write_text("old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_text(target, "new")
+    assert target.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_damaged_ensemble_says_so(whole, tmp_path):
+    cut = tmp_path / "cut.h5"
+    cut.write_bytes((whole / "ensemble.h5").read_bytes()[:5000])
+    with pytest.raises(EnsembleError, match="cut short"):
+        ensemble.read(cut)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["format"] = "something else"
+    with pytest.raises(EnsembleError, match="no ensemble file of this version"):
+        ensemble.read(tmp_path / "other.h5")
+    with pytest.raises(EnsembleError, match="there is no"):
+        ensemble.read(tmp_path / "none.h5")
+
+
+def test_leftovers_of_a_kill_are_removed(tmp_path):
+    with opened(tmp_path / "run", "name = 'x'\n") as folder:
+        (folder.path / ".ensemble.h5.0123.part").write_text("half")
+        (folder.blocks / ".hmc.000000.safetensors.0123.part").write_text("half")
+    with opened(tmp_path / "run", "name = 'x'\n") as folder:
+        assert not list(folder.path.glob(".*.part")) + list(folder.blocks.glob(".*.part"))
+    assert runfolder.read_metrics(tmp_path / "nothing") == []

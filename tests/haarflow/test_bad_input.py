@@ -1,0 +1,205 @@
+"""Bad input: one clear error, an exit code other than 0, nothing written over or lost."""
+
+import json
+import resource
+import shutil
+
+import pytest
+
+from haarflow.core import files
+from tests.support.runs import haarflow, numbers, process, uniform_model, uniform_recipe
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return uniform_recipe(tmp_path_factory.mktemp("bad"))
+
+
+def refused(capsys, folder, *words):
+    """Give a command that must fail; return its one complaint, after checking that nothing was written."""
+    capsys.readouterr()
+    assert haarflow(*words, "--out", folder, "--quiet") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("haarflow: ") and "Traceback" not in said
+    assert not folder.exists()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0"),
+        ("theory.beta=nan", "theory.beta: wanted a finite number"),
+        ("theory.beta='0.5'", "theory.beta: wanted a valid number, got '0.5'"),
+        ("sampelrs.hmc=3", "sampelrs: no such key, did you mean 'samplers'?"),
+        ("lattice=[4, 4, 4]", "lattice"),
+        ("lattice=[1, 4]", "extent"),
+        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath is there for gauge theories only"),
+        ("run.dtype=float16", "run.dtype: got 'float16'"),
+        ("samplers.mixture.kernels=[]", "samplers.mixture.kernels"),
+        ("model=nowhere.safetensors", "no model 'nowhere.safetensors'"),
+    ],
+)
+def test_a_recipe_that_cannot_run(override, says, recipe, tmp_path, capsys):
+    assert says in refused(capsys, tmp_path / "run", "run", recipe, override, "--backend", "numpy")
+
+
+def test_three_faults_are_all_named(recipe, tmp_path, capsys):
+    said = refused(capsys, tmp_path / "run", "run", recipe, "theory.bta=1", "samplers.hmc.steps='3'", "sed=4")
+    for line in ("did you mean 'beta'?", "samplers.hmc.steps: wanted a valid integer, got '3'", "did you mean 'seed'?"):
+        assert line in said
+    assert "3 faults" in said
+
+
+@pytest.mark.parametrize("lattice", ["[5, 8]", "[8, 5]"])
+def test_extents_that_the_masks_do_not_divide(lattice, tmp_path, capsys):
+    pytest.importorskip("torch")
+    said = refused(capsys, tmp_path / "run", "run", "u1-tiny", f"lattice={lattice}", "--backend", "torch")
+    assert "5" in said and "2" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--backend", "jx"], "run.backend: got 'jx'"),
+        (["--backend", "numpy", "--device", "cuda"], "numpy computes on 'cpu' only"),
+        (["--backend", "numpy"], "training needs automatic differentiation"),
+        (["--backend", "torch", "--device", "nonsense"], "device"),
+        (["--dtype", "half"], "run.dtype: got 'half'"),
+        (["--seed", "-3"], "seed: wanted greater than or equal to 0"),
+        (["flow.block=3"], "power of two"),
+        (["flow.pieces='8'"], "flow.pieces: wanted a valid integer"),
+    ],
+)
+def test_an_engine_or_flow_that_cannot(words, says, tmp_path, capsys):
+    pytest.importorskip("torch")
+    assert says in refused(capsys, tmp_path / "run", "run", "u1-tiny", *words)
+
+
+def test_a_model_that_is_cut_short(recipe, tmp_path, capsys):
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(uniform_model(tmp_path / "whole.safetensors").read_bytes()[:-20])
+    assert "cut short" in refused(capsys, tmp_path / "run", "run", recipe, f"model={cut}", "--backend", "numpy")
+    assert haarflow("info", cut) == 1
+    assert "cut short" in capsys.readouterr().err
+
+
+def test_a_model_of_another_theory(recipe, tmp_path, capsys):
+    other = uniform_model(tmp_path / "other.safetensors", theory="su3")
+    said = refused(capsys, tmp_path / "run", "run", recipe, f"model={other}", "--backend", "numpy")
+    assert "'su3'" in said and "'u1'" in said
+
+
+def test_a_model_from_a_newer_version(recipe, tmp_path, capsys):
+    from safetensors.numpy import save_file
+
+    newer = tmp_path / "newer.safetensors"
+    header = {"format": "haarflow-model", "version": 99, "definition": {}, "card": {}}
+    save_file({}, newer, metadata={"haarflow": json.dumps(header)})
+    assert "upgrade haarflow" in refused(
+        capsys, tmp_path / "run", "run", recipe, f"model={newer}", "--backend", "numpy"
+    )
+
+
+def test_a_model_with_wrong_shapes(recipe, tmp_path, capsys):
+    import numpy
+
+    from haarflow.flows.modelfile import pack, read
+
+    whole = uniform_model(tmp_path / "whole.safetensors")
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(pack({"w": numpy.zeros(3)}, read(whole, "haarflow-model", 1)[1]))
+    assert "another model" in refused(capsys, tmp_path / "run", "run", recipe, f"model={wrong}", "--backend", "numpy")
+
+
+def test_fine_tuning_from_another_flow(recipe, tmp_path, capsys):
+    pytest.importorskip("torch")
+    model = uniform_model(tmp_path / "uniform.safetensors")
+    capsys.readouterr()
+    assert (
+        haarflow("run", "u1-tiny", f"train.start={model}", "--backend", "torch", "--out", tmp_path / "run", "--quiet")
+        == 1
+    )
+    assert "another flow" in capsys.readouterr().err
+
+
+def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(recipe, tmp_path, capsys):
+    words = ("run", recipe, "--backend", "numpy", "--no-report", "--quiet", "--out")
+    assert haarflow(*words, tmp_path / "whole") == 0
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"  # a write beyond the limit then fails as on a full disk
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))\n"
+        "from haarflow.cli import main; sys.exit(main())"
+    )
+    full = process(*words, tmp_path / "run", code=code)
+    assert full.returncode == 1 and "the disk is full" in full.stderr and "Traceback" not in full.stderr, full.stderr
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert haarflow(*words, tmp_path / "run") == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+def test_a_full_disk_while_composing_leaves_the_blocks(recipe, tmp_path, monkeypatch, capsys):
+    words = ("run", recipe, "--backend", "numpy", "--no-report", "--quiet", "--out", tmp_path / "run")
+    flush = files._flush
+
+    def full(path):
+        if "ensemble" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        flush(path)
+
+    monkeypatch.setattr(files, "_flush", full)
+    assert haarflow(*words) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "ensemble.h5").exists() and len(list((tmp_path / "run" / "blocks").iterdir())) > 10
+    monkeypatch.undo()
+    assert haarflow(*words) == 0
+
+
+def test_a_folder_that_cannot_be_made(recipe, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", tmp_path / "file" / "run") == 1
+    assert "haarflow: " in capsys.readouterr().err
+
+
+def test_nan_in_a_loss_stops_with_the_last_good_checkpoint_kept(tmp_path, capsys):
+    pytest.importorskip("torch")
+    words = ("run", "u1-tiny", "train.lr=1e200", "train.clip=0", "train.schedule=constant", "train.checkpoint=1")
+    out = tmp_path / "run"
+    assert haarflow(*words, "--backend", "torch", "--quiet", "--out", out) == 1
+    said = capsys.readouterr().err
+    assert "training stopped at step" in said and "not finite" in said
+    assert not (out / "model.safetensors").exists() and not (out / "ensemble.h5").exists()
+    if "is kept in" in said:
+        kept = (out / "checkpoint.safetensors").read_bytes()
+        assert haarflow(*words, "--backend", "torch", "--quiet", "--out", out) == 1
+        assert (out / "checkpoint.safetensors").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    "words", [["info", "nowhere"], ["measure", "nowhere"], ["sample", "nowhere"], ["run", "nowhere"]]
+)
+def test_what_is_not_there(words, capsys):
+    assert haarflow(*words) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["u3"], "did you mean 'su3'?"),
+        (["u1", "bta=3"], "did you mean 'beta'?"),
+        (["u1", "beta=x"], "theory.beta: wanted a valid number, got 'x'"),
+        (["u1", "lattice=[0,4]"], "lattice.0"),
+    ],
+)
+def test_exact_of_nonsense(words, says, capsys):
+    assert haarflow("exact", *words) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_measuring_what_is_no_ensemble(recipe, tmp_path, capsys):
+    shutil.copy(recipe, tmp_path / "x.h5")
+    assert haarflow("measure", tmp_path / "x.h5") == 1
+    assert "no HDF5 file" in capsys.readouterr().err
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
