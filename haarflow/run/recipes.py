@@ -73,7 +73,7 @@ def for_model(
 ) -> Recipe:
     """Return the recipe that draws `number` configurations with a trained model, by default where it was trained.
 
-    Raises RecipeError for a model that is not there, ModelFileError for a damaged one or a card without a theory.
+    Raises UnknownModel for a model that is not there, ModelFileError for a damaged one or a card without a theory.
     """
     from haarflow import models
     from haarflow.flows.modelfile import ModelFileError, read_card
