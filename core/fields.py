@@ -2,7 +2,7 @@
 
 The `spaces` of a field have the same structure, with a `Space(group, shape)` in place of each array `(*batch, *shape)`; all
 arrays of a field share the batch axes. Momenta have this structure too, one array of algebra elements for each array of
-group elements. A field that is a single array gives what the functions of core/lattice/axes.py and of its group give.
+group elements. A field that is a single array gives what the functions of core/axes.py and of its group give.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from haarflow import backends
 from haarflow.backends.tree import leaves, part_names, tree_map
 from haarflow.backends.types import Array, Group, Key, Tree
 from haarflow.core import random
+from haarflow.core.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import precision as array_precision
-from haarflow.core.lattice.axes import per_chain, spread, total
 
 
 @dataclass(frozen=True)

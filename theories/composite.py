@@ -13,8 +13,8 @@ from typing import Any, final
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.axes import spread
 from haarflow.core.chains.accept import action_difference
-from haarflow.core.lattice.axes import spread
 from haarflow.core.parts import AngleWeight, LinkWeight, Local, Symmetries, check_theory, described, force_of
 from haarflow.theories.theory import check_couplings, checked, no_subclass
 

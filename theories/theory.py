@@ -18,8 +18,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
 from haarflow.backends.types import Theory as Theory
+from haarflow.core.axes import field_shape as field_shape
 from haarflow.core.groups.matrices import precision
-from haarflow.core.lattice.axes import field_shape as field_shape
 from haarflow.core.lattice.symmetries import SYMMETRIES as SYMMETRIES
 from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetries, described
 from haarflow.core.parts import autodiff_force as autodiff_force

@@ -39,7 +39,7 @@ from haarflow.flows.modelfile import open_model
 from haarflow.flows.sun.sweep import class_sweep
 from haarflow.models import path_of
 from haarflow.theories import SUNGauge, accelerated
-from haarflow.theories.exact.sun_sampler import exact_sample
+from haarflow.theories.samplers.sun import exact_sample
 
 WORDS = ("group", "lattice", "beta", "sampler")
 SITES, UNCOMPILED, BLOCK = 2**15, 2**10, 20  # sites of all chains together, where there is no kernel; draws of a block

@@ -21,7 +21,7 @@ from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
 from haarflow.theories import SUNGauge, accelerated
-from haarflow.theories.exact.sun_sampler import exact_sample
+from haarflow.theories.samplers.sun import exact_sample
 
 LATTICE, SMALL, COUPLINGS, BATCH, BLOCKS = (16, 16), (6, 6), 9, 16, 16
 

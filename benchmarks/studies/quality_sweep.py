@@ -37,7 +37,7 @@ from haarflow.flows.training.schedules import Cosine, WarmUp
 from haarflow.flows.u1.sweep import sweep
 from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact import u1_torus
-from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.samplers.u1 import exact_sample
 
 PROPOSALS, BLOCK, EXACT = 100_000, 500, 5_000
 

@@ -33,7 +33,7 @@ from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Constant, Cosine
 from haarflow.flows.u1 import architectures
 from haarflow.theories import U1Gauge, accelerated
-from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.samplers.u1 import exact_sample
 
 LATTICE, COUPLINGS = (8, 8), {"beta": 2.0}
 PROPOSALS, TARGETS, BLOCK = 100_000, 20_000, 5_000

@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Couplings, Key
 from haarflow.core import random
-from haarflow.core.lattice.axes import batch_shape, spread, total
+from haarflow.core.axes import batch_shape, spread, total
 from haarflow.core.parts import described
 
 

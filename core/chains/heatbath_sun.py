@@ -27,12 +27,12 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
+from haarflow.core.axes import batch_shape, per_chain, total
 from haarflow.core.chains.heatbath_u1 import check_sweeps, conditional_of, link_colours, loop_reach
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups import matrices
 from haarflow.core.groups.additive import restored
 from haarflow.core.lattice import evenodd
-from haarflow.core.lattice.axes import batch_shape, per_chain, total
 from haarflow.core.lattice.loops import direction
 from haarflow.core.parts import LinkWeight
 

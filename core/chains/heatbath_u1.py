@@ -21,8 +21,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.axes import batch_shape, per_chain, total
 from haarflow.core.chains.kernel import Cacheless, State
-from haarflow.core.lattice.axes import batch_shape, per_chain, total
 from haarflow.core.lattice.loops import direction
 from haarflow.core.parts import AngleWeight, LinkWeight, check_theory, described
 

@@ -15,13 +15,13 @@ from typing import Any
 from haarflow.backends.types import Array, Couplings
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated, kernels_of
+from haarflow.core.axes import batch_shape, per_chain, spread, total
 from haarflow.core.chains.accept import action_difference as action_difference
 from haarflow.core.chains.accept import chosen, coins, is_accepted
 from haarflow.core.chains.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.additive import restored
 from haarflow.core.groups.matrices import precision
-from haarflow.core.lattice.axes import batch_shape, per_chain, spread, total
 from haarflow.core.parts import check_theory, force_of
 
 

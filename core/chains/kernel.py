@@ -25,7 +25,7 @@ from haarflow.backends.types import Array, Tree
 from haarflow.backends.types import Kernel as Kernel
 from haarflow.backends.types import State as State
 from haarflow.core import random
-from haarflow.core.lattice.axes import batch_shape
+from haarflow.core.axes import batch_shape
 
 
 class Cacheless:

@@ -20,11 +20,11 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
+from haarflow.core.axes import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, without_nan
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.additive import restored
 from haarflow.core.groups.matrices import precision
-from haarflow.core.lattice.axes import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.parts import Local, check_theory, described
 
 

@@ -17,9 +17,9 @@ from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import Cycle, Repeat, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
-from haarflow.core.lattice.axes import field_shape
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull, named_columns
 from haarflow.core.laws.dynamics import energy_order, kinetic_energy, reversible
 from haarflow.core.laws.fields import algebra_shape

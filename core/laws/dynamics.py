@@ -12,8 +12,8 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.axes import batch_shape
 from haarflow.core.groups.additive import quotient
-from haarflow.core.lattice.axes import batch_shape
 from haarflow.core.laws.law import EPSILON, Verdict, judge, largest, precision_of, to_host
 
 

@@ -16,8 +16,8 @@ import numpy
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import State, as_floats, run
-from haarflow.core.lattice.axes import field_shape
 from haarflow.core.laws.law import at_once, precision_of
 
 DRAWS = 2  # steps of one compiled block, the same program for every law

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from haarflow import __version__, backends, models
+from haarflow import __version__, backends
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
@@ -24,6 +24,7 @@ from haarflow.core.chains.kernel import Kernel
 from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import versions
+from haarflow.run.models import opened_model
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of
 from haarflow.run.settings import Recipe
@@ -224,7 +225,7 @@ def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
 
 def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> Proposal:
     """A model file's flow; one whose untrained form `model` has been tried is not tried again."""
-    found = models.opened(name, target, own)
+    found = opened_model(name, target, own)
     condition = {word: target.couplings[word] for word in found.card.get("condition", ())} or None
     if model is None:
         try_model(target, found.model, found.params, condition)

@@ -13,7 +13,7 @@ from haarflow.run.own import NOTHING, Own
 from haarflow.run.target import Target
 
 
-def opened(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
+def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
     """Return the model of a recipe's word, on NumPy, on the recipe's lattice; another theory's is refused.
 
     A model of one's own flow is made by the function that `own` names, with the options on its card; raises

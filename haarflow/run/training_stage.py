@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy
 
-from haarflow import models
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
 from haarflow.flows.modelfile import save_model
@@ -20,6 +19,7 @@ from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.build import Setup, card_of
+from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
 from haarflow.run.records import TrainLine
 from haarflow.run.runfolder import RunFolder
@@ -112,7 +112,7 @@ def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[Trainin
 
 
 def _start_params(setup: Setup, training: Training, name: str) -> Params:
-    opened = models.opened(name, setup.target, setup.own)
+    opened = opened_model(name, setup.target, setup.own)
     if opened.model.flow != training.model.flow:
         raise ValueError(
             f"train.start: {name} holds another flow than [flow] describes; fine-tuning goes on from the same flow. "

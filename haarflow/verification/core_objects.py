@@ -22,8 +22,8 @@ from haarflow.core.laws.stationary import Chained, ExactScalars
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, SUNGauge, U1Gauge
-from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
-from haarflow.theories.exact.u1_sampler import exact_sample
+from haarflow.theories.samplers.sun import exact_sample as exact_sun
+from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.core import fields, random
+from haarflow.core import axes, fields, random
 from haarflow.core.chains.integrators import OMELYAN, integrate
 from haarflow.core.fields import Space
 from haarflow.core.groups.additive import U1, Complex, Real
 from haarflow.core.groups.sun import SU
-from haarflow.core.lattice import axes
 from haarflow.core.laws import group as group_laws
 from haarflow.core.laws.strategies import lattices, profile
 from haarflow.theories import Phi4, U1Gauge

@@ -8,13 +8,13 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.axes import batch_shape, per_chain, spread, total
 from haarflow.core.chains.heatbath_u1 import U1HeatBath, von_mises
 from haarflow.core.chains.hmc import HMC, action_difference
 from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
 from haarflow.core.chains.kernel import Cycle, Repeat, State
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.groups.additive import U1, wrap
-from haarflow.core.lattice.axes import batch_shape, per_chain, spread, total
 from haarflow.verification.core_objects import (
     BETA,
     LINKS,

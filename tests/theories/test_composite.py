@@ -20,8 +20,8 @@ from haarflow.core.laws.law import Given
 from haarflow.core.parts import check_theory, described, force_of
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, accelerated, with_parts
-from haarflow.theories.exact.u1_sampler import exact_sample
 from haarflow.theories.laws.tables import THEORY_LAWS
+from haarflow.theories.samplers.u1 import exact_sample
 
 COUPLINGS = {"beta": 1.5, "gamma": -0.8}
 

@@ -21,11 +21,11 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
 from haarflow.core.groups.matrices import precision
 from haarflow.core.lattice import loops
-from haarflow.core.lattice.axes import batch_shape
 from haarflow.theories.compiled import gauge_bodies
 from haarflow.theories.compiled.gauge_bodies import NEAR, Bodies
 from haarflow.theories.compiled.gauge_trajectory_loops import trajectory

@@ -23,10 +23,10 @@ from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.axes import batch_shape, per_chain, spread
 from haarflow.core.chains.heatbath_sun import NUMBERS
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
-from haarflow.core.lattice.axes import batch_shape, per_chain, spread
 from haarflow.theories.compiled import heatbath_bodies
 from haarflow.theories.compiled.heatbath_loops import sweeps
 

@@ -16,9 +16,9 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
-from haarflow.core.lattice.axes import batch_shape
 from haarflow.theories.compiled import phi4_loops
 from haarflow.theories.theory import check_field, couplings_for
 

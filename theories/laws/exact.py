@@ -131,7 +131,7 @@ def exact_by_samples(theory: Any, field: Array, couplings: dict[str, float]) -> 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
     >>> from haarflow.theories import U1Gauge
-    >>> from haarflow.theories.exact.u1_sampler import exact_sample
+    >>> from haarflow.theories.samplers.u1 import exact_sample
     >>> theory, couplings = U1Gauge((4, 4)), {"beta": 2.0}
     >>> draw = exact_sample(theory, random.key(1, backend), 500, couplings)
     >>> exact_by_samples(theory, draw.field, couplings).passed

@@ -17,8 +17,6 @@ from haarflow.core import random
 from haarflow.core.laws.fields import element_shape
 from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.parts import AngleWeight, LinkWeight, described
-from haarflow.theories.exact.sun_sampler import exact_sample as exact_sun
-from haarflow.theories.exact.u1_sampler import exact_sample
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.laws import accelerated
@@ -73,6 +71,8 @@ from haarflow.theories.laws.symmetry import (
     winding_invariance,
 )
 from haarflow.theories.replaced import weight_of
+from haarflow.theories.samplers.sun import exact_sample as exact_sun
+from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.theories.theory import field_shape
 
 __all__ = [

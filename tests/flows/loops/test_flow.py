@@ -18,7 +18,7 @@ from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
 from haarflow.theories import SUNGauge
 from haarflow.theories.exact import sun_torus
-from haarflow.theories.exact.sun_sampler import exact_sample
+from haarflow.theories.samplers.sun import exact_sample
 
 STEP = 1e-4
 CASES = [(2, 2, (3, 4), 2), (3, 2, (4, 4), 3), (3, 3, (3, 3, 3), 2), (4, 2, (3, 3), 2)]

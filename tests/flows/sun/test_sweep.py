@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from haarflow import backends, models
+from haarflow import backends
 from haarflow.core import random
 from haarflow.core.groups import eigenframes, weyl_cell
 from haarflow.core.groups.sun import SU
@@ -14,6 +14,8 @@ from haarflow.flows.sun import class_map_tables, class_maps
 from haarflow.flows.sun.stretch import stretch
 from haarflow.flows.sun.sweep import ClassSweep, class_sweep
 from haarflow.run import recipes
+from haarflow.run.models import opened_model
+from haarflow.run.target import target_of
 from haarflow.theories import SUNGauge
 from haarflow.theories.exact import sun_torus
 from tests.conftest import member
@@ -205,7 +207,7 @@ def test_the_start_is_a_good_proposal(n, beta, least):
 def test_the_shipped_model_on_its_recipes_lattice():
     """Trained on 2 x 8, used on 16 x 16; 256 draws, and the plaquette by reweighting within five errors of the exact one."""
     recipe = recipes.load("su3-2d-sweep")
-    opened = models.opened(recipe.model, recipe)
+    opened = opened_model(recipe.model, target_of(recipe))
     y, log_q = opened.model.sample(opened.params, random.key(5, backends.get("numpy")), 256)
     theory = SUNGauge((16, 16), n=3)
     log_w = -theory.action(y, {"beta": 6.0}) - log_q

@@ -33,9 +33,10 @@ from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice, volume
-from haarflow.theories.exact import class_kernels, sun_strips, sun_torus
+from haarflow.theories.exact import sun_torus
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.replaced import weight_of
+from haarflow.theories.samplers import class_kernels, sun_strips
 from haarflow.theories.theory import checked
 
 BLOCK = 2**15  # plaquettes that are in memory at once

@@ -20,7 +20,7 @@ from haarflow.core import random
 from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice.geometry import volume
-from haarflow.theories.exact import class_angles, class_kernels
+from haarflow.theories.samplers import class_angles, class_kernels
 
 TRIES = 2**12  # strips of one round
 

@@ -10,8 +10,8 @@ from haarflow.core import random
 from haarflow.core.lattice import loops
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact import bessel, u1_torus
-from haarflow.theories.exact import u1_sampler as exact_sampler
-from haarflow.theories.exact.u1_sampler import Plan, closed_plaquettes, exact_sample, plan_for, random_links, strips
+from haarflow.theories.samplers import u1 as exact_sampler
+from haarflow.theories.samplers.u1 import Plan, closed_plaquettes, exact_sample, plan_for, random_links, strips
 
 
 def drawn(backend, lattice, n, beta, dtype="float64"):

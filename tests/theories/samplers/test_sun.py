@@ -10,8 +10,10 @@ from haarflow.core import random
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.theories import SUNGauge
-from haarflow.theories.exact import characters, class_angles, class_kernels, sun_sampler, sun_strips, sun_torus
-from haarflow.theories.exact.sun_sampler import exact_sample
+from haarflow.theories.exact import characters, sun_torus
+from haarflow.theories.samplers import class_angles, class_kernels, sun_strips
+from haarflow.theories.samplers import sun as sun_sampler
+from haarflow.theories.samplers.sun import exact_sample
 
 
 @pytest.mark.parametrize("n, beta", [(2, 0.0), (2, 2.2), (2, 300.0), (3, 0.5), (3, 6.0), (4, 8.0)])
