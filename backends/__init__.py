@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module, util
@@ -58,6 +59,10 @@ def _get(name: str, device: str | None, dtype: str | None) -> Backend:
         adapter.refuse(dtype)
     record: Backend = adapter.backend(device, dtype or "float64")
     return record
+
+
+# A record is pickled by name, so that a worker makes it anew in its own process.
+copyreg.pickle(Backend, lambda record: (get, (record.name, record.device, record.dtype)))
 
 
 def of(*trees: Any) -> Backend:

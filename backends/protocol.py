@@ -91,8 +91,3 @@ class Backend:
     # costs more than the work: array code would pass over `numbers` numbers. plain(*arrays) is the same by the backend's own
     # operations, for derivatives.
     on_host: Callable[..., tuple[Array, ...] | None] = field(compare=False, repr=False)
-
-    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[str, Any, str]]:
-        from haarflow.backends import get
-
-        return get, (self.name, self.device, self.dtype)
