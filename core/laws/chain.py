@@ -316,7 +316,7 @@ def chain_of(obj: Any) -> Callable[..., Any]:
 
 def _moves(obj: Any) -> str | None:
     # molecular dynamics is an optional part of a kernel, told by its three members
-    wanted = ("trajectory", "energy_difference", "scheme")
+    wanted = ("trajectory", "energy_change", "scheme")
     return None if all(hasattr(_kernel(obj), word) for word in wanted) else "the kernel has no trajectory"
 
 
