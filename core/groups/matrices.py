@@ -28,13 +28,8 @@ def precision(x: Any) -> str:
     ('float32', 'float64')
     """
     # a type has no dtype; the types of the backends are called numpy.float32, torch.complex64, ...
-    return _precision(x if isinstance(x, str | type) else getattr(x, "dtype", x))
-
-
-@lru_cache(maxsize=64)
-def _precision(dtype: Any) -> str:
-    """The precision of a type; kept, as the names of types are slow to make."""
-    return "float32" if any(single in str(dtype) for single in SINGLE) else "float64"
+    name = str(x if isinstance(x, str | type) else getattr(x, "dtype", x))
+    return "float32" if any(single in name for single in SINGLE) else "float64"
 
 
 def complex_array(real: Array, imaginary: Array) -> Array:
