@@ -189,4 +189,3 @@ def test_flip_balances_two_sides(host):
     assert abs(estimate.value - 4.0 * (1.0 + 0.4**2)) < 5.0 * estimate.error
     sign = gamma_method(records["observables"]["sign"])
     assert abs(sign.value - math.erf(0.4 / math.sqrt(2.0))) < 5.0 * sign.error
-
