@@ -64,8 +64,8 @@ def applied_twice(kernel: Any, x: Tree, v: Tree) -> Verdict:
 def involution_volume(kernel: Any, x: Tree, v: Tree) -> Verdict:
     """log_det = log |det d(x', v')/d(x, v)| over all components, by central differences of fourth order.
 
-    `x` and `v` are one configuration without batch axes, on a tiny lattice; x moves along its groups, v by addition. The
-    tolerance is the change from steps h to 2h, the error of second order that the combination removes. Raises TooLarge, a
+    `x` and `v` are one configuration without batch axes, on a tiny lattice; x moves along its groups, v by addition, both
+    in double precision. The tolerance is the change from steps h to 2h, the error of second order that the combination removes. Raises TooLarge, a
     ValueError, where the components are too many.
 
     >>> from haarflow.core.chains.hmc import HMC
@@ -75,6 +75,7 @@ def involution_volume(kernel: Any, x: Tree, v: Tree) -> Verdict:
     True
     """
     involution, spaces = involution_of(kernel), described(kernel.theory).spaces
+    x, v = fields.map(_in_double, x), fields.map(_in_double, v)
     count = _components(fields.zeros(spaces, x)) + _components(v)
     fits(4.0 * count * COPIES * NUMBER * count, f"{count} components of field and auxiliary variable")
     once, twice = (_jacobian(involution, spaces, x, v, count, h) for h in (STEP, 2 * STEP))
@@ -84,6 +85,12 @@ def involution_volume(kernel: Any, x: Tree, v: Tree) -> Verdict:
     tolerance = abs(single - double) + 64 * count * EPSILON["float64"] / STEP
     reason = f"steps {STEP} and {2 * STEP} of {count} components, and rounding"
     return judge(involution_volume, claimed - dense, tolerance, reason, x=x, v=v)
+
+
+def _in_double(part: Any) -> Any:
+    """The same numbers in double precision, which differences need."""
+    host = to_host(part)
+    return backends.of(part).asarray(host, dtype="complex128" if host.dtype.kind == "c" else "float64")
 
 
 def _jacobian(involution: Any, spaces: Tree, x: Tree, v: Tree, count: int, h: float) -> numpy.ndarray:

@@ -12,7 +12,7 @@ from haarflow.core.axes import batch_shape, per_chain, spread, total
 from haarflow.core.chains.heatbath_u1 import U1HeatBath, von_mises
 from haarflow.core.chains.hmc import HMC, action_difference
 from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
-from haarflow.core.chains.involution import Image
+from haarflow.core.chains.involution import Image, Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, State
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.groups.additive import U1, wrap
@@ -401,6 +401,15 @@ class ForceHalved(HMC):
 
 
 @dataclass(frozen=True)
+class Friction(HMC):
+    """The momentum loses a tenth at the end of a trajectory: volume shrinks and no way leads back."""
+
+    def involution(self, x, v):
+        image = HMC.involution(self, x, v)
+        return image._replace(auxiliary=0.9 * image.auxiliary)
+
+
+@dataclass(frozen=True)
 class Drifting(HMC):
     """HMC, then the loop in time is turned on: stationary, but not balanced in detail."""
 
@@ -571,6 +580,7 @@ KERNELS = (
     kernel("kinetic term and momenta off by two", of_links(kept(LINKS, group=NarrowU1()), KineticDoubled), "kinetic_energy", "energy_order"),
     kernel("momenta too wide", of_links(kept(LINKS, group=WideMomenta())), "exp_minus_dh", "stationary"),
     kernel("force off by two", lambda: scalars(hmc_of_scalars(ForceHalved)), "energy_order"),
+    kernel("an involution with friction", lambda: Involutive(SCALARS, hmc_of_scalars(Friction)), "applied_twice", "involution_volume"),
     kernel("stationary, not balanced", lambda: links(hmc_of_links(Drifting), reversible=True), "time_reversal"),
     kernel("Metropolis with the ratio turned", lambda: scalars(independent(WeightTurned)), "detailed_balance", "stationary", "equilibrium"),
     kernel("Metropolis forgets the proposal", lambda: scalars(independent(ForgetsTheProposal)), "detailed_balance", "stationary"),
