@@ -42,7 +42,7 @@ class Derived(NamedTuple):
     """
 
     ingredients: tuple[str, ...]
-    function: Callable
+    function: Callable[..., Any]
 
 
 @runtime_checkable
@@ -284,19 +284,19 @@ def _expand(theory: Theory, name: str, value: Array, field: Array, batch: int, o
     return xp.reshape(value, shape + (1,) * over) if shape and over else value
 
 
-def _unknown(theory: Theory, name: Any, defaults: dict) -> str:
+def _unknown(theory: Theory, name: Any, defaults: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(str(name), defaults, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return f"{_name(theory)} has {_names(defaults)}, got {name!r}{hint}"
 
 
-def _names(defaults: dict) -> str:
+def _names(defaults: Mapping[str, Any]) -> str:
     if not defaults:
         return "no couplings"
     return ("the coupling " if len(defaults) == 1 else "the couplings ") + ", ".join(defaults)
 
 
-def _example(defaults: dict) -> str:
+def _example(defaults: Mapping[str, Any]) -> str:
     return "{" + ", ".join(f'"{name}": {value}' for name, value in defaults.items()) + "}"
 
 

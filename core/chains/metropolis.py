@@ -114,7 +114,7 @@ class IndependenceMetropolis:
         log_q = self.proposal.log_density(self.values["params"], flat, self.values.get("condition"))
         return State(field, self._log_weight(field, xp.reshape(log_q, batch)))
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after `tries` proposals for each chain."""
         old, xp = state.field, array_namespace(state.field)
         batch = batch_shape(self.theory, old)
@@ -168,10 +168,11 @@ class LocalMetropolis(Cacheless):
     @property
     def local(self) -> Local:
         """The theory's density and its reach."""
-        local: Any = described(self.theory).local
+        local = described(self.theory).local
+        assert local is not None, "checked when the kernel was made"
         return local
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after every site was offered one move."""
         old, lattice = state.field, tuple(self.theory.lattice)
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
@@ -182,7 +183,7 @@ class LocalMetropolis(Cacheless):
         thrown = coins(coin, per_chain(key, (*batch, *lattice)), real)
         labels = backends.of(old).asarray(colours(lattice, self.local.reach), dtype=xp.int32)
 
-        def one_colour(field, colour):
+        def one_colour(field: Array, colour: Array) -> tuple[Array, Array]:
             active = labels == colour
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
             new = restored(self.theory.group, new)
