@@ -98,7 +98,7 @@ class Symmetries:
 RECORDS: dict[str, tuple[type, ...]] = {
     "local": (Local,),
     "conditional": (AngleWeight, LinkWeight),
-    "symmetries": (Symmetries,),
+    "symmetries": (Symmetries, tuple),  # the words, where there are no exceptions
 }
 
 
@@ -159,7 +159,8 @@ class Described:
     @property
     def symmetries(self) -> Symmetries:
         """Its symmetries, none where it declares none."""
-        return self.part("symmetries") or Symmetries()
+        offered = self.part("symmetries") or ()
+        return offered if isinstance(offered, Symmetries) else Symmetries(tuple(offered))
 
     @property
     def observables(self) -> Callable[..., dict[str, Array]] | None:
