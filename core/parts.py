@@ -82,7 +82,7 @@ class LinkWeight:
 
 @dataclass(frozen=True)
 class Symmetries:
-    """Words of `core.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
+    """Words of `core.lattice.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
 
     `odd`: name of an observable -> the words under which it changes sign; `tied`: those that turn it into another one.
 
