@@ -8,11 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy
-from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.axes import batch_shape
+from haarflow.core.chains.involution import Image
 from haarflow.core.groups.additive import quotient
 from haarflow.core.laws.law import EPSILON, Verdict, judge, largest, precision_of, to_host
 
@@ -24,7 +23,7 @@ def _moved(definition: Any, jit: Callable[..., Any]) -> Callable[..., Any]:
     def moved(values: Any, field: Any, momentum: Any) -> Any:
         kernel = definition.with_values(values)
         new, final, change = kernel.trajectory(field, momentum)
-        return new, final, kernel.energy_difference(momentum, final, change)
+        return new, final, change + kernel.energy_change(field, momentum, Image(new, -final))
 
     result: Callable[..., Any] = jit(moved)
     return result
@@ -120,10 +119,7 @@ def kinetic_energy(kernel: Any, field: Array, momentum: Array, final: Array) -> 
     >>> kinetic_energy(hmc, numpy.ones((1, 2, 2)), numpy.ones((1, 2, 2)), numpy.zeros((1, 2, 2))).passed
     True
     """
-    at_rest = array_namespace(momentum).zeros(
-        batch_shape(kernel.theory, field), dtype=momentum.dtype, device=backends.place(momentum)
-    )
-    found = to_host(kernel.energy_difference(momentum, final, at_rest)).astype("float64")
+    found = to_host(kernel.energy_change(field, momentum, Image(field, final))).astype("float64")
     before, after = (to_host(w).astype("float64").reshape(*found.shape, -1) for w in (momentum, final))
     expected = 0.5 * (after**2 - before**2).sum(axis=-1)
     size = float(numpy.max(0.5 * (after**2 + before**2).sum(axis=-1)))
