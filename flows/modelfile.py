@@ -21,8 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import flatten, paths
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Prior, Tree
 from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
 from haarflow.flows.catalogue import flow_class
@@ -89,7 +90,7 @@ def open_model(
     check_theory(path, card, theory)
     model = _definition(path, header["definition"], definition)
     if lattice is not None:
-        model = dataclasses.replace(model, prior=dataclasses.replace(model.prior, lattice=tuple(lattice)))
+        model = dataclasses.replace(model, prior=_on_lattice(model.prior, tuple(lattice)))
     backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
     return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header.get("versions", {})})
 
@@ -166,7 +167,9 @@ def read(path: str | os.PathLike[str], kind: str, newest: int) -> tuple[dict[str
     return arrays, header
 
 
-def check_leaves(path: Any, found: dict[str, numpy.ndarray], wanted: dict[str, tuple[int, ...]]) -> None:
+def check_leaves(
+    path: str | os.PathLike[str], found: dict[str, numpy.ndarray], wanted: dict[str, tuple[int, ...]]
+) -> None:
     """Raise ModelFileError unless the arrays found have the names and shapes wanted."""
     if missing := sorted(set(wanted) - set(found)):
         raise ModelFileError(f"{path} lacks {_some(missing)} of its definition's arrays: it is another model's file")
@@ -177,7 +180,7 @@ def check_leaves(path: Any, found: dict[str, numpy.ndarray], wanted: dict[str, t
             raise ModelFileError(f"{path}: {name} wants shape {tuple(shape)}, got {tuple(found[name].shape)}")
 
 
-def check_theory(path: Any, card: dict[str, Any], theory: str | None) -> None:
+def check_theory(path: str | os.PathLike[str], card: dict[str, Any], theory: str | None) -> None:
     """Raise ModelFileError unless the card's theory is the wanted one (None: any)."""
     trained = card.get("theory", {})
     name = trained.get("name") if isinstance(trained, dict) else trained
@@ -196,13 +199,19 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _definition(path: Any, stored: dict, given: Any) -> Model:
+def _definition(path: str | os.PathLike[str], stored: dict[str, Any], given: Any) -> Model:
     if isinstance(given, Model):
         return given
     if given is None or isinstance(given, type | tuple | list):
         classes = (given,) if isinstance(given, type) else (given or ())
-        return decode(stored, {one.__name__: one for one in classes})
+        model: Model = decode(stored, {one.__name__: one for one in classes})
+        return model
     return Model(decode(stored["fields"]["prior"]), given)
+
+
+def _on_lattice(prior: Any, lattice: tuple[int, ...]) -> Prior:
+    enlarged: Prior = dataclasses.replace(prior, lattice=lattice)
+    return enlarged
 
 
 def _class(kind: Any, classes: dict[str, type]) -> type:
@@ -216,7 +225,7 @@ def _class(kind: Any, classes: dict[str, type]) -> type:
     )
 
 
-def _params(path: Any, model: Model, arrays: dict[str, numpy.ndarray], backend: Any) -> Tree:
+def _params(path: str | os.PathLike[str], model: Model, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:
     """Parameters in the form of a fresh set, which is drawn on the host for its names and shapes alone."""
     dtype = next((array.dtype.name for array in arrays.values()), "float64")
     fresh = model.init(random.key(0, backends.get("numpy")), dtype)
@@ -230,13 +239,14 @@ def _host(leaf: Array) -> numpy.ndarray:
     return numpy.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).reshape(array.shape)
 
 
-def _header(path: Any, text: str | None) -> dict[str, Any]:
+def _header(path: str | os.PathLike[str], text: str | None) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{path} has no haarflow header: it is a safetensors file of another program")
     try:
-        return json.loads(text)
+        header: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{path} has a damaged header ({error}): copy or write it again") from None
+    return header
 
 
 def _some(names: list[str]) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from haarflow.backends.types import Couplings, Theory
 from haarflow.core.parts import described
 from haarflow.theories.exact import u1_torus
 from haarflow.theories.theory import number_of
 
 
-def report(theory: Any, couplings: Any = None) -> dict[str, Any]:
+def report(theory: Theory, couplings: Couplings = None) -> dict[str, Any]:
     """Return what `haarflow exact` prints, ready for JSON: theory, lattice, couplings, `exact` (name -> value) and for
     two-dimensional U(1) `p_Q` (charge as text -> probability, where it exceeds 1e-12).
 

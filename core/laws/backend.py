@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.protocol import Backend
 from haarflow.backends.standard import identity
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Tree
 from haarflow.core.laws.law import EPSILON as ULP
 from haarflow.core.laws.law import Given, Law, Verdict, at_once, judge, largest, precision_of, to_host
 from haarflow.core.laws.references import slow_conv, slow_matmul, slow_scan
@@ -22,7 +23,7 @@ REDUCED = {"float64": 1e5, "float32": 1e2}  # up to here sine and cosine owe the
 STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))  # eighth-order central difference
 
 
-def border(backend: Any, host: numpy.ndarray) -> Verdict:
+def border(backend: Backend, host: numpy.ndarray) -> Verdict:
     """to_numpy(asarray(x)) = x, in memory of its own.
 
     Floats take the record's precision, whole numbers become int32. Neither a later change of the host's array nor one
@@ -45,7 +46,7 @@ def border(backend: Any, host: numpy.ndarray) -> Verdict:
     return judge(border, faults, 0.0, "a copy has no rounding", host=before)
 
 
-def convolution(backend: Any, x: Array, w: Array) -> Verdict:
+def convolution(backend: Backend, x: Array, w: Array) -> Verdict:
     """conv(x, w)[o, x] = sum_{c,k} w[o,c,k] x[c, x + k - (K-1)/2], periodic.
 
     `x (*batch, C, *lattice)`, `w (O, C, *kernel)` of the backend; the kernel may exceed the lattice.
@@ -61,7 +62,7 @@ def convolution(backend: Any, x: Array, w: Array) -> Verdict:
     return judge(convolution, residual, bound, f"rounding of {terms} terms: n u sum |w| |x|", x=x, w=w)
 
 
-def convolution_net(backend: Any, x: Array, weights: list[Array], biases: list[Array | None]) -> Verdict:
+def convolution_net(backend: Backend, x: Array, weights: list[Array], biases: list[Array | None]) -> Verdict:
     """conv_net(x, w, b, f) is f(conv(x, w) + b), layer after layer.
 
     `x (*batch, C, *lattice)`, the layers' `w (O, C, *kernel)` and `b (O,)` or None; f is the leaky rectifier between
@@ -88,16 +89,16 @@ def convolution_net(backend: Any, x: Array, weights: list[Array], biases: list[A
     )
 
 
-def _off(found: numpy.ndarray, expected: numpy.ndarray) -> Any:
+def _off(found: numpy.ndarray, expected: numpy.ndarray) -> Tree:
     """The difference; infinity for another shape."""
     return found - expected if found.shape == expected.shape else math.inf
 
 
-def _rectified(y: Any) -> Any:
+def _rectified(y: Array) -> Array:
     return 0.55 * y + 0.45 * abs(y)
 
 
-def small_matrices(backend: Any, a: Array, b: Array, d: int) -> Verdict:
+def small_matrices(backend: Backend, a: Array, b: Array, d: int) -> Verdict:
     """matmul(a, b, d)[n, k, x] = sum_m a[n, m, x] b[m, k, x], the lattice on the last d axes.
 
     >>> from haarflow.backends import numpy as backend
@@ -114,7 +115,7 @@ def small_matrices(backend: Any, a: Array, b: Array, d: int) -> Verdict:
     return judge(small_matrices, residual, bound, f"rounding of {terms} terms: n u sum |a| |b|", a=a, b=b)
 
 
-def sine_and_cosine(backend: Any, x: Array) -> Verdict:
+def sine_and_cosine(backend: Backend, x: Array) -> Verdict:
     """sincos(x) = (sin x, cos x) to the last bit or two of 1.
 
     Up to |x| = 1e5 (float32: 1e2) the error may be 1.5 units in the last place of 1, beyond that 4 of |x| itself.
@@ -131,7 +132,7 @@ def sine_and_cosine(backend: Any, x: Array) -> Verdict:
     return judge(sine_and_cosine, errors, 1.0, reason, x=x)
 
 
-def scanning(backend: Any, start: Array, xs: Any) -> Verdict:
+def scanning(backend: Backend, start: Array, xs: Any) -> Verdict:
     """scan(f, c, xs) is the loop c, y_t = f(c, x_t), the y stacked; without xs it runs `length` times.
 
     `start` is an array `(n,)`, `xs` a dict with "a" of shape `(t, n)`.
@@ -155,12 +156,12 @@ def scanning(backend: Any, start: Array, xs: Any) -> Verdict:
     return judge(scanning, residual, tolerance, "two roundings a step", start=start, xs=xs)
 
 
-def _scanned(carry: Any, x: Any) -> Any:
+def _scanned(carry: Tree, x: Array) -> Tree:
     after = 0.5 * carry + x["a"]
     return after, {"y": carry * x["a"]}
 
 
-def looping(backend: Any, start: Array) -> Verdict:
+def looping(backend: Backend, start: Array) -> Verdict:
     """while_loop(holds, f, s) applies f while holds(s), not once more.
 
     >>> from haarflow.backends import numpy as backend
@@ -176,11 +177,11 @@ def looping(backend: Any, start: Array) -> Verdict:
     return judge(looping, residual, tolerance, "one rounding a pass", start=start)
 
 
-def _tripled(state: Any) -> Any:
+def _tripled(state: Tree) -> Tree:
     return 3.0 * state[0] + 1.0, state[1] + 1.0
 
 
-def mapping(backend: Any, x: Array, y: Array) -> Verdict:
+def mapping(backend: Backend, x: Array, y: Array) -> Verdict:
     """vmap(f)(x, y)[i] = f(x[i], y[i]), trees returned as trees.
 
     >>> from haarflow.backends import numpy as backend
@@ -188,7 +189,7 @@ def mapping(backend: Any, x: Array, y: Array) -> Verdict:
     True
     """
 
-    def one(a: Any, b: Any) -> Any:
+    def one(a: Array, b: Array) -> Tree:
         return {"product": a * b, "sum": backend.xp.sum(a + 2.0 * b)}
 
     found = backend.vmap(one)(x, y)
@@ -199,7 +200,7 @@ def mapping(backend: Any, x: Array, y: Array) -> Verdict:
     return judge(mapping, residual, tolerance, "rounding of one sum", x=x, y=y)
 
 
-def derivatives(backend: Any, x: Array, w: Array, v: Array) -> Verdict:
+def derivatives(backend: Backend, x: Array, w: Array, v: Array) -> Verdict:
     """value_and_grad, vjp, jvp and jacobian are the limits of (f(w + h v) - f(w - h v)) / 2h.
 
     f(w) = sin(conv(x, w)) cos(conv(x, w)) carried through a scan; `v` is a direction of w's shape. The differences are
@@ -227,14 +228,14 @@ def derivatives(backend: Any, x: Array, w: Array, v: Array) -> Verdict:
     return judge(derivatives, max(faults), tolerance, reason, x=x, w=w, v=v)
 
 
-def _derived(backend: Any, x: Any, w: Any, v: Any) -> Any:
+def _derived(backend: Backend, x: Array, w: Array, v: Array) -> Tree:
     """Everything that the record differentiates."""
     xp = backend.xp
 
-    def image(w: Any) -> Any:
+    def image(w: Array) -> Tree:
         return _image(backend, x, w)
 
-    def loss(tree: Any) -> Any:
+    def loss(tree: Tree) -> Tree:
         y = image(tree["w"])
         return xp.sum(y * y), {"image": y}
 
@@ -248,7 +249,7 @@ def _derived(backend: Any, x: Any, w: Any, v: Any) -> Any:
     return found | {"vjp_y": y, "jvp_y": y_too, "along": along, "pulled": pulled, "dense": dense}
 
 
-def _image(backend: Any, x: Any, w: Any) -> Any:
+def _image(backend: Any, x: Any, w: Any) -> Tree:
     """A small function that meets every kernel: conv, sincos, scan."""
     y = backend.conv(x, w)
     sine, cosine = backend.sincos(y)
@@ -256,7 +257,7 @@ def _image(backend: Any, x: Any, w: Any) -> Any:
     return carry + backend.xp.sum(rows, axis=0)
 
 
-def _differences(x: Any, w: Any, v: Any, h: Any = 1 / 256) -> Any:
+def _differences(x: Any, w: Any, v: Any, h: Any = 1 / 256) -> Tree:
     """The twin's image at w and its derivative along v."""
     plain = SimpleNamespace(conv=slow_conv, sincos=lambda y: (numpy.sin(y), numpy.cos(y)), xp=numpy, scan=slow_scan)
     w, v = w.astype("float64"), v.astype("float64")
@@ -267,7 +268,7 @@ def _differences(x: Any, w: Any, v: Any, h: Any = 1 / 256) -> Any:
     return _image(plain, x, w), total / h
 
 
-def inputs_unchanged(backend: Any, x: Array, w: Array) -> Verdict:
+def inputs_unchanged(backend: Backend, x: Array, w: Array) -> Verdict:
     """Every kernel and transform leaves its arguments as they are, bit for bit.
 
     >>> from haarflow.backends import numpy as backend
@@ -276,7 +277,7 @@ def inputs_unchanged(backend: Any, x: Array, w: Array) -> Verdict:
     """
     before = [backend.to_numpy(one).copy() for one in (x, w)]
 
-    def everything(x: Any, w: Any) -> Any:
+    def everything(x: Array, w: Array) -> Tree:
         return _image(backend, x, w), backend.vmap(lambda row: 2.0 * row)(x), backend.matmul(x, x, x.ndim - 2)
 
     backend.jit(everything)(x, w)
@@ -284,7 +285,7 @@ def inputs_unchanged(backend: Any, x: Array, w: Array) -> Verdict:
     return judge(inputs_unchanged, max(faults), 0.0, "an argument belongs to the caller", x=before[0], w=before[1])
 
 
-def compiled_as_eager(backend: Any, x: Array, w: Array) -> Verdict:
+def compiled_as_eager(backend: Backend, x: Array, w: Array) -> Verdict:
     """jit(f)(x) = f(x), for a function of every kernel.
 
     >>> from haarflow.backends import numpy as backend
@@ -292,7 +293,7 @@ def compiled_as_eager(backend: Any, x: Array, w: Array) -> Verdict:
     True
     """
 
-    def f(x: Any, w: Any) -> Any:
+    def f(x: Array, w: Array) -> Tree:
         return _image(backend, x, w)
 
     jitted, eager = (to_host(found) for found in (backend.jit(f)(x, w), f(x, w)))
@@ -301,7 +302,7 @@ def compiled_as_eager(backend: Any, x: Array, w: Array) -> Verdict:
     return judge(compiled_as_eager, jitted - eager, tolerance, f"another order of {terms} terms", x=x, w=w)
 
 
-def traced_once(backend: Any, x: Array) -> Verdict:
+def traced_once(backend: Backend, x: Array) -> Verdict:
     """jit(f) runs the Python of f once for one shape and precision, whatever the values.
 
     The residual is the number of traces beyond the first.
@@ -312,7 +313,7 @@ def traced_once(backend: Any, x: Array) -> Verdict:
     """
     calls = []
 
-    def f(x: Any, number: Any) -> Any:
+    def f(x: Array, number: float) -> Tree:
         calls.append(1)
         return number * x
 
@@ -322,14 +323,14 @@ def traced_once(backend: Any, x: Array) -> Verdict:
     return judge(traced_once, len(calls) - 1, 0.0, "three calls of one shape are one trace", x=x)
 
 
-def _borders(backend: Any, given: Given) -> Verdict:
+def _borders(backend: Backend, given: Given) -> Verdict:
     """The worse of floats and whole numbers."""
     host = given.generator().standard_normal(given.lattice)
     found = [border(backend, host), border(backend, numpy.rint(100 * host).astype("int64"))]
     return max(found, key=lambda verdict: verdict.residual)
 
 
-def _features(backend: Any, given: Given, batch: tuple[int, ...] = (2,)) -> tuple[Array, Array]:
+def _features(backend: Backend, given: Given, batch: tuple[int, ...] = (2,)) -> tuple[Array, Array]:
     """Features `(*batch, C, *lattice)` and a kernel whose extents 3 and 5 alternate over the axes."""
     host, d = given.generator(), len(given.lattice)
     kernel = tuple(3 + 2 * ((axis + given.seed) % 2) for axis in range(d))
@@ -338,15 +339,15 @@ def _features(backend: Any, given: Given, batch: tuple[int, ...] = (2,)) -> tupl
     return _array(backend, given, x), _array(backend, given, w)
 
 
-def _array(backend: Any, given: Given, host: numpy.ndarray) -> Array:
+def _array(backend: Backend, given: Given, host: numpy.ndarray) -> Array:
     return backend.asarray(host, dtype=given.dtype)
 
 
-def _normal(backend: Any, given: Given, shape: tuple[int, ...], salt: int) -> Array:
+def _normal(backend: Backend, given: Given, shape: tuple[int, ...], salt: int) -> Array:
     return _array(backend, given, given.generator(salt).standard_normal(shape))
 
 
-def _angles(backend: Any, given: Given) -> Array:
+def _angles(backend: Backend, given: Given) -> Array:
     """Angles of every size, and the multiples of pi/4 where the reduction changes its mind."""
     sizes = 10.0 ** numpy.arange(-9, 8)
     host = given.generator().uniform(-1, 1, (100, sizes.size)) * sizes
@@ -354,18 +355,18 @@ def _angles(backend: Any, given: Given) -> Array:
     return _array(backend, given, numpy.concatenate([host.ravel(), corners, numpy.zeros(1)]))
 
 
-def _matrices(backend: Any, given: Given) -> Verdict:
+def _matrices(backend: Backend, given: Given) -> Verdict:
     a, b = (_normal(backend, given, (2, *shape, *given.lattice), salt) for salt, shape in enumerate(((3, 2), (2, 3))))
     return small_matrices(backend, a, b, len(given.lattice))
 
 
-def _derivatives(backend: Any, given: Given) -> Verdict:
+def _derivatives(backend: Backend, given: Given) -> Verdict:
     x, w = _features(backend, given)
     v = _normal(backend, given, tuple(w.shape), 5) / math.sqrt(math.prod(w.shape[1:]))
     return derivatives(backend, x, w, v)
 
 
-def _net(backend: Any, given: Given) -> Verdict:
+def _net(backend: Backend, given: Given) -> Verdict:
     x, w = _features(backend, given)
     shapes = [(3, 2, *w.shape[2:]), (1, 3, *(3,) * len(given.lattice))]
     weights = [w, *(0.3 * _normal(backend, given, shape, salt) for salt, shape in enumerate(shapes, 2))]
@@ -374,11 +375,11 @@ def _net(backend: Any, given: Given) -> Verdict:
     )
 
 
-def _differentiates(backend: Any) -> str | None:
+def _differentiates(backend: Backend) -> str | None:
     return None if backend.autodiff else "the record has no automatic differentiation"
 
 
-def _compiles(backend: Any) -> str | None:
+def _compiles(backend: Backend) -> str | None:
     return "jit is the identity there" if backend.jit is identity else None
 
 

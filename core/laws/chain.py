@@ -15,7 +15,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.standard import identity
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Kernel
 from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import Cycle, Repeat, run
@@ -40,7 +40,7 @@ CHAINS = 2000  # independent chains of a sampled law
 FEW = 64  # of one that compares bit by bit
 
 
-def exp_minus_dh(kernel: Any, fields: Array, key: Array) -> Verdict:
+def exp_minus_dh(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """<exp(-dH)> = 1 in equilibrium (Creutz 1988), over chains that start from exact draws.
 
     >>> from haarflow.backends import numpy as backend
@@ -58,7 +58,7 @@ def exp_minus_dh(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(exp_minus_dh, largest_pull(rows, 1.0), LIMIT, LUCK, key=key)
 
 
-def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
+def accept_rule(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """<accepted> = <min(1, exp(-dH))> from any start, and a rejected chain stays where it is.
 
     >>> from haarflow.backends import numpy as backend
@@ -77,7 +77,7 @@ def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(accept_rule, largest_pull(rows) if stayed else math.inf, LIMIT, LUCK, key=key)
 
 
-def stationary(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
+def stationary(kernel: Kernel, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Steps from exact draws change no mean: <f(U')> = <f(U)>, paired chain by chain.
 
     `fields (n, *field_shape)` are independent and of the kernel's distribution; `observables` takes them on the host.
@@ -111,7 +111,7 @@ def _worst(
     return worst, pulls[worst]
 
 
-def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
+def time_reversal(kernel: Kernel, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Detailed balance in equilibrium: <f(U) g(U')> = <g(U) f(U')> for all pairs of observables.
 
     >>> from haarflow.backends import numpy as backend
@@ -139,7 +139,7 @@ def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[
 
 
 def equilibrium(
-    kernel: Any, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
+    kernel: Kernel, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
 ) -> Verdict:
     """From a wrong start the means reach those of exact draws.
 
@@ -163,7 +163,7 @@ def equilibrium(
     return judge(equilibrium, residual, LIMIT, f"{LUCK}; worst: {name}", key=key)
 
 
-def detailed_balance(kernel: Any, levels: Levels, key: Array, dtype: str = "float64", n: int = 20_000) -> Verdict:
+def detailed_balance(kernel: Kernel, levels: Levels, key: Array, dtype: str = "float64", n: int = 20_000) -> Verdict:
     """p_i P(i -> j) = p_j P(j -> i) for all pairs of an enumerable state space, p_i = e^{-E_i} / Z.
 
     `n` chains leave each of the states once; the currents of every pair are compared in their binomial errors.
@@ -199,7 +199,7 @@ def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
 
-def theory_of(kernel: Any) -> Any:
+def theory_of(kernel: Kernel) -> Any:
     """Return the theory of a kernel, or of the first one it is made of; None where it has none.
 
     >>> from haarflow.core.chains.hmc import HMC

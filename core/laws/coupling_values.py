@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from haarflow.backends.types import Theory
 from haarflow.core.parts import described
 
 REGIMES = {"zero": 0.0, "small": 0.1, "one": 1.0, "large": 4.0}
 
 
-def couplings_at(theory: Any, size: str = "one") -> dict[str, float] | None:
+def couplings_at(theory: Theory, size: str = "one") -> dict[str, float] | None:
     """Return a theory's couplings in a regime: the defaults times `REGIMES[size]`, as far as the theory accepts them.
 
     Zero, weak, default and strong for the sizes zero, small, one and large. Where the theory's own `check` refuses the
@@ -29,7 +30,7 @@ def couplings_at(theory: Any, size: str = "one") -> dict[str, float] | None:
     return scaled if accepts(theory, scaled) else dict(defaults)
 
 
-def accepts(theory: Any, couplings: dict[str, Any]) -> bool:
+def accepts(theory: Theory, couplings: dict[str, Any]) -> bool:
     """Return whether a theory's own `check` takes the couplings; a theory without one takes all.
 
     >>> from haarflow.theories import U1Gauge

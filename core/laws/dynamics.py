@@ -3,25 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Kernel, Theory, Tree
 from haarflow.core.axes import batch_shape
+from haarflow.core.chains.integrators import Scheme
 from haarflow.core.groups.additive import quotient
 from haarflow.core.laws.law import EPSILON, Verdict, judge, largest, precision_of, to_host
 
 
+@runtime_checkable
+class MolecularDynamics(Kernel, Hashable, Protocol):
+    """A kernel whose proposal is a trajectory; `isinstance` asks for these members."""
+
+    @property
+    def theory(self) -> Theory:
+        """The theory whose action gives the force."""
+        ...
+
+    @property
+    def scheme(self) -> Scheme:
+        """The drifts and kicks of one step."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        ...
+
+    def trajectory(self, field: Array, momentum: Array, /) -> tuple[Array, Array, Array]:
+        """Return the field, the momentum and the change of the action at the end."""
+        ...
+
+    def energy_difference(self, momentum: Array, final: Array, change: Array, /) -> Array:
+        """Return dH."""
+        ...
+
+
 @lru_cache(maxsize=64)
-def _moved(definition: Any, jit: Callable[..., Any]) -> Callable[..., Any]:
+def _moved(definition: MolecularDynamics, jit: Callable[..., Any]) -> Callable[..., Any]:
     """The compiled (values, field, momentum) -> (field, momentum, dH) of a kernel with a trajectory."""
 
-    def moved(values: Any, field: Any, momentum: Any) -> Any:
+    def moved(values: Tree, field: Array, momentum: Array) -> Any:
         kernel = definition.with_values(values)
         new, final, change = kernel.trajectory(field, momentum)
         return new, final, kernel.energy_difference(momentum, final, change)
@@ -30,13 +59,15 @@ def _moved(definition: Any, jit: Callable[..., Any]) -> Callable[..., Any]:
     return result
 
 
-def _trajectory(kernel: Any, field: Array, momentum: Array, step_size: float | None = None) -> tuple[Any, ...]:
+def _trajectory(
+    kernel: MolecularDynamics, field: Array, momentum: Array, step_size: float | None = None
+) -> tuple[Any, ...]:
     values = kernel.values if step_size is None else {**kernel.values, "step_size": step_size}
     result: tuple[Any, ...] = _moved(kernel.with_values(None), backends.of(field).jit)(values, field, momentum)
     return result
 
 
-def reversible(kernel: Any, field: Array, momentum: Array) -> Verdict:
+def reversible(kernel: MolecularDynamics, field: Array, momentum: Array) -> Verdict:
     """A trajectory, the momentum turned, and the same trajectory lead back: (U', -w') -> (U, -w).
 
     The tolerance is the rounding of both ways times the growth of a small perturbation along the trajectory, measured.
@@ -58,7 +89,7 @@ def reversible(kernel: Any, field: Array, momentum: Array) -> Verdict:
     return judge(reversible, residual, tolerance, reason, field=field, momentum=momentum)
 
 
-def _growth(kernel: Any, field: Array, momentum: Array, new: Array, final: Array) -> float:
+def _growth(kernel: MolecularDynamics, field: Array, momentum: Array, new: Array, final: Array) -> float:
     """How much a perturbation of the size sqrt(u) grows along the trajectory, at least 1."""
     small = math.sqrt(EPSILON[precision_of(field)])
     wave = numpy.where(numpy.arange(math.prod(momentum.shape)) % 3 == 1, -1.0, 1.0).reshape(momentum.shape)
@@ -68,14 +99,14 @@ def _growth(kernel: Any, field: Array, momentum: Array, new: Array, final: Array
     return max(1.0, grown / small)
 
 
-def _distance(kernel: Any, a: Array, b: Array) -> float:
+def _distance(kernel: MolecularDynamics, a: Array, b: Array) -> float:
     """The largest entry of a b^{-1} - 1: angles on both sides of the cut are close."""
     group = kernel.theory.group
     ratio = quotient(group, a, b)
     return largest(to_host(ratio) - to_host(group.identity(ratio)))
 
 
-def energy_order(kernel: Any, field: Array, momentum: Array, divisions: tuple[int, ...]) -> Verdict:
+def energy_order(kernel: MolecularDynamics, field: Array, momentum: Array, divisions: tuple[int, ...]) -> Verdict:
     """The energy violation at a fixed trajectory length falls as h^order, fitted over step sizes.
 
     The kernel's own step size is divided by each of three or more rising `divisions` and its trajectory repeated as
@@ -100,16 +131,16 @@ def energy_order(kernel: Any, field: Array, momentum: Array, divisions: tuple[in
     return judge(energy_order, residual, 0.1 + change, reason, field=field, momentum=momentum, divisions=divisions)
 
 
-def _violation(kernel: Any, field: Array, momentum: Array, step_size: float, count: int) -> float:
+def _violation(kernel: MolecularDynamics, field: Array, momentum: Array, step_size: float, count: int) -> float:
     """The root mean square of dH over `count` trajectories joined to one."""
-    total: Any = 0.0
+    total: Array = 0.0
     for _ in range(count):
         field, momentum, d_h = _trajectory(kernel, field, momentum, step_size)
         total = total + to_host(d_h).astype("float64")
     return max(math.sqrt(float(numpy.mean(total**2))), 1e-300)
 
 
-def kinetic_energy(kernel: Any, field: Array, momentum: Array, final: Array) -> Verdict:
+def kinetic_energy(kernel: MolecularDynamics, field: Array, momentum: Array, final: Array) -> Verdict:
     """H(U, w') - H(U, w) = 1/2 sum_a (w'_a^2 - w_a^2), the -log density of momenta w_a ~ N(0, 1).
 
     <exp(-dH)> = 1 alone does not see a kinetic term and momenta that are wrong together.

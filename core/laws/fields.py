@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Group
 
-def element_shape(group: Any, lead: tuple[int, ...], lattice: tuple[int, ...]) -> tuple[int, ...]:
+
+def element_shape(group: Group, lead: tuple[int, ...], lattice: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of elements, `(*lead, [N, N,] *lattice)`.
 
     >>> from haarflow.core.groups.additive import U1

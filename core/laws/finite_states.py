@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Condition, Couplings, Params
 from haarflow.core import random
 from haarflow.core.parts import Local
 
@@ -71,11 +70,11 @@ class Levels:
         """The energy at the site, which feels no other site."""
         return Local(self.density, reach=0)
 
-    def density(self, field: Array, couplings: Any = None) -> Array:
+    def density(self, field: Array, couplings: Couplings = None) -> Array:
         """Return the energy at the site, `(*batch, 1, 1)`."""
         return _looked_up(self.energies, field)[..., None, :]
 
-    def action(self, field: Array, couplings: Any = None) -> Array:
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return the energy, `(*batch,)`."""
         return _looked_up(self.energies, field)[..., 0]
 
@@ -91,7 +90,7 @@ class LevelProposal:
 
     chances: tuple[float, ...]
 
-    def sample(self, params: Any, key: Array, n: int, condition: Any = None) -> tuple[Array, Array]:
+    def sample(self, params: Params, key: Array, n: int, condition: Condition = None) -> tuple[Array, Array]:
         """Return `n` levels `(n, 1)` of the precision of `params["like"]`, and the logarithms of their chances."""
         u = random.uniform(key, (n, 1), params["like"].dtype if "like" in params else "float64")
         level = 0.0 * u
@@ -99,7 +98,7 @@ class LevelProposal:
             level = level + array_namespace(u).astype(u >= sum(self.chances[:edge]), u.dtype)
         return level, self.log_density(params, level)
 
-    def log_density(self, params: Any, field: Array, condition: Any = None) -> Array:
+    def log_density(self, params: Params, field: Array, condition: Condition = None) -> Array:
         """Return the logarithm of a level's chance, `(*batch,)`."""
         return _looked_up(tuple(math.log(chance) for chance in self.chances), field)[..., 0]
 

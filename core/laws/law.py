@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import leaves
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Group, Tree
 from haarflow.core import random
 from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import precision
@@ -105,7 +106,7 @@ def formula(law: Callable[..., Any]) -> str:
     return (law.__doc__ or law.__name__).strip().splitlines()[0]
 
 
-def largest(x: Any) -> float:
+def largest(x: Array) -> float:
     """Return the largest |x| as a float, infinity where there is a NaN, 0 for no elements.
 
     >>> largest([1.0, -3.0]), largest([float("nan")])
@@ -117,13 +118,13 @@ def largest(x: Any) -> float:
     return math.inf if bool(numpy.isnan(host).any()) else float(host.max())
 
 
-def to_host(x: Any) -> numpy.ndarray:
+def to_host(x: Array) -> numpy.ndarray:
     """Return an array of any backend, or a number, as a NumPy array."""
     # numbers and nested lists come here beside arrays, which have no class in common
     return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
 
 
-def in_double(x: Any) -> numpy.ndarray:
+def in_double(x: Array) -> numpy.ndarray:
     """Return `to_host(x)` in double precision, real or complex.
 
     >>> in_double(numpy.ones(1, dtype="complex64")).dtype, in_double([1, 2]).dtype
@@ -153,7 +154,7 @@ class Given:
     size: str = "one"
     batch: int = 3
     dtype: str = "float64"
-    backend: Any = field(default_factory=lambda: backends.get("numpy"), repr=False)
+    backend: Backend = field(default_factory=lambda: backends.get("numpy"), repr=False)
 
     def generator(self, salt: int = 0) -> numpy.random.Generator:
         """Return a host generator; each use has a `salt` of its own."""
@@ -173,11 +174,11 @@ class Given:
         """Return standard normal numbers, momenta for example."""
         return self.array(self.generator(salt).standard_normal(shape))
 
-    def field(self, group: Any, shape: tuple[int, ...], salt: int = 0) -> Array:
+    def field(self, group: Group, shape: tuple[int, ...], salt: int = 0) -> Array:
         """Return fields `(batch, *shape)` of a group in this style."""
         return self.array(host_field(group, (self.batch, *shape), self.style, self.generator(salt)))
 
-    def elements(self, group: Any, shape: tuple[int, ...], salt: int = 2) -> Array:
+    def elements(self, group: Group, shape: tuple[int, ...], salt: int = 2) -> Array:
         """Return generic group elements of exactly `shape`, whatever the style: gauge transformations."""
         return self.array(host_field(group, shape, "haar", self.generator(salt)))
 
@@ -209,7 +210,7 @@ class Whole:
     array([2.])
     """
 
-    def __init__(self, owner: Any, backend: Any, methods: tuple[str, ...] = OPERATIONS):
+    def __init__(self, owner: Any, backend: Backend, methods: tuple[str, ...] = OPERATIONS):
         self._owner, self._backend, self._methods = owner, backend, methods
 
     def __getattr__(self, name: str) -> Any:
@@ -226,7 +227,7 @@ def compiled(jit: Callable[..., Any], owner: Any, method: str) -> Callable[..., 
     return result
 
 
-def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
+def host_field(group: Group, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
     """Return field values in a style, for the groups of core; raises ValueError for another style or group."""
     if style not in STYLES:
         raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
@@ -294,7 +295,7 @@ class Law(NamedTuple):
             return void(self.law, str(limit))
 
 
-def precision_of(tree: Any) -> str:
+def precision_of(tree: Tree) -> str:
     """Return "float32" or "float64", the precision of a tree's first array."""
     found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]  # a tree may hold plain numbers, too
     return precision(found[0]) if found else "float64"

@@ -5,13 +5,15 @@ The object is the module `haarflow.core.random`, or anything with its functions.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Key
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull
 from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, to_host
 
@@ -27,7 +29,40 @@ FOLDED = (0, 1, 5, -6, 7, 2**31 - 1, -(2**31), 11)
 BITS = {"float64": 52, "float32": 23}
 
 
-def published_vectors(random: Any, backend: Any) -> Verdict:
+class RandomNumbers(Protocol):
+    """The functions of `haarflow.core.random`, which a module may offer as well as an object."""
+
+    def key(self, seed: int, backend: Backend, /) -> Key:
+        """Return the key of a seed."""
+        ...
+
+    def split(self, key: Key, n: int = 2, /) -> Array:
+        """Return n child keys."""
+        ...
+
+    def fold_in(self, key: Key, number: Array, /) -> Array:
+        """Return the key of a number under a key."""
+        ...
+
+    def words(self, key: Key, shape: tuple[int, ...] = (), /) -> Array:
+        """Return random words of 32 bits."""
+        ...
+
+    def uniform(self, key: Key, shape: tuple[int, ...] = (), dtype: Any = "float64", /) -> Array:
+        """Return uniform numbers in (0, 1)."""
+        ...
+
+    def normal(self, key: Key, shape: tuple[int, ...] = (), dtype: Any = "float64", /) -> Array:
+        """Return standard normal numbers."""
+        ...
+
+    @property
+    def threefry(self) -> Callable[..., tuple[Array, Array]]:
+        """The words of a counter under a key: (key0, key1, x0, x1) -> (word, word)."""
+        ...
+
+
+def published_vectors(random: RandomNumbers, backend: Backend) -> Verdict:
     """threefry(key, counter) gives the published words.
 
     The residual counts wrong words. Source: Salmon, Moraes, Dror, Shaw (SC11), known-answer tests.
@@ -44,7 +79,7 @@ def published_vectors(random: Any, backend: Any) -> Verdict:
     return judge(published_vectors, wrong, 0.0, "bits are equal or not", vectors=VECTORS)
 
 
-def same_bits(random: Any, keys: Array, backend: Any) -> Verdict:
+def same_bits(random: RandomNumbers, keys: Array, backend: Backend) -> Verdict:
     """Every stream is Threefry of (number, purpose): the same words and uniforms bit for bit on every backend.
 
     Children, words and uniforms of `keys (n, 2)` in both precisions against a twin in NumPy's unsigned words. The
@@ -68,7 +103,7 @@ def same_bits(random: Any, keys: Array, backend: Any) -> Verdict:
     return judge(same_bits, wrong, 0.0, "bits are equal or not", keys=keys)
 
 
-def same_bits_compiled(random: Any, key: Array, backend: Any, dtype: str = "float64") -> Verdict:
+def same_bits_compiled(random: RandomNumbers, key: Array, backend: Backend, dtype: str = "float64") -> Verdict:
     """jit(draw)(key) = draw(key), bit for bit.
 
     >>> from haarflow.backends import numpy as backend
@@ -77,7 +112,7 @@ def same_bits_compiled(random: Any, key: Array, backend: Any, dtype: str = "floa
     True
     """
 
-    def draw(key: Any) -> Any:
+    def draw(key: Key) -> Array:
         return random.uniform(random.fold_in(key, 3), (8,), dtype)
 
     wrong = _different(to_host(backend.jit(draw)(key)), to_host(draw(key)))
@@ -93,7 +128,7 @@ def _different(found: numpy.ndarray, expected: numpy.ndarray) -> float:
 def _expected_draws(keys: numpy.ndarray) -> list[numpy.ndarray]:
     """What `same_bits` draws, by the twin."""
 
-    def rows(numbers: Any, purpose: Any) -> Any:
+    def rows(numbers: int | Sequence[int], purpose: str) -> numpy.ndarray:
         return numpy.stack([_pairs(key, numbers, purpose) for key in keys])  # (key, number, 2)
 
     words = numpy.moveaxis(rows(8, "words"), -1, 1).reshape(-1, 2, 8)
@@ -105,10 +140,10 @@ def _expected_draws(keys: numpy.ndarray) -> list[numpy.ndarray]:
     return [*children, words, halves.astype("float32"), (high * 2.0**26 + low + 0.5) * 2.0**-52]
 
 
-def _pairs(key: numpy.ndarray, numbers: Any, purpose: str) -> numpy.ndarray:
+def _pairs(key: numpy.ndarray, numbers: int | Sequence[int], purpose: str) -> numpy.ndarray:
     """The pairs of words `(n, 2)` of counters (number, purpose) under a key, by the twin."""
-    numbers = numpy.arange(numbers) if isinstance(numbers, int) else numpy.asarray(numbers)
-    counters = numbers.astype("int32").view("uint32")
+    counted = numpy.arange(numbers) if isinstance(numbers, int) else numpy.asarray(numbers)
+    counters = counted.astype("int32").view("uint32")
     key0, key1 = key.astype("int32").view("uint32")
     words = slow_threefry(int(key0), int(key1), counters, numpy.full(counters.shape, PURPOSES[purpose], "uint32"))
     return numpy.stack(words, axis=-1).view("int32")
@@ -132,7 +167,7 @@ def slow_threefry(key0: int, key1: int, x0: numpy.ndarray, x1: numpy.ndarray) ->
     return x0, x1
 
 
-def open_interval(random: Any, keys: Array, dtype: str = "float64") -> Verdict:
+def open_interval(random: RandomNumbers, keys: Array, dtype: str = "float64") -> Verdict:
     """uniform = (n + 1/2) 2^-b with a whole n in [0, 2^b), b = 52 or 23: never 0, never 1.
 
     The residual is the largest distance of u 2^b - 1/2 from a whole number in range; every such u is exact.
@@ -150,7 +185,7 @@ def open_interval(random: Any, keys: Array, dtype: str = "float64") -> Verdict:
     return judge(open_interval, residual, 0.0, "u is exact in its precision", keys=keys)
 
 
-def disjoint_streams(random: Any, keys: Array, backend: Any) -> Verdict:
+def disjoint_streams(random: RandomNumbers, keys: Array, backend: Backend) -> Verdict:
     """split, fold_in, words, uniform and normal of keys and of their children share no word.
 
     `keys (4, 2)` are two keys and a child of each by `split` and by `fold_in` (see `family`). Normals are turned back
@@ -181,7 +216,7 @@ def disjoint_streams(random: Any, keys: Array, backend: Any) -> Verdict:
     return judge(disjoint_streams, met, 2.0, reason, keys=keys)
 
 
-def family(random: Any, key: Array) -> Array:
+def family(random: RandomNumbers, key: Array) -> Array:
     """Return the keys `(4, 2)` of a key and its kin: itself, two of its children by `split`, one by `fold_in`.
 
     >>> from haarflow.backends import numpy as backend
@@ -201,7 +236,7 @@ def _high_bits(stream: numpy.ndarray) -> numpy.ndarray:
     return numpy.floor(flat.astype("float64") * 2.0**23).astype("int64")
 
 
-def one_key_or_many(random: Any, keys: Array) -> Verdict:
+def one_key_or_many(random: RandomNumbers, keys: Array) -> Verdict:
     """Batched keys draw what each key draws alone.
 
     `keys (n, 2)`. Source: the contract of `haarflow.core.random`, which keeps chains independent of their number.
@@ -219,7 +254,7 @@ def one_key_or_many(random: Any, keys: Array) -> Verdict:
     return judge(one_key_or_many, wrong, 0.0, "bits are equal or not", keys=keys)
 
 
-def uniform_moments(random: Any, key: Array, dtype: str = "float64", n: int = 100_000) -> Verdict:
+def uniform_moments(random: RandomNumbers, key: Array, dtype: str = "float64", n: int = 100_000) -> Verdict:
     """<u> = 1/2, <u^2> = 1/3, <u_i u_{i+1}> = 1/4, <cos 2 pi k u> = 0, and children are independent.
 
     >>> from haarflow.backends import numpy as backend
@@ -234,7 +269,7 @@ def uniform_moments(random: Any, key: Array, dtype: str = "float64", n: int = 10
     return judge(uniform_moments, largest_pull(rows), LIMIT, LUCK, key=key, n=n)
 
 
-def normal_moments(random: Any, key: Array, dtype: str = "float64", n: int = 100_000) -> Verdict:
+def normal_moments(random: RandomNumbers, key: Array, dtype: str = "float64", n: int = 100_000) -> Verdict:
     """<z> = <z^3> = 0, <z^2> = 1, <z^4> = 3, neighbours and both branches of a pair independent.
 
     >>> from haarflow.backends import numpy as backend
@@ -249,7 +284,7 @@ def normal_moments(random: Any, key: Array, dtype: str = "float64", n: int = 100
     return judge(normal_moments, largest_pull(rows), LIMIT, LUCK, key=key, n=n)
 
 
-def box_muller(random: Any, keys: Array, dtype: str = "float64") -> Verdict:
+def box_muller(random: RandomNumbers, keys: Array, dtype: str = "float64") -> Verdict:
     """normal = sqrt(-2 log u) (cos 2 pi v, sin 2 pi v) of uniform u, v: all cosines, then all sines.
 
     `keys (n, 2)`. The uniforms are the twin's, of the purpose "normal"; logarithm, root, sine and cosine are each
@@ -274,7 +309,7 @@ def box_muller(random: Any, keys: Array, dtype: str = "float64") -> Verdict:
     return judge(box_muller, residual, tolerance, "16 units in the last place of the largest", keys=keys)
 
 
-def _family(random: Any, given: Given) -> Array:
+def _family(random: RandomNumbers, given: Given) -> Array:
     return at_once(lambda key: family(random, key), random.key(given.seed, given.backend))
 
 

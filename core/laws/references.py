@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Tree
+
 
 def slow_conv(x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
     """Return the periodic cross-correlation by its definition, site by site and tap by tap.
@@ -39,7 +41,7 @@ def slow_matmul(a: numpy.ndarray, b: numpy.ndarray, d: int) -> numpy.ndarray:
     return numpy.moveaxis(numpy.moveaxis(a, first, last) @ numpy.moveaxis(b, first, last), last, first)
 
 
-def slow_scan(f: Callable[..., Any], carry: Any, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
+def slow_scan(f: Callable[..., Any], carry: Tree, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
     """Return the last carry and the stacked rows of a loop over axis 0.
 
     >>> slow_scan(lambda c, x: (c + x, c), 0.0, numpy.ones(3))

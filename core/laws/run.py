@@ -12,7 +12,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.backends.tree import leaves
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Kernel, Key
 from haarflow.core import random
 from haarflow.core.chains.kernel import Cycle, run
 from haarflow.core.laws.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
@@ -51,7 +51,7 @@ def _slow_chain(log_w: numpy.ndarray, uniforms: numpy.ndarray, start: float | No
     return numpy.asarray(path)
 
 
-def fresh_cache(kernel: Any, fields: Array, key: Array) -> Verdict:
+def fresh_cache(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """After a step the cache is that of the field: state.cache = init(state.field).cache.
 
     >>> from haarflow.backends import numpy as backend
@@ -124,7 +124,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
     backend = backends.of(fields)
     found = backend.jit(lambda key, fields: kernel.step(key, kernel.init(fields))[0].field)(key, fields)
 
-    def twin(key: Any, fields: Any) -> Any:
+    def twin(key: Key, fields: Array) -> Array:
         if isinstance(kernel, Cycle):
             for number, one in enumerate(kernel.kernels):
                 fields = one.step(random.fold_in(key, number), one.init(fields))[0].field
@@ -139,7 +139,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(in_turn, residual, _loose(fields), "the same steps, compiled differently", fields=fields, key=key)
 
 
-def blocks(kernel: Any, fields: Array, key: Array) -> Verdict:
+def blocks(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """Results do not depend on how a run is cut: run of 4 draws = two runs of 2, the second with start=2.
 
     >>> from haarflow.backends import numpy as backend
@@ -175,7 +175,7 @@ def _loose(fields: Array) -> float:
     return 4096 * EPSILON[precision_of(fields)] * max(1.0, largest(fields))
 
 
-def values_compile_nothing(kernel: Any, fields: Array, key: Array) -> Verdict:
+def values_compile_nothing(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """Another start is the same program: a step is traced once for one shape.
 
     Kernels that differ in their values alone are equal, and on a compiling backend a second run does not call the

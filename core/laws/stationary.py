@@ -14,7 +14,8 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Couplings, Kernel, Key, Theory, Tree
 from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import State, as_floats, run
@@ -40,18 +41,18 @@ class Chained:
     >>> stationary_law = Chained(LocalMetropolis(theory, values), exact, theory.observables)
     """
 
-    kernel: Any
+    kernel: Kernel
     exact: Callable[..., Any]
     observables: Callable[..., Any]
     burn_in: int = 20
     reversible: bool = False
 
     @property
-    def values(self) -> Any:
+    def values(self) -> Tree:
         """The kernel's values."""
         return self.kernel.values
 
-    def with_values(self, values: Any) -> Chained:
+    def with_values(self, values: Tree) -> Chained:
         """Return this with the kernel's values replaced."""
         return replace(self, kernel=self.kernel.with_values(values))
 
@@ -79,8 +80,8 @@ class ExactScalars:
     (5, 2, 2)
     """
 
-    theory: Any
-    couplings: Any = field(compare=False)
+    theory: Theory
+    couplings: Couplings = field(compare=False)
     mass: float = 1.0
 
     def __call__(self, key: Array, n: int) -> Array:
@@ -99,7 +100,7 @@ class ExactScalars:
         return numpy.concatenate(found)[:n]
 
 
-def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
+def block_of_steps(kernel: Kernel, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
     """Return the state and the infos `(DRAWS, n)` after a block of steps from some fields.
 
     >>> from haarflow.backends import numpy as backend
@@ -120,7 +121,7 @@ def started(kernel: Any, fields: Array) -> State:
 
 
 @lru_cache(maxsize=64)
-def _begins(definition: Any) -> Callable[..., Any]:
+def _begins(definition: Kernel) -> Callable[..., Any]:
     return lambda fields, values: definition.with_values(values).init(fields)
 
 
@@ -132,7 +133,7 @@ def counting(kernel: Any, fields: Array) -> _Counted:
 
 
 @lru_cache(maxsize=64)
-def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) -> _Counted:
+def _fresh(definition: Kernel, backend: Backend, shape: tuple[int, ...], dtype: str) -> _Counted:
     return _Counted(definition)
 
 
@@ -140,20 +141,20 @@ def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) ->
 class _Counted:
     """A kernel that counts how often Python runs its step; equal to none but itself and its other values."""
 
-    kernel: Any
+    kernel: Kernel
     token: Any = field(default_factory=object)
     calls: list[Any] = field(default_factory=list[Any], compare=False)
 
     @property
-    def values(self) -> Any:
+    def values(self) -> Tree:
         return self.kernel.values
 
-    def with_values(self, values: Any) -> Any:
+    def with_values(self, values: Tree) -> _Counted:
         return replace(self, kernel=self.kernel.with_values(values))
 
-    def init(self, field: Any) -> Any:
+    def init(self, field: Array) -> State:
         return self.kernel.init(field)
 
-    def step(self, key: Any, state: Any) -> Any:
+    def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         self.calls.append(1)
         return self.kernel.step(key, state)

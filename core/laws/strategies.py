@@ -14,6 +14,8 @@ import hypothesis
 from hypothesis import strategies as st
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Theory
 from haarflow.core.laws.coupling_values import REGIMES, accepts, couplings_at
 from haarflow.core.laws.law import SIZES, STYLES, Given
 
@@ -92,7 +94,7 @@ def lattices(
 
 def givens(
     lattice: Strategy[tuple[int, ...]] | tuple[int, ...] | None = None,
-    backend: Any = None,
+    backend: Backend | None = None,
     dtype: str | Strategy[str] = "float64",
     batch: int | Strategy[int] = 3,
 ) -> Strategy[Given]:
@@ -160,7 +162,7 @@ def gauge_transformations(
     return st.builds(make, style=st.sampled_from(("cold", "haar")), seed=SEEDS)
 
 
-def couplings(theory: Any) -> Strategy[dict[str, float]]:
+def couplings(theory: Theory) -> Strategy[dict[str, float]]:
     """Return a strategy of a theory's couplings: its defaults, zero, weak and strong ones, as far as it accepts them.
 
     They are the defaults times the factors of `core.regimes.REGIMES`, all together or one of them alone. An empty dict
@@ -184,6 +186,6 @@ def _strategy(value: Any) -> Strategy[Any]:
     return value if isinstance(value, Strategy) else st.just(value)
 
 
-def _given(seed: int, style: str, batch: int, backend: Any, dtype: str) -> Given:
+def _given(seed: int, style: str, batch: int, backend: Backend, dtype: str) -> Given:
     engine = backends.get("numpy") if backend is None else backend
     return Given(seed=seed, style=style, batch=batch, dtype=dtype, backend=engine)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from haarflow.backends.tree import paths
+from haarflow.backends.types import Array
 from haarflow.core.laws.law import to_host
 
 LARGEST = 2**16  # numbers of a field that is kept
@@ -65,6 +66,6 @@ def recalled(function: Callable[..., Any], name: Hashable, *args: Any) -> Any:
     return memory[key]
 
 
-def _bits(leaf: Any) -> tuple[Any, ...]:
+def _bits(leaf: Array) -> tuple[Any, ...]:
     host = to_host(leaf)
     return type(leaf), host.dtype, host.shape, host.tobytes()

@@ -14,11 +14,12 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params, Prior
 from haarflow.core import random
 from haarflow.core.laws.law import EPSILON, Given, fits, in_double, precision_of, to_host
 from haarflow.flows.coordinates import apart, components
-from haarflow.flows.laws.compiled_flow import bind
+from haarflow.flows.flow import Model
+from haarflow.flows.laws.compiled_flow import Bound, bind
 from haarflow.flows.laws.footprint import LEAST, NUMBER
 from haarflow.flows.traits import parts_of, traits
 
@@ -33,14 +34,14 @@ ROUNDING = f"{UNITS} units in the last place, times how far the result moves wit
 class Case(NamedTuple):
     """A flow on concrete input: what every law of a flow gets. `x` is `(batch, *field_shape)`."""
 
-    flow: Any
+    flow: Bound
     params: Params
     x: Array
     condition: Condition
-    group: Any
+    group: Group
 
 
-def case(model: Any, given: Given, salt: int = 0, share: float = 1.0) -> Case:
+def case(model: Model, given: Given, salt: int = 0, share: float = 1.0) -> Case:
     """Return a model's flow with the parameters, fields and condition of a `Given`, bound to its backend.
 
     Large parameters of real fields are halved until the flow and its inverse make no numbers beyond TALL of numbers of
@@ -57,13 +58,13 @@ def case(model: Any, given: Given, salt: int = 0, share: float = 1.0) -> Case:
     return Case(flow, params, x, values, group)
 
 
-def _is_tame(flow: Any, params: Params, x: Array, condition: Condition) -> bool:
+def _is_tame(flow: Flow, params: Params, x: Array, condition: Condition) -> bool:
     ends = [apply(params, x, condition) for apply in (flow.forward, flow.inverse)]
     ends += [flow.inverse(params, ends[0][0], condition), flow.forward(params, ends[1][0], condition)]
     return sum(size(part) for end in ends for part in end) < TALL
 
 
-def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
+def parameters(model: Model, given: Given, share: float = 1.0) -> Params:
     """Return parameters as `init` draws them, moved by normal numbers; the size zero is all zero.
 
     The spread is that of the size over the root of how many inputs a weight has: SPREAD is about that of an output. In
@@ -87,7 +88,7 @@ def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
     return tree_map(moved, fresh)
 
 
-def field(model: Any, given: Given, salt: int = 0) -> Array:
+def field(model: Model, given: Given, salt: int = 0) -> Array:
     """Return fields of the style that is given; huge numbers are for parameters near the identity.
 
     An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows. Raises
@@ -99,7 +100,7 @@ def field(model: Any, given: Given, salt: int = 0) -> Array:
     return dataclasses.replace(given, style=style).field(model.prior.group, model.prior.field_shape, salt)
 
 
-def check_size(prior: Any, n: int) -> None:
+def check_size(prior: Prior, n: int) -> None:
     """Raise TooLarge where n fields of a prior, and what a law makes of them, are more than a law's memory.
 
     >>> from haarflow.flows.priors import Gaussian
@@ -123,7 +124,7 @@ def condition_names(flow: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def conditions(model: Any, given: Given) -> Condition:
+def conditions(model: Model, given: Given) -> Condition:
     """Return a batch of values between 1/2 and 2 for every coupling the flow is conditioned on, None for none."""
     generator = given.generator(8)
     names = condition_names(model.flow)
@@ -230,12 +231,12 @@ def _at_least(x: Array, least: float) -> numpy.ndarray:
     return result
 
 
-def size(x: Any) -> float:
+def size(x: Array) -> float:
     """Return the largest |x|, NaN where there is one."""
     return float(numpy.max(numpy.abs(in_double(x)), initial=0.0))
 
 
-def largest_of(numbers: Any) -> float:
+def largest_of(numbers: Array) -> float:
     """Return the largest of some numbers, infinity where one is NaN, 0 for none.
 
     >>> largest_of([1.0, float("nan")])

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.matrices import precision
 from haarflow.core.laws.law import compiled, to_host
 from haarflow.flows.laws.cache import recalled
@@ -30,7 +31,7 @@ class Bound:
     """A flow whose functions are compiled by one backend; `axes` counts those of a field."""
 
     flow: Any
-    backend: Any
+    backend: Backend
     axes: int
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
@@ -123,7 +124,7 @@ class BoundPrior:
     """
 
     prior: Any
-    backend: Any
+    backend: Backend
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -132,9 +133,10 @@ class BoundPrior:
         return result
 
     @property
-    def group(self) -> Any:
+    def group(self) -> Group:
         """The group of the field's values."""
-        return self.prior.group
+        group: Group = self.prior.group
+        return group
 
     def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
         """Return the prior's draws."""
@@ -149,7 +151,7 @@ class BoundPrior:
         return in_chunks(lambda part, _: (part, function(part)), x, None, axes)[1]
 
 
-def bind_model(model: Any, backend: Any) -> Any:
+def bind_model(model: Any, backend: Backend) -> Any:
     """Return a model with its flow, and where shapes compile its prior, bound to a backend."""
     flow = bind(model.flow, backend, len(model.prior.field_shape))
     prior = BoundPrior(model.prior, backend) if compiles(backend) and flow is not model.flow else model.prior
@@ -160,7 +162,7 @@ def bind_model(model: Any, backend: Any) -> Any:
 class Unhashable:
     """A flow that cannot be hashed, equal to nothing but itself."""
 
-    flow: Any
+    flow: Flow
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the flow's own parameters."""
@@ -180,7 +182,7 @@ class Unhashable:
 _unhashable: dict[int, Unhashable] = {}  # by identity: each holds its flow, so that no other takes its place
 
 
-def bind(flow: Any, backend: Any, axes: int) -> Any:
+def bind(flow: Flow, backend: Backend, axes: int) -> Bound:
     """Return the flow with its functions compiled by a backend; a flow that is bound already as is."""
     if isinstance(flow, Bound):
         return flow
@@ -191,13 +193,13 @@ def bind(flow: Any, backend: Any, axes: int) -> Any:
     return Bound(flow, backend, axes)
 
 
-def unbound(flow: Any) -> Any:
+def unbound(flow: Flow) -> Any:
     """Return the flow itself, free of what `bind` put around it."""
     inner = flow.flow if isinstance(flow, Bound) else flow
     return inner.flow if isinstance(inner, Unhashable) else inner
 
 
-def compiles(backend: Any) -> bool:
+def compiles(backend: Backend) -> bool:
     """Return whether a backend's `jit` is more than the function itself.
 
     >>> compiles(backends.get("numpy"))
@@ -214,7 +216,7 @@ class Traced(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
+def traced(jit: Callable[..., Any], flow: Flow, method: str) -> Traced:
     """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
     runs: list[None] = []
     apply = flow.inverse if method == "inverse" else flow.forward

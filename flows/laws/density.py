@@ -22,13 +22,15 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import paths
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Group, Params, Prior
 from haarflow.core import random
 from haarflow.core.laws import law
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
 from haarflow.flows.coordinates import components, lattice_of, matrix_valued, on_links
+from haarflow.flows.flow import Model
 from haarflow.flows.laws.cases import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.laws.footprint import NUMBER
 from haarflow.flows.modelfile import open_model, save_model
@@ -48,7 +50,7 @@ PULLS = "5 errors of the mean, chance of luck 6e-7 for each number; the seed is 
 def integrates_to_one(
     density: Callable[..., Any],
     field_shape: tuple[int, ...],
-    group: Any,
+    group: Group,
     draws: Any = None,
     gauge: bool = False,
     like: Any = None,
@@ -88,7 +90,7 @@ def integrates_to_one(
     return judge(integrates_to_one, totals.mean() - 1.0, allowed, reason, integral=float(totals.mean()), error=error)
 
 
-def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) -> Verdict:
+def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Group) -> Verdict:
     """E_q[p/q] = 1 for a normalised p: Haar measure for links, for real fields a normal density narrower than q.
 
     `y` `(n, *field_shape)` are draws and `log_q` `(n,)` what the model says of them; `others` are further draws, whose
@@ -102,7 +104,7 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) ->
     >>> draws_have_the_density(y, prior.log_density(y), prior.sample(b, 1000), prior.group).passed
     True
     """
-    log_p: Any = 0.0
+    log_p: Array = 0.0
     if group.name == "Real":
         rows = in_double(y).reshape(y.shape[0], -1)
         root = NARROW * numpy.linalg.cholesky(_covariance(to_host(others).reshape(others.shape[0], -1)))
@@ -139,7 +141,7 @@ def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condit
     return judge(sample_is_its_density, off.residual, off.allowed, ROUNDING, y=y, params=params)
 
 
-def file_keeps_the_model(model: Any, params: Params, backend: Any) -> Verdict:
+def file_keeps_the_model(model: Any, params: Params, backend: Backend) -> Verdict:
     """open_model(save_model(model, params)) = (model, params), bit for bit, on another backend too.
 
     Classes of the caller's own are handed over to `open_model`.
@@ -166,7 +168,7 @@ def file_keeps_the_model(model: Any, params: Params, backend: Any) -> Verdict:
     return judge(file_keeps_the_model, largest_of(found), 0.0, "bit for bit")
 
 
-def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdict:
+def prior_draws(prior: Prior, key: Array, n: int, dtype: str = "float64") -> Verdict:
     """sample(key, n) is `(n, *field_shape)`, finite, in range and NumPy's; log_density too, and one field at a time.
 
     >>> from haarflow.backends import numpy as backend
@@ -192,7 +194,7 @@ def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdi
     return judge(prior_draws, largest_of(found), unit, "64 units in the last place of the terms", x=x)
 
 
-def prior_moments(prior: Any, x: Array) -> Verdict:
+def prior_moments(prior: Prior, x: Array) -> Verdict:
     """E[df + f d log r] = 0 over the prior's own draws: integration by parts, for polynomials or waves f.
 
     For real fields f is each of 1, x_i, x_i x_j^2 along each of the first components: E[x_i d_j log r] = -delta_ij fixes
@@ -250,7 +252,7 @@ def free_components(
     return numpy.asarray([number for number in everything if number not in tree])
 
 
-def count_free(field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...]) -> int:
+def count_free(field_shape: tuple[int, ...], group: Group, gauge: bool, lattice: tuple[int, ...]) -> int:
     """Return how many `free_components` there are, without a list of them: a spanning tree has a link less than sites.
 
     >>> from haarflow.core.groups.additive import U1
@@ -295,7 +297,7 @@ def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
     return result
 
 
-def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
+def _slope(prior: Prior, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
     """d log r along one component, `(n,)`, by differences of fourth order."""
     backend = backends.of(x)
     log_density = Whole(prior, backend, ("log_density",)).log_density
@@ -308,7 +310,7 @@ def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float =
     return result
 
 
-def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
+def _along(group: Group, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
     """Fields `(n, *field_shape)` moved by a step along one component."""
     unit = numpy.zeros((1, components(group, fields.shape[1:])))
     unit[0, number] = step
@@ -349,7 +351,7 @@ def _same_bits(a: Array, b: Array) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
-def enough_draws(prior: Any) -> int:
+def enough_draws(prior: Prior) -> int:
     """Return DRAWS, or as many fewer as fit into a law's memory; raises TooLarge below FEWEST.
 
     >>> from haarflow.flows.priors import Gaussian
@@ -362,7 +364,7 @@ def enough_draws(prior: Any) -> int:
     return result
 
 
-def not_a_definition(model: Any) -> str | None:
+def not_a_definition(model: Model) -> str | None:
     """Return why a model cannot be written to a file, or None: its parts are dataclasses, or there is no definition."""
     for part in (model, model.prior, model.flow):
         if not dataclasses.is_dataclass(part):
@@ -370,7 +372,7 @@ def not_a_definition(model: Any) -> str | None:
     return None
 
 
-def draws_on_the_host(prior: Any, seed: int, n: int, dtype: str) -> numpy.ndarray:
+def draws_on_the_host(prior: Prior, seed: int, n: int, dtype: str) -> numpy.ndarray:
     """Return draws of a prior from NumPy, the same numbers on every backend and no shape to compile."""
     result: numpy.ndarray = prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
     return result

@@ -13,7 +13,7 @@ from typing import Any
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Params
 from haarflow.core.laws import law
 from haarflow.core.laws.law import fits, to_host
 
@@ -25,7 +25,7 @@ _known: dict[tuple[Any, tuple[int, ...]], float] = {}
 
 
 def rows_at_once(
-    flow: Any, apply: Callable[..., Any], params: Params, x: Array, condition: Condition, axes: int
+    flow: Flow, apply: Callable[..., Any], params: Params, x: Array, condition: Condition, axes: int
 ) -> int:
     """Return how many of the fields x `(*batch, *field_shape)` a flow may be given at once, within `core.law.MEMORY`.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.law import Verdict, judge, to_host
 from haarflow.flows.coordinates import apart, lattice_of
@@ -30,12 +30,12 @@ REASON = "2^(1/2 - order): halved steps leave an eighth of the error, with room 
 
 
 def integration_order(
-    flow: Any,
-    finer: Any,
+    flow: Flow,
+    finer: Flow,
     params: Params,
     x: Array,
     condition: Condition = None,
-    group: Any = None,
+    group: Group | None = None,
     most: float = math.inf,
     lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
@@ -91,11 +91,11 @@ def reversal_order(
 
 
 def integration_errors(
-    flow: Any,
+    flow: Flow,
     params: Params,
     x: Array,
     condition: Condition = None,
-    group: Any = None,
+    group: Group | None = None,
     members: int = 1,
     cell: tuple[int, ...] | None = None,
     lattice: tuple[int, ...] | None = None,
@@ -117,7 +117,9 @@ def integration_errors(
     return numpy.asarray(found)
 
 
-def _ratio(law: Any, missed: Callable[..., Any], flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
+def _ratio(
+    law: Callable[..., Any], missed: Callable[..., Any], flow: Flow, finer: Flow, most: float, **example: Any
+) -> Verdict:
     """The verdict on what a flow misses and what is left of it in half the steps; of too large an error, without that."""
     coarse = _root_mean_square(missed(flow))
     fine = math.nan if coarse > most else _root_mean_square(missed(finer))

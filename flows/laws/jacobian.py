@@ -22,7 +22,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws import law
 from haarflow.core.laws.law import EPSILON, TooLarge, Verdict, fits, in_double, judge, precision_of, to_host
@@ -60,7 +60,7 @@ class Dense(NamedTuple):
 
 
 def log_det_by_differences(
-    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow, params: Params, x: Array, condition: Condition = None, group: Group | None = None, number: int = 0
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by differences of sixth order.
 
@@ -82,7 +82,7 @@ def log_det_by_differences(
 
 
 def log_det_by_autodiff(
-    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow, params: Params, x: Array, condition: Condition = None, group: Group | None = None, number: int = 0
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by the backend's autodiff.
 
@@ -95,7 +95,13 @@ def log_det_by_autodiff(
 
 
 def frozen_components(
-    flow: Any, params: Params, x: Array, moves: Any, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow,
+    params: Params,
+    x: Array,
+    moves: Any,
+    condition: Condition = None,
+    group: Group | None = None,
+    number: int = 0,
 ) -> Verdict:
     """dy_F/dx = 1 on frozen components F bit for bit, dy_A/dx_A diagonal, log_det = sum log |dy_a/dx_a|.
 
@@ -134,7 +140,7 @@ def _moving(group: Any, moves: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
     return active, links
 
 
-def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
+def _entries(group: Group, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
     """The entries of the frozen elements of a field."""
     moves = numpy.asarray(moves)
     frozen = ~(moves[:, None, None, ...] if matrix_valued(group) else moves)
@@ -143,7 +149,7 @@ def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
 
 
 def settled(
-    flow: Any, params: Params, x: Array, condition: Condition, group: Any, number: int
+    flow: Flow, params: Params, x: Array, condition: Condition, group: Group, number: int
 ) -> tuple[Dense, numpy.ndarray, int]:
     """Return a Jacobian by differences off the knots, the field at which it was taken, and how often that was redrawn."""
     generator, start = numpy.random.default_rng(number), to_host(x)[number]
@@ -188,7 +194,7 @@ def by_differences(function: Callable[..., Any], x: numpy.ndarray, group: Any) -
 
 
 def _in_parts(
-    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Group
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """The `stencil` of as many columns at once as a law's memory holds."""
     most = max(int(law.MEMORY // (ROWS * COPIES * NUMBER * x.size)), 1)
@@ -243,7 +249,7 @@ def stencil(
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable[..., Any]:
+def in_float64(flow: Flow, params: Params, x: Array, condition: Condition, number: int) -> Callable[..., Any]:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:
@@ -251,7 +257,7 @@ def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number
     except ValueError:  # a backend restricted to single precision: the host takes its place
         backend, plain = backends.get("numpy"), unbound(flow)
 
-    def double(leaf: Any) -> Array:
+    def double(leaf: Array) -> Array:
         return backend.asarray(to_host(leaf).astype("float64"), dtype="float64")
 
     def fields(rows: numpy.ndarray) -> Array:

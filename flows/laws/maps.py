@@ -16,7 +16,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.law import Verdict, in_double, judge, precision_of, to_host, void
 from haarflow.flows.coordinates import apart
@@ -51,7 +51,9 @@ def round_trip(flow: Any, params: Params, x: Array, condition: Condition = None,
     return judge(round_trip, off.residual, off.allowed, ROUND_TRIP, x=x, params=params)
 
 
-def log_dets_cancel(flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None) -> Verdict:
+def log_dets_cancel(
+    flow: Flow, params: Params, x: Array, condition: Condition = None, group: Group | None = None
+) -> Verdict:
     """log_det(forward, x) + log_det(inverse, forward(x)) = 0.
 
     >>> from haarflow.backends import numpy as backend
@@ -128,7 +130,7 @@ def batch_is_its_members(
     return judge(batch_is_its_members, largest_of(found), 1.0, IN_UNITS, x=x, params=params)
 
 
-def inputs_unchanged(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
+def inputs_unchanged(flow: Flow, params: Params, x: Array, condition: Condition = None) -> Verdict:
     """forward and inverse leave their field, parameters and condition as they were, bit for bit.
 
     >>> from haarflow.backends import numpy as backend
@@ -195,7 +197,7 @@ def traced_once(flow: Bound, params: Params, x: Array, other: Array, condition: 
     return judge(traced_once, float(runs), 0.0, "no trace after the first")
 
 
-def fresh_parameters(flow: Any, key: Array, dtype: str = "float64") -> Verdict:
+def fresh_parameters(flow: Flow, key: Array, dtype: str = "float64") -> Verdict:
     """init(key) gives NumPy's numbers on every backend, in the precision asked for.
 
     >>> from haarflow.backends import numpy as backend

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.laws.law import in_double, to_host
 from haarflow.flows.coordinates import components, lattice_of
 from haarflow.flows.laws.jacobian import STEP, in_float64, stencil
@@ -29,7 +28,7 @@ COLUMNS = 64  # the most components of a cell, where the flow's translations lea
 NUMBERS = 2**17  # components of the rows that the flow moves at once
 
 
-def cell_of(flow: Any, group: Any, field_shape: tuple[int, ...], lattice: Cell | None = None) -> Cell:
+def cell_of(flow: Flow, group: Group, field_shape: tuple[int, ...], lattice: Cell | None = None) -> Cell:
     """Return the largest cell of at most COLUMNS components by which a flow's translations divide the lattice.
 
     The smallest cell where each has more, the lattice where the flow declares no translations or ends up displaced.
@@ -69,11 +68,11 @@ def repeating(x: Array, cell: Cell, lattice: Cell) -> Array:
 
 
 def log_abs_det(
-    flow: Any,
+    flow: Flow,
     params: Params,
     x: Array,
     condition: Condition,
-    group: Any,
+    group: Group,
     number: int,
     cell: Cell,
     lattice: Cell | None = None,

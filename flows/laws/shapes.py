@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Params
 from haarflow.core.laws.law import Verdict, judge
 
 
-def shapes(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
+def shapes(flow: Flow, params: Params, x: Array, condition: Condition = None) -> Verdict:
     """forward(x) and inverse(x) are (y, log_det): y of the shape of x, log_det one number for each field of the batch.
 
     `x` is `(batch, *field_shape)`, of two fields or more: an accidental outer product of the batch with itself shows.
@@ -46,7 +46,7 @@ def misshapen(name: str, result: Any, x: Array) -> str:
     return ""
 
 
-def _shape(x: Any) -> tuple[int, ...] | None:
+def _shape(x: Array) -> tuple[int, ...] | None:
     """The shape of an array; None for what is none."""
     try:
         return tuple(x.shape)
@@ -54,6 +54,6 @@ def _shape(x: Any) -> tuple[int, ...] | None:
         return None
 
 
-def _described(x: Any) -> str:
+def _described(x: Array) -> str:
     shape = _shape(x)
     return f"as a {type(x).__name__}" if shape is None else f"of the shape {shape}"

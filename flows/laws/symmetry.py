@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Group, Params
 from haarflow.core.lattice.symmetries import SYMMETRIES
 from haarflow.core.laws.law import Verdict, judge, to_host, void
 from haarflow.flows.coordinates import apart, lattice_of, on_links
@@ -99,7 +99,7 @@ def undeclared(model: Any, given: Any) -> tuple[str, ...]:
 def invariant_density(
     density: Callable[[Array], Array],
     x: Array,
-    group: Any,
+    group: Group,
     words: Iterable[str],
     steps: tuple[int, ...],
     seed: int = 0,

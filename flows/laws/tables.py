@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from haarflow import backends
+from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
 from haarflow.flows.coordinates import components, matrix_valued
-from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.flow import Chain, Model, Repeat
 from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
 from haarflow.flows.laws.compiled_flow import bind, bind_model, compiles, repeated, unbound
 from haarflow.flows.laws.density import (
@@ -92,7 +93,7 @@ def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda model, given: law(*case(model, given))
 
 
-def _shares(model: Any) -> list[float]:
+def _shares(model: Model) -> list[float]:
     """By what parameters are multiplied in turn; those of a trained model stay as they are."""
     return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
 
@@ -100,7 +101,7 @@ def _shares(model: Any) -> list[float]:
 def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
 
-    def check(model: Any, given: Given) -> Verdict:
+    def check(model: Model, given: Given) -> Verdict:
         for share in _shares(model):
             verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
@@ -111,11 +112,11 @@ def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return check
 
 
-def _by_differences(model: Any, given: Given, share: float) -> Verdict:
+def _by_differences(model: Model, given: Given, share: float) -> Verdict:
     return log_det_by_differences(*case(model, given, share=share))
 
 
-def _by_autodiff(model: Any, given: Given, share: float) -> Verdict:
+def _by_autodiff(model: Model, given: Given, share: float) -> Verdict:
     found = case(model, given, share=share)
     if not given.backend.autodiff:  # differences stand in, of another field
         return log_det_by_differences(*found, number=given.batch - 1)
@@ -127,7 +128,7 @@ def _frozen(model: Any, given: Given, share: float) -> Verdict:
     return frozen_components(flow, params, x, model.flow.moves(model.prior.lattice), condition, group)
 
 
-def _is_coupling(model: Any) -> str | None:
+def _is_coupling(model: Model) -> str | None:
     return (
         None
         if traits(model.flow).moves is not None
@@ -149,7 +150,7 @@ def _is_integrated(obj: Any) -> str | None:
     return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
 
 
-def _is_large(model: Any) -> bool:
+def _is_large(model: Model) -> bool:
     return components(model.prior.group, model.prior.field_shape) > COLUMNS
 
 
@@ -177,22 +178,22 @@ def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return check
 
 
-def _shapes(model: Any, given: Given) -> Verdict:
+def _shapes(model: Model, given: Given) -> Verdict:
     """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
     flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
     return shapes(unbound(flow), params, x, condition)
 
 
-def _unchanged(model: Any, given: Given) -> Verdict:
+def _unchanged(model: Model, given: Given) -> Verdict:
     return inputs_unchanged(*case(model, given)[:4])
 
 
-def _traced(model: Any, given: Given) -> Verdict:
+def _traced(model: Model, given: Given) -> Verdict:
     flow, params, x, condition, _ = case(model, given)
     return traced_once(flow, params, x, field(model, given, salt=5), condition)
 
 
-def _fresh(model: Any, given: Given) -> Verdict:
+def _fresh(model: Model, given: Given) -> Verdict:
     """Where every draw compiles for itself, chains are left to their parts."""
     if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
         return void(fresh_parameters, "its parts draw their own parameters, and are checked")
@@ -207,21 +208,21 @@ def _has_symmetries(obj: Any) -> str | None:
     return None if declared(obj) else "it declares no symmetries"
 
 
-def _invariant(model: Any, given: Given) -> Verdict:
+def _invariant(model: Model, given: Given) -> Verdict:
     bound, (_, params, y, condition, group) = bind_model(model, given.backend), case(model, given)
     steps = periods(model.flow, len(model.prior.lattice))
 
-    def density(y: Any) -> Any:
+    def density(y: Array) -> Any:
         return bound.log_density(params, y, condition)
 
     return invariant_density(density, y, group, declared(model), steps, given.seed, tuple(model.prior.lattice))
 
 
-def _density_is_symmetric(model: Any) -> str | None:
+def _density_is_symmetric(model: Model) -> str | None:
     return None if declared(model) else "its prior and flow have no declared symmetry in common"
 
 
-def _model_integral(model: Any, given: Given) -> Verdict:
+def _model_integral(model: Model, given: Given) -> Verdict:
     """For one value of a condition; parameters are halved until the rule is exact enough."""
     for share in _shares(model):
         verdict = _integral(model, given, share)
@@ -230,7 +231,7 @@ def _model_integral(model: Any, given: Given) -> Verdict:
     return verdict
 
 
-def _integral(model: Any, given: Given, share: float) -> Verdict:
+def _integral(model: Model, given: Given, share: float) -> Verdict:
     bound, params = bind_model(model, given.backend), parameters(model, given, share)
     start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
 
@@ -249,15 +250,15 @@ def _integral(model: Any, given: Given, share: float) -> Verdict:
     )
 
 
-def _model_is_small(model: Any) -> str | None:
+def _model_is_small(model: Model) -> str | None:
     return _too_many(model.prior, "gauge" in declared(model))
 
 
-def _prior_is_small(prior: Any) -> str | None:
+def _prior_is_small(prior: Prior) -> str | None:
     return _too_many(prior, "gauge" in declared(prior))
 
 
-def _too_many(prior: Any, gauge: bool) -> str | None:
+def _too_many(prior: Prior, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
         return "the integral's lattice rule is for angles and real numbers, not for matrices"
     variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
@@ -266,28 +267,28 @@ def _too_many(prior: Any, gauge: bool) -> str | None:
     return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
 
 
-def _is_untrained(model: Any) -> str | None:
+def _is_untrained(model: Model) -> str | None:
     if traits(model.flow).trained:
         return "a trained model keeps the parameters of its file, which this law would have to change"
     return None
 
 
-def _is_saved(model: Any) -> str | None:
+def _is_saved(model: Model) -> str | None:
     return _is_untrained(model) or not_a_definition(model)
 
 
-def _is_wide(model: Any) -> str | None:
+def _is_wide(model: Model) -> str | None:
     return _is_untrained(model) or _is_exact(model) or _has_many_variables(model.prior)
 
 
-def _has_many_variables(prior: Any) -> str | None:
+def _has_many_variables(prior: Prior) -> str | None:
     variables = components(prior.group, prior.field_shape)
     if variables <= VARIABLES:
         return None
     return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
 
 
-def _model_draws(model: Any, given: Given) -> Verdict:
+def _model_draws(model: Model, given: Given) -> Verdict:
     """Parameters are halved until the weights spread little enough for their mean to tell."""
     for halvings in range(HALVINGS):
         verdict = _draws(model, given, 0.5**halvings)
@@ -296,7 +297,7 @@ def _model_draws(model: Any, given: Given) -> Verdict:
     return verdict
 
 
-def _draws(model: Any, given: Given, share: float) -> Verdict:
+def _draws(model: Model, given: Given, share: float) -> Verdict:
     bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
     found = []
     for seed in (0, 1):
@@ -306,39 +307,39 @@ def _draws(model: Any, given: Given, share: float) -> Verdict:
     return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
 
 
-def _sample(model: Any, given: Given) -> Verdict:
+def _sample(model: Model, given: Given) -> Verdict:
     _, params, _, condition, _ = case(model, given)
     return sample_is_its_density(bind_model(model, given.backend), params, given.key(3), given.batch, condition)
 
 
-def _file(model: Any, given: Given) -> Verdict:
+def _file(model: Model, given: Given) -> Verdict:
     return file_keeps_the_model(model, parameters(model, given), given.backend)
 
 
-def _density(prior: Any, given: Given) -> Callable[..., Any]:
+def _density(prior: Prior, given: Given) -> Callable[..., Any]:
     result: Callable[..., Any] = Whole(prior, given.backend, ("log_density",)).log_density
     return result
 
 
-def _prior_integral(prior: Any, given: Given) -> Verdict:
+def _prior_integral(prior: Prior, given: Given) -> Verdict:
     draws = given.array(draws_on_the_host(prior, given.seed, 256, given.dtype))
     shape, gauge = prior.field_shape, "gauge" in declared(prior)
     return integrates_to_one(_density(prior, given), shape, prior.group, draws, gauge, draws)
 
 
-def _prior_invariant(prior: Any, given: Given) -> Verdict:
+def _prior_invariant(prior: Prior, given: Given) -> Verdict:
     check_size(prior, given.batch)
     x = given.field(prior.group, prior.field_shape)
     steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
     return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
 
 
-def _prior_draws(prior: Any, given: Given) -> Verdict:
+def _prior_draws(prior: Prior, given: Given) -> Verdict:
     check_size(prior, given.batch)
     return prior_draws(prior, given.key(3), given.batch, given.dtype)
 
 
-def _prior_moments(prior: Any, given: Given) -> Verdict:
+def _prior_moments(prior: Prior, given: Given) -> Verdict:
     n = enough_draws(prior)
     return prior_moments(prior, at_once(lambda key: prior.sample(key, n, given.dtype), given.key(4)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy
@@ -16,13 +17,13 @@ from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Given, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import LinkWeight, described
-from haarflow.theories.laws.cases import ROUNDING, couplings_of, field_of, nearby, worst
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, couplings_of, field_of, nearby, worst
 
 STEPS, SHARE = 2, 0.1  # of a trajectory; what a step is of the time in which the largest force moves a field by one
 TRIES = 2  # of a heat bath: some fail
 
 
-def equals_plain(theory: Any, field: Array, momentum: Array, key: Key, couplings: Couplings = None) -> Verdict:
+def equals_plain(theory: FullTheory, field: Array, momentum: Array, key: Key, couplings: Couplings = None) -> Verdict:
     """Compiled action, force, observables, plaquettes, trajectory and heat bath = those by array code.
 
     `momentum` is shaped as the algebra's elements, `(batch, *field_shape)` for numbers and angles. The heat bath is that of
@@ -41,7 +42,7 @@ def equals_plain(theory: Any, field: Array, momentum: Array, key: Key, couplings
     values = {"couplings": couplings, "step_size": SHARE / math.sqrt(1.0 + largest_force)}
     ratio, quantity = 0.0, ""
     for name, fast, slow in _works(made, momentum, key, values):
-        call, twin = (lambda x, f=f: at_once(f, x) for f in (fast, slow))
+        call, twin = (partial(at_once, function) for function in (fast, slow))
         here, moved, other = (_named(x) for x in (call(field), twin(nearby(field)), twin(field)))
         differences = {part: here[part] - other[part] for part in other}
         size, part = worst(made.plain, differences, other, moved, precision_of(field), couplings)
@@ -85,12 +86,12 @@ def _real(x: numpy.ndarray) -> numpy.ndarray:
     return numpy.stack([x.real, x.imag]) if numpy.iscomplexobj(x) else x
 
 
-def has_kernels(theory: Any) -> str | None:
+def has_kernels(theory: FullTheory) -> str | None:
     """Return why the law does not apply: the theory has no compiled kernels, or numba is missing."""
     return None if isinstance(accelerated(theory), Accelerated) else "it has no compiled kernels"
 
 
-def check(theory: Any, given: Given) -> Verdict:
+def check(theory: FullTheory, given: Given) -> Verdict:
     """Return the verdict on the fields, momenta and numbers of a `Given`."""
     field = field_of(theory, given)
     momentum = given.normal(algebra_shape(theory.group, tuple(field.shape)), 12)

@@ -19,7 +19,7 @@ from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
-from haarflow.theories.laws.cases import ROUNDING, bound, nearby, rounding, spread, strength
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, bound, nearby, rounding, spread, strength
 from haarflow.theories.theory import autodiff_force, field_shape
 
 # eighth-order central difference: f'(0) = sum_k weight_k [f(k h) - f(-k h)] / h - h^8 f^(9) / 630
@@ -27,7 +27,7 @@ STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
 STEP = {"float64": 0.04, "float32": 0.35}  # where rounding and the next order weigh the same
 
 
-def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def action_values(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """S is real, finite, of the batch's shape and of the field's precision.
 
     The residual is 0, or infinity where one of these fails. `field` is `(batch, *field_shape)`.
@@ -45,7 +45,7 @@ def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     return judge(action_values, 0.0 if right else math.inf, 0.0, "nothing is rounded", field=field, found=found)
 
 
-def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def batch_rows(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """S(x_1, ..., x_n)_i = S(x_i): a row does not see its neighbours, and needs no batch.
 
     Each row is put beside copies of itself, and taken without a batch.
@@ -67,7 +67,7 @@ def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdic
     return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
 
 
-def force_by_differences(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def force_by_differences(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
 
     All components of the first row, on every backend, or as many, spread over it, as a law's memory holds. The tolerance is the rounding of the differences and h^8/630 times
@@ -98,7 +98,7 @@ def force_by_differences(theory: Any, field: Array, couplings: Couplings = None)
     return judge(force_by_differences, found.reshape(-1)[held] - slope, tolerance, reason, field=x)
 
 
-def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def force_by_autodiff(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by the backend's automatic differentiation of the action.
 
     On a backend without it this is `force_by_differences`.
@@ -117,7 +117,7 @@ def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) ->
     return judge(force_by_autodiff, to_host(found) - to_host(wanted), tolerance, ROUNDING, field=field)
 
 
-def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def gauge_orbit(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """sum_mu F_mu(x) - F'_mu(x - mu) = 0: no force along a gauge orbit.
 
     F' is the force carried to the link's end, U^+ F U for matrices, F itself for angles.
@@ -129,7 +129,7 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
     """
     d, force, links = len(theory.lattice), to_host(bound(theory, "force", field)(field, couplings)), to_host(field)
     inner = force.ndim - field.ndim + len(field_shape(theory)) - 1  # the axes behind mu
-    total: Any = 0.0
+    total: Array = 0.0
     for mu in range(d):
         here = force[(..., mu) + (slice(None),) * inner]
         carried = _carried(theory.group, loops.direction(links, mu, d, theory.group), here)
@@ -145,7 +145,7 @@ def _carried(group: Any, link: Array, force: Array) -> Array:
     return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
 
 
-def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def density_sums(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """sum_x density(x) = S, in the shape (*batch, term, *lattice).
 
     >>> import numpy as np
@@ -166,7 +166,7 @@ def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verd
     return judge(density_sums, residual, own + _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
 
 
-def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+def density_reach(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """d density(x) / d field(y) = 0 unless x and y are within `reach` sites of each other along every axis.
 
     The field at `site` (all its components) is moved by 1, and the density may change near it alone: a local
@@ -194,13 +194,14 @@ def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: C
     )
 
 
-def _each_way(theory: Any, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
+def _each_way(theory: FullTheory, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
     """What a function of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
     directions = range(len(theory.lattice))
-    return at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+    results: list[Any] = at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+    return results
 
 
-def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
     (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
@@ -230,7 +231,7 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
 
 
-def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def staple_weight(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """a = k Re A and b = -k Im A with one k: the conditional weight is that of the `staple` A in every direction.
 
     >>> import numpy as np
@@ -283,7 +284,7 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     return judge(link_staple, worst, tolerance, ROUNDING, field=field, site=site)
 
 
-def _rounding_of(theory: Any, method: str, field: Array, couplings: Couplings) -> float:
+def _rounding_of(theory: FullTheory, method: str, field: Array, couplings: Couplings) -> float:
     call = bound(theory, method, field)
     here, moved = call(field, couplings), call(nearby(field), couplings)
     return rounding(theory, here, moved, precision_of(field), couplings)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.lattice import loops
 from haarflow.core.laws import law
 from haarflow.core.laws.coupling_values import couplings_at
 from haarflow.core.laws.fields import element_shape
 from haarflow.core.laws.law import EPSILON, Given, compiled, fits, precision_of, to_host
-from haarflow.core.parts import AngleWeight, described
+from haarflow.core.parts import AngleWeight, Local, described
 from haarflow.theories.theory import field_shape
 
 NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a law and an action make
@@ -26,11 +26,55 @@ ROUNDING = (
 )
 
 
+class FullTheory(Theory, Protocol):
+    """A theory with every optional part; a law uses those that its `applies` has found."""
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        ...
+
+    @property
+    def local(self) -> Local:
+        """The action as a sum over sites."""
+        ...
+
+    @property
+    def conditional(self) -> Any:
+        """An `AngleWeight` or a `LinkWeight`, as the law asks for."""
+        ...
+
+    @property
+    def conjugates(self) -> Mapping[str, Mapping[str, float]]:
+        """The observables conjugate to each coupling, with their coefficients."""
+        ...
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return F = dS along the group."""
+        ...
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the per-configuration values by name."""
+        ...
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return the exact expectation values by name."""
+        ...
+
+    def charge(self, field: Array) -> Array:
+        """Return the topological charge."""
+        ...
+
+    def other_form(self, couplings: Couplings) -> tuple[FullTheory, dict[str, float], float]:
+        """Return the theory in its other parameterisation, its couplings there, and the factor of the field."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Methods:
-    """What the laws call of a theory, all with the arguments (field, couplings); equal for equal theories."""
+    """The methods of a theory that the laws call, all with the arguments (field, couplings); equal for equal theories."""
 
-    theory: Any
+    theory: FullTheory
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S."""
@@ -58,7 +102,7 @@ METHODS: dict[str, Callable[[Any], Callable[..., Any]]] = {
 PART = {"density": "local"}  # the part that a method belongs to, where it is not named like it
 
 
-def bound(theory: Any, method: str, field: Array) -> Callable[..., Any]:
+def bound(theory: FullTheory, method: str, field: Array) -> Callable[..., Any]:
     """Return a method of METHODS as the field's backend compiles it, once for each theory (a theory that cannot be hashed
     is called as it is)."""
     try:
@@ -84,7 +128,7 @@ def nearby(field: Array) -> Array:
     return backends.of(field).asarray((host + step).astype(host.dtype), dtype=field.dtype)
 
 
-def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: Couplings = None) -> float:
+def rounding(theory: FullTheory, here: Array, moved: Array, precision: str, couplings: Couplings = None) -> float:
     """Return how large an error of a result rounding may make: `ROUNDING`, for the result `here` and that of the
     `nearby` field. Terms are taken as large as the couplings, and as many as sites."""
     value, shifted = to_host(here).astype("float64"), to_host(moved).astype("float64")
@@ -93,7 +137,7 @@ def rounding(theory: Any, here: Array, moved: Array, precision: str, couplings: 
     return result
 
 
-def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Array]:
+def quantities(theory: FullTheory, field: Array, couplings: Couplings) -> dict[str, Array]:
     """Return the action and every observable by name."""
     found = {"S": bound(theory, "action", field)(field, couplings)}
     if described(theory).observables is not None:
@@ -102,7 +146,7 @@ def quantities(theory: Any, field: Array, couplings: Couplings) -> dict[str, Arr
 
 
 def worst(
-    theory: Any,
+    theory: FullTheory,
     differences: Mapping[str, Any],
     here: Mapping[str, Any],
     moved: Mapping[str, Any],
@@ -122,29 +166,29 @@ def worst(
     return ratios.get(name, 0.0), name
 
 
-def couplings_of(theory: Any, given: Given) -> dict[str, float] | None:
+def couplings_of(theory: FullTheory, given: Given) -> dict[str, float] | None:
     """Return the couplings of the size that is given; None where the theory declares none."""
     return couplings_at(theory, given.size)
 
 
-def numbers_of(theory: Any, given: Given) -> dict[str, float]:
+def numbers_of(theory: FullTheory, given: Given) -> dict[str, float]:
     """Return `couplings_of` as a dict, empty where the theory declares none."""
     return couplings_of(theory, given) or {}
 
 
-def field_of(theory: Any, given: Given) -> Array:
+def field_of(theory: FullTheory, given: Given) -> Array:
     """Return fields `(batch, *field_shape)` of the style that is given; raises TooLarge where they are too much."""
     check_size(theory, given)
     return given.field(theory.group, field_shape(theory))
 
 
-def is_links(theory: Any) -> bool:
+def is_links(theory: FullTheory) -> bool:
     """Return whether the field lives on links: one element for each direction before the lattice."""
     d = len(theory.lattice)
     return tuple(field_shape(theory)) == element_shape(theory.group, (d,), tuple(theory.lattice))
 
 
-def loop_group(theory: Any) -> Any:
+def loop_group(theory: FullTheory) -> Any:
     """Return the group that multiplies links in `core.loops`: angles are added without a wrap."""
     return theory.group if theory.group.matrix_axes else loops.COVER
 
@@ -152,7 +196,7 @@ def loop_group(theory: Any) -> Any:
 def lacks(*names: str) -> Callable[[Any], str | None]:
     """Return the `applies` of a law that needs some parts of a theory."""
 
-    def applies(theory: Any) -> str | None:
+    def applies(theory: FullTheory) -> str | None:
         missing = described(theory).missing(*names)
         return f"it declares no {' and no '.join(missing)}" if missing else None
 
@@ -162,7 +206,7 @@ def lacks(*names: str) -> Callable[[Any], str | None]:
 def lacks_weight(kind: Any, staple: bool = False) -> Callable[[Any], str | None]:
     """Return the `applies` of a law of a link's conditional weight of a kind, with the staple of an angle if wanted."""
 
-    def applies(theory: Any) -> str | None:
+    def applies(theory: FullTheory) -> str | None:
         weight = described(theory).conditional
         if not isinstance(weight, kind):
             return f"it declares no conditional {kind.__name__}"
@@ -183,13 +227,13 @@ def spread(size: int, numbers: int) -> numpy.ndarray:
     return numpy.arange(0, size, -(-size // most))
 
 
-def check_size(theory: Any, given: Given) -> None:
+def check_size(theory: FullTheory, given: Given) -> None:
     """Raise TooLarge where a batch of a theory's fields, and what a law makes of them, is more than its memory."""
     shape = field_shape(theory)
     fits(given.batch * COPIES * NUMBER * math.prod(shape), f"{given.batch} fields {shape} and what a law makes of them")
 
 
-def runs_here(theory: Any, method: str, field: Array) -> bool:
+def runs_here(theory: FullTheory, method: str, field: Array) -> bool:
     """Return whether a theory has a method and the field's backend can run it: a force by autodiff needs autodiff."""
     offered = described(theory)
     if offered.missing(PART.get(method, method)):

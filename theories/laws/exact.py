@@ -18,7 +18,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core.lattice.geometry import volume
 from haarflow.core.laws.law import Verdict, judge, largest, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.theories.laws.cases import ROUNDING, bound, is_links, nearby, quantities, rounding
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, bound, is_links, nearby, quantities, rounding
 from haarflow.theories.replaced import on_lattice
 from haarflow.theories.theory import field_shape
 
@@ -60,7 +60,7 @@ def exact_by_quadrature(theory: Any, couplings: Couplings = None, fields: int = 
     return judge(exact_by_quadrature, residual, tolerance, reason, quantity=worst, judged=judged, couplings=couplings)
 
 
-def conjugate_observables(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def conjugate_observables(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
     """dS/dc = sum_O k_O O on every field, with the numbers k of `theory.conjugates[c] = {"O": k_O}`.
 
     By differences in each coupling c, given as an array, which may leave its legal range.
@@ -87,7 +87,7 @@ def conjugate_observables(theory: Any, field: Array, couplings: dict[str, float]
     return judge(conjugate_observables, worst, tolerance, ROUNDING, field=field, couplings=couplings)
 
 
-def thermodynamic_identity(theory: Any, couplings: dict[str, float]) -> Verdict:
+def thermodynamic_identity(theory: FullTheory, couplings: dict[str, float]) -> Verdict:
     """d ln Z / dc = - sum_O k_O <O>, both of `exact`, with the numbers k of `theory.conjugates[c]`.
 
     By fourth-order differences of the exact ln_Z in every coupling c that is not 0 (there a range may end).
@@ -99,7 +99,7 @@ def thermodynamic_identity(theory: Any, couplings: dict[str, float]) -> Verdict:
     means, worst, top = theory.exact(couplings), 0.0, 1.0
 
     def log_z(values: dict[str, float]) -> float:
-        return theory.exact(values)["ln_Z"]
+        return float(theory.exact(values)["ln_Z"])
 
     for name, terms in theory.conjugates.items():
         if couplings[name] == 0.0:
@@ -112,16 +112,16 @@ def thermodynamic_identity(theory: Any, couplings: dict[str, float]) -> Verdict:
     return judge(thermodynamic_identity, worst, 1e-6 * top, reason, couplings=couplings)
 
 
-def _slope(f: Callable, couplings: dict[str, float], name: str, h: float) -> Any:
+def _slope(f: Callable[[dict[str, float]], Any], couplings: dict[str, float], name: str, h: float) -> Any:
     """The derivative by one coupling, of fourth order in h."""
-    total: Any = 0.0
+    total: Array = 0.0
     for k, weight in STENCIL:
         up, down = (f({**couplings, name: couplings[name] + sign * k * h}) for sign in (1, -1))
         total = total + weight * (up - down) / h
     return total
 
 
-def exact_by_samples(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def exact_by_samples(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
     """|mean of O over exact samples - exact(couplings)[O]| in standard errors, for every observable O with a value.
 
     `field` holds independent samples of e^{-S}/Z, `(n, *field_shape)`: `exact_sampler.exact_sample` draws them for
@@ -151,7 +151,7 @@ def exact_by_samples(theory: Any, field: Array, couplings: dict[str, float]) -> 
     return judge(exact_by_samples, pulls.get(worst, 0.0), SIGMAS, reason, quantity=worst, couplings=couplings)
 
 
-def forms_agree(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def forms_agree(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
     """S(phi) = S'(factor phi) for (theory', couplings', factor) = `other_form(couplings)`, and the way back is 1.
 
     >>> import numpy as np
@@ -170,7 +170,7 @@ def forms_agree(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     return judge(forms_agree, residual, tolerance, ROUNDING, field=field, couplings=couplings)
 
 
-def smallest(theory: Any) -> Any | None:
+def smallest(theory: FullTheory) -> Any | None:
     """Return the same theory on the smallest lattice with a bond, (2, 1, 1, ...), or None where it cannot be made.
 
     >>> from haarflow.theories import Phi4
@@ -183,7 +183,7 @@ def smallest(theory: Any) -> Any | None:
     return on_lattice(theory, lattice)
 
 
-def _free_variables(theory: Any) -> list[int]:
+def _free_variables(theory: FullTheory) -> list[int]:
     """The places of the variables that are integrated: all, or those links that no tree of links has fixed."""
     size = math.prod(field_shape(theory))
     if "gauge" not in described(theory).symmetries.words or not is_links(theory):
@@ -199,7 +199,7 @@ def _free_variables(theory: Any) -> list[int]:
     return [place for place in range(size) if place not in fixed]
 
 
-def _means(theory: Any, couplings: Couplings, free: list[int], points: int) -> Means:
+def _means(theory: FullTheory, couplings: Couplings, free: list[int], points: int) -> Means:
     """ln Z and means on a grid of `points` values for each free variable."""
     values, measure = _rule(theory, couplings, points)
     grid = numpy.stack([axis.ravel() for axis in numpy.meshgrid(*[values] * len(free), indexing="ij")], axis=-1)
@@ -213,7 +213,7 @@ def _means(theory: Any, couplings: Couplings, free: list[int], points: int) -> M
     return Means(log_z, {name: numpy.tensordot(weight, value, axes=1) for name, value in found.items() if name != "S"})
 
 
-def _rule(theory: Any, couplings: Couplings, points: int) -> tuple[numpy.ndarray, float]:
+def _rule(theory: FullTheory, couplings: Couplings, points: int) -> tuple[numpy.ndarray, float]:
     """Equidistant values of one variable and their weight: the circle, or the line as far as e^{-S} is above e^-42.
 
     How far is seen from constant fields, for which the action of a stable theory grows slowest.

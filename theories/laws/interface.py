@@ -13,16 +13,16 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import leaves
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.core.laws.law import Verdict, judge, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.theories.laws.cases import METHODS, ROUNDING, bound, nearby, runs_here, worst
+from haarflow.theories.laws.cases import METHODS, ROUNDING, FullTheory, bound, nearby, runs_here, worst
 from haarflow.theories.theory import field_shape
 
 REASON = f"1 in units of {ROUNDING}"
 
 
-def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def couplings_by_row(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
     """f(x, c)_i = f(x_i, c_i) for couplings c of the batch's shape, in action, force and density.
 
     Row i has c_i = (1 + i/4) c + i/10.
@@ -50,7 +50,7 @@ def couplings_by_row(theory: Any, field: Array, couplings: dict[str, float]) -> 
     return judge(couplings_by_row, ratio, 1.0, REASON, field=field, couplings=rows, quantity=found)
 
 
-def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdict:
+def traced_once(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
     """Other values of the couplings trace a compiled action no more often than the same values do.
 
     Counts the runs of the Python code of `action` under the backend's `jit`, with couplings as arrays. Code that reads a
@@ -63,7 +63,7 @@ def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     """
     backend, said, runs = backends.of(field), "", []
 
-    def counted(field: Array, values: Any) -> Array:
+    def counted(field: Array, values: Tree) -> Array:
         runs.append(1)
         return theory.action(field, values)
 
@@ -83,7 +83,7 @@ def traced_once(theory: Any, field: Array, couplings: dict[str, float]) -> Verdi
     return judge(traced_once, more, 0.0, "a count", field=field, couplings=couplings, said=said)
 
 
-def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def inputs_unchanged(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """No method writes to the field or the couplings it is given.
 
     An attempt that the array refuses (read-only arrays, JAX) counts as writing.
@@ -107,7 +107,7 @@ def inputs_unchanged(theory: Any, field: Array, couplings: Couplings = None) -> 
     return judge(inputs_unchanged, 0.0 if same and not said else math.inf, 0.0, "the same bits", field=field, said=said)
 
 
-def compiled_as_eager(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def compiled_as_eager(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """jit(f)(x) = f(x) for action, force, density and observables.
 
     >>> import numpy as np
@@ -121,7 +121,7 @@ def compiled_as_eager(theory: Any, field: Array, couplings: Couplings = None) ->
     )
 
 
-def equals_numpy(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def equals_numpy(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """f(x) on the backend = f(x) on NumPy for action, force, density and observables.
 
     A force by automatic differentiation, which NumPy does not support, is left to `force_by_autodiff`.
@@ -138,7 +138,7 @@ def equals_numpy(theory: Any, field: Array, couplings: Couplings = None) -> Verd
     )
 
 
-def border(theory: Any, field: Array) -> Verdict:
+def border(theory: FullTheory, field: Array) -> Verdict:
     """A wrong shape, type or coupling raises ValueError or TypeError, in every method.
 
     The residual counts what was let through, or stumbled over later.
@@ -161,7 +161,7 @@ def border(theory: Any, field: Array) -> Verdict:
     return judge(border, float(len(let_through)), 0.0, "a count", field=field, let_through=let_through)
 
 
-def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
+def _nonsense(theory: FullTheory, field: Array) -> dict[str, tuple[Any, Any]]:
     """Arguments of a method that make no sense, by what is wrong with them."""
     host, backend, shape = to_host(field), backends.of(field), field_shape(theory)
     names = list(described(theory).couplings or {})
@@ -186,7 +186,7 @@ def _nonsense(theory: Any, field: Array) -> dict[str, tuple[Any, Any]]:
 
 def _compare(
     law: Callable[..., Verdict],
-    theory: Any,
+    theory: FullTheory,
     field: Array,
     couplings: Couplings,
     methods: Iterable[str],

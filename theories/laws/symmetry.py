@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,12 @@ from haarflow.core.lattice import loops, symmetries
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.laws.law import Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.theories.laws.cases import ROUNDING, is_links, loop_group, nearby, quantities, worst
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, is_links, loop_group, nearby, quantities, worst
 
 REASON = f"1 in units of {ROUNDING}"
 
 
-def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplings = None) -> Verdict:
+def gauge_invariance(theory: FullTheory, field: Array, sites: Array, couplings: Couplings = None) -> Verdict:
     """O(W(x) U_mu(x) W(x+mu)^+) = O(U) for the action and every observable O.
 
     `field` is `(batch, d, *lattice)`, `sites` are group elements `(batch, *lattice)` or one for all rows, matrices
@@ -43,7 +43,7 @@ def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplin
     return _invariant(gauge_invariance, theory, field, [("gauge", image)], "gauge", couplings)
 
 
-def translation_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def translation_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(field(. + mu)) = O(field) for the action and every observable O, along every axis.
 
     >>> import numpy as np
@@ -56,7 +56,7 @@ def translation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     return _invariant(translation_invariance, theory, field, images, "translation", couplings)
 
 
-def reflection_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def reflection_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(field under x_mu -> -x_mu) = O(field), or -O(field) for those declared odd, along every axis.
 
     >>> import numpy as np
@@ -70,7 +70,7 @@ def reflection_invariance(theory: Any, field: Array, couplings: Couplings = None
     return _invariant(reflection_invariance, theory, field, images, "reflection", couplings)
 
 
-def exchange_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def exchange_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(field with x_mu and x_nu exchanged) = O(field), or -O(field) for those declared odd, for equal extents.
 
     Void where no two extents are equal.
@@ -87,7 +87,7 @@ def exchange_invariance(theory: Any, field: Array, couplings: Couplings = None) 
     return _invariant(exchange_invariance, theory, field, images, "hypercubic", couplings)
 
 
-def sign_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def sign_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(-phi) = O(phi), or -O(phi) for those declared odd under Z2.
 
     >>> import numpy as np
@@ -98,7 +98,7 @@ def sign_invariance(theory: Any, field: Array, couplings: Couplings = None) -> V
     return _invariant(sign_invariance, theory, field, [("Z2", -to_host(field))], "Z2", couplings)
 
 
-def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def conjugation_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(U^*) = O(U), or -O(U) for those declared odd under charge conjugation; U(1) angles change sign.
 
     >>> import numpy as np
@@ -111,7 +111,7 @@ def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     return _invariant(conjugation_invariance, theory, field, images, "charge_conjugation", couplings)
 
 
-def winding_invariance(theory: Any, field: Array, turns: Array, couplings: Couplings = None) -> Verdict:
+def winding_invariance(theory: FullTheory, field: Array, turns: Array, couplings: Couplings = None) -> Verdict:
     """O(theta + 2 pi n) = O(theta) for whole n: the action and every observable live on the circle.
 
     `turns` are whole numbers in the field's shape and precision.
@@ -125,7 +125,7 @@ def winding_invariance(theory: Any, field: Array, turns: Array, couplings: Coupl
     return _invariant(winding_invariance, theory, field, [("some turns on", image)], "winding", couplings)
 
 
-def charge_of_flux(theory: Any, noise: Array, charge: int, couplings: Couplings = None) -> Verdict:
+def charge_of_flux(theory: FullTheory, noise: Array, charge: int, couplings: Couplings = None) -> Verdict:
     """Q(constant flux 2 pi q / V + smooth change) = q: the charge is whole, and no smooth change moves it.
 
     `noise` is `(batch, 2, T, X)`, of which so much is added to the links that no plaquette reaches pi. |q| < V/2.
@@ -161,7 +161,12 @@ def constant_flux(lattice: tuple[int, ...], charge: int) -> numpy.ndarray:
 
 
 def _invariant(
-    law: Any, theory: Any, field: Array, images: Iterable[tuple[str, numpy.ndarray]], word: str, couplings: Couplings
+    law: Callable[..., Any],
+    theory: FullTheory,
+    field: Array,
+    images: Iterable[tuple[str, numpy.ndarray]],
+    word: str,
+    couplings: Couplings,
 ) -> Verdict:
     """The largest difference in units of rounding over all images, made on the host, and quantities."""
     declared = described(theory).symmetries
@@ -178,7 +183,7 @@ def _invariant(
     return judge(law, ratio, 1.0, REASON, field=field, quantity=found)
 
 
-def off_the_seam(theory: Any, field: Array, noise: Array) -> Array:
+def off_the_seam(theory: FullTheory, field: Array, noise: Array) -> Array:
     """Return angles moved by about 1e-3, so that no charge stands on its jump at a plaquette of exactly pi.
 
     `noise` is shaped as the field; real fields and matrices pass unchanged.
