@@ -1,7 +1,7 @@
-"""The laws of a theory, each a public function, and the table that says how they meet a `Given`.
+"""The laws of a theory, each a public function, and the table that says how they are checked on a `Given`.
 
-A theory with no more than a lattice, a group and an action gets those that make sense for it; for every other law the
-table says what it does not declare.
+A theory that consists of a lattice, a group and an action is checked by those that apply; for every other law the table
+says which part it does not declare.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _on_a_field(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
 
 
 def _off_the_seam(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
-    """The same, on fields whose charges do not stand on a jump."""
+    """The same, on fields whose charge is not at a discontinuity."""
     return lambda theory, given: law(theory, _smooth(theory, given), couplings_of(theory, given))
 
 
@@ -132,7 +132,7 @@ def _at_a_site(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
 
 
 def _of_the_force(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
-    """The same, void where a force by autodiff meets a backend without it."""
+    """The same, void for a force by autodiff on a backend without it."""
 
     def check(theory: FullTheory, given: Given) -> Verdict:
         field = field_of(theory, given)
@@ -170,7 +170,7 @@ def _quadrature(theory: Any, given: Given) -> Verdict:
 
 def _identity(theory: FullTheory, given: Given) -> Verdict:
     couplings, twin = numbers_of(theory, given), smallest(theory)
-    # closed forms on the theory's own lattice, integrals on the smallest: they cost seconds on larger ones
+    # closed forms on the theory's own lattice, integrals on the smallest: they take seconds on larger ones
     for known in (twin, theory) if theory.group.name == "Real" else (theory, twin):
         if known is not None and "ln_Z" in known.exact(couplings):
             return thermodynamic_identity(known, couplings)
@@ -200,15 +200,15 @@ def _smooth(theory: FullTheory, given: Given) -> Any:
     return off_the_seam(theory, field, given.normal(tuple(field.shape), salt=6))
 
 
-def _symmetry(word: str) -> Callable[[Any], str | None]:
+def _symmetry(name: str) -> Callable[[Any], str | None]:
     def applies(theory: FullTheory) -> str | None:
-        return None if word in described(theory).symmetries.words else f"it does not declare the symmetry {word!r}"
+        return None if name in described(theory).symmetries.words else f"it does not declare the symmetry {name!r}"
 
     return applies
 
 
 def _both(*conditions: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """The first reason of several why a law does not apply."""
+    """The condition `applies` that gives the first of several reasons why a law does not apply."""
     return lambda theory: next((reason for applies in conditions if (reason := applies(theory)) is not None), None)
 
 
@@ -219,16 +219,16 @@ def _with_exact(theory: FullTheory) -> str | None:
 
 
 def _circle(theory: FullTheory) -> str | None:
-    return None if theory.group.name == "U1" else "its field is no angle"
+    return None if theory.group.name == "U1" else "its field is not an angle"
 
 
 def _matrices(theory: FullTheory) -> str | None:
-    return None if theory.group.matrix_axes else "its field holds no matrices"
+    return None if theory.group.matrix_axes else "its field does not consist of matrices"
 
 
 def _integrable(theory: FullTheory) -> str | None:
     known = theory.group.name in ("Real", "U1")
-    return _with_exact(theory) if known else "no rule integrates over its group by brute force"
+    return _with_exact(theory) if known else "there is no quadrature over its group"
 
 
 def _links(theory: FullTheory) -> str | None:
@@ -236,11 +236,11 @@ def _links(theory: FullTheory) -> str | None:
 
 
 def _whole_charge(theory: FullTheory) -> str | None:
-    return lacks("charge")(theory) or (None if len(theory.lattice) == 2 else "a whole charge needs two dimensions")
+    return lacks("charge")(theory) or (None if len(theory.lattice) == 2 else "an integer charge needs two dimensions")
 
 
 def _two_forms(theory: FullTheory) -> str | None:
-    return "it is written in one form alone" if described(theory).missing("other_form") else None
+    return "it has only one parameterisation" if described(theory).missing("other_form") else None
 
 
 def _a_sampler(theory: FullTheory) -> str | None:
