@@ -1,9 +1,8 @@
-"""The laws of flows, models and priors, as literal tables: one row for each law and how a `Given` becomes its input.
+"""The laws of flows, models and priors as literal tables: one row per law says how its input is built from a `Given`.
 
-A model is a flow on a prior: the prior says on which lattice and in which group the fields live, so the laws of a flow
-are checked on a model too. `FLOW_LAWS` look at the flow alone, `MODEL_LAWS` are these and those of the density,
-`PRIOR_LAWS` those of a prior. The functions are in flows/laws/jacobian.py, map_laws.py, symmetry_laws.py and
-density_laws.py, and take a user's own arrays.
+A model is a flow and a prior, which determines the lattice and the group of the fields, so that the laws of a flow are
+checked on a model. `FLOW_LAWS` concern only the flow, `MODEL_LAWS` are these and those of the density, `PRIOR_LAWS` are
+those of a prior. The functions are in the other modules of flows/laws, and can be called with any arrays.
 """
 
 from __future__ import annotations
@@ -80,12 +79,12 @@ __all__ = [
     "undeclared",
 ]
 
-INTEGRATED = 1e-4  # the largest error of an integral that tells something
-USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
-VARIABLES = 512  # of a density whose weights have a mean that a few thousand draws tell
-COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
-ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
-RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
+INTEGRATED = 1e-4  # the largest error at which an integral is informative
+USEFUL = 0.5  # the least ESS at which the mean of the weights is informative
+VARIABLES = 512  # up to which a few thousand draws determine the mean of a density's weights
+COARSER = 3  # attempts to reach this by halving parameters; the error of a wrong divergence does not fall
+ASYMPTOTIC = 1e-3  # integration errors above this need not fall with the scheme's order yet
+RESOLVED = 1e-6  # a larger tolerance of log |det J| means that the matrix is too ill-conditioned
 
 
 def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
@@ -94,12 +93,12 @@ def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
 
 
 def _shares(model: Model) -> list[float]:
-    """By what parameters are multiplied in turn; those of a trained model stay as they are."""
+    """The successive factors of the parameters; those of a trained model are not changed."""
     return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
 
 
 def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
-    """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
+    """The row of a law of the Jacobian: parameters are halved until it is well-conditioned enough for log |det J|."""
 
     def check(model: Model, given: Given) -> Verdict:
         for share in _shares(model):
@@ -117,10 +116,10 @@ def _by_differences(model: Model, given: Given, share: float) -> Verdict:
 
 
 def _by_autodiff(model: Model, given: Given, share: float) -> Verdict:
-    found = case(model, given, share=share)
-    if not given.backend.autodiff:  # differences stand in, of another field
-        return log_det_by_differences(*found, number=given.batch - 1)
-    return log_det_by_autodiff(*found)
+    example = case(model, given, share=share)
+    if not given.backend.autodiff:  # differences at another field take its place
+        return log_det_by_differences(*example, index=given.batch - 1)
+    return log_det_by_autodiff(*example)
 
 
 def _frozen(model: Any, given: Given, share: float) -> Verdict:
@@ -143,7 +142,7 @@ def _integrated(obj: Any) -> bool:
 def _is_exact(obj: Any) -> str | None:
     if not _integrated(obj):
         return None
-    return "it is integrated: its log-determinant and its inverse are those of continuous time, see integration_order"
+    return "it integrates a flow equation: its log-determinant and inverse are those of continuous time, see integration_order"
 
 
 def _is_integrated(obj: Any) -> str | None:
@@ -157,7 +156,7 @@ def _is_large(model: Model) -> bool:
 def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
 
-    Those of a trained flow stay, and the couplings that it is conditioned on are halved.
+    For a trained flow the couplings on which it is conditioned are halved instead.
     """
 
     def check(model: Any, given: Given) -> Verdict:
@@ -179,7 +178,7 @@ def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
 
 
 def _shapes(model: Model, given: Given) -> Verdict:
-    """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
+    """On NumPy, where nothing is compiled; `equals_numpy` compares the other backends with NumPy."""
     flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
     return shapes(unbound(flow), params, x, condition)
 
@@ -194,9 +193,9 @@ def _traced(model: Model, given: Given) -> Verdict:
 
 
 def _fresh(model: Model, given: Given) -> Verdict:
-    """Where every draw compiles for itself, chains are left to their parts."""
+    """On a backend that compiles, where every draw is a program, only the parts of a chain are checked."""
     if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
-        return void(fresh_parameters, "its parts draw their own parameters, and are checked")
+        return void(fresh_parameters, "its parts draw their own parameters, and are checked separately")
     return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
 
 
@@ -223,7 +222,7 @@ def _density_is_symmetric(model: Model) -> str | None:
 
 
 def _model_integral(model: Model, given: Given) -> Verdict:
-    """For one value of a condition; parameters are halved until the rule is exact enough."""
+    """For one value of the condition; parameters are halved until the integration rule is accurate enough."""
     for share in _shares(model):
         verdict = _integral(model, given, share)
         if verdict.example["error"] <= INTEGRATED:
@@ -260,16 +259,16 @@ def _prior_is_small(prior: Prior) -> str | None:
 
 def _too_many(prior: Prior, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
-        return "the integral's lattice rule is for angles and real numbers, not for matrices"
+        return "the lattice rule integrates over angles and real numbers, not over matrices"
     variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
     if variables <= LARGEST:
         return None
-    return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
+    return f"its density has {variables} variables on {prior.lattice}, and the integral is over at most {LARGEST}"
 
 
 def _is_untrained(model: Model) -> str | None:
     if traits(model.flow).trained:
-        return "a trained model keeps the parameters of its file, which this law would have to change"
+        return "it is trained, and this law would have to change its parameters"
     return None
 
 
@@ -285,11 +284,11 @@ def _has_many_variables(prior: Prior) -> str | None:
     variables = components(prior.group, prior.field_shape)
     if variables <= VARIABLES:
         return None
-    return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
+    return f"the weights of a density of {variables} variables fluctuate too much for their mean to be informative"
 
 
 def _model_draws(model: Model, given: Given) -> Verdict:
-    """Parameters are halved until the weights spread little enough for their mean to tell."""
+    """Parameters are halved until the weights fluctuate little enough for their mean to be informative."""
     for halvings in range(HALVINGS):
         verdict = _draws(model, given, 0.5**halvings)
         if verdict.example["ess"] >= USEFUL:
@@ -299,12 +298,12 @@ def _model_draws(model: Model, given: Given) -> Verdict:
 
 def _draws(model: Model, given: Given, share: float) -> Verdict:
     bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
-    found = []
+    samples = []
     for seed in (0, 1):
         start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
-        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
-    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, n))
-    return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
+        samples.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
+    log_q = bound.log_density(params, samples[0], repeated(conditions(model, given), 0, n))
+    return draws_have_the_density(samples[0], log_q, samples[1], model.prior.group)
 
 
 def _sample(model: Model, given: Given) -> Verdict:

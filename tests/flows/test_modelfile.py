@@ -122,7 +122,7 @@ def test_every_cut_is_seen(path):
 
 def test_wrong_shapes_and_names(path):
     rewrite(path, arrays=lambda arrays: arrays.update(shift=numpy.ones(3)))
-    with pytest.raises(ModelFileError, match=r"shift wants shape \(2,\), got \(3,\)"):
+    with pytest.raises(ModelFileError, match=r"shift has the shape \(2,\), got \(3,\)"):
         open_model(path, definition=toy.Affine)
     rewrite(path, arrays=lambda arrays: arrays.pop("shift"))
     with pytest.raises(ModelFileError, match="lacks shift"):
@@ -140,7 +140,7 @@ def test_a_newer_version_is_refused(path):
 
 def test_another_theory_is_refused(path):
     assert open_model(path, definition=toy.Affine, theory="phi4").card["theory"]["name"] == "phi4"
-    with pytest.raises(ModelFileError, match="theory 'phi4', 'u1' was wanted"):
+    with pytest.raises(ModelFileError, match="theory 'phi4', expected 'u1'"):
         open_model(path, definition=toy.Affine, theory="u1")
 
 
