@@ -12,7 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 from haarflow.backends.compiled.vector import Row
-from haarflow.core.groups.sun import offset
+from haarflow.core.groups.generators import offset
 
 Number = Any  # backends.simd.Lanes
 
