@@ -24,7 +24,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -158,7 +157,7 @@ class LoopFlow:
         xp = array_namespace(rows)
         table, places = divergence(self)
         plan = fields.plan(self.tower(places), lattice, len(self.places))
-        c: Any = 0.0 * time
+        c: Array = 0.0 * time
         for power in range(self.degree, -1, -1):
             c = c * time + coefficients[power, ...]
         store, loops = fields.traces(plan, rows, lattice)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.groups import matrices
@@ -46,7 +46,7 @@ def until_closed(
     space: numpy.ndarray,
     strip: int,
     dtype: str,
-    backend: Any,
+    backend: Backend,
 ) -> numpy.ndarray:
     """Return the first `strip` - 1 plaquettes of each configuration's strip, `(c, N, N, strip - 1)`, on the host.
 
@@ -114,7 +114,7 @@ def closing(plaquettes: Array, start: Array, columns: Array, around: Array) -> A
 
 
 @lru_cache(maxsize=16)
-def _compiled(n: int, beta: float, strip: int, dtype: str, backend: Any) -> Callable:
+def _compiled(n: int, beta: float, strip: int, dtype: str, backend: Backend) -> Callable[..., tuple[Array, Array]]:
     def drawn(keys: Array) -> tuple[Array, Array]:
         free, good = free_plaquettes(keys[0, :], keys[1, :], n, beta, (1, strip - 1), TRIES, dtype)
         return free[..., 0, :], good
