@@ -87,7 +87,7 @@ class LinkWeight:
 
 @dataclass(frozen=True)
 class Symmetries:
-    """Words of `core.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
+    """Words of `core.lattice.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
 
     `odd`: name of an observable -> the words under which it changes sign; `tied`: those that turn it into another one.
 
@@ -103,7 +103,7 @@ class Symmetries:
 RECORDS: dict[str, tuple[type, ...]] = {
     "local": (Local,),
     "conditional": (AngleWeight, LinkWeight),
-    "symmetries": (Symmetries,),
+    "symmetries": (Symmetries, tuple),  # the words, where there are no exceptions
 }
 
 
@@ -186,7 +186,8 @@ class Described:
     @property
     def symmetries(self) -> Symmetries:
         """Its symmetries, none where it declares none."""
-        return self.part("symmetries") or Symmetries()
+        offered = self.part("symmetries") or ()
+        return offered if isinstance(offered, Symmetries) else Symmetries(tuple(offered))
 
     @property
     def observables(self) -> Callable[..., dict[str, Array]] | None:

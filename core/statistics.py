@@ -17,6 +17,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy
+from numpy.typing import ArrayLike
+
+from haarflow.backends.types import Array
 
 WINDOW = 1.5  # Wolff's S: the ratio of the exponential to the integrated autocorrelation time that the window assumes
 ENOUGH = 100  # autocorrelation times of data below which an error bar is optimistic
@@ -152,7 +155,7 @@ def _autocovariance(fluctuations: numpy.ndarray) -> numpy.ndarray:
     return gamma
 
 
-def ess(log_w: Any) -> float:
+def ess(log_w: ArrayLike) -> float:
     """Return (sum w)^2 / (n sum w^2) in (0, 1]; weights of zero count as samples, a NaN log weight as zero.
 
     0.0 when every weight is zero. Raises ValueError without samples.
@@ -165,7 +168,7 @@ def ess(log_w: Any) -> float:
     return float(numpy.sum(w)) ** 2 / (w.size * squares) if squares > 0.0 else 0.0
 
 
-def log_z(log_w: Any) -> Estimate:
+def log_z(log_w: ArrayLike) -> Estimate:
     """Return log mean w, the estimate of log Z for log_w = -S - log q, with its error by the delta method.
 
     >>> log_z([0.0, 0.0]).value
@@ -180,7 +183,7 @@ def log_z(log_w: Any) -> Estimate:
     return Estimate(value, math.sqrt(max(1.0 / quality - 1.0, 0.0) / values.size), 0.5, None, _few(values))
 
 
-def mode_aware_ess(target_log_w: Any, exact_log_z: float) -> Estimate:
+def mode_aware_ess(target_log_w: ArrayLike, exact_log_z: float) -> Estimate:
     """Return ESS = Z / E_p[w] from log weights of samples of the target p, and the exact or measured log Z.
 
     A model that misses a mode has a good `ess` on its own samples and a bad one here. The error assumes independent target
@@ -196,7 +199,7 @@ def mode_aware_ess(target_log_w: Any, exact_log_z: float) -> Estimate:
     return Estimate(value, value * mean.error, None, None, mean.note)
 
 
-def reweight(log_w: Any, values: Any) -> Estimate:
+def reweight(log_w: ArrayLike, values: Array) -> Estimate:
     """Return sum w O / sum w over independent samples, error sqrt(sum w^2 (O - mean)^2) / sum w.
 
     For a chain's correlated draws use `gamma_method((w * O, w), lambda a, b: a / b)`. Raises ValueError for shapes
@@ -266,7 +269,7 @@ def _together(series: Sequence[Any]) -> tuple[list[numpy.ndarray], int]:
     return arrays, lengths.pop()
 
 
-def _log_weights(log_w: Any) -> numpy.ndarray:
+def _log_weights(log_w: ArrayLike) -> numpy.ndarray:
     values = numpy.ravel(numpy.asarray(log_w, dtype=float))
     if values.size == 0:
         raise ValueError("log weights of one sample or more wanted, got none")
@@ -276,14 +279,14 @@ def _log_weights(log_w: Any) -> numpy.ndarray:
     return values
 
 
-def _relative(log_w: Any) -> numpy.ndarray:
+def _relative(log_w: ArrayLike) -> numpy.ndarray:
     """Weights over the largest one; all zero when every log weight is -infinity."""
     values = _log_weights(log_w)
     top = values.max()
     return numpy.exp(values - top) if math.isfinite(top) else numpy.zeros_like(values)
 
 
-def _few(log_w: Any) -> str:
+def _few(log_w: ArrayLike) -> str:
     values = _log_weights(log_w)
     effective = ess(values) * values.size
     return (

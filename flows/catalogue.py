@@ -1,6 +1,6 @@
-"""The flows that ship, as two literal tables: the kinds a recipe may name, and the classes a model file may name.
+"""The flows of the library in two literal tables: the kinds that a recipe, and the classes that a model file may name.
 
-A further flow is its file and its lines here: where its constructor stands, what it is, and its classes.
+A new flow is its file and its lines here: its constructor, a description, and its classes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ Lattices = tuple[tuple[int, ...], ...]
 
 
 class Row(NamedTuple):
-    """A kind of flow: `constructor`, "module:name" in haarflow.flows, takes the lattice and keywords, gives a `Model`.
+    """A kind of flow: `constructor`, "module:name" in haarflow.flows, takes the lattice and keywords and returns a `Model`.
 
-    `options` are the fields of which class its further `**options` are; `takes` the words it takes from the theory's
-    definition and couplings where [flow] does not say them; `small` lattices and arguments for the laws.
+    `options` names the class, and its fields, to which the constructor passes `**options`; `takes` are the options that
+    default to the theory's definition and couplings where [flow] does not set them; `small` are lattices and arguments
+    for the laws.
     """
 
     constructor: str | Callable[..., Any]
@@ -73,7 +74,7 @@ FLOWS: dict[str, dict[str, Row]] = {
     },
 }
 
-# every class a model file may name -> the module of haarflow.flows it lives in
+# every class that a model file may name -> its module in haarflow.flows
 CLASSES: dict[str, str] = {
     "Chain": "flow",
     "Model": "flow",
@@ -109,7 +110,7 @@ def constructor(row: Row) -> Callable[..., Any]:
 
 
 def options(row: Row) -> dict[str, Any]:
-    """Return the words [flow] may hold beside `kind`, with their types.
+    """Return the options of [flow] beside `kind`, with their types.
 
     >>> options(FLOWS["u1"]["tutorial"])["layers"]
     <class 'int'>
@@ -117,16 +118,16 @@ def options(row: Row) -> dict[str, Any]:
     build = constructor(row)
     hints = typing.get_type_hints(build)
     parameters = list(inspect.signature(build).parameters.values())[1:]
-    found = {p.name: hints.get(p.name, Any) for p in parameters if p.kind is not p.VAR_KEYWORD}
+    types = {p.name: hints.get(p.name, Any) for p in parameters if p.kind is not p.VAR_KEYWORD}
     if row.options is not None:
         path, fields = row.options
-        types = typing.get_type_hints(_named(path))
-        found |= {field: types[field] for field in fields}
-    return found
+        own = typing.get_type_hints(_named(path))
+        types |= {field: own[field] for field in fields}
+    return types
 
 
 def flow_class(name: str) -> type | None:
-    """Return the class a model file names, None for one that is not of the library.
+    """Return the class that a model file names, None if it is not in the library.
 
     >>> flow_class("Sweep").__module__
     'haarflow.flows.u1.sweep'
@@ -136,4 +137,6 @@ def flow_class(name: str) -> type | None:
 
 def _named(path: str) -> Any:
     module, _, name = path.partition(":")
-    return getattr(import_module(f"haarflow.flows.{module}"), name)
+    return getattr(
+        import_module(f"haarflow.flows.{module}"), name
+    )  # the tables hold names, so that nothing is imported early

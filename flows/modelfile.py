@@ -2,8 +2,8 @@
 
 Header (one metadata entry, `haarflow`): {"format": "haarflow-model", "version": 1, "definition": {"kind": "Model",
 "fields": {...}}, "card": {...}, "conventions": {...}, "versions": {...}}. A definition is nested {"kind": class name,
-"fields": {name: value}}; a kind is looked up in the literal table CLASSES of flows/catalogue.py, never imported by a name in the
-file.
+"fields": {name: value}}; a kind is looked up in the literal table CLASSES of flows/catalogue.py, never imported because a file
+names it.
 Parameters are stored under their dotted paths, C-contiguous, in their own dtype.
 """
 
@@ -21,8 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import flatten, paths
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Prior, Tree
 from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
 from haarflow.flows.catalogue import flow_class
@@ -39,13 +40,13 @@ CONVENTIONS = {
 
 
 class ModelFileError(ValueError):
-    """A file that is not a whole model file of this version, theory and shape."""
+    """A file that is not a complete model file of this version, theory and shape."""
 
 
 class OpenedModel(NamedTuple):
     """A model from a file: definition, parameters on the chosen backend, and its card.
 
-    `model.sample(params, key, n)` draws; the card has what was trained and measured.
+    `model.sample(params, key, n)` draws; the card says how it was trained and what was measured.
     """
 
     model: Model
@@ -56,8 +57,8 @@ class OpenedModel(NamedTuple):
 def save_model(path: str | os.PathLike[str], model: Model, params: Tree, card: dict[str, Any] | None = None) -> None:
     """Write a model with its card, a JSON-able dict: `theory` (name, lattice, couplings), measured `ess`, and so on.
 
-    Raises TypeError for a definition or a card that holds something else than numbers, strings, tuples and frozen
-    dataclasses, and OSError with the old file untouched.
+    Raises TypeError for a definition or a card that holds anything but numbers, strings, tuples and frozen dataclasses, and
+    OSError if writing fails, in which case an old file is left unchanged.
     """
     header = {
         "format": FORMAT,
@@ -79,28 +80,28 @@ def open_model(
 ) -> OpenedModel:
     """Open a model file on `backend` (a record or a name; NumPy when None).
 
-    `definition` hands over what is not in the library's table: a Model, a flow, or the class (or classes) that the
-    file names. `theory` is the name the caller expects; `lattice` puts a translation-invariant flow on another volume.
-    Raises ModelFileError for a truncated file, a newer version, another theory, an unknown kind, and parameters of
-    other names or shapes than the definition's; FileNotFoundError where there is none.
+    `definition` supplies what is not in the library's table: a Model, a flow, or the class (or classes) that the file
+    names. `theory` is the expected name; `lattice` puts a translation-invariant flow on another volume. Raises
+    ModelFileError for a truncated file, a newer version, another theory, an unknown kind, and parameters whose names or
+    shapes do not match the definition; FileNotFoundError if there is no file.
     """
     arrays, header = read(path, FORMAT, VERSION)
     card = header.get("card", {})
     check_theory(path, card, theory)
     model = _definition(path, header["definition"], definition)
     if lattice is not None:
-        model = dataclasses.replace(model, prior=dataclasses.replace(model.prior, lattice=tuple(lattice)))
+        model = dataclasses.replace(model, prior=_on_lattice(model.prior, tuple(lattice)))
     backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
     return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header.get("versions", {})})
 
 
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The whole header of a model file, without building the model: what `haarflow info` prints."""
+    """Return the whole header of a model file without building the model: what `haarflow info` prints."""
     return read(path, FORMAT, VERSION)[1]
 
 
 def encode(value: Any) -> Any:
-    """A definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
+    """Return a definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
 
     >>> from haarflow.flows.priors import Gaussian
     >>> encode(Gaussian((4, 4)))
@@ -120,9 +121,9 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, classes: dict[str, type] | None = None) -> Any:
-    """A definition from its JSON; `classes` adds kinds to the library's own table.
+    """Return a definition from its JSON; `classes` adds kinds to the library's table.
 
-    Raises ModelFileError for a kind that is in neither, and for fields that its class does not take.
+    Raises ModelFileError for a kind in neither, and for fields that its class does not take.
     """
     if isinstance(value, list):
         return tuple(decode(entry, classes) for entry in value)
@@ -133,76 +134,88 @@ def decode(value: Any, classes: dict[str, type] | None = None) -> Any:
     try:
         return _class(kind, classes or {})(**fields)
     except TypeError as error:
-        raise ModelFileError(f"the file's {kind} does not fit this version's: {error}") from None
+        raise ModelFileError(f"the {kind} of the file does not match this version's: {error}") from None
 
 
 def pack(named: dict[str, Array], header: dict[str, Any]) -> bytes:
-    """The bytes of a safetensors file with arrays by name and one JSON metadata entry.
+    """Return the bytes of a safetensors file with arrays by name and one JSON metadata entry.
 
-    Arrays are made C-contiguous and little-endian first: safetensors writes the buffer as it lies.
+    Arrays are first made C-contiguous and little-endian, since safetensors writes the buffer as it is.
     """
     arrays = {name: _host(leaf) for name, leaf in named.items()}
     return save(arrays, metadata={"haarflow": json.dumps(plain(header), allow_nan=False, sort_keys=True)})
 
 
 def read(path: str | os.PathLike[str], kind: str, newest: int) -> tuple[dict[str, numpy.ndarray], dict[str, Any]]:
-    """Arrays by name and the header of a file of ours.
+    """Return the arrays by name and the header of a file of the format `kind`.
 
-    Raises ModelFileError for a file that is cut short, is of another format, or of a version above `newest`.
+    Raises ModelFileError for a truncated file, another format, or a version above `newest`.
     """
     try:
         with safe_open(Path(path), framework="numpy") as file:
             header = (file.metadata() or {}).get("haarflow")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ModelFileError(f"{path} is cut short or no safetensors file ({error}): copy or write it again") from None
+        raise ModelFileError(
+            f"{path} is cut short or not a safetensors file ({error}): copy or write it again"
+        ) from None
     header = _header(path, header)
     if header.get("format") != kind:
-        raise ModelFileError(f"{path} is no {kind} file: its format is {header.get('format')!r}")
+        raise ModelFileError(f"{path} is not a {kind} file: its format is {header.get('format')!r}")
     if not isinstance(header.get("version"), int) or header["version"] > newest:
         raise ModelFileError(
-            f"{path} has format version {header.get('version')}, this haarflow reads up to {newest}: upgrade haarflow"
+            f"{path} has format version {header.get('version')}, this version of haarflow reads up to {newest}: upgrade it"
         )
     return arrays, header
 
 
-def check_leaves(path: Any, found: dict[str, numpy.ndarray], wanted: dict[str, tuple[int, ...]]) -> None:
-    """Raise ModelFileError unless the arrays found have the names and shapes wanted."""
-    if missing := sorted(set(wanted) - set(found)):
-        raise ModelFileError(f"{path} lacks {_some(missing)} of its definition's arrays: it is another model's file")
-    if extra := sorted(set(found) - set(wanted)):
-        raise ModelFileError(f"{path} has {_some(extra)} that its definition does not: it is another model's file")
-    for name, shape in wanted.items():
-        if tuple(found[name].shape) != tuple(shape):
-            raise ModelFileError(f"{path}: {name} wants shape {tuple(shape)}, got {tuple(found[name].shape)}")
+def check_leaves(
+    path: str | os.PathLike[str], arrays: dict[str, numpy.ndarray], expected: dict[str, tuple[int, ...]]
+) -> None:
+    """Raise ModelFileError unless the arrays have the expected names and shapes."""
+    if missing := sorted(set(expected) - set(arrays)):
+        raise ModelFileError(f"{path} lacks the arrays {_some(missing)} of its definition: it belongs to another model")
+    if extra := sorted(set(arrays) - set(expected)):
+        raise ModelFileError(
+            f"{path} has the arrays {_some(extra)}, which its definition lacks: it belongs to another model"
+        )
+    for name, shape in expected.items():
+        if tuple(arrays[name].shape) != tuple(shape):
+            raise ModelFileError(f"{path}: {name} has the shape {tuple(shape)}, got {tuple(arrays[name].shape)}")
 
 
-def check_theory(path: Any, card: dict[str, Any], theory: str | None) -> None:
-    """Raise ModelFileError unless the card's theory is the wanted one (None: any)."""
+def check_theory(path: str | os.PathLike[str], card: dict[str, Any], theory: str | None) -> None:
+    """Raise ModelFileError unless the card's theory is the expected one (None: any)."""
     trained = card.get("theory", {})
     name = trained.get("name") if isinstance(trained, dict) else trained
     if theory is not None and name != theory:
-        raise ModelFileError(f"{path} was trained for the theory {name!r}, {theory!r} was wanted: open another file")
+        raise ModelFileError(f"{path} was trained for the theory {name!r}, expected {theory!r}: open another file")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, haarflow and the array libraries that are installed."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python, haarflow and the installed array libraries."""
+    installed = {"python": platform.python_version()}
     for name in ("haarflow", "numpy", "jax", "torch", "cupy", "numba", "array-api-compat", "safetensors"):
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
-def _definition(path: Any, stored: dict, given: Any) -> Model:
-    if isinstance(given, Model):
-        return given
-    if given is None or isinstance(given, type | tuple | list):
-        classes = (given,) if isinstance(given, type) else (given or ())
-        return decode(stored, {one.__name__: one for one in classes})
-    return Model(decode(stored["fields"]["prior"]), given)
+def _definition(path: str | os.PathLike[str], stored: dict[str, Any], supplied: Any) -> Model:
+    if isinstance(supplied, Model):
+        return supplied
+    if supplied is None or isinstance(supplied, type | tuple | list):
+        classes = (supplied,) if isinstance(supplied, type) else (supplied or ())
+        model: Model = decode(stored, {one.__name__: one for one in classes})
+        return model
+    return Model(decode(stored["fields"]["prior"]), supplied)
+
+
+def _on_lattice(prior: Any, lattice: tuple[int, ...]) -> Prior:
+    enlarged: Prior = dataclasses.replace(prior, lattice=lattice)
+    return enlarged
 
 
 def _class(kind: Any, classes: dict[str, type]) -> type:
@@ -211,18 +224,17 @@ def _class(kind: Any, classes: dict[str, type]) -> type:
     if (ours := flow_class(str(kind))) is not None:
         return ours
     raise ModelFileError(
-        f"the file's kind {kind!r} is not one of the library's: hand its class over, "
-        f"open_model(path, definition={kind})"
+        f"the file's kind {kind!r} is not one of the library's: pass its class, open_model(path, definition={kind})"
     )
 
 
-def _params(path: Any, model: Model, arrays: dict[str, numpy.ndarray], backend: Any) -> Tree:
-    """Parameters in the form of a fresh set, which is drawn on the host for its names and shapes alone."""
+def _params(path: str | os.PathLike[str], model: Model, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:
+    """Parameters in the structure of fresh ones, which are drawn on the host only for their names and shapes."""
     dtype = next((array.dtype.name for array in arrays.values()), "float64")
     fresh = model.init(random.key(0, backends.get("numpy")), dtype)
-    wanted = paths(fresh)
-    check_leaves(path, arrays, {name: leaf.shape for name, leaf in wanted.items()})
-    return flatten(fresh)[1]([backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in wanted])
+    names = paths(fresh)
+    check_leaves(path, arrays, {name: leaf.shape for name, leaf in names.items()})
+    return flatten(fresh)[1]([backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in names])
 
 
 def _host(leaf: Array) -> numpy.ndarray:
@@ -230,13 +242,14 @@ def _host(leaf: Array) -> numpy.ndarray:
     return numpy.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).reshape(array.shape)
 
 
-def _header(path: Any, text: str | None) -> dict[str, Any]:
+def _header(path: str | os.PathLike[str], text: str | None) -> dict[str, Any]:
     if text is None:
-        raise ModelFileError(f"{path} has no haarflow header: it is a safetensors file of another program")
+        raise ModelFileError(f"{path} has no haarflow header: it was written by another program")
     try:
-        return json.loads(text)
+        header: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
         raise ModelFileError(f"{path} has a damaged header ({error}): copy or write it again") from None
+    return header
 
 
 def _some(names: list[str]) -> str:

@@ -60,7 +60,7 @@ def lowered(precision: str, tree: Tree) -> Tree:
     return tree if precision == "field" else tree_map(_single, tree)
 
 
-def _single(x: Any) -> Any:
+def _single(x: Array) -> Any:
     if is_number(x):
         return x
     xp = array_namespace(x)

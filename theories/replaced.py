@@ -8,7 +8,7 @@ from dataclasses import dataclass, is_dataclass, replace
 from functools import partial
 from typing import Any, final
 
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.acceleration import Accelerated, accelerated
 from haarflow.core.parts import OPTIONAL, AngleWeight, LinkWeight, Local, check_theory, described
 from haarflow.theories.composite import Sum
@@ -25,7 +25,7 @@ BEFORE = {"action": 1, "force": 1, "observables": 1, "difference": 2, "check": 0
 class Replaced:
     """A theory with other values of some parts, by name: what `with_parts` returns, and this record alone drops nothing."""
 
-    theory: Any
+    theory: Theory
     parts: tuple[tuple[str, Any], ...]
 
     def __hash__(self) -> int:
@@ -50,7 +50,7 @@ class Replaced:
         return _at_defaults(name, part, parts["couplings"]) if "couplings" in parts else part
 
 
-def with_parts(theory: Any, **parts: Any) -> Any:
+def with_parts(theory: Theory, **parts: Any) -> Any:
     """Return a theory with some parts replaced, None for "not offered"; names are those of `haarflow.core.parts`.
 
     A new `action` drops all that described the old one (force, difference, local, conditional, conjugates, exact, charge,
@@ -80,7 +80,7 @@ def with_parts(theory: Any, **parts: Any) -> Any:
     return check_theory(Replaced(theory, tuple(sorted(parts.items()))))
 
 
-def weight_of(theory: Any) -> Any:
+def weight_of(theory: Theory) -> Any:
     """Return the theory that gives the weight e^{-S}, without kernels and without parts that leave the action as it is.
 
     >>> from haarflow.theories import Phi4
@@ -94,7 +94,7 @@ def weight_of(theory: Any) -> Any:
     return theory
 
 
-def on_lattice(theory: Any, lattice: tuple[int, ...]) -> Any | None:
+def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
     """Return the same theory on another lattice, or None where it cannot be made: a replaced function knows its own.
 
     >>> from haarflow.theories import Phi4
@@ -114,7 +114,7 @@ def on_lattice(theory: Any, lattice: tuple[int, ...]) -> Any | None:
     return replace(theory, lattice=lattice) if is_dataclass(theory) and not isinstance(theory, type) else None
 
 
-def _measured(theory: Any, action: Callable[..., Array]) -> dict[str, Any]:
+def _measured(theory: Theory, action: Callable[..., Array]) -> dict[str, Any]:
     """The theory's observables with the new action for the old one."""
     measure = described(theory).observables
     return {} if measure is None else {"observables": partial(_with_action, measure, action)}

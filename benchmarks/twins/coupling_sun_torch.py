@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from haarflow.benchmarks.twins.hmc_sun_torch import action, dagger, shifted
-from haarflow.core.groups.sun import generators
+from haarflow.core.groups.generators import generators
 
 TERMS = 16  # of f, for roots of A up to 1: 1/17! is below rounding
 

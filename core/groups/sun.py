@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -20,11 +19,10 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
-from haarflow.core.groups import jacobi, matrices
+from haarflow.core.groups import jacobi, logarithms, matrices
 from haarflow.core.groups.exponentials import exponential
+from haarflow.core.groups.generators import generators, offset
 from haarflow.core.groups.matrices import complex_array, precision
-
-TINY = {"float64": 1e-280, "float32": 1e-35}  # vectors with a smaller square have no direction
 
 
 @dataclass(frozen=True)
@@ -175,9 +173,9 @@ class SU:
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
         """
         if self.n == 2:
-            return self._log_of_quaternion(self.quaternion(u, 0, 1))
+            return logarithms.of_quaternion(self.quaternion(u, 0, 1), self.d)
         values, vectors = jacobi.diagonalise(u, self.d)
-        return self.coordinates(-1j * self._log_near(u, _traceless(_angles(values), self.d), vectors))
+        return self.coordinates(-1j * logarithms.by_eigenvalues(u, values, vectors, self.d))
 
     def project(self, u: Array) -> Array:
         """Return the elements nearest to invertible matrices: the unitary polar factor with det = 1.
@@ -280,22 +278,6 @@ class SU:
         rows = [[complex_array(a0, a3), complex_array(a2, a1)], [complex_array(-a2, a1), complex_array(a0, -a3)]]
         return matrices.assemble(rows, self.d)
 
-    def _log_of_quaternion(self, a: Array) -> Array:
-        """w = 2 atan2(|a|, a0) a/|a|, by series near the identity; at -1 the third axis."""
-        xp, rest = array_namespace(a), (slice(None),) * self.d
-        a0, vector = a[(..., 0) + rest], a[(..., slice(1, None)) + rest]
-        size2, one = xp.sum(vector * vector, axis=-self.d - 1), xp.ones_like(a0)
-        near = (a0 > 0.5) & (size2 < 0.01)
-        flat = size2 < TINY[precision(a)]
-        size = xp.sqrt(xp.where(near | flat, one, size2))
-        ratio = xp.where(near, size2, 0.0 * one) / xp.where(near, a0 * a0, one)
-        series = sum((-ratio) ** k / (2 * k + 1) for k in range(9)) / xp.where(near, a0, one)
-        factor = 2.0 * xp.where(near, series, xp.atan2(size, a0) / size)
-        third = xp.asarray((0.0, 0.0, 2.0 * math.pi), dtype=a.dtype, device=backends.place(a))
-        turned = xp.reshape(third, (3, *(1,) * self.d)) + xp.zeros_like(vector)
-        half_turn = (flat & ~near)[(..., None) + rest]
-        return xp.where(half_turn, turned, factor[(..., None) + rest] * vector)
-
     def _diagonal(self, parts: list[Array]) -> list[Array]:
         """The diagonal of w_a T_a from the coordinates of its N-1 diagonal generators."""
         scaled = [part / math.sqrt(2.0 * j * (j + 1)) for j, part in enumerate(parts, start=1)]
@@ -318,62 +300,6 @@ class SU:
 
     def _beside(self, x: Array) -> Array:
         return x[(..., None, None) + (slice(None),) * self.d]
-
-    def _log_near(self, u: Array, angles: Array, vectors: Array) -> Array:
-        """The logarithm, expanded to first order about V diag(e^{i angle}) V^+ with V and the angles fixed.
-
-        Divided differences of the logarithm, i (s - t) / (e^{is} - e^{it}), make the first order exact.
-        """
-        d = self.d
-        back = matrices.dagger(vectors, d)
-        inside = matrices.entries(matrices.matmul(matrices.matmul(back, u, d), vectors, d), d)
-        angle = [angles[(..., k) + (slice(None),) * d] for k in range(self.n)]
-        rows = [[_log_entry(inside[i][j], angle[i], angle[j], i == j) for j in range(self.n)] for i in range(self.n)]
-        return matrices.matmul(matrices.matmul(vectors, matrices.assemble(rows, d), d), back, d)
-
-
-def _log_entry(x: Array, s: Array, t: Array, diagonal: bool) -> Array:
-    """Entry (i, j) of the logarithm's first-order expansion in the eigenbasis, x the element's entry."""
-    xp = array_namespace(x)
-    middle, half = 0.5 * (s + t), 0.5 * (s - t)
-    zero = xp.zeros_like(s)
-    turn = complex_array(xp.cos(middle), -xp.sin(middle))
-    if diagonal:
-        return complex_array(zero, s) + turn * x - 1.0
-    safe = xp.abs(xp.sin(half)) > 1e-3 if precision(x) == "float32" else xp.abs(xp.sin(half)) > 1e-6
-    close = xp.where(safe, half, zero)  # angles a full turn apart are one eigenvalue: their entry is rounding
-    factor = close / xp.where(safe, xp.sin(half), xp.ones_like(half)) + xp.where(safe, zero, xp.ones_like(half))
-    return (factor * turn) * x
-
-
-def _angles(values: Array) -> Array:
-    xp = array_namespace(values)
-    return xp.atan2(xp.imag(values), xp.real(values))
-
-
-def _traceless(angles: Array, d: int) -> Array:
-    """Angles `(*batch, N, *lattice)` equal to the arguments modulo 2 pi, with sum zero and the least sum of squares.
-
-    The arguments sum to 2 pi k; the k largest lose a turn, or the -k smallest gain one.
-    """
-    xp, rest = array_namespace(angles), (slice(None),) * d
-    n = angles.shape[angles.ndim - d - 1]
-    parts = [angles[(..., k) + rest] for k in range(n)]
-    turns = xp.round(sum(parts[1:], parts[0]) / (2.0 * math.pi))
-    shifted = []
-    for k, part in enumerate(parts):
-        above = sum(_before(other, part, j < k) for j, other in enumerate(parts) if j != k)
-        below = float(n - 1) - above
-        lose = xp.astype(above < turns, part.dtype)
-        gain = xp.astype(below < -turns, part.dtype)
-        shifted.append(part + (2.0 * math.pi) * (gain - lose))
-    return xp.stack(shifted, axis=-d - 1)
-
-
-def _before(other: Array, part: Array, first: bool) -> Array:
-    """1 where `other` comes before `part` in descending order, ties by index."""
-    xp = array_namespace(part)
-    return xp.astype((other >= part) if first else (other > part), part.dtype)
 
 
 def _phase(z: Array, power: float) -> Array:
@@ -408,33 +334,3 @@ def _closing(rows: matrices.Rows) -> list[Array]:
         cofactor = matrices.determinant(matrices.assemble(inner, d), d)
         closing.append((-1.0) ** (n - 1 + column) * xp.conj(cofactor))
     return closing
-
-
-def offset(i: int, j: int) -> int:
-    """Return the index of the symmetric generator of rows i < j; the antisymmetric one follows.
-
-    >>> [offset(0, 1), offset(0, 2), offset(1, 2)]
-    [0, 3, 5]
-    """
-    return j * j - 1 + 2 * i
-
-
-@lru_cache(maxsize=16)
-def generators(n: int) -> tuple[numpy.ndarray, ...]:
-    """Return the generalised Gell-Mann matrices over two: for j = 1 ... n-1 the pairs (i, j), i < j, then a diagonal.
-
-    >>> generators(2)[2].real.tolist()
-    [[0.5, 0.0], [0.0, -0.5]]
-    """
-    basis = []
-    for j in range(1, n):
-        for i in range(j):
-            symmetric, antisymmetric = numpy.zeros((n, n), dtype=complex), numpy.zeros((n, n), dtype=complex)
-            symmetric[i, j] = symmetric[j, i] = 0.5
-            antisymmetric[i, j], antisymmetric[j, i] = -0.5j, 0.5j
-            basis += [symmetric, antisymmetric]
-        levels = [1.0] * j + [-float(j)] + [0.0] * (n - j - 1)
-        basis.append(numpy.diag(levels).astype(complex) / math.sqrt(2.0 * j * (j + 1)))
-    for matrix in basis:
-        matrix.flags.writeable = False
-    return tuple(basis)

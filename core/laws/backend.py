@@ -1,54 +1,54 @@
-"""Laws of a backend's record: its kernels are plain NumPy loops, its transforms change no number, its border copies.
+"""Laws of a backend: its kernels agree with NumPy loops, its transforms change no number, its conversions copy.
 
-The twins are the slowest code that is obviously right; finite differences of a NumPy function stand against autodiff.
+The references are the slowest code that is obviously right; autodiff is compared with finite differences of a NumPy function.
 """
 
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy
 
+from haarflow.backends.protocol import Backend
 from haarflow.backends.standard import identity
-from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array
+from haarflow.backends.tree import leaves
+from haarflow.backends.types import Array, Tree
+from haarflow.core.laws.derivatives import derivatives, image_of
 from haarflow.core.laws.law import EPSILON as ULP
 from haarflow.core.laws.law import Given, Law, Verdict, at_once, judge, largest, precision_of, to_host
-from haarflow.core.laws.references import slow_conv, slow_matmul, slow_scan
+from haarflow.core.laws.references import slow_conv, slow_matmul
 
-REDUCED = {"float64": 1e5, "float32": 1e2}  # up to here sine and cosine owe their last bits
-STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))  # eighth-order central difference
+REDUCED = {"float64": 1e5, "float32": 1e2}  # up to here sine and cosine are accurate to their last bits
 
 
-def border(backend: Any, host: numpy.ndarray) -> Verdict:
-    """to_numpy(asarray(x)) = x, in memory of its own.
+def border(backend: Backend, host: numpy.ndarray) -> Verdict:
+    """to_numpy(asarray(x)) = x, and both copy.
 
-    Floats take the record's precision, whole numbers become int32. Neither a later change of the host's array nor one
-    of what `to_numpy` returned may reach the array of the backend.
+    Floats take the backend's precision, integers become int32. A later change of the host's array, or of the array that
+    `to_numpy` returned, must not change the array of the backend.
 
     >>> from haarflow.backends import numpy as backend
     >>> border(backend, numpy.asarray([1.0, 2.5])).passed
     True
     """
-    given, before = host.copy(), host.copy()
-    array = backend.asarray(given)
-    faults = largest(numpy.asarray(given != before))
-    given += 1
+    passed, before = host.copy(), host.copy()
+    array = backend.asarray(passed)
+    faults = largest(numpy.asarray(passed != before))
+    passed += 1
     back = backend.to_numpy(array)
     expected = before.astype({"f": backend.dtype, "i": "int32"}[before.dtype.kind])
     faults = max(faults, float(back.dtype != expected.dtype), largest(back - expected))
     if back.flags.writeable:
         back += 1
     faults = max(faults, largest(backend.to_numpy(array) - expected))
-    return judge(border, faults, 0.0, "a copy has no rounding", host=before)
+    return judge(border, faults, 0.0, "a copy is exact", host=before)
 
 
-def convolution(backend: Any, x: Array, w: Array) -> Verdict:
+def convolution(backend: Backend, x: Array, w: Array) -> Verdict:
     """conv(x, w)[o, x] = sum_{c,k} w[o,c,k] x[c, x + k - (K-1)/2], periodic.
 
-    `x (*batch, C, *lattice)`, `w (O, C, *kernel)` of the backend; the kernel may exceed the lattice.
+    `x (*batch, C, *lattice)` and `w (O, C, *kernel)` are arrays of the backend; the kernel may be larger than the lattice.
 
     >>> from haarflow.backends import numpy as backend
     >>> convolution(backend, numpy.ones((1, 2)), numpy.ones((1, 1, 5))).passed
@@ -61,18 +61,18 @@ def convolution(backend: Any, x: Array, w: Array) -> Verdict:
     return judge(convolution, residual, bound, f"rounding of {terms} terms: n u sum |w| |x|", x=x, w=w)
 
 
-def convolution_net(backend: Any, x: Array, weights: list[Array], biases: list[Array | None]) -> Verdict:
+def convolution_net(backend: Backend, x: Array, weights: list[Array], biases: list[Array | None]) -> Verdict:
     """conv_net(x, w, b, f) is f(conv(x, w) + b), layer after layer.
 
     `x (*batch, C, *lattice)`, the layers' `w (O, C, *kernel)` and `b (O,)` or None; f is the leaky rectifier between
-    the layers and nothing behind the last.
+    the layers and the identity after the last.
 
     >>> from haarflow.backends import numpy as backend
     >>> convolution_net(backend, numpy.ones((1, 2)), [numpy.ones((1, 1, 3))], [None]).passed
     True
     """
     activations = [*[_rectified] * (len(weights) - 1), identity]
-    found = backend.jit(lambda x, w, b: backend.conv_net(x, w, b, activations))(x, weights, biases)
+    result = backend.jit(lambda x, w, b: backend.conv_net(x, w, b, activations))(x, weights, biases)
     y = bound = to_host(x).astype("float64")
     bound, terms = numpy.abs(bound), 0
     for w, b, activate in zip(weights, biases, activations, strict=True):
@@ -84,20 +84,20 @@ def convolution_net(backend: Any, x: Array, weights: list[Array], biases: list[A
     tolerance = terms * ULP[precision_of(x)] * largest(bound)
     reason = f"rounding of {terms} terms: n u times the net of sizes"
     return judge(
-        convolution_net, _off(backend.to_numpy(found), y), tolerance, reason, x=x, weights=weights, biases=biases
+        convolution_net, _off(backend.to_numpy(result), y), tolerance, reason, x=x, weights=weights, biases=biases
     )
 
 
-def _off(found: numpy.ndarray, expected: numpy.ndarray) -> Any:
-    """The difference; infinity for another shape."""
-    return found - expected if found.shape == expected.shape else math.inf
+def _off(result: numpy.ndarray, expected: numpy.ndarray) -> Tree:
+    """The difference, infinite if the shapes differ."""
+    return result - expected if result.shape == expected.shape else math.inf
 
 
-def _rectified(y: Any) -> Any:
+def _rectified(y: Array) -> Array:
     return 0.55 * y + 0.45 * abs(y)
 
 
-def small_matrices(backend: Any, a: Array, b: Array, d: int) -> Verdict:
+def small_matrices(backend: Backend, a: Array, b: Array, d: int) -> Verdict:
     """matmul(a, b, d)[n, k, x] = sum_m a[n, m, x] b[m, k, x], the lattice on the last d axes.
 
     >>> from haarflow.backends import numpy as backend
@@ -114,10 +114,10 @@ def small_matrices(backend: Any, a: Array, b: Array, d: int) -> Verdict:
     return judge(small_matrices, residual, bound, f"rounding of {terms} terms: n u sum |a| |b|", a=a, b=b)
 
 
-def sine_and_cosine(backend: Any, x: Array) -> Verdict:
-    """sincos(x) = (sin x, cos x) to the last bit or two of 1.
+def sine_and_cosine(backend: Backend, x: Array) -> Verdict:
+    """sincos(x) = (sin x, cos x) to 1.5 ulp of 1.
 
-    Up to |x| = 1e5 (float32: 1e2) the error may be 1.5 units in the last place of 1, beyond that 4 of |x| itself.
+    The error may be 1.5 ulp of 1 up to |x| = 1e5 (float32: 1e2), and 4 ulp of |x| beyond.
 
     >>> from haarflow.backends import numpy as backend
     >>> sine_and_cosine(backend, numpy.linspace(-9.0, 9.0, 7)).passed
@@ -127,12 +127,12 @@ def sine_and_cosine(backend: Any, x: Array) -> Verdict:
     allowed = ULP[dtype] * numpy.where(numpy.abs(plain) <= REDUCED[dtype], 1.5, 4 * numpy.abs(plain))
     sine, cosine = (backend.to_numpy(part) for part in at_once(backend.sincos, x))
     errors = numpy.stack([sine - numpy.sin(plain), cosine - numpy.cos(plain)]) / allowed
-    reason = "1.5 units in the last place of 1 up to |x| = 1e5 (float32: 1e2), 4 of |x| beyond"
+    reason = "1.5 ulp of 1 up to |x| = 1e5 (float32: 1e2), 4 ulp of |x| beyond"
     return judge(sine_and_cosine, errors, 1.0, reason, x=x)
 
 
-def scanning(backend: Any, start: Array, xs: Any) -> Verdict:
-    """scan(f, c, xs) is the loop c, y_t = f(c, x_t), the y stacked; without xs it runs `length` times.
+def scanning(backend: Backend, start: Array, xs: Any) -> Verdict:
+    """scan(f, c, xs) is the loop c, y_t = f(c, x_t) with the y_t stacked; without xs it runs `length` times.
 
     `start` is an array `(n,)`, `xs` a dict with "a" of shape `(t, n)`.
 
@@ -146,129 +146,61 @@ def scanning(backend: Any, start: Array, xs: Any) -> Verdict:
     for row in to_host(xs["a"]).astype("float64"):
         plain, y = _scanned(plain, {"a": row})
         rows.append(y["y"])
-    found = [carry, ys["y"], doubled]
+    results = [carry, ys["y"], doubled]
     expected = [plain, numpy.stack(rows), 8.0 * to_host(start)]
-    faults = [backend.to_numpy(one) - two for one, two in zip(found, expected, strict=True)]
+    faults = [backend.to_numpy(one) - two for one, two in zip(results, expected, strict=True)]
     size = max(1.0, *map(largest, expected))
     tolerance = 4 * len(rows) * ULP[precision_of(start)] * size
     residual = math.inf if leaves(none) else max(map(largest, faults))
-    return judge(scanning, residual, tolerance, "two roundings a step", start=start, xs=xs)
+    return judge(scanning, residual, tolerance, "two roundings per step", start=start, xs=xs)
 
 
-def _scanned(carry: Any, x: Any) -> Any:
+def _scanned(carry: Tree, x: Array) -> Tree:
     after = 0.5 * carry + x["a"]
     return after, {"y": carry * x["a"]}
 
 
-def looping(backend: Any, start: Array) -> Verdict:
-    """while_loop(holds, f, s) applies f while holds(s), not once more.
+def looping(backend: Backend, start: Array) -> Verdict:
+    """while_loop(condition, f, s) applies f as long as condition(s) is true, and no longer.
 
     >>> from haarflow.backends import numpy as backend
     >>> looping(backend, numpy.asarray([1.0])).passed
     True
     """
-    found = backend.while_loop(lambda state: state[0][0] < 100.0, _tripled, (start, 0.0 * start))
+    final = backend.while_loop(lambda state: state[0][0] < 100.0, _tripled, (start, 0.0 * start))
     plain = (to_host(start).astype("float64"), 0.0 * to_host(start))
     while plain[0][0] < 100.0:
         plain = _tripled(plain)
-    residual = max(largest(backend.to_numpy(one) - two) for one, two in zip(found, plain, strict=True))
+    residual = max(largest(backend.to_numpy(one) - two) for one, two in zip(final, plain, strict=True))
     tolerance = 16 * ULP[precision_of(start)] * largest(plain[0])
-    return judge(looping, residual, tolerance, "one rounding a pass", start=start)
+    return judge(looping, residual, tolerance, "one rounding per pass", start=start)
 
 
-def _tripled(state: Any) -> Any:
+def _tripled(state: Tree) -> Tree:
     return 3.0 * state[0] + 1.0, state[1] + 1.0
 
 
-def mapping(backend: Any, x: Array, y: Array) -> Verdict:
-    """vmap(f)(x, y)[i] = f(x[i], y[i]), trees returned as trees.
+def mapping(backend: Backend, x: Array, y: Array) -> Verdict:
+    """vmap(f)(x, y)[i] = f(x[i], y[i]), also where f returns a tree.
 
     >>> from haarflow.backends import numpy as backend
     >>> mapping(backend, numpy.ones((3, 2)), numpy.ones((3, 2))).passed
     True
     """
 
-    def one(a: Any, b: Any) -> Any:
+    def one(a: Array, b: Array) -> Tree:
         return {"product": a * b, "sum": backend.xp.sum(a + 2.0 * b)}
 
-    found = backend.vmap(one)(x, y)
+    mapped = backend.vmap(one)(x, y)
     plain_x, plain_y = to_host(x).astype("float64"), to_host(y).astype("float64")
     expected = {"product": plain_x * plain_y, "sum": (plain_x + 2.0 * plain_y).sum(axis=-1)}
-    residual = max(largest(backend.to_numpy(found[name]) - expected[name]) for name in expected)
+    residual = max(largest(backend.to_numpy(mapped[name]) - expected[name]) for name in expected)
     tolerance = 4 * plain_x.shape[-1] * ULP[precision_of(x)] * max(1.0, *map(largest, expected.values()))
     return judge(mapping, residual, tolerance, "rounding of one sum", x=x, y=y)
 
 
-def derivatives(backend: Any, x: Array, w: Array, v: Array) -> Verdict:
-    """value_and_grad, vjp, jvp and jacobian are the limits of (f(w + h v) - f(w - h v)) / 2h.
-
-    f(w) = sin(conv(x, w)) cos(conv(x, w)) carried through a scan; `v` is a direction of w's shape. The differences are
-    of eighth order with h = 1/256, of a NumPy twin. `checkpoint` must change nothing, `stop_gradient` give zero.
-
-    >>> from haarflow.backends import numpy as backend
-    >>> derivatives(backend, numpy.ones((1, 2)), numpy.ones((1, 1, 3)), numpy.ones((1, 1, 3)))
-    Traceback (most recent call last):
-        ...
-    haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend ...
-    """
-    found = tree_map(to_host, backend.jit(lambda x, w, v: _derived(backend, x, w, v))(x, w, v))
-    twin, push = _differences(to_host(x).astype("float64"), to_host(w), to_host(v))
-    square = (2.0 * twin * push).sum()
-    expected = {"value": (twin * twin).sum(), "aux": twin, "vjp_y": twin, "jvp_y": twin, "stopped": twin.sum()}
-    expected |= {"along": push, "dense": push, "grad": square, "checkpoint": square, "pulled": square}
-    direction = to_host(v).astype("float64").ravel()
-    for name in ("grad", "checkpoint", "pulled"):
-        found[name] = found[name].ravel() @ direction
-    found["dense"] = found["dense"].reshape(*twin.shape, -1) @ direction
-    faults = [largest(found[name] - expected[name]) for name in expected]
-    size = largest(numpy.abs(twin).sum() + numpy.abs(push).sum() * largest(twin) * 2)
-    tolerance = (1e-11 + 64 * ULP[precision_of(w)]) * max(1.0, size)
-    reason = "64 roundings and the difference's error 1e-11, times the sum of sizes"
-    return judge(derivatives, max(faults), tolerance, reason, x=x, w=w, v=v)
-
-
-def _derived(backend: Any, x: Any, w: Any, v: Any) -> Any:
-    """Everything that the record differentiates."""
-    xp = backend.xp
-
-    def image(w: Any) -> Any:
-        return _image(backend, x, w)
-
-    def loss(tree: Any) -> Any:
-        y = image(tree["w"])
-        return xp.sum(y * y), {"image": y}
-
-    (value, aux), grad = backend.value_and_grad(loss, has_aux=True)({"w": w})
-    again = backend.value_and_grad(lambda w: xp.sum(backend.checkpoint(image)(w) ** 2))(w)[1]
-    stopped = backend.value_and_grad(lambda w: xp.sum(backend.stop_gradient(image(w)) * xp.sum(w)))(w)[1]
-    y, pullback = backend.vjp(image, w)
-    y_too, along = backend.jvp(image, w, v)
-    found = {"value": value, "aux": aux["image"], "grad": grad["w"], "checkpoint": again, "stopped": stopped}
-    pulled, dense = pullback(2.0 * y), backend.jacobian(image)(w)
-    return found | {"vjp_y": y, "jvp_y": y_too, "along": along, "pulled": pulled, "dense": dense}
-
-
-def _image(backend: Any, x: Any, w: Any) -> Any:
-    """A small function that meets every kernel: conv, sincos, scan."""
-    y = backend.conv(x, w)
-    sine, cosine = backend.sincos(y)
-    carry, rows = backend.scan(lambda c, s: (c * s, c + s), cosine, backend.xp.stack([sine, cosine], axis=0))
-    return carry + backend.xp.sum(rows, axis=0)
-
-
-def _differences(x: Any, w: Any, v: Any, h: Any = 1 / 256) -> Any:
-    """The twin's image at w and its derivative along v."""
-    plain = SimpleNamespace(conv=slow_conv, sincos=lambda y: (numpy.sin(y), numpy.cos(y)), xp=numpy, scan=slow_scan)
-    w, v = w.astype("float64"), v.astype("float64")
-    total = 0.0
-    for multiple, weight in STENCIL:
-        up, down = (_image(plain, x, w + sign * multiple * h * v) for sign in (1, -1))
-        total = total + weight * (up - down)
-    return _image(plain, x, w), total / h
-
-
-def inputs_unchanged(backend: Any, x: Array, w: Array) -> Verdict:
-    """Every kernel and transform leaves its arguments as they are, bit for bit.
+def inputs_unchanged(backend: Backend, x: Array, w: Array) -> Verdict:
+    """No kernel or transform changes its arguments, bit for bit.
 
     >>> from haarflow.backends import numpy as backend
     >>> inputs_unchanged(backend, numpy.ones((1, 2)), numpy.ones((1, 1, 3))).passed
@@ -276,61 +208,61 @@ def inputs_unchanged(backend: Any, x: Array, w: Array) -> Verdict:
     """
     before = [backend.to_numpy(one).copy() for one in (x, w)]
 
-    def everything(x: Any, w: Any) -> Any:
-        return _image(backend, x, w), backend.vmap(lambda row: 2.0 * row)(x), backend.matmul(x, x, x.ndim - 2)
+    def everything(x: Array, w: Array) -> Tree:
+        return image_of(backend, x, w), backend.vmap(lambda row: 2.0 * row)(x), backend.matmul(x, x, x.ndim - 2)
 
     backend.jit(everything)(x, w)
     faults = [largest(backend.to_numpy(one) != two) for one, two in zip((x, w), before, strict=True)]
-    return judge(inputs_unchanged, max(faults), 0.0, "an argument belongs to the caller", x=before[0], w=before[1])
+    return judge(inputs_unchanged, max(faults), 0.0, "arguments belong to the caller", x=before[0], w=before[1])
 
 
-def compiled_as_eager(backend: Any, x: Array, w: Array) -> Verdict:
-    """jit(f)(x) = f(x), for a function of every kernel.
+def compiled_as_eager(backend: Backend, x: Array, w: Array) -> Verdict:
+    """jit(f)(x) = f(x) for a function that uses every kernel.
 
     >>> from haarflow.backends import numpy as backend
     >>> compiled_as_eager(backend, numpy.ones((1, 2)), numpy.ones((1, 1, 3))).passed
     True
     """
 
-    def f(x: Any, w: Any) -> Any:
-        return _image(backend, x, w)
+    def f(x: Array, w: Array) -> Tree:
+        return image_of(backend, x, w)
 
-    jitted, eager = (to_host(found) for found in (backend.jit(f)(x, w), f(x, w)))
+    jitted, eager = (to_host(result) for result in (backend.jit(f)(x, w), f(x, w)))
     terms = math.prod(w.shape[1:])
     tolerance = (4 * terms + 16) * ULP[precision_of(x)] * max(1.0, largest(x) * largest(w))
-    return judge(compiled_as_eager, jitted - eager, tolerance, f"another order of {terms} terms", x=x, w=w)
+    return judge(compiled_as_eager, jitted - eager, tolerance, f"{terms} terms summed in another order", x=x, w=w)
 
 
-def traced_once(backend: Any, x: Array) -> Verdict:
-    """jit(f) runs the Python of f once for one shape and precision, whatever the values.
+def traced_once(backend: Backend, x: Array) -> Verdict:
+    """jit(f) runs the Python code of f once per shape and precision, whatever the values.
 
     The residual is the number of traces beyond the first.
 
     >>> from haarflow import backends
-    >>> traced_once(backends.get("numpy"), numpy.ones(2)).residual  # nothing is compiled there
+    >>> traced_once(backends.get("numpy"), numpy.ones(2)).residual  # NumPy compiles nothing
     2.0
     """
     calls = []
 
-    def f(x: Any, number: Any) -> Any:
+    def f(x: Array, factor: float) -> Array:
         calls.append(1)
-        return number * x
+        return factor * x
 
     compiled = backend.jit(f)
-    for number in (1.0, 2.0, 3.0):
-        compiled(number * x, number)
-    return judge(traced_once, len(calls) - 1, 0.0, "three calls of one shape are one trace", x=x)
+    for factor in (1.0, 2.0, 3.0):
+        compiled(factor * x, factor)
+    return judge(traced_once, len(calls) - 1, 0.0, "one trace for three calls of one shape", x=x)
 
 
-def _borders(backend: Any, given: Given) -> Verdict:
-    """The worse of floats and whole numbers."""
+def _borders(backend: Backend, given: Given) -> Verdict:
+    """The worse verdict of floats and integers."""
     host = given.generator().standard_normal(given.lattice)
-    found = [border(backend, host), border(backend, numpy.rint(100 * host).astype("int64"))]
-    return max(found, key=lambda verdict: verdict.residual)
+    verdicts = [border(backend, host), border(backend, numpy.rint(100 * host).astype("int64"))]
+    return max(verdicts, key=lambda verdict: verdict.residual)
 
 
-def _features(backend: Any, given: Given, batch: tuple[int, ...] = (2,)) -> tuple[Array, Array]:
-    """Features `(*batch, C, *lattice)` and a kernel whose extents 3 and 5 alternate over the axes."""
+def _features(backend: Backend, given: Given, batch: tuple[int, ...] = (2,)) -> tuple[Array, Array]:
+    """Features `(*batch, C, *lattice)` and a kernel whose extents alternate between 3 and 5 over the axes."""
     host, d = given.generator(), len(given.lattice)
     kernel = tuple(3 + 2 * ((axis + given.seed) % 2) for axis in range(d))
     x = host.standard_normal((*batch, 3, *given.lattice))
@@ -338,34 +270,34 @@ def _features(backend: Any, given: Given, batch: tuple[int, ...] = (2,)) -> tupl
     return _array(backend, given, x), _array(backend, given, w)
 
 
-def _array(backend: Any, given: Given, host: numpy.ndarray) -> Array:
+def _array(backend: Backend, given: Given, host: numpy.ndarray) -> Array:
     return backend.asarray(host, dtype=given.dtype)
 
 
-def _normal(backend: Any, given: Given, shape: tuple[int, ...], salt: int) -> Array:
+def _normal(backend: Backend, given: Given, shape: tuple[int, ...], salt: int) -> Array:
     return _array(backend, given, given.generator(salt).standard_normal(shape))
 
 
-def _angles(backend: Any, given: Given) -> Array:
-    """Angles of every size, and the multiples of pi/4 where the reduction changes its mind."""
+def _angles(backend: Backend, given: Given) -> Array:
+    """Angles of every magnitude, and the multiples of pi/4 at which the argument reduction changes branch."""
     sizes = 10.0 ** numpy.arange(-9, 8)
     host = given.generator().uniform(-1, 1, (100, sizes.size)) * sizes
     corners = math.pi / 4 * numpy.concatenate([numpy.arange(-16, 17), numpy.asarray([-1001, 999, 12345, 65536])])
     return _array(backend, given, numpy.concatenate([host.ravel(), corners, numpy.zeros(1)]))
 
 
-def _matrices(backend: Any, given: Given) -> Verdict:
+def _matrices(backend: Backend, given: Given) -> Verdict:
     a, b = (_normal(backend, given, (2, *shape, *given.lattice), salt) for salt, shape in enumerate(((3, 2), (2, 3))))
     return small_matrices(backend, a, b, len(given.lattice))
 
 
-def _derivatives(backend: Any, given: Given) -> Verdict:
+def _derivatives(backend: Backend, given: Given) -> Verdict:
     x, w = _features(backend, given)
     v = _normal(backend, given, tuple(w.shape), 5) / math.sqrt(math.prod(w.shape[1:]))
     return derivatives(backend, x, w, v)
 
 
-def _net(backend: Any, given: Given) -> Verdict:
+def _net(backend: Backend, given: Given) -> Verdict:
     x, w = _features(backend, given)
     shapes = [(3, 2, *w.shape[2:]), (1, 3, *(3,) * len(given.lattice))]
     weights = [w, *(0.3 * _normal(backend, given, shape, salt) for salt, shape in enumerate(shapes, 2))]
@@ -374,12 +306,12 @@ def _net(backend: Any, given: Given) -> Verdict:
     )
 
 
-def _differentiates(backend: Any) -> str | None:
-    return None if backend.autodiff else "the record has no automatic differentiation"
+def _differentiates(backend: Backend) -> str | None:
+    return None if backend.autodiff else "the backend does not support automatic differentiation"
 
 
-def _compiles(backend: Any) -> str | None:
-    return "jit is the identity there" if backend.jit is identity else None
+def _compiles(backend: Backend) -> str | None:
+    return "its jit is the identity" if backend.jit is identity else None
 
 
 BACKEND_LAWS: tuple[Law, ...] = (

@@ -1,7 +1,7 @@
-"""Laws of Markov kernels: balanced, stationary, convergent; and the table of all laws of kernels.
+"""Laws of Markov kernels: detailed balance, stationarity, convergence; and the table of all laws of kernels.
 
-A kernel is held against what it must leave invariant: `Chained` adds to it exact draws from its distribution and the
-observables to compare. Laws that need no exact draw take a kernel as it is.
+A kernel is compared with the distribution that it must leave invariant: `Chained` adds to it exact draws from that
+distribution and the observables to compare. Laws that need no exact draws take the kernel itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy
 from haarflow import backends
 from haarflow.backends.standard import identity
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Kernel
 from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.involution import Involutive
@@ -38,13 +38,13 @@ from haarflow.core.laws.run import (
 )
 from haarflow.core.laws.stationary import DRAWS, Chained, block_of_steps, counting, started
 
-NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of its fields that a kernel makes
+NUMBER, COPIES = 16, 16  # bytes of a complex number; copies of the fields that a kernel makes
 CHAINS = 2000  # independent chains of a sampled law
-FEW = 64  # of one that compares bit by bit
+FEW = 64  # chains of a law that compares bit by bit
 
 
-def exp_minus_dh(kernel: Any, fields: Array, key: Array) -> Verdict:
-    """<exp(-dH)> = 1 in equilibrium (Creutz 1988), over chains that start from exact draws.
+def exp_minus_dh(kernel: Kernel, fields: Array, key: Array) -> Verdict:
+    """<exp(-dH)> = 1 in equilibrium (Creutz 1988), over chains started from exact draws.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.laws.stationary import ExactScalars
@@ -61,8 +61,8 @@ def exp_minus_dh(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(exp_minus_dh, largest_pull(rows, 1.0), LIMIT, LUCK, key=key)
 
 
-def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
-    """<accepted> = <min(1, exp(-dH))> from any start, and a rejected chain stays where it is.
+def accept_rule(kernel: Kernel, fields: Array, key: Array) -> Verdict:
+    """<accepted> = <min(1, exp(-dH))> from any start, and a rejected proposal leaves the field unchanged.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.laws.stationary import ExactScalars
@@ -80,10 +80,10 @@ def accept_rule(kernel: Any, fields: Array, key: Array) -> Verdict:
     return judge(accept_rule, largest_pull(rows) if stayed else math.inf, LIMIT, LUCK, key=key)
 
 
-def stationary(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
-    """Steps from exact draws change no mean: <f(U')> = <f(U)>, paired chain by chain.
+def stationary(kernel: Kernel, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
+    """Steps from exact draws leave every mean unchanged: <f(U')> = <f(U)>, paired by chain.
 
-    `fields (n, *field_shape)` are independent and of the kernel's distribution; `observables` takes them on the host.
+    `fields (n, *field_shape)` are independent draws from the kernel's distribution; `observables` takes them on the host.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.metropolis import LocalMetropolis
@@ -114,7 +114,7 @@ def _worst(
     return worst, pulls[worst]
 
 
-def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
+def time_reversal(kernel: Kernel, fields: Array, key: Array, observables: Callable[..., Any]) -> Verdict:
     """Detailed balance in equilibrium: <f(U) g(U')> = <g(U) f(U')> for all pairs of observables.
 
     >>> from haarflow.backends import numpy as backend
@@ -142,11 +142,11 @@ def time_reversal(kernel: Any, fields: Array, key: Array, observables: Callable[
 
 
 def equilibrium(
-    kernel: Any, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
+    kernel: Kernel, start: Array, fields: Array, key: Array, observables: Callable[..., Any], steps: int
 ) -> Verdict:
-    """From a wrong start the means reach those of exact draws.
+    """From a start out of equilibrium the means converge to those of exact draws.
 
-    `start` and `fields` have one shape `(n, *field_shape)`; `steps` lead from one to the other.
+    `start` and `fields` have the same shape `(n, *field_shape)`; `steps` must suffice for equilibrium.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.laws.stationary import ExactScalars
@@ -161,15 +161,15 @@ def equilibrium(
     state = started(kernel, start)
     for block in range(-(-steps // DRAWS)):
         state, _ = run(counting(kernel, fields), key, state, DRAWS, start=block * DRAWS)
-    # the two samples are independent, so a pairing by number is as good as any
+    # the two samples are independent, so any pairing is as good as another
     name, residual = _worst(_host_fields(fields), _host_fields(state.field), observables, precision_of(fields))
     return judge(equilibrium, residual, LIMIT, f"{LUCK}; worst: {name}", key=key)
 
 
-def detailed_balance(kernel: Any, levels: Levels, key: Array, dtype: str = "float64", n: int = 20_000) -> Verdict:
-    """p_i P(i -> j) = p_j P(j -> i) for all pairs of an enumerable state space, p_i = e^{-E_i} / Z.
+def detailed_balance(kernel: Kernel, levels: Levels, key: Array, dtype: str = "float64", n: int = 20_000) -> Verdict:
+    """p_i P(i -> j) = p_j P(j -> i) for all pairs of states of a finite state space, p_i = e^{-E_i} / Z.
 
-    `n` chains leave each of the states once; the currents of every pair are compared in their binomial errors.
+    `n` chains take one step from each state; the currents of every pair are compared in units of their binomial errors.
 
     >>> from haarflow.backends import numpy as backend
     >>> levels = Levels((0.0, 1.0, 0.3))
@@ -195,15 +195,15 @@ def _host_fields(fields: Array) -> numpy.ndarray:
     return in_double(fields)
 
 
-# --- the table: how a kernel, bare or with its exact draws, meets a Given
+# --- the table: how a kernel, with or without exact draws, is checked on a Given
 
 
 def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
 
-def theory_of(kernel: Any) -> Any:
-    """Return the theory of a kernel, or of the first one it is made of; None where it has none.
+def theory_of(kernel: Kernel) -> Any:
+    """Return the theory of a kernel, or of its first component; None if it has none.
 
     >>> from haarflow.core.chains.hmc import HMC
     >>> from haarflow.theories import Phi4
@@ -222,7 +222,7 @@ def _exact(obj: Chained, given: Given, count: int = CHAINS) -> Array:
 
 
 def _check_size(obj: Any, count: int) -> None:
-    """Raise TooLarge where so many fields, and what a kernel makes of them, are more than a law's memory."""
+    """Raise TooLarge if so many fields, and the copies that a kernel makes of them, exceed a law's memory."""
     theory = theory_of(obj)
     if theory is not None:
         shape = tuple(field_shape(theory))
@@ -230,8 +230,8 @@ def _check_size(obj: Any, count: int) -> None:
 
 
 def _fields(obj: Any, given: Given) -> Array:
-    """Exact draws where there are some, on a compiling backend as many as Monte Carlo takes, so that one program
-    serves all laws; else fields of the theory's group."""
+    """Exact draws if there are any, on a compiling backend as many as the sampled laws take, so that one program serves
+    all laws; otherwise fields of the theory's group."""
     if isinstance(obj, Chained):
         return _exact(obj, given, FEW if given.backend.jit is identity else CHAINS)
     theory = theory_of(obj)
@@ -246,7 +246,7 @@ def _phase_space(obj: Any, given: Given, count: int = 1) -> tuple[Array, ...]:
     shape = field_shape(theory)
     fields = replace(given, style="haar", batch=16).field(theory.group, shape)
     momenta = algebra_shape(theory.group, (16, *shape))
-    return fields, *(given.normal(momenta, 11 + number) for number in range(count))
+    return fields, *(given.normal(momenta, 11 + index) for index in range(count))
 
 
 def _from_exact(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
@@ -280,7 +280,7 @@ def _by_involution(law: Callable[..., Any], batch: int) -> Callable[[Any, Given]
     return check
 
 
-# by how much a kernel's step size is divided to measure its order, clear of the precision's rounding
+# factors that divide a kernel's step size to measure its order, where rounding does not matter yet
 DIVISIONS = {"float64": (4, 8, 16), "float32": (3, 4, 6)}
 
 
@@ -290,7 +290,7 @@ def _order(obj: Any, given: Given) -> Verdict:
 
 
 def _equilibrium(obj: Chained, given: Given) -> Verdict:
-    """Half of the chains start cold, half hot: from Haar, or from white noise as wide as the exact draws."""
+    """Half of the chains start cold, half hot: Haar-distributed, or white noise of the variance of the exact draws."""
     fields, theory = _exact(obj, given), theory_of(obj)
     noise, cold = (
         to_host(replace(given, style=style, batch=CHAINS // 2).field(theory.group, field_shape(theory)))
@@ -305,7 +305,7 @@ ENERGIES, CHANCES = (0.0, 1.0, 0.3, 2.0), (0.4, 0.1, 0.3, 0.2)
 
 
 def _balance(obj: Any, given: Given) -> Verdict:
-    """The kernel with its theory, and its proposal, replaced by levels."""
+    """The verdict on the kernel with levels in place of its theory and of its proposal."""
     kernel, levels = _kernel(obj), Levels(ENERGIES)
     if isinstance(kernel, IndependenceMetropolis):
         values = {"params": {"like": given.array(numpy.zeros(1))}}
@@ -328,14 +328,18 @@ def _loop(obj: Any, given: Given) -> Verdict:
 
 
 def chain_of(obj: Any) -> Callable[..., Any]:
-    """Return the associative pass a kernel uses: its own `chain`, or the library's."""
+    """Return the associative scan that a kernel uses: its own `chain`, or the library's."""
     return getattr(_kernel(obj), "chain", independence_chain)  # optional: the pass is the library's unless replaced
 
 
 def _moves(obj: Any) -> str | None:
     # molecular dynamics is an optional part of a kernel, told by its three members
     wanted = ("trajectory", "energy_change", "scheme")
-    return None if all(hasattr(_kernel(obj), word) for word in wanted) else "the kernel has no trajectory"
+    return (
+        None
+        if all(hasattr(_kernel(obj), word) for word in wanted)
+        else "the kernel has no molecular-dynamics trajectory"
+    )
 
 
 def _by_another(obj: Any) -> str | None:
@@ -345,7 +349,7 @@ def _by_another(obj: Any) -> str | None:
 
 def _has_exact(obj: Any) -> str | None:
     if not isinstance(obj, Chained):
-        return "no exact draws are given: wrap it as Chained(kernel, exact, observables)"
+        return "it comes without exact draws: wrap it as Chained(kernel, exact, observables)"
     return None
 
 
@@ -354,7 +358,7 @@ def _has_both(obj: Any) -> str | None:
 
 
 def _is_reversible(obj: Any) -> str | None:
-    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in a fixed order is not reversible")
+    return _has_exact(obj) or (None if obj.reversible else "a sweep or cycle in fixed order is not reversible")
 
 
 def _enumerable(obj: Any) -> str | None:
@@ -369,7 +373,7 @@ def _independent(obj: Any) -> str | None:
 
 
 def _composed(obj: Any) -> str | None:
-    return None if isinstance(_kernel(obj), (Cycle, Repeat)) else "the kernel is not made of others"
+    return None if isinstance(_kernel(obj), (Cycle, Repeat)) else "the kernel is not composed of others"
 
 
 def _reflects(obj: Any) -> str | None:
@@ -379,7 +383,7 @@ def _reflects(obj: Any) -> str | None:
 def _has_fields(obj: Any) -> str | None:
     if isinstance(obj, Chained) or theory_of(obj) is not None:
         return None
-    return "neither exact draws nor a theory give the shape of its fields"
+    return "neither exact draws nor a theory determine the shape of its fields"
 
 
 KERNEL_LAWS: tuple[Law, ...] = (

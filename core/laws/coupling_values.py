@@ -1,27 +1,28 @@
-"""Coupling values used in the checks: all defaults of a theory times one factor, by the sizes of `Given`."""
+"""Coupling values used in the checks: a theory's defaults times one factor for each size of `Given`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from haarflow.backends.types import Theory
 from haarflow.core.parts import described
 
 REGIMES = {"zero": 0.0, "small": 0.1, "one": 1.0, "large": 4.0}
 
 
-def couplings_at(theory: Any, size: str = "one") -> dict[str, float] | None:
-    """Return a theory's couplings in a regime: the defaults times `REGIMES[size]`, as far as the theory accepts them.
+def couplings_at(theory: Theory, size: str = "one") -> dict[str, float] | None:
+    """Return a theory's couplings at a size, the defaults times `REGIMES[size]`, where the theory accepts them.
 
-    Zero, weak, default and strong for the sizes zero, small, one and large. Where the theory's own `check` refuses the
-    product (a free field of no mass), the defaults are returned; None for a theory that declares no couplings. Raises
-    ValueError for another size.
+    The sizes zero, small, one and large give zero, weak, default and strong couplings. If the theory's `check` refuses
+    the product (a massless free field) the defaults are returned, and None for a theory that declares no couplings.
+    Raises ValueError for an unknown size.
 
     >>> from haarflow.theories import Phi4, U1Gauge
     >>> couplings_at(U1Gauge((4, 4)), "large"), couplings_at(Phi4((4, 4)), "zero")
     ({'beta': 8.0}, {'m2': -4.0, 'lam': 8.0})
     """
     if size not in REGIMES:
-        raise ValueError(f"a size is one of {', '.join(REGIMES)}, got {size!r}")
+        raise ValueError(f"unknown size {size!r}: choose one of {', '.join(REGIMES)}")
     defaults = described(theory).couplings
     if defaults is None:
         return None
@@ -29,8 +30,8 @@ def couplings_at(theory: Any, size: str = "one") -> dict[str, float] | None:
     return scaled if accepts(theory, scaled) else dict(defaults)
 
 
-def accepts(theory: Any, couplings: dict[str, Any]) -> bool:
-    """Return whether a theory's own `check` takes the couplings; a theory without one takes all.
+def accepts(theory: Theory, couplings: dict[str, Any]) -> bool:
+    """Return whether a theory's `check` accepts the couplings; a theory without `check` accepts all.
 
     >>> from haarflow.theories import U1Gauge
     >>> accepts(U1Gauge((4, 4)), {"beta": -1.0})

@@ -1,4 +1,4 @@
-"""Pulls: how many of its own errors a Monte Carlo mean lies off what it must be, (mean - expected) / error."""
+"""Pulls: the deviation of a Monte Carlo mean in units of its standard error, (mean - expected) / error."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy
 from haarflow.core.laws.law import to_host
 
 LIMIT = 5.0
-LUCK = "5 errors of the mean for each number, chance of luck 6e-7 each; the seed is fixed"
+LUCK = "5 standard errors per number, a chance failure has probability 6e-7 each; the seed is fixed"
 
 
 def largest_pull(rows: Any, expected: Any = 0.0, scale: float = 0.0) -> float:
-    """Return the largest |mean - expected| / error of independent rows `(n, ...)` over all their numbers.
+    """Return the largest |mean - expected| / error of independent rows `(n, ...)` over all components.
 
     Differences below `scale` are rounding and count as zero; a NaN counts as infinite. Raises ValueError for fewer than
     two rows.
@@ -25,7 +25,7 @@ def largest_pull(rows: Any, expected: Any = 0.0, scale: float = 0.0) -> float:
     """
     host = to_host(rows).astype("float64")
     if host.shape[0] < 2:
-        raise ValueError(f"a pull needs two rows or more, got {host.shape[0]}")
+        raise ValueError(f"a pull needs at least two rows, got {host.shape[0]}")
     off = numpy.abs(host.mean(axis=0) - expected)
     error = host.std(axis=0, ddof=1) / math.sqrt(host.shape[0])
     pulls = numpy.where(off <= scale, 0.0, off / numpy.where(error > 0, error, 1e-300))
@@ -43,5 +43,5 @@ def named_columns(observables: Mapping[str, Any]) -> Iterator[tuple[str, numpy.n
         if host.ndim == 1:
             yield name, host
             continue
-        for number, column in enumerate(host.reshape(host.shape[0], -1).T):
-            yield f"{name}[{number}]", column
+        for index, column in enumerate(host.reshape(host.shape[0], -1).T):
+            yield f"{name}[{index}]", column

@@ -1,6 +1,6 @@
 """Host fields of special unitary matrices in the styles of the laws, and the shapes of elements and algebra elements.
 
-They rest on NumPy alone, not on the group that the laws hold: QR for Haar draws, eigenvalues for exponentials.
+They use only NumPy, not the group under test: QR for Haar draws, eigenvalues for exponentials.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.types import Group
 
-def element_shape(group: Any, lead: tuple[int, ...], lattice: tuple[int, ...]) -> tuple[int, ...]:
+
+def element_shape(group: Group, lead: tuple[int, ...], lattice: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of elements, `(*lead, [N, N,] *lattice)`.
 
     >>> from haarflow.core.groups.additive import U1
@@ -38,8 +40,8 @@ def algebra_shape(group: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 def host_matrices(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
     """Return elements of SU(N) of a shape in a style of `law.STYLES`.
 
-    cold: the identity; near: 1e-6 off it; seam: the centre, degenerate spectra and eigenvalues -1, on and 1e-9 next to
-    them, in a generic basis; haar and huge: Haar distributed.
+    cold: the identity; near: within 1e-6 of it; seam: the centre, degenerate spectra and eigenvalues -1, exactly and up to
+    1e-9, in a generic basis; haar and huge: Haar distributed.
 
     >>> from haarflow.core.groups.sun import SU
     >>> u = host_matrices(SU(3), (5, 3, 3), "seam", numpy.random.default_rng(0))
@@ -49,17 +51,17 @@ def host_matrices(group: Any, shape: tuple[int, ...], style: str, generator: num
     n, end = group.n, len(shape) - group.d
     front = (*shape[: end - 2], *shape[end:], n, n)
     if style == "cold":
-        found = numpy.broadcast_to(numpy.eye(n, dtype=complex), front)
+        matrices = numpy.broadcast_to(numpy.eye(n, dtype=complex), front)
     elif style == "near":
-        found = _small(front, 1e-6, generator)
+        matrices = _small(front, 1e-6, generator)
     elif style == "seam":
-        found = _degenerate(front, generator)
+        matrices = _degenerate(front, generator)
     else:
-        found = haar_matrices(front, generator)
-    places = list(range(len(front)))
+        matrices = haar_matrices(front, generator)
+    axes = list(range(len(front)))
     lead = len(shape[: end - 2])
-    back = places[:lead] + places[-2:] + places[lead:-2]
-    return numpy.ascontiguousarray(found.transpose(back))
+    back = axes[:lead] + axes[-2:] + axes[lead:-2]
+    return numpy.ascontiguousarray(matrices.transpose(back))
 
 
 def haar_matrices(shape: tuple[int, ...], generator: numpy.random.Generator) -> numpy.ndarray:
@@ -99,8 +101,8 @@ def _degenerate(shape: tuple[int, ...], generator: numpy.random.Generator) -> nu
     spectra += [doubled, [math.pi, -math.pi, *[0.0] * (n - 2)]]
     angles = numpy.asarray(spectra)[generator.integers(0, len(spectra), shape[:-2])]
     basis = haar_matrices(shape, generator)
-    found = (basis * numpy.exp(1j * angles)[..., None, :]) @ basis.conj().swapaxes(-1, -2)
-    result: numpy.ndarray = found @ _small(shape, 1e-9, generator) if generator.random() < 0.5 else found
+    exact = (basis * numpy.exp(1j * angles)[..., None, :]) @ basis.conj().swapaxes(-1, -2)
+    result: numpy.ndarray = exact @ _small(shape, 1e-9, generator) if generator.random() < 0.5 else exact
     return result
 
 

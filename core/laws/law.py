@@ -1,9 +1,9 @@
-"""What a law is: a public function that holds an object against a formula and returns a verdict.
+"""What a law is: a public function that checks an object against a formula and returns a verdict.
 
-A law computes a residual on concrete input and says which tolerance it must meet and why; the first line of its
-docstring is its formula. A row of a layer's literal table `LAWS` tells how its input is made of a `Given`, the few
-words that fix an example (lattice, seed, style, size), and to which objects it applies. Hypothesis draws and shrinks
-these words, not arrays, so a counterexample is one line that can be pasted.
+A law computes a residual on concrete input and states the tolerance that it must meet, and why; the first line of its
+docstring is its formula. A row of a layer's literal table `LAWS` says how the input is built from a `Given`, the few
+settings that determine an example (lattice, seed, style, size), and to which objects the law applies. Hypothesis draws and
+shrinks these settings, not arrays, so that a counterexample is one line that can be pasted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import leaves
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Group, Tree
 from haarflow.core import random
 from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import precision
@@ -28,7 +29,7 @@ from haarflow.core.laws.fields import host_matrices
 STYLES = ("cold", "haar", "near", "seam", "huge")
 SIZES = ("zero", "small", "one", "large")
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
-# what a group does with its elements, one program each
+# the operations of a group, one compiled program each
 OPERATIONS = ("compose", "inverse", "exp", "log", "project", "update", "inner")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
 MEMORY = 2**30  # bytes that one law may allocate, on an object of any size
@@ -36,11 +37,11 @@ VOID = "does not apply: "
 
 
 class TooLarge(ValueError):
-    """A law would need more than MEMORY bytes for this object; the message says what for."""
+    """A law would need more than MEMORY bytes for this object; the message names the arrays."""
 
 
 def fits(size: float, what: str) -> None:
-    """Raise TooLarge where `what`, of `size` bytes, is more than a law may allocate.
+    """Raise TooLarge if `what`, of `size` bytes, exceeds the memory that a law may allocate.
 
     >>> fits(2.0**33, "4096 fields")
     Traceback (most recent call last):
@@ -55,7 +56,7 @@ def fits(size: float, what: str) -> None:
 class Verdict(NamedTuple):
     """The outcome of a law: the residual, the tolerance it must meet with its reason, and the input.
 
-    >>> verdict = Verdict("closure", "a b is in the group", 1e-17, 1e-15, "4 units in the last place")
+    >>> verdict = Verdict("closure", "a b is in the group", 1e-17, 1e-15, "rounding: 4 ulp")
     >>> verdict.passed, verdict.ratio < 0.02
     (True, True)
     """
@@ -74,7 +75,7 @@ class Verdict(NamedTuple):
 
     @property
     def void(self) -> bool:
-        """Whether the law had nothing to say on this example."""
+        """Whether the law did not apply to this example."""
         return self.reason.startswith(VOID)
 
     @property
@@ -88,15 +89,15 @@ class Verdict(NamedTuple):
 
 
 def judge(law: Callable[..., Any], residual: Any, tolerance: float, reason: str, **example: Any) -> Verdict:
-    """Return the verdict of a law function; `residual` is a number or an array, whose largest size counts.
+    """Return the verdict of a law; `residual` is a number or an array, of which the largest modulus counts.
 
-    A NaN anywhere is a residual of infinity. `example` names the offending input.
+    A NaN anywhere makes the residual infinite. `example` records the offending input.
     """
     return Verdict(law.__name__, formula(law), largest(residual), float(tolerance), reason, example)
 
 
 def void(law: Callable[..., Any], reason: str) -> Verdict:
-    """Return the verdict of a law that has nothing to say on one example."""
+    """Return the verdict of a law that does not apply to an example."""
     return Verdict(law.__name__, formula(law), 0.0, 0.0, f"{VOID}{reason}")
 
 
@@ -105,8 +106,8 @@ def formula(law: Callable[..., Any]) -> str:
     return (law.__doc__ or law.__name__).strip().splitlines()[0]
 
 
-def largest(x: Any) -> float:
-    """Return the largest |x| as a float, infinity where there is a NaN, 0 for no elements.
+def largest(x: Array) -> float:
+    """Return the largest |x| as a float, infinity if there is a NaN, 0 for an empty array.
 
     >>> largest([1.0, -3.0]), largest([float("nan")])
     (3.0, inf)
@@ -117,13 +118,13 @@ def largest(x: Any) -> float:
     return math.inf if bool(numpy.isnan(host).any()) else float(host.max())
 
 
-def to_host(x: Any) -> numpy.ndarray:
+def to_host(x: Array) -> numpy.ndarray:
     """Return an array of any backend, or a number, as a NumPy array."""
-    # numbers and nested lists come here beside arrays, which have no class in common
+    # numbers and nested lists are accepted beside arrays, whose classes have nothing in common
     return numpy.asarray(backends.of(x).to_numpy(x) if hasattr(x, "dtype") and not isinstance(x, numpy.generic) else x)
 
 
-def in_double(x: Any) -> numpy.ndarray:
+def in_double(x: Array) -> numpy.ndarray:
     """Return `to_host(x)` in double precision, real or complex.
 
     >>> in_double(numpy.ones(1, dtype="complex64")).dtype, in_double([1, 2]).dtype
@@ -135,12 +136,12 @@ def in_double(x: Any) -> numpy.ndarray:
 
 @dataclass(frozen=True)
 class Given:
-    """The input of one check, all of it fixed by a few words.
+    """The input of one check, determined by a few settings.
 
-    `style` says how fields are drawn: cold (zero, the identity), haar (uniform angles, standard normal numbers), near
-    (1e-6 off the identity), seam (on or next to +-pi, 0 and the knots of 8 equal bins; degenerate spectra),
-    huge (angles of many turns, numbers of size 30). `size` says how large parameters are. `backend` is the record that computes, `dtype` its
-    precision, `batch` the number of fields.
+    `style` is how fields are drawn: cold (zero, the identity), haar (uniform angles, standard normal numbers), near
+    (within 1e-6 of the identity), seam (on or next to +-pi, 0 and the knots of 8 equal bins; degenerate spectra),
+    huge (angles of many turns, numbers of order 30). `size` is the magnitude of parameters. `backend` is the backend on
+    which the check runs, `dtype` the precision, `batch` the number of fields.
 
     >>> from haarflow.core.groups.additive import U1
     >>> Given((2, 2), seed=3).field(U1(), (2, 2, 2)).shape
@@ -153,46 +154,46 @@ class Given:
     size: str = "one"
     batch: int = 3
     dtype: str = "float64"
-    backend: Any = field(default_factory=lambda: backends.get("numpy"), repr=False)
+    backend: Backend = field(default_factory=lambda: backends.get("numpy"), repr=False)
 
     def generator(self, salt: int = 0) -> numpy.random.Generator:
-        """Return a host generator; each use has a `salt` of its own."""
+        """Return a host generator; each use has its own `salt`."""
         return numpy.random.default_rng((self.seed, salt))
 
     def array(self, host: Any, dtype: str | None = None) -> Array:
-        """Return host numbers on the backend; floats and complex numbers in the given precision."""
+        """Return host numbers on the backend, floats and complex numbers in this precision."""
         host = numpy.asarray(host)
         wanted = {"f": self.dtype, "c": COMPLEX[self.dtype]}.get(host.dtype.kind) if dtype is None else dtype
         return self.backend.asarray(host) if wanted is None else self.backend.asarray(host, dtype=wanted)
 
     def key(self, salt: int = 0) -> Array:
-        """Return a random key; each use has a `salt` of its own."""
+        """Return a random key; each use has its own `salt`."""
         return random.fold_in(random.key(self.seed, self.backend), salt)
 
     def normal(self, shape: tuple[int, ...], salt: int = 1) -> Array:
-        """Return standard normal numbers, momenta for example."""
+        """Return standard normal numbers, for instance momenta."""
         return self.array(self.generator(salt).standard_normal(shape))
 
-    def field(self, group: Any, shape: tuple[int, ...], salt: int = 0) -> Array:
+    def field(self, group: Group, shape: tuple[int, ...], salt: int = 0) -> Array:
         """Return fields `(batch, *shape)` of a group in this style."""
         return self.array(host_field(group, (self.batch, *shape), self.style, self.generator(salt)))
 
-    def elements(self, group: Any, shape: tuple[int, ...], salt: int = 2) -> Array:
-        """Return generic group elements of exactly `shape`, whatever the style: gauge transformations."""
+    def elements(self, group: Group, shape: tuple[int, ...], salt: int = 2) -> Array:
+        """Return Haar-distributed group elements of exactly `shape` in any style: gauge transformations."""
         return self.array(host_field(group, shape, "haar", self.generator(salt)))
 
     @property
     def epsilon(self) -> float:
-        """The unit in the last place of 1."""
+        """The machine epsilon of this precision."""
         return EPSILON[self.dtype]
 
     def jit(self, owner: Any, method: str) -> Callable[..., Any]:
-        """Return a method compiled by the backend, once for each owner."""
+        """Return a method compiled by the backend, once per owner."""
         return compiled(self.backend.jit, owner, method)
 
 
 def at_once(function: Callable[..., Any], *args: Any) -> Any:
-    """Return `function(*args)`, as one program on JAX, which compiles every operation that it meets outside of one.
+    """Return `function(*args)`, on JAX as one program: outside of a program it would compile every operation separately.
 
     >>> at_once(lambda x, y: x * y + 1.0, numpy.ones(1), 2.0)
     array([3.])
@@ -202,14 +203,14 @@ def at_once(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class Whole:
-    """An object whose methods are one program each on JAX, compiled once for equal objects: see `at_once`.
+    """An object each of whose methods is one program on JAX, compiled once for equal objects, see `at_once`.
 
     >>> from haarflow.core.groups.additive import U1
     >>> Whole(U1(), backends.get("numpy")).compose(numpy.ones(1), numpy.ones(1))
     array([2.])
     """
 
-    def __init__(self, owner: Any, backend: Any, methods: tuple[str, ...] = OPERATIONS):
+    def __init__(self, owner: Any, backend: Backend, methods: tuple[str, ...] = OPERATIONS):
         self._owner, self._backend, self._methods = owner, backend, methods
 
     def __getattr__(self, name: str) -> Any:
@@ -221,22 +222,22 @@ class Whole:
 
 @lru_cache(maxsize=512)
 def compiled(jit: Callable[..., Any], owner: Any, method: str) -> Callable[..., Any]:
-    """Return `jit(owner.method)`, the same for the same hashable owner: no law compiles twice."""
+    """Return `jit(owner.method)`, cached by the owner, so that no law compiles it again."""
     result: Callable[..., Any] = jit(getattr(owner, method))
     return result
 
 
-def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
-    """Return field values in a style, for the groups of core; raises ValueError for another style or group."""
+def host_field(group: Group, shape: tuple[int, ...], style: str, generator: numpy.random.Generator) -> numpy.ndarray:
+    """Return field values of a group of core in a style; raises ValueError for an unknown style or group."""
     if style not in STYLES:
-        raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
+        raise ValueError(f"unknown style of fields {style!r}: choose one of {', '.join(STYLES)}")
     if isinstance(group, SU):
         return host_matrices(group, shape, style, generator)
     if group.name == "Complex":
         real, imaginary = (host_field(Real(), shape, style, generator) for _ in range(2))
         return real + 1j * imaginary
     if group.name not in ("Real", "U1"):
-        raise ValueError(f"fields are drawn for the groups Real, Complex, U1 and SU(N), got {group.name!r}")
+        raise ValueError(f"fields can be drawn for the groups Real, Complex, U1 and SU(N), got {group.name!r}")
     angle = group.name == "U1"
     haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
     if style == "cold":
@@ -253,16 +254,17 @@ def host_field(group: Any, shape: tuple[int, ...], style: str, generator: numpy.
 
 
 class Law(NamedTuple):
-    """One row of a layer's table: the law, how it meets a `Given`, and why it may not apply to an object.
+    """One row of a layer's table: the law, how it is checked on a `Given`, and why it may not apply to an object.
 
-    `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as half a sentence.
-    `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, with its chance of luck in the reason.
-    `shared_draws=True` marks one of these whose draws are identical on all backends, made by NumPy or compared with
-    NumPy's by another law, as is what a backend computes from them. `programs=True` marks a law that compiles programs of its
-    own, which takes seconds on a compiling backend and shows nothing there that another law does not. The quick profile
-    leaves the former to NumPy and the latter to backends that do not compile, if the run has them. `expensive(obj)`: an example
-    may take minutes, and the quick profile checks only the plain one. `first=True` marks a cheap law of what an object
-    returns, without which the others make no sense: where it fails they are skipped.
+    `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as a clause.
+    `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, and its reason states the probability of
+    a chance failure. `shared_draws=True` marks a sampled law whose draws are identical on all backends, because NumPy makes
+    them or another law compares them with NumPy's, and likewise what a backend computes from them. `programs=True` marks a
+    law that compiles its own programs, which takes seconds on a compiling backend and reveals nothing there that another
+    law does not. The quick profile checks the former only on NumPy and the latter only on backends that do not compile, if
+    the run has any. `expensive(obj)`: an example may take minutes, and the quick profile checks only the default example.
+    `first=True` marks a cheap law of what an object returns, without which the others make no sense: if it fails they are
+    skipped.
     """
 
     law: Callable[..., Any]
@@ -276,14 +278,14 @@ class Law(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The law's name, that of its function."""
+        """The law's name, which is that of its function."""
         return self.law.__name__
 
     def verdict(self, obj: Any, given: Given) -> Verdict:
         """Return the verdict on one example.
 
-        It is void on a lattice where the law does not apply to the object, where it would need too much memory, and where the
-        object needs automatic differentiation, which the backend does not support.
+        It is void if the law does not apply to the object, if it would need too much memory, and if the object needs
+        automatic differentiation, which the backend does not support.
         """
         reason = self.applies(obj)
         if reason is not None:
@@ -294,7 +296,7 @@ class Law(NamedTuple):
             return void(self.law, str(limit))
 
 
-def precision_of(tree: Any) -> str:
+def precision_of(tree: Tree) -> str:
     """Return "float32" or "float64", the precision of a tree's first array."""
-    found = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]  # a tree may hold plain numbers, too
-    return precision(found[0]) if found else "float64"
+    arrays = [leaf for leaf in leaves(tree) if hasattr(leaf, "dtype")]  # a tree may also hold plain numbers
+    return precision(arrays[0]) if arrays else "float64"

@@ -1,4 +1,4 @@
-"""Kernels and loops by their definitions in NumPy: the slow oracles that backends are held against."""
+"""Kernels and loops by their definitions in NumPy: the slow references with which backends are compared."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
+
+from haarflow.backends.types import Tree
 
 
 def slow_conv(x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
@@ -30,7 +32,7 @@ def slow_conv(x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
 
 
 def slow_matmul(a: numpy.ndarray, b: numpy.ndarray, d: int) -> numpy.ndarray:
-    """Return the products of small matrices, the lattice moved to the front and back.
+    """Return the products of small matrices, with the lattice axes moved to the front and back.
 
     >>> slow_matmul(numpy.full((1, 2, 3), 2.0), numpy.ones((2, 1, 3)), 1).tolist()
     [[[4.0, 4.0, 4.0]]]
@@ -39,7 +41,7 @@ def slow_matmul(a: numpy.ndarray, b: numpy.ndarray, d: int) -> numpy.ndarray:
     return numpy.moveaxis(numpy.moveaxis(a, first, last) @ numpy.moveaxis(b, first, last), last, first)
 
 
-def slow_scan(f: Callable[..., Any], carry: Any, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
+def slow_scan(f: Callable[..., Any], carry: Tree, xs: numpy.ndarray) -> tuple[Any, numpy.ndarray]:
     """Return the last carry and the stacked rows of a loop over axis 0.
 
     >>> slow_scan(lambda c, x: (c + x, c), 0.0, numpy.ones(3))

@@ -1,6 +1,6 @@
-"""A kernel beside its distribution: exact draws from it and what to compare them by.
+"""A kernel with its distribution: exact draws from it, and the observables to compare.
 
-Exact draws turn stationarity into a test: start from them, take steps, and no mean may move.
+With exact draws stationarity can be tested: start from them, take steps, and no mean may change.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Couplings, Kernel, Key, Theory, Tree
 from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import State, as_floats, run
 from haarflow.core.laws.law import at_once, precision_of
 
-DRAWS = 2  # steps of one compiled block, the same program for every law
+DRAWS = 2  # steps of one compiled block, a program that all laws share
 
 
 @dataclass(frozen=True)
 class Chained:
     """A kernel with its distribution: `exact(key, n)` draws fields from it, `observables(fields)` is a dict of numbers.
 
-    Both get NumPy arrays, whatever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
-    `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. `burn_in` steps lead from a wrong start to equilibrium, for the
-    slowest observable. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not).
-    It is itself a kernel, the one it holds.
+    Both get NumPy arrays, whichever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
+    `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. After `burn_in` steps even the slowest observable is in
+    equilibrium. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not). A
+    `Chained` is itself a kernel, with the methods of the kernel that it holds.
 
     >>> from haarflow.core.chains.metropolis import LocalMetropolis
     >>> from haarflow.theories import Phi4
@@ -40,23 +41,23 @@ class Chained:
     >>> stationary_law = Chained(LocalMetropolis(theory, values), exact, theory.observables)
     """
 
-    kernel: Any
+    kernel: Kernel
     exact: Callable[..., Any]
     observables: Callable[..., Any]
     burn_in: int = 20
     reversible: bool = False
 
     @property
-    def values(self) -> Any:
+    def values(self) -> Tree:
         """The kernel's values."""
         return self.kernel.values
 
-    def with_values(self, values: Any) -> Chained:
-        """Return this with the kernel's values replaced."""
+    def with_values(self, values: Tree) -> Chained:
+        """Return a copy with other values of the kernel."""
         return replace(self, kernel=self.kernel.with_values(values))
 
     def init(self, field: Array) -> State:
-        """Return the kernel's state of a field."""
+        """Return the kernel's state for a field."""
         result: State = self.kernel.init(field)
         return result
 
@@ -71,7 +72,7 @@ class ExactScalars:
     """Exact draws of a real field with S >= mass sum phi^2, by rejection from the Gaussian exp(-mass sum phi^2).
 
     phi^4 of the form "m2" has this bound for mass <= m2, as its hopping term is a sum of squares. `(key, n)` returns
-    fields `(n, *lattice)` on the key's backend, NumPy. Raises ValueError where S falls below the bound.
+    fields `(n, *lattice)` on the key's backend, NumPy. Raises ValueError if S falls below the bound.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import Phi4
@@ -79,28 +80,28 @@ class ExactScalars:
     (5, 2, 2)
     """
 
-    theory: Any
-    couplings: Any = field(compare=False)
+    theory: Theory
+    couplings: Couplings = field(compare=False)
     mass: float = 1.0
 
     def __call__(self, key: Array, n: int) -> Array:
         """Return `n` independent fields."""
-        found: list[numpy.ndarray] = []
-        while sum(map(len, found)) < n:
+        accepted: list[numpy.ndarray] = []
+        while sum(map(len, accepted)) < n:
             draws, coins, key = random.split(key, 3)
             fields = random.normal(draws, (8 * n, *field_shape(self.theory))) / math.sqrt(2.0 * self.mass)
             squares = (fields**2).reshape(8 * n, -1).sum(axis=-1)
             excess = self.theory.action(fields, self.couplings) - self.mass * squares
             if excess.min() < -1e-9:
                 raise ValueError(
-                    f"S >= {self.mass} sum phi^2 wanted, got {excess.min():.3g} less: choose a smaller mass"
+                    f"the rejection needs S >= {self.mass} sum phi^2, got {excess.min():.3g} less: choose a smaller mass"
                 )
-            found.append(fields[random.uniform(coins, (8 * n,)) < numpy.exp(-excess)])
-        return numpy.concatenate(found)[:n]
+            accepted.append(fields[random.uniform(coins, (8 * n,)) < numpy.exp(-excess)])
+        return numpy.concatenate(accepted)[:n]
 
 
-def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
-    """Return the state and the infos `(DRAWS, n)` after a block of steps from some fields.
+def block_of_steps(kernel: Kernel, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:
+    """Return the state and the information `(DRAWS, n)` after a block of steps from given fields.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.metropolis import LocalMetropolis
@@ -113,47 +114,47 @@ def block_of_steps(kernel: Any, fields: Array, key: Array) -> tuple[State, dict[
 
 
 def started(kernel: Any, fields: Array) -> State:
-    """Return `kernel.init(fields)`, as one program for equal kernels."""
+    """Return `kernel.init(fields)`, as one program shared by equal kernels."""
     definition = kernel.with_values(None)
     result: State = at_once(_begins(definition), fields, as_floats(kernel.values))
     return result
 
 
 @lru_cache(maxsize=64)
-def _begins(definition: Any) -> Callable[..., Any]:
+def _begins(definition: Kernel) -> Callable[..., Any]:
     return lambda fields, values: definition.with_values(values).init(fields)
 
 
 def counting(kernel: Any, fields: Array) -> _Counted:
-    """Return the kernel that counts its steps in `calls`, the same for the same program: laws share what is compiled."""
+    """Return a kernel that counts its steps in `calls`, cached by its program: laws share what is compiled."""
     made = _fresh(kernel.with_values(None), backends.of(fields), tuple(fields.shape), precision_of(fields))
     result: _Counted = made.with_values(kernel.values)
     return result
 
 
 @lru_cache(maxsize=64)
-def _fresh(definition: Any, backend: Any, shape: tuple[int, ...], dtype: str) -> _Counted:
+def _fresh(definition: Kernel, backend: Backend, shape: tuple[int, ...], dtype: str) -> _Counted:
     return _Counted(definition)
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """A kernel that counts how often Python runs its step; equal to none but itself and its other values."""
+    """A kernel that counts how often Python runs its step; equal only to itself, with any values."""
 
-    kernel: Any
+    kernel: Kernel
     token: Any = field(default_factory=object)
     calls: list[Any] = field(default_factory=list[Any], compare=False)
 
     @property
-    def values(self) -> Any:
+    def values(self) -> Tree:
         return self.kernel.values
 
-    def with_values(self, values: Any) -> Any:
+    def with_values(self, values: Tree) -> _Counted:
         return replace(self, kernel=self.kernel.with_values(values))
 
-    def init(self, field: Any) -> Any:
+    def init(self, field: Array) -> State:
         return self.kernel.init(field)
 
-    def step(self, key: Any, state: Any) -> Any:
+    def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         self.calls.append(1)
         return self.kernel.step(key, state)

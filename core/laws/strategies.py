@@ -1,9 +1,9 @@
 """Hypothesis strategies for lattice fields: lattices, fields, gauge transformations, couplings, precisions.
 
-Every array is made from the few words of a `Given` (seed, style, size), not element by element: drawing is fast, and a
-failing example shrinks to the smallest lattice, the simplest style and the least seed. The order of those words is that
-of `STYLES` and `SIZES` in `core.law`: cold comes first, then generic, then the hostile ones. Needs the package
-hypothesis, which the extra `verify` brings.
+Every array is made from the few settings of a `Given` (seed, style, size), not element by element: drawing is fast, and
+a failing example shrinks to the smallest lattice, the simplest style and the smallest seed. Styles and sizes are ordered
+as in `STYLES` and `SIZES` of `core.laws.law`: cold first, then generic, then hostile ones. Needs the package hypothesis,
+which the extra `verify` installs.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import hypothesis
 from hypothesis import strategies as st
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Theory
 from haarflow.core.laws.coupling_values import REGIMES, accepts, couplings_at
 from haarflow.core.laws.law import SIZES, STYLES, Given
 
@@ -30,13 +32,13 @@ SEEDS = st.integers(0, 2**16)
 def profile(name: str) -> hypothesis.settings:
     """Return the settings of a profile, a decorator of tests: "quick", "ci" (both derandomised) or "deep".
 
-    Raises ValueError for another name.
+    Raises ValueError for an unknown name.
 
     >>> profile("quick").max_examples
     2
     """
     if name not in PROFILES:
-        raise ValueError(f"a profile is one of {', '.join(PROFILES)}, got {name!r}")
+        raise ValueError(f"unknown profile {name!r}: choose one of {', '.join(PROFILES)}")
     return hypothesis.settings(deadline=None, database=None, **PROFILES[name])
 
 
@@ -46,12 +48,12 @@ def dtypes() -> Strategy[str]:
 
 
 def sizes() -> Strategy[str]:
-    """Return a strategy of the sizes of parameters, "zero" first: words of `Given.size`."""
+    """Return a strategy of the sizes of parameters, "zero" first, as in `Given.size`."""
     return st.sampled_from(SIZES)
 
 
 def styles() -> Strategy[str]:
-    """Return a strategy of the styles of fields, "cold" first: words of `Given.style`."""
+    """Return a strategy of the styles of fields, "cold" first, as in `Given.style`."""
     return st.sampled_from(STYLES)
 
 
@@ -60,9 +62,9 @@ def lattices(
 ) -> Strategy[tuple[int, ...]]:
     """Return a strategy of lattices with at most `largest` sites, 1, 2 and odd extents included.
 
-    `d` is the dimension or its range, `period` divides every extent (masks), `odd=False` leaves even extents alone,
+    `d` is the dimension or its range, `period` divides every extent (masks), `odd=False` keeps only even extents,
     `smallest` bounds the extents from below. It shrinks to the fewest dimensions and the smallest extents. Raises
-    ValueError where no lattice is that small.
+    ValueError if no lattice satisfies all bounds.
 
     >>> import hypothesis
     >>> hypothesis.find(lattices(2, period=4), lambda lattice: True)
@@ -73,17 +75,17 @@ def lattices(
     least = -(-smallest // step)  # in units of the step
     if low < 1 or period < 1 or (step * least) ** low > largest:
         raise ValueError(
-            f"no lattice of {low} or more dimensions with extents >= {smallest} that {step} divides has at most "
+            f"no lattice of {low} or more dimensions with extents >= {smallest} divisible by {step} has at most "
             f"{largest} sites"
         )
-    high = max(number for number in range(low, high + 1) if (step * least) ** number <= largest)
+    high = max(dimension for dimension in range(low, high + 1) if (step * least) ** dimension <= largest)
 
     @st.composite
     def lattice(draw: Any) -> tuple[int, ...]:
         dimension, extents, room = draw(st.integers(low, high)), [], largest
         for axis in range(dimension):
-            room_here = room // (step * least) ** (dimension - axis - 1)
-            extents.append(step * draw(st.integers(least, max(least, room_here // step))))
+            most = room // (step * least) ** (dimension - axis - 1)
+            extents.append(step * draw(st.integers(least, max(least, most // step))))
             room //= extents[-1]
         return tuple(extents)
 
@@ -92,13 +94,13 @@ def lattices(
 
 def givens(
     lattice: Strategy[tuple[int, ...]] | tuple[int, ...] | None = None,
-    backend: Any = None,
+    backend: Backend | None = None,
     dtype: str | Strategy[str] = "float64",
     batch: int | Strategy[int] = 3,
 ) -> Strategy[Given]:
-    """Return a strategy of `Given`, the words that fix one example of a law; a counterexample is one line of them.
+    """Return a strategy of `Given`, the settings that determine one example of a law; a counterexample is one line.
 
-    `lattice` is a strategy, one lattice, or None for any of at most 64 sites; `backend` a record (default NumPy).
+    `lattice` is a strategy, one lattice, or None for any of at most 64 sites; `backend` a backend (default NumPy).
 
     >>> import hypothesis
     >>> hypothesis.find(givens(lattices(2)), lambda given: True)
@@ -126,8 +128,8 @@ def fields(
 ) -> Strategy[Any]:
     """Return a strategy of fields `(batch, *shape)` of a group, in one style or in all of them.
 
-    cold (the identity), haar (generic), near (1e-6 off the identity), seam (on and next to +-pi, 0 and the knots of 8
-    bins), huge (angles of many turns, numbers of size 30).
+    cold (the identity), haar (generic), near (within 1e-6 of the identity), seam (on and next to +-pi, 0 and the knots of 8
+    bins), huge (angles of many turns, numbers of order 30).
 
     >>> import hypothesis
     >>> from haarflow.core.groups.additive import U1
@@ -135,7 +137,7 @@ def fields(
     [[[[0.0]], [[0.0]]]]
     """
     if style is not None and style not in STYLES:
-        raise ValueError(f"a style of fields is one of {', '.join(STYLES)}, got {style!r}")
+        raise ValueError(f"unknown style of fields {style!r}: choose one of {', '.join(STYLES)}")
 
     def make(style: str, seed: int) -> Any:
         return _given(seed, style, batch, backend, dtype).field(group, shape)
@@ -160,11 +162,11 @@ def gauge_transformations(
     return st.builds(make, style=st.sampled_from(("cold", "haar")), seed=SEEDS)
 
 
-def couplings(theory: Any) -> Strategy[dict[str, float]]:
-    """Return a strategy of a theory's couplings: its defaults, zero, weak and strong ones, as far as it accepts them.
+def couplings(theory: Theory) -> Strategy[dict[str, float]]:
+    """Return a strategy of a theory's couplings: its defaults, and zero, weak and strong ones that it accepts.
 
-    They are the defaults times the factors of `core.regimes.REGIMES`, all together or one of them alone. An empty dict
-    for a theory that declares none. It shrinks to the defaults.
+    They are the defaults times the factors of `coupling_values.REGIMES`, all together or one at a time. An empty dict for
+    a theory that declares none. It shrinks to the defaults.
 
     >>> import hypothesis
     >>> from haarflow.theories import U1Gauge
@@ -172,18 +174,18 @@ def couplings(theory: Any) -> Strategy[dict[str, float]]:
     {'beta': 8.0}
     """
     defaults = couplings_at(theory) or {}
-    found = [defaults, *[couplings_at(theory, size) or {} for size in REGIMES]]
+    choices = [defaults, *[couplings_at(theory, size) or {} for size in REGIMES]]
     for name, value in defaults.items():
-        alone = [{**defaults, name: factor * value} for factor in REGIMES.values()]
-        found += [values for values in alone if accepts(theory, values)]
-    unlike = [values for place, values in enumerate(found) if values not in found[:place]]
-    return st.sampled_from(unlike).map(dict)
+        scaled = [{**defaults, name: factor * value} for factor in REGIMES.values()]
+        choices += [values for values in scaled if accepts(theory, values)]
+    distinct = [values for index, values in enumerate(choices) if values not in choices[:index]]
+    return st.sampled_from(distinct).map(dict)
 
 
 def _strategy(value: Any) -> Strategy[Any]:
     return value if isinstance(value, Strategy) else st.just(value)
 
 
-def _given(seed: int, style: str, batch: int, backend: Any, dtype: str) -> Given:
-    engine = backends.get("numpy") if backend is None else backend
-    return Given(seed=seed, style=style, batch=batch, dtype=dtype, backend=engine)
+def _given(seed: int, style: str, batch: int, backend: Backend, dtype: str) -> Given:
+    chosen = backends.get("numpy") if backend is None else backend
+    return Given(seed=seed, style=style, batch=batch, dtype=dtype, backend=chosen)

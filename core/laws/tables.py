@@ -1,6 +1,6 @@
 """The laws of this layer by kind: backends, random numbers, groups, Markov kernels.
 
-A table's row is a `Law`; another object of a kind is held against all of them by one line where it is listed.
+A row of a table is a `Law`. To check a further object against all laws of its kind, add one line where objects are listed.
 """
 
 from haarflow.core.laws.backend import BACKEND_LAWS

@@ -1,8 +1,8 @@
-"""What a flow gave for a field, kept while laws look at one object: they ask for the same numbers, computed once.
+"""A cache of a flow's results while one object is checked: most laws need the same ones.
 
-A law starts from forward(x), inverse(y) and what they become a few units in the last place away (flows/laws/cases.py), as the
-law before it did. Within `remembering()` a flow that is bound (flows/laws/compiled_flow.py) computes each of these once; outside of it,
-and within `forgetting()`, every call is a call. Arguments are told apart bit for bit, by their bytes.
+Every law starts from forward(x), inverse(y) and their values at arguments a few ulp away (flows/laws/cases.py). Within
+`remembering()` a bound flow (flows/laws/compiled_flow.py) computes each of these once; outside of it, and within
+`forgetting()`, every call is evaluated. Arguments are compared bit for bit.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import numpy
 
 from haarflow.backends.tree import paths
+from haarflow.backends.types import Array
 from haarflow.core.laws.law import to_host
 
-LARGEST = 2**16  # numbers of a field that is kept
+LARGEST = 2**16  # numbers of the largest field whose results are kept
 _kept: ContextVar[dict[Hashable, Any] | None] = ContextVar("kept", default=None)
 
 
@@ -29,8 +30,8 @@ def remembering() -> Iterator[None]:
     >>> import numpy
     >>> calls = []
     >>> with remembering():
-    ...     for number in (1.0, 1.0, 2.0):
-    ...         _ = recalled(lambda x: calls.append(1), "a name", numpy.full(2, number))
+    ...     for value in (1.0, 1.0, 2.0):
+    ...         _ = recalled(lambda x: calls.append(1), "a name", numpy.full(2, value))
     >>> len(calls)
     2
     """
@@ -39,7 +40,7 @@ def remembering() -> Iterator[None]:
 
 @contextmanager
 def forgetting() -> Iterator[None]:
-    """Compute every result anew in this block, and keep none."""
+    """Evaluate every call in this block, and keep no result."""
     yield from _kept_in(None)
 
 
@@ -52,19 +53,19 @@ def _kept_in(memory: dict[Hashable, Any] | None) -> Iterator[None]:
 
 
 def recalled(function: Callable[..., Any], name: Hashable, *args: Any) -> Any:
-    """Return `function(*args)`, or what it gave before under this name for arguments of the same bytes."""
+    """Return `function(*args)`, or its earlier result under this name for arguments with the same bytes."""
     memory = _kept.get()
     if memory is None:
         return function(*args)
-    found = [(place, *leaf) for place, tree in enumerate(args) for leaf in paths(tree).items()]
-    if any(math.prod(numpy.shape(leaf)) > LARGEST for *_, leaf in found):
+    entries = [(index, *leaf) for index, tree in enumerate(args) for leaf in paths(tree).items()]
+    if any(math.prod(numpy.shape(leaf)) > LARGEST for *_, leaf in entries):
         return function(*args)
-    key = (name, tuple((place, path, *_bits(leaf)) for place, path, leaf in found))
+    key = (name, tuple((index, path, *_bits(leaf)) for index, path, leaf in entries))
     if key not in memory:
         memory[key] = function(*args)
     return memory[key]
 
 
-def _bits(leaf: Any) -> tuple[Any, ...]:
+def _bits(leaf: Array) -> tuple[Any, ...]:
     host = to_host(leaf)
     return type(leaf), host.dtype, host.shape, host.tobytes()

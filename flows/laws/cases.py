@@ -1,6 +1,6 @@
-"""What the laws of a flow share: fields and parameters of a `Given`, and how far rounding carries.
+"""What the laws of a flow share: the fields and parameters of a `Given`, and bounds on rounding errors.
 
-A law is checked on a flow whose functions the backend has compiled once (flows/laws/compiled_flow.py).
+A law is checked on a flow whose functions the backend compiles once (flows/laws/compiled_flow.py).
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params, Prior
 from haarflow.core import random
 from haarflow.core.laws.law import EPSILON, Given, fits, in_double, precision_of, to_host
 from haarflow.flows.coordinates import apart, components
-from haarflow.flows.laws.compiled_flow import bind
+from haarflow.flows.flow import Model
+from haarflow.flows.laws.compiled_flow import Bound, bind
 from haarflow.flows.laws.footprint import LEAST, NUMBER
 from haarflow.flows.traits import parts_of, traits
 
@@ -27,25 +28,25 @@ TALL = 1e3
 SPREAD = {"zero": 0.0, "small": 0.03, "one": 0.3, "large": 1.0}
 UNITS = 512
 STEEP = 1e3
-ROUNDING = f"{UNITS} units in the last place, times how far the result moves with its argument"
+ROUNDING = f"{UNITS} ulp, times the slope of the result"
 
 
 class Case(NamedTuple):
-    """A flow on concrete input: what every law of a flow gets. `x` is `(batch, *field_shape)`."""
+    """A flow and concrete input, the arguments of every law of a flow. `x` is `(batch, *field_shape)`."""
 
-    flow: Any
+    flow: Bound
     params: Params
     x: Array
     condition: Condition
-    group: Any
+    group: Group
 
 
-def case(model: Any, given: Given, salt: int = 0, share: float = 1.0) -> Case:
+def case(model: Model, given: Given, salt: int = 0, share: float = 1.0) -> Case:
     """Return a model's flow with the parameters, fields and condition of a `Given`, bound to its backend.
 
-    Large parameters of real fields are halved until the flow and its inverse make no numbers beyond TALL of numbers of
-    size one: stacked affine couplings multiply by e^s with s linear in what the last one made. What is not a number at
-    all for another reason does not become one.
+    Large parameters of real fields are halved until the flow and its inverse map numbers of order one to numbers below
+    TALL: stacked affine couplings multiply by e^s with s linear in the output of the previous one. A NaN that has another
+    cause is not removed by this.
     """
     flow, group = bind(model.flow, given.backend, len(model.prior.field_shape)), model.prior.group
     x, values = field(model, given, salt), conditions(model, given)
@@ -57,17 +58,17 @@ def case(model: Any, given: Given, salt: int = 0, share: float = 1.0) -> Case:
     return Case(flow, params, x, values, group)
 
 
-def _is_tame(flow: Any, params: Params, x: Array, condition: Condition) -> bool:
+def _is_tame(flow: Flow, params: Params, x: Array, condition: Condition) -> bool:
     ends = [apply(params, x, condition) for apply in (flow.forward, flow.inverse)]
     ends += [flow.inverse(params, ends[0][0], condition), flow.forward(params, ends[1][0], condition)]
     return sum(size(part) for end in ends for part in end) < TALL
 
 
-def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
-    """Return parameters as `init` draws them, moved by normal numbers; the size zero is all zero.
+def parameters(model: Model, given: Given, share: float = 1.0) -> Params:
+    """Return parameters drawn by `init` plus normal noise; at the size zero all of them vanish.
 
-    The spread is that of the size over the root of how many inputs a weight has: SPREAD is about that of an output. In
-    the end all numbers are multiplied by `share`, that is moved towards the size zero.
+    The standard deviation of the noise is that of the size divided by the root of a weight's number of inputs, so that
+    SPREAD is about that of an output. Finally all parameters are multiplied by `share`.
 
     >>> from haarflow.flows.flow import Model
     >>> from haarflow.flows.priors import Gaussian
@@ -87,11 +88,11 @@ def parameters(model: Any, given: Given, share: float = 1.0) -> Params:
     return tree_map(moved, fresh)
 
 
-def field(model: Any, given: Given, salt: int = 0) -> Array:
-    """Return fields of the style that is given; huge numbers are for parameters near the identity.
+def field(model: Model, given: Given, salt: int = 0) -> Array:
+    """Return fields in the style of `given`; huge real numbers are used only with parameters near the identity.
 
     An affine coupling multiplies by e^s with s linear in its context: at 30 and with large weights it overflows. Raises
-    TooLarge where a batch, and what a law makes of it, is more than a law's memory.
+    TooLarge if a batch, and the copies that a law makes, exceed a law's memory.
     """
     check_size(model.prior, given.batch)
     bounded = model.prior.group.name != "Real" or given.size in ("zero", "small")
@@ -99,18 +100,18 @@ def field(model: Any, given: Given, salt: int = 0) -> Array:
     return dataclasses.replace(given, style=style).field(model.prior.group, model.prior.field_shape, salt)
 
 
-def check_size(prior: Any, n: int) -> None:
-    """Raise TooLarge where n fields of a prior, and what a law makes of them, are more than a law's memory.
+def check_size(prior: Prior, n: int) -> None:
+    """Raise TooLarge if n fields of a prior, and the copies that a law makes, exceed a law's memory.
 
     >>> from haarflow.flows.priors import Gaussian
     >>> check_size(Gaussian((8, 8)), 3)
     """
     shape = tuple(prior.field_shape)
-    fits(n * LEAST * NUMBER * math.prod(shape), f"{n} fields {shape} and what a law makes of them")
+    fits(n * LEAST * NUMBER * math.prod(shape), f"{n} fields {shape} and their copies")
 
 
 def condition_names(flow: Any) -> tuple[str, ...]:
-    """Return the couplings that a flow or any of its parts is conditioned on.
+    """Return the couplings on which a flow or any of its parts is conditioned.
 
     >>> from haarflow.flows.flow import Chain
     >>> from haarflow.flows.scalar.tails import QuarticTail
@@ -123,18 +124,18 @@ def condition_names(flow: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def conditions(model: Any, given: Given) -> Condition:
-    """Return a batch of values between 1/2 and 2 for every coupling the flow is conditioned on, None for none."""
+def conditions(model: Model, given: Given) -> Condition:
+    """Return a batch of values between 1/2 and 2 for each coupling on which the flow is conditioned, None for none."""
     generator = given.generator(8)
     names = condition_names(model.flow)
     return {name: given.array(generator.uniform(0.5, 2.0, given.batch)) for name in names} or None
 
 
 def computed_in(flow: Any, x: Array) -> str:
-    """Return the precision in which a flow computes: the field's, or single where one of its nets does (`net_precision`).
+    """Return the precision in which a flow computes: the field's, or single if one of its nets does (`net_precision`).
 
-    One coupling's way there and back see the same net, and are held to the field's precision; two computations of the
-    net, on other backends or in other batches, differ by its own.
+    A coupling and its inverse evaluate the same net, and are checked in the field's precision; two evaluations of the net,
+    on different backends or in different batches, differ by the net's precision.
 
     >>> from haarflow.flows.nets import ConvNet
     >>> computed_in(ConvNet(1, (1, 2), net_precision="float32"), numpy.zeros(2))
@@ -142,14 +143,14 @@ def computed_in(flow: Any, x: Array) -> str:
     """
     if traits(flow).net_precision == "float32":
         return "float32"
-    found = {computed_in(part, x) for part in parts_of(flow) if dataclasses.is_dataclass(part)}
-    return "float32" if "float32" in found else precision_of(x)
+    precisions = {computed_in(part, x) for part in parts_of(flow) if dataclasses.is_dataclass(part)}
+    return "float32" if "float32" in precisions else precision_of(x)
 
 
 def nearby(x: Array, seed: int = 0, precision: str | None = None) -> Array:
-    """Return a field with every value moved by up to UNITS units in the last place of its size, of 1 at least.
+    """Return a field with every value x shifted by up to UNITS ulp of max(|x|, 1), with a random sign.
 
-    By unlike amounts: equal ones cancel in differences of links.
+    The shifts differ in size: equal ones would cancel in differences of links.
     """
     host, generator = to_host(x), numpy.random.default_rng(seed)
     coins = _coins(generator, host.shape)
@@ -164,7 +165,7 @@ def _coins(generator: numpy.random.Generator, shape: tuple[int, ...]) -> numpy.n
 
 
 class Reach(NamedTuple):
-    """How far rounding may carry the two results of a map, on the host: each component of the field, and log_det."""
+    """Bounds on the rounding errors of a map, on the host: of each component of the field, and of log_det."""
 
     field: numpy.ndarray
     log_det: numpy.ndarray
@@ -177,11 +178,11 @@ def reach(
     result: tuple[Any, ...] | None = None,
     precision: str | None = None,
 ) -> Reach:
-    """Return how far rounding carries `function(x) -> (y, log_det)`: UNITS units in the last place of its results and
-    four times the change of each number when the argument moves by as many, units of the field's precision or the given.
+    """Return bounds on the rounding errors of `function(x) -> (y, log_det)`: UNITS ulp of the results, and four times
+    the change of each number when the argument is shifted by UNITS ulp, in the field's precision or in `precision`.
 
-    Components of one field, and log-determinants of one batch, share what slopes below STEEP amount to; a steeper
-    place, or a jump, excuses itself alone.
+    All components of one field, and all log-determinants of one batch, are allowed the largest of their errors as far as
+    slopes are below STEEP; a steeper slope, or a discontinuity, raises only its own bound.
     """
     y, log_det = function(x) if result is None else result
     unit = UNITS * EPSILON[precision or precision_of(x)]
@@ -199,19 +200,19 @@ def reach(
 
 
 class Worst(NamedTuple):
-    """The difference that is largest in units of what rounding may do there, and that."""
+    """The difference that is largest in units of its bound, and that bound."""
 
     residual: float
     allowed: float
 
     @property
     def ratio(self) -> float:
-        """One in units of the other, infinity for what is not a number."""
+        """The difference in units of its bound, infinite for NaN."""
         return largest_of([self.residual / self.allowed])
 
 
 def worst(difference: Any, allowed: Any) -> Worst:
-    """Return the worst place of a difference; NaN and infinity anywhere are worst of all.
+    """Return the entry of a difference that is largest in units of its bound; NaN and infinity are largest of all.
 
     >>> worst([1.0, -3.0], [0.5, 2.0])
     Worst(residual=1.0, allowed=0.5)
@@ -221,8 +222,8 @@ def worst(difference: Any, allowed: Any) -> Worst:
     if off.size == 0:
         return Worst(0.0, 1.0)
     ratios = numpy.where(numpy.isfinite(off / limit), off / limit, numpy.inf)
-    place = int(numpy.argmax(ratios))
-    return Worst(float(off.ravel()[place]), float(limit.ravel()[place]))
+    index = int(numpy.argmax(ratios))
+    return Worst(float(off.ravel()[index]), float(limit.ravel()[index]))
 
 
 def _at_least(x: Array, least: float) -> numpy.ndarray:
@@ -230,16 +231,16 @@ def _at_least(x: Array, least: float) -> numpy.ndarray:
     return result
 
 
-def size(x: Any) -> float:
-    """Return the largest |x|, NaN where there is one."""
+def size(x: Array) -> float:
+    """Return the largest |x|, NaN if there is one."""
     return float(numpy.max(numpy.abs(in_double(x)), initial=0.0))
 
 
-def largest_of(numbers: Any) -> float:
-    """Return the largest of some numbers, infinity where one is NaN, 0 for none.
+def largest_of(numbers: Array) -> float:
+    """Return the largest of some numbers, infinity if one is NaN, 0 for none.
 
     >>> largest_of([1.0, float("nan")])
     inf
     """
-    found = [math.inf if math.isnan(number) else number for number in numbers]
-    return max(found, default=0.0)
+    comparable = [math.inf if math.isnan(number) else number for number in numbers]
+    return max(comparable, default=0.0)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.matrices import precision
 from haarflow.core.laws.law import compiled, to_host
 from haarflow.flows.laws.cache import recalled
@@ -30,7 +31,7 @@ class Bound:
     """A flow whose functions are compiled by one backend; `axes` counts those of a field."""
 
     flow: Any
-    backend: Any
+    backend: Backend
     axes: int
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
@@ -48,7 +49,7 @@ class Bound:
     def tangent(
         self, params: Params, x: Array, dx: Array, condition: Condition = None
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return (y, log_det) and how they change along `dx`; where shapes compile, of one field without batch axes."""
+        """Return (y, log_det) and their derivatives along `dx`; on JAX of one field without batch axes."""
         result: tuple[tuple[Any, ...], tuple[Any, ...]] = traced(self.backend.jit, self.flow, "tangent").function(
             params, x, dx, condition
         )
@@ -57,9 +58,9 @@ class Bound:
     def along(
         self, params: Params, x: Array, directions: Any, condition: Condition = None
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return (y, log_det) of one field, and on the host how they change along each of the directions `(n, *shape)`.
+        """Return (y, log_det) of one field, and on the host their derivatives along each of the directions `(n, *shape)`.
 
-        Where shapes compile the one program of `tangent` takes them one by one, elsewhere a batch takes them at once.
+        On JAX one program of `tangent` takes the directions one by one, elsewhere a batch takes them at once.
         """
         asarray = self.backend.asarray
         if self.backend.name == "jax":
@@ -77,7 +78,7 @@ class Bound:
         return (y[0, ...], log_det[0]), tuple(numpy.concatenate(columns) for columns in zip(*parts, strict=True))
 
     def traces(self, method: str) -> int:
-        """Return how often the Python code of a method has run since it was bound."""
+        """Return how often the Python code of a method has run since the flow was bound."""
         return len(traced(self.backend.jit, self.flow, method).runs)
 
     def _apply(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
@@ -85,7 +86,7 @@ class Bound:
         return result
 
     def _computed(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        """One batch where nothing is compiled, unless it would not fit into the memory; else chunks of one shape."""
+        """One batch if nothing is compiled and it fits into memory; otherwise chunks of one shape."""
         plain = self._plain(method)
         most = rows_at_once(self.flow, plain, params, x, condition, self.axes)
         if not compiles(self.backend):
@@ -93,7 +94,7 @@ class Bound:
                 return plain(params, x, condition)
             return in_chunks(lambda part, values: plain(params, part, values), x, condition, self.axes, most)
         if x.ndim == self.axes:
-            return self._alone(method, params, x, condition)
+            return self._single(method, params, x, condition)
         function, rows = (
             traced(self.backend.jit, self.flow, method).function,
             math.prod(tuple(x.shape)[: x.ndim - self.axes]),
@@ -105,8 +106,8 @@ class Bound:
         result: Callable[..., tuple[Array, Array]] = self.flow.forward if method == "forward" else self.flow.inverse
         return result
 
-    def _alone(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
-        """One program more; a coupling has it already, as the laws differentiate it."""
+    def _single(self, method: str, params: Params, x: Array, condition: Condition) -> tuple[Array, Array]:
+        """The result for one field, by a further program; a coupling's program exists, as the laws differentiate it."""
         if self.backend.name != "jax":
             return self._plain(method)(params, x, condition)
         if method == "forward" and traits(self.flow).moves is not None:
@@ -117,13 +118,13 @@ class Bound:
 
 @dataclasses.dataclass(frozen=True)
 class BoundPrior:
-    """A prior on a compiling backend for each shape: its density is compiled once, its draws come from NumPy.
+    """A prior on a backend that compiles for each shape: its density is compiled once, its draws come from NumPy.
 
-    That the draws are the backend's own, too, is the law `prior_draws`.
+    The backend's own draws are checked by the law `prior_draws`.
     """
 
     prior: Any
-    backend: Any
+    backend: Backend
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -132,9 +133,10 @@ class BoundPrior:
         return result
 
     @property
-    def group(self) -> Any:
+    def group(self) -> Group:
         """The group of the field's values."""
-        return self.prior.group
+        group: Group = self.prior.group
+        return group
 
     def sample(self, key: Array, n: int, dtype: str = "float64") -> Array:
         """Return the prior's draws."""
@@ -149,8 +151,8 @@ class BoundPrior:
         return in_chunks(lambda part, _: (part, function(part)), x, None, axes)[1]
 
 
-def bind_model(model: Any, backend: Any) -> Any:
-    """Return a model with its flow, and where shapes compile its prior, bound to a backend."""
+def bind_model(model: Any, backend: Backend) -> Any:
+    """Return a model with its flow bound to a backend, and its prior too on a backend that compiles."""
     flow = bind(model.flow, backend, len(model.prior.field_shape))
     prior = BoundPrior(model.prior, backend) if compiles(backend) and flow is not model.flow else model.prior
     return dataclasses.replace(model, prior=prior, flow=flow)
@@ -158,9 +160,9 @@ def bind_model(model: Any, backend: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unhashable:
-    """A flow that cannot be hashed, equal to nothing but itself."""
+    """An unhashable flow, equal only to itself."""
 
-    flow: Any
+    flow: Flow
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the flow's own parameters."""
@@ -177,11 +179,11 @@ class Unhashable:
         return result
 
 
-_unhashable: dict[int, Unhashable] = {}  # by identity: each holds its flow, so that no other takes its place
+_unhashable: dict[int, Unhashable] = {}  # by identity; each entry keeps its flow alive, so that its id is not reused
 
 
-def bind(flow: Any, backend: Any, axes: int) -> Any:
-    """Return the flow with its functions compiled by a backend; a flow that is bound already as is."""
+def bind(flow: Flow, backend: Backend, axes: int) -> Bound:
+    """Return the flow with its functions compiled by a backend; a bound flow is returned as it is."""
     if isinstance(flow, Bound):
         return flow
     try:
@@ -191,14 +193,14 @@ def bind(flow: Any, backend: Any, axes: int) -> Any:
     return Bound(flow, backend, axes)
 
 
-def unbound(flow: Any) -> Any:
-    """Return the flow itself, free of what `bind` put around it."""
+def unbound(flow: Flow) -> Any:
+    """Return the flow inside the wrappers that `bind` put around it."""
     inner = flow.flow if isinstance(flow, Bound) else flow
     return inner.flow if isinstance(inner, Unhashable) else inner
 
 
-def compiles(backend: Any) -> bool:
-    """Return whether a backend's `jit` is more than the function itself.
+def compiles(backend: Backend) -> bool:
+    """Return whether a backend's `jit` compiles.
 
     >>> compiles(backends.get("numpy"))
     False
@@ -214,8 +216,8 @@ class Traced(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
-    """Return a flow's method compiled, the same for the same flow: no law compiles twice."""
+def traced(jit: Callable[..., Any], flow: Flow, method: str) -> Traced:
+    """Return a flow's compiled method, cached by the flow, so that no law compiles it again."""
     runs: list[None] = []
     apply = flow.inverse if method == "inverse" else flow.forward
 
@@ -231,7 +233,7 @@ def traced(jit: Callable[..., Any], flow: Any, method: str) -> Traced:
         )
         return result
 
-    # PyTorch's compiler does not trace forward mode, and guards what it sees: a list that grows would compile every time.
+    # PyTorch's compiler does not trace forward mode, and guards the objects it sees: a growing list would recompile.
     if "torch" in jit.__module__:
         return Traced(tangent if method == "tangent" else jit(apply), runs)
     return Traced(jit(tangent if method == "tangent" else plain), runs)

@@ -1,13 +1,13 @@
-"""Laws of densities: priors and models are normalised, and what they draw has the density they say.
+"""Laws of densities: priors and models are normalised, and their draws follow the density that they report.
 
 Integrals over at most LARGEST variables use a rank-1 lattice rule with random shifts,
 
     int q = mean over shifts s and points k of q(y(u)) |dy/du|,   u = k (1, a, a^2, ...)/N + s modulo 1,
 
-fast for smooth periodic integrands, with an error that the spread over the shifts tells. Angles fill the circle; real
-fields are whitened by the covariance of some draws and mapped by y = ln(u/(1 - u)), where every density with light
-tails is smooth and periodic. Of gauge fields the links of a spanning tree are set to one, as their density does not
-depend on them. Everything else is by Monte Carlo: with p a normalised density, E_q[p/q] = 1.
+which converges fast for smooth periodic integrands, with an error estimated from the spread over the shifts. Angles cover
+the circle; real fields are whitened by the covariance of some draws and mapped by y = ln(u/(1 - u)), which makes every
+density with light tails smooth and periodic. The links of a gauge field on a spanning tree are set to one, since the
+density does not depend on them. For more variables Monte Carlo is used: E_q[p/q] = 1 for a normalised density p.
 """
 
 from __future__ import annotations
@@ -22,42 +22,44 @@ from typing import Any
 import numpy
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import paths
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Group, Params, Prior
 from haarflow.core import random
 from haarflow.core.laws import law
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
 from haarflow.flows.coordinates import components, lattice_of, matrix_valued, on_links
+from haarflow.flows.flow import Model
 from haarflow.flows.laws.cases import ROUNDING, largest_of, reach, size, worst
 from haarflow.flows.laws.footprint import NUMBER
 from haarflow.flows.modelfile import open_model, save_model
 from haarflow.flows.traits import parts_of
 
 DRAWS = 4096
-FEWEST = 512  # draws whose mean tells something
-COPIES = 8  # of the draws that a law makes
+FEWEST = 512  # draws below which a mean is not informative
+COPIES = 8  # of the draws, made by a law
 POINTS, GENERATOR, SHIFTS = 1021, 89, 16
 LARGEST = 5
 WIDTH = 0.8  # of the map to the line, in units of the standard deviation
 LEAST_ERROR, LARGEST_ERROR = 1e-10, 2e-2
 NARROW = 0.8  # width of the comparison density in units of the draws'
-PULLS = "5 errors of the mean, chance of luck 6e-7 for each number; the seed is fixed"
+PULLS = "5 standard errors, a chance failure has probability 6e-7 per number; the seed is fixed"
 
 
 def integrates_to_one(
     density: Callable[..., Any],
     field_shape: tuple[int, ...],
-    group: Any,
+    group: Group,
     draws: Any = None,
     gauge: bool = False,
     like: Any = None,
 ) -> Verdict:
-    """int q(y) dy = 1 over all of the manifold.
+    """int q(y) dy = 1 over the whole manifold.
 
-    `density` gives log q of fields `(n, *field_shape)`, on the backend of `like` (default NumPy); `draws` of it, needed
-    for real fields, tell where it lives; `gauge` says that it is gauge invariant. Raises ValueError for more than five
-    variables.
+    `density` returns log q of fields `(n, *field_shape)` on the backend of `like` (default NumPy); `draws` from it, needed
+    for real fields, determine the integration range; `gauge` says that it is gauge invariant. Raises ValueError for more
+    than five variables.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -84,15 +86,15 @@ def integrates_to_one(
     error = float(totals.std(ddof=1)) / math.sqrt(SHIFTS)
     rounding = 1e3 * float(numpy.finfo("float64" if like is None else precision_of(like)).eps)
     allowed = min(8 * error + max(LEAST_ERROR, rounding), LARGEST_ERROR)
-    reason = f"8 errors by {SHIFTS} random shifts (chance of luck 1e-6), {LARGEST_ERROR} at most"
+    reason = f"8 errors from {SHIFTS} random shifts (chance failure 1e-6), at most {LARGEST_ERROR}"
     return judge(integrates_to_one, totals.mean() - 1.0, allowed, reason, integral=float(totals.mean()), error=error)
 
 
-def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) -> Verdict:
-    """E_q[p/q] = 1 for a normalised p: Haar measure for links, for real fields a normal density narrower than q.
+def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Group) -> Verdict:
+    """E_q[p/q] = 1 for a normalised p: the Haar measure for links, a normal density narrower than q for real fields.
 
-    `y` `(n, *field_shape)` are draws and `log_q` `(n,)` what the model says of them; `others` are further draws, whose
-    covariance makes p.
+    `y` `(n, *field_shape)` are draws and `log_q` `(n,)` their density as the model reports it; `others` are further draws,
+    from whose covariance p is made.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -102,7 +104,7 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) ->
     >>> draws_have_the_density(y, prior.log_density(y), prior.sample(b, 1000), prior.group).passed
     True
     """
-    log_p: Any = 0.0
+    log_p: Array = 0.0
     if group.name == "Real":
         rows = in_double(y).reshape(y.shape[0], -1)
         root = NARROW * numpy.linalg.cholesky(_covariance(to_host(others).reshape(others.shape[0], -1)))
@@ -110,12 +112,15 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Any) ->
         log_norm = numpy.sum(numpy.log(numpy.diag(root))) + 0.5 * rows.shape[1] * math.log(2 * math.pi)
         log_p = -0.5 * numpy.sum(noise**2, axis=1) - log_norm
     weights = numpy.exp(log_p - to_host(log_q).astype("float64"))
-    found = {"mean": float(weights.mean()), "ess": float(weights.sum() ** 2 / (len(weights) * numpy.sum(weights**2)))}
-    return judge(draws_have_the_density, largest_pull(weights[:, None], 1.0), 5.0, PULLS, **found)
+    measured = {
+        "mean": float(weights.mean()),
+        "ess": float(weights.sum() ** 2 / (len(weights) * numpy.sum(weights**2))),
+    }
+    return judge(draws_have_the_density, largest_pull(weights[:, None], 1.0), 5.0, PULLS, **measured)
 
 
 def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condition: Condition = None) -> Verdict:
-    """sample -> (y, log q) with log q = log_density(y), and fields of the prior's shape.
+    """sample returns (y, log q) with log q = log_density(y), and fields of the prior's shape.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -128,7 +133,12 @@ def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condit
     """
     y, log_q = model.sample(params, key, n, condition)
     if tuple(y.shape) != (n, *model.prior.field_shape) or tuple(log_q.shape) != (n,):
-        return judge(sample_is_its_density, math.inf, 0.0, f"fields {(n, *model.prior.field_shape)}, got {y.shape}")
+        return judge(
+            sample_is_its_density,
+            math.inf,
+            0.0,
+            f"the fields have the shape {(n, *model.prior.field_shape)}, got {y.shape}",
+        )
     again = model.log_density(params, y, condition)
 
     def density(y: Array) -> tuple[Array, Array]:
@@ -139,10 +149,10 @@ def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condit
     return judge(sample_is_its_density, off.residual, off.allowed, ROUNDING, y=y, params=params)
 
 
-def file_keeps_the_model(model: Any, params: Params, backend: Any) -> Verdict:
-    """open_model(save_model(model, params)) = (model, params), bit for bit, on another backend too.
+def file_keeps_the_model(model: Any, params: Params, backend: Backend) -> Verdict:
+    """open_model(save_model(model, params)) = (model, params), bit for bit, also on another backend.
 
-    Classes of the caller's own are handed over to `open_model`.
+    Custom classes are passed to `open_model`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -156,18 +166,18 @@ def file_keeps_the_model(model: Any, params: Params, backend: Any) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         save_model(path, model, params)
-        opened = [open_model(path, place, definition=_classes(model)) for place in (backend, backends.get("numpy"))]
-    wanted = paths(params)
-    found = [float(one.model != model) for one in opened]
+        opened = [open_model(path, target, definition=_classes(model)) for target in (backend, backends.get("numpy"))]
+    saved = paths(params)
+    faults = [float(one.model != model) for one in opened]
     for one in opened:
-        kept = paths(one.params)
-        found.append(float(kept.keys() != wanted.keys()))
-        found += [float(not _same_bits(kept[name], leaf)) for name, leaf in wanted.items() if name in kept]
-    return judge(file_keeps_the_model, largest_of(found), 0.0, "bit for bit")
+        read = paths(one.params)
+        faults.append(float(read.keys() != saved.keys()))
+        faults += [float(not _same_bits(read[name], leaf)) for name, leaf in saved.items() if name in read]
+    return judge(file_keeps_the_model, largest_of(faults), 0.0, "bit for bit")
 
 
-def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdict:
-    """sample(key, n) is `(n, *field_shape)`, finite, in range and NumPy's; log_density too, and one field at a time.
+def prior_draws(prior: Prior, key: Array, n: int, dtype: str = "float64") -> Verdict:
+    """sample(key, n) is `(n, *field_shape)`, finite, in range and equal to NumPy's; so is log_density, also field by field.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -179,25 +189,26 @@ def prior_draws(prior: Any, key: Array, n: int, dtype: str = "float64") -> Verdi
     x = backend.jit(lambda key: prior.sample(key, n, dtype))(key)
     shape = (n, *prior.field_shape)
     if tuple(x.shape) != shape or precision_of(x) != dtype or not math.isfinite(size(x)):
-        return judge(prior_draws, math.inf, 0.0, f"finite {dtype} of the shape {shape}")
+        return judge(prior_draws, math.inf, 0.0, f"draws are finite, {dtype} and of the shape {shape}")
     expected = prior.sample(host.asarray(to_host(key)), n, dtype)
     log_density, host_x = Whole(prior, backend, ("log_density",)).log_density, to_host(x)
     log_r = to_host(log_density(x)).astype("float64")
-    alone = [float(to_host(log_density(backend.asarray(row, dtype=x.dtype)))) for row in host_x]
+    one_by_one = [float(to_host(log_density(backend.asarray(row, dtype=x.dtype)))) for row in host_x]
     unit = 64 * float(numpy.finfo(dtype).eps)
     terms = math.prod(prior.field_shape) * max(size(x), 1.0) ** 2 + size(log_r)
     outside = size(prior.group.project(host_x) - host_x)
-    found = [size(in_double(x) - expected) / max(size(x), 1.0), outside if outside > 1e-5 else 0.0]
-    found += [size(log_r - prior.log_density(expected)) / terms, size(log_r - numpy.asarray(alone)) / terms]
-    return judge(prior_draws, largest_of(found), unit, "64 units in the last place of the terms", x=x)
+    faults = [size(in_double(x) - expected) / max(size(x), 1.0), outside if outside > 1e-5 else 0.0]
+    faults += [size(log_r - prior.log_density(expected)) / terms, size(log_r - numpy.asarray(one_by_one)) / terms]
+    return judge(prior_draws, largest_of(faults), unit, "64 ulp of the terms", x=x)
 
 
-def prior_moments(prior: Any, x: Array) -> Verdict:
-    """E[df + f d log r] = 0 over the prior's own draws: integration by parts, for polynomials or waves f.
+def prior_moments(prior: Prior, x: Array) -> Verdict:
+    """E[df + f d log r] = 0 over draws of the prior: integration by parts, with polynomials or plane waves f.
 
-    For real fields f is each of 1, x_i, x_i x_j^2 along each of the first components: E[x_i d_j log r] = -delta_ij fixes
-    the covariance; for angles cos and sin of theta and 2 theta; for matrices the entries of the first elements and
-    their squares. The derivative of log r is by differences of fourth order. Independent of the normalisation.
+    For real fields f is x_i and x_i^3, differentiated along each of the first components: E[x_i d_j log r] = -delta_ij
+    determines the covariance; for angles f is cos and sin of theta and 2 theta; for matrices the entries of the first
+    elements and their squares. Derivatives of log r are differences of fourth order. The law does not depend on the
+    normalisation.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -208,7 +219,7 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
     """
     host = in_double(x)
     count = min(components(prior.group, prior.field_shape), 6)
-    slopes = numpy.stack([_slope(prior, x, host, number) for number in range(count)], axis=1)
+    slopes = numpy.stack([_slope(prior, x, host, component) for component in range(count)], axis=1)
     if matrix_valued(prior.group):
         return judge(prior_moments, largest_pull(_matrix_moments(prior, host, slopes), 0.0), 5.0, PULLS)
     flat, columns = host.reshape(host.shape[0], -1), []
@@ -227,7 +238,7 @@ def prior_moments(prior: Any, x: Array) -> Verdict:
 def free_components(
     field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...] | None = None
 ) -> numpy.ndarray:
-    """Return the components that a density may depend on: all of them, or those of the links off a spanning tree.
+    """Return the components on which a density may depend: all, or those of the links outside a spanning tree.
 
     >>> from haarflow.core.groups.additive import U1
     >>> len(free_components((2, 2, 2), U1(), True)), len(free_components((2, 2, 2), U1(), False))
@@ -242,16 +253,16 @@ def free_components(
     for _ in range(math.prod(lattice)):
         for site in sorted(reached):
             for mu in range(d):
-                there = tuple((x + (axis == mu)) % lattice[axis] for axis, x in enumerate(site))
-                if there not in reached:
-                    reached.add(there)
+                end = tuple((x + (axis == mu)) % lattice[axis] for axis, x in enumerate(site))
+                if end not in reached:
+                    reached.add(end)
                     inner = [(a,) for a in range(group.dim)] if matrix_valued(group) else [()]
                     tree |= {int(numpy.ravel_multi_index((mu, *a, *site), shape)) for a in inner}
-    return numpy.asarray([number for number in everything if number not in tree])
+    return numpy.asarray([component for component in everything if component not in tree])
 
 
-def count_free(field_shape: tuple[int, ...], group: Any, gauge: bool, lattice: tuple[int, ...]) -> int:
-    """Return how many `free_components` there are, without a list of them: a spanning tree has a link less than sites.
+def count_free(field_shape: tuple[int, ...], group: Group, gauge: bool, lattice: tuple[int, ...]) -> int:
+    """Return the number of `free_components` without listing them: a spanning tree has one link less than sites.
 
     >>> from haarflow.core.groups.additive import U1
     >>> count_free((2, 2, 2), U1(), True, (2, 2)), count_free((2, 2, 2), U1(), False, (2, 2))
@@ -274,7 +285,7 @@ def lattice_rule(variables: int) -> numpy.ndarray:
 
 
 def largest_pull(columns: numpy.ndarray, expected: float) -> float:
-    """Return the largest |mean - expected| in units of its error over the columns of `(n, columns)`; NaN is infinite."""
+    """Return the largest |mean - expected| in units of its error over the columns of `(n, columns)`; NaN counts as infinite."""
     off = numpy.abs(columns.mean(axis=0) - expected)
     error = columns.std(axis=0, ddof=1) / math.sqrt(len(columns))
     rounding = 1e-10 * (1 + numpy.abs(columns).max(axis=0))
@@ -282,7 +293,7 @@ def largest_pull(columns: numpy.ndarray, expected: float) -> float:
 
 
 def _whitened(u: numpy.ndarray, draws: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Points of the line for points of the unit cube, and log |dy/du|."""
+    """The real variables y at points u of the unit cube, and log |dy/du|."""
     u = numpy.clip(u, 1e-12, 1 - 1e-12)
     root = WIDTH * numpy.linalg.cholesky(_covariance(draws))
     y = draws.mean(axis=0) + numpy.log(u / (1 - u)) @ root.T
@@ -290,28 +301,28 @@ def _whitened(u: numpy.ndarray, draws: numpy.ndarray) -> tuple[numpy.ndarray, nu
 
 
 def _covariance(rows: numpy.ndarray) -> numpy.ndarray:
-    found = numpy.atleast_2d(numpy.cov(rows.T))
-    result: numpy.ndarray = found + 1e-9 * numpy.trace(found) * numpy.eye(len(found))
+    plain = numpy.atleast_2d(numpy.cov(rows.T))
+    result: numpy.ndarray = plain + 1e-9 * numpy.trace(plain) * numpy.eye(len(plain))
     return result
 
 
-def _slope(prior: Any, x: Array, host: numpy.ndarray, number: int, step: float = 1e-2) -> numpy.ndarray:
+def _slope(prior: Prior, x: Array, host: numpy.ndarray, component: int, step: float = 1e-2) -> numpy.ndarray:
     """d log r along one component, `(n,)`, by differences of fourth order."""
     backend = backends.of(x)
     log_density = Whole(prior, backend, ("log_density",)).log_density
 
     def log_r(k: int) -> numpy.ndarray:
-        moved = _along(prior.group, host, number, k * step)
+        moved = _along(prior.group, host, component, k * step)
         return to_host(log_density(backend.asarray(moved, dtype=x.dtype))).astype("float64")
 
     result: numpy.ndarray = (8 * (log_r(1) - log_r(-1)) - (log_r(2) - log_r(-2))) / (12 * step)
     return result
 
 
-def _along(group: Any, fields: numpy.ndarray, number: int, step: float) -> numpy.ndarray:
-    """Fields `(n, *field_shape)` moved by a step along one component."""
+def _along(group: Group, fields: numpy.ndarray, component: int, step: float) -> numpy.ndarray:
+    """Fields `(n, *field_shape)` displaced by a step along one component."""
     unit = numpy.zeros((1, components(group, fields.shape[1:])))
-    unit[0, number] = step
+    unit[0, component] = step
     if matrix_valued(group):
         result: numpy.ndarray = group.update(fields, unit.reshape(1, *algebra_shape(group, fields.shape[1:])))
         return result
@@ -328,20 +339,22 @@ def _matrix_moments(prior: Any, host: numpy.ndarray, slopes: numpy.ndarray) -> n
         parts = numpy.concatenate([first.real, first.imag], axis=1)
         return numpy.concatenate([parts, parts**2], axis=1)
 
-    here = entries(host)
-    for number in range(slopes.shape[1]):
-        ahead, behind = ({k: entries(_along(group, host, number, k * sign * step)) for k in (1, 2)} for sign in (1, -1))
+    values = entries(host)
+    for component in range(slopes.shape[1]):
+        ahead, behind = (
+            {k: entries(_along(group, host, component, k * sign * step)) for k in (1, 2)} for sign in (1, -1)
+        )
         df = (8 * (ahead[1] - behind[1]) - (ahead[2] - behind[2])) / (12 * step)
-        columns.append(df + here * slopes[:, number, None])
+        columns.append(df + values * slopes[:, component, None])
     return numpy.concatenate(columns, axis=1)
 
 
 def _classes(obj: Any) -> tuple[type, ...]:
     """The classes of a definition and all its parts."""
-    found = {type(obj)}
+    classes = {type(obj)}
     for part in filter(dataclasses.is_dataclass, parts_of(obj)):
-        found |= set(_classes(part))
-    return tuple(found)
+        classes |= set(_classes(part))
+    return tuple(classes)
 
 
 def _same_bits(a: Array, b: Array) -> bool:
@@ -349,8 +362,8 @@ def _same_bits(a: Array, b: Array) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
-def enough_draws(prior: Any) -> int:
-    """Return DRAWS, or as many fewer as fit into a law's memory; raises TooLarge below FEWEST.
+def enough_draws(prior: Prior) -> int:
+    """Return DRAWS, or as many draws as fit into a law's memory; raises TooLarge if these are fewer than FEWEST.
 
     >>> from haarflow.flows.priors import Gaussian
     >>> enough_draws(Gaussian((4, 4))), enough_draws(Gaussian((64, 64)))
@@ -362,15 +375,15 @@ def enough_draws(prior: Any) -> int:
     return result
 
 
-def not_a_definition(model: Any) -> str | None:
-    """Return why a model cannot be written to a file, or None: its parts are dataclasses, or there is no definition."""
+def not_a_definition(model: Model) -> str | None:
+    """Return why a model cannot be written to a file, because one of its parts is not a dataclass, or None."""
     for part in (model, model.prior, model.flow):
         if not dataclasses.is_dataclass(part):
-            return f"a model file holds dataclasses, and {type(part).__name__} is none"
+            return f"a model file holds dataclasses, and {type(part).__name__} is not one"
     return None
 
 
-def draws_on_the_host(prior: Any, seed: int, n: int, dtype: str) -> numpy.ndarray:
-    """Return draws of a prior from NumPy, the same numbers on every backend and no shape to compile."""
+def draws_on_the_host(prior: Prior, seed: int, n: int, dtype: str) -> numpy.ndarray:
+    """Return draws of a prior from NumPy, identical for every backend, with nothing to compile."""
     result: numpy.ndarray = prior.sample(random.key(seed, backends.get("numpy")), n, dtype)
     return result

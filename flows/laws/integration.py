@@ -1,11 +1,11 @@
-"""Laws of flows that are integrated: the reported log-determinant and the way back miss those of the discrete map, by how much.
+"""Laws of flows that integrate an equation in time: the order of the errors of log_det and of the inverse.
 
-A flow in continuous time moves fields by steps of a Runge-Kutta scheme and reports the integral of the divergence. Both
-come close to the same limit: the error of log_det, held against the dense Jacobian of the very map, and the distance that
-inverse(forward(x)) has from x, fall with the scheme's order as steps are halved. A wrong divergence does not.
+A flow in continuous time moves fields by steps of a Runge-Kutta scheme and reports the integral of the divergence. The
+error of log_det, compared with the dense Jacobian of the discrete map, and the distance of inverse(forward(x)) from x both
+fall with the scheme's order as steps are halved. With a wrong divergence the error of log_det does not.
 
-Where a dense Jacobian has too many columns, the field is one that repeats a cell of the lattice, and the flow's translations
-give all columns from those of one cell (flows/laws/repeating_fields.py).
+If the dense Jacobian has too many columns, a field that repeats a cell of the lattice is used, for which the flow's
+translation symmetry gives all columns from those of one cell (flows/laws/repeating_fields.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.law import Verdict, judge, to_host
 from haarflow.flows.coordinates import apart, lattice_of
@@ -25,25 +25,25 @@ from haarflow.flows.laws.jacobian import settled
 from haarflow.flows.laws.repeating_fields import cell_of, log_abs_det, repeating
 
 ORDER = 3
-FLOOR = 1e-8  # errors below are those of the differences
-REASON = "2^(1/2 - order): halved steps leave an eighth of the error, with room for the next order"
+FLOOR = 1e-8  # errors below this are those of the finite differences
+REASON = "2^(1/2 - order): halved steps leave an eighth of the error, with a margin for the next order"
 
 
 def integration_order(
-    flow: Any,
-    finer: Any,
+    flow: Flow,
+    finer: Flow,
     params: Params,
     x: Array,
     condition: Condition = None,
-    group: Any = None,
+    group: Group | None = None,
     most: float = math.inf,
     lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
-    """log_det = log |det dy/dx| + O(step^3): `finer`, of half the steps, misses it by an eighth of what `flow` does.
+    """log_det = log |det dy/dx| + O(step^3): halving the steps (`finer`) leaves an eighth of the error of `flow`.
 
-    The residual is the ratio of both errors, both of the batch's first member, in double precision; of more than
-    `repeating_fields.COLUMNS` components, of the field that repeats its first cell.
-    Where the error of `flow` is above `most` it tells nothing of the order: `finer` is not asked, and the law does not hold.
+    The residual is the ratio of the two errors for the first field of the batch, in double precision; for more than
+    `repeating_fields.COLUMNS` components, for the field that repeats its first cell. An error of `flow` above `most` is not
+    in the asymptotic regime: `finer` is not evaluated, and the law fails.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -59,10 +59,10 @@ def integration_order(
     cell = cell_of(unbound(flow), group, tuple(x.shape[1:]), lattice)
     x = repeating(x, cell, lattice)
 
-    def missed(one: Any) -> numpy.ndarray:
+    def errors_of(one: Any) -> numpy.ndarray:
         return integration_errors(one, params, x, condition, group, cell=cell, lattice=lattice)
 
-    return _ratio(integration_order, missed, flow, finer, most, x=x, params=params)
+    return _ratio(integration_order, errors_of, flow, finer, most, x=x, params=params)
 
 
 def reversal_order(
@@ -75,52 +75,54 @@ def reversal_order(
     most: float = math.inf,
     lattice: tuple[int, ...] | None = None,
 ) -> Verdict:
-    """inverse(forward(x)) = x + O(step^3): of `finer`, of half the steps, an eighth is left.
+    """inverse(forward(x)) = x + O(step^3): halving the steps (`finer`) leaves an eighth of the error of `flow`.
 
-    As `integration_order`.
+    Arguments as for `integration_order`.
     """
     group = group or Real()
 
-    def missed(one: Any) -> numpy.ndarray:
+    def errors_of(one: Any) -> numpy.ndarray:
         result: numpy.ndarray = numpy.abs(
             to_host(apart(group, one.inverse(params, one.forward(params, x, condition)[0], condition)[0], x))
         )
         return result
 
-    return _ratio(reversal_order, missed, flow, finer, most, x=x, params=params)
+    return _ratio(reversal_order, errors_of, flow, finer, most, x=x, params=params)
 
 
 def integration_errors(
-    flow: Any,
+    flow: Flow,
     params: Params,
     x: Array,
     condition: Condition = None,
-    group: Any = None,
+    group: Group | None = None,
     members: int = 1,
     cell: tuple[int, ...] | None = None,
     lattice: tuple[int, ...] | None = None,
 ) -> numpy.ndarray:
-    """Return log_det - log |det dy/dx| for the first `members` of a batch, by dense Jacobians: of the discrete map.
+    """Return log_det - log |det dy/dx| for the first `members` of a batch, by dense Jacobians of the discrete map.
 
-    Fields that repeat a `cell` want the columns of that cell alone. The error's spread, beside that of log w, says what
-    the integration costs; it grows as the root of the volume.
+    Fields that repeat a `cell` need only the columns of that cell. The spread of the error, compared with that of log w,
+    measures the effect of the integration error; it grows as the root of the volume.
     """
     group = group or Real()
-    lattice, found = lattice or lattice_of(group, tuple(x.shape[1:])), []
-    for number in range(min(members, x.shape[0])):
+    lattice, errors = lattice or lattice_of(group, tuple(x.shape[1:])), []
+    for index in range(min(members, x.shape[0])):
         if cell is None or cell == lattice:
-            dense, *_ = settled(flow, params, x, condition, group, number)
-            found.append(dense.log_det - float(numpy.linalg.slogdet(dense.matrix)[1]))
+            dense, *_ = settled(flow, params, x, condition, group, index)
+            errors.append(dense.log_det - float(numpy.linalg.slogdet(dense.matrix)[1]))
         else:
-            log_det, expected = log_abs_det(flow, params, x, condition, group, number, cell, lattice)
-            found.append(log_det - expected)
-    return numpy.asarray(found)
+            log_det, expected = log_abs_det(flow, params, x, condition, group, index, cell, lattice)
+            errors.append(log_det - expected)
+    return numpy.asarray(errors)
 
 
-def _ratio(law: Any, missed: Callable[..., Any], flow: Any, finer: Any, most: float, **example: Any) -> Verdict:
-    """The verdict on what a flow misses and what is left of it in half the steps; of too large an error, without that."""
-    coarse = _root_mean_square(missed(flow))
-    fine = math.nan if coarse > most else _root_mean_square(missed(finer))
+def _ratio(
+    law: Callable[..., Any], errors_of: Callable[..., Any], flow: Flow, finer: Flow, most: float, **example: Any
+) -> Verdict:
+    """The verdict on the ratio of the errors of two flows, NaN if the first error is too large."""
+    coarse = _root_mean_square(errors_of(flow))
+    fine = math.nan if coarse > most else _root_mean_square(errors_of(finer))
     return judge(law, fine / max(coarse, FLOOR), 2.0 ** (0.5 - ORDER), REASON, errors=[coarse, fine], **example)
 
 

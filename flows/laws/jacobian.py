@@ -1,15 +1,15 @@
 """Laws of the Jacobian: log_det against the determinant of the dense matrix over every component of the field.
 
-Components move along the algebra frame, dU = i w_a T_a U, and changes of the result are read in it (flows/coordinates.py): a
-real number or an angle has dx added, a link of SU(N) has N^2-1 components. Two independent derivatives: that of the backend's autodiff, and central differences of sixth
-order,
+Variations are taken along the algebra, dU = i w_a T_a U, and so are changes of the result (flows/coordinates.py): to a real
+number or an angle dx is added, a link of SU(N) has N^2-1 components. There are two independent derivatives, the backend's
+autodiff and central differences of sixth order,
 
     f'(x) = sum_k w_k [f(x + k h) - f(x - k h)] / h,   k = 1, 2, 3,   w = 3/4, -3/20, 1/60,
 
-at steps h and 2h. Splines are C1 and some activations C0: a stencil that straddles a knot shows as a difference between
-the two steps. Then that column is taken again with an eighth of the step, and if three times do not help the field is
-moved a little and all columns are redrawn. What is left of the difference enters the tolerance through the inverse
-matrix: d log |det J| = tr(J^-1 dJ).
+at steps h and 2h. Splines are C1 and some activations C0: a stencil that straddles a knot gives different
+results for the two steps. That column is then recomputed with an eighth of the step; if three reductions do not help, the
+field is displaced slightly and all columns are recomputed. The remaining difference enters the tolerance through the
+inverse matrix: d log |det J| = tr(J^-1 dJ).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Group, Params
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws import law
 from haarflow.core.laws.law import EPSILON, TooLarge, Verdict, fits, in_double, judge, precision_of, to_host
@@ -35,11 +35,11 @@ WEIGHTS = {1: 3 / 4, 2: -3 / 20, 3: 1 / 60}
 STEP = 1e-3
 SHRINK = 8.0
 SHRINKS = 3
-SMOOTH = 1e-8  # how far the columns of two step sizes may lie apart, in units of the column
+SMOOTH = 1e-8  # the largest relative difference between the columns of two step sizes
 REDRAWS = 8
 LARGEST = 512
-ROWS = 10  # fields for each column of a stencil
-COPIES = 8  # of these fields that a law makes
+ROWS = 10  # fields per column of a stencil
+COPIES = 8  # of these fields, made by a law
 Rows = Callable[[numpy.ndarray], tuple[numpy.ndarray, numpy.ndarray]]
 REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
 
@@ -47,7 +47,7 @@ REASON = "|tr(J^-1 dJ)|, dJ from two step sizes, and the rounding of log_det"
 class Dense(NamedTuple):
     """A dense Jacobian `(component of y, component of x)`, the error of each column, the row of d log_det, and log_det.
 
-    `bad` counts columns that no step size settled.
+    `bad` is the number of columns for which no step size gave a consistent result.
     """
 
     matrix: numpy.ndarray
@@ -60,71 +60,77 @@ class Dense(NamedTuple):
 
 
 def log_det_by_differences(
-    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow, params: Params, x: Array, condition: Condition = None, group: Group | None = None, index: int = 0
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by differences of sixth order.
 
-    `x` is `(batch, *field_shape)`; member `number` is differentiated, in double precision whatever its own. `group` is that
-    of the field (default: real numbers). Where there are more than 512 components, those that move are differentiated,
-    and the others must stand still and leave those alone. Raises TooLarge, a ValueError, where more than 512 move.
+    `x` is `(batch, *field_shape)`; field `index` is differentiated, in double precision. `group` is that of the field
+    (default: real numbers). Of more than 512 components only those that the flow moves are differentiated; the others must
+    not move, and must not influence those. Raises TooLarge, a ValueError, if more than 512 move.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.scalar.tails import QuarticTail
     >>> log_det_by_differences(QuarticTail(1), {"log_c": backend.asarray(0.5)}, backend.asarray([[0.3, 1.0]])).passed
     True
     """
-    dense, start, redraws = settled(flow, params, x, condition, group or Real(), number)
+    dense, start, redraws = settled(flow, params, x, condition, group or Real(), index)
     _, log_det = flow.forward(
-        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, number, 1)
+        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, index, 1)
     )
     found = {"x": start, "params": params, "redraws": redraws, "shrunk columns": dense.shrinks}
     return _compare(log_det_by_differences, dense, float(to_host(log_det)[0]), precision_of(x), **found)
 
 
 def log_det_by_autodiff(
-    flow: Any, params: Params, x: Array, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow, params: Params, x: Array, condition: Condition = None, group: Group | None = None, index: int = 0
 ) -> Verdict:
     """log_det = log |det dy/dx| over all components, by the backend's autodiff.
 
-    As `log_det_by_differences`, by forward mode. Raises `backends.NoAutodiff` on NumPy and CuPy.
+    As `log_det_by_differences`, by forward-mode differentiation. Raises `backends.NoAutodiff` on NumPy and CuPy.
     """
-    dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group or Real())
-    log_det = float(to_host(flow.forward(params, x, condition)[1])[number])
-    found = {"x": to_host(x)[number], "params": params}
+    dense = by_autodiff(flow, params, x[index, ...], member(condition, index), group or Real())
+    log_det = float(to_host(flow.forward(params, x, condition)[1])[index])
+    found = {"x": to_host(x)[index], "params": params}
     return _compare(log_det_by_autodiff, dense, log_det, computed_in(unbound(flow), x), **found)
 
 
 def frozen_components(
-    flow: Any, params: Params, x: Array, moves: Any, condition: Condition = None, group: Any = None, number: int = 0
+    flow: Flow,
+    params: Params,
+    x: Array,
+    moves: Any,
+    condition: Condition = None,
+    group: Group | None = None,
+    index: int = 0,
 ) -> Verdict:
     """dy_F/dx = 1 on frozen components F bit for bit, dy_A/dx_A diagonal, log_det = sum log |dy_a/dx_a|.
 
-    The law of a coupling: `moves`, booleans for the elements of the field, says which ones are active; what drives them
-    reads frozen ones alone. Of a matrix the diagonal block of its N^2-1 components counts, and its determinant.
-    Derivatives by autodiff where the backend has it, else by differences.
+    The law of a coupling: `moves`, booleans for the elements of the field, says which ones are active; their parameters
+    depend only on frozen ones. For matrices the diagonal entry is the block of N^2-1 components, and its determinant
+    counts. Derivatives are by autodiff if the backend supports it, otherwise by differences.
     """
     group = group or Real()
     active, links = _moving(group, moves)
     if backends.of(x).autodiff:
-        dense = by_autodiff(flow, params, x[number, ...], member(condition, number), group)
-        start = to_host(x)[number]
+        dense = by_autodiff(flow, params, x[index, ...], member(condition, index), group)
+        start = to_host(x)[index]
     else:
-        dense, start, _ = settled(flow, params, x, condition, group, number)
+        dense, start, _ = settled(flow, params, x, condition, group, index)
     y, log_det = flow.forward(
-        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, number, 1)
+        params, backends.of(x).asarray(start[None, ...], dtype=x.dtype), repeated(condition, index, 1)
     )
     still = _entries(group, to_host(y)[0] - start, moves)
     block, same = dense.matrix[numpy.ix_(active, active)], links[active][:, None] == links[active][None, :]
     reading = numpy.where(same, 0.0, block)
     claimed = float(to_host(log_det)[0]) - float(numpy.linalg.slogdet(numpy.where(same, block, 0.0))[1])
     allowed = _allowed(dense, computed_in(unbound(flow), x) if backends.of(x).autodiff else precision_of(x))
-    # A frozen component that moves at all, by rounding even, is wrong: it counts as a whole tolerance.
+    # a frozen component must not move, not even by rounding: one ulp counts as a whole tolerance
     residual = max(_largest(still) / EPSILON[precision_of(x)] * allowed, _largest(reading), abs(claimed))
     return judge(frozen_components, residual, allowed, REASON, x=start, params=params)
 
 
 def _moving(group: Any, moves: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """For each component whether it is active, and the number of the element that it belongs to."""
+    """Whether each component is active, and the index of the element to which it belongs."""
     moves = numpy.asarray(moves)
     if not matrix_valued(group):
         return moves.ravel(), numpy.arange(moves.size)
@@ -134,7 +140,7 @@ def _moving(group: Any, moves: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
     return active, links
 
 
-def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
+def _entries(group: Group, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
     """The entries of the frozen elements of a field."""
     moves = numpy.asarray(moves)
     frozen = ~(moves[:, None, None, ...] if matrix_valued(group) else moves)
@@ -143,11 +149,11 @@ def _entries(group: Any, x: numpy.ndarray, moves: Any) -> numpy.ndarray:
 
 
 def settled(
-    flow: Any, params: Params, x: Array, condition: Condition, group: Any, number: int
+    flow: Flow, params: Params, x: Array, condition: Condition, group: Group, index: int
 ) -> tuple[Dense, numpy.ndarray, int]:
-    """Return a Jacobian by differences off the knots, the field at which it was taken, and how often that was redrawn."""
-    generator, start = numpy.random.default_rng(number), to_host(x)[number]
-    function = in_float64(flow, params, x, condition, number)
+    """Return a Jacobian by differences away from knots, the field at which it was taken, and how often that was displaced."""
+    generator, start = numpy.random.default_rng(index), to_host(x)[index]
+    function = in_float64(flow, params, x, condition, index)
     for redraws in range(REDRAWS):
         dense = by_differences(function, start, group)
         if not dense.bad:
@@ -188,7 +194,7 @@ def by_differences(function: Callable[..., Any], x: numpy.ndarray, group: Any) -
 
 
 def _in_parts(
-    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Any
+    function: Rows, x: numpy.ndarray, columns: numpy.ndarray, step: float, group: Group
 ) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
     """The `stencil` of as many columns at once as a law's memory holds."""
     most = max(int(law.MEMORY // (ROWS * COPIES * NUMBER * x.size)), 1)
@@ -243,15 +249,15 @@ def stencil(
     return fine.T, slope, numpy.where(numpy.isnan(error), numpy.inf, error)
 
 
-def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number: int) -> Callable[..., Any]:
+def in_float64(flow: Flow, params: Params, x: Array, condition: Condition, index: int) -> Callable[..., Any]:
     """The flow on host rows in double precision, with the condition of one member of the batch."""
     backend, plain = backends.of(x), flow
     try:
         backend.asarray(numpy.zeros(1), dtype="float64")
-    except ValueError:  # a backend restricted to single precision: the host takes its place
+    except ValueError:  # the backend is restricted to single precision: use the host
         backend, plain = backends.get("numpy"), unbound(flow)
 
-    def double(leaf: Any) -> Array:
+    def double(leaf: Array) -> Array:
         return backend.asarray(to_host(leaf).astype("float64"), dtype="float64")
 
     def fields(rows: numpy.ndarray) -> Array:
@@ -262,7 +268,7 @@ def in_float64(flow: Any, params: Params, x: Array, condition: Condition, number
     values = None if condition is None else {name: double(value) for name, value in condition.items()}
 
     def function(rows: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-        y, log_det = plain.forward(exact, fields(rows), repeated(values, number, len(rows)))
+        y, log_det = plain.forward(exact, fields(rows), repeated(values, index, len(rows)))
         return to_host(y), to_host(log_det)
 
     return function

@@ -1,18 +1,19 @@
-"""The law of shapes, which comes before all others: a flow returns a field as it got it, and one number for each."""
+"""The law of shapes, checked before all others: a flow returns fields of the same shape, and one log_det for each."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Flow, Params
 from haarflow.core.laws.law import Verdict, judge
 
 
-def shapes(flow: Any, params: Params, x: Array, condition: Condition = None) -> Verdict:
-    """forward(x) and inverse(x) are (y, log_det): y of the shape of x, log_det one number for each field of the batch.
+def shapes(flow: Flow, params: Params, x: Array, condition: Condition = None) -> Verdict:
+    """forward(x) and inverse(x) are (y, log_det): y has the shape of x, log_det is one number per field of the batch.
 
-    `x` is `(batch, *field_shape)`, of two fields or more: an accidental outer product of the batch with itself shows.
+    `x` is `(batch, *field_shape)` with at least two fields, which reveals an accidental outer product of the batch with
+    itself.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.scalar.tails import QuarticTail
@@ -20,10 +21,10 @@ def shapes(flow: Any, params: Params, x: Array, condition: Condition = None) -> 
     True
     """
     for name, apply in (("forward", flow.forward), ("inverse", flow.inverse)):
-        found = misshapen(name, apply(params, x, condition), x)
-        if found:
-            return judge(shapes, math.inf, 0.0, found)
-    return judge(shapes, 0.0, 0.0, "shapes are right or not", x=x)
+        fault = misshapen(name, apply(params, x, condition), x)
+        if fault:
+            return judge(shapes, math.inf, 0.0, fault)
+    return judge(shapes, 0.0, 0.0, "shapes are exact", x=x)
 
 
 def misshapen(name: str, result: Any, x: Array) -> str:
@@ -46,14 +47,14 @@ def misshapen(name: str, result: Any, x: Array) -> str:
     return ""
 
 
-def _shape(x: Any) -> tuple[int, ...] | None:
+def _shape(x: Array) -> tuple[int, ...] | None:
     """The shape of an array; None for what is none."""
     try:
         return tuple(x.shape)
-    except AttributeError:  # whatever a user's function returned
+    except AttributeError:  # a user's function may return anything, without a shape too
         return None
 
 
-def _described(x: Any) -> str:
+def _described(x: Array) -> str:
     shape = _shape(x)
     return f"as a {type(x).__name__}" if shape is None else f"of the shape {shape}"

@@ -1,9 +1,9 @@
-"""Laws of the symmetries that flows, models and priors declare (flows/symmetries.py), and what holds undeclared.
+"""Laws of the symmetries that flows, models and priors declare (flows/symmetries.py), and the search for undeclared ones.
 
     f(g x) = g f(x) and log_det(g x) = log_det(x),      r(g x) = r(x),
 
 for random gauge transformations, translations by the flow's periods, all reflections and exchanges of axes, signs and
-charge conjugation: exactly those declared.
+charge conjugation: exactly those that are declared.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Params
+from haarflow.backends.types import Array, Condition, Group, Params
 from haarflow.core.lattice.symmetries import SYMMETRIES
-from haarflow.core.laws.law import Verdict, judge, to_host, void
+from haarflow.core.laws.law import Given, Verdict, judge, to_host, void
 from haarflow.flows.coordinates import apart, lattice_of, on_links
+from haarflow.flows.flow import Model
 from haarflow.flows.laws.cases import ROUNDING, case, reach, worst
 from haarflow.flows.laws.compiled_flow import unbound
 from haarflow.flows.symmetries import declared, displacement, images, meaning, move, periods
@@ -37,9 +38,9 @@ def equivariance(
 ) -> Verdict:
     """f(g x) = g f(x) and log_det(g x) = log_det(x) for every symmetry g that the flow declares.
 
-    `x` is `(batch, *field_shape)`, links `(batch, d, [N, N,] *lattice)` for a group of theirs, or elements on the sites of
-    `lattice`, which is needed where the shape may mean either. `words` takes the place of what the flow declares. A flow
-    that ends up displaced is looked at with the displacement undone.
+    `x` is `(batch, *field_shape)`: links `(batch, d, [N, N,] *lattice)`, or elements on the sites of `lattice`, which is
+    needed if the shape is ambiguous. `words` replaces the flow's declaration. The displacement of a flow that displaces
+    fields is undone before the comparison.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.groups.additive import Real
@@ -51,7 +52,7 @@ def equivariance(
     plain, shape = unbound(flow), tuple(x.shape[1:])
     links, lattice = on_links(group, shape, lattice), lattice or lattice_of(group, shape)
     back = tuple(-step for step in displacement(plain))
-    found = images(
+    symmetries = images(
         declared(plain) if words is None else words,
         group,
         lattice,
@@ -59,16 +60,16 @@ def equivariance(
         numpy.random.default_rng(seed),
         links,
     )
-    there = [image.transform(to_host(x)) for image in found]
+    transformed = [image.transform(to_host(x)) for image in symmetries]
     expected = flow.forward(params, x, condition)
-    if not there:
+    if not transformed:
         return void(equivariance, "no symmetry acts on this lattice")
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, expected)
-    # An image moves components around: what is allowed to any of a field is allowed to all.
+    # a symmetry permutes components: each is allowed the largest bound of its field
     field = numpy.max(allowed.field, axis=tuple(range(1, x.ndim)), keepdims=True)
     straight = move(to_host(expected[0]), back, len(lattice))
     ratios = {}
-    for image, rows in zip(found, there, strict=True):
+    for image, rows in zip(symmetries, transformed, strict=True):
         y, log_det = flow.forward(params, backends.of(x).asarray(rows, dtype=x.dtype), condition)
         difference = apart(group, move(to_host(y), back, len(lattice)), image.transform(straight))
         change = to_host(log_det) - to_host(expected[1])
@@ -77,16 +78,15 @@ def equivariance(
     return judge(equivariance, ratios[name], 1.0, REASON, x=x, params=params, image=name)
 
 
-def undeclared(model: Any, given: Any) -> tuple[str, ...]:
-    """Return the symmetries that a model's flow does not declare and yet has, as far as one example tells.
+def undeclared(model: Model, given: Given) -> tuple[str, ...]:
+    """Return the symmetries that a model's flow has on one example without declaring them.
 
-        >>> from haarflow.core.lattice.symmetries import SYMMETRIES
-    from haarflow.core.laws.law import Given
-        >>> from haarflow.flows.flow import Model
-        >>> from haarflow.flows.priors import Gaussian
-        >>> from haarflow.flows.scalar.tails import QuarticTail
-        >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
-        ()
+    >>> from haarflow.core.laws.law import Given
+    >>> from haarflow.flows.flow import Model
+    >>> from haarflow.flows.priors import Gaussian
+    >>> from haarflow.flows.scalar.tails import QuarticTail
+    >>> undeclared(Model(Gaussian((4,)), QuarticTail(1)), Given((4,)))
+    ()
     """
     flow, params, x, condition, group = case(model, given)
     lattice = tuple(model.prior.lattice)
@@ -99,7 +99,7 @@ def undeclared(model: Any, given: Any) -> tuple[str, ...]:
 def invariant_density(
     density: Callable[[Array], Array],
     x: Array,
-    group: Any,
+    group: Group,
     words: Iterable[str],
     steps: tuple[int, ...],
     seed: int = 0,
@@ -119,13 +119,13 @@ def invariant_density(
     """
     shape = tuple(x.shape[1:])
     links, lattice = on_links(group, shape, lattice), lattice or lattice_of(group, shape)
-    found = images(words, group, lattice, steps, numpy.random.default_rng(seed), links)
-    if not found:
+    symmetries = images(words, group, lattice, steps, numpy.random.default_rng(seed), links)
+    if not symmetries:
         return void(invariant_density, "no declared symmetry acts on this lattice")
     expected = density(x)
     allowed = reach(lambda x: (x, density(x)), x, group, (x, expected)).log_det
     ratios = {"": 0.0}
-    for image in found:
+    for image in symmetries:
         value = density(backends.of(x).asarray(image.transform(to_host(x)), dtype=x.dtype))
         ratios[image.name] = worst(to_host(value) - to_host(expected), allowed).ratio
     name = max(ratios, key=ratios.__getitem__)

@@ -1,9 +1,8 @@
-"""The laws of flows, models and priors, as literal tables: one row for each law and how a `Given` becomes its input.
+"""The laws of flows, models and priors as literal tables: one row per law says how its input is built from a `Given`.
 
-A model is a flow on a prior: the prior says on which lattice and in which group the fields live, so the laws of a flow
-are checked on a model too. `FLOW_LAWS` look at the flow alone, `MODEL_LAWS` are these and those of the density,
-`PRIOR_LAWS` those of a prior. The functions are in flows/laws/jacobian.py, map_laws.py, symmetry_laws.py and
-density_laws.py, and take a user's own arrays.
+A model is a flow and a prior, which determines the lattice and the group of the fields, so that the laws of a flow are
+checked on a model. `FLOW_LAWS` concern only the flow, `MODEL_LAWS` are these and those of the density, `PRIOR_LAWS` are
+those of a prior. The functions are in the other modules of flows/laws, and can be called with any arrays.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from haarflow import backends
+from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
 from haarflow.flows.coordinates import components, matrix_valued
-from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.flow import Chain, Model, Repeat
 from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
 from haarflow.flows.laws.compiled_flow import bind, bind_model, compiles, repeated, unbound
 from haarflow.flows.laws.density import (
@@ -79,12 +79,12 @@ __all__ = [
     "undeclared",
 ]
 
-INTEGRATED = 1e-4  # the largest error of an integral that tells something
-USEFUL = 0.5  # the least effective share of draws whose weights' mean tells something
-VARIABLES = 512  # of a density whose weights have a mean that a few thousand draws tell
-COARSER = 3  # how often parameters are halved in search of that: a wrong divergence stays where it is
-ASYMPTOTIC = 1e-3  # errors of integration above this need not fall with the scheme's order yet
-RESOLVED = 1e-6  # a larger tolerance of log |det J| says that the matrix is too ill-conditioned to tell
+INTEGRATED = 1e-4  # the largest error at which an integral is informative
+USEFUL = 0.5  # the least ESS at which the mean of the weights is informative
+VARIABLES = 512  # up to which a few thousand draws determine the mean of a density's weights
+COARSER = 3  # attempts to reach this by halving parameters; the error of a wrong divergence does not fall
+ASYMPTOTIC = 1e-3  # integration errors above this need not fall with the scheme's order yet
+RESOLVED = 1e-6  # a larger tolerance of log |det J| means that the matrix is too ill-conditioned
 
 
 def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
@@ -92,15 +92,15 @@ def _on_arrays(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return lambda model, given: law(*case(model, given))
 
 
-def _shares(model: Any) -> list[float]:
-    """By what parameters are multiplied in turn; those of a trained model stay as they are."""
+def _shares(model: Model) -> list[float]:
+    """The successive factors of the parameters; those of a trained model are not changed."""
     return [0.5**halvings for halvings in range(1 if _is_untrained(model) else HALVINGS)]
 
 
 def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
-    """The row of a law of the Jacobian: parameters are halved until its condition lets log |det J| be told."""
+    """The row of a law of the Jacobian: parameters are halved until it is well-conditioned enough for log |det J|."""
 
-    def check(model: Any, given: Given) -> Verdict:
+    def check(model: Model, given: Given) -> Verdict:
         for share in _shares(model):
             verdict = law(model, given, share)
             if verdict.tolerance <= max(RESOLVED, 1e7 * given.epsilon):
@@ -111,15 +111,15 @@ def _resolved(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return check
 
 
-def _by_differences(model: Any, given: Given, share: float) -> Verdict:
+def _by_differences(model: Model, given: Given, share: float) -> Verdict:
     return log_det_by_differences(*case(model, given, share=share))
 
 
-def _by_autodiff(model: Any, given: Given, share: float) -> Verdict:
-    found = case(model, given, share=share)
-    if not given.backend.autodiff:  # differences stand in, of another field
-        return log_det_by_differences(*found, number=given.batch - 1)
-    return log_det_by_autodiff(*found)
+def _by_autodiff(model: Model, given: Given, share: float) -> Verdict:
+    example = case(model, given, share=share)
+    if not given.backend.autodiff:  # differences at another field take its place
+        return log_det_by_differences(*example, index=given.batch - 1)
+    return log_det_by_autodiff(*example)
 
 
 def _frozen(model: Any, given: Given, share: float) -> Verdict:
@@ -127,7 +127,7 @@ def _frozen(model: Any, given: Given, share: float) -> Verdict:
     return frozen_components(flow, params, x, model.flow.moves(model.prior.lattice), condition, group)
 
 
-def _is_coupling(model: Any) -> str | None:
+def _is_coupling(model: Model) -> str | None:
     return (
         None
         if traits(model.flow).moves is not None
@@ -142,21 +142,21 @@ def _integrated(obj: Any) -> bool:
 def _is_exact(obj: Any) -> str | None:
     if not _integrated(obj):
         return None
-    return "it is integrated: its log-determinant and its inverse are those of continuous time, see integration_order"
+    return "it integrates a flow equation: its log-determinant and inverse are those of continuous time, see integration_order"
 
 
 def _is_integrated(obj: Any) -> str | None:
     return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
 
 
-def _is_large(model: Any) -> bool:
+def _is_large(model: Model) -> bool:
     return components(model.prior.group, model.prior.field_shape) > COLUMNS
 
 
 def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     """The row of a law of (flow, finer, params, x, condition, group, most): parameters are halved until errors are small.
 
-    Those of a trained flow stay, and the couplings that it is conditioned on are halved.
+    For a trained flow the couplings on which it is conditioned are halved instead.
     """
 
     def check(model: Any, given: Given) -> Verdict:
@@ -177,25 +177,25 @@ def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
     return check
 
 
-def _shapes(model: Any, given: Given) -> Verdict:
-    """On NumPy, where nothing is compiled: `equals_numpy` compares the other backends with it."""
+def _shapes(model: Model, given: Given) -> Verdict:
+    """On NumPy, where nothing is compiled; `equals_numpy` compares the other backends with NumPy."""
     flow, params, x, condition, _ = case(model, dataclasses.replace(given, backend=backends.get("numpy")))
     return shapes(unbound(flow), params, x, condition)
 
 
-def _unchanged(model: Any, given: Given) -> Verdict:
+def _unchanged(model: Model, given: Given) -> Verdict:
     return inputs_unchanged(*case(model, given)[:4])
 
 
-def _traced(model: Any, given: Given) -> Verdict:
+def _traced(model: Model, given: Given) -> Verdict:
     flow, params, x, condition, _ = case(model, given)
     return traced_once(flow, params, x, field(model, given, salt=5), condition)
 
 
-def _fresh(model: Any, given: Given) -> Verdict:
-    """Where every draw compiles for itself, chains are left to their parts."""
+def _fresh(model: Model, given: Given) -> Verdict:
+    """On a backend that compiles, where every draw is a program, only the parts of a chain are checked."""
     if compiles(given.backend) and isinstance(model.flow, Chain | Repeat):
-        return void(fresh_parameters, "its parts draw their own parameters, and are checked")
+        return void(fresh_parameters, "its parts draw their own parameters, and are checked separately")
     return fresh_parameters(case(model, given).flow, given.key(), given.dtype)
 
 
@@ -207,22 +207,22 @@ def _has_symmetries(obj: Any) -> str | None:
     return None if declared(obj) else "it declares no symmetries"
 
 
-def _invariant(model: Any, given: Given) -> Verdict:
+def _invariant(model: Model, given: Given) -> Verdict:
     bound, (_, params, y, condition, group) = bind_model(model, given.backend), case(model, given)
     steps = periods(model.flow, len(model.prior.lattice))
 
-    def density(y: Any) -> Any:
+    def density(y: Array) -> Any:
         return bound.log_density(params, y, condition)
 
     return invariant_density(density, y, group, declared(model), steps, given.seed, tuple(model.prior.lattice))
 
 
-def _density_is_symmetric(model: Any) -> str | None:
+def _density_is_symmetric(model: Model) -> str | None:
     return None if declared(model) else "its prior and flow have no declared symmetry in common"
 
 
-def _model_integral(model: Any, given: Given) -> Verdict:
-    """For one value of a condition; parameters are halved until the rule is exact enough."""
+def _model_integral(model: Model, given: Given) -> Verdict:
+    """For one value of the condition; parameters are halved until the integration rule is accurate enough."""
     for share in _shares(model):
         verdict = _integral(model, given, share)
         if verdict.example["error"] <= INTEGRATED:
@@ -230,7 +230,7 @@ def _model_integral(model: Any, given: Given) -> Verdict:
     return verdict
 
 
-def _integral(model: Any, given: Given, share: float) -> Verdict:
+def _integral(model: Model, given: Given, share: float) -> Verdict:
     bound, params = bind_model(model, given.backend), parameters(model, given, share)
     start = draws_on_the_host(model.prior, given.seed, 256, given.dtype)
 
@@ -249,46 +249,46 @@ def _integral(model: Any, given: Given, share: float) -> Verdict:
     )
 
 
-def _model_is_small(model: Any) -> str | None:
+def _model_is_small(model: Model) -> str | None:
     return _too_many(model.prior, "gauge" in declared(model))
 
 
-def _prior_is_small(prior: Any) -> str | None:
+def _prior_is_small(prior: Prior) -> str | None:
     return _too_many(prior, "gauge" in declared(prior))
 
 
-def _too_many(prior: Any, gauge: bool) -> str | None:
+def _too_many(prior: Prior, gauge: bool) -> str | None:
     if matrix_valued(prior.group):
-        return "the integral's lattice rule is for angles and real numbers, not for matrices"
+        return "the lattice rule integrates over angles and real numbers, not over matrices"
     variables = count_free(prior.field_shape, prior.group, gauge, tuple(prior.lattice))
     if variables <= LARGEST:
         return None
-    return f"its density has {variables} variables on {prior.lattice}, the integral is over {LARGEST} at most"
+    return f"its density has {variables} variables on {prior.lattice}, and the integral is over at most {LARGEST}"
 
 
-def _is_untrained(model: Any) -> str | None:
+def _is_untrained(model: Model) -> str | None:
     if traits(model.flow).trained:
-        return "a trained model keeps the parameters of its file, which this law would have to change"
+        return "it is trained, and this law would have to change its parameters"
     return None
 
 
-def _is_saved(model: Any) -> str | None:
+def _is_saved(model: Model) -> str | None:
     return _is_untrained(model) or not_a_definition(model)
 
 
-def _is_wide(model: Any) -> str | None:
+def _is_wide(model: Model) -> str | None:
     return _is_untrained(model) or _is_exact(model) or _has_many_variables(model.prior)
 
 
-def _has_many_variables(prior: Any) -> str | None:
+def _has_many_variables(prior: Prior) -> str | None:
     variables = components(prior.group, prior.field_shape)
     if variables <= VARIABLES:
         return None
-    return f"the weights of a density of {variables} variables spread too widely for their mean to tell"
+    return f"the weights of a density of {variables} variables fluctuate too much for their mean to be informative"
 
 
-def _model_draws(model: Any, given: Given) -> Verdict:
-    """Parameters are halved until the weights spread little enough for their mean to tell."""
+def _model_draws(model: Model, given: Given) -> Verdict:
+    """Parameters are halved until the weights fluctuate little enough for their mean to be informative."""
     for halvings in range(HALVINGS):
         verdict = _draws(model, given, 0.5**halvings)
         if verdict.example["ess"] >= USEFUL:
@@ -296,49 +296,49 @@ def _model_draws(model: Any, given: Given) -> Verdict:
     return verdict
 
 
-def _draws(model: Any, given: Given, share: float) -> Verdict:
+def _draws(model: Model, given: Given, share: float) -> Verdict:
     bound, params, n = bind_model(model, given.backend), parameters(model, given, share), enough_draws(model.prior)
-    found = []
+    samples = []
     for seed in (0, 1):
         start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
-        found.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
-    log_q = bound.log_density(params, found[0], repeated(conditions(model, given), 0, n))
-    return draws_have_the_density(found[0], log_q, found[1], model.prior.group)
+        samples.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
+    log_q = bound.log_density(params, samples[0], repeated(conditions(model, given), 0, n))
+    return draws_have_the_density(samples[0], log_q, samples[1], model.prior.group)
 
 
-def _sample(model: Any, given: Given) -> Verdict:
+def _sample(model: Model, given: Given) -> Verdict:
     _, params, _, condition, _ = case(model, given)
     return sample_is_its_density(bind_model(model, given.backend), params, given.key(3), given.batch, condition)
 
 
-def _file(model: Any, given: Given) -> Verdict:
+def _file(model: Model, given: Given) -> Verdict:
     return file_keeps_the_model(model, parameters(model, given), given.backend)
 
 
-def _density(prior: Any, given: Given) -> Callable[..., Any]:
+def _density(prior: Prior, given: Given) -> Callable[..., Any]:
     result: Callable[..., Any] = Whole(prior, given.backend, ("log_density",)).log_density
     return result
 
 
-def _prior_integral(prior: Any, given: Given) -> Verdict:
+def _prior_integral(prior: Prior, given: Given) -> Verdict:
     draws = given.array(draws_on_the_host(prior, given.seed, 256, given.dtype))
     shape, gauge = prior.field_shape, "gauge" in declared(prior)
     return integrates_to_one(_density(prior, given), shape, prior.group, draws, gauge, draws)
 
 
-def _prior_invariant(prior: Any, given: Given) -> Verdict:
+def _prior_invariant(prior: Prior, given: Given) -> Verdict:
     check_size(prior, given.batch)
     x = given.field(prior.group, prior.field_shape)
     steps, lattice = (1,) * len(prior.lattice), tuple(prior.lattice)
     return invariant_density(_density(prior, given), x, prior.group, declared(prior), steps, given.seed, lattice)
 
 
-def _prior_draws(prior: Any, given: Given) -> Verdict:
+def _prior_draws(prior: Prior, given: Given) -> Verdict:
     check_size(prior, given.batch)
     return prior_draws(prior, given.key(3), given.batch, given.dtype)
 
 
-def _prior_moments(prior: Any, given: Given) -> Verdict:
+def _prior_moments(prior: Prior, given: Given) -> Verdict:
     n = enough_draws(prior)
     return prior_moments(prior, at_once(lambda key: prior.sample(key, n, given.dtype), given.key(4)))
 

@@ -20,7 +20,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
@@ -145,7 +145,7 @@ def _back(level: Back, joined: Array, slopes: Array, volume: int) -> Array:
     weight = xp.take(slopes, backends.of(joined).asarray(slope.reshape(-1)), axis=0)
     terms = (matrices.matmul(first, second, 1), gather(joined, other) * weight[:, None, None, :])
     for paths, *uses in level.groups:
-        total: Any = 0.0
+        total: Array = 0.0
         for kind, count in enumerate(uses):
             size = paths * count * volume
             if count:

@@ -4,7 +4,7 @@ From b = 0, Haar links, to b = beta the links follow
 
     dU/db = -i T_a d_a psi_b(U) U,      psi_b = sum_i c_i(b) W_i,     c_i(b) = sum_k C_ki (b/beta_0)^k,
 
-where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loop_algebra`). The density of the
+where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loops.algebra`). The density of the
 links is e^{-b s - log Z_b}, s = S/beta, if
 
     -Laplacian psi_b + b d_a s d_a psi_b = s - <s>_b;
@@ -24,7 +24,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -158,7 +157,7 @@ class LoopFlow:
         xp = array_namespace(rows)
         table, places = divergence(self)
         plan = fields.plan(self.tower(places), lattice, len(self.places))
-        c: Any = 0.0 * time
+        c: Array = 0.0 * time
         for power in range(self.degree, -1, -1):
             c = c * time + coefficients[power, ...]
         store, loops = fields.traces(plan, rows, lattice)

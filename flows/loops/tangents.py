@@ -7,7 +7,6 @@ three matrix products where the values take one; `loop_fields.gradient` is the g
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -52,8 +51,8 @@ def along(plan: Plan, rows: Array, direction: Array, lattice: tuple[int, ...]) -
 def _multiplied(loops: Array, slopes: Array, table: numpy.ndarray) -> tuple[Array, Array]:
     """prod over the table's middle axis of traces, and its derivative, `(row, batch)`."""
     xp, backend = array_namespace(loops), backends.of(loops)
-    value: Any = 1.0
-    change: Any = 0.0
+    value: Array = 1.0
+    change: Array = 0.0
     for factor in range(table.shape[1]):
         rows = backend.asarray(table[:, factor, :].reshape(-1))
         loop, slope = (xp.take(part, rows, axis=0) for part in (loops, slopes))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
@@ -127,7 +127,7 @@ def dot(a: Array, b: Array, d: int) -> Array:
     return total(a[(..., i) + rest] * b[(..., i) + rest] for i in range(a.shape[a.ndim - d - 1]))
 
 
-def beside(x: Any, axes: int, d: int) -> Any:
+def beside(x: Array, axes: int, d: int) -> Array:
     """Return one number per link with axes of extent one for the algebra; Python numbers pass unchanged.
 
     >>> import numpy as np

@@ -257,7 +257,7 @@ class LoopCoupling:
         name = self.condition[0]
         if not condition or name not in condition:
             raise ValueError(f"this flow is conditioned on {name}: pass condition={{{name!r}: ...}}")
-        total: Any = 0.0
+        total: Array = 0.0
         for power in range(self.order - 1, -1, -1):
             total = (total + coefficients[power, ...]) * condition[name]
         return total
@@ -266,7 +266,7 @@ class LoopCoupling:
         """Batch-shaped couplings as one number per active link, `(links,)`."""
         count = math.prod(masks.packed(lattice, self.direction, self.period))
 
-        def spread(x: Any) -> Any:
+        def spread(x: Array) -> Array:
             if is_number(x) or x.ndim == 0:
                 return x
             xp = array_namespace(x)
@@ -277,7 +277,7 @@ class LoopCoupling:
 
     def _polynomial(self, coefficients: Array, loop: Array, condition: Condition) -> Array:
         """sum_j s_j f^j, j = 1 ... context, with one loop f for each active link."""
-        total: Any = 0.0
+        total: Array = 0.0
         for power in range(self.context - 1, -1, -1):
             total = (total + self._number(coefficients[power, ...], condition)) * loop
         return total
@@ -311,7 +311,7 @@ class LoopCoupling:
         xp = array_namespace(link)
         traces = [xp.real(self.group.trace(loop)) / float(self.n) for loop in loops]
         slopes = [link_jacobian.step_of(self.group, loop) / float(self.n) for loop in loops]
-        curvature: Any = 0.0
+        curvature: Array = 0.0
         for k, staple in enumerate(flat):
             opposite = k + 1 if k % 2 == 0 else k - 1
             force, bend = staple.rho, 0.0

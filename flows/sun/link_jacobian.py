@@ -38,8 +38,9 @@ from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array
 from haarflow.core.groups import matrices
 from haarflow.core.groups.exponentials import cos_sinc
+from haarflow.core.groups.generators import generators
 from haarflow.core.groups.matrices import precision
-from haarflow.core.groups.sun import SU, generators
+from haarflow.core.groups.sun import SU
 from haarflow.flows.sun.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
 
 LIMIT = 2.0  # of R: below it the map is invertible

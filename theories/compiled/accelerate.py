@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from haarflow.backends.compiled import vector
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.acceleration import Accelerated, Kernels, accelerated
 from haarflow.core.lattice import evenodd
 from haarflow.theories.composite import Sum
@@ -19,21 +19,21 @@ from haarflow.theories.scalar.phi4 import Phi4
 from haarflow.theories.theory import check_field
 
 
-def _action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def _action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     from haarflow.theories.compiled import gauge_action
 
     check_field(theory, field)
     return gauge_action.action(theory, field, couplings)
 
 
-def _force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def _force(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     from haarflow.theories.compiled import gauge_action
 
     check_field(theory, field)
     return gauge_action.force(theory, field, couplings)
 
 
-def _plaquettes(theory: Any, field: Array) -> Array | None:
+def _plaquettes(theory: Theory, field: Array) -> Array | None:
     from haarflow.theories.compiled import gauge_action
 
     check_field(theory, field)
@@ -45,31 +45,31 @@ def _observables_of_angles(theory: U1Gauge, field: Array, couplings: Couplings) 
     return theory.observables(field, couplings, angles=_plaquettes(theory, field))
 
 
-def _evolve(theory: Any, *given: Any) -> tuple[Array, Array, Array] | None:
+def _evolve(theory: Theory, *given: Any) -> tuple[Array, Array, Array] | None:
     from haarflow.theories.compiled import gauge_trajectory
 
     return gauge_trajectory.compiled(theory, *given)
 
 
-def _sweep(theory: Any, *given: Any) -> tuple[Array, Array] | None:
+def _sweep(theory: Theory, *given: Any) -> tuple[Array, Array] | None:
     from haarflow.theories.compiled import heatbath
 
     return heatbath.compiled(theory, *given)
 
 
-def _phi4_action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def _phi4_action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     from haarflow.theories.compiled import phi4
 
     return phi4.action(theory, field, couplings)
 
 
-def _phi4_force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def _phi4_force(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     from haarflow.theories.compiled import phi4
 
     return phi4.force(theory, field, couplings)
 
 
-def _phi4_evolve(theory: Any, *given: Any) -> tuple[Array, Array, Array] | None:
+def _phi4_evolve(theory: Theory, *given: Any) -> tuple[Array, Array, Array] | None:
     from haarflow.theories.compiled import phi4
 
     return phi4.trajectory(theory, *given)
@@ -119,7 +119,7 @@ TABLE: tuple[Row, ...] = (
 @accelerated.register(U1Gauge)
 @accelerated.register(SUNGauge)
 @accelerated.register(Phi4)
-def by_table(theory: Any) -> Any:
+def by_table(theory: Theory) -> Any:
     """Return the theory with the kernels of its row, or itself without one and without the package numba.
 
     >>> from haarflow.theories import SUNGauge

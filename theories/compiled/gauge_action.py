@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.compiled import vector
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.axes import batch_shape
 from haarflow.core.groups.matrices import precision
 from haarflow.core.lattice import loops
@@ -39,7 +39,7 @@ Into = Sequence[numpy.ndarray]
 PASSES = 4  # of array code over a field of links, at least
 
 
-def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     """Return `theory.action(field, couplings)`, or None where there is no kernel for it."""
     beta = couplings_for(theory, field, couplings, over=0)["beta"]
     twin = lambda field, beta: (theory.action(field, {"beta": beta}),)  # noqa: E731
@@ -66,7 +66,13 @@ def plaquettes(theory: Any, field: Array) -> Array | None:
 
 
 def _called(
-    kernel: Callable, twin: Callable, theory: Any, field: Array, own: tuple[int, ...], real: bool, *numbers: Any
+    kernel: Callable[..., None],
+    twin: Callable[..., tuple[Array]],
+    theory: Theory,
+    field: Array,
+    own: tuple[int, ...],
+    real: bool,
+    *numbers: Any,
 ) -> Array | None:
     """What a kernel writes of a field and of numbers for each of the batch: `(*batch, *own)`, real or typed as the field."""
     if precision(field) != "float64":
@@ -120,17 +126,17 @@ class Laid(NamedTuple):
     @property
     def parts(self) -> int:
         """Numbers of an entry: two where it is complex."""
-        return self.links.shape[-1]
+        return int(self.links.shape[-1])
 
     @property
     def volume(self) -> int:
         """Sites of the lattice."""
-        return self.links.shape[3] * self.links.shape[4]
+        return int(self.links.shape[3] * self.links.shape[4])
 
     @property
     def stride(self) -> int:
         """From a row's component to the next, in bytes."""
-        return self.rows.shape[-1] * vector.BYTES
+        return int(self.rows.shape[-1]) * vector.BYTES
 
 
 def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) -> Laid:

@@ -6,8 +6,6 @@ it, at the place (`order.home`) that it leaves after the last: few are there at 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy
 
 from haarflow.backends.compiled.loops import call, loop
@@ -21,10 +19,13 @@ from haarflow.theories.compiled.gauge_trajectory_loops import (
     lay_out_row,
     spread,
 )
+from haarflow.theories.compiled.row_order import Order
 
 
 @loop
-def traces(links: Array, sums: Array, u: Array, planes: Array, order: Any, block: int, bodies: Any) -> None:
+def traces(
+    links: Array, sums: Array, u: Array, planes: Array, order: Order, block: int, bodies: tuple[int, ...]
+) -> None:
     """Write the sum of what a body adds at every plaquette of a chain."""
     split, trace = bodies
     chains, _, _, rows, extent, _ = links.shape
@@ -47,9 +48,9 @@ def forces(
     strengths: Array,
     u: Array,
     planes: Array,
-    order: Any,
+    order: Order,
     block: int,
-    bodies: Any,
+    bodies: tuple[int, ...],
 ) -> None:
     """Write what a kick of the chains' strengths gives to momenta at rest."""
     split, copy, plane, kicked = bodies
@@ -77,7 +78,9 @@ def forces(
 
 
 @loop
-def plaquettes(links: Array, found: Array, u: Array, planes: Array, order: Any, block: int, bodies: Any) -> None:
+def plaquettes(
+    links: Array, found: Array, u: Array, planes: Array, order: Order, block: int, bodies: tuple[int, ...]
+) -> None:
     """Write the plaquettes, `(chains, planes, entries, rows, extent, parts)`."""
     split, merge, body = bodies
     chains, _, _, rows, extent, _ = links.shape
@@ -102,7 +105,7 @@ def lay_out_visit(
     links: Array,
     u: Array,
     laid: Array,
-    order: Any,
+    order: Order,
     visit: int,
     block: int,
     first: int,

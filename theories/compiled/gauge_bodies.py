@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from haarflow.backends.compiled.vector import Row
 from haarflow.core.groups.exponentials import BOUND, DOUBLINGS, TERMS
 from haarflow.theories.compiled import matrices
 
 NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/sqrt 3, 0.58^17/17! = 2e-19
+
+
+Body = Callable[..., None]  # what a compiled loop does at one site, of rows
 
 
 class Bodies(NamedTuple):
@@ -31,21 +35,23 @@ class Bodies(NamedTuple):
     components: int
     momenta: int
     strength: float
-    plane: Callable
-    kick: Callable
-    near: Callable
-    far: Callable
-    restore: Callable
-    density: Callable
-    trace: Callable
-    loop: Callable
+    plane: Body
+    kick: Body
+    near: Body
+    far: Body
+    restore: Body
+    density: Body
+    trace: Body
+    loop: Body
 
 
 @cache
 def su(n: int) -> Bodies:
     """The bodies of SU(n), n = 2 or 3."""
 
-    def plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare) -> None:
+    def plane(
+        u_mu: Row, u_nu: Row, far: Row, high: Row, v_mu: Row, v_nu: Row, v_high: Row, v_far: Row, spare: Row
+    ) -> None:
         first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
         there, back = spare, spare.behind(2 * n * n)
         matrices.product(first, ahead, there)
@@ -54,9 +60,9 @@ def su(n: int) -> Bodies:
         for left, right, staple in ((ahead, b, v_mu), (above, a, v_nu), (a, second, v_high), (b, first, v_far)):
             matrices.product(left, right, staple, add=True)
 
-    def kick(u, v, w, strength, largest) -> None:
+    def kick(u: Row, v: Row, w: Row, strength: Row, largest: Row) -> None:
         loop = matrices.product_entries(matrices.Stored(u, n), matrices.Stored(v, n))
-        size2: Any = 0.0
+        size2: matrices.Number = 0.0
         for a, part in enumerate(matrices.coordinates_of_i_times(loop)):
             new = w[a] + strength[0] * part
             w[a], size2 = new, new * new + size2
@@ -64,7 +70,7 @@ def su(n: int) -> Bodies:
             v[component] = 0.0
         largest[0] = size2.largest(largest[0])
 
-    def moved(u, w, scale, terms: int, doublings: int, bound: float) -> None:
+    def moved(u: Row, w: Row, scale: Row, terms: int, doublings: int, bound: float) -> None:
         numbers = [w[a] for a in range(n * n - 1)]
         turn = matrices.exponential(matrices.algebra(numbers, scale[0]), terms, doublings)
         if bound:
@@ -72,19 +78,19 @@ def su(n: int) -> Bodies:
             turn = turn.plus(size2.nan_beyond(bound * bound))
         matrices.product(turn, matrices.Stored(u, n).loaded(), u)
 
-    def restore(u) -> None:
+    def restore(u: Row) -> None:
         matrices.store(matrices.restored(matrices.Stored(u, n).loaded()), u)
 
-    def plaquette(u_mu, u_nu, far, high) -> Any:
+    def plaquette(u_mu: Row, u_nu: Row, far: Row, high: Row) -> matrices.Number:
         return (1.0 / n) * matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
 
-    def density(u_mu, u_nu, far, high, change) -> None:
+    def density(u_mu: Row, u_nu: Row, far: Row, high: Row, change: Row) -> None:
         change[0] = 1.0 - plaquette(u_mu, u_nu, far, high) - change[0]
 
-    def trace(u_mu, u_nu, far, high, total) -> None:
+    def trace(u_mu: Row, u_nu: Row, far: Row, high: Row, total: Row) -> None:
         total[0] = total[0] + plaquette(u_mu, u_nu, far, high)
 
-    def loop(u_mu, u_nu, far, high, found, spare) -> None:
+    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, found: Row, spare: Row) -> None:
         first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
         there, back = spare, spare.behind(2 * n * n)
         matrices.product(first, ahead, there)
@@ -110,33 +116,35 @@ def su(n: int) -> Bodies:
 def u1() -> Bodies:
     """The bodies of U(1): a link is its angle, its staple the sum of sines that is its force."""
 
-    def angle(u_mu, u_nu, far, high) -> Any:
+    def angle(u_mu: Row, u_nu: Row, far: Row, high: Row) -> matrices.Number:
         return u_mu[0] + far[0] - high[0] - u_nu[0]
 
-    def plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare) -> None:
+    def plane(
+        u_mu: Row, u_nu: Row, far: Row, high: Row, v_mu: Row, v_nu: Row, v_high: Row, v_far: Row, spare: Row
+    ) -> None:
         sine = sine_of(angle(u_mu, u_nu, far, high))
         for staple, signed in ((v_mu, sine), (v_nu, -sine), (v_high, -sine), (v_far, sine)):
             staple[0] = staple[0] + signed
 
-    def kick(u, v, w, strength, largest) -> None:
+    def kick(u: Row, v: Row, w: Row, strength: Row, largest: Row) -> None:
         w[0] = w[0] + strength[0] * v[0]
         v[0] = 0.0
 
-    def move(u, w, scale) -> None:
+    def move(u: Row, w: Row, scale: Row) -> None:
         u[0] = u[0] + scale[0] * w[0]
 
-    def restore(u) -> None:
+    def restore(u: Row) -> None:
         u[0] = u[0] - (2.0 * math.pi) * (u[0] * (0.5 / math.pi) + 0.5).floor()
 
-    def density(u_mu, u_nu, far, high, change) -> None:
+    def density(u_mu: Row, u_nu: Row, far: Row, high: Row, change: Row) -> None:
         half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
         change[0] = 2.0 * half * half - change[0]
 
-    def trace(u_mu, u_nu, far, high, total) -> None:
+    def trace(u_mu: Row, u_nu: Row, far: Row, high: Row, total: Row) -> None:
         half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
         total[0] = total[0] + (1.0 - 2.0 * half * half)
 
-    def loop(u_mu, u_nu, far, high, found, spare) -> None:
+    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, found: Row, spare: Row) -> None:
         found[0] = angle(u_mu, u_nu, far, high)
 
     return Bodies(
@@ -158,7 +166,7 @@ def u1() -> Bodies:
 PI = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497591901e-21)
 
 
-def sine_of(x: Any) -> Any:
+def sine_of(x: matrices.Number) -> matrices.Number:
     """sin x: the nearest multiple of pi taken away, then Taylor's series to the 21st power."""
     turns = (x * (1.0 / math.pi)).rounded()
     rest = x

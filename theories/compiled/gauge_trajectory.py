@@ -20,7 +20,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.compiled import vector
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
@@ -36,11 +36,11 @@ NUMBERS = 256  # of a row's links in one direction: enough to hide the loops aro
 
 
 def compiled(
-    theory: Any,
+    theory: Theory,
     field: Array,
     momentum: Array,
     scheme: Scheme,
-    step_size: Any,
+    step_size: float | Array,
     steps: int,
     couplings: Couplings = None,
 ) -> tuple[Array, Array, Array] | None:
@@ -139,7 +139,7 @@ def layout(parts: int, components: int, volume: int) -> tuple[int, int, int]:
 def to_components(parts: int, entries: int, apart: int, stride: int) -> vector.Code:
     """Return the body that takes a row's entries, numbers of one or two parts and some bytes apart, to their components."""
 
-    def split(x: Any, components: Any) -> None:
+    def split(x: Array, components: Any) -> None:
         for entry in range(entries):
             line = x.further(entry * apart)
             for part, number in enumerate(line.pairs() if parts == 2 else (line[0],)):
@@ -152,7 +152,7 @@ def to_components(parts: int, entries: int, apart: int, stride: int) -> vector.C
 def from_components(parts: int, entries: int, apart: int, stride: int) -> vector.Code:
     """Return the body that undoes `to_components`."""
 
-    def merge(x: Any, components: Any) -> None:
+    def merge(x: Array, components: Any) -> None:
         for entry in range(entries):
             line = x.further(entry * apart)
             if parts == 2:

@@ -7,12 +7,11 @@ momenta, numbers of one or two parts, to their components and back.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy
 
 from haarflow.backends.compiled.loops import call, loop, prefetch
 from haarflow.backends.types import Array
+from haarflow.theories.compiled.row_order import Order
 
 
 @loop
@@ -27,10 +26,10 @@ def trajectory(
     moves: Array,
     kicks: Array,
     planes: Array,
-    order: Any,
+    order: Order,
     block: int,
     components: int,
-    bodies: Any,
+    bodies: tuple[int, ...],
     near_up_to: float,
 ) -> None:
     """Move links `(chains, d, entries, rows, extent, parts)` and momenta by the drifts and kicks of every chain.
@@ -167,7 +166,7 @@ def corners(x: Array, lanes: int, plane: Array, row: int, right: int, above: int
 
 @loop
 def add_staples(
-    u: Array, seat: Array, v: Array, spare: Array, lanes: int, order: Any, planes: Array, visit: int, body: int
+    u: Array, seat: Array, v: Array, spare: Array, lanes: int, order: Order, planes: Array, visit: int, body: int
 ) -> None:
     """Add the plaquettes with corners in the row of a visit to the staples of their links; the row's links are at its seat."""
     ahead, home, sweep = order.ahead, order.home, order.sweep
@@ -182,7 +181,7 @@ def add_staples(
 
 
 @loop
-def add_density(u: Array, seat: Array, change: Array, order: Any, planes: Array, visit: int, body: int) -> None:
+def add_density(u: Array, seat: Array, change: Array, order: Order, planes: Array, visit: int, body: int) -> None:
     """Put the action of the plaquettes with corners in the row of a visit, less what stands there, in its place."""
     lanes, ahead, sweep = change.shape[2], order.ahead, order.sweep
     row, following = sweep[visit], sweep[(visit + 1) % len(sweep)]
@@ -204,11 +203,12 @@ def kick(u: Array, v: Array, w: Array, strength: Array, largest: Array, body: in
     largest[:] = 0.0
     places = (u.ctypes.data, v.ctypes.data, w.ctypes.data, strength.ctypes.data, largest.ctypes.data)
     call(body, 8 * lanes, places)
-    return max(largest)
+    most: float = max(largest)
+    return most
 
 
 @loop
-def move(link: Array, lanes: int, places: Any, body: int) -> None:
+def move(link: Array, lanes: int, places: tuple[int, ...], body: int) -> None:
     """Run a body that changes a row's links in one direction, and the copies of the first sites with them."""
     call(body, 8 * lanes, places)
     for component in range(link.shape[0]):

@@ -64,10 +64,14 @@ def compiled(
     weights = xp.reshape(coupling * spread(ones, d), batch)
 
     def by_arrays(field: Array, keys: Array, first: Array, weights: Array, key: Array) -> tuple[Array, Array]:
-        return plain(key, field, spread(weights, d))
+        swept: tuple[Array, Array] = plain(key, field, spread(weights, d))
+        return swept
 
     kernel = partial(sweep, theory.n, lattice, stride, tries, overrelaxation)
-    return backends.of(field).on_host(kernel, by_arrays, (field, ones), field, keys, first * ones, weights, key)
+    swept: tuple[Array, Array] | None = backends.of(field).on_host(
+        kernel, by_arrays, (field, ones), field, keys, first * ones, weights, key
+    )
+    return swept
 
 
 def sweep(
@@ -140,7 +144,9 @@ def _block(pairs: int, chains: int, components: int, rows: int) -> int:
 
 
 @cache
-def _compiled(n: int, tries: int, length: int) -> tuple:
+def _compiled(
+    n: int, tries: int, length: int
+) -> tuple[list[vector.Code], list[vector.Code], vector.Code, vector.Code, vector.Code]:
     """The bodies as machine code for rows of a length: draws and reflections of all subgroups, staples, loops, restore."""
     stride, pairs = length * vector.BYTES, SU(n, 1).subgroups
     return (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from haarflow.backends.compiled.functions import (
     logarithm,
@@ -13,22 +12,22 @@ from haarflow.backends.compiled.functions import (
     sine_and_cosine_of_turns,
     uniforms,
 )
+from haarflow.backends.compiled.vector import Row
 from haarflow.core.chains.heatbath_sun import FLOOR, NUMBERS, SMALL, divided, reflected
 from haarflow.core.random import UNIFORM
 from haarflow.theories.compiled import matrices
-from haarflow.theories.compiled.matrices import Complex
-
-Number = Any  # simd.Lanes
+from haarflow.theories.compiled.gauge_bodies import Body
+from haarflow.theories.compiled.matrices import Complex, Number
 
 KEY0, KEY1, COUNTER, COUPLING, MISSED = range(5)  # the numbers of a lane
 TINY = 1e-300  # no root of a sum of squares but zero is less
 START, STRIDE = range(2)  # of a subgroup's visit: its first counter, and the distance of two uniform numbers
 
 
-def staples(n: int) -> Callable:
+def staples(n: int) -> Body:
     """The body that adds the two staples of a link in a plane, U_mu V being the plaquettes ahead and behind."""
 
-    def body(here, top, far, below, side, corner, staple, spare) -> None:
+    def body(here: Row, top: Row, far: Row, below: Row, side: Row, corner: Row, staple: Row, spare: Row) -> None:
         first, second, third, fourth = (matrices.Stored(row, n) for row in (here, top, below, corner))
         room = matrices.Stored(spare, n).dagger()
         matrices.product(first, second, spare)
@@ -39,19 +38,19 @@ def staples(n: int) -> Callable:
     return body
 
 
-def loops(n: int) -> Callable:
+def loops(n: int) -> Body:
     """The body that turns the staples V into U V."""
 
-    def body(u, staple) -> None:
+    def body(u: Row, staple: Row) -> None:
         matrices.product(matrices.Stored(u, n), matrices.Stored(staple, n).loaded(), staple)
 
     return body
 
 
-def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Callable:
+def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Body:
     """The body of `heatbath_sun.subgroup_steps` for the rows `pair` by the rule `heatbath_sun.heat_bath`."""
 
-    def body(u, m, lane, visit) -> None:
+    def body(u: Row, m: Row, lane: Row, visit: Row) -> None:
         key, first = (lane[KEY0].word(), lane[KEY1].word()), lane[COUNTER].word() + visit[START].word()
         stride = visit[STRIDE].word()
 
@@ -61,7 +60,8 @@ def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Callable:
         size, unit = _unit_quaternion(m, n, pair)
         k = (2.0 * lane[COUPLING]) * size
         height, turn, *once = numbers(0, 2 + NUMBERS)
-        again = [lambda begin=2 + NUMBERS * t: numbers(begin, begin + NUMBERS) for t in range(1, tries)]
+        begins = [2 + NUMBERS * t for t in range(1, tries)]
+        again: list[Callable[[], list[Number]]] = [partial(numbers, begin, begin + NUMBERS) for begin in begins]
         drop, found = _one_minus_cosine(k, once, again)
         cosine, height = 1.0 - drop, 2.0 * height - 1.0
         radius = found.below(0.5, 0.0, drop * (1.0 + cosine)).sqrt()
@@ -75,25 +75,25 @@ def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Callable:
     return body
 
 
-def reflection(n: int, pair: tuple[int, int]) -> Callable:
+def reflection(n: int, pair: tuple[int, int]) -> Body:
     """The body of `heatbath_sun.subgroup_steps` for the rows `pair` by the rule `heatbath_sun.reflection`."""
 
-    def body(u, m) -> None:
+    def body(u: Row, m: Row) -> None:
         _rotate((u, m), n, pair, reflected(_unit_quaternion(m, n, pair)[1]))
 
     return body
 
 
-def restore(n: int) -> Callable:
+def restore(n: int) -> Body:
     """The body that brings a link back onto the group, `SU.restore`."""
 
-    def body(u) -> None:
+    def body(u: Row) -> None:
         matrices.store(matrices.restored(matrices.Stored(u, n).loaded()), u)
 
     return body
 
 
-def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable]) -> tuple[Number, Number]:
+def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable[[], list[Number]]]) -> tuple[Number, Number]:
     """`heatbath_sun.one_minus_cosine` and 1 where it found something, 0 elsewhere.
 
     `once` are the uniform numbers of the first try, `again` give those of the others, which end when all lanes have found.
@@ -109,7 +109,7 @@ def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable]) -> t
         level = (2.0 - proposal) * k.below(SMALL, proposal, 0.5)
         return proposal, level.below(coin * coin, 0.0, 1.0)
 
-    def after(drop: Number, found: Number, numbers: Callable) -> list[Number]:
+    def after(drop: Number, found: Number, numbers: Callable[[], list[Number]]) -> list[Number]:
         proposal, good = attempt(*numbers())
         return [found.below(0.5, proposal, drop), found.largest(good)]
 
@@ -119,7 +119,7 @@ def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable]) -> t
     return drop, found
 
 
-def _unit_quaternion(m: Any, n: int, pair: tuple[int, int]) -> tuple[Number, list[Number]]:
+def _unit_quaternion(m: Row, n: int, pair: tuple[int, int]) -> tuple[Number, list[Number]]:
     """|q| and q/|q| of the block `pair` of a matrix in memory, the unit quaternion where q = 0."""
     (i, j), stored = pair, matrices.Stored(m, n)
     a, b, c, e = (stored.entry(*place) for place in ((i, i), (i, j), (j, i), (j, j)))
@@ -131,7 +131,7 @@ def _unit_quaternion(m: Any, n: int, pair: tuple[int, int]) -> tuple[Number, lis
     return size, [first, *(part * inverse for part in parts[1:])]
 
 
-def _rotate(rows: tuple[Any, ...], n: int, pair: tuple[int, int], g: list[Number]) -> None:
+def _rotate(rows: tuple[Row, ...], n: int, pair: tuple[int, int], g: list[Number]) -> None:
     """Multiply two rows of matrices in memory by the SU(2) element of a quaternion."""
     (i, j), a, b = pair, Complex(g[0], g[3]), Complex(g[2], g[1])
     for row in rows:

@@ -29,7 +29,7 @@ def sweeps(
     count: int,
     neighbours: Any,
     block: int,
-    bodies: Any,
+    bodies: tuple[int, ...],
     draws: Array,
     turns: Array,
 ) -> None:
@@ -113,7 +113,8 @@ def add_staples(
 @loop
 def place(u: Array, parity: int, row: int, mu: int, pair: int, block: int) -> int:
     """Return where the links of a row begin, `pair` pairs of sites on."""
-    return u.ctypes.data + parity * u.strides[0] + row * u.strides[1] + mu * u.strides[2] + 8 * block * (1 + pair)
+    begin: int = u.ctypes.data + parity * u.strides[0] + row * u.strides[1] + mu * u.strides[2]
+    return begin + 8 * block * (1 + pair)
 
 
 @loop

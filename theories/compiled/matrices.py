@@ -11,7 +11,8 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
-from haarflow.core.groups.sun import offset
+from haarflow.backends.compiled.vector import Row
+from haarflow.core.groups.generators import offset
 
 Number = Any  # backends.simd.Lanes
 
@@ -43,7 +44,7 @@ class Complex(NamedTuple):
 class Stored:
     """A matrix in memory, or its adjoint."""
 
-    def __init__(self, row: Any, n: int, adjoint: bool = False):
+    def __init__(self, row: Row, n: int, adjoint: bool = False):
         self.row, self.n, self.adjoint = row, n, adjoint
 
     def entry(self, i: int, j: int) -> Complex:
@@ -96,13 +97,13 @@ def dot(xs: list[Complex], ys: list[Complex]) -> Complex:
     return Complex(real, imaginary)
 
 
-def store(m: Entries, into: Any) -> None:
+def store(m: Entries, into: Row) -> None:
     """Store a matrix in the row `into`."""
     for index, z in enumerate(z for row in m.rows for z in row):
         into[2 * index], into[2 * index + 1] = z.real, -z.imaginary if z.conjugate else z.imaginary
 
 
-def product(a: Any, b: Any, into: Any, add: bool = False) -> None:
+def product(a: Any, b: Any, into: Row, add: bool = False) -> None:
     """Store a b in the row `into`, or add it to the row."""
     n = a.n
     for i in range(n):

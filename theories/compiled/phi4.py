@@ -15,7 +15,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
@@ -25,7 +25,7 @@ from haarflow.theories.theory import check_field, couplings_for
 Into = Sequence[numpy.ndarray]
 
 
-def action(theory: Any, field: Array, couplings: Couplings) -> Array | None:
+def action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
     """Return `theory.action(field, couplings)`, or None where there is no kernel for it."""
     return _single(actions, theory.action, theory, field, couplings, whole=False)
 
@@ -36,7 +36,13 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 
 
 def trajectory(
-    theory: Any, field: Array, momentum: Array, scheme: Scheme, step_size: Any, steps: int, couplings: Couplings = None
+    theory: Theory,
+    field: Array,
+    momentum: Array,
+    scheme: Scheme,
+    step_size: float | Array,
+    steps: int,
+    couplings: Couplings = None,
 ) -> tuple[Array, Array, Array] | None:
     """Return `HMC.trajectory`, or None where there is no kernel."""
     if not _known(theory, field):
@@ -54,18 +60,18 @@ def trajectory(
     )
 
 
-def actions(theory: Any, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+def actions(theory: Theory, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the actions of host fields, `(*batch,)` like the values of the couplings."""
     phi4_loops.actions(_rows(theory, field), into[0].reshape(-1), *_given(theory, names, values))
 
 
-def forces(theory: Any, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
+def forces(theory: Theory, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the forces of host fields."""
     phi4_loops.forces(_rows(theory, field), _rows(theory, into[0]), *_given(theory, names, values))
 
 
 def trajectories(
-    theory: Any,
+    theory: Theory,
     names: tuple[str, ...],
     scheme: Scheme,
     steps: int,
@@ -99,7 +105,12 @@ def neighbours(lattice: tuple[int, ...]) -> numpy.ndarray:
 
 
 def _single(
-    kernel: Callable, plain: Callable, theory: Any, field: Array, couplings: Couplings, whole: bool
+    kernel: Callable[..., None],
+    plain: Callable[..., Array],
+    theory: Theory,
+    field: Array,
+    couplings: Couplings,
+    whole: bool,
 ) -> Array | None:
     """What `kernel` makes of one field: a field where `whole`, else a number for each of the batch."""
     if not _known(theory, field):
@@ -114,19 +125,19 @@ def _single(
     return None if found is None else found[0]
 
 
-def _known(theory: Any, field: Array) -> bool:
+def _known(theory: Theory, field: Array) -> bool:
     check_field(theory, field)
     return bool(field.dtype == array_namespace(field).float64)
 
 
-def _numbers(theory: Any, field: Array, couplings: Couplings) -> tuple[Array, tuple[str, ...], list[Array]]:
+def _numbers(theory: Theory, field: Array, couplings: Couplings) -> tuple[Array, tuple[str, ...], list[Array]]:
     """Ones of the batch's shape, the couplings' names, and their values in that shape."""
     found = couplings_for(theory, field, couplings, over=0)
     ones = array_namespace(field).ones(batch_shape(theory, field), dtype=field.dtype, device=backends.place(field))
     return ones, tuple(found), [value * ones for value in found.values()]
 
 
-def _rows(theory: Any, x: numpy.ndarray) -> numpy.ndarray:
+def _rows(theory: Theory, x: numpy.ndarray) -> numpy.ndarray:
     """Host fields as `(chains, rows, extent)`."""
     return numpy.ascontiguousarray(x).reshape(-1, math.prod(theory.lattice[:-1]), theory.lattice[-1])
 

@@ -30,7 +30,8 @@ def ratios(x: float, highest: int | None = None) -> np.ndarray:
         raise ValueError(f"Bessel functions here take a finite x >= 0, got {x}")
     highest = orders(x) if highest is None else highest
     if x == 0:
-        return np.eye(1, highest + 1)[0]
+        at_zero: np.ndarray = np.eye(1, highest + 1)[0]
+        return at_zero
     step, ratio = np.ones(highest + 1), 0.0
     for n in range(highest + orders(x), 0, -1):
         ratio = x / (2 * n + x * ratio)

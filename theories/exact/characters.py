@@ -91,7 +91,9 @@ def _coefficient(rows: Rows, beta: float) -> float:
     first = np.asarray(rows) - np.arange(n)
     order = np.abs(first[None, :] + np.arange(n)[:, None] + twists[:, None, None])
     entries = table[np.minimum(order, len(table) - 1)]
-    return int(np.sum(_determinant(entries))) / int(table[0]) ** n
+    # whole numbers of any size, whose quotient is rounded once
+    quotient: float = int(np.sum(_determinant(entries))) / int(table[0]) ** n
+    return quotient
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,8 @@ class Slices(NamedTuple):
 
     def matrix(self, diagonal: np.ndarray) -> np.ndarray:
         """Return C(O) = F^T O F of a diagonal operator."""
-        return self.factor.T @ (diagonal[:, None] * self.factor)
+        product: np.ndarray = self.factor.T @ (diagonal[:, None] * self.factor)
+        return product
 
     def power(self, steps: int) -> np.ndarray:
         """Return C(1)^steps."""
@@ -145,7 +146,8 @@ def _modes(basis: np.ndarray, width: int, keep: np.ndarray) -> np.ndarray:
 def _ring_energy(states: np.ndarray, across: tuple[int, ...], axis: int) -> np.ndarray:
     """sum over the slice of (phi(x + axis) - phi(x))^2, by state."""
     fields = states.reshape(len(states), *across)
-    return np.sum((np.roll(fields, -1, axis + 1) - fields) ** 2, axis=tuple(range(1, fields.ndim)))
+    energy: np.ndarray = np.sum((np.roll(fields, -1, axis + 1) - fields) ** 2, axis=tuple(range(1, fields.ndim)))
+    return energy
 
 
 def _mean(slices: Slices, diagonal: np.ndarray, z: float) -> float:

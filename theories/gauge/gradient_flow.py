@@ -18,7 +18,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Theory
 from haarflow.core.lattice import loops
 
 LEVEL = 0.3
@@ -95,7 +95,7 @@ def field_strengths(theory: Any, field: Array) -> list[Array]:
     return found
 
 
-def energy(theory: Any, field: Array) -> Array:
+def energy(theory: Theory, field: Array) -> Array:
     """Return E = 1/4 F_a,munu F_a,munu averaged over the sites, `(*batch,)`.
 
     >>> import numpy as np
@@ -153,7 +153,7 @@ def _energy(theory: Any, strengths: list[Array]) -> Array:
     return 0.5 * xp.mean(sum(squares[1:], squares[0]), axis=tuple(range(-d, 0)))
 
 
-def _charge(theory: Any, strengths: list[Array]) -> Array:
+def _charge(theory: Theory, strengths: list[Array]) -> Array:
     xp, inner = array_namespace(strengths[0]), theory.group.inner
     f01, f02, f03, f12, f13, f23 = strengths
     density = inner(f01, f23) - inner(f02, f13) + inner(f03, f12)

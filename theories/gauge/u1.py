@@ -271,5 +271,5 @@ class U1Gauge:
         return {"Q": charge, "Q2": charge * charge, "p_Q0": xp.astype(charge == 0.0, charge.dtype)}
 
 
-def _per_site(total: Any, sites: int) -> Any:
+def _per_site(total: Array, sites: int) -> Array:
     return total / sites

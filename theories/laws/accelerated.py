@@ -1,9 +1,10 @@
-"""The law of compiled kernels: each does what the theory's own array code does, to rounding."""
+"""The law of compiled kernels: each agrees with the theory's array code to rounding."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy
@@ -16,17 +17,20 @@ from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Given, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import LinkWeight, described
-from haarflow.theories.laws.cases import ROUNDING, couplings_of, field_of, nearby, worst
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, couplings_of, field_of, nearby, worst
 
-STEPS, SHARE = 2, 0.1  # of a trajectory; what a step is of the time in which the largest force moves a field by one
-TRIES = 2  # of a heat bath: some fail
+STEPS, SHARE = (
+    2,
+    0.1,
+)  # steps of a trajectory; step size in units of the time in which the largest force moves a field by 1
+TRIES = 2  # tries of a heat bath, few enough that some links are left over
 
 
-def equals_plain(theory: Any, field: Array, momentum: Array, key: Key, couplings: Couplings = None) -> Verdict:
-    """Compiled action, force, observables, plaquettes, trajectory and heat bath = those by array code.
+def equals_plain(theory: FullTheory, field: Array, momentum: Array, key: Key, couplings: Couplings = None) -> Verdict:
+    """Compiled action, force, observables, plaquettes, trajectory and heat bath equal those of array code.
 
-    `momentum` is shaped as the algebra's elements, `(batch, *field_shape)` for numbers and angles. The heat bath is that of
-    matrices on extents of 2 and more, with one reflection; both get the same random numbers.
+    `momentum` has the shape of algebra elements, `(batch, *field_shape)` for numbers and angles. The heat bath is checked
+    for matrices on extents of at least 2, with one reflection; both versions get the same random numbers.
 
     >>> import numpy as np
     >>> from haarflow import backends
@@ -40,20 +44,20 @@ def equals_plain(theory: Any, field: Array, momentum: Array, key: Key, couplings
     largest_force = float(numpy.abs(to_host(made.plain.force(field, couplings))).max(initial=0.0))
     values = {"couplings": couplings, "step_size": SHARE / math.sqrt(1.0 + largest_force)}
     ratio, quantity = 0.0, ""
-    for name, fast, slow in _works(made, momentum, key, values):
-        call, twin = (lambda x, f=f: at_once(f, x) for f in (fast, slow))
-        here, moved, other = (_named(x) for x in (call(field), twin(nearby(field)), twin(field)))
-        differences = {part: here[part] - other[part] for part in other}
-        size, part = worst(made.plain, differences, other, moved, precision_of(field), couplings)
+    for name, fast, slow in _workloads(made, momentum, key, values):
+        call, twin = (partial(at_once, function) for function in (fast, slow))
+        compiled, moved, expected = (_named(x) for x in (call(field), twin(nearby(field)), twin(field)))
+        differences = {part: compiled[part] - expected[part] for part in expected}
+        size, part = worst(made.plain, differences, expected, moved, precision_of(field), couplings)
         ratio, quantity = max((ratio, quantity), (size, f"{name} {part}"))
     reason = f"1 in units of {ROUNDING}"
     return judge(equals_plain, ratio, 1.0, reason, field=field, couplings=couplings, quantity=quantity)
 
 
-def _works(
+def _workloads(
     made: Accelerated, momentum: Array, key: Key, values: dict[str, Any]
 ) -> Iterator[tuple[str, Callable[[Array], Any], Callable[[Array], Any]]]:
-    """What has a kernel, each by name with its kernel and its twin, functions of the field."""
+    """Name, kernel and reference of each quantity that has a kernel, functions of the field."""
     plain, couplings = made.plain, values["couplings"]
     yield "action", lambda x: made.action(x, couplings), lambda x: plain.action(x, couplings)
     yield "force", lambda x: made.force(x, couplings), lambda x: plain.force(x, couplings)
@@ -75,7 +79,7 @@ def _step(kernel: SUNHeatBath, key: Key, field: Array) -> tuple[Array, Array]:
 
 
 def _named(result: Any) -> dict[str, numpy.ndarray]:
-    """Host arrays of real numbers by name."""
+    """Real host arrays by name."""
     parts = result if isinstance(result, tuple) else (result,)
     named = result if isinstance(result, dict) else {str(i): part for i, part in enumerate(parts)}
     return {name: _real(to_host(part)) for name, part in named.items()}
@@ -85,12 +89,12 @@ def _real(x: numpy.ndarray) -> numpy.ndarray:
     return numpy.stack([x.real, x.imag]) if numpy.iscomplexobj(x) else x
 
 
-def has_kernels(theory: Any) -> str | None:
-    """Return why the law does not apply: the theory has no compiled kernels, or numba is missing."""
+def has_kernels(theory: FullTheory) -> str | None:
+    """Return why the law does not apply, because the theory has no compiled kernels or numba is not installed, or None."""
     return None if isinstance(accelerated(theory), Accelerated) else "it has no compiled kernels"
 
 
-def check(theory: Any, given: Given) -> Verdict:
+def check(theory: FullTheory, given: Given) -> Verdict:
     """Return the verdict on the fields, momenta and numbers of a `Given`."""
     field = field_of(theory, given)
     momentum = given.normal(algebra_shape(theory.group, tuple(field.shape)), 12)

@@ -1,7 +1,7 @@
-"""Laws of an action and what belongs to it: values, rows of a batch, force, density, the weight of one link.
+"""Laws of an action and of its parts: values, rows of a batch, force, density, the weight of one link.
 
-A field is `(batch, *field_shape)`, couplings a dict of numbers. Each law is a public function of a theory and arrays of
-any backend and returns a `Verdict`; `theories.laws` lists them.
+A field is `(batch, *field_shape)`, couplings are a dict of numbers. Each law is a public function of a theory and of arrays
+of any backend and returns a `Verdict`; `theories.laws.tables` lists them.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import EPSILON, Verdict, at_once, in_double, judge, largest, precision_of, to_host
-from haarflow.theories.laws.cases import ROUNDING, bound, nearby, rounding, spread, strength
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, bound, nearby, rounding, spread, strength
 from haarflow.theories.theory import autodiff_force, field_shape
 
 # eighth-order central difference: f'(0) = sum_k weight_k [f(k h) - f(-k h)] / h - h^8 f^(9) / 630
 STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
-STEP = {"float64": 0.04, "float32": 0.35}  # where rounding and the next order weigh the same
+STEP = {"float64": 0.04, "float32": 0.35}  # where rounding and the next order are of the same size
 
 
-def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """S is real, finite, of the batch's shape and of the field's precision.
+def action_values(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """S is real and finite, and has the shape of the batch and the precision of the field.
 
-    The residual is 0, or infinity where one of these fails. `field` is `(batch, *field_shape)`.
+    The residual is 0, or infinite if one of these fails. `field` is `(batch, *field_shape)`.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -41,14 +41,16 @@ def action_values(theory: Any, field: Array, couplings: Couplings = None) -> Ver
     right = tuple(value.shape) == tuple(field.shape[: field.ndim - len(field_shape(theory))])
     real = getattr(array_namespace(field), precision_of(field))
     right = right and value.dtype == real and bool(numpy.isfinite(to_host(value)).all())
-    found = f"shape {tuple(value.shape)}, {value.dtype}"
-    return judge(action_values, 0.0 if right else math.inf, 0.0, "nothing is rounded", field=field, found=found)
+    described_value = f"shape {tuple(value.shape)}, {value.dtype}"
+    return judge(
+        action_values, 0.0 if right else math.inf, 0.0, "no rounding is involved", field=field, value=described_value
+    )
 
 
-def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """S(x_1, ..., x_n)_i = S(x_i): a row does not see its neighbours, and needs no batch.
+def batch_rows(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """S(x_1, ..., x_n)_i = S(x_i): rows of a batch are independent, and no batch is needed.
 
-    Each row is put beside copies of itself, and taken without a batch.
+    Each row is evaluated in a batch of copies of itself, and the first one without batch axes.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -58,20 +60,27 @@ def batch_rows(theory: Any, field: Array, couplings: Couplings = None) -> Verdic
     action, host, asarray = bound(theory, "action", field), to_host(field), backends.of(field).asarray
     whole, worst = to_host(action(field, couplings)), 0.0
     if whole.shape != field.shape[:1]:
-        return judge(batch_rows, math.inf, 0.0, f"one value for each row wanted, got shape {whole.shape}", field=field)
-    for number in range(field.shape[0]):
-        copies = asarray(numpy.stack([host[number]] * len(host)), dtype=field.dtype)
-        worst = max(worst, largest(to_host(action(copies, couplings)) - whole[number, ...]))
-    alone = to_host(action(asarray(host[0], dtype=field.dtype), couplings))
-    worst = max(worst, largest(alone - whole[0, ...])) if alone.shape == () else math.inf
+        return judge(
+            batch_rows,
+            math.inf,
+            0.0,
+            f"the action of a batch has one value per row, got the shape {whole.shape}",
+            field=field,
+        )
+    for row in range(field.shape[0]):
+        copies = asarray(numpy.stack([host[row]] * len(host)), dtype=field.dtype)
+        worst = max(worst, largest(to_host(action(copies, couplings)) - whole[row, ...]))
+    single = to_host(action(asarray(host[0], dtype=field.dtype), couplings))
+    worst = max(worst, largest(single - whole[0, ...])) if single.shape == () else math.inf
     return judge(batch_rows, worst, _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
 
 
-def force_by_differences(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def force_by_differences(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
 
-    All components of the first row, on every backend, or as many, spread over it, as a law's memory holds. The tolerance is the rounding of the differences and h^8/630 times
-    the ninth derivative, which is taken to be as large as the couplings.
+    All components of the first row are checked, or an evenly spaced selection of as many as fit into a law's memory. The
+    tolerance is the rounding of the differences plus h^8/630 times the ninth derivative, which is taken to be as large as
+    the couplings.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -91,14 +100,14 @@ def force_by_differences(theory: Any, field: Array, couplings: Couplings = None)
         .reshape(len(STENCIL), 2, len(held))
     )
     slope = sum(weight * (pair[0] - pair[1]) for (_, weight), pair in zip(STENCIL, s, strict=True)) / h
-    found = to_host(bound(theory, "force", field)(field, couplings))[0]
+    force = to_host(bound(theory, "force", field)(field, couplings))[0]
     noise = 2.0 * _rounding_of(theory, "action", field, couplings) / h
     tolerance = noise + 4 * len(theory.lattice) * strength(couplings) * h**8 / 630
-    reason = f"rounding of the action over the step {h}, and h^8/630"
-    return judge(force_by_differences, found.reshape(-1)[held] - slope, tolerance, reason, field=x)
+    reason = f"rounding of the action divided by the step {h}, plus h^8/630"
+    return judge(force_by_differences, force.reshape(-1)[held] - slope, tolerance, reason, field=x)
 
 
-def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def force_by_autodiff(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by the backend's automatic differentiation of the action.
 
     On a backend without it this is `force_by_differences`.
@@ -111,16 +120,16 @@ def force_by_autodiff(theory: Any, field: Array, couplings: Couplings = None) ->
     backend = backends.of(field)
     if not backend.autodiff:
         return force_by_differences(theory, field, couplings)
-    wanted = backend.jit(lambda x, values: autodiff_force(theory, x, values))(field, couplings)
-    found = bound(theory, "force", field)(field, couplings)
+    expected = backend.jit(lambda x, values: autodiff_force(theory, x, values))(field, couplings)
+    force = bound(theory, "force", field)(field, couplings)
     tolerance = _rounding_of(theory, "force", field, couplings)
-    return judge(force_by_autodiff, to_host(found) - to_host(wanted), tolerance, ROUNDING, field=field)
+    return judge(force_by_autodiff, to_host(force) - to_host(expected), tolerance, ROUNDING, field=field)
 
 
-def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """sum_mu F_mu(x) - F'_mu(x - mu) = 0: no force along a gauge orbit.
+def gauge_orbit(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """sum_mu [F_mu(x) - F'_mu(x - mu)] = 0: there is no force along a gauge orbit.
 
-    F' is the force carried to the link's end, U^+ F U for matrices, F itself for angles.
+    F' is the force transported to the end of the link, U^+ F U for matrices and F itself for angles.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -129,7 +138,7 @@ def gauge_orbit(theory: Any, field: Array, couplings: Couplings = None) -> Verdi
     """
     d, force, links = len(theory.lattice), to_host(bound(theory, "force", field)(field, couplings)), to_host(field)
     inner = force.ndim - field.ndim + len(field_shape(theory)) - 1  # the axes behind mu
-    total: Any = 0.0
+    total: Array = 0.0
     for mu in range(d):
         here = force[(..., mu) + (slice(None),) * inner]
         carried = _carried(theory.group, loops.direction(links, mu, d, theory.group), here)
@@ -145,7 +154,7 @@ def _carried(group: Any, link: Array, force: Array) -> Array:
     return group.coordinates(group.compose(group.inverse(link), group.compose(group.algebra(force), link)))
 
 
-def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def density_sums(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """sum_x density(x) = S, in the shape (*batch, term, *lattice).
 
     >>> import numpy as np
@@ -157,20 +166,22 @@ def density_sums(theory: Any, field: Array, couplings: Couplings = None) -> Verd
     batch, d = field.ndim - len(field_shape(theory)), len(theory.lattice)
     shaped = density.ndim == batch + 1 + d and tuple(density.shape[-d:]) == tuple(theory.lattice)
     if not shaped or tuple(density.shape[:batch]) != tuple(field.shape[:batch]):
-        wanted = f"(*batch, term, *lattice), got {tuple(density.shape)}"
-        return judge(density_sums, math.inf, 0.0, f"the density's shape is {wanted}", field=field)
+        reason = f"the density has the shape (*batch, term, *lattice), got {tuple(density.shape)}"
+        return judge(density_sums, math.inf, 0.0, reason, field=field)
     host = to_host(density).astype("float64")
     value = to_host(bound(theory, "action", field)(field, couplings)).astype("float64")
     residual = host.sum(axis=tuple(range(batch, host.ndim))) - value
-    own = 8.0 * EPSILON[precision_of(field)] * float(numpy.abs(host).sum())
-    return judge(density_sums, residual, own + _rounding_of(theory, "action", field, couplings), ROUNDING, field=field)
+    rounded = 8.0 * EPSILON[precision_of(field)] * float(numpy.abs(host).sum())
+    return judge(
+        density_sums, residual, rounded + _rounding_of(theory, "action", field, couplings), ROUNDING, field=field
+    )
 
 
-def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+def density_reach(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """d density(x) / d field(y) = 0 unless x and y are within `reach` sites of each other along every axis.
 
-    The field at `site` (all its components) is moved by 1, and the density may change near it alone: a local
-    Metropolis adds up no more. Void where every site is that near.
+    The field at `site` (all its components) is shifted by 1, and the density may change only near it, because local
+    Metropolis sums no further. Void if all sites are that near.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -178,9 +189,9 @@ def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: C
     0.0
     """
     lattice, d = theory.lattice, len(theory.lattice)
-    here = numpy.zeros(lattice)
-    here[site] = 1.0
-    move = backends.of(field).asarray(numpy.broadcast_to(here, field.shape).copy(), dtype=field.dtype)
+    at_site = numpy.zeros(lattice)
+    at_site[site] = 1.0
+    move = backends.of(field).asarray(numpy.broadcast_to(at_site, field.shape).copy(), dtype=field.dtype)
     density = bound(theory, "density", field)
     change = numpy.abs(to_host(density(field + move, couplings)) - to_host(density(field, couplings)))
     far = numpy.zeros(lattice, dtype=bool)
@@ -189,22 +200,21 @@ def density_reach(theory: Any, field: Array, site: tuple[int, ...], couplings: C
         shape = [extent if axis == mu else 1 for axis in range(d)]
         far |= (numpy.minimum(steps, extent - steps) > theory.local.reach).reshape(shape)
     residual = change[..., far]
-    return judge(
-        density_reach, residual, 0.0, "what is not touched is the same to the last bit", field=field, site=site
-    )
+    return judge(density_reach, residual, 0.0, "other terms are unchanged, bit for bit", field=field, site=site)
 
 
-def _each_way(theory: Any, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
-    """What a function of (field, mu, couplings), or of (field, mu), returns for every direction mu."""
+def _each_way(theory: FullTheory, call: Callable[..., Any], field: Array, *couplings: Couplings) -> list[Any]:
+    """The values of a function of (field, mu, couplings), or of (field, mu), for every direction mu."""
     directions = range(len(theory.lattice))
-    return at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+    results: list[Any] = at_once(lambda x, *values: [call(x, mu, *values) for mu in directions], field, *couplings)
+    return results
 
 
-def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
-    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`; two turns of it.
-    Void on lattices with an extent of 1, where a loop holds a link twice.
+    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`, which is turned by two
+    angles. Void on lattices with an extent of 1, where a loop contains a link twice.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -217,8 +227,8 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     weights = _each_way(theory, theory.conditional.weight, field, couplings)
     for mu in range(d) if min(lattice) > 1 else ():
         link: Any = (..., mu, *site)
-        here: Any = (..., *site)
-        a, b = (to_host(part)[here] for part in weights[mu])
+        at_site: Any = (..., *site)
+        a, b = (to_host(part)[at_site] for part in weights[mu])
         old = host[link].astype("float64")
         for turn in (0.3, -2.0):
             move = numpy.zeros(field.shape)
@@ -230,8 +240,8 @@ def link_weight(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
 
 
-def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """a = k Re A and b = -k Im A with one k: the conditional weight is that of the `staple` A in every direction.
+def staple_weight(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """a = k Re A and b = -k Im A with the same k everywhere: the conditional weight follows from the `staple` A.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -251,8 +261,8 @@ def staple_weight(theory: Any, field: Array, couplings: Couplings = None) -> Ver
 def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(U') - S(U) = -b Re tr (U' - U) V, V = `conditional.staple(field, mu)`, for a change of one link to U' = exp(w) U.
 
-    For every direction mu of the link at `site`, matrices. Void on lattices with an extent at which a loop of the action
-    holds a link twice: 1, with rectangles 2.
+    For every direction mu of the link at `site`, for matrices. Void on lattices with an extent at which a loop of the
+    action contains a link twice: 1, and 2 with rectangles.
 
     >>> import numpy as np
     >>> from haarflow.theories import SUNGauge
@@ -265,16 +275,16 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     action, backend, precision = bound(theory, "action", field), backends.of(field), precision_of(field)
     before, link, host = to_host(action(field, couplings)), theory.conditional, to_host(field)
     b, staples = to_host(link.strength(field, couplings)), _each_way(theory, link.staple, field, couplings)
-    here: Any = (..., *site)
+    at_site: Any = (..., *site)
     for mu in range(d) if min(lattice) > link.reach else ():
-        staple = in_double(staples[mu])[here]
-        old = in_double(loops.direction(host, mu, d, group))[here]
+        staple = in_double(staples[mu])[at_site]
+        old = in_double(loops.direction(host, mu, d, group))[at_site]
         for turn in (0.3, -2.0):
             move = numpy.zeros((d, group.dim, *lattice))
-            place: Any = (mu, slice(None), *site)
-            move[place] = turn * numpy.cos(numpy.arange(group.dim))
+            index: Any = (mu, slice(None), *site)
+            move[index] = turn * numpy.cos(numpy.arange(group.dim))
             new = group.update(host, move[None, ...].astype(precision))
-            change = in_double(loops.direction(new, mu, d, group))[here] - old
+            change = in_double(loops.direction(new, mu, d, group))[at_site] - old
             weight = numpy.trace(change @ staple, axis1=-2, axis2=-1).real * b
             worst = max(
                 worst, largest(to_host(action(backend.asarray(new, dtype=field.dtype), couplings)) - before + weight)
@@ -283,7 +293,7 @@ def link_staple(theory: Any, field: Array, site: tuple[int, ...], couplings: Cou
     return judge(link_staple, worst, tolerance, ROUNDING, field=field, site=site)
 
 
-def _rounding_of(theory: Any, method: str, field: Array, couplings: Couplings) -> float:
+def _rounding_of(theory: FullTheory, method: str, field: Array, couplings: Couplings) -> float:
     call = bound(theory, method, field)
-    here, moved = call(field, couplings), call(nearby(field), couplings)
-    return rounding(theory, here, moved, precision_of(field), couplings)
+    value, moved = call(field, couplings), call(nearby(field), couplings)
+    return rounding(theory, value, moved, precision_of(field), couplings)

@@ -1,16 +1,16 @@
-"""Laws of the symmetries that a theory declares, held against the action and every observable, and of its charge.
+"""Laws of the symmetries that a theory declares, checked on the action and every observable, and of its charge.
 
-`theory.symmetries` holds words of `theory.SYMMETRIES`. An observable is invariant under each of them unless it
-says otherwise: `odd = {"Q": ("reflection", ...)}` names those that change sign under an image, `tied = {"polyakov":
-("hypercubic",)}` those that the symmetry turns into something else (a loop in time into one in space), for which the
-law has nothing to compare.
+`theory.symmetries` names some of `core.lattice.symmetries.SYMMETRIES`. An observable is invariant under each of them
+unless declared otherwise: `odd = {"Q": ("reflection", ...)}` lists the symmetries under which an observable changes sign,
+`tied = {"polyakov": ("hypercubic",)}` those that map it to another quantity (a loop in time to one in space), for which
+there is nothing to compare.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,15 +22,15 @@ from haarflow.core.lattice import loops, symmetries
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.laws.law import Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.theories.laws.cases import ROUNDING, is_links, loop_group, nearby, quantities, worst
+from haarflow.theories.laws.cases import ROUNDING, FullTheory, is_links, loop_group, nearby, quantities, worst
 
 REASON = f"1 in units of {ROUNDING}"
 
 
-def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplings = None) -> Verdict:
+def gauge_invariance(theory: FullTheory, field: Array, sites: Array, couplings: Couplings = None) -> Verdict:
     """O(W(x) U_mu(x) W(x+mu)^+) = O(U) for the action and every observable O.
 
-    `field` is `(batch, d, *lattice)`, `sites` are group elements `(batch, *lattice)` or one for all rows, matrices
+    `field` is `(batch, d, *lattice)`, `sites` are group elements `(batch, *lattice)` or the same for all rows; matrices
     `(batch, d, N, N, *lattice)` and `(batch, N, N, *lattice)`.
 
     >>> import numpy as np
@@ -43,7 +43,7 @@ def gauge_invariance(theory: Any, field: Array, sites: Array, couplings: Couplin
     return _invariant(gauge_invariance, theory, field, [("gauge", image)], "gauge", couplings)
 
 
-def translation_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
+def translation_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """O(field(. + mu)) = O(field) for the action and every observable O, along every axis.
 
     >>> import numpy as np
@@ -56,8 +56,8 @@ def translation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     return _invariant(translation_invariance, theory, field, images, "translation", couplings)
 
 
-def reflection_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """O(field under x_mu -> -x_mu) = O(field), or -O(field) for those declared odd, along every axis.
+def reflection_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """O(field under x_mu -> -x_mu) = O(field), or -O(field) where declared odd, along every axis.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -70,10 +70,10 @@ def reflection_invariance(theory: Any, field: Array, couplings: Couplings = None
     return _invariant(reflection_invariance, theory, field, images, "reflection", couplings)
 
 
-def exchange_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """O(field with x_mu and x_nu exchanged) = O(field), or -O(field) for those declared odd, for equal extents.
+def exchange_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """O(field with x_mu and x_nu exchanged) = O(field), or -O(field) where declared odd, for equal extents.
 
-    Void where no two extents are equal.
+    Void if no two extents are equal.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -87,8 +87,8 @@ def exchange_invariance(theory: Any, field: Array, couplings: Couplings = None) 
     return _invariant(exchange_invariance, theory, field, images, "hypercubic", couplings)
 
 
-def sign_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """O(-phi) = O(phi), or -O(phi) for those declared odd under Z2.
+def sign_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """O(-phi) = O(phi), or -O(phi) where declared odd under Z2.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -98,8 +98,8 @@ def sign_invariance(theory: Any, field: Array, couplings: Couplings = None) -> V
     return _invariant(sign_invariance, theory, field, [("Z2", -to_host(field))], "Z2", couplings)
 
 
-def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = None) -> Verdict:
-    """O(U^*) = O(U), or -O(U) for those declared odd under charge conjugation; U(1) angles change sign.
+def conjugation_invariance(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
+    """O(U^*) = O(U), or -O(U) where declared odd under charge conjugation; U(1) angles change sign.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -111,10 +111,10 @@ def conjugation_invariance(theory: Any, field: Array, couplings: Couplings = Non
     return _invariant(conjugation_invariance, theory, field, images, "charge_conjugation", couplings)
 
 
-def winding_invariance(theory: Any, field: Array, turns: Array, couplings: Couplings = None) -> Verdict:
-    """O(theta + 2 pi n) = O(theta) for whole n: the action and every observable live on the circle.
+def winding_invariance(theory: FullTheory, field: Array, turns: Array, couplings: Couplings = None) -> Verdict:
+    """O(theta + 2 pi n) = O(theta) for integer n: the action and every observable are periodic in each angle.
 
-    `turns` are whole numbers in the field's shape and precision.
+    `turns` are integers n in the field's shape and precision.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -122,11 +122,11 @@ def winding_invariance(theory: Any, field: Array, turns: Array, couplings: Coupl
     True
     """
     image = to_host(field) + 2.0 * math.pi * to_host(turns)
-    return _invariant(winding_invariance, theory, field, [("some turns on", image)], "winding", couplings)
+    return _invariant(winding_invariance, theory, field, [("full turns", image)], "winding", couplings)
 
 
-def charge_of_flux(theory: Any, noise: Array, charge: int, couplings: Couplings = None) -> Verdict:
-    """Q(constant flux 2 pi q / V + smooth change) = q: the charge is whole, and no smooth change moves it.
+def charge_of_flux(theory: FullTheory, noise: Array, charge: int, couplings: Couplings = None) -> Verdict:
+    """Q(constant flux 2 pi q / V + small change) = q: the charge is an integer, and no small change alters it.
 
     `noise` is `(batch, 2, T, X)`, of which so much is added to the links that no plaquette reaches pi. |q| < V/2.
     Raises ValueError for a q beyond that.
@@ -140,10 +140,10 @@ def charge_of_flux(theory: Any, noise: Array, charge: int, couplings: Couplings 
     smooth = constant_flux(theory.lattice, charge)
     room = (math.pi - abs(2 * math.pi * charge / math.prod(theory.lattice))) / 5
     field = backends.of(noise).asarray(smooth + (room / size) * to_host(noise), dtype=noise.dtype)
-    found = [to_host(quantities(theory, field, couplings).get("Q", charge)) - charge]
+    deviations = [to_host(quantities(theory, field, couplings).get("Q", charge)) - charge]
     if not described(theory).missing("charge"):
-        found.append(to_host(at_once(theory.charge, field)) - charge)
-    return judge(charge_of_flux, numpy.stack(found), 0.0, "whole numbers are exact", field=field, charge=charge)
+        deviations.append(to_host(at_once(theory.charge, field)) - charge)
+    return judge(charge_of_flux, numpy.stack(deviations), 0.0, "integers are exact", field=field, charge=charge)
 
 
 def constant_flux(lattice: tuple[int, ...], charge: int) -> numpy.ndarray:
@@ -154,34 +154,39 @@ def constant_flux(lattice: tuple[int, ...], charge: int) -> numpy.ndarray:
     """
     extent, other = lattice
     if 2 * abs(charge) >= extent * other:
-        raise ValueError(f"a constant flux has |q| < V/2 = {extent * other / 2}, got {charge}")
+        raise ValueError(f"a constant flux needs |q| < V/2 = {extent * other / 2}, got {charge}")
     t, x = numpy.meshgrid(numpy.arange(extent), numpy.arange(other), indexing="ij")
     flux = 2 * math.pi * charge / (extent * other)
     return numpy.stack([-flux * extent * x * (t == extent - 1), flux * t])
 
 
 def _invariant(
-    law: Any, theory: Any, field: Array, images: Iterable[tuple[str, numpy.ndarray]], word: str, couplings: Couplings
+    law: Callable[..., Any],
+    theory: FullTheory,
+    field: Array,
+    images: Iterable[tuple[str, numpy.ndarray]],
+    symmetry: str,
+    couplings: Couplings,
 ) -> Verdict:
-    """The largest difference in units of rounding over all images, made on the host, and quantities."""
+    """The largest difference, in units of rounding, over all quantities and all images, which are made on the host."""
     declared = described(theory).symmetries
-    here, moved = quantities(theory, field, couplings), quantities(theory, nearby(field), couplings)
-    compared = [name for name in here if word not in declared.tied.get(name, ())]
-    ratio, found = 0.0, "nothing to compare"
+    values, moved = quantities(theory, field, couplings), quantities(theory, nearby(field), couplings)
+    compared = [name for name in values if symmetry not in declared.tied.get(name, ())]
+    ratio, quantity = 0.0, "nothing to compare"
     for image, other in images:
-        there = quantities(theory, backends.of(field).asarray(other, dtype=field.dtype), couplings)
-        signs = {name: -1.0 if word in declared.odd.get(name, ()) else 1.0 for name in compared}
-        differences = {name: to_host(there[name]) - signs[name] * to_host(here[name]) for name in compared}
-        size, name = worst(theory, differences, here, moved, precision_of(field), couplings)
+        transformed = quantities(theory, backends.of(field).asarray(other, dtype=field.dtype), couplings)
+        signs = {name: -1.0 if symmetry in declared.odd.get(name, ()) else 1.0 for name in compared}
+        differences = {name: to_host(transformed[name]) - signs[name] * to_host(values[name]) for name in compared}
+        size, name = worst(theory, differences, values, moved, precision_of(field), couplings)
         if size >= ratio:
-            ratio, found = size, f"{name} under {image}"
-    return judge(law, ratio, 1.0, REASON, field=field, quantity=found)
+            ratio, quantity = size, f"{name} under {image}"
+    return judge(law, ratio, 1.0, REASON, field=field, quantity=quantity)
 
 
-def off_the_seam(theory: Any, field: Array, noise: Array) -> Array:
-    """Return angles moved by about 1e-3, so that no charge stands on its jump at a plaquette of exactly pi.
+def off_the_seam(theory: FullTheory, field: Array, noise: Array) -> Array:
+    """Return angles shifted by about 1e-3, so that no plaquette is exactly pi, where the charge is discontinuous.
 
-    `noise` is shaped as the field; real fields and matrices pass unchanged.
+    `noise` has the shape of the field; real fields and matrices are returned unchanged.
     """
     if theory.group.name != "U1":
         return field

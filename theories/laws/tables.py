@@ -1,7 +1,7 @@
-"""The laws of a theory, each a public function, and the table that says how they meet a `Given`.
+"""The laws of a theory, each a public function, and the table that says how they are checked on a `Given`.
 
-A theory with no more than a lattice, a group and an action gets those that make sense for it; for every other law the
-table says what it does not declare.
+A theory that consists of a lattice, a group and an action is checked by those that apply; for every other law the table
+says which part it does not declare.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from haarflow.theories.laws.action import (
     staple_weight,
 )
 from haarflow.theories.laws.cases import (
+    FullTheory,
     check_size,
     couplings_of,
     field_of,
@@ -110,30 +111,30 @@ __all__ = [
 ]
 
 
-def _on_a_field(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _on_a_field(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
     """The check of a law of (theory, field, couplings)."""
     return lambda theory, given: law(theory, field_of(theory, given), couplings_of(theory, given))
 
 
-def _off_the_seam(law: Callable) -> Callable[[Any, Given], Verdict]:
-    """The same, on fields whose charges do not stand on a jump."""
+def _off_the_seam(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
+    """The same, on fields whose charge is not at a discontinuity."""
     return lambda theory, given: law(theory, _smooth(theory, given), couplings_of(theory, given))
 
 
-def _at_a_site(law: Callable) -> Callable[[Any, Given], Verdict]:
+def _at_a_site(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
     """The check of a law of (theory, field, site, couplings)."""
 
-    def check(theory: Any, given: Given) -> Verdict:
+    def check(theory: FullTheory, given: Given) -> Verdict:
         site = tuple(int(given.generator(3).integers(extent)) for extent in theory.lattice)
         return law(theory, field_of(theory, given), site, couplings_of(theory, given))
 
     return check
 
 
-def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
-    """The same, void where a force by autodiff meets a backend without it."""
+def _of_the_force(law: Callable[..., Verdict]) -> Callable[[Any, Given], Verdict]:
+    """The same, void for a force by autodiff on a backend without it."""
 
-    def check(theory: Any, given: Given) -> Verdict:
+    def check(theory: FullTheory, given: Given) -> Verdict:
         field = field_of(theory, given)
         if not runs_here(theory, "force", field):
             return void(law, "its force needs automatic differentiation, which this backend does not support")
@@ -142,19 +143,19 @@ def _of_the_force(law: Callable) -> Callable[[Any, Given], Verdict]:
     return check
 
 
-def _gauge(theory: Any, given: Given) -> Verdict:
+def _gauge(theory: FullTheory, given: Given) -> Verdict:
     check_size(theory, given)
     sites = given.elements(theory.group, element_shape(theory.group, (given.batch,), tuple(theory.lattice)))
     return gauge_invariance(theory, _smooth(theory, given), sites, couplings_of(theory, given))
 
 
-def _winding(theory: Any, given: Given) -> Verdict:
+def _winding(theory: FullTheory, given: Given) -> Verdict:
     check_size(theory, given)
     turns = given.array(given.generator(4).integers(-3, 4, (given.batch, *field_shape(theory))).astype("float64"))
     return winding_invariance(theory, _smooth(theory, given), turns, couplings_of(theory, given))
 
 
-def _charge(theory: Any, given: Given) -> Verdict:
+def _charge(theory: FullTheory, given: Given) -> Verdict:
     check_size(theory, given)
     highest = (numpy.prod(theory.lattice) - 1) // 2
     charge = int(given.generator(5).integers(-highest, highest + 1))
@@ -167,16 +168,16 @@ def _quadrature(theory: Any, given: Given) -> Verdict:
     return exact_by_quadrature(smallest(theory), couplings_of(theory, given))
 
 
-def _identity(theory: Any, given: Given) -> Verdict:
+def _identity(theory: FullTheory, given: Given) -> Verdict:
     couplings, twin = numbers_of(theory, given), smallest(theory)
-    # closed forms on the theory's own lattice, integrals on the smallest: they cost seconds on larger ones
+    # closed forms on the theory's own lattice, integrals on the smallest: they take seconds on larger ones
     for known in (twin, theory) if theory.group.name == "Real" else (theory, twin):
         if known is not None and "ln_Z" in known.exact(couplings):
             return thermodynamic_identity(known, couplings)
     return void(thermodynamic_identity, "its ln Z is not known")
 
 
-def _forms(theory: Any, given: Given) -> Verdict:
+def _forms(theory: FullTheory, given: Given) -> Verdict:
     couplings = numbers_of(theory, given)
     try:
         theory.other_form(couplings)
@@ -185,7 +186,7 @@ def _forms(theory: Any, given: Given) -> Verdict:
     return forms_agree(theory, field_of(theory, given), couplings)
 
 
-def _samples(theory: Any, given: Given) -> Verdict:
+def _samples(theory: FullTheory, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
     key = random.key(given.seed, host)
     check_size(theory, replace(given, batch=1000))
@@ -194,55 +195,55 @@ def _samples(theory: Any, given: Given) -> Verdict:
     return exact_by_samples(theory, given.array(field), couplings)
 
 
-def _smooth(theory: Any, given: Given) -> Any:
+def _smooth(theory: FullTheory, given: Given) -> Any:
     field = field_of(theory, given)
     return off_the_seam(theory, field, given.normal(tuple(field.shape), salt=6))
 
 
-def _symmetry(word: str) -> Callable[[Any], str | None]:
-    def applies(theory: Any) -> str | None:
-        return None if word in described(theory).symmetries.words else f"it does not declare the symmetry {word!r}"
+def _symmetry(name: str) -> Callable[[Any], str | None]:
+    def applies(theory: FullTheory) -> str | None:
+        return None if name in described(theory).symmetries.words else f"it does not declare the symmetry {name!r}"
 
     return applies
 
 
 def _both(*conditions: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
-    """The first reason of several why a law does not apply."""
+    """The condition `applies` that gives the first of several reasons why a law does not apply."""
     return lambda theory: next((reason for applies in conditions if (reason := applies(theory)) is not None), None)
 
 
-def _with_exact(theory: Any) -> str | None:
+def _with_exact(theory: FullTheory) -> str | None:
     return lacks("exact")(theory) or (
         None if smallest(theory) is not None else "it cannot be made on a lattice of two sites"
     )
 
 
-def _circle(theory: Any) -> str | None:
-    return None if theory.group.name == "U1" else "its field is no angle"
+def _circle(theory: FullTheory) -> str | None:
+    return None if theory.group.name == "U1" else "its field is not an angle"
 
 
-def _matrices(theory: Any) -> str | None:
-    return None if theory.group.matrix_axes else "its field holds no matrices"
+def _matrices(theory: FullTheory) -> str | None:
+    return None if theory.group.matrix_axes else "its field does not consist of matrices"
 
 
-def _integrable(theory: Any) -> str | None:
+def _integrable(theory: FullTheory) -> str | None:
     known = theory.group.name in ("Real", "U1")
-    return _with_exact(theory) if known else "no rule integrates over its group by brute force"
+    return _with_exact(theory) if known else "there is no quadrature over its group"
 
 
-def _links(theory: Any) -> str | None:
+def _links(theory: FullTheory) -> str | None:
     return None if is_links(theory) else "its field does not live on links"
 
 
-def _whole_charge(theory: Any) -> str | None:
-    return lacks("charge")(theory) or (None if len(theory.lattice) == 2 else "a whole charge needs two dimensions")
+def _whole_charge(theory: FullTheory) -> str | None:
+    return lacks("charge")(theory) or (None if len(theory.lattice) == 2 else "an integer charge needs two dimensions")
 
 
-def _two_forms(theory: Any) -> str | None:
-    return "it is written in one form alone" if described(theory).missing("other_form") else None
+def _two_forms(theory: FullTheory) -> str | None:
+    return "it has only one parameterisation" if described(theory).missing("other_form") else None
 
 
-def _a_sampler(theory: Any) -> str | None:
+def _a_sampler(theory: FullTheory) -> str | None:
     weight = weight_of(theory)
     known = isinstance(weight, U1Gauge) or (isinstance(weight, SUNGauge) and not weight.rectangle)
     return None if known and len(theory.lattice) == 2 else "there is no exact sampler for it"

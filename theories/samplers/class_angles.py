@@ -163,14 +163,17 @@ def _log_bound(lower: numpy.ndarray, width: numpy.ndarray, n: int, beta: float) 
     centre, reach = middle @ differences.T, half @ differences.T
     nearest = numpy.clip(math.pi, centre - reach, centre + reach)
     sine = numpy.sin(0.5 * nearest)
-    return 2 * numpy.log(numpy.maximum(sine, 1e-150)).sum(axis=-1) + beta / n * (cosine.sum(axis=-1) - n) + 1e-12
+    bound: numpy.ndarray = 2 * numpy.log(numpy.maximum(sine, 1e-150)).sum(axis=-1)
+    bound = bound + beta / n * (cosine.sum(axis=-1) - n) + 1e-12
+    return bound
 
 
 def _middle_mass(lower: numpy.ndarray, width: numpy.ndarray, n: int, beta: float) -> numpy.ndarray:
     middle = lower + 0.5 * width
     with numpy.errstate(divide="ignore"):
         f = numpy.exp(log_density(list(middle.T), beta))
-    return numpy.where(middle.sum(axis=-1) < 2 * math.pi, f, 0.0) * width.prod(axis=-1)
+    mass: numpy.ndarray = numpy.where(middle.sum(axis=-1) < 2 * math.pi, f, 0.0) * width.prod(axis=-1)
+    return mass
 
 
 def _halved(lower: numpy.ndarray, width: numpy.ndarray, n: int, beta: float) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -27,7 +27,8 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
+from haarflow.backends.protocol import Backend
+from haarflow.backends.types import Array, Key, Theory
 from haarflow.core import random
 from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
@@ -152,7 +153,9 @@ def random_links(key: Array, plaquettes: Array, time: Array, space: Array) -> Ar
 
 
 @lru_cache(maxsize=16)
-def _round(n: int, beta: float, lattice: tuple[int, ...], count: int, strip: int, dtype: str, backend: Any) -> Callable:
+def _round(
+    n: int, beta: float, lattice: tuple[int, ...], count: int, strip: int, dtype: str, backend: Backend
+) -> Callable[[Key], Candidates]:
     """One compiled round: of `count` candidates the first that were accepted, as many as there will hardly be more of."""
     mean = count * acceptance(n, beta, lattice, strip)
     kept = min(count, math.ceil(mean + 6 * math.sqrt(mean) + 19))
@@ -170,11 +173,12 @@ def _round(n: int, beta: float, lattice: tuple[int, ...], count: int, strip: int
 
 
 @lru_cache(maxsize=16)
-def _turned(backend: Any) -> Callable:
-    return backend.jit(random_links)
+def _turned(backend: Backend) -> Callable[..., Array]:
+    turned: Callable[..., Array] = backend.jit(random_links)
+    return turned
 
 
-def _on_host(drawn: Candidates, backend: Any) -> list[numpy.ndarray]:
+def _on_host(drawn: Candidates, backend: Backend) -> list[numpy.ndarray]:
     """Plaquettes and holonomies of those accepted; how many they are is known on the host alone."""
     accepted = backend.to_numpy(drawn.accepted)
     return [backend.to_numpy(part)[accepted] for part in drawn[:3]]
@@ -191,6 +195,6 @@ def _refuse(theory: Any, n: int, beta: Any) -> None:
         raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
 
 
-def _plaquettes_only(theory: Any) -> bool:
+def _plaquettes_only(theory: Theory) -> bool:
     weight = weight_of(theory)
     return isinstance(weight, SUNGauge) and weight.rectangle == 0.0

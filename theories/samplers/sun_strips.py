@@ -1,7 +1,7 @@
 """Plaquettes of 2D SU(N) drawn one by one, and strips of them drawn until they close.
 
 The last row of plaquettes ends in a strip of m; U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) leads through it
-(see `sun_sampler.closed`) and the last plaquette follows. m - 1 independent draws are accepted with the probability
+(see `closed`) and the last plaquette follows. m - 1 independent draws are accepted with the probability
 e^{beta (Re tr P_last/N - 1)}: exactly the distribution of the strip, given all that surrounds it.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
+from haarflow.backends.protocol import Backend
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.groups import matrices
@@ -46,11 +46,11 @@ def until_closed(
     space: numpy.ndarray,
     strip: int,
     dtype: str,
-    backend: Any,
+    backend: Backend,
 ) -> numpy.ndarray:
     """Return the first `strip` - 1 plaquettes of each configuration's strip, `(c, N, N, strip - 1)`, on the host.
 
-    `whole`, `time`, `space` are accepted candidates of `sun_sampler` with units in the strip. Strips are tried for all
+    `whole`, `time`, `space` are accepted candidates of `samplers.sun` with units in the strip. Strips are tried for all
     configurations that have none yet, each takes the first that is accepted.
     """
     group = SU(whole.shape[1])
@@ -114,7 +114,7 @@ def closing(plaquettes: Array, start: Array, columns: Array, around: Array) -> A
 
 
 @lru_cache(maxsize=16)
-def _compiled(n: int, beta: float, strip: int, dtype: str, backend: Any) -> Callable:
+def _compiled(n: int, beta: float, strip: int, dtype: str, backend: Backend) -> Callable[..., tuple[Array, Array]]:
     def drawn(keys: Array) -> tuple[Array, Array]:
         free, good = free_plaquettes(keys[0, :], keys[1, :], n, beta, (1, strip - 1), TRIES, dtype)
         return free[..., 0, :], good

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core import random
 from haarflow.core.groups.additive import U1, wrap
 from haarflow.core.lattice import loops
@@ -51,7 +51,7 @@ class Plan(NamedTuple):
     acceptance: float
 
 
-def exact_sample(theory: Any, key: Array, n: int, couplings: Couplings = None, dtype: str = "float64") -> ExactDraw:
+def exact_sample(theory: Theory, key: Array, n: int, couplings: Couplings = None, dtype: str = "float64") -> ExactDraw:
     """Return `n` independent configurations of two-dimensional U(1), distributed as e^{-S}/Z exactly.
 
     `theory` is a `U1Gauge` with two axes, beta a number (not an array). Raises ValueError for another dimension, n < 1,
@@ -182,7 +182,7 @@ def _sums_before(x: Array, axis: int) -> Array:
     return array_namespace(x).cumulative_sum(x, axis=axis) - x
 
 
-def _number(theory: Any, couplings: Couplings) -> float:
+def _number(theory: Theory, couplings: Couplings) -> float:
     beta = checked(theory, couplings)["beta"]
     if not isinstance(beta, float):
         raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")

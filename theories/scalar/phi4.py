@@ -76,18 +76,18 @@ def to_hopping(m2: float, lam: float, d: int) -> dict[str, float]:
     return {"kappa": kappa, "lam": lam * kappa**2}
 
 
-def binder(chi2: Any, m_4: Any, sites: int) -> Any:
+def binder(chi2: Array, m_4: Array, sites: int) -> Array:
     """Return the Binder cumulant 1 - <m^4>/(3 <m^2>^2) from chi2 = V <m^2> and <m^4>."""
     return 1 - sites**2 * m_4 / (3 * chi2**2)
 
 
-def second_moment_length(chi2: Any, lowest: Any, extent: int) -> Any:
+def second_moment_length(chi2: Array, lowest: Array, extent: int) -> Array:
     """Return xi_2 = sqrt(chi2/G(2 pi/L) - 1)/(2 sin(pi/L)), in sites; NaN where noise makes chi2 < G."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(chi2 / np.asarray(lowest) - 1) / (2 * math.sin(math.pi / extent))
 
 
-def connected_susceptibility(chi2: Any, abs_m: Any, sites: int) -> Any:
+def connected_susceptibility(chi2: Array, abs_m: Array, sites: int) -> Array:
     """Return V (<m^2> - <|m|>^2), the susceptibility of the broken phase."""
     return chi2 - sites * abs_m**2
 
@@ -338,5 +338,5 @@ class Phi4:
             refuse(self, kappa=(kappa, sensible, f"|kappa| < 1/(2d) = {bound} where lam = 0"))
 
 
-def _sum(terms: list) -> Array:
+def _sum(terms: list[Array]) -> Array:
     return sum(terms[1:], terms[0])
