@@ -18,6 +18,7 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import LocalMetropolis, independence_chain
 from haarflow.core.lattice import loops
+from haarflow.core.parts import described, force_of
 from haarflow.flows.proposals import Weighted
 from haarflow.flows.training.loop import Training, start, train_step
 from haarflow.flows.training.optimisers import Adam
@@ -41,13 +42,15 @@ def action(problem: Problem, backend: Any) -> Job:
 
 def force(problem: Problem, backend: Any) -> Job:
     """F = dS along the group, of every field."""
-    return _of_field(problem, backend, problem.theory.force)
+    return _of_field(problem, backend, force_of(problem.theory))
 
 
 def plaquette(problem: Problem, backend: Any) -> Job:
     """The plaquettes of every field, as an array."""
-    theory = _gauge(problem)
-    return _of_field(problem, backend, lambda x, _: theory.plaquettes(x))
+    plaquettes = described(_gauge(problem)).part("plaquettes")
+    if plaquettes is None:
+        raise DoesNotApply(f"{problem.subject} has no method plaquettes(field)")
+    return _of_field(problem, backend, lambda x, _: plaquettes(x))
 
 
 def product(problem: Problem, backend: Any) -> Job:
@@ -187,8 +190,8 @@ def _of_flow(problem: Problem, backend: Any, call: Callable) -> Job:
 def _gauge(problem: Problem) -> Any:
     if problem.subject == "phi4":
         raise DoesNotApply("phi^4 has no links")
-    if not hasattr(problem.theory, "staple"):
-        raise DoesNotApply(f"{problem.subject} has no staples")
+    if described(problem.theory).conditional is None:
+        raise DoesNotApply(f"{problem.subject} has no conditional weights of its links")
     return problem.theory
 
 

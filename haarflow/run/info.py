@@ -9,6 +9,7 @@ from typing import Any
 
 from haarflow import backends, models
 from haarflow.backends.compiled import vector
+from haarflow.core.parts import described
 from haarflow.gaugefiles import formats, gauge_info
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
@@ -145,7 +146,7 @@ def exact_results(theory: str, values: Iterable[str], own: Own = NOTHING) -> dic
         raise RecipeError(f"no theory {theory!r}{recipes.hint(theory, known)}: wanted one of {', '.join(known)}")
     words = [word if word.startswith("lattice") else f"theory.{word.removeprefix('theory.')}" for word in values]
     table: dict[str, Any] = {"name": "exact", "lattice": [8, 8], "theory": {"name": theory}}
-    table["theory"] |= own.theories[theory].make((8, 8)).couplings
+    table["theory"] |= described(own.theories[theory].make((8, 8))).couplings or {}
     target = target_of(recipes.check(recipes.overridden(table, words), own))
     return {
         "theory": target.words,

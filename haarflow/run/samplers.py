@@ -48,7 +48,11 @@ def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: P
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     kind: Any = U1HeatBath if theory.group.name == "U1" else SUNHeatBath
-    return kind(theory, overrelaxation=getattr(settings, "overrelaxation", 0), values={"couplings": couplings})
+    return kind(
+        theory,
+        overrelaxation=settings.overrelaxation if isinstance(settings, HeatBath) else 0,
+        values={"couplings": couplings},
+    )
 
 
 def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:

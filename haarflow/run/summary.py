@@ -23,6 +23,7 @@ from typing import Any
 import numpy
 
 from haarflow.core import statistics
+from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.run import ensemble, recipes
 from haarflow.run.ensemble import Ensemble, Sampled
@@ -82,7 +83,7 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
 def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     """Return the report's observables of one sampler, each with value, error, tau_int, exact value and perhaps a note."""
     theory, exact, table = target.theory, target.exact, {}
-    for name in getattr(theory, "summary", tuple(sampled.observables)):
+    for name in described(theory).part("summary") or tuple(sampled.observables):
         estimate = _estimate(theory, sampled, name)
         if estimate is not None:
             table[name] = {
@@ -97,7 +98,7 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
 
 def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     """The estimate of a primary or derived observable; None for one that is not a number."""
-    derived = getattr(theory, "derived", {}).get(name)
+    derived = (described(theory).part("derived") or {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     series = [sampled.observables[word].astype(float) for word in ingredients]
     if any(one.ndim != 2 for one in series):

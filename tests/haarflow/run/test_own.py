@@ -213,7 +213,7 @@ def test_a_file_alone_imports_nothing(here):
         ("own_xy", "named module:name"),
         ("own_yx:XY", "no module 'own_yx'"),
         ("own_xy:YX", "own_xy has no 'YX'"),
-        ("own_xy:nothing", "makes no theory of a lattice"),
+        ("own_xy:nothing", "does not make a theory on a lattice"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(option, said, capsys):
