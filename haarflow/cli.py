@@ -63,10 +63,10 @@ def _failure(error: Exception) -> int:
         return _complain("interrupted: finished blocks are kept, and the same command resumes the run", 130)
     if os.environ.get("HAARFLOW_TRACEBACK"):
         raise error
-    if in_users_code(error):
-        return _complain(f"your code failed: {fault(error)}. HAARFLOW_TRACEBACK=1 shows the full traceback", 1)
     if isinstance(error, OSError) and error.errno is not None:
         return _complain(_system_sentence(error), 1)
+    if in_users_code(error):
+        return _complain(f"your code failed: {fault(error)}. HAARFLOW_TRACEBACK=1 shows the full traceback", 1)
     if isinstance(error, (ValueError, TypeError, ArithmeticError, ImportError, NotImplementedError, OSError)):
         return _complain(str(error), 1)
     raise error

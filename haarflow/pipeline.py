@@ -18,13 +18,13 @@ from haarflow.run import ensemble
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
-from haarflow.run.recipes import to_toml
 from haarflow.run.records import SampleLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
 from haarflow.run.summary import summarise, training_figures
+from haarflow.run.toml import to_toml
 
 
 def run(

@@ -52,9 +52,9 @@ def new(
     ] = None,
 ) -> None:
     """Write a commented template: every key there is, with its meaning, ready to change and run."""
-    from haarflow.run import recipes
+    from haarflow.run.toml import template
 
-    text = recipes.template(recipe)
+    text = template(recipe)
     if out is None:
         print(text, end="")
         return

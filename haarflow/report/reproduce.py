@@ -12,6 +12,7 @@ from typing import Any
 from haarflow.report.html import prose
 from haarflow.run import recipes
 from haarflow.run.settings import Recipe
+from haarflow.run.toml import as_table, to_toml
 
 
 def command(recipe: Recipe) -> list[str]:
@@ -23,7 +24,7 @@ def command(recipe: Recipe) -> list[str]:
     """
     wanted = dataclasses.replace(recipe, versions={})
     if wanted.name in recipes.names():
-        words = list(_overrides(recipes.as_table(recipes.load(wanted.name)), recipes.as_table(wanted)))
+        words = list(_overrides(as_table(recipes.load(wanted.name)), as_table(wanted)))
         try:
             if recipes.load(wanted.name, words) == wanted:
                 return ["haarflow", "run", wanted.name, *words]
@@ -55,7 +56,7 @@ AGAIN = """With the versions above, one seed gives the same words and uniforms b
 def section(recipe: Recipe) -> tuple[str, str]:
     """Return the section's HTML and its words."""
     line = shlex.join(command(recipe))
-    text = html.escape(recipes.to_toml(recipe))
+    text = html.escape(to_toml(recipe))
     body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
     body += f'<pre class="recipe">{text}</pre></details>'
     return body, prose(AGAIN)

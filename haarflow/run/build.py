@@ -26,7 +26,8 @@ from haarflow.core import random
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
 from haarflow.flows import catalogue as flows
-from haarflow.flows.flow import Model
+from haarflow.flows.flow import Model, precision
+from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
 from haarflow.run.models import opened_model
 from haarflow.run.own import NOTHING, Own, check_force
@@ -300,7 +301,14 @@ def try_model(target: Target, model: Model, params: Any = None, condition: dict[
     """
     host, shape = backends.get("numpy"), field_shape(target.theory)
     key = random.key(0, host)
-    field, log_q = model.sample(model.init(key) if params is None else params, key, 1, condition)
+    params = model.init(key) if params is None else params
+    x = model.prior.sample(key, 1, precision(params))
+    mapped = model.flow.forward(params, x, condition)
+    if wrong := misshapen("forward", mapped, x):
+        raise ValueError(
+            f"the flow {type(model.flow).__name__} does not fit the lattice {list(target.recipe.lattice)}: {wrong}"
+        )
+    field, log_q = mapped[0], model.prior.log_density(x) - mapped[1]
     if tuple(field.shape) != (1, *shape) or tuple(log_q.shape) != (1,):
         raise ValueError(
             f"the flow does not fit {described(target.theory).name} on the lattice {list(target.recipe.lattice)}: one draw "

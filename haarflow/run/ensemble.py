@@ -26,10 +26,10 @@ from haarflow import backends
 from haarflow.core import files
 from haarflow.flows.sampling.draws import metropolis
 from haarflow.run.build import Plan, Setup, stream
-from haarflow.run.recipes import to_toml
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of
 from haarflow.run.sampling import kept_draws
+from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 

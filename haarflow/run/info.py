@@ -15,6 +15,7 @@ from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.recipes import RecipeError
 from haarflow.run.target import target_of
+from haarflow.run.toml import as_table
 
 
 def engines() -> dict[str, dict[str, Any]]:
@@ -79,7 +80,7 @@ def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
     if path.suffix in (".h5", ".hdf5"):
         return _ensemble(path)
     if path.suffix == ".toml":
-        return {"recipe": recipes.as_table(recipes.load(path, own=own))}
+        return {"recipe": as_table(recipes.load(path, own=own))}
     if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
         return gauge_info(path).as_dict()
     return _model(path)
@@ -130,7 +131,7 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
         "trained_steps": log.trained.step if log.trained else 0,
     }
     found["blocks"] = blocks
-    found["recipe"] = recipes.as_table(recipes.load(path, own=own))
+    found["recipe"] = as_table(recipes.load(path, own=own))
     if folder.summary.is_file():
         found["summary"] = json.loads(folder.summary.read_text(encoding="utf-8"))
     return found

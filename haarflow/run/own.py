@@ -20,7 +20,7 @@ from haarflow.backends import Backend, NoAutodiff
 from haarflow.core.parts import described
 from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
-from haarflow.run.faults import fault
+from haarflow.run.faults import fault, in_users_code
 from haarflow.theories import catalogue as theories
 from haarflow.theories.theory import check_theory
 
@@ -193,7 +193,7 @@ def _tried(name: str, make: Callable[..., Any]) -> Any:
         try:
             return check_theory(make(lattice, **required))
         except Exception as error:
-            errors.append(fault(error))
+            errors.append(fault(error) if in_users_code(error) else str(error))
     if not errors:
         raise TypeError(
             f"{name} is {_a(make)}: --theory takes a theory's class, or a function from lattices to theories"
