@@ -121,6 +121,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     from haarflow.backends.threads import use_threads
+    from haarflow.run.faults import fault, in_users_code
 
     worker = Worker()
     for line in sys.stdin:
@@ -131,7 +132,7 @@ def main() -> None:
             found = getattr(worker, order.pop("do"))(**order)
         except Exception as error:
             traceback.print_exc()
-            found = {"failed": f"{type(error).__name__}: {error}"}
+            found = {"failed": fault(error) if in_users_code(error) else f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(found) + "\n")
         answers.flush()
 

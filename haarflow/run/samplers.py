@@ -193,10 +193,10 @@ class Row(NamedTuple):
 SAMPLERS: dict[str, Row] = {
     "flow-metropolis": Row(FlowMetropolis, "accepted", ("flow",), "one proposal of the flow", 0),
     "flow-reweighting": Row(FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1),
-    "hmc": Row(HMC, "chain", ("hmc",), "one trajectory of HMC (times `thin`)", 2),
-    "heatbath": Row(HeatBath, "chain", ("heatbath",), "one sweep of the heat bath (times `thin`)", 3),
-    "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times `thin`)"),
-    "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times `thin`)"),
+    "hmc": Row(HMC, "chain", ("hmc",), "one HMC trajectory (times thin)", 2),
+    "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
+    "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
+    "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
 }
 
 

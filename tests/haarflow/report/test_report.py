@@ -109,7 +109,7 @@ def test_a_lattice_without_a_charge_shows_its_first_observable(folder):
     run = read(folder)
     series = {"flux": numpy.zeros((1, 5, 6)), "plaquette": numpy.zeros((1, 5))}
     other = run.found._replace(samplers={"hmc": Sampled("hmc", series, None, None)})
-    assert history_of(other) == "plaquette" and history_of(run.found) == "Q"
+    assert history_of(run._replace(found=other)) == "plaquette" and history_of(run) == "Q"
 
 
 # ---- what it says of numbers
