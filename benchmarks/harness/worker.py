@@ -35,9 +35,9 @@ class Worker:
 
     def discover(self, names: list[str]) -> dict[str, Any]:
         """Return the devices of every engine and the remedy where it is missing."""
-        from haarflow.run.info import engines
+        from haarflow.run.info import backends_here
 
-        found = engines()
+        found = backends_here()
         return {name: {word: found[name][word] for word in ("devices", "remedy", "version")} for name in names}
 
     def machine(self) -> dict[str, Any]:

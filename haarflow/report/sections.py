@@ -200,7 +200,7 @@ def _log_weights(run: Run, flows: list[str]) -> Section:
     svg = figures.weights(rows, "log w − ln Z")
     source = "exact" if exact is not None else "estimated from the weights themselves"
     words = prose(f"{WEIGHTS} ln Z is {source}.")
-    return Section("How good the flow is", picture(svg, "w", "histogram of log weights"), words, half=True)
+    return Section("Quality of the flow", picture(svg, "w", "histogram of log weights"), words, half=True)
 
 
 TRAINING = """ESS: that of the weights within a batch. Each point is the mean between two checkpoints; CPU seconds are
@@ -219,7 +219,7 @@ def _training(run: Run) -> Section:
     words += ". " if exact is None else ", which for a perfect flow is −ln Z (dashed). "
     svg = figures.training(cpu_s, loss, ess, None if exact is None else -exact)
     body = picture(svg, "t", "loss and ESS against CPU seconds")
-    return Section("How it was trained", body, prose(words + TRAINING), half=True)
+    return Section("Training", body, prose(words + TRAINING), half=True)
 
 
 FIT = """σ(r)/√V on the samples of the fit, where r = −Δψ + b ∂s·∂ψ − s is the residual of Lüscher's equation at the coupling
@@ -238,4 +238,4 @@ def _fit(run: Run) -> Section:
         f"{first} The log-determinant is integrated numerically: halving the steps changes log w by σ = {fit['integration']:.2g} on "
         f"{'×'.join(map(str, fit['lattice']))}, where log w itself has σ = {fit['spread']:.2g}."
     )
-    return Section("How it was fitted" if body else "Where the flow comes from", body, prose(words), half=True)
+    return Section("Fit" if body else "The flow", body, prose(words), half=True)
