@@ -112,6 +112,7 @@ def _meaning(run: Run, name: str) -> str:
     label = run.target.labels.get(name, "")
     odd = described(run.target.theory).symmetries.odd.get(name, ())
     sign = f" {name} changes sign under {_listed([WORDS.get(word, word) for word in odd], 'and')}." if odd else ""
+    label = label.partition(", ")[2] or label  # "symbol, meaning"
     meaning = f"{name} of each configuration" + (f" ({label})" if label and label != name else "")
     return f"{meaning}.{sign}"
 
@@ -147,7 +148,7 @@ def _distribution(run: Run) -> Section:
         return _charges(run, name)
     svg = figures.densities(panels, name)
     words = f"The probability density of {name} from all draws of all chains, weights included."
-    return Section(f"How {name} is distributed", picture(svg, "p", f"density of {name}"), words, half=True)
+    return Section(f"Distribution of {name}", picture(svg, "p", f"density of {name}"), words, half=True)
 
 
 WHOLE = 100  # the largest value of a whole-numbered observable that is drawn as bars
@@ -166,7 +167,7 @@ def _charges(run: Run, name: str) -> Section:
     exact = {charge: p for charge, p in (known or {}).items() if charge in seen}
     svg = figures.probabilities(bars, exact or None, name)
     words = prose(CHARGES.format(name=name) + (" Black rules: the exact result." if exact else ""))
-    return Section(f"How often each {name} occurs", picture(svg, "p", f"probability of each {name}"), words, half=True)
+    return Section(f"Distribution of {name}", picture(svg, "p", f"probability of each {name}"), words, half=True)
 
 
 def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q") -> dict[int, Bar]:

@@ -19,7 +19,7 @@ from haarflow.flows.catalogue import options
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow
 from haarflow.run.schema import theory_settings
-from haarflow.run.settings import THEORY_SETTINGS, Engine, Fit, Recipe, Train
+from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Train
 from haarflow.theories import catalogue
 
 _FOLDER = Path(__file__).parent.parent / "recipes"
@@ -176,7 +176,7 @@ EXPECTED = {
     "a valid string": "a string",
     "a valid boolean": "true or false",
 }
-TABLES: dict[str, type] = {"train": Train, "fit": Fit, "run": Engine}
+TABLES: dict[str, type] = {"train": Train, "fit": Fit, "run": Backend}
 MISSING = object()
 Errors = list[str]  # lines "path: what is wrong"
 
