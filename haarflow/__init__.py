@@ -1,6 +1,6 @@
 """haarflow: machine-learned samplers for lattice field theory whose answers are exact.
 
-Pick an engine, then work with plain arrays of that engine:
+Choose a backend, then work with plain arrays of that backend:
 
 >>> from haarflow.backends import numpy as backend
 >>> from haarflow.theories import U1Gauge
@@ -24,7 +24,7 @@ _FROM = {
 
 
 def __getattr__(name: str):
-    """Load the heavier parts on first use, so that `import haarflow` costs next to nothing."""
+    """Load the larger modules on first use, so that `import haarflow` is fast."""
     if name in _FROM:
         from importlib import import_module
 

@@ -6,7 +6,7 @@ from haarflow import __version__
 
 
 def main() -> int:
-    """Run the command line; say in one sentence what to install where its packages are missing."""
+    """Run the command line, or say what to install if its packages are missing."""
     if sys.argv[1:] == ["--version"]:
         print(f"haarflow {__version__}")
         return 0

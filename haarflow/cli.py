@@ -1,6 +1,6 @@
-"""The command line: `haarflow VERB ...`, a thin face over the library.
+"""The command line, `haarflow COMMAND ...`: a thin layer over the library.
 
-Errors are one sentence on standard error with exit code 1. Results go to standard output, progress to standard error.
+An error is a sentence on standard error, with exit code 1. Results go to standard output, progress to standard error.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Annotated
 import typer
 
 from haarflow.commands import bench, convert, info, run, verify
+from haarflow.run.faults import fault, in_users_code
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
-    "Start with [bold]haarflow recipes[/bold] (what there is to run), then [bold]haarflow run u1-tiny[/bold] (seconds) "
-    "or [bold]haarflow run u1-2d[/bold] (minutes): it trains a flow, draws with it, runs HMC and heat bath beside it, "
-    "compares all with the exact result and writes report.html. [bold]haarflow new u1-2d > mine.toml[/bold] gives a "
-    "commented recipe to change. A run that was killed goes on when the same command is given again. "
-    "[bold]haarflow verify[/bold] holds the library, or an action, kernel or flow of your own, against its laws."
+    "[bold]haarflow recipes[/bold] lists the built-in runs. [bold]haarflow run u1-tiny[/bold] takes under a minute, "
+    "[bold]haarflow run u1-2d[/bold] some minutes: it trains a flow, samples with it, with HMC and with the heat bath, compares "
+    "them all with the exact result and writes report.html. [bold]haarflow new u1-2d > mine.toml[/bold] writes a commented "
+    "recipe for you to change. To resume a run that was interrupted, repeat its command. [bold]haarflow verify[/bold] "
+    "checks the library, or your own action, kernel or flow, against the laws it must obey."
 )
 
 app = typer.Typer(
@@ -33,37 +34,40 @@ app = typer.Typer(
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run the command line, on `words` or the process's own; return the exit code."""
+    """Run the command line on `words`, by default the process's arguments, and return the exit code."""
     _use_x64()
     try:
         return app(words, prog_name="haarflow", standalone_mode=False) or 0
     except typer.Exit as stop:
         return stop.exit_code
     except KeyboardInterrupt:
-        return _complain("interrupted; what was committed is kept, the same command goes on from there", 130)
+        return _complain("interrupted: finished blocks are kept, and the same command resumes the run", 130)
     except Exception as error:
         return _failure(error)
 
 
 def _use_x64() -> None:
-    """Float64 is the default of this process, an application, and of the workers it starts."""
+    """Make float64 available on JAX in this process, which is an application, and in the workers it starts."""
     os.environ.setdefault("JAX_ENABLE_X64", "1")
     if sys.modules.get("jax") is not None:
         sys.modules["jax"].config.update("jax_enable_x64", True)
 
 
 def _failure(error: Exception) -> int:
-    """One sentence for what a person can mend; anything else is our fault and shows where."""
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # a usage error of click, which typer may vendor
-        error.show()
-        return error.exit_code
+    """A sentence for what a person can mend; anything else is our bug and shows its traceback."""
+    show = getattr(error, "show", None)  # a usage error of click; typer may vendor click, so its class is not known
+    if show is not None:
+        show()
+        return int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "Abort":
-        return _complain("interrupted; what was committed is kept, the same command goes on from there", 130)
+        return _complain("interrupted: finished blocks are kept, and the same command resumes the run", 130)
+    if os.environ.get("HAARFLOW_TRACEBACK"):
+        raise error
     if isinstance(error, OSError) and error.errno is not None:
         return _complain(_system_sentence(error), 1)
+    if in_users_code(error):
+        return _complain(f"your code failed: {fault(error)}. HAARFLOW_TRACEBACK=1 shows the full traceback", 1)
     if isinstance(error, (ValueError, TypeError, ArithmeticError, ImportError, NotImplementedError, OSError)):
-        if os.environ.get("HAARFLOW_TRACEBACK"):
-            raise error
         return _complain(str(error), 1)
     raise error
 
@@ -74,8 +78,8 @@ def _system_sentence(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
-            f"the disk is full{where}: nothing was written over and what was committed is kept; free some space and give "
-            "the same command again"
+            f"the disk is full{where}: no file was overwritten and finished blocks are kept; free some space and repeat "
+            "the command"
         )
     return f"{error.strerror}{where}"
 
@@ -99,10 +103,10 @@ def _common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
     ] = False,
 ) -> None:
-    """The options before the verb."""
+    """The options before the command."""
 
 
-for verb in (
+for command in (
     run.run,
     run.train,
     run.sample,
@@ -116,4 +120,4 @@ for verb in (
     verify.verify,
     bench.bench,
 ):
-    app.command()(verb)
+    app.command()(command)

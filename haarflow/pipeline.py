@@ -1,6 +1,6 @@
-"""One run from a recipe to its results: train, draw, compose, weigh up, report; at any moment it may be killed.
+"""One run from a recipe to its results: train, sample, compose, analyse, report; it may be killed at any time.
 
-The same recipe on the same folder goes on from the last commit and ends with the same numbers.
+The same recipe on the same folder resumes from the last finished block and gives the same numbers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from haarflow.run import ensemble
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
-from haarflow.run.recipes import to_toml
 from haarflow.run.records import SampleLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
 from haarflow.run.summary import summarise, training_figures
+from haarflow.run.toml import to_toml
 
 
 def run(
@@ -37,16 +37,15 @@ def run(
 ) -> dict[str, Any]:
     """Run a recipe in the folder `out` and return what summary.json holds.
 
-    `workers` processes draw the flow's blocks; the answer does not depend on their number. `own` is what the command line
-    named of one's own. Raises ValueError, NoAutodiff, OSError and TrainingStopped, each with what to do; what was committed
-    before stays.
+    `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory and
+    flow. Raises ValueError, NoAutodiff, OSError and TrainingStopped, each with a remedy; finished blocks are kept.
     """
     progress, setup = progress or Progress(), build(recipe, own)
     with opened(out, to_toml(setup.recipe)) as folder:
         if not folder.summary.exists():
             _work(setup, folder, workers, progress)
         else:
-            progress.say(f"{folder.path} is complete; nothing to do again")
+            progress.say(f"{folder.path} is complete: nothing to do")
         if report:
             _report(setup, folder, progress)
         folder.clear_blocks()
@@ -54,9 +53,9 @@ def run(
 
 
 def train_only(recipe: Recipe, out: str | Path, progress: Progress | None = None, own: Own = NOTHING) -> dict[str, Any]:
-    """Train a recipe's flow in the folder `out` and return the training's figures; `run` goes on from there."""
+    """Train a recipe's flow in the folder `out` and return the figures of the training; `run` continues from there."""
     if not recipe.flow:
-        raise ValueError(f"the recipe {recipe.name!r} trains nothing: it has no [flow]")
+        raise ValueError(f"the recipe {recipe.name!r} has no [flow] to train")
     progress, setup = progress or Progress(), build(recipe, own)
     with opened(out, to_toml(setup.recipe)) as folder:
         _train(setup, folder, progress)
@@ -83,7 +82,7 @@ def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     from haarflow.run.training_stage import run_training
 
     if folder.model.exists():
-        progress.say("the flow is trained")
+        progress.say("the flow is already trained")
     elif setup.recipe.fit is not None:
         run_fit(setup, folder, progress)
     else:
@@ -105,6 +104,6 @@ def _report(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     try:
         from haarflow.report.report import write_report
     except ImportError as missing:
-        progress.say(f"no report.html: it needs the package {missing.name!r}: pip install 'haarflow[cli]'")
+        progress.say(f"no report.html was written: it needs the package {missing.name!r}: pip install 'haarflow[cli]'")
         return
     write_report(folder.path, setup.target)

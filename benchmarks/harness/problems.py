@@ -18,6 +18,7 @@ from haarflow.flows.sun import architectures as architectures_sun
 from haarflow.flows.u1 import architectures as architectures_u1
 from haarflow.run.own import Own
 from haarflow.theories import Phi4, SUNGauge, U1Gauge, accelerated
+from haarflow.theories.theory import field_shape
 
 SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
 NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size
@@ -120,7 +121,7 @@ class Problem:
     def field(self, backend: Any) -> Any:
         """Return the batch of fields: normal sites, links of Haar's measure."""
         theory, key = self.theory, self.key(0, backend)
-        shape = (self.batch, *theory.field_shape)
+        shape = (self.batch, *field_shape(theory))
         if theory.group.name == "Real":
             return SITES * random.normal(key, shape, self.dtype)
         return theory.group.haar(key, shape, self.dtype)

@@ -57,7 +57,7 @@ def worker_module(checkout: Path | None = None) -> str:
     if checkout is not None and (checkout / "benchmarks" / "harness" / "worker.py").is_file():
         return "haarflow.benchmarks.harness.worker"
     if checkout is not None:
-        return "haarflow.benchmarks.harness.worker"
+        return "haarflow.benchmarks.worker"
     return __name__.rpartition(".")[0] + ".worker"
 
 

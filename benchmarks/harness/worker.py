@@ -35,9 +35,9 @@ class Worker:
 
     def discover(self, names: list[str]) -> dict[str, Any]:
         """Return the devices of every engine and the remedy where it is missing."""
-        from haarflow.run.info import engines
+        from haarflow.run.info import backends_here
 
-        found = engines()
+        found = backends_here()
         return {name: {word: found[name][word] for word in ("devices", "remedy", "version")} for name in names}
 
     def machine(self) -> dict[str, Any]:
@@ -121,6 +121,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     from haarflow.backends.threads import use_threads
+    from haarflow.run.faults import fault, in_users_code
 
     worker = Worker()
     for line in sys.stdin:
@@ -131,7 +132,7 @@ def main() -> None:
             found = getattr(worker, order.pop("do"))(**order)
         except Exception as error:
             traceback.print_exc()
-            found = {"failed": f"{type(error).__name__}: {error}"}
+            found = {"failed": fault(error) if in_users_code(error) else f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(found) + "\n")
         answers.flush()
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+import numpy
+
 from haarflow.benchmarks.harness.problems import DoesNotApply, Problem
 from haarflow.core import random
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
@@ -18,9 +20,12 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import LocalMetropolis, independence_chain
 from haarflow.core.lattice import loops
+from haarflow.core.parts import described, force_of
+from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.proposals import Weighted
 from haarflow.flows.training.loop import Training, start, train_step
 from haarflow.flows.training.optimisers import Adam
+from haarflow.theories.theory import field_shape
 
 STEPS, PROPOSALS, RATE = 10, 1024, 1e-3
 
@@ -41,13 +46,15 @@ def action(problem: Problem, backend: Any) -> Job:
 
 def force(problem: Problem, backend: Any) -> Job:
     """F = dS along the group, of every field."""
-    return _of_field(problem, backend, problem.theory.force)
+    return _of_field(problem, backend, force_of(problem.theory))
 
 
 def plaquette(problem: Problem, backend: Any) -> Job:
     """The plaquettes of every field, as an array."""
-    theory = _gauge(problem)
-    return _of_field(problem, backend, lambda x, _: theory.plaquettes(x))
+    plaquettes = described(_gauge(problem)).part("plaquettes")
+    if plaquettes is None:
+        raise DoesNotApply(f"{problem.subject} has no method plaquettes(field)")
+    return _of_field(problem, backend, lambda x, _: plaquettes(x))
 
 
 def product(problem: Problem, backend: Any) -> Job:
@@ -181,14 +188,21 @@ def _of_kernel(problem: Problem, backend: Any, kernel: Any, unit: str) -> Job:
 
 
 def _of_flow(problem: Problem, backend: Any, call: Callable) -> Job:
-    return Job(call, problem.batch, "samples", lambda found: (problem.seen(found[0], backend), found[1]))
+    prior_shape = (problem.batch, *field_shape(problem.theory))
+
+    def answer(pair: Any) -> Any:
+        if wrong := misshapen("the flow", pair, numpy.empty(prior_shape)):
+            raise ValueError(wrong)
+        return problem.seen(pair[0], backend), pair[1]
+
+    return Job(call, problem.batch, "samples", answer)
 
 
 def _gauge(problem: Problem) -> Any:
     if problem.subject == "phi4":
         raise DoesNotApply("phi^4 has no links")
-    if not hasattr(problem.theory, "staple"):
-        raise DoesNotApply(f"{problem.subject} has no staples")
+    if described(problem.theory).conditional is None:
+        raise DoesNotApply(f"{problem.subject} has no conditional weights of its links")
     return problem.theory
 
 

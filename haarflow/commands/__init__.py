@@ -1,1 +1,1 @@
-"""The verbs of the command line, one function each: `haarflow.cli` lists them."""
+"""The commands of the command line, one function each; `haarflow.cli` lists them."""

@@ -1,100 +1,143 @@
-"""The verb `haarflow bench`: the same work on every engine, checked, then timed."""
+"""The command `haarflow bench`: the same computations on every backend, compared, then timed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from haarflow.commands.options import OwnFlow, OwnTheory, Quiet, own_of
 
+Subjects = Annotated[
+    list[str] | None, typer.Argument(metavar="[SUBJECT]...", help="phi4, u1, su2, su3; all of them by default")
+]
+Work = Annotated[
+    str | None,
+    typer.Option(
+        "--work",
+        "-w",
+        help="action,force,plaquette,product,hmc,heatbath,local,forward,inverse,train,metropolis,accept, or your own "
+        "package.module:function; by default the parts of a sampler",
+    ),
+]
+Backends = Annotated[
+    str,
+    typer.Option("--backend", "-b", help="all (with all devices present), or names: numpy,jax,torch:cuda,strict"),
+]
+Lattices = Annotated[
+    list[str] | None, typer.Option("--lattice", "-l", help="such as 8x8 (the default); may be repeated")
+]
+Batches = Annotated[
+    list[int] | None, typer.Option(min=1, help="fields computed together (default 64); may be repeated")
+]
+Precision = Annotated[str, typer.Option(help="precision: float64 or float32")]
+OneSeed = Annotated[int, typer.Option(help="the seed of all fields, parameters and draws")]
+Repeats = Annotated[int, typer.Option("--repeats", "-r", min=1, help="rounds; the median is reported")]
+Threads = Annotated[int, typer.Option(min=1, help="threads of every backend")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="write the results to this file as JSON")]
+Plot = Annotated[Path | None, typer.Option(help="draw the ratios to this SVG file")]
+Compare = Annotated[Path | None, typer.Option(help="an older --json file: exit code 1 if a row became slower")]
+Threshold = Annotated[float, typer.Option(help="a row counts as slower above this ratio; use 2 on a shared machine")]
+
 
 def bench(
-    subjects: Annotated[
-        list[str] | None, typer.Argument(metavar="[SUBJECT]...", help="phi4, u1, su2, su3; by default all of them")
-    ] = None,
-    work: Annotated[
-        str | None,
-        typer.Option(
-            "--work",
-            "-w",
-            help="action,force,plaquette,product,hmc,heatbath,local,forward,inverse,train,metropolis,accept, or "
-            "package.module:function of yours; by default those that a sampler is made of",
-        ),
-    ] = None,
-    backend: Annotated[
-        str,
-        typer.Option("--backend", "-b", help="all (with all devices present), or names: numpy,jax,torch:cuda,strict"),
-    ] = "all",
-    lattice: Annotated[
-        list[str] | None, typer.Option("--lattice", "-l", help="such as 8x8; may be repeated (default 8x8)")
-    ] = None,
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="fields at once; may be repeated (default 64)")] = None,
-    dtype: Annotated[str, typer.Option(help="precision: float64 or float32")] = "float64",
-    seed: Annotated[int, typer.Option(help="the one seed of all fields, parameters and draws")] = 1,
-    repeats: Annotated[int, typer.Option("--repeats", "-r", min=1, help="rounds; a figure is their median")] = 7,
-    threads: Annotated[int, typer.Option(min=1, help="threads of every engine")] = 1,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the results to this file as JSON")] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw the ratios into this SVG file")] = None,
-    compare: Annotated[
-        Path | None, typer.Option(help="an older --json file: exit code 1 where a row is slower")
-    ] = None,
-    threshold: Annotated[float, typer.Option(help="a row is slower above this factor; 2 on a shared machine")] = 1.25,
+    subjects: Subjects = None,
+    work: Work = None,
+    backend: Backends = "all",
+    lattice: Lattices = None,
+    batch: Batches = None,
+    dtype: Precision = "float64",
+    seed: OneSeed = 1,
+    repeats: Repeats = 7,
+    threads: Threads = 1,
+    json_file: JsonFile = None,
+    plot: Plot = None,
+    compare: Compare = None,
+    threshold: Threshold = 1.25,
     quiet: Quiet = False,
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Time the same work on every engine present, from the same seed; what disagrees in its numbers is refused.
+    """Time the same computations on every backend present, from one seed; backends whose results disagree are refused.
 
-    Exit code 1 when an engine is refused or fails, or with --compare when a row became slower.
+    Exit code 1 if a backend is refused or fails, or with --compare if a row became slower.
     """
-    from haarflow.benchmarks.harness import bench as bench_module
-    from haarflow.benchmarks.harness import console
-    from haarflow.benchmarks.harness import workloads as known
-    from haarflow.benchmarks.harness.compare import changes_table, read
-    from haarflow.benchmarks.harness.compare import compare as compared
-    from haarflow.benchmarks.harness.problems import SUBJECTS
-    from haarflow.core.files import write_json, write_text
+    from haarflow.benchmarks.harness import bench as harness
+    from haarflow.benchmarks.harness import console, workloads
+    from haarflow.benchmarks.harness.compare import read
     from haarflow.run.progress import progress
 
-    own_of(theory, flow)
     before = None if compare is None else read(compare)
-    engines, absent = bench_module.discover() if backend == "all" else (tuple(backend.split(",")), {})
-    plan = bench_module.Plan(
-        tuple(subjects or ((",".join(filter(None, [theory, flow])),) if theory else SUBJECTS)),
-        tuple(work.split(",")) if work else known.DEFAULT,
-        engines,
-        tuple(extents(word) for word in lattice or ["8x8"]),
+    names, absent = harness.discover() if backend == "all" else (tuple(backend.split(",")), {})
+    plan = harness.Plan(
+        subjects_of(subjects, theory, flow),
+        tuple(work.split(",")) if work else workloads.DEFAULT,
+        names,
+        tuple(extents(text) for text in lattice or ["8x8"]),
         tuple(batch or [64]),
         dtype,
         seed,
         repeats,
         threads,
     )
-    found = bench_module.bench(plan, absent, progress(quiet))
-    print(console.render(found))
-    if json_file is not None:
-        write_json(json_file, found)
-    if plot is not None:
-        write_text(plot, console.picture(found))
-    changes = [] if before is None else compared(found, before, threshold)
-    if changes:
-        print(changes_table(changes, threshold))
-    if console.faults(found) or any(change.regressed for change in changes):
+    results = harness.bench(plan, absent, progress(quiet))
+    print(console.render(results))
+    _write(results, json_file, plot)
+    slower = before is not None and _is_slower(results, before, threshold)
+    if slower or console.faults(results):
         raise typer.Exit(1)
 
 
-def extents(word: str) -> tuple[int, ...]:
-    """Return the extents of a word such as 8x8.
+def subjects_of(subjects: list[str] | None, theory: str, flow: str) -> tuple[str, ...]:
+    """Return the names of what is timed: those given, the custom theory with its flow, or the whole table.
+
+    Raises ValueError for a custom flow without a custom theory, and for a theory beside other subjects.
+
+    >>> subjects_of(["u1"], "", "")
+    ('u1',)
+    """
+    from haarflow.benchmarks.harness.problems import SUBJECTS
+
+    own_of(theory, flow)
+    if flow and not theory:
+        raise ValueError(f"--flow {flow} needs the theory it samples: add --theory module:name")
+    if theory and subjects:
+        raise ValueError(f"--theory {theory} is timed by itself: remove {', '.join(subjects)}")
+    custom = ",".join(filter(None, [theory, flow]))
+    return (custom,) if custom else tuple(subjects or SUBJECTS)
+
+
+def _write(results: dict[str, Any], json_file: Path | None, plot: Path | None) -> None:
+    from haarflow.benchmarks.harness import console
+    from haarflow.core.files import write_json, write_text
+
+    if json_file is not None:
+        write_json(json_file, results)
+    if plot is not None:
+        write_text(plot, console.picture(results))
+
+
+def _is_slower(results: dict[str, Any], before: dict[str, Any], threshold: float) -> bool:
+    """Whether a row became slower; the changes are printed."""
+    from haarflow.benchmarks.harness.compare import changes_table, compare
+
+    changes = compare(results, before, threshold)
+    if changes:
+        print(changes_table(changes, threshold))
+    return any(change.regressed for change in changes)
+
+
+def extents(text: str) -> tuple[int, ...]:
+    """Return the extents that a text such as 8x8 stands for.
 
     >>> extents("4x4x8")
     (4, 4, 8)
     """
     try:
-        found = tuple(int(part) for part in word.split("x"))
+        numbers = tuple(int(part) for part in text.split("x"))
     except ValueError:
-        found = ()
-    if not found or min(found) < 1:
-        raise ValueError(f"a lattice is written like 8x8, got {word!r}")
-    return found
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise ValueError(f"a lattice is written like 8x8, got {text!r}")
+    return numbers

@@ -1,4 +1,4 @@
-"""The verb `haarflow convert A B`: one gauge file into another, checked on the way."""
+"""The command `haarflow convert A B`: convert a gauge file into another format."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ def convert(
         str | None,
         typer.Option("--format", "-f", help="ildg, nersc (two rows), nersc-3x3 or openqcd; by default B's suffix"),
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="float64 or float32; by default what the links have")] = None,
+    precision: Annotated[str | None, typer.Option(help="float64 or float32; by default that of A")] = None,
     project: Annotated[
         bool | None,
-        typer.Option("--project/--no-project", help="move links onto SU(N); by default in single precision"),
+        typer.Option(
+            "--project/--no-project", help="project the links onto SU(N); by default if they have single precision"
+        ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="refuse a file that disagrees with itself")] = True,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="refuse a file whose links contradict its header")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Convert a gauge file into another format, checking it on the way; `haarflow info` tells what a file holds."""
+    """Convert a gauge file into another format and check it; `haarflow info` describes a file."""
     from haarflow.gaugefiles import convert_gauge
     from haarflow.report.text import indented
 

@@ -1,4 +1,4 @@
-"""The verbs that tell: measure, info, backends, recipes, exact, and new, which writes a template."""
+"""The commands that show something: measure, info, backends, recipes, exact, and new, which writes a template."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from haarflow.commands.options import Json, OwnFlow, OwnTheory, own_of, show
 
 
 def measure(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's folder or an ensemble.h5")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run folder or an ensemble.h5")],
     as_json: Json = False,
     theory: OwnTheory = "",
 ) -> None:
-    """Weigh up an ensemble again: every observable with error, autocorrelation time and exact value."""
+    """Re-analyse an ensemble: every observable with its error, autocorrelation time and exact value."""
     from haarflow.report.text import observables_table
     from haarflow.run.summary import measured
 
@@ -26,15 +26,18 @@ def measure(
 def info(
     path: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="a model, an ensemble, a gauge field, a run's folder or a shipped model"),
+        typer.Argument(
+            metavar="FILE",
+            help="a model file, ensemble, gauge field, recipe, run folder or the name of a shipped model",
+        ),
     ],
     as_json: Json = False,
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Tell what a file holds: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
+    """Describe a file: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
 
-    Exit code 1 where a gauge file disagrees with itself.
+    Exit code 1 if the links of a gauge file contradict its header.
     """
     from haarflow.report.text import indented
     from haarflow.run.info import describe
@@ -51,28 +54,28 @@ def new(
         Path | None, typer.Option("--out", "-o", help="write to this file instead of standard output")
     ] = None,
 ) -> None:
-    """Write a commented template: every key there is, with its meaning, ready to change and run."""
-    from haarflow.run import recipes
+    """Write a commented recipe with every key and its meaning, to be changed and run."""
+    from haarflow.run.toml import template
 
-    text = recipes.template(recipe)
+    text = template(recipe)
     if out is None:
         print(text, end="")
         return
     if out.exists():
-        raise ValueError(f"{out} is there already and stays as it is: choose another --out")
+        raise ValueError(f"{out} exists already and is not overwritten: choose another --out")
     from haarflow.core.files import write_text
 
     write_text(out, text)
-    print(f"Wrote {out}. Run it: haarflow run {out}")
+    print(f"Wrote {out}. To run it: haarflow run {out}")
 
 
 def backends(as_json: Json = False) -> None:
-    """List the array engines: present or not, version, devices, precision, and what to install for the rest."""
-    from haarflow.report.text import engines_table
-    from haarflow.run.info import compiled_kernels, engines
+    """List the backends: version, devices, precision, and how to install those that are missing."""
+    from haarflow.report.text import backends_table
+    from haarflow.run.info import backends_here, compiled_kernels
 
-    found = engines()
-    show(found, as_json, lambda: engines_table(found) + "\n" + compiled_kernels())
+    found = backends_here()
+    show(found, as_json, lambda: backends_table(found) + "\n" + compiled_kernels())
 
 
 def recipes(as_json: Json = False) -> None:
@@ -87,7 +90,7 @@ def _list(found: dict[str, str]) -> str:
     width = max(map(len, found))
     rows = [f"{name:<{width}}  {text}" for name, text in found.items()]
     return "\n".join(
-        [*rows, "", "Run one: haarflow run NAME. A commented copy to change: haarflow new NAME > mine.toml"]
+        [*rows, "", "To run one: haarflow run NAME. For a commented copy to change: haarflow new NAME > mine.toml"]
     )
 
 
@@ -98,7 +101,7 @@ def exact(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what is known exactly of a theory: haarflow exact u1 beta=7 lattice=[16,16]."""
+    """Print the exact results known for a theory: haarflow exact u1 beta=7 lattice=[16,16]."""
     from haarflow.report.text import indented
     from haarflow.run.info import exact_results
 

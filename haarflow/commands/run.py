@@ -1,4 +1,4 @@
-"""The verbs that compute: run, train, sample."""
+"""The commands that compute: run, train, sample."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from haarflow.backends.threads import use_threads
 from haarflow.commands.options import (
+    BackendName,
     Device,
     Dtype,
-    Engine,
     Json,
     Out,
     Overrides,
@@ -23,7 +23,7 @@ from haarflow.commands.options import (
     Seed,
     Threads,
     Workers,
-    engine_words,
+    backend_overrides,
     own_of,
     show,
 )
@@ -32,7 +32,7 @@ from haarflow.commands.options import (
 def run(
     recipe: RecipeName,
     overrides: Overrides = None,
-    backend: Engine = None,
+    backend: BackendName = None,
     out: Out = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -45,10 +45,11 @@ def run(
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Train, draw, compare with the exact result, and write report.html.
+    """Train a flow, sample, compare with the exact result, and write report.html.
 
-    The folder gets recipe.toml (complete, with versions), metrics.jsonl, model.safetensors, ensemble.h5, summary.json
-    and report.html. The same command on the same folder goes on where it stopped; another recipe there is refused.
+    The folder will contain recipe.toml (complete, with versions), metrics.jsonl, model.safetensors, ensemble.h5,
+    summary.json and report.html. The same command on the same folder resumes an interrupted run; another recipe is
+    refused there.
     """
     use_threads(threads)
     from haarflow.pipeline import run as run_recipe
@@ -56,7 +57,7 @@ def run(
     from haarflow.run.recipes import load
 
     own = own_of(theory, flow)
-    asked = load(recipe, overrides or (), own, **engine_words(backend, device, dtype, seed))
+    asked = load(recipe, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
     summary = run_recipe(asked, folder, workers, progress(quiet), report, own)
     page = folder / "report.html"
@@ -66,7 +67,7 @@ def run(
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
-    backend: Engine = None,
+    backend: BackendName = None,
     out: Out = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -77,35 +78,37 @@ def train(
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Train a recipe's flow and stop there; `haarflow run` with the same recipe and folder goes on."""
+    """Only train the flow of a recipe; `haarflow run` with the same recipe and folder continues from there."""
     use_threads(threads)
     from haarflow.pipeline import train_only
     from haarflow.run.progress import progress
     from haarflow.run.recipes import load
 
     own = own_of(theory, flow)
-    asked = load(recipe, overrides or (), own, **engine_words(backend, device, dtype, seed))
+    asked = load(recipe, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
     figures = train_only(asked, folder, progress(quiet), own)
     found = {"model": str(folder / "model.safetensors"), **figures}
-    show(found, as_json, lambda: "{steps} steps, {cpu_s:.1f} CPU seconds, ESS {ess}: {model}".format(**_spoken(found)))
+    show(
+        found, as_json, lambda: "{steps} steps, {cpu_s:.1f} CPU seconds, ESS {ess}: {model}".format(**_printable(found))
+    )
 
 
 def sample(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="a model file, a run's folder or a shipped model's name")
+        str, typer.Argument(metavar="MODEL", help="a model file, a run folder or the name of a shipped model")
     ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="theory.beta=2.5 lattice=[16,16]; by default what it was trained for"
+            metavar="[KEY=VALUE]...", help="theory.beta=2.5 lattice=[16,16]; by default those of its training"
         ),
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="configurations to draw")] = 1000,
     metropolis: Annotated[
-        bool, typer.Option("--metropolis", help="a Markov chain of e^-S instead of independent draws with weights")
+        bool, typer.Option("--metropolis", help="a Markov chain for e^-S instead of independent draws with weights")
     ] = False,
-    backend: Engine = None,
+    backend: BackendName = None,
     out: Out = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -117,9 +120,9 @@ def sample(
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Draw configurations with a trained model, on any backend; no autodiff engine is needed.
+    """Draw configurations with a trained model, on any backend.
 
-    The folder gets ensemble.h5 with the configurations, their observables and log weights, and summary.json.
+    The folder will contain ensemble.h5, with the configurations, their observables and log weights, and summary.json.
     """
     use_threads(threads)
     from haarflow.pipeline import run as run_recipe
@@ -128,7 +131,7 @@ def sample(
 
     kind = "flow-metropolis" if metropolis else "flow-reweighting"
     own = own_of(theory, flow)
-    asked = for_model(model, kind, number, overrides or (), own, **engine_words(backend, device, dtype, seed))
+    asked = for_model(model, kind, number, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
     summary = run_recipe(asked, folder, workers, progress(quiet), report=False, own=own)
     _show_summary(summary, as_json, f"The ensemble: {folder / 'ensemble.h5'}")
@@ -140,5 +143,5 @@ def _show_summary(summary: dict[str, Any], as_json: bool, where: str) -> None:
     show(summary, as_json, lambda: f"{summary_table(summary)}\n\n{where}")
 
 
-def _spoken(figures: dict[str, Any]) -> dict[str, Any]:
+def _printable(figures: dict[str, Any]) -> dict[str, Any]:
     return figures | {"ess": "unknown" if figures["ess"] is None else f"{figures['ess']:.3f}"}

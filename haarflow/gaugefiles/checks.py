@@ -1,11 +1,11 @@
-"""Recorded against found: the checks of a gauge file, their tolerances, and what to do where one fails."""
+"""The checks of a gauge file: recorded values compared with measured ones, their tolerances, and remedies."""
 
 from __future__ import annotations
 
 from haarflow.gaugefiles.plaquette import Measured
 from haarflow.gaugefiles.records import Check, Header, Report
 
-# how far header numbers may be off (they were often summed in the precision of the links), and links from SU(N)
+# tolerances of header values (often summed in the precision of the links) and of the distance of links from SU(N)
 MEANS = {"float32": 1e-5, "float64": 1e-7}
 UNITARITY = {"float32": 1e-5, "float64": 1e-9}
 PROJECTABLE = 0.1
@@ -23,7 +23,7 @@ REMEDIES = {
 
 
 def checks(header: Header, found: Measured, sums: tuple[int, ...], project: bool | None) -> tuple[Check, ...]:
-    """Return every comparison that the header allows, and those of the links with SU(N)."""
+    """Return every comparison that the header allows, and the deviations of the links from SU(N)."""
     rows: list[Check] = []
     if header.checksum:
         rows.append(Check("checksum", _hex(header.checksum), _hex(sums), 0.0, header.checksum == sums))
@@ -41,7 +41,7 @@ def checks(header: Header, found: Measured, sums: tuple[int, ...], project: bool
 
 
 def remedy(header: Header, made: tuple[Check, ...]) -> str:
-    """Return one sentence on every check that failed and what to do, or nothing where all agree."""
+    """Return a sentence on every failed check and its remedy, empty if all agree."""
     other = "little" if header.byte_order == "big" else "big"
     return "; ".join(
         f"{check.name}: recorded {_shown(check.recorded)}, found {_shown(check.found)}"
@@ -59,7 +59,7 @@ def verdict(made: tuple[Check, ...]) -> str:
 
 
 def sentence(report: Report) -> str:
-    """Return the error of a report in which something disagrees."""
+    """Return the error message of a report with a failed check."""
     return (
         f"{report.path} ({report.format}) disagrees with itself: {report.remedy}. To read it all the same, pass "
         "check=False (--no-check)"

@@ -1,4 +1,4 @@
-"""Checksums of gauge files, slab by slab: the shares of slabs combine to the sum of the whole.
+"""Checksums of gauge files, slab by slab: the contributions of slabs combine to the checksum of the whole file.
 
 - SciDAC: xor over sites of CRC32(bytes of the site), rotated left by (site number) mod 29 and mod 31.
 - MILC: xor over 32-bit words, rotated left by (word number) mod 29 and mod 31.
@@ -15,7 +15,7 @@ Sums = tuple[int, ...]
 
 
 def scidac(sites: numpy.ndarray, first: int) -> Sums:
-    """Return the SciDAC pair (suma, sumb) of bytes `(site, byte)`, the first of which is site number `first`.
+    """Return the SciDAC pair (suma, sumb) of bytes `(site, byte)`; `first` is the index of the first site.
 
     >>> [hex(word) for word in scidac(numpy.frombuffer(b"123456789", numpy.uint8)[None], 0)]
     ['0xcbf43926', '0xcbf43926']
@@ -26,7 +26,7 @@ def scidac(sites: numpy.ndarray, first: int) -> Sums:
 
 
 def milc(words: numpy.ndarray, first: int) -> Sums:
-    """Return the MILC pair (sum29, sum31) of 32-bit words, the first of which is word number `first`.
+    """Return the MILC pair (sum29, sum31) of 32-bit words; `first` is the index of the first one.
 
     >>> milc(numpy.asarray([1, 1], numpy.uint32), 0)
     (3, 3)
@@ -44,7 +44,7 @@ def nersc(words: numpy.ndarray) -> Sums:
 
 
 def combine_xor(one: Sums, other: Sums) -> Sums:
-    """Combine the shares of two slabs, SciDAC's and MILC's way.
+    """Combine the contributions of two slabs to a SciDAC or MILC checksum.
 
     >>> combine_xor((5, 1), (1, 1))
     (4, 0)
@@ -53,7 +53,7 @@ def combine_xor(one: Sums, other: Sums) -> Sums:
 
 
 def combine_add(one: Sums, other: Sums) -> Sums:
-    """Combine the shares of two slabs, NERSC's way.
+    """Combine the contributions of two slabs to a NERSC checksum.
 
     >>> combine_add((2**32 - 1,), (3,))
     (2,)

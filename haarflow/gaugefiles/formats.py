@@ -1,4 +1,4 @@
-"""The formats of gauge files in one literal table, and how a file or a name finds its row."""
+"""The formats of gauge files in one literal table, and how the row of a file or a name is found."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ START = 64
 
 
 class Format(NamedTuple):
-    """What a format does: recognise a file, read header and slabs, combine checksums, write (None: read alone).
+    """A format: how to recognise a file, read its header and slabs, combine checksums, and write (None: only read).
 
-    `words` are the names of the metadata that it can hold.
+    `words` are the names of the metadata that it can store.
     """
 
     title: str
@@ -28,7 +28,7 @@ class Format(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-# openQCD comes last: it has no magic word, only numbers that make sense
+# openQCD comes last: it has no magic number and is recognised by plausible values
 FORMATS = {
     "ildg": Format(
         "ILDG/LIME",
@@ -62,7 +62,7 @@ FORMATS = {
     ),
 }
 
-# word -> (format, stored rows of an SU(3) matrix, byte orders, precisions); the first order and precision are the default
+# name -> (format, stored rows of an SU(3) matrix, byte orders, precisions); the first order and precision are the default
 WRITABLE: dict[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = {
     "ildg": ("ildg", 3, ("big",), ("float64", "float32")),
     "nersc": ("nersc", 2, ("big", "little"), ("float64", "float32")),
@@ -74,7 +74,7 @@ SUFFIXES = {".ildg": "ildg", ".lime": "ildg", ".nersc": "nersc", ".openqcd": "op
 
 
 def recognised(path: str | Path) -> str | None:
-    """Return the name of the format that a file's content shows, or None for anything else; its name says nothing."""
+    """Return the name of the format of a file's content, or None for any other file; the file's name is not used."""
     path = Path(path)
     if not path.is_file():
         return None
@@ -84,21 +84,21 @@ def recognised(path: str | Path) -> str | None:
 
 
 def known(path: str | Path) -> str:
-    """Return the format of a gauge file; raises GaugeFileError where it is none and FileNotFoundError where nothing is."""
+    """Return the format of a gauge file; raises GaugeFileError if it is not one and FileNotFoundError if it does not exist."""
     name = recognised(path)
     if name is None:
         with open(path, "rb") as file:
             start = file.read(12)
         began = f"begins with {start!r}" if start else "is empty"
         titles = ", ".join(row.title for row in FORMATS.values())
-        raise GaugeFileError(f"{path} is no gauge file: wanted one of {titles}, it {began}")
+        raise GaugeFileError(f"{path} is not a gauge file in one of the formats {titles}: it {began}")
     return name
 
 
 def wanted(path: str | Path, word: str | None) -> str:
-    """Return the word of WRITABLE for a new file, from the option or from the suffix of its name.
+    """Return the format in WRITABLE of a new file, from the option or from the suffix of its name.
 
-    Raises ValueError for an unknown word and for a suffix that tells nothing.
+    Raises ValueError for an unknown format and for an unknown suffix.
 
     >>> wanted("u.lime", None), wanted("u.dat", "nersc-3x3")
     ('ildg', 'nersc-3x3')
@@ -107,40 +107,41 @@ def wanted(path: str | Path, word: str | None) -> str:
     if word is None:
         suffix = Path(path).suffix.lower()
         if suffix not in SUFFIXES:
-            raise ValueError(f"the suffix of {path} names no format: use {', '.join(SUFFIXES)} or say format: {choice}")
+            raise ValueError(
+                f"the suffix of {path} is not that of a format: use {', '.join(SUFFIXES)}, or give format={choice}"
+            )
         return SUFFIXES[suffix]
     if word not in WRITABLE:
-        alone = " (MILC files are read, not written)" if word == "milc" else ""
-        raise ValueError(f"a format to write is one of {choice}, got {word!r}{alone}")
+        note = " (MILC files can be read but not written)" if word == "milc" else ""
+        raise ValueError(f"a format to write is one of {choice}, got {word!r}{note}")
     return word
 
 
 def check_metadata(name: str, metadata: Mapping[str, str]) -> None:
-    """Raise ValueError for words that a format cannot hold, and for values of more than one line."""
+    """Raise ValueError for metadata that a format cannot store, and for values of more than one line."""
     row = FORMATS[name]
     if unknown := sorted(set(metadata) - set(row.words)):
         held = ", ".join(row.words) or "none"
-        raise ValueError(f"{row.title} files hold the metadata {held}; got {', '.join(unknown)}")
+        raise ValueError(f"{row.title} files can store the metadata {held}; got {', '.join(unknown)}")
     if broken := sorted(word for word, value in metadata.items() if len(value.splitlines()) != 1):
-        raise ValueError(f"metadata of one line was wanted for {', '.join(broken)}, got {metadata[broken[0]]!r}")
+        raise ValueError(f"metadata must be one line each; {', '.join(broken)} is not: {metadata[broken[0]]!r}")
 
 
 def target(
     path: str | Path, word: str | None, n: int, lattice: tuple[int, ...], precision: str, byte_order: str | None
 ) -> Header:
-    """Return the header of a file to be written; raises ValueError for what its format cannot hold."""
+    """Return the header of a file to be written; raises ValueError for what its format cannot store."""
     word = wanted(path, word)
     name, rows, orders, precisions = WRITABLE[word]
     order = byte_order or orders[0]
     if order not in orders or precision not in precisions:
         raise ValueError(
-            f"{word} files hold {' or '.join(precisions)} in {' or '.join(orders)} byte order, asked for {precision} in "
-            f"{order}"
+            f"{word} files store {' or '.join(precisions)} in {' or '.join(orders)} byte order, not {precision} in {order}"
         )
     if name == "openqcd":
         openqcd.check_extents(lattice)
         if n != 3:
-            raise ValueError(f"openQCD files hold SU(3), got SU({n}): use ildg or nersc")
+            raise ValueError(f"openQCD files store SU(3), got SU({n}): use ildg or nersc")
     t, x, y, z = lattice
     start = openqcd.HEAD["little"].size if name == "openqcd" else 0
     return Header(name, n, (t, x, y, z), precision, order, rows if n == 3 else n, start)

@@ -1,8 +1,8 @@
 """ILDG files: LIME records `ildg-format` (XML), `ildg-binary-data` and `scidac-checksum` (XML).
 
-Links big-endian, `[t][z][y][x][mu][a][b]`, mu = x, y, z, t, all rows. The format knows su3gauge; other groups are
-written and read as su2gauge, su4gauge, ... by the same rule. Two habits of the field carry plaquette and link trace:
-the XML `usqcdInfo` in a record scidac-record-xml, which is written here too, and lines `plaquette = ...` in xlf-info.
+Links big-endian, `[t][z][y][x][mu][a][b]`, mu = x, y, z, t, all rows. The format defines su3gauge; other groups are
+written and read as su2gauge, su4gauge, ... by the same rule. Two conventions store plaquette and link trace: the XML
+`usqcdInfo` in a record scidac-record-xml, which is written here too, and lines `plaquette = ...` in xlf-info.
 SciDAC files, with `scidac-binary-data` and the sizes in private XML records, are read as well.
 Source: ILDG binary file format 1.1, https://www-zeuthen.desy.de/~pleiter/ildg/ildg-file-format-1.1.pdf.
 """
@@ -27,12 +27,12 @@ WORDS = {"F": "float32", "D": "float64", "32": "float32", "64": "float64"}
 
 
 def recognises(start: bytes, size: int) -> bool:
-    """Return whether a file begins as a LIME file does."""
+    """Return whether a file begins like a LIME file."""
     return start[:4] == lime.MAGIC.to_bytes(4, "big")
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Return the header of a LIME file with links; raises GaugeFileError where a record is missing or contradicts."""
+    """Return the header of a LIME file with links; raises GaugeFileError if a record is missing or inconsistent."""
     found = lime.records(file, size)
     data = [record for record in found if record.kind in BINARY]
     if not data:
@@ -54,7 +54,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
 
 
 def slabs(file: BinaryIO, header: Header) -> Iterator[Slab]:
-    """Yield the time slices with their shares of the SciDAC checksum."""
+    """Yield the time slices with their contributions to the SciDAC checksum."""
     return sites.slabs(file, header, _share)
 
 
@@ -62,7 +62,7 @@ combine: Callable[[Sums, Sums], Sums] = combine_xor
 
 
 def write(file: BinaryIO, header: Header, links: Iterator[Any]) -> Sums:
-    """Write all up to the end of the links, slab by slab, and return the SciDAC checksum."""
+    """Write everything up to the end of the links, slab by slab, and return the SciDAC checksum."""
     file.write(lime.text_record("ildg-format", format_xml(header), begins=True))
     length = sites.data_bytes(header)
     file.write(lime.head("ildg-binary-data", length, False, False))
@@ -101,9 +101,9 @@ def format_xml(header: Header) -> str:
     numbers = {"precision": header.precision[5:], "lx": x, "ly": y, "lz": z, "lt": t}
     body = "".join(f"<{name}>{value}</{name}>" for name, value in numbers.items())
     schema = f'xmlns="{NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    place = f'xsi:schemaLocation="{NAMESPACE} http://www.lqcd.org/ildg/filefmt.xsd"'
+    location = f'xsi:schemaLocation="{NAMESPACE} http://www.lqcd.org/ildg/filefmt.xsd"'
     head = f"<version>1.0</version><field>su{header.n}gauge</field>"
-    return f'<?xml version="1.0" encoding="UTF-8"?><ildgFormat {schema} {place}>{head}{body}</ildgFormat>'
+    return f'<?xml version="1.0" encoding="UTF-8"?><ildgFormat {schema} {location}>{head}{body}</ildgFormat>'
 
 
 def _xml(root: str, body: str) -> str:
@@ -180,7 +180,7 @@ def _checksum(source: str | None) -> Sums:
 
 
 def _measured(texts: dict[str, str]) -> tuple[Recorded | None, Recorded | None]:
-    """Plaquette and link trace where a record tells them."""
+    """Plaquette and link trace if a record contains them."""
     usqcd = texts.get("scidac-record-xml", "")
     if "usqcdInfo" in usqcd:
         found = _elements(usqcd, "scidac-record-xml")
@@ -194,7 +194,7 @@ def _elements(source: str, kind: str) -> dict[str, str]:
     """The texts of all elements by their names without namespaces."""
     try:
         root = xml.fromstring(source.encode())
-    except (xml.ParseError, ValueError, LookupError) as error:  # the latter two: odd encodings
+    except (xml.ParseError, ValueError, LookupError) as error:  # the latter two: unknown encodings
         raise GaugeFileError(f"the LIME record {kind} holds no XML ({error}): the file is damaged") from None
     return {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
 

@@ -1,7 +1,7 @@
-"""Other codes' layouts of links in memory, named by their axes: "mu,t,z,y,x,a,b", "x,y,z,t,mu,a,b", ...
+"""Conversion to and from other codes' layouts of links in memory, named by their axes, such as "mu,t,z,y,x,a,b".
 
-Ours is "mu,a,b,t,x,y,z" with directions t, x, y, z. A name lists mu, the matrix axes a and b and the lattice axes, all
-of them once; lattices of fewer dimensions leave y or z out. Most codes count directions x, y, z, t.
+The layout here is "mu,a,b,t,x,y,z" with directions t, x, y, z. A name lists mu, the matrix axes a and b and the lattice axes
+once each; lattices of fewer dimensions omit y or z. Most codes order the directions x, y, z, t.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ SITES = ("t", "x", "y", "z")
 
 
 def to_layout(links: Array, layout: str, directions: str = "xyzt") -> Array:
-    """Return our links `(*batch, mu, N, N, *lattice)` in another layout, batch axes first.
+    """Return links `(*batch, mu, N, N, *lattice)` in another layout, batch axes first, on any backend.
 
-    `layout`: its axes such as "mu,t,z,y,x,a,b". `directions`: what its mu = 0, 1, ... stand for. Any backend's array.
-    Raises ValueError for a name that is no order of these axes.
+    `layout`: its axes, such as "mu,t,z,y,x,a,b". `directions`: the directions of its mu = 0, 1, ... Raises ValueError for a
+    layout that is not an order of these axes.
 
     >>> import numpy
     >>> to_layout(numpy.zeros((4, 3, 3, 8, 4, 5, 6)), "mu,t,z,y,x,a,b").shape
@@ -30,7 +30,7 @@ def to_layout(links: Array, layout: str, directions: str = "xyzt") -> Array:
 
 
 def from_layout(links: Array, layout: str, directions: str = "xyzt") -> Array:
-    """Return links in another layout as ours, `(*batch, mu, N, N, *lattice)`: the inverse of `to_layout`.
+    """Return links in another layout as `(*batch, mu, N, N, *lattice)`: the inverse of `to_layout`.
 
     >>> import numpy
     >>> from_layout(numpy.zeros((8, 6, 5, 4, 4, 3, 3)), "t,z,y,x,mu,a,b").shape
@@ -61,7 +61,7 @@ def _sites(axes: list[str]) -> list[str]:
 
 
 def _checked(directions: str, axes: list[str]) -> list[str]:
-    """The directions of a layout as a list; those of a smaller lattice leave out what it has not."""
+    """The directions of a layout as a list, without those that a smaller lattice does not have."""
     found = [word for word in directions if word in axes]
     if sorted(directions) != sorted(set(directions)) or sorted(found) != _sites(axes):
         raise ValueError(f"directions are an order of {''.join(_sites(axes))}, got {directions!r}")
@@ -69,7 +69,7 @@ def _checked(directions: str, axes: list[str]) -> list[str]:
 
 
 def _orders(links: Array, layout: str) -> tuple[list[str], list[str], int]:
-    """The axes of a layout and ours, and how many batch axes the links have before them."""
+    """The axes of a layout, those of this library, and the number of batch axes before them."""
     theirs, ours = _axes(layout), _ours(layout)
     if links.ndim < len(ours):
         raise ValueError(f"the layout {layout!r} has {len(theirs)} axes, the array has {links.ndim}")
@@ -77,7 +77,7 @@ def _orders(links: Array, layout: str) -> tuple[list[str], list[str], int]:
 
 
 def _directions(links: Array, batch: int, order: list[int]) -> Array:
-    """The links with their directions, on axis `batch`, in another order."""
+    """The links with their directions (axis `batch`) in another order."""
     if order == sorted(order):
         return links
     lead = (slice(None),) * batch

@@ -1,6 +1,6 @@
 """LIME, the container of ILDG and SciDAC files: records with a 144-byte header, padded to 8 bytes.
 
-bytes 0-3    magic 0x456789ab, big-endian as everything here
+bytes 0-3    magic 0x456789ab, big-endian like everything else
 bytes 4-5    version 1
 bytes 6-7    bit 15: the record begins a message, bit 14: it ends one
 bytes 8-15   length of the payload
@@ -21,7 +21,7 @@ LONGEST_TEXT = 1 << 24
 
 
 class LimeRecord(NamedTuple):
-    """One record: its type, where its payload starts, how long that is, and whether it ends its message."""
+    """One record: its type, the start and length of its payload, and whether it ends its message."""
 
     kind: str
     start: int
@@ -39,7 +39,7 @@ def padding(length: int) -> int:
 
 
 def head(kind: str, length: int, begins: bool, ends: bool) -> bytes:
-    """Return the 144 bytes before a payload.
+    """Return the 144-byte header of a payload.
 
     >>> head("ildg-format", 4, True, False)[:8].hex()
     '456789ab00018000'
@@ -48,7 +48,7 @@ def head(kind: str, length: int, begins: bool, ends: bool) -> bytes:
 
 
 def text_record(kind: str, text: str, begins: bool = False, ends: bool = False) -> bytes:
-    """Return a whole record that holds text.
+    """Return a complete record of text.
 
     >>> len(text_record("ildg-data-lfn", "lfn://a")) == 144 + 8
     True
@@ -60,34 +60,34 @@ def text_record(kind: str, text: str, begins: bool = False, ends: bool = False) 
 def records(file: BinaryIO, size: int) -> list[LimeRecord]:
     """Return the records of an open LIME file of `size` bytes.
 
-    Raises GaugeFileError where a record has no header or the file ends within one.
+    Raises GaugeFileError if a record has no header or the file ends inside one.
     """
-    found: list[LimeRecord] = []
-    place = 0
-    while place < size:
-        file.seek(place)
+    entries: list[LimeRecord] = []
+    position = 0
+    while position < size:
+        file.seek(position)
         block = file.read(HEAD.size)
         if len(block) < HEAD.size:
-            raise GaugeFileError(f"record {len(found)} of the LIME file is cut short: fetch the file again")
+            raise GaugeFileError(f"record {len(entries)} of the LIME file is cut short: fetch the file again")
         magic, _, bits, length, kind = HEAD.unpack(block)
         if magic != MAGIC:
             raise GaugeFileError(
-                f"record {len(found)} of the LIME file has no header at byte {place}: fetch the file again"
+                f"record {len(entries)} of the LIME file has no header at byte {position}: fetch the file again"
             )
         name = kind.partition(b"\0")[0].decode("ascii", "replace")
-        if place + HEAD.size + length > size:
-            missing = place + HEAD.size + length - size
+        if position + HEAD.size + length > size:
+            missing = position + HEAD.size + length - size
             raise GaugeFileError(
-                f"record {len(found)} ({name}) of the LIME file is cut short by {missing} of {length} bytes: fetch the "
+                f"record {len(entries)} ({name}) of the LIME file is cut short by {missing} of {length} bytes: fetch the "
                 "file again"
             )
-        found.append(LimeRecord(name, place + HEAD.size, length, bool(bits & END)))
-        place += HEAD.size + length + padding(length)
-    return found
+        entries.append(LimeRecord(name, position + HEAD.size, length, bool(bits & END)))
+        position += HEAD.size + length + padding(length)
+    return entries
 
 
 def text(file: BinaryIO, record: LimeRecord) -> str:
-    """Return the text of a record, zeros at its end left out; raises GaugeFileError where it is no text."""
+    """Return the text of a record without trailing zeros; raises GaugeFileError if it is not text."""
     if record.length > LONGEST_TEXT:
         raise GaugeFileError(f"text was wanted in the LIME record {record.kind}, got {record.length} bytes")
     file.seek(record.start)

@@ -1,8 +1,8 @@
-"""MILC version 5 files, read alone: a 96-byte header, then float32 links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
+"""MILC version 5 files, which are only read: a 96-byte header, then float32 links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
 
     int32 20103, int32 extents X Y Z T, char[64] time stamp, int32 order (0: all sites lexicographic), uint32 sum29, sum31
 
-in either byte order, which the first word tells. The sums are those of the 32-bit words (`checksums.milc`).
+in either byte order, as the first word shows. The sums are over the 32-bit words (`checksums.milc`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ WORDS = 4 * 9 * 2  # 32-bit words of a site
 
 
 def recognises(start: bytes, size: int) -> bool:
-    """Return whether the first word is MILC's, in either byte order."""
+    """Return whether the first word is the magic number of MILC, in either byte order."""
     return _order(start) is not None
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Return the header; raises GaugeFileError where it is cut short or the sites are in another order."""
+    """Return the header; raises GaugeFileError if it is truncated or the sites are in another order."""
     file.seek(0)
     block = file.read(struct.calcsize("<" + FIELDS))
     order = _order(block)
@@ -50,7 +50,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
 
 
 def slabs(file: BinaryIO, header: Header) -> Iterator[Slab]:
-    """Yield the time slices with their shares of the checksum."""
+    """Yield the time slices with their contributions to the checksum."""
     return sites.slabs(file, header, _share)
 
 

@@ -1,8 +1,8 @@
 """NERSC archive files: a text header, then links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
 
 DATATYPE 4D_SU3_GAUGE stores the first two rows, 4D_SU3_GAUGE_3x3 all (4D_SU2_GAUGE_2x2, ... likewise);
-FLOATING_POINT is IEEE32 or IEEE64 with BIG, LITTLE or SMALL (= LITTLE), or bare: then the links themselves tell the
-order. CHECKSUM is the sum of the 32-bit words, PLAQUETTE = <1/N Re tr P>, LINK_TRACE = <1/N Re tr U>.
+FLOATING_POINT is IEEE32 or IEEE64 with BIG, LITTLE or SMALL (= LITTLE), or without: then the order
+is determined from the links. CHECKSUM is the sum of the 32-bit words, PLAQUETTE = <1/N Re tr P>, LINK_TRACE = <1/N Re tr U>.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def recognises(start: bytes, size: int) -> bool:
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Return the header; raises GaugeFileError where a line is missing, contradicts, or the length is not right."""
+    """Return the header; raises GaugeFileError if a line is missing or inconsistent, or the file has another length."""
     words, start = _lines(file)
     n, rows = _group(_wanted(words, "DATATYPE"))
     precision, order, certain = _floating_point(_wanted(words, "FLOATING_POINT"))
@@ -64,7 +64,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
 
 
 def slabs(file: BinaryIO, header: Header) -> Iterator[Slab]:
-    """Yield the time slices with their shares of the checksum."""
+    """Yield the time slices with their contributions to the checksum."""
     return sites.slabs(file, header, _share)
 
 
@@ -72,7 +72,7 @@ combine: Callable[[Sums, Sums], Sums] = combine_add
 
 
 def write(file: BinaryIO, header: Header, links: Iterator[Any]) -> Sums:
-    """Write a header with room for what is not known yet and the links, slab by slab; return the checksum."""
+    """Write a header with space for what is not known yet, then the links slab by slab, and return the checksum."""
     file.write(header_text(header))
     total: Sums = (0,)
     for t, slab in enumerate(links):
@@ -122,7 +122,7 @@ def _share(raw: numpy.ndarray, header: Header, t: int) -> Sums:
 
 
 def _lines(file: BinaryIO) -> tuple[dict[str, str], int]:
-    """The words of the header, and where the links start."""
+    """The entries of the header, and the position where the links start."""
     file.seek(0)
     block = file.read(LONGEST)
     end = re.search(rb"^END_HEADER[ \t\r]*\n", block, flags=re.MULTILINE)
@@ -173,4 +173,4 @@ def _checksum(word: str | None) -> Sums:
 def _boundaries(words: dict[str, str]) -> tuple[str, ...]:
     names = [f"BOUNDARY_{i}" for i in (1, 2, 3, 4)]
     odd = [f"{name} = {words[name]}" for name in names if words.get(name, "PERIODIC") != "PERIODIC"]
-    return (f"the header says {', '.join(odd)}; links are read as they are and treated as periodic",) if odd else ()
+    return (f"the header says {', '.join(odd)}; the links are read unchanged and treated as periodic",) if odd else ()

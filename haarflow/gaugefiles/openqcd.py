@@ -1,8 +1,8 @@
 """openQCD files: four int32 extents T, X, Y, Z, N times the mean plaquette as float64, then links, all little-endian.
 
-The odd sites alone are stored (t + x + y + z odd; t slowest, z fastest), each with its 8 links: +t, -t, +x, -x, +y,
+Only the odd sites are stored (t + x + y + z odd; t slowest, z fastest), each with its 8 links: +t, -t, +x, -x, +y,
 -y, +z, -z, where -mu is U_mu(x - mu). Extents are even, the group is SU(3), precision is double. There is no magic
-word and no checksum: a file is known by extents that fit its length.
+number and no checksum: a file is recognised by extents that fit its length.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LARGEST = 1 << 12
 
 
 def recognises(start: bytes, size: int) -> bool:
-    """Return whether a file begins with four sensible extents and a plaquette, in either byte order."""
+    """Return whether a file begins with four plausible extents and a plaquette, in either byte order."""
     return any(_sensible(start, order) for order in HEAD)
 
 
@@ -51,13 +51,13 @@ def read_header(file: BinaryIO, size: int) -> Header:
 
 
 def check_extents(lattice: tuple[int, ...]) -> None:
-    """Raise GaugeFileError unless all extents are even, for only odd sites are stored."""
+    """Raise GaugeFileError unless all extents are even, because only odd sites are stored."""
     if any(extent % 2 for extent in lattice):
         raise GaugeFileError(f"openQCD files hold lattices of even extents, got {lattice}: use ildg or nersc")
 
 
 def slabs(file: BinaryIO, header: Header) -> Iterator[Slab]:
-    """Yield the time slices; the time links of even sites stand in the slice that follows."""
+    """Yield the time slices; the time links of even sites are stored in the next slice."""
     first = numbers = sites.raw_slab(file, header, 0)
     for t in range(header.lattice[0]):
         last = t + 1 == header.lattice[0]
@@ -70,7 +70,7 @@ combine: Callable[[Sums, Sums], Sums] = combine_xor
 
 
 def write(file: BinaryIO, header: Header, links: Iterator[Any]) -> Sums:
-    """Write room for the header, then the links slab by slab; the first slab, which needs the last, comes at the end."""
+    """Write space for the header, then the links slab by slab; the first slab needs the last one and is written at the end."""
     file.write(bytes(header.start))
     first = previous = None
     for t, slab in enumerate(links):
@@ -99,16 +99,16 @@ def _ours(numbers: numpy.ndarray, following: numpy.ndarray, header: Header, t: i
     """The links of a slice from its stored numbers and those of the next, which hold U_t of its even sites."""
     extents = header.lattice[1:]
     odd = _odd(t, extents)
-    here, there = (
+    this, following_links = (
         raw.view(numpy.dtype("<c16")).reshape(-1, 8, N, N).transpose(1, 2, 3, 0) for raw in (numbers, following)
     )
     links = numpy.empty((4, N, N, *extents), numpy.complex128)
-    links[0][:, :, odd], links[0][:, :, ~odd] = here[0], there[1]
+    links[0][:, :, odd], links[0][:, :, ~odd] = this[0], following_links[1]
     for mu in (1, 2, 3):
         behind = numpy.zeros((N, N, *extents), numpy.complex128)
-        behind[:, :, odd] = here[2 * mu + 1]
+        behind[:, :, odd] = this[2 * mu + 1]
         links[mu] = numpy.roll(behind, -1, axis=1 + mu)
-        links[mu][:, :, odd] = here[2 * mu]
+        links[mu][:, :, odd] = this[2 * mu]
     return links
 
 

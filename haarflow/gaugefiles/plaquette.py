@@ -1,7 +1,7 @@
-"""Plaquette, link trace and unitarity of a gauge field that passes slab by slab.
+"""Plaquette, link trace and unitarity of a gauge field that is read slab by slab.
 
-A state holds sums and two slabs, the first and the last: the planes with time need the next slab, and the last slab's
-next is the first. Plaquette = <1/N Re tr U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+>, link trace = <1/N Re tr U>.
+A state contains sums and two slabs, the first and the last: temporal planes need the next slab, and the one after the last
+is the first. Plaquette = <1/N Re tr U_mu(x) U_nu(x+mu) U_mu(x+nu)^+ U_nu(x)^+>, link trace = <1/N Re tr U>.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = numpy.ndarray
 
 
 class Passing(NamedTuple):
-    """What is kept while slabs `(mu, N, N, X, Y, Z)` pass."""
+    """The state between slabs `(mu, N, N, X, Y, Z)`."""
 
     first: Any = None
     last: Any = None
@@ -57,7 +57,7 @@ def passed(state: Passing, slab: Array) -> Passing:
 
 
 def measured(state: Passing) -> Measured:
-    """Return the means after the last slab, the time planes closed with the first.
+    """Return the means after the last slab, with the temporal planes between the last and the first.
 
     >>> cold = numpy.broadcast_to(numpy.eye(3).reshape(1, 3, 3, 1, 1, 1), (4, 3, 3, 2, 2, 2))
     >>> measured(passed(passed(Passing(), cold), cold))
@@ -92,7 +92,7 @@ def _next(u: Array, mu: int) -> Array:
 
 
 def _sum(a: Array, b: Array, c: Array, d: Array) -> float:
-    """Sum over sites of Re tr a b (c d)^+, one entry at a time so that little is held."""
+    """Sum over sites of Re tr a b (c d)^+, one entry at a time to save memory."""
     total, n = 0.0, a.shape[0]
     for i in range(n):
         for j in range(n):
@@ -101,5 +101,5 @@ def _sum(a: Array, b: Array, c: Array, d: Array) -> float:
 
 
 def _worst(one: float, other: float) -> float:
-    """The larger, and NaN where either is."""
+    """The larger of two numbers, NaN if either is NaN."""
     return float(numpy.maximum(one, other))

@@ -1,4 +1,4 @@
-"""Read gauge files slab by slab: into an array, for a report alone, or onwards to another file."""
+"""Read gauge files slab by slab: into an array, only for a report, or into another file."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def read_gauge(
     project: bool | None = None,
     byte_order: str | None = None,
 ) -> Gauge:
-    """Read a gauge field from an ILDG, NERSC, openQCD or MILC file, whichever its content shows.
+    """Read a gauge field from an ILDG, NERSC, openQCD or MILC file; the format is recognised from its content.
 
     Returns `links` `(mu, N, N, T, X, Y, Z)`, complex128 on the host or arrays of a `backend` in its precision, and
-    `report`. Checksum, plaquette and link trace of the header are compared with what is found, and the links with
-    SU(N). `project`: move the links onto SU(N); by default where the file has single precision. `byte_order`: "big" or
-    "little" against the header's word.
+    `report`. Checksum, plaquette and link trace of the header are compared with those of the links, and the links
+    with SU(N). `project`: project the links onto SU(N), by default if the file has single precision. `byte_order`: "big" or
+    "little" overrides the header.
 
-    Raises GaugeFileError for what is no whole gauge file, and where anything disagrees unless `check` is False.
+    Raises GaugeFileError if the file is not a complete gauge file, and if a check fails unless `check` is False.
 
     >>> import numpy, haarflow
     >>> cold = numpy.zeros((4, 3, 3, 4, 2, 2, 2)) + numpy.eye(3).reshape(1, 3, 3, 1, 1, 1, 1)
@@ -69,15 +69,15 @@ def read_gauge(
 
 
 def gauge_info(path: str | Path, *, byte_order: str | None = None) -> Report:
-    """Return the report on a gauge file, a few time slices in memory at a time; disagreement is in it, no error.
+    """Return the report on a gauge file, with a few time slices in memory at a time; a failed check is not an error.
 
-    Raises GaugeFileError for what is no whole gauge file.
+    Raises GaugeFileError if the file is not a complete gauge file.
     """
     with opened(path, False, byte_order) as source:
         report = drained(stream(source, check=False, project=False), lambda t, slab: None)
     if report.precision == "float64":
         return report
-    return report._replace(notes=(*report.notes, f"single precision: reading moves the links onto {report.group}"))
+    return report._replace(notes=(*report.notes, f"single precision: reading projects the links onto {report.group}"))
 
 
 @contextlib.contextmanager
@@ -100,9 +100,9 @@ def opened(path: str | Path, check: bool, byte_order: str | None = None) -> Iter
 
 
 def stream(source: Opened, check: bool, project: bool | None) -> Stream:
-    """Yield the time slices of an open file, projected where asked for, and return the report.
+    """Yield the time slices of an open file, projected if requested, and return the report.
 
-    Raises GaugeFileError at the end where something disagrees and `check` is True, at once for a wrong byte order.
+    Raises GaugeFileError at the end if a check fails and `check` is True, immediately for a wrong byte order.
     """
     header, row = source.header, FORMATS[source.header.format]
     state, sums, moved = Passing(), None, 0.0
@@ -121,7 +121,7 @@ def stream(source: Opened, check: bool, project: bool | None) -> Stream:
 
 
 def drained(slabs: Stream, take: Callable[[int, numpy.ndarray], None]) -> Report:
-    """Give each time slice with its number to `take`, and return the report."""
+    """Pass each time slice with its index to `take`, and return the report."""
     t = 0
     while True:
         try:
@@ -133,13 +133,13 @@ def drained(slabs: Stream, take: Callable[[int, numpy.ndarray], None]) -> Report
 
 
 def _ordered(file: BinaryIO, header: Header) -> tuple[Header, bool]:
-    """The header with the byte order in which the first slice makes sense, and whether the header said so."""
+    """The header with the byte order in which the first slice is plausible, and whether the header agrees."""
     turned = header._replace(byte_order=OTHER[header.byte_order])
     if _sensible(file, header) or not _sensible(file, turned):
         return header, True
     if header.order_certain:
         return header, False
-    return turned._replace(notes=(*turned.notes, f"byte order found from the links: {turned.byte_order}")), True
+    return turned._replace(notes=(*turned.notes, f"byte order determined from the links: {turned.byte_order}")), True
 
 
 def _sensible(file: BinaryIO, header: Header) -> bool:
@@ -148,7 +148,7 @@ def _sensible(file: BinaryIO, header: Header) -> bool:
 
 
 def _on_the_group(links: numpy.ndarray, header: Header, project: bool | None) -> numpy.ndarray:
-    """Links moved onto SU(N) where asked for, or by default where single precision left them nearly there."""
+    """Links projected onto SU(N) if requested, or by default if they have single precision and are close to it."""
     if not (project or (project is None and header.precision == "float32")):
         return links
     try:
@@ -191,12 +191,12 @@ def _report(source: Opened, found: Measured, sums: tuple[int, ...], project: boo
 
 
 def _handed_over(links: numpy.ndarray, backend: Any) -> Array:
-    """The links as an array of the backend, without a second copy where the engine can take the host's memory."""
+    """The links as an array of the backend, without a second copy if the backend can use the host's memory."""
     if backend.name == "numpy":
         return links
-    place = str(array_api_compat.device(backend.asarray(numpy.zeros(1))))
+    device = str(array_api_compat.device(backend.asarray(numpy.zeros(1))))
     try:
-        if "cpu" in place.lower():
+        if "cpu" in device.lower():
             return backend.xp.from_dlpack(links)
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
         pass

@@ -1,4 +1,4 @@
-"""What a gauge file says of itself, what was found in it, and the one error of this folder.
+"""Records of gauge files: what the header says and what was measured; and the error of this folder.
 
 Links in memory are `(mu, N, N, T, X, Y, Z)`, time is axis 0 and mu = 0. A slab is one time slice of them,
 `(mu, N, N, X, Y, Z)`.
@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 
 
 class GaugeFileError(ValueError):
-    """A file that is no whole gauge file, or whose content is not what its header promises."""
+    """A file that is not a complete gauge file, or whose content does not agree with its header."""
 
 
 class Recorded(NamedTuple):
-    """A number in a header: its value, and how far the printed digits may be from what was meant."""
+    """A number in a header: its value, and the rounding error of its printed digits."""
 
     value: float
     resolution: float = 0.0
 
 
 class Header(NamedTuple):
-    """What the header of a gauge file says, for every format the same.
+    """The header of a gauge file, the same for every format.
 
-    `rows` of N are stored of each matrix, `start` is the first byte of the links, `order_certain` tells whether the
-    byte order was written down. A number that the format has no place for is None, an absent checksum empty.
+    `rows` of the N rows of each matrix are stored, `start` is the first byte of the links, `order_certain` says whether the
+    header states the byte order. A number that the format does not store is None, a missing checksum is empty.
     """
 
     format: str
@@ -45,14 +45,14 @@ class Header(NamedTuple):
 
 
 class Slab(NamedTuple):
-    """One time slice: links `(mu, N, N, X, Y, Z)` and its share of the file's checksum."""
+    """One time slice: links `(mu, N, N, X, Y, Z)` and its contribution to the checksum of the file."""
 
     links: Any
     checksum: tuple[int, ...]
 
 
 class Check(NamedTuple):
-    """One comparison of what was recorded with what was found."""
+    """One comparison of a recorded value with a measured one."""
 
     name: str
     recorded: float | str
@@ -62,10 +62,10 @@ class Check(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was found in a gauge file.
+    """The report on a gauge file.
 
     plaquette = <1/N Re tr P> and link_trace = <1/N Re tr U> are measured on the links as stored, as are the defects
-    max |U^+ U - 1| and max |det U - 1|. `checks` holds every comparison, `remedy` says what to do where one fails.
+    max |U^+ U - 1| and max |det U - 1|. `checks` lists every comparison, `remedy` says what to do if one fails.
     """
 
     path: str
@@ -106,9 +106,9 @@ class Gauge(NamedTuple):
 
 
 def recorded(text: str) -> Recorded:
-    """Return a printed number with the half unit of its last digit.
+    """Return a printed number with half a unit of its last digit.
 
-    Raises GaugeFileError where the text is no number.
+    Raises GaugeFileError if the text is not a number.
 
     >>> recorded("0.588"), recorded("5.88e+02")
     (Recorded(value=0.588, resolution=0.0005), Recorded(value=588.0, resolution=0.5))
@@ -123,12 +123,12 @@ def recorded(text: str) -> Recorded:
 
 
 def whole(text: str, name: str) -> int:
-    """Return a printed extent or number of colours; raises GaugeFileError where it is no whole number >= 1.
+    """Return a printed extent or number of colours; raises GaugeFileError if it is not an integer >= 1.
 
     >>> whole("32", "lx")
     32
     """
     word = text.strip()
     if not (word.isdecimal() and len(word) < 10 and int(word) >= 1):
-        raise GaugeFileError(f"a whole number >= 1 was wanted for {name} in the header, got {word!r}")
+        raise GaugeFileError(f"{name} in the header must be an integer >= 1, got {word!r}")
     return int(word)

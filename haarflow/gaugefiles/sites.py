@@ -14,8 +14,8 @@ import numpy
 from haarflow.gaugefiles.records import GaugeFileError, Header, Slab
 from haarflow.gaugefiles.unitarity import completed
 
-FILE_DIRECTIONS = (3, 0, 1, 2)  # where our mu = t, x, y, z stand in the file's x, y, z, t
-OUR_DIRECTIONS = (1, 2, 3, 0)  # and back
+FILE_DIRECTIONS = (3, 0, 1, 2)  # positions of mu = t, x, y, z among the file's x, y, z, t
+OUR_DIRECTIONS = (1, 2, 3, 0)  # and the inverse
 LETTERS = {"big": ">", "little": "<"}
 
 
@@ -61,14 +61,14 @@ def check_size(path: str, size: int, header: Header) -> None:
 def raw_slabs(file: BinaryIO, header: Header) -> Iterator[numpy.ndarray]:
     """Yield the real numbers of each time slice as they are stored.
 
-    Raises GaugeFileError where the file ends early.
+    Raises GaugeFileError if the file is truncated.
     """
     for t in range(header.lattice[0]):
         yield raw_slab(file, header, t)
 
 
 def raw_slab(file: BinaryIO, header: Header, t: int) -> numpy.ndarray:
-    """Return the stored real numbers of time slice t; raises GaugeFileError where the file ends early."""
+    """Return the stored real numbers of time slice t; raises GaugeFileError if the file is truncated."""
     count, kind = slab_count(header), float_type(header)
     file.seek(header.start + t * count * kind.itemsize)
     raw = numpy.fromfile(file, kind, count)
@@ -80,7 +80,7 @@ def raw_slab(file: BinaryIO, header: Header, t: int) -> numpy.ndarray:
 def slabs(
     file: BinaryIO, header: Header, share: Callable[[numpy.ndarray, Header, int], tuple[int, ...]]
 ) -> Iterator[Slab]:
-    """Yield the time slices as complex128 links in our axes, each with its `share(raw, header, t)` of the checksum."""
+    """Yield the time slices as complex128 links in the axes of this library, with their contributions to the checksum."""
     for t, raw in enumerate(raw_slabs(file, header)):
         yield Slab(ours(raw, header), share(raw, header, t))
 
@@ -90,7 +90,7 @@ def ours(raw: numpy.ndarray, header: Header) -> numpy.ndarray:
     _, x, y, z = header.lattice
     stored = raw.reshape(z, y, x, 4, header.rows, header.n, 2)
     links = numpy.empty((4, header.rows, header.n, x, y, z), numpy.complex128)
-    with numpy.errstate(all="ignore"):  # numbers in the wrong byte order overflow; the checks will say so
+    with numpy.errstate(all="ignore"):  # numbers in the wrong byte order overflow, which the checks report
         for mu, where in enumerate(FILE_DIRECTIONS):
             links[mu].real = stored[:, :, :, where, :, :, 0].transpose(3, 4, 2, 1, 0)
             links[mu].imag = stored[:, :, :, where, :, :, 1].transpose(3, 4, 2, 1, 0)

@@ -1,4 +1,4 @@
-"""How far stored matrices are from SU(N), and the way back: host code on `(..., N, N, *sites)` with sites last."""
+"""The deviation of stored matrices from SU(N) and the projection onto it: host code on `(..., N, N, *sites)`, sites last."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def dagger(a: Array) -> Array:
 
 
 def determinant(u: Array) -> Array:
-    """Return det u of `(N, N, *sites)`, by hand for N <= 3.
+    """Return det u of `(N, N, *sites)`, explicitly for N <= 3.
 
     >>> determinant(numpy.diag([1.0, 2.0, 3.0])[..., None])
     array([6.])
@@ -54,7 +54,7 @@ def determinant(u: Array) -> Array:
 
 
 def defects(links: Array) -> tuple[float, float]:
-    """Return max |U^+ U - 1| over all entries and max |det U - 1| of links `(mu, N, N, *sites)`; NaN where one is.
+    """Return max |U^+ U - 1| over all entries and max |det U - 1| of links `(mu, N, N, *sites)`; NaN if an entry is.
 
     >>> defects(numpy.eye(3).reshape(1, 3, 3, 1) * 1j)
     (0.0, 1.4142135623730951)
@@ -88,10 +88,10 @@ def completed(rows: Array) -> Array:
 
 
 def projected(links: Array) -> Array:
-    """Return links `(mu, N, N, *sites)` that are nearly unitary moved onto SU(N).
+    """Return nearly unitary links `(mu, N, N, *sites)` projected onto SU(N).
 
-    The polar factor by Newton and Schulz, U -> U (3 - U^+ U)/2 until it stands, then U -> U (det U)^(-1/N). Raises
-    ValueError where a link is too far from unitary for that (max |U^+ U - 1| > 0.1).
+    The polar factor by the Newton-Schulz iteration U -> U (3 - U^+ U)/2, then U -> U (det U)^(-1/N). Raises ValueError if a
+    link is too far from unitary for that (max |U^+ U - 1| > 0.1).
 
     >>> u = numpy.eye(2).reshape(1, 2, 2, 1) * (1.0 + 1e-7)
     >>> defects(projected(u))[0] < 1e-15
@@ -100,7 +100,7 @@ def projected(links: Array) -> Array:
     defect = defects(links)[0]
     if not defect <= 0.1:
         raise ValueError(
-            f"links within 0.1 of unitary can be projected, these are off by {defect:.2g}: the file is damaged"
+            f"only links within 0.1 of unitary can be projected, these deviate by {defect:.2g}: the file is damaged"
         )
     return numpy.stack([_projected(u) for u in links])
 

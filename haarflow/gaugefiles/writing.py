@@ -1,4 +1,4 @@
-"""Write gauge files slab by slab, under a temporary name until they are whole; convert one into another."""
+"""Write gauge files slab by slab, under a temporary name until they are complete; convert between formats."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def write_gauge(
 ) -> Report:
     """Write links `(4, N, N, T, X, Y, Z)` of any backend to a gauge file and return the report on it.
 
-    `format`: ildg, nersc (two rows), nersc-3x3 or openqcd; by default the suffix tells (.lime .ildg .nersc .openqcd).
+    `format`: ildg, nersc (two rows), nersc-3x3 or openqcd; by default from the suffix (.lime .ildg .nersc .openqcd).
     `precision`: float64 or float32. `byte_order`: big (default) or little, for NERSC. `metadata`: "ildg-data-lfn" for
-    ILDG, "ENSEMBLE_ID", "ENSEMBLE_LABEL", "SEQUENCE_NUMBER", "CREATOR", ... for NERSC. The file comes into being whole
-    or not at all.
+    ILDG, "ENSEMBLE_ID", "ENSEMBLE_LABEL", "SEQUENCE_NUMBER", "CREATOR", ... for NERSC. The file is written
+    completely or not at all.
 
-    Raises ValueError for links of another shape, for what the format cannot hold, and for links off SU(N) by more than
-    1e-9 (single precision: 1e-5) unless `check` is False; OSError with an old file untouched.
+    Raises ValueError for links of another shape, for what the format cannot store, and for links that deviate from SU(N) by
+    more than 1e-9 (single precision: 1e-5) unless `check` is False; OSError without changing an old file.
 
     >>> import numpy
     >>> cold = numpy.zeros((4, 3, 3, 4, 2, 2, 2)) + numpy.eye(3).reshape(1, 3, 3, 1, 1, 1, 1)
@@ -67,12 +67,12 @@ def convert_gauge(
     project: bool | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Converted:
-    """Read a gauge file and write it in another format, a few time slices in memory at a time.
+    """Read a gauge file and write it in another format, with a few time slices in memory at a time.
 
-    `precision` is the source's where the format allows, and float64 for links that were projected; the other words are
-    those of `read_gauge` and `write_gauge`. Metadata that the target knows goes along.
+    `precision` is by default that of the source if the format allows it, and float64 for projected links; the other
+    arguments are those of `read_gauge` and `write_gauge`. Metadata that the target can store is copied.
 
-    Raises what those raise; nothing is written where the source disagrees with itself, unless `check` is False.
+    Raises what those raise; nothing is written if the links contradict the header of the source, unless `check` is False.
     """
     reports: list[Report] = []
     with opened(source, check) as found:
@@ -102,14 +102,14 @@ def _shape(links: Array) -> tuple[int, tuple[int, ...]]:
 
 
 def _slabs(links: Array) -> Iterator[numpy.ndarray]:
-    """The time slices on the host, one at a time, so that no second copy of a device's array is made."""
+    """The time slices on the host, one at a time, so that a device array is not copied as a whole."""
     for t in range(links.shape[3]):
         slab = links[:, :, :, t, :, :, :]
         yield slab if isinstance(slab, numpy.ndarray) else backends.of(slab).to_numpy(slab)
 
 
 def _stored(path: str | Path, header: Header, slabs: Iterator[numpy.ndarray], limit: float | None) -> Report:
-    """Write slabs under a temporary name, header numbers last, and rename."""
+    """Write slabs under a temporary name, then the numbers of the header, and rename the file."""
     row, state = FORMATS[header.format], Passing()
     assert row.write is not None and row.finish is not None
 

@@ -1,4 +1,4 @@
-"""The trained models that ship with the package, and the file of a recipe's word for a model."""
+"""The trained models that ship with the package, and the file that a model's name in a recipe stands for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FOLDER = Path(__file__).parent
 
 
 class UnknownModel(ValueError):
-    """No model ships under this name and no file has it."""
+    """There is no shipped model and no file of this name."""
 
 
 def shipped() -> list[str]:
@@ -18,7 +18,7 @@ def shipped() -> list[str]:
 
 
 def path_of(name: str) -> Path:
-    """Return the file of a shipped model's name or of a path; raises UnknownModel where there is none."""
+    """Return the file of a shipped model or of a path; raises UnknownModel if there is none."""
     shipped_file = _FOLDER / f"{name}.safetensors"
     if "/" not in name and shipped_file.is_file():
         return shipped_file
@@ -26,8 +26,8 @@ def path_of(name: str) -> Path:
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         known = shipped()
-        there = f"a shipped model ({', '.join(known)})" if known else "a shipped model (none in this copy)"
+        shipped_ones = f"one of {', '.join(known)}" if known else "a shipped model (this copy has none)"
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f", did you mean {near[0]!r}?" if near else ""
-        raise UnknownModel(f"no model {name!r}{hint}: wanted a model file or {there}")
+        raise UnknownModel(f"there is no model {name!r}{hint}: give a model file or {shipped_ones}")
     return path

@@ -1,4 +1,4 @@
-"""What a sampler cost and gave, as columns: the one list that the terminal's table and the report's both read."""
+"""The columns of the cost table of the samplers, read by the terminal and by the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from haarflow.run.samplers import SAMPLERS
 
 
 class Column(NamedTuple):
-    """A column: its heading, its value of a sampler's entry in summary.json, its format, and the word where it is None."""
+    """A column: its heading, its value for a sampler's entry in summary.json, its format, and what stands for None."""
 
     head: str
     value: Callable[[Mapping[str, Any]], float | None]
@@ -23,7 +23,7 @@ class Column(NamedTuple):
 
 
 def effective_samples(sampler: Mapping[str, Any]) -> float | None:
-    """Return how many independent draws of e^{-S} a sampler's draws are worth, None where one observable is frozen.
+    """Return how many independent draws from e^{-S} a sampler's draws are worth, None if an observable is frozen.
 
     >>> effective_samples({"kind": "hmc", "samples": 100, "observables": {"E": {"tau_int": 5.0}}})
     10.0

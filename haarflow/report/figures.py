@@ -1,8 +1,8 @@
-"""The report's pictures: plain arrays in, SVG text out.
+"""The report's figures: plain arrays in, SVG text out.
 
-Matplotlib is loaded on first use and driven through its Figure alone: no window, no global state, the same bytes for
-the same numbers. Colours are those of Okabe and Ito, told apart by readers with any colour vision; panels carry names,
-so nothing hangs on colour alone.
+Matplotlib is loaded on first use and driven only through its Figure: no window, no global state, the same bytes for the
+same numbers. The colours are those of Okabe and Ito, which readers with any colour vision can distinguish; panels carry
+names too, so nothing depends on colour only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ STYLE: dict[Any, Any] = {
 
 
 def _styled(draw: Callable[..., str]) -> Callable[..., str]:
-    """Draw under the house style, which matplotlib reads at every step, and leave its settings as they were."""
+    """Draw in the report's style and restore matplotlib's settings afterwards."""
 
     @functools.wraps(draw)
     def styled(*args: Any, **words: Any) -> str:
@@ -56,7 +56,7 @@ def _styled(draw: Callable[..., str]) -> Callable[..., str]:
 
 
 class Panel(NamedTuple):
-    """One sampler's part of a picture: `series` and, for weighted draws, `weights` of mean 1 are `(draw, chain)`."""
+    """One sampler's part of a figure: `series` and, for weighted draws, `weights` of mean 1 are `(draw, chain)`."""
 
     name: str
     caption: str
@@ -65,7 +65,7 @@ class Panel(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """The probability of one whole number with its error (None: not known)."""
+    """The probability of one whole number with its error (None: unknown)."""
 
     value: float
     error: float | None
@@ -73,7 +73,7 @@ class Bar(NamedTuple):
 
 @_styled
 def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float], floor: float | None = None) -> str:
-    """Return loss and ESS against CPU seconds, two panels over one axis; `floor` is the loss of a perfect model."""
+    """Return loss and ESS against CPU seconds in two panels; `floor` is the loss of a perfect model."""
     figure, (above, below) = _figure((5.0, 4.2), rows=2, sharex=True)
     above.plot(cpu_s, loss, color=COLOURS[2])
     if floor is not None:
@@ -92,7 +92,7 @@ def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float]
 
 @_styled
 def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
-    """Return what is left of Luescher's equation against the coupling, on a logarithmic scale."""
+    """Return the residual of Luescher's equation against the coupling, on a logarithmic scale."""
     figure, axes = _figure((5.0, 3.4))
     axes.semilogy(couplings, sigma, color=COLOURS[0], marker="o", markersize=4)
     axes.set_xlabel("b")
@@ -101,7 +101,7 @@ def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
 
 
 def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]:
-    """The range that shows where the training ended, not its wild first steps."""
+    """The range that shows where the training ended rather than its first steps."""
     seen = loss[numpy.isfinite(loss)]
     if not seen.size:
         return 0.0, 1.0
@@ -119,14 +119,14 @@ def history(
     draws: int = 2000,
     wide: bool = True,
 ) -> str:
-    """Return the histories of one quantity, a panel a sampler over shared axes, with its distribution at the right.
+    """Return the histories of one observable, a panel per sampler on shared axes, with its distribution on the right.
 
-    The first chain is drawn in colour; further chains, up to three, in grey where the quantity hardly moves. `exact`
-    maps whole numbers to their exact probability.
+    The first chain is drawn in colour; up to three more chains in grey if the observable hardly moves. `exact` maps whole
+    numbers to their exact probabilities.
     """
     rows, size = len(panels), (10.0 if wide else 4.6, 0.6 + (1.45 if wide else 1.3) * len(panels))
     figure, grid = _figure(size, rows=rows, columns=2, sharey=True, sharex="col", widths=(5.0 if wide else 3.2, 1.0))
-    whole = exact is not None or all(_is_whole(panel.series) for panel in panels)
+    whole = exact is not None or all(is_whole(panel.series) for panel in panels)
     span = _span(panels, whole)
     length = min(draws, max(100, min(len(panel.series) for panel in panels)))
     for colour, panel, (left, right) in zip(_colours([panel.name for panel in panels]), panels, grid, strict=True):
@@ -163,20 +163,22 @@ def _draw_history(axes: Any, panel: Panel, colour: str, length: int) -> None:
 
 
 def _dots(axes: Any, x: numpy.ndarray, y: numpy.ndarray, weights: numpy.ndarray, colour: str) -> None:
-    """Dots of area proportional to their weight; one path for each of ten sizes keeps the page small."""
+    """Dots with area proportional to their weight; one path for each of ten sizes keeps the page small."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
     classes = numpy.clip(numpy.ceil(2.0 * weights), 0, 10)
     for size in range(1, 11):
-        here = numpy.repeat(numpy.stack([x, y], axis=-1)[classes == size], 2, axis=0)
-        if len(here):
-            codes = numpy.tile([Path.MOVETO, Path.LINETO], len(here) // 2)
-            axes.add_patch(PathPatch(Path(here, codes), capstyle="round", linewidth=1.7 * size**0.5, edgecolor=colour))
+        points = numpy.repeat(numpy.stack([x, y], axis=-1)[classes == size], 2, axis=0)
+        if len(points):
+            codes = numpy.tile([Path.MOVETO, Path.LINETO], len(points) // 2)
+            axes.add_patch(
+                PathPatch(Path(points, codes), capstyle="round", linewidth=1.7 * size**0.5, edgecolor=colour)
+            )
 
 
 def hardly_moves(series: numpy.ndarray) -> bool:
-    """Whether the steps of chains `(draw, chain)` change anything in fewer than one case of twenty."""
+    """Return whether chains `(draw, chain)` change in fewer than one step of twenty."""
     return bool(len(series) > 1 and numpy.mean(numpy.diff(series, axis=0) != 0) < 0.05)
 
 
@@ -207,27 +209,28 @@ def _span(panels: Sequence[Panel], whole: bool) -> tuple[float, float]:
     return low - margin, highest + margin
 
 
-def _is_whole(series: numpy.ndarray) -> bool:
+def is_whole(series: numpy.ndarray) -> bool:
+    """Return whether all values are whole numbers."""
     return bool(numpy.all(series == numpy.round(series)))
 
 
 @_styled
 def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, float] | None, label: str) -> str:
-    """Return p(n) of whole numbers n, a group of bars at each n and the exact values as black rules, on a log scale."""
+    """Return p(n) for whole numbers n on a log scale: a group of bars at each n, the exact values as black lines."""
     figure, axes = _figure((5.0, 4.2))
     numbers = sorted({number for bars in found.values() for number in bars} | set(exact or ()))
     width = 0.8 / len(found)
     least = min([bar.value for bars in found.values() for bar in bars.values() if bar.value > 0], default=1e-3)
-    for place, (colour, (name, bars)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
-        where = [number - 0.4 + width * (place + 0.5) for number in bars]
+    for index, (colour, (name, bars)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
+        centres = [number - 0.4 + width * (index + 0.5) for number in bars]
         values = [bar.value for bar in bars.values()]
-        axes.bar(where, values, width=0.92 * width, color=colour, linewidth=0, label=name)
-        known = [(x, bar.value, bar.error) for x, bar in zip(where, bars.values(), strict=True) if bar.error]
+        axes.bar(centres, values, width=0.92 * width, color=colour, linewidth=0, label=name)
+        known = [(x, bar.value, bar.error) for x, bar in zip(centres, bars.values(), strict=True) if bar.error]
         if known:
             axes.errorbar(*zip(*[(x, y) for x, y, _ in known], strict=True), yerr=[e for *_, e in known], fmt="none",
                           ecolor=INK, elinewidth=0.9)  # fmt: skip
-    for place, (number, p) in enumerate((exact or {}).items()):
-        axes.plot([number - 0.45, number + 0.45], [p, p], color=INK, linewidth=1.3, label=None if place else "exact")
+    for index, (number, p) in enumerate((exact or {}).items()):
+        axes.plot([number - 0.45, number + 0.45], [p, p], color=INK, linewidth=1.3, label=None if index else "exact")
     low = min([p for p in (exact or {}).values() if p > 0], default=least)
     axes.set_yscale("log")
     axes.set_ylim(0.5 * low, 1.6)
@@ -242,9 +245,9 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
 
 @_styled
 def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str:
-    """Return the histogram of the log weights of each flow, `name -> (log_w - ln Z, ESS)`, a panel each.
+    """Return the histogram of the log weights of each flow, `name -> (log_w - ln Z, ESS)`, one panel each.
 
-    Filled: the share of draws; the line: the share of weight, which is where the target lives.
+    Filled: the share of draws; line: the share of weight, which shows where the target lies.
     """
     rows = len(found)
     figure, grid = _figure((5.0, max(4.2, 1.0 + 1.6 * rows)), rows=rows, sharex=True)
@@ -272,7 +275,7 @@ def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str
 
 @_styled
 def densities(panels: Sequence[Panel], label: str) -> str:
-    """Return the probability densities of one real quantity, every sampler's in one picture."""
+    """Return the probability densities of one real observable, all samplers in one figure."""
     figure, axes = _figure((5.0, 4.2))
     edges = numpy.linspace(*_span(panels, whole=False), 61)
     for colour, panel in zip(_colours([panel.name for panel in panels]), panels, strict=True):
@@ -293,8 +296,8 @@ def _legend_above(axes: Any) -> None:
 
 
 def _colours(names: Sequence[str]) -> list[str]:
-    """One colour a sampler: its own, or for other names the next that no sampler here has."""
-    free = itertools.cycle([place for place in range(len(COLOURS)) if place not in map(KNOWN.get, names)])
+    """One colour per sampler: that of its row, or for other names the next free one."""
+    free = itertools.cycle([index for index in range(len(COLOURS)) if index not in map(KNOWN.get, names)])
     return [COLOURS[KNOWN[name] if name in KNOWN else next(free)] for name in names]
 
 
@@ -311,7 +314,7 @@ _drawn = re.compile(r'(\bid="|url\(#|href="#)')
 
 
 def _svg(figure: Any) -> str:
-    """The figure as one <svg> element: no prologue, no metadata, no fixed size."""
+    """The figure as one <svg> element without prologue, metadata or fixed size."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = text.getvalue()
@@ -321,6 +324,6 @@ def _svg(figure: Any) -> str:
 
 
 def in_page(svg: str, name: str, says: str) -> str:
-    """Return an SVG ready to stand beside others in one page: its ids made its own, its content told in words."""
+    """Return an SVG ready to be one of several in a page: with unique ids and a description of its content."""
     own = _drawn.sub(rf"\g<1>{name}-", svg)
     return own.replace("<svg", f'<svg role="img" aria-label="{says}"', 1)

@@ -1,4 +1,4 @@
-"""The HTML of the report: sections of one page that needs nothing beside itself, reads on a phone and prints."""
+"""The HTML of the report: sections of one self-contained page that can be read on a phone and printed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from haarflow.report.figures import in_page
 
 
 class Section(NamedTuple):
-    """A heading, its HTML, and the words under it that say what is seen; two `half` ones stand side by side."""
+    """A heading, its HTML, and the caption below it; two `half` sections stand side by side."""
 
     heading: str
     body: str
@@ -46,12 +46,12 @@ def _sentence(text: str) -> str:
 
 
 def picture(svg: str, name: str, says: str, kind: str = "") -> str:
-    """Return an SVG as a figure of the page; `kind` is "wide" or "narrow" for one shown on such screens alone."""
+    """Return an SVG as a figure of the page; `kind` is "wide" or "narrow" if it is shown only on such screens."""
     return f'<figure class="picture {kind}">{in_page(svg, name, html.escape(says, quote=True))}</figure>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """Return an HTML table whose cells are HTML already; a cell that begins with `<td` stands as it is.
+    """Return an HTML table whose cells are already HTML; a cell that begins with `<td` is left as it is.
 
     >>> table(["a", "b"], [["x", "1"]])
     '<div class="scroll"><table class=""><thead><tr><th scope="col">a</th><th scope="col">b</th></tr></thead>\
@@ -68,7 +68,7 @@ def _row(row: Sequence[str]) -> str:
 
 
 def prose(text: str) -> str:
-    """Return words written over several lines as one line.
+    """Return text written over several lines as one line.
 
     >>> prose("one" + chr(10) + "    line")
     'one line'

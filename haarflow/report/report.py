@@ -1,7 +1,7 @@
 """report.html: one page that shows what a run did and whether to believe it.
 
-The page stands alone: its pictures are inline SVG, its style is inline, it asks nothing of the network. It is made
-from the run's folder (recipe.toml, metrics.jsonl, ensemble.h5, summary.json) and can be made again at any time.
+The page is self-contained: inline SVG figures, inline style, no network access. It is made from the run folder
+(recipe.toml, metrics.jsonl, ensemble.h5, summary.json) and can be made again at any time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from haarflow.theories.catalogue import Row
 def write_report(folder: str | Path, target: Target | None = None, own: Own = NOTHING) -> Path:
     """Write `report.html` into a finished run's folder and return its path.
 
-    `target` is what the run sampled, where it is at hand. Raises ReportError for a folder without summary.json, OSError
-    with an old report untouched.
+    `target` is what the run sampled, if the caller has it. Raises ReportError for a folder without summary.json, and
+    OSError without changing an old report.
     """
     path = Path(folder) / "report.html"
     run = read(folder, target, own)
@@ -45,7 +45,7 @@ def title(row: Row, summary: Mapping[str, Any]) -> str:
 
 
 def _said(value: Any) -> str:
-    """A word of [theory]: numbers in short, all else as TOML writes it."""
+    """A value of [theory]: numbers in short form, all else as TOML writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -55,9 +55,9 @@ def _sections(run: Run) -> list[Section]:
         found = [
             Section("", tables.verdict(samplers), ""),
             sections.history(run),
-            Section("The numbers", *tables.observables_table(samplers, run.target.labels)),
-            Section("What it cost", *tables.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
+            Section("Results", *tables.observables_table(samplers, run.target.labels)),
+            Section("Cost", *tables.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
         ]
     small = sections.small(run)
-    origin = Section("Where it comes from", tables.origin_table(run.recipe, run.summary), "", half=len(small) % 2 == 1)
-    return [*found, *small, origin, Section("Do it again", *reproduce.section(run.recipe))]
+    origin = Section("Provenance", tables.origin_table(run.recipe, run.summary), "", half=len(small) % 2 == 1)
+    return [*found, *small, origin, Section("Reproduce this run", *reproduce.section(run.recipe))]

@@ -1,4 +1,4 @@
-"""The command that gives a recipe's run again, and the recipe's text."""
+"""The command that repeats a run, and the text of its recipe."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 from haarflow.report.html import prose
 from haarflow.run import recipes
 from haarflow.run.settings import Recipe
+from haarflow.run.toml import as_table, to_toml
 
 
 def command(recipe: Recipe) -> list[str]:
-    """Return the words of the command that runs a recipe: a built-in name with overrides, or its file.
+    """Return the arguments of the command that runs a recipe: a built-in name with overrides, or its file.
 
     >>> from haarflow.run.recipes import load
     >>> command(load("u1-tiny", ["theory.beta=1.5", "samplers.hmc=false"]))
@@ -23,7 +24,7 @@ def command(recipe: Recipe) -> list[str]:
     """
     wanted = dataclasses.replace(recipe, versions={})
     if wanted.name in recipes.names():
-        words = list(_overrides(recipes.as_table(recipes.load(wanted.name)), recipes.as_table(wanted)))
+        words = list(_overrides(as_table(recipes.load(wanted.name)), as_table(wanted)))
         try:
             if recipes.load(wanted.name, words) == wanted:
                 return ["haarflow", "run", wanted.name, *words]
@@ -48,14 +49,14 @@ def _word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")) if not isinstance(value, str) or not value else value
 
 
-AGAIN = """With the versions above, one seed gives the same words and uniforms bit for bit on every backend; on the same
-    backend and machine the whole run is repeated number for number. Another seed is a fresh experiment: --seed 1."""
+AGAIN = """With the versions above, a seed gives the same random bits and uniform numbers on every backend; on the same
+    backend and machine the whole run gives the same numbers. For an independent run choose another seed: --seed 1."""
 
 
 def section(recipe: Recipe) -> tuple[str, str]:
-    """Return the section's HTML and its words."""
+    """Return the section's HTML and its caption."""
     line = shlex.join(command(recipe))
-    text = html.escape(recipes.to_toml(recipe))
+    text = html.escape(to_toml(recipe))
     body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
     body += f'<pre class="recipe">{text}</pre></details>'
     return body, prose(AGAIN)

@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder with all that is known exactly beside it."""
+"""A finished run, read back from its folder."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from haarflow.run.target import Target, target_of
 
 
 class ReportError(ValueError):
-    """A folder that holds no finished run."""
+    """A folder without a finished run."""
 
 
 class Run(NamedTuple):
-    """All that a run's folder tells: what was sampled, the results, the log, the draws."""
+    """The contents of a run folder: what was sampled, the results, the log, the draws."""
 
     target: Target
     summary: dict[str, Any]
@@ -35,13 +35,15 @@ class Run(NamedTuple):
 
 
 def read(folder: str | Path, target: Target | None = None, own: Own = NOTHING) -> Run:
-    """Return what stands in a finished run's folder; raises ReportError where there is no summary.json.
+    """Return the contents of a finished run's folder; raises ReportError if there is no summary.json.
 
-    `target` saves reading the recipe again where it is at hand.
+    `target` saves reading the recipe again if the caller has it.
     """
     run = RunFolder(Path(folder))
     if not run.summary.is_file():
-        raise ReportError(f"{folder} holds no summary.json: a report needs a finished run; give `haarflow run` again")
+        raise ReportError(
+            f"{folder} has no summary.json: a report needs a finished run, so repeat its `haarflow run` first"
+        )
     target = target or target_of(recipes.check(tomllib.loads(run.recipe.read_text(encoding="utf-8")), own))
     summary = json.loads(run.summary.read_text(encoding="utf-8"))
     return Run(target, summary, run.log(), ensemble.read(run.ensemble))

@@ -1,4 +1,4 @@
-"""The report's tables: every observable of every sampler against what is known, what it cost, where it comes from."""
+"""The report's tables: the observables of every sampler beside the exact values, the cost, and the provenance."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from haarflow.report.html import prose, table
 from haarflow.report.text import pull, with_error
 from haarflow.run.settings import Recipe
 
-SHORT = 20.0  # autocorrelation times of data below which a chain has not seen all of configuration space
-STUCK = 0.05  # acceptance below which a chain stands still by its steps, whatever its physics
+SHORT = 20.0  # length in autocorrelation times below which the error of a chain is not reliable
+STUCK = 0.05  # acceptance below which a chain is stuck because of its step size
 
 
 class Compared(NamedTuple):
-    """How far a number is from its yardstick in units of the error: the exact value, or the most precise sampler."""
+    """The distance of a value from a reference, the exact value or the most precise sampler, in units of the error."""
 
     sigmas: float | None
     yardstick: str
 
 
 def compared(samplers: Mapping[str, Any], label: str, name: str) -> Compared:
-    """Return a number's distance from the exact value, or where none is known from the most precise other sampler.
+    """Return a value's distance from the exact value, or from the most precise other sampler if none is known.
 
     >>> entry = {"value": 1.5, "error": 0.25, "exact": 1.0}
     >>> compared({"hmc": {"observables": {"E": entry}}}, "hmc", "E")
@@ -51,7 +51,7 @@ def _most_precise(samplers: Mapping[str, Any], name: str) -> str | None:
 
 
 def grade(sigmas: float | None) -> str:
-    """Return the colour class of a distance: good to 2, fair to 3, poor to 4, bad beyond, none where it is not known.
+    """Return the colour class of a distance: good to 2, fair to 3, poor to 4, bad beyond, none if it is unknown.
 
     >>> [grade(x) for x in (-1.9, 2.5, -3.5, 4.1, None)]
     ['good', 'fair', 'poor', 'bad', 'none']
@@ -62,10 +62,10 @@ def grade(sigmas: float | None) -> str:
 
 
 def verdict(samplers: Mapping[str, Any]) -> str:
-    """Return the page's first lines: how far the worst number is from its exact value, and which samplers do not count.
+    """Return the page's first lines: the largest deviation from an exact value, and which samplers do not count.
 
-    A sampler with a series that does not tell its error, or that is shorter than SHORT autocorrelation times, has not
-    seen all of configuration space; what else it says is no evidence for or against anything, and is left out.
+    A sampler does not count if the error of an observable cannot be estimated, or if it is shorter than SHORT
+    autocorrelation times: it has not explored all of configuration space, so its other values are no evidence either.
     """
     silent = {label: why for label, sampler in samplers.items() if (why := _no_evidence(sampler))}
     pulls = [
@@ -77,51 +77,54 @@ def verdict(samplers: Mapping[str, Any]) -> str:
     ]
     lines = [_worst(pulls)] if pulls else []
     lines += [
-        f"<b>{html.escape(label)}</b> {html.escape(why)}. None of its numbers counts here."
+        f"<b>{html.escape(label)}</b> {html.escape(why)}. Its values are not counted here."
         for label, why in silent.items()
     ]
     return "".join(f'<p class="verdict">{line}</p>' for line in lines)
 
 
 def _no_evidence(sampler: Mapping[str, Any]) -> str:
-    """Why a sampler's numbers do not count, or nothing where they do."""
+    """Why a sampler's values do not count, or nothing if they do."""
     acceptance, entries = sampler.get("acceptance"), sampler["observables"]
     if acceptance is not None and acceptance < STUCK:
-        return f"accepted {acceptance:.1%} of its steps"
+        return f"accepted only {acceptance:.1%} of its steps"
     if silent := [name for name, entry in entries.items() if entry["error"] is None]:
-        return f"gives no error bar for {', '.join(silent)}: a series that does not move tells no error"
+        return f"gives no error bar for {', '.join(silent)}: the series never changes, so its error cannot be estimated"
     name, slowest = max(((name, entry["tau_int"] or 0.0) for name, entry in entries.items()), key=lambda pair: pair[1])
     if sampler["samples"] < SHORT * slowest:
-        return (
-            f"is {sampler['samples'] / slowest:.0f} autocorrelation times of {name} long: not enough to tell an error"
-        )
+        return f"is only {sampler['samples'] / slowest:.0f} autocorrelation times of {name} long, too short for a reliable error"
     return ""
 
 
 def _worst(pulls: list[tuple[float, str, str]]) -> str:
     size, label, name = max(pulls)
     beyond = sum(found > 3.0 for found, *_ in pulls)
-    count = "One number has an exact value." if len(pulls) == 1 else f"{len(pulls)} numbers have exact values."
-    where = f"The farthest is {size:.1f} standard errors off ({html.escape(name)} by {html.escape(label)})"
+    count = (
+        "One value can be compared with an exact result."
+        if len(pulls) == 1
+        else (f"{len(pulls)} values can be compared with exact results.")
+    )
+    where = f"The largest deviation is {size:.1f} standard errors ({html.escape(name)} by {html.escape(label)})"
     if size > 4.0:
-        return f'{count} {beyond} beyond 3. <b class="bad">{where}: do not trust this before it is understood.</b>'
-    return f"{count} <b>{where}</b>; {beyond or 'none'} beyond 3."
+        return f'{count} {beyond} deviate by more than 3. <b class="bad">{where}: do not trust this run before that is understood.</b>'
+    return f"{count} <b>{where}</b>; {beyond or 'none'} deviate by more than 3."
 
 
 KEY = """<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span>
 <span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>"""
 NUMBERS = """value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with
-    autocorrelations included; for weighted draws from the spread of the weights. Beneath: the distance from the exact
-    value in units of the error, the pull, or, where nothing exact is known, from the most precise sampler; and τ_int in
-    draws (1/2: independent). One pull in 22 lies beyond 2σ by luck, one in 370 beyond 3σ; the observables of one
-    sampler share their draws, so their pulls go together."""
+    autocorrelations included; for weighted draws from the variance of the weights. Below it: the pull, which is the
+    distance from the exact value (or from the most precise sampler if no exact value is known) in units of the error; and
+    τ_int in draws (1/2: independent). One pull in 22 exceeds 2σ by chance, one in 370 exceeds 3σ; the observables of one
+    sampler come from the same draws, so their pulls are correlated."""
 COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective
     samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws;
-    unknown where one is frozen. CPU seconds of the process, compilation and warm-up included, training not."""
+    unknown if an observable is frozen. CPU seconds are those of the process, with compilation and warm-up but without
+    training."""
 
 
 def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, str]:
-    """Return the table of observables by their `labels`, with its notes, and the words that explain it."""
+    """Return the table of observables under their `labels`, with its notes, and its caption."""
     names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
     notes: dict[str, int] = {}
     rows = [
@@ -135,7 +138,7 @@ def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) ->
 
 
 def _named(name: str, labels: Mapping[str, str]) -> str:
-    """What the theory calls an observable, `U_P` with its index below."""
+    """The theory's label of an observable, with the index of `U_P` as a subscript."""
     return re.sub(r"_([A-Z])\b", r"<sub>\1</sub>", html.escape(labels[name])) if name in labels else html.escape(name)
 
 
@@ -154,7 +157,7 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
         number = notes.setdefault(entry["note"], len(notes) + 1)
         mark = f"<sup>{number}</sup>"
     says = [_distance(found)] if found.yardstick else []
-    says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ not known")
+    says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ unknown")
     value = _value(entry)
     small = " · ".join(filter(None, says))
     colour = "plain" if found.yardstick == "reference" else grade(found.sigmas)
@@ -162,7 +165,7 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
 
 
 def _value(entry: Mapping[str, Any]) -> str:
-    """value(error), or four digits of a value whose error is not known."""
+    """value(error), or four digits of a value whose error is unknown."""
     known = entry["value"] is not None and entry["error"]
     text = with_error(entry["value"], entry["error"]) if known else _number(entry["value"], ".4g")
     return html.escape(text).replace("-", "−")
@@ -170,7 +173,7 @@ def _value(entry: Mapping[str, Any]) -> str:
 
 def _distance(found: Compared) -> str:
     if found.yardstick == "reference":
-        return "the yardstick"
+        return "the reference"
     if found.sigmas is None:
         return ""
     sign = "+" if found.sigmas >= 0 else "−"
@@ -182,18 +185,18 @@ def _distance(found: Compared) -> str:
 def cost_table(
     samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
 ) -> tuple[str, str]:
-    """Return what every sampler cost and gave, and the words that explain it."""
+    """Return the cost table of the samplers and its caption."""
     rows = [[html.escape(label), *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
     head = ["sampler", *(column.head for column in COLUMNS)]
-    words = "Nothing was trained in this run."
+    words = "No flow was trained in this run."
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
     if fit and not fit["samples"]:
-        words = f"Nothing was fitted: the flow is Luescher's series, {fit['numbers']} numbers."
+        words = f"No fit: the flow is Lüscher's series with {fit['numbers']} coefficients."
     elif fit:
         words = (
-            f"Fit: {fit['numbers']} numbers by least squares from {fit['samples']:,} heat-bath samples, "
+            f"Fit: {fit['numbers']} coefficients by least squares from {fit['samples']:,} heat-bath samples, "
             f"in {fit['cpu_s']:.1f} CPU s."
         )
     return table(head, rows, "costs"), prose(f"{COST} {words}")
@@ -204,7 +207,7 @@ def _number(value: float | None, form: str, absent: str = "–") -> str:
 
 
 def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> str:
-    """Return what was run on what."""
+    """Return what was run, and on which backend and versions."""
     flow = recipe.flow or ({"model": recipe.model} if recipe.model else {})
     words = " ".join(f"{name}={value}" for name, value in flow.items() if name not in ("kind", "model"))
     rows = [

@@ -10,7 +10,7 @@ from haarflow.report.columns import COLUMNS
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return columns of words, the first flush left, the others flush right.
+    """Return columns of text, the first aligned left, the others right.
 
     >>> print(table(["name", "value"], [["a", "1.5"], ["bb", "10"]]))
     name  value
@@ -45,7 +45,7 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def pull(entry: Mapping[str, Any]) -> float | None:
-    """Return (value - exact)/error where all three are known.
+    """Return (value - exact)/error if all three are known, else None.
 
     >>> pull({"value": 1.5, "error": 0.25, "exact": 1.0})
     2.0
@@ -59,7 +59,7 @@ def _number(value: float | None, spec: str = ".4g") -> str:
 
 
 def observables_table(found: Mapping[str, Any]) -> str:
-    """Return every sampler's observables with error, tau_int, exact value and pull, and notes below."""
+    """Return every sampler's observables with error, tau_int, exact value and pull, followed by notes."""
     parts = []
     for name, sampler in found["samplers"].items():
         rows = [
@@ -78,7 +78,7 @@ def observables_table(found: Mapping[str, Any]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return a run's results: its training, its samplers at a glance, and their observables."""
+    """Return a run's results: its training, a table of its samplers, and their observables."""
     theory = "  ".join(f"{name} {value}" for name, value in summary["theory"].items() if name != "name")
     lattice = "x".join(map(str, summary["lattice"]))
     head = f"{summary['recipe']}: {summary['theory']['name']} {lattice}  {theory}  on {summary['backend']}"
@@ -90,8 +90,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
 
 
-def engines_table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the array engines with what each can do, and what to install for those that are not there."""
+def backends_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the backends with their abilities, and how to install those that are missing."""
     rows = [
         [
             name,
@@ -102,8 +102,8 @@ def engines_table(found: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         for name, entry in found.items()
     ]
-    absent = [f"{name} is not here: {entry['remedy']}" for name, entry in found.items() if entry["remedy"]]
-    return "\n".join([table(["engine", "version", "devices", "precision", "trains"], rows), *absent])
+    absent = [f"{name} is not installed: {entry['remedy']}" for name, entry in found.items() if entry["remedy"]]
+    return "\n".join([table(["backend", "version", "devices", "precision", "trains"], rows), *absent])
 
 
 def indented(value: Any, depth: int = 0) -> str:

@@ -1,7 +1,8 @@
-"""A recipe becomes the objects of a run, once: backend, target, flow, kernels and plans, all checked before a byte is written.
+"""The set-up of a run, made once from its recipe: backend, target, flow, kernels and plans, all checked before a file is
+written.
 
 Every random number of a run comes from its seed through `stream(seed, name)`, a key for each purpose by name, so that
-leaving one sampler out of a recipe changes nothing in the others.
+removing one sampler from a recipe changes nothing in the others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from haarflow import __version__, backends
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.backends.tree import leaves, tree_map
@@ -23,19 +26,20 @@ from haarflow.core import random
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
 from haarflow.flows import catalogue as flows
-from haarflow.flows.flow import Model
+from haarflow.flows.flow import Model, precision
+from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
 from haarflow.run.models import opened_model
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of
 from haarflow.run.settings import Recipe
-from haarflow.run.target import Target, target_of
+from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked, field_shape
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How one sampler's draws are cut: chains, draws dropped and kept, draws a block."""
+    """How one sampler's draws are divided: chains, draws dropped and kept, draws per block."""
 
     name: str
     settings: Any
@@ -46,26 +50,26 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """Draws of a chain, warm-up included."""
+        """Draws per chain, warm-up included."""
         return self.warmup + self.draws
 
     @property
     def blocks(self) -> int:
-        """Blocks of a chain."""
+        """Blocks per chain."""
         return -(-self.total // self.block)
 
     @property
     def from_flow(self) -> bool:
-        """Whether the draws are a flow's, independent of each other, and not steps of a Markov chain."""
+        """Whether the draws are a flow's independent proposals rather than steps of a Markov chain."""
         return row_of(self.settings).draws != "chain"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a recipe says, as objects; made by `build`, and by `trained` once the run's own flow is there.
+    """The objects of a run, made by `build` and completed by `trained` once the run's flow is trained.
 
-    `model` is the untrained flow of [flow], None where there is none. `proposals` and `kernels` are by sampler; those that
-    wait for the run's own flow are not in them yet.
+    `model` is the untrained flow of [flow], None where there is none. `proposals` and `kernels` are listed by sampler;
+    those that need the run's own flow are added by `trained`.
     """
 
     target: Target
@@ -78,28 +82,31 @@ class Setup:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe, its backend named."""
+        """The recipe, with its backend resolved."""
         return self.target.recipe
 
     def stream(self, name: str) -> Array:
-        """Return the key of one purpose on the run's backend."""
+        """Return the random key for one purpose on the run's backend."""
         return stream(self.recipe.seed, name, self.backend)
 
 
 def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     """Return the set-up of a run.
 
-    Raises ValueError for couplings, lattice or masks that do not fit, NoAutodiff where this backend cannot train.
+    Raises ValueError for couplings, a lattice or masks that do not fit and for a custom theory of the wrong shapes,
+    NoAutodiff where this backend cannot train.
 
     >>> from haarflow.run.recipes import load
     >>> setup = build(load("u1-tiny", run__backend="numpy", flow=False, train=False, samplers={"hmc": {}}))
-    >>> setup.target.theory, setup.target.couplings, sorted(setup.kernels)
-    (U1Gauge(lattice=(4, 4)), {'beta': 1.0}, ['hmc'])
+    >>> setup.target.theory.lattice, setup.target.couplings, sorted(setup.kernels)
+    ((4, 4), {'beta': 1.0}, ['hmc'])
     """
     target = target_of(resolved(recipe))
     backend = backends.get(target.recipe.run.backend, target.recipe.run.device or None, target.recipe.run.dtype)
     checked(target.theory, target.couplings)
     backend.asarray([0.0])
+    if own.theory:
+        try_theory(target, backend)
     plans = {name: plan(target, name) for name in recipe.samplers}
     proposals = _proposals(target, own)
     setup = Setup(target, backend, own, None, plans, proposals, {})
@@ -108,7 +115,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
 
 
 def trained(setup: Setup, path: Path) -> Setup:
-    """Return the set-up with the run's own flow, opened from its model file."""
+    """Return the set-up with the run's trained flow, opened from its model file."""
     proposal = _opened(setup.target, setup.own, str(path), setup.model)
     waiting = {name for name, entry in setup.recipe.samplers.items() if needs_flow(entry)} - setup.proposals.keys()
     setup = dataclasses.replace(setup, proposals={**setup.proposals, **dict.fromkeys(waiting, proposal)})
@@ -116,20 +123,19 @@ def trained(setup: Setup, path: Path) -> Setup:
 
 
 def resolved(recipe: Recipe) -> Recipe:
-    """Return the recipe with its backend named and the versions that matter to its numbers.
+    """Return the recipe with its backend resolved and the package versions on which its numbers depend.
 
-    An empty backend means the first present of jax, torch, and numpy where neither is there.
+    An empty backend means the first installed of jax and torch, or numpy where neither is installed.
     """
     name = recipe.run.backend or next((name for name in ("jax", "torch") if backends.is_present(name)), "numpy")
-    found = versions()
-    found |= {"haarflow": __version__, "h5py": metadata.version("h5py")}
-    matter = ("haarflow", "python", "numpy", "numba", "array-api-compat", "h5py", name)
-    there = {word: found[word] for word in matter if word in found}
-    return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, backend=name), versions=there)
+    installed = versions() | {"haarflow": __version__, "h5py": metadata.version("h5py")}
+    relevant = ("haarflow", "python", "numpy", "numba", "array-api-compat", "h5py", name)
+    recorded = {package: installed[package] for package in relevant if package in installed}
+    return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, backend=name), versions=recorded)
 
 
 def stream(seed: int, name: str, backend: Backend) -> Any:
-    """Return the key of one purpose of a run, such as "train" or a sampler's name.
+    """Return the random key for one purpose of a run, such as "train" or a sampler's name.
 
     >>> stream(7, "hmc", backends.get("numpy")).tolist()
     [-1856662585, -894326561]
@@ -145,13 +151,14 @@ def plan(target: Target, name: str) -> Plan:
     4
     """
     settings = target.recipe.samplers[name]
-    chains, warmup = getattr(settings, "chains", 1), getattr(settings, "warmup", 0)
+    independent = row_of(settings).draws == "weighted"
+    chains, warmup = (1, 0) if independent else (settings.chains, settings.warmup)
     one = Plan(name, settings, chains, warmup, settings.draws, 1)
     return dataclasses.replace(one, block=_block_draws(target, one))
 
 
 def _block_draws(target: Target, plan: Plan) -> int:
-    """The draws of a block: the recipe's word, or as many as keep a block's memory small."""
+    """The draws per block: as the recipe says, or as many as keep a block's memory small."""
     if plan.settings.block:
         return int(min(plan.settings.block, plan.total))
     sites = math.prod(target.recipe.lattice)
@@ -162,7 +169,7 @@ def _block_draws(target: Target, plan: Plan) -> int:
 
 
 def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
-    """Return what a model's card says of its recipe: theory, flow, condition, seed.
+    """Return what a model card records of its recipe: theory, flow, condition, seed.
 
     >>> from haarflow.run.recipes import load
     >>> card_of(target_of(load("su3-2d", ["theory.rectangle=-0.331"])))["theory"]["rectangle"]
@@ -180,85 +187,131 @@ def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def model_of(target: Target, own: Own = NOTHING) -> Model:
-    """Return the recipe's untrained model; raises ValueError where its words do not fit together.
+    """Return the recipe's untrained model; raises ValueError where the options of [flow] do not fit together.
 
-    What the flow's row `takes` comes from the theory, unless [flow] says otherwise.
+    The options that the flow's row `takes` come from the theory unless [flow] sets them. Raises TypeError if a custom
+    function does not return a model.
 
     >>> from haarflow.run.recipes import load
     >>> model_of(target_of(load("su3-2d"))).prior
     HaarLinks(lattice=(16, 16), n=3)
     """
     row = own.flows(target.row.family)[str(target.recipe.flow["kind"])]
-    words = {name: tuple(value) if isinstance(value, list) else value for name, value in target.recipe.flow.items()}
-    del words["kind"]
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in target.recipe.flow.items()}
+    kind = str(given.pop("kind"))
     if row.takes:
-        told = {name: getattr(target.theory, name) for name in row.takes if hasattr(target.theory, name)}
-        told = {name: value for name, value in (told | target.couplings).items() if name in row.takes}
-        words = {name: value for name, value in told.items() if name in flows.options(row)} | words
-    return flows.constructor(row)(target.recipe.lattice, **words)
+        known = {name: described(target.theory).part(name) for name in row.takes} | target.couplings
+        known = {name: known[name] for name in row.takes if known[name] is not None}
+        given = {name: value for name, value in known.items() if name in flows.options(row)} | given
+    return checked_model(kind, flows.constructor(row)(target.recipe.lattice, **given))
+
+
+def checked_model(kind: str, model: Any) -> Model:
+    """Return what the function of a kind of flow made, or raise TypeError if it is not a `Model`."""
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"{kind} returned {model!r:.60}: a flow is a function of the lattice that returns Model(prior, flow) of "
+            "haarflow.flows.flow"
+        )
+    return model
 
 
 def _model(setup: Setup) -> Model:
     recipe, backend = setup.recipe, setup.backend
     if recipe.train is not None and not backend.autodiff:
         raise NoAutodiff(
-            f"training needs automatic differentiation, which {backend.name} does not have: choose --backend jax or "
-            "torch (pip install 'haarflow[jax]'), leave the flow out (flow=false and its samplers), or open a trained "
-            "model (flow=false model=FILE)"
+            f"the {backend.name} backend does not support automatic differentiation, which training needs: choose "
+            "--backend jax or torch (pip install 'haarflow[jax]'), omit the flow (flow=false and its samplers =false), or "
+            "open a trained model (flow=false model=FILE)"
         )
     model = model_of(setup.target, setup.own)
-    words = recipe.train.between if recipe.train else recipe.flow.get("condition", ())
-    try_model(setup.target, model, condition={name: setup.target.couplings[name] for name in words} or None)
+    names = recipe.train.between if recipe.train else recipe.flow.get("condition", ())
+    try_model(setup.target, model, condition={name: setup.target.couplings[name] for name in names} or None)
     return model
 
 
 def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
-    """The flows that a recipe opens, each file once, by sampler."""
+    """The trained flows that a recipe opens, by sampler; each file is opened once."""
     opened: dict[str, Proposal] = {}
-    found = {}
+    proposals = {}
     for name, settings in target.recipe.samplers.items():
-        word = getattr(settings, "model", "") or target.recipe.model
-        if needs_flow(settings) and word:
-            opened[word] = opened.get(word) or _opened(target, own, word)
-            found[name] = opened[word]
-    return found
+        model = (settings.model or target.recipe.model) if needs_flow(settings) else ""
+        if model:
+            opened[model] = opened.get(model) or _opened(target, own, model)
+            proposals[name] = opened[model]
+    return proposals
 
 
 def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> Proposal:
-    """A model file's flow; one whose untrained form `model` has been tried is not tried again."""
-    found = opened_model(name, target, own)
-    condition = {word: target.couplings[word] for word in found.card.get("condition", ())} or None
+    """The flow of a model file; if its untrained form `model` has been tried it is not tried again."""
+    opened = opened_model(name, target, own)
+    condition = {coupling: target.couplings[coupling] for coupling in opened.card.get("condition", ())} or None
     if model is None:
-        try_model(target, found.model, found.params, condition)
-    return Proposal(found.model, found.params, condition)
+        try_model(target, opened.model, opened.params, condition)
+    return Proposal(opened.model, opened.params, condition)
 
 
 def _kernels(setup: Setup) -> dict[str, Kernel]:
-    """The kernels of all chains whose flow is there, on the run's backend."""
-    found = dict(setup.kernels)
+    """The kernels of all chains that need no flow or whose flow is trained, on the run's backend."""
+    kernels = dict(setup.kernels)
     for name, entry in setup.plans.items():
         proposal = setup.proposals.get(name)
-        if name in found or entry.from_flow or (needs_flow(entry.settings) and proposal is None):
+        if name in kernels or entry.from_flow or (needs_flow(entry.settings) and proposal is None):
             continue
         if "hmc" in kernels_of(entry.settings):
             check_force(name, setup.target.theory, setup.backend)
         if proposal is not None:
             proposal = proposal._replace(params=tree_map(setup.backend.asarray, proposal.params))
-        found[name] = kernel(setup.target.theory, setup.target.couplings, entry.settings, proposal)
-    return found
+        kernels[name] = kernel(setup.target.theory, setup.target.couplings, entry.settings, proposal)
+    return kernels
+
+
+def try_theory(target: Target, backend: Backend) -> None:
+    """Compute the action and the observables of two fields, so that mistakes in a custom theory show before the run.
+
+    Raises what the theory raises, and ValueError for values of the wrong shape.
+    """
+    fields = target.hot_start(random.key(0, backend), 2, backend.dtype)
+    name = described(target.theory).name
+    actions = target.theory.action(fields, target.couplings)
+    if _shape(actions) != (2,):
+        raise ValueError(
+            f"{name}.action returned {_named_shape(actions)} for two fields: sum over all axes of the field except the "
+            "batch, so that each field has one number"
+        )
+    for observable, values in observables_of(target.theory)(fields, target.couplings).items():
+        if _shape(values)[:1] != (2,):
+            raise ValueError(
+                f"the observable {observable!r} of {name} is {_named_shape(values)} for two fields: wanted (2,) or (2, n)"
+            )
+
+
+def _shape(values: Any) -> tuple[int, ...]:
+    return tuple(numpy.shape(values))
+
+
+def _named_shape(values: Any) -> str:
+    return f"an array of shape {_shape(values)}" if _shape(values) else f"the single number {float(values):.6g}"
 
 
 def try_model(target: Target, model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:
-    """Draw and weigh one configuration on NumPy, so that what does not fit shows before anything is written.
+    """Draw one configuration and its weight on NumPy, so that a model that does not fit shows before the run.
 
-    Raises what the model or the theory raises, and ValueError for a field or density of the wrong shape.
+    Raises what the model or the theory raises, and ValueError for a field or log density of the wrong shape.
     """
     host, shape = backends.get("numpy"), field_shape(target.theory)
     key = random.key(0, host)
-    field, log_q = model.sample(model.init(key) if params is None else params, key, 1, condition)
+    params = model.init(key) if params is None else params
+    x = model.prior.sample(key, 1, precision(params))
+    mapped = model.flow.forward(params, x, condition)
+    if wrong := misshapen("forward", mapped, x):
+        raise ValueError(
+            f"the flow {type(model.flow).__name__} does not fit the lattice {list(target.recipe.lattice)}: {wrong}"
+        )
+    field, log_q = mapped[0], model.prior.log_density(x) - mapped[1]
     if tuple(field.shape) != (1, *shape) or tuple(log_q.shape) != (1,):
         raise ValueError(
-            f"the model does not fit the lattice {list(target.recipe.lattice)}: one draw has the shape "
-            f"{tuple(field.shape[1:])}, wanted {shape}, and its log-density {tuple(log_q.shape)}, wanted (1,)"
+            f"the flow does not fit {described(target.theory).name} on the lattice {list(target.recipe.lattice)}: one draw "
+            f"has the shape {tuple(field.shape)}, wanted {(1, *shape)}, and its log density {tuple(log_q.shape)}, wanted (1,)"
         )
     target.theory.action(field, target.couplings)

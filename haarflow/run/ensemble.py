@@ -3,13 +3,13 @@
     /                                attributes: format, recipe (TOML), theory, lattice, couplings, fields
     /SAMPLER                         attributes: kind, fields_every
     /SAMPLER/observables/NAME        (chain, draw[, n])
-    /SAMPLER/accepted                (chain, draw)      acceptance of each step, where a step can be refused
+    /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
     /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
 
-A reweighted sampler's draws are the flow's own and count with their weights; all others are draws of e^{-S}. HDF5's own
-length is no commit, so the file is composed from whole blocks under a temporary name and renamed when it is complete.
-It holds no times, so the same recipe gives the same bytes.
+The draws of a reweighted sampler are those of the flow and count with their weights; all others are draws from e^{-S}. The
+file is composed from complete blocks under a temporary name and renamed when it is complete, because a growing HDF5 file
+has no atomic commit. It contains no times, so that the same recipe gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from haarflow import backends
 from haarflow.core import files
 from haarflow.flows.sampling.draws import metropolis
 from haarflow.run.build import Plan, Setup, stream
-from haarflow.run.recipes import to_toml
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of
 from haarflow.run.sampling import kept_draws
+from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 
 
 class EnsembleError(ValueError):
-    """A file that is no whole ensemble file of this version."""
+    """A file that is not a complete ensemble file of this version."""
 
 
 class Sampled(NamedTuple):
@@ -51,12 +51,12 @@ class Sampled(NamedTuple):
 
     @property
     def weighted(self) -> bool:
-        """Whether the draws count with their weights, and not as draws of e^{-S}."""
+        """Whether the draws count with weights rather than as draws from e^{-S}."""
         return SAMPLERS[self.kind].draws == "weighted"
 
 
 class Ensemble(NamedTuple):
-    """What stands in an ensemble file, configurations left out (`fields(path, sampler)` reads those)."""
+    """The contents of an ensemble file without its configurations, which `fields(path, sampler)` reads."""
 
     recipe: str
     theory: str
@@ -66,9 +66,9 @@ class Ensemble(NamedTuple):
 
 
 def compose(setup: Setup, folder: RunFolder) -> None:
-    """Compose the committed blocks of all samplers into ensemble.h5.
+    """Compose the blocks of all samplers into ensemble.h5.
 
-    Raises OSError (a full disk) with an old ensemble.h5 untouched.
+    Raises OSError, such as for a full disk, without changing an old ensemble.h5.
     """
     recipe = setup.recipe
     with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110") as file:
@@ -103,7 +103,7 @@ def _compose_sampler(group: Any, setup: Setup, plan: Plan, folder: RunFolder) ->
 
 
 def _columns(plan: Plan, folder: RunFolder) -> dict[str, numpy.ndarray]:
-    """All that is not a configuration, `(draw, chain[, n])`, warm-up included."""
+    """All arrays except configurations, `(draw, chain[, n])`, warm-up included."""
     blocks = [folder.read_block(plan.name, number, without=("field", "last")) for number in range(plan.blocks)]
     return {name: numpy.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -120,7 +120,7 @@ def _follow(column: numpy.ndarray, indices: numpy.ndarray) -> numpy.ndarray:
 
 
 def _write_chain_fields(group: Any, every: int, plan: Plan, folder: RunFolder, indices: numpy.ndarray) -> None:
-    """Configurations of proposals number `indices (draw, chain)`, read block by block."""
+    """Write the configurations of the proposals `indices (draw, chain)`, read block by block."""
     if not every:
         return
     wanted = indices[::every]
@@ -152,7 +152,7 @@ def _fields_dataset(group: Any, kept: int, block: numpy.ndarray, name: str = "fi
 
 
 def read(path: str | Path) -> Ensemble:
-    """Return what stands in an ensemble file; raises EnsembleError for a damaged or foreign one."""
+    """Return the contents of an ensemble file; raises EnsembleError if it is damaged or not an ensemble."""
     with _opened(path) as file:
         samplers = {name: _sampled(file[name]) for name in file}
         return Ensemble(
@@ -170,7 +170,7 @@ def fields(path: str | Path, sampler: str) -> Iterator[Any]:
     """
     with _opened(path) as file:
         if sampler not in file or "fields" not in file[sampler]:
-            raise EnsembleError(f"{path} keeps no configurations of {sampler!r}: set fields_every in the recipe")
+            raise EnsembleError(f"{path} contains no configurations of {sampler!r}: set fields_every in the recipe")
         stored = file[sampler]["fields"]
         if isinstance(stored, h5py.Dataset):
             yield from stored
@@ -186,11 +186,13 @@ def _opened(path: str | Path) -> h5py.File:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise EnsembleError(f"{path} is cut short or no HDF5 file ({error})") from None
+        raise EnsembleError(f"{path} is truncated or not an HDF5 file ({error})") from None
     if file.attrs.get("format") != FORMAT:
         found = file.attrs.get("format")
         file.close()
-        raise EnsembleError(f"{path} is no ensemble file of this version: its format is {found!r}, wanted {FORMAT!r}")
+        raise EnsembleError(
+            f"{path} is not an ensemble file of this version: its format is {found!r} instead of {FORMAT!r}"
+        )
     return file
 
 

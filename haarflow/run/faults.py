@@ -1,4 +1,4 @@
-"""Where an exception was raised, as a user looks for it: the last line of code of their own."""
+"""Where an exception was raised: the line of the user's own code, which is what a user looks for."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 import traceback
 from types import FrameType
 
-# An exception of a user's object passes through these; none of their lines is the user's.
-ENGINES = ("jax", "jaxlib", "torch", "numpy", "cupy", "scipy", "numba", "array_api_compat", "array_api_strict")
-NOT_THE_USERS = frozenset((*sys.stdlib_module_names, *ENGINES, "haarflow", "hypothesis", "equinox", "opt_einsum"))
+# An exception of a user's object passes through these packages; none of their lines is the user's.
+ARRAYS = ("jax", "jaxlib", "torch", "numpy", "cupy", "scipy", "numba", "array_api_compat", "array_api_strict")
+TOOLS = ("hypothesis", "equinox", "opt_einsum", "typer", "click", "rich", "pydantic", "pydantic_core", "h5py")
+NOT_THE_USERS = frozenset((*sys.stdlib_module_names, *ARRAYS, *TOOLS, "haarflow"))
 
 
 def fault(error: BaseException) -> str:
-    """Return an exception in a sentence: its type, its message, and the line of the user's code that raised it.
+    """Return an exception as a sentence: its type, the first line of its message, and the user's line that raised it.
 
-    That is the last frame outside of this library, of the standard library and of the array packages; where there is
-    none, the last frame of all.
+    That line is the last frame outside this library, the standard library and the array packages, or the last frame of
+    all if there is none.
 
     >>> try:
     ...     {}["b"]
@@ -25,17 +26,30 @@ def fault(error: BaseException) -> str:
     ...     print(fault(error).split(" (")[0])
     KeyError: 'b'
     """
-    words = f"{type(error).__name__}: {error}".rstrip(": ")
-    frames = list(traceback.walk_tb(error.__traceback__))
-    users = [(frame, line) for frame, line in frames if _top(frame) not in NOT_THE_USERS]
+    message = str(error).strip()
+    sentence = f"{type(error).__name__}: {message.splitlines()[0] if message else ''}".rstrip(": ")
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{words} ({_shown(error.filename)}:{error.lineno}: {(error.text or '').strip()})"
+        return f"{type(error).__name__}: {error.msg} ({_shown(error.filename)}:{error.lineno}: {(error.text or '').strip()})"
+    frames = _users_frames(error) or list(traceback.walk_tb(error.__traceback__))
     if not frames:
-        return words
-    frame, line = (users or frames)[-1]
+        return sentence
+    frame, line = frames[-1]
     name = frame.f_code.co_filename
     text = linecache.getline(name, line, frame.f_globals).strip()
-    return f"{words} ({_shown(name)}:{line}, in {frame.f_code.co_name}: {text})"
+    return f"{sentence} ({_shown(name)}:{line}, in {frame.f_code.co_name}: {text})"
+
+
+def in_users_code(error: BaseException) -> bool:
+    """Return whether an exception was raised in a user's code, or in a call made from there.
+
+    >>> in_users_code(ValueError("never raised"))
+    False
+    """
+    return bool(_users_frames(error))
+
+
+def _users_frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    return [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _top(frame) not in NOT_THE_USERS]
 
 
 def _top(frame: FrameType) -> str:
@@ -43,6 +57,6 @@ def _top(frame: FrameType) -> str:
 
 
 def _shown(name: str) -> str:
-    """A file's name, from the current folder where it is inside of it."""
+    """A file's path, relative to the current folder if it is inside it."""
     relative = os.path.relpath(name) if os.path.isabs(name) else name
     return name if relative.startswith(os.pardir) else relative

@@ -1,6 +1,6 @@
-"""The fit of a run: heat-bath samples at couplings from 0 to the theory's, and Luescher's equation in least squares.
+"""The fit of a run: a least-squares solution of Luescher's equation on heat-bath samples at couplings from 0 to the theory's.
 
-metrics.jsonl gets one `FitLine`. The fit takes no derivatives: any backend will do.
+metrics.jsonl gets one `FitLine`. The fit takes no derivatives, so that it runs on any backend.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from haarflow.run.samplers import HMC, HeatBath, kernel
 from haarflow.run.settings import Fit
 from haarflow.run.target import Target, target_of
 
-CHECKED = 16  # configurations on which halved steps are compared
-LENGTH = 1.0  # of an HMC trajectory where there is no heat bath
+CHECKED = 16  # configurations on which the effect of halved steps is measured
+LENGTH = 1.0  # of an HMC trajectory if there is no heat bath
 
 
 def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
-    """Draw samples, fit the flow, log how well, and write model.safetensors; without samples the flow stays the series."""
+    """Draw samples, fit the flow, log its residuals, and write model.safetensors; without samples the flow is the series."""
     started, words, backend, model = time.process_time(), setup.recipe.fit or Fit(), setup.backend, setup.model
     if model is None:
-        raise ValueError("flow: is missing; there is nothing to fit")
+        raise ValueError("flow is missing: there is nothing to fit")
     extents = words.lattice or (loop_fit.extent(model.flow),) * len(setup.recipe.lattice)
     small, key = target_of(setup.recipe, extents), setup.stream("fit")
     fit = _fit(model.flow, small, words, key, backend, progress) if words.samples else _series(model.flow)
@@ -60,13 +60,13 @@ def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
 
 
 def _series(flow: Any) -> loop_fit.Fit:
-    """Luescher's series as it stands."""
+    """Luescher's series without a fit."""
     numbers = flow.init(random.key(0, backends.get("numpy")))["coefficients"]
     return loop_fit.Fit(flow, numbers, numpy.zeros(0), numpy.zeros(0))
 
 
 def _fit(flow: Any, small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> loop_fit.Fit:
-    """Least squares on samples of the recipe's theory."""
+    """The least-squares fit on samples of the recipe's theory."""
     samples = _samples(small, words, key, backend, progress)
     with progress.task("fitting", 1, 0) as task:
         fit = loop_fit.least_squares(flow, samples, words.products)
@@ -75,30 +75,30 @@ def _fit(flow: Any, small: Target, words: Fit, key: Array, backend: Backend, pro
 
 
 def _samples(small: Target, words: Fit, key: Array, backend: Backend, progress: Progress) -> list[tuple[float, Array]]:
-    """Links at each coupling, many independent chains that go from one to the next."""
+    """Links at each coupling, from many independent chains that proceed from one coupling to the next."""
     beta = small.couplings["beta"]
     move = kernel(small.theory, small.couplings, _sampler(small))
     links = HaarLinks(small.recipe.lattice, small.theory.n).sample(random.fold_in(key, 0), words.samples, backend.dtype)
-    found = [(0.0, links)]
+    samples = [(0.0, links)]
     with progress.task("samples for the fit", words.couplings - 1, 0) as task:
-        for place, b in enumerate(numpy.linspace(0.0, beta, words.couplings)[1:], start=1):
-            here = move.with_values({**move.values, "couplings": {"beta": float(b)}})
-            state, _ = run(here, random.fold_in(key, place), here.init(links), words.sweeps)
+        for index, b in enumerate(numpy.linspace(0.0, beta, words.couplings)[1:], start=1):
+            kernel_at = move.with_values({**move.values, "couplings": {"beta": float(b)}})
+            state, _ = run(kernel_at, random.fold_in(key, index), kernel_at.init(links), words.sweeps)
             links = state.field
-            found.append((float(b), links))
+            samples.append((float(b), links))
             task.advance({"beta": float(b)}, 1)
-    return found
+    return samples
 
 
 def _sampler(small: Target) -> Any:
-    """Heat bath and over-relaxation; HMC for actions with rectangles."""
+    """Heat bath with over-relaxation, or HMC for actions with rectangles."""
     if small.definition.get("rectangle"):
         return HMC(scheme="omelyan", steps=8, step_size=LENGTH / 8)
     return HeatBath(overrelaxation=1)
 
 
 def _integration(small: Target, flow: Any, params: Any, x: Array) -> tuple[float, float]:
-    """The standard deviations of the change of log w when steps are halved, and of log w."""
+    """The standard deviations of the change of log w when the steps are halved, and of log w itself."""
     theory, couplings = small.theory, small.couplings
     condition = {"beta": couplings["beta"]} if flow.condition else None
 

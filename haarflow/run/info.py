@@ -1,4 +1,4 @@
-"""What is here: the engines of this machine, what a file holds, what is known exactly of a theory."""
+"""Information: the backends of this machine, the contents of a file, the exact results of a theory."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 
 from haarflow import backends, models
 from haarflow.backends.compiled import vector
+from haarflow.core.parts import described
 from haarflow.gaugefiles import formats, gauge_info
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.recipes import RecipeError
 from haarflow.run.target import target_of
+from haarflow.run.toml import as_table
 
 
-def engines() -> dict[str, dict[str, Any]]:
-    """Return every engine with version, devices, precision, whether it trains, and the remedy where it is missing."""
-    return {name: _engine(name) for name in backends.NAMES}
+def backends_here() -> dict[str, dict[str, Any]]:
+    """Return every backend with version, devices, precision, whether it can train, and how to install it if it is missing."""
+    return {name: _backend(name) for name in backends.NAMES}
 
 
 def compiled_kernels() -> str:
-    """Return a line on compiled trajectories: here, or how to get them."""
+    """Return a line that says whether trajectories are compiled, or how to get that."""
     if vector.is_present():
-        return "HMC of U(1), SU(2) and SU(3) on the CPU runs as compiled vector code"
-    return "HMC of U(1), SU(2) and SU(3) on the CPU gains a factor of four or more by: pip install 'haarflow[compiled]'"
+        return "HMC for U(1), SU(2) and SU(3) runs as compiled vector code on the CPU"
+    return "HMC for U(1), SU(2) and SU(3) on the CPU becomes four or more times faster with: pip install 'haarflow[compiled]'"
 
 
-def _engine(name: str) -> dict[str, Any]:
+def _backend(name: str) -> dict[str, Any]:
     absent: dict[str, Any] = {
         "present": False,
         "version": None,
@@ -53,7 +55,7 @@ def _engine(name: str) -> dict[str, Any]:
 
 
 def _devices(name: str) -> list[str]:
-    """The devices an engine accepts, found by asking it for each."""
+    """The devices a backend accepts, found by trying each."""
     names = {"numpy": ("cpu",), "cupy": ("cuda",), "jax": ("cpu", "cuda"), "torch": ("cpu", "cuda")}[name]
     found = []
     for device in names:
@@ -66,9 +68,9 @@ def _devices(name: str) -> list[str]:
 
 
 def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
-    """Return what a model file, an ensemble file, a gauge file, a recipe or a run's folder holds.
+    """Return the contents of a model file, an ensemble file, a gauge file, a recipe or a run folder.
 
-    Raises RecipeError where there is nothing of that name, and the file's own error where it is damaged.
+    Raises UnknownModel if there is nothing of that name, and the error of the file's format if it is damaged.
     """
     path = Path(source)
     if not path.exists():
@@ -78,7 +80,7 @@ def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
     if path.suffix in (".h5", ".hdf5"):
         return _ensemble(path)
     if path.suffix == ".toml":
-        return {"recipe": recipes.as_table(recipes.load(path, own=own))}
+        return {"recipe": as_table(recipes.load(path, own=own))}
     if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
         return gauge_info(path).as_dict()
     return _model(path)
@@ -118,7 +120,7 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
 
     folder = RunFolder(path)
     if not folder.recipe.is_file():
-        raise RecipeError(f"{path} is no run's folder: it has no recipe.toml")
+        raise RecipeError(f"{path} is not a run folder: it has no recipe.toml")
     log = folder.log()
     blocks: dict[str, int] = {}
     for line in log.sample:
@@ -129,23 +131,25 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
         "trained_steps": log.trained.step if log.trained else 0,
     }
     found["blocks"] = blocks
-    found["recipe"] = recipes.as_table(recipes.load(path, own=own))
+    found["recipe"] = as_table(recipes.load(path, own=own))
     if folder.summary.is_file():
         found["summary"] = json.loads(folder.summary.read_text(encoding="utf-8"))
     return found
 
 
 def exact_results(theory: str, values: Iterable[str], own: Own = NOTHING) -> dict[str, Any]:
-    """Return {"theory", "lattice", "exact": {name: value}} for `key=value` words such as beta=7 and lattice=[16,16].
+    """Return {"theory", "lattice", "exact": {name: value}} for overrides such as beta=7 and lattice=[16,16].
 
-    Raises RecipeError for a misspelt word.
+    Raises RecipeError for an unknown name.
     """
     known = tuple(own.theories)
     if theory not in known:
-        raise RecipeError(f"no theory {theory!r}{recipes.hint(theory, known)}: wanted one of {', '.join(known)}")
+        raise RecipeError(
+            f"there is no theory {theory!r}{recipes.hint(theory, known)}: choose one of {', '.join(known)}"
+        )
     words = [word if word.startswith("lattice") else f"theory.{word.removeprefix('theory.')}" for word in values]
     table: dict[str, Any] = {"name": "exact", "lattice": [8, 8], "theory": {"name": theory}}
-    table["theory"] |= own.theories[theory].make((8, 8)).couplings
+    table["theory"] |= described(own.theories[theory].make((8, 8))).couplings or {}
     target = target_of(recipes.check(recipes.overridden(table, words), own))
     return {
         "theory": target.words,

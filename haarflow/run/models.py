@@ -1,4 +1,4 @@
-"""A recipe's word for a model becomes the model, on the recipe's lattice."""
+"""Opens the model that a recipe names, on the recipe's lattice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from haarflow.run.target import Target
 
 
 def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
-    """Return the model of a recipe's word, on NumPy, on the recipe's lattice; another theory's is refused.
+    """Return the model that a recipe names, on NumPy and on the recipe's lattice.
 
-    A model of one's own flow is made by the function that `own` names, with the options on its card; raises
-    ModelFileError that tells the command where it is not named.
+    A model of a custom flow is made by the function that `own` names, with the options on its card. Raises
+    ModelFileError for a model of another theory, and for one whose custom flow the command line does not name.
     """
     path, lattice = path_of(name), target.recipe.lattice
     definition = _of_own_flow(path, lattice, own) if own.flow else None
@@ -27,15 +27,16 @@ def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
         kind = str(_flow_of(path).get("kind"))
         if ":" not in kind or kind == own.flow:
             raise
-        raise ModelFileError(f"{error}; its flow is one's own: name it on the command line, --flow {kind}") from None
+        raise ModelFileError(f"{error}; its flow is a custom one: add --flow {kind} to the command") from None
 
 
 def _of_own_flow(path: Path, lattice: tuple[int, ...], own: Own) -> Model | None:
-    words = _flow_of(path)
-    if words.pop("kind", None) != own.flow:
+    card = _flow_of(path)
+    if card.pop("kind", None) != own.flow:
         return None
-    options = {word: tuple(value) if isinstance(value, list) else value for word, value in words.items()}
-    return constructor(own.flows("")[own.flow])(lattice, **options)
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in card.items()}
+    model: Model = constructor(own.flows("")[own.flow])(lattice, **options)
+    return model
 
 
 def _flow_of(path: Path) -> dict[str, Any]:

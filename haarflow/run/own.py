@@ -1,11 +1,12 @@
-"""One's own physics: theories and flows that the command line names as `module:name`.
+"""Custom theories and flows: what the command line names as `module:name`.
 
-A module is imported because a person named it on the command line, never because a file says so: a recipe, a run's folder
-or a model file that speaks of `xy:XY` wants `--theory xy:XY` beside it.
+A module is imported because a person named it on the command line, never because a file says so: a recipe, a run folder
+or a model file that mentions `xy:XY` needs `--theory xy:XY` on the command line.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import os
@@ -16,84 +17,62 @@ from functools import cached_property
 from typing import Any
 
 from haarflow.backends import Backend, NoAutodiff
-from haarflow.backends.types import Array, Couplings
 from haarflow.core.parts import described
 from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
-from haarflow.run.faults import fault
+from haarflow.run.faults import fault, in_users_code
 from haarflow.theories import catalogue as theories
-from haarflow.theories.theory import Space, check_theory, field_shape, force_of
+from haarflow.theories.theory import Space, check_theory
 
-LATTICES = ((4, 4), (4,), (4, 4, 4), (4, 4, 4, 4))  # on which a theory is tried to see what it offers
+# the lattices on which a theory is tried to see what it offers; the first that it accepts is enough
+LATTICES = ((4, 4), (8, 8), (6, 6), (3, 3), (2, 2), (16, 16), (4,), (4, 4, 4), (4, 4, 4, 4))
 
 
 def imported(path: str) -> Any:
-    """Return the object of `module:name`; the current folder is searched first. Raises ValueError where there is none."""
+    """Return the object that `module:name` names; the current folder is searched first.
+
+    Raises ValueError if the module cannot be imported or has no such object.
+
+    >>> imported("haarflow.theories:U1Gauge").__name__
+    'U1Gauge'
+    """
     module, colon, name = path.partition(":")
-    if not colon or not name:
-        raise ValueError(f"one's own theory or flow is named module:name, such as xy:XY for XY in xy.py, got {path!r}")
+    if not module or not colon or not name:
+        raise ValueError(f"a custom object is named module:name, such as xy:XY for XY in xy.py, got {path!r}")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Any = importlib.import_module(module)
+        obj: Any = importlib.import_module(module)
     except ModuleNotFoundError as missing:
-        raise ValueError(
-            f"no module {missing.name!r} for {path!r}: give package.module:name, as in an import"
-        ) from None
+        raise ValueError(_no_module(path, module, str(missing.name))) from None
     except Exception as error:
         raise ValueError(f"{module} cannot be imported: {fault(error)}") from None
     for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(
-                f"{module} has no {part!r}: give package.module:name of a flow, model, theory, kernel or group"
-            )
-        found = getattr(found, part)
-    return found
+        if not hasattr(obj, part):  # the name is a person's; modules may make their attributes on demand
+            raise ValueError(_no_attribute(path, module, part, obj))
+        obj = getattr(obj, part)
+    return obj
 
 
-@dataclass(frozen=True)
-class Completed:
-    """A theory of one's own with what a run asks beyond its parts: a force by autodiff, the action as an observable.
+def _no_module(path: str, module: str, missing: str) -> str:
+    if missing and module != missing and not module.startswith(f"{missing}."):
+        return f"{module} needs the module {missing!r}, which is not installed: install it in this environment"
+    return (
+        f"there is no module {missing!r} for {path!r}: write the file's name without .py, run the command in the file's "
+        "folder, or give package.module:name as in an import"
+    )
 
-    All that the theory offers is its own; nothing is added that a sampler could take for a part of it.
-    """
 
-    own: Any
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the theory's own part; dunder names are this record's, so that it pickles."""
-        if name == "own" or name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.own, name)
-
-    @property
-    def field_shape(self) -> tuple[int, ...]:
-        """The theory's own, or its lattice."""
-        return field_shape(self.own)
-
-    @property
-    def couplings(self) -> dict[str, float]:
-        """The theory's own, or none."""
-        return dict(getattr(self.own, "couplings", {}))
-
-    def force(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return the theory's own force, or the one by autodiff."""
-        return force_of(self.own)(field, couplings)
-
-    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
-        """Return the theory's own observables, or the action."""
-        if hasattr(self.own, "observables"):
-            return dict(self.own.observables(field, couplings))
-        return {"action": self.own.action(field, couplings)}
-
-    def exact(self, couplings: Couplings = None) -> dict[str, float]:
-        """Return what the theory knows exactly, or nothing."""
-        return dict(self.own.exact(couplings)) if hasattr(self.own, "exact") else {}
+def _no_attribute(path: str, module: str, name: str, obj: Any) -> str:
+    public = [word for word in dir(obj) if not word.startswith("_")]
+    near = difflib.get_close_matches(name, public, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else f": give the name of an object that {module} defines"
+    return f"{module} has no {name!r}, which {path!r} names{hint}"
 
 
 @dataclass(frozen=True)
 class Own:
-    """The theory and the flow that the command line names, each a `module:name` or empty.
+    """The custom theory and flow that the command line names, each a `module:name` or empty.
 
     >>> Own().theories is theories.THEORIES
     True
@@ -104,55 +83,62 @@ class Own:
 
     @cached_property
     def theories(self) -> Mapping[str, theories.Row]:
-        """The catalogue of theories with one's own."""
+        """The catalogue of theories, with the custom one.
+
+        Raises ValueError for a name that cannot be imported, TypeError for an object that is not a theory.
+        """
         if not self.theory:
             return theories.THEORIES
         return {**theories.THEORIES, self.theory: theory_row(self.theory, imported(self.theory))}
 
     def flows(self, family: str) -> Mapping[str, FlowRow]:
-        """The kinds of flow for a family of theories with one's own."""
+        """Return the kinds of flow for a family of theories, with the custom one; raises as `theories` does."""
         ours = FLOWS.get(family, {})
         return {**ours, self.flow: self._flow} if self.flow else ours
 
     @cached_property
     def _flow(self) -> FlowRow:
-        made = imported(self.flow)
-        if not callable(made):
-            raise TypeError(f"{self.flow} is no function of a lattice that returns a Model(prior, flow)")
-        return FlowRow(made, _first_line(made))
+        make = imported(self.flow)
+        if not callable(make):
+            raise TypeError(
+                f"{self.flow} is {_a(make)}: give a function of the lattice that returns a Model(prior, flow) of "
+                "haarflow.flows.flow"
+            )
+        return FlowRow(make, _first_line(make))
 
     def named(self, table: dict[str, Any]) -> dict[str, Any]:
-        """Return a recipe's table in which [theory] and [flow] say what the command names; what they say else is checked
-        like any other word.
-        """
-        found = dict(table)
+        """Return a recipe's table with the names of the custom theory and flow filled in where it has none."""
+        filled = dict(table)
         if self.theory and isinstance(table.get("theory", {}), dict):
-            found["theory"] = {"name": self.theory, **table.get("theory", {})}
+            filled["theory"] = {"name": self.theory, **table.get("theory", {})}
         if self.flow and not table.get("model") and isinstance(table.get("flow", {}), dict):
-            found["flow"] = {"kind": self.flow, **table.get("flow", {})}
-        return found
+            filled["flow"] = {"kind": self.flow, **table.get("flow", {})}
+        return filled
 
 
 NOTHING = Own()
 
 
-def theory_row(word: str, make: Callable[..., Any]) -> theories.Row:
-    """Return the catalogue's row of a theory of one's own, from what it offers: couplings, options, samplers, flows.
+def theory_row(name: str, make: Callable[..., Any]) -> theories.Row:
+    """Return the catalogue row of a custom theory, read from the parts that it offers.
 
-    Raises TypeError for what makes no theory of a lattice.
+    Raises TypeError if `make` is not a theory's class or a function from lattices to theories.
+
+    >>> from haarflow.theories import Phi4
+    >>> theory_row("mine:Phi4", Phi4).samplers
+    ('flow', 'hmc', 'metropolis')
     """
-    theory = _tried(word, make)
+    theory = _tried(name, make)
     options = _options(make)
-    couplings = dict(getattr(theory, "couplings", {}))
     return theories.Row(
         Maker(make),
         _family(theory),
-        word.rpartition(":")[2],
+        name.rpartition(":")[2],
         _first_line(make),
         {
-            name: theories.Coupling("coupling", name, None, value)
-            for name, value in couplings.items()
-            if name not in options
+            coupling: theories.Coupling("coupling", coupling, None, value)
+            for coupling, value in (described(theory).couplings or {}).items()
+            if coupling not in options
         },
         _samplers(theory),
         options,
@@ -161,7 +147,7 @@ def theory_row(word: str, make: Callable[..., Any]) -> theories.Row:
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes the completed theory, with the arguments of one's own class or function."""
+    """The custom class or function, with its result checked: the `make` of a custom theory's row."""
 
     make: Callable[..., Any]
 
@@ -171,61 +157,69 @@ class Maker:
 
     @property
     def func(self) -> Any:
-        """One's own class or function, as of a partial."""
-        return getattr(self.make, "func", self.make)
+        """The custom class or function itself, where a partial of it was named; type hints are read from it."""
+        return getattr(self.make, "func", self.make)  # only a partial has `func`
 
-    def __call__(self, lattice: tuple[int, ...], **options: Any) -> Completed:
+    def __call__(self, lattice: tuple[int, ...], **options: Any) -> Any:
         """Return the theory on a lattice."""
-        return Completed(check_theory(self.make(lattice, **options)))
+        return check_theory(self.make(lattice, **options))
 
 
 def needs_autodiff(theory: Any) -> bool:
-    """Whether the force of a theory comes from differentiating its action."""
-    own = getattr(theory, "own", theory)
-    return described(own).by_autodiff
+    """Return whether the force of a theory comes from differentiating its action.
+
+    >>> from haarflow.theories import Phi4
+    >>> needs_autodiff(Phi4((4, 4)))
+    False
+    """
+    return described(theory).by_autodiff
 
 
 def check_force(name: str, theory: Any, backend: Backend) -> None:
-    """Raise NoAutodiff, naming what is missing, where HMC has no force to move by."""
+    """Raise NoAutodiff if the sampler `name` needs a force that this backend cannot derive from the action."""
     if needs_autodiff(theory) and not backend.autodiff:
         raise NoAutodiff(
-            f"samplers.{name}: HMC needs dS/dfield, but {type(getattr(theory, 'own', theory)).__name__} has no method "
-            f"force(field, couplings) and {backend.name} no automatic differentiation: write the force, or choose "
-            "--backend jax or torch (pip install 'haarflow[jax]')"
+            f"samplers.{name}: HMC needs the force dS/dfield, but {described(theory).name} has no method "
+            f"force(field, couplings) and the {backend.name} backend does not support automatic differentiation: write "
+            "the force, or choose --backend jax or torch (pip install 'haarflow[jax]')"
         )
 
 
-def _tried(word: str, make: Callable[..., Any]) -> Any:
-    """The theory on the first lattice that it takes."""
-    faults = []
-    required = {name: 2 for name, entry in _options(make).items() if entry.required}  # a size, where one is asked for
+def _tried(name: str, make: Callable[..., Any]) -> Any:
+    """The theory on the first lattice that it accepts."""
+    errors: list[str] = []
+    required = {option: 2 for option, entry in _options(make).items() if entry.required}  # such as the N of SU(N)
     for lattice in LATTICES if callable(make) else ():
         try:
             return check_theory(make(lattice, **required))
-        except (ValueError, TypeError) as fault:
-            faults.append(f"on {lattice}: {fault}")
-    why = faults[0] if faults else f"it is a {type(make).__name__}"
-    raise TypeError(f"{word} makes no theory of a lattice ({why}): give a class or a function of a lattice")
+        except Exception as error:
+            errors.append(fault(error) if in_users_code(error) else str(error))
+    if not errors:
+        raise TypeError(
+            f"{name} is {_a(make)}: --theory takes a theory's class, or a function from lattices to theories"
+        )
+    raise TypeError(f"{name} does not make a theory on a lattice such as {LATTICES[0]}: {errors[0]}")
 
 
 def _options(make: Any) -> dict[str, theories.Option]:
+    """The arguments beside the lattice: the recipe's [theory] may set them."""
     parameters = list(inspect.signature(make).parameters.values())[1:] if callable(make) else []
     return {
-        entry.name: theories.Option("what the theory is defined by", required=entry.default is entry.empty)
+        entry.name: theories.Option("argument of the theory", required=entry.default is entry.empty)
         for entry in parameters
         if entry.kind not in (entry.VAR_KEYWORD, entry.VAR_POSITIONAL)
     }
 
 
 def _samplers(theory: Any) -> tuple[str, ...]:
-    """The kernels that the theory's parts allow; a force can always be had by autodiff."""
+    """The kernels that the theory's parts allow; automatic differentiation always gives a force."""
     offered = described(theory)
     heatbath, local = offered.conditional is not None, offered.local is not None
     return ("flow", "hmc", *(["heatbath"] if heatbath else []), *(["metropolis"] if local else []))
 
 
 def _family(theory: Any) -> str:
-    """The family whose flows move such fields: one real number a site, one angle a link; else none of ours."""
+    """The family whose flows move such fields: one real number per site, one angle per link; "own" for all others."""
     spaces, lattice = described(theory).spaces, tuple(theory.lattice)
     if not isinstance(spaces, Space):
         return "own"
@@ -236,7 +230,13 @@ def _family(theory: Any) -> str:
 
 
 def _first_line(obj: Any) -> str:
-    """The first line of a docstring, without what `dataclass` writes where there is none; else the name."""
-    name = getattr(obj, "__name__", "one's own")
-    said = inspect.getdoc(obj) or name
-    return name if said.startswith(f"{name}(") else said.splitlines()[0].rstrip(".")
+    """The first line of a docstring, or the name where there is none but the signature that `dataclass` writes."""
+    name = getattr(obj, "__name__", type(obj).__name__)  # a partial has no name
+    doc = inspect.getdoc(obj) or name
+    return name if doc.startswith(f"{name}(") else doc.splitlines()[0].rstrip(".")
+
+
+def _a(obj: Any) -> str:
+    """What an object is, with its article."""
+    kind = type(obj).__name__
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"

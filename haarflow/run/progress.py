@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: bars on a terminal, plain lines in a batch log, both on standard error."""
+"""Progress of a run on standard error: bars on a terminal, plain lines in a batch log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LINE_EVERY = 10.0  # seconds between plain lines
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a short word.
+    """Return a duration in short form.
 
     >>> duration(5), duration(125), duration(7300)
     ('5s', '2m05s', '2h01m')
@@ -34,20 +34,20 @@ def figures(values: Mapping[str, float]) -> str:
 
 
 class Task:
-    """One line of progress: `advance` by units done, with the figures of the moment."""
+    """One line of progress: `advance` it by the units done, with current values."""
 
     def __init__(self, name: str, total: int, done: int = 0):
         self.name, self.total, self.done = name, total, done
         self.since: tuple[int, float] | None = None  # units done and the time, once the first are
 
     def advance(self, values: Mapping[str, float], units: int = 1) -> None:
-        """Count units and show the figures."""
+        """Count units and show the values."""
         self.done += units
         self.since = self.since or (self.done, time.monotonic())
         self.show(values)
 
     def left(self) -> str:
-        """The time left at the pace since the first units were done: these compile, and say nothing of the others."""
+        """The time left, estimated from all but the first units, which include compilation."""
         done, since = self.since or (self.done, 0.0)
         if self.done == done or self.done >= self.total:
             return ""
@@ -58,7 +58,7 @@ class Task:
 
 
 class PlainTask(Task):
-    """A line now and then."""
+    """Prints a line every ten seconds."""
 
     shown = 0.0
 
@@ -72,10 +72,10 @@ class PlainTask(Task):
 
 
 class BarTask(Task):
-    """A bar of rich."""
+    """A progress bar of rich."""
 
     def attach(self, bars: Any) -> BarTask:
-        """Put this task on the bars."""
+        """Add this task to the bars."""
         self.bars = bars
         self.number = bars.add_task(self.name, total=self.total, completed=self.done, figures="", left="")
         return self
@@ -86,10 +86,10 @@ class BarTask(Task):
 
 
 class Progress:
-    """Progress of a run, quiet unless one of the two kinds below."""
+    """Progress that shows nothing; the two kinds below do."""
 
     def say(self, text: str) -> None:
-        """Tell one plain sentence."""
+        """Show a sentence."""
 
     @contextlib.contextmanager
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
@@ -135,7 +135,7 @@ class BarProgress(Progress):
 
 
 def progress(quiet: bool = False) -> Progress:
-    """Return the progress that fits standard error: bars on a terminal, else plain lines."""
+    """Return bars if standard error is a terminal, else plain lines, or nothing if `quiet`."""
     if quiet:
         return Progress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()

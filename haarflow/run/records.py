@@ -1,8 +1,8 @@
-"""The lines of a run's log, metrics.jsonl: one record a kind of line, and the one place where they become JSON.
+"""The lines of a run's log, metrics.jsonl: one record for each kind of line, and their conversion to and from JSON.
 
-{"stage": "train", "step", "loss", "ess", "cpu_s"}                          one a chunk of training
-{"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one a fit
-{"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one a block of draws
+{"stage": "train", "step", "loss", "ess", "cpu_s"}                          one per chunk of training
+{"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
+{"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class TrainLine(NamedTuple):
 
 
 class FitLine(NamedTuple):
-    """A fit: how many numbers from how many samples, the residuals sigma^2(r_b) per site at each coupling, and what halved
-    steps do to log w beside its own spread, both standard deviations on the fit's lattice.
+    """A fit: the numbers of coefficients and samples, the residuals sigma^2(r_b) per site at each coupling, and two standard
+    deviations on the fit's lattice, of the change of log w when the steps are halved and of log w itself.
     """
 
     samples: int
@@ -36,7 +36,7 @@ class FitLine(NamedTuple):
 
 
 class SampleLine(NamedTuple):
-    """A block of draws: a chain's `acceptance` where a step can be refused, a flow's `ess`."""
+    """A block of draws: the `acceptance` of a chain whose steps can be rejected, the `ess` of a flow."""
 
     sampler: str
     block: int
@@ -55,7 +55,7 @@ STAGES: dict[str, type[TrainLine] | type[FitLine] | type[SampleLine]] = {
 
 
 class Log(NamedTuple):
-    """The whole of a log, in the order in which it was written: chunks of training, the fit, blocks of draws."""
+    """A whole log by kind of line, in the order of writing: chunks of training, the fit, blocks of draws."""
 
     train: tuple[TrainLine, ...] = ()
     fit: FitLine | None = None
@@ -63,7 +63,7 @@ class Log(NamedTuple):
 
     @property
     def trained(self) -> TrainLine | None:
-        """The last chunk of training, None where nothing was trained."""
+        """The last chunk of training, None if nothing was trained."""
         return self.train[-1] if self.train else None
 
     def cpu_s(self, sampler: str) -> float:
@@ -87,7 +87,7 @@ def log_of(lines: Iterable[Line]) -> Log:
 
 
 def as_json(line: Line) -> dict[str, Any]:
-    """Return a line as JSON holds it.
+    """Return a line as a dict for JSON.
 
     >>> as_json(TrainLine(10, -3.5, 0.25, 1.0))
     {'stage': 'train', 'step': 10, 'loss': -3.5, 'ess': 0.25, 'cpu_s': 1.0}
@@ -96,7 +96,7 @@ def as_json(line: Line) -> dict[str, Any]:
 
 
 def from_json(table: Mapping[str, Any]) -> Line | None:
-    """Return the record of a line, None for a line of another version that has no such record.
+    """Return the record of a line, or None for a line of a version that has other records.
 
     >>> from_json({"stage": "sample", "sampler": "hmc", "block": 0, "draws": 50, "acceptance": 0.5, "cpu_s": 1.0}).block
     0

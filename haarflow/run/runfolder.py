@@ -1,15 +1,15 @@
-"""The folder of one run: who may write in it, what it holds, and what is left after a kill.
+"""The folder of one run: who may write to it, what it contains, and what remains after an interruption.
 
-    recipe.toml        the complete recipe with versions; another recipe on the same folder is refused
-    metrics.jsonl      one line a training chunk and one a block of draws, cut back to what is committed
+    recipe.toml        the complete recipe with versions; another recipe is refused in the same folder
+    metrics.jsonl      one line per training chunk and per block of draws, for which there is a file
     model.safetensors  the trained flow
     ensemble.h5        observables, weights and configurations, (chain, draw) first
     summary.json       the results, a stable interface
-    report.html        one page to read
-    blocks/            draws not yet composed, each block a whole file; gone when the run is done
+    report.html        the report, one page
+    blocks/            draws not yet composed, one file per block; removed when the run is complete
 
-A training line, or a block's line, is written before the checkpoint or block it tells of is renamed into place, so a
-line without its file is a line to drop.
+The line of a training chunk or block is written before its checkpoint or block is renamed into place, so that a line
+without a file is dropped.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from safetensors.numpy import save
 from haarflow.core import files
 from haarflow.run.records import Line, Log, as_json, from_json, log_of
 
-COMPLEX = "|re,im"  # behind the names of complex arrays, which safetensors does not know in double precision
+COMPLEX = "|re,im"  # suffix of complex arrays, for which safetensors has no double precision
 
 
 class FolderError(ValueError):
-    """A folder this run must not write in."""
+    """A folder to which this run must not write."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run and the few ways to write them; made by `opened`."""
+    """The paths of a run and how they are written; made by `opened`."""
 
     path: Path
 
@@ -81,36 +81,36 @@ class RunFolder:
         return self.blocks / f"{sampler}.{number:06d}.safetensors"
 
     def write_line(self, line: Line) -> None:
-        """Append one line to metrics.jsonl and see it onto the disk."""
+        """Append one line to metrics.jsonl and flush it to the disk."""
         with open(self.metrics, "a", encoding="utf-8") as file:
             file.write(json.dumps(as_json(line)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def log(self) -> Log:
-        """The whole lines of metrics.jsonl; a last line cut short by a kill is left out."""
+        """The complete lines of metrics.jsonl, without a truncated last one."""
         return log_of(read_metrics(self.metrics))
 
     def cut(self, keep: Callable[[Line], bool]) -> None:
-        """Drop the lines of metrics.jsonl that `keep` refuses, and a broken last one."""
+        """Drop the lines of metrics.jsonl for which `keep` is false, and a truncated last one."""
         text = "".join(json.dumps(as_json(line)) + "\n" for line in read_metrics(self.metrics) if keep(line))
         if not self.metrics.exists() or self.metrics.read_text(encoding="utf-8") != text:
             files.write_text(self.metrics, text)
 
     def write_block(self, sampler: str, number: int, arrays: Mapping[str, Any]) -> None:
-        """Commit one block of draws."""
+        """Write one block of draws atomically."""
         whole = dict(_as_reals(name, array) for name, array in arrays.items())
         files.write_bytes(self.block(sampler, number), save(whole))
 
     def read_block(self, sampler: str, number: int, without: tuple[str, ...] = ()) -> dict[str, numpy.ndarray]:
-        """Return the arrays of one committed block."""
+        """Return the arrays of one block."""
         with safe_open(self.block(sampler, number), framework="numpy") as file:
             every = list(file.keys())
             names = [name for name in every if name.removesuffix(COMPLEX).split("/")[0] not in without]
             return dict(_as_complex(name, file.get_tensor(name)) for name in names)
 
     def clear_blocks(self) -> None:
-        """Remove the blocks; they stand in ensemble.h5 now."""
+        """Remove the blocks, which are in ensemble.h5 now."""
         for file in self.blocks.glob("*.safetensors"):
             file.unlink()
         with contextlib.suppress(OSError):
@@ -118,7 +118,7 @@ class RunFolder:
 
 
 def _as_reals(name: str, array: Any) -> tuple[str, numpy.ndarray]:
-    """What a block's file holds of an array: complex numbers as pairs of reals, marked by the name."""
+    """An array as it is stored: complex numbers as pairs of reals, marked by the name."""
     host = numpy.ascontiguousarray(array)
     if host.dtype.kind != "c":
         return name, host
@@ -132,7 +132,7 @@ def _as_complex(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
 
 
 def read_metrics(path: Path) -> list[Line]:
-    """Return the whole lines of a metrics.jsonl, none where there is no file."""
+    """Return the complete lines of a metrics.jsonl, none if there is no file."""
     if not path.exists():
         return []
     found: list[Line | None] = []
@@ -148,9 +148,9 @@ def read_metrics(path: Path) -> list[Line]:
 
 @contextlib.contextmanager
 def opened(path: str | Path, recipe_text: str) -> Iterator[RunFolder]:
-    """Hold the folder for one run: made if new, locked, its leftovers removed, its recipe the same or refused.
+    """Open the folder for one run: create it if it is new, lock it, remove temporary files, and compare its recipe.
 
-    Raises FolderError for a folder of another recipe, of another running process, or of other files.
+    Raises FolderError if the folder belongs to another recipe or a running process, or contains other files.
     """
     folder = RunFolder(Path(path))
     _check(folder, recipe_text)
@@ -171,7 +171,9 @@ def _check(folder: RunFolder, recipe_text: str) -> None:
     if folder.recipe.exists():
         _refuse_other(folder, recipe_text)
     elif folder.path.exists() and any(not file.name.startswith(".") for file in folder.path.iterdir()):
-        raise FolderError(f"{folder.path} holds other files and no recipe.toml: choose an empty or new folder by --out")
+        raise FolderError(
+            f"{folder.path} contains other files and no recipe.toml: choose an empty or new folder with --out"
+        )
 
 
 def _refuse_other(folder: RunFolder, recipe_text: str) -> None:
@@ -189,13 +191,13 @@ def _refuse_other(folder: RunFolder, recipe_text: str) -> None:
     if len(differing) > len(of_versions):
         lines = "\n  ".join(line for line in differing if line not in of_versions)
         raise FolderError(
-            f"{folder.path} holds a run of another recipe; choose another --out. What differs:\n  {lines}"
+            f"{folder.path} contains a run of another recipe: choose another --out. The differences are:\n  {lines}"
         )
     if of_versions and not folder.summary.exists():
         lines = "\n  ".join(of_versions)
         raise FolderError(
-            f"{folder.path} was begun with other versions, and a run must not mix them; finish it with those or choose "
-            f"another --out. What differs:\n  {lines}"
+            f"{folder.path} was started with other versions, which must not be mixed in one run: finish it with those, or "
+            f"choose another --out. The differences are:\n  {lines}"
         )
 
 
@@ -209,10 +211,10 @@ def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock dies with its process, SIGKILL included."""
+    """Only one process at a time; the lock ends with its process, even after SIGKILL."""
     with open(path / ".lock", "a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderError(f"another process is running in {path}: wait for it or choose another --out") from None
+            raise FolderError(f"another process is using {path}: wait for it or choose another --out") from None
         yield

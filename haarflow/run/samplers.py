@@ -1,6 +1,6 @@
-"""The samplers a recipe may name: the words of their tables, their kernels, and what a draw of each is, a row each.
+"""The samplers that a recipe may name, one row each: their settings, their kernels, and what one draw is.
 
-Every sampler counts in draws per chain: `warmup` draws are dropped, the next `draws` are kept, each of `thin` steps.
+Every sampler counts draws per chain: `warmup` draws are dropped, the next `draws` are kept, each of `thin` steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haarflow.run.schema import STRICT, count, number
 
 
 class Proposal(NamedTuple):
-    """A trained flow as a sampler takes it: model, parameters, and the values of the couplings it is conditioned on."""
+    """A trained flow: model, parameters, and the values of the couplings on which it is conditioned."""
 
     model: Model
     params: Params
@@ -35,7 +35,7 @@ class Proposal(NamedTuple):
 
 def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     if proposal is None:
-        raise ValueError("a flow's kernel needs a model, and this recipe has none")
+        raise ValueError("this sampler needs a flow: give the recipe a [flow] or a model")
     model, params, condition = proposal
     values = {"params": params, "couplings": couplings} | ({} if condition is None else {"condition": condition})
     return IndependenceMetropolis(model, theory, values=values)
@@ -48,7 +48,11 @@ def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: P
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     kind: Any = U1HeatBath if theory.group.name == "U1" else SUNHeatBath
-    return kind(theory, overrelaxation=getattr(settings, "overrelaxation", 0), values={"couplings": couplings})
+    return kind(
+        theory,
+        overrelaxation=settings.overrelaxation if isinstance(settings, HeatBath) else 0,
+        values={"couplings": couplings},
+    )
 
 
 def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -56,14 +60,15 @@ def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, prop
 
 
 class Part(NamedTuple):
-    """A kernel: what makes it of (theory, couplings, settings, proposal), and the word in a theory's row that admits it."""
+    """A kernel: the function of (theory, couplings, settings, proposal) that makes it, and the entry of a theory's row that
+    admits it.
+    """
 
     make: Callable[..., Kernel]
     admitted_as: str
 
 
-# word of a kernel in a cycle -> kernel; a theory's row admits "hmc" by a force, "heatbath" by conditional weights,
-# "metropolis" by a density
+# name of a kernel in a cycle -> kernel; "hmc" needs a force, "heatbath" conditional weights, "metropolis" a local action
 KERNELS: dict[str, Part] = {
     "flow": Part(_flow, "flow"),
     "hmc": Part(_hmc, "hmc"),
@@ -75,10 +80,10 @@ KERNELS: dict[str, Part] = {
 # ---- settings
 
 Steps = Annotated[int, count("steps between two recorded draws")]
-Chains = Annotated[int, count("chains side by side, each with its own random numbers")]
+Chains = Annotated[int, count("parallel chains, each with its own random numbers")]
 Draws = Annotated[int, count("draws kept for each chain")]
 Warmup = Annotated[int, count("draws dropped at the start of each chain", 0)]
-Block = Annotated[int, count("draws in a block, the unit that is computed, written and resumed; 0 chooses one", 0)]
+Block = Annotated[int, count("draws per block, the unit that is computed, written and resumed; 0: automatic", 0)]
 Scheme = Annotated[
     Literal["leapfrog", "omelyan", "omelyan4"], Field(description="integrator: leapfrog, omelyan, omelyan4")
 ]
@@ -94,7 +99,7 @@ class _Sampler:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowMetropolis(_Sampler):
-    """Independence Metropolis: proposals from the flow, accepted by their weights."""
+    """Independence Metropolis with proposals from the flow."""
 
     __pydantic_config__ = STRICT
     kind: Literal["flow-metropolis"] = "flow-metropolis"
@@ -106,7 +111,7 @@ class FlowMetropolis(_Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class FlowReweighting:
-    """Independent draws of the flow, each with its weight."""
+    """Independent draws from the flow with weights."""
 
     __pydantic_config__ = STRICT
     kind: Literal["flow-reweighting"] = "flow-reweighting"
@@ -116,14 +121,16 @@ class FlowReweighting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _HMCKnobs:
+class _Trajectory:
     scheme: Scheme = "leapfrog"
-    steps: Annotated[int, count("integrator steps of a trajectory")] = 10
-    step_size: Annotated[float, number("size of an integrator step; steps x step_size is the length", gt=0)] = 0.1
+    steps: Annotated[int, count("integrator steps per trajectory")] = 10
+    step_size: Annotated[
+        float, number("step size of the integrator; a trajectory has length steps x step_size", gt=0)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMC(_HMCKnobs, _Sampler):
+class HMC(_Trajectory, _Sampler):
     """Hybrid Monte Carlo."""
 
     __pydantic_config__ = STRICT
@@ -138,7 +145,7 @@ class HeatBath(_Sampler):
     __pydantic_config__ = STRICT
     kind: Literal["heatbath"] = "heatbath"
     thin: Steps = 1
-    overrelaxation: Annotated[int, count("sweeps of reflections at equal action after each heat-bath sweep", 0)] = 0
+    overrelaxation: Annotated[int, count("over-relaxation sweeps after each heat-bath sweep", 0)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +159,17 @@ class Metropolis(_Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture(_HMCKnobs, _Sampler):
-    """Several kernels in turn: flow proposals alternating with HMC or heat bath."""
+class Mixture(_Trajectory, _Sampler):
+    """Several kernels in turn, such as flow proposals alternating with HMC or the heat bath."""
 
     __pydantic_config__ = STRICT
     kind: Literal["cycle"] = "cycle"
     kernels: Annotated[
         tuple[Literal[*KERNELS], ...],  # type: ignore[valid-type]
-        Field(min_length=1, description=f"kernels of one step, in order: {', '.join(KERNELS)}"),
+        Field(min_length=1, description=f"kernels of one step, in order, from: {', '.join(KERNELS)}"),
     ] = ("flow", "hmc")
     thin: Steps = 1
-    width: Annotated[float, number("width of a local Metropolis change", gt=0)] = 1.0
+    width: Annotated[float, number("width of a proposed local change", gt=0)] = 1.0
     model: Annotated[str, Field(description="another model for the flow; empty: the recipe's")] = ""
 
 
@@ -170,12 +177,12 @@ class Mixture(_HMCKnobs, _Sampler):
 
 
 class Row(NamedTuple):
-    """All that the face has to know of a sampler.
+    """A sampler as recipes, runs and reports know it.
 
-    `draws` says what its draws are: "chain", a Markov chain of kernels; "accepted", a flow's independent proposals that
-    an accept step makes a chain of; "weighted", a flow's proposals, each with its weight. `kernels` are the words of its
-    kernels where its settings name none, `colour` its place among `figures.COLOURS`, `draw` what one draw is. `small` are
-    examples for the laws, each a theory of the catalogue (phi4, u1 or su2) and words of the settings.
+    `draws` is the kind of its draws: "chain", a Markov chain; "accepted", independent proposals of a flow that an accept
+    step turns into a chain; "weighted", proposals of a flow with weights. `kernels` are its kernels if its settings name
+    none, `colour` is an index into `figures.COLOURS`, `draw` says what one draw is. `small` are examples for the laws, each
+    a theory of the catalogue (phi4, u1 or su2) with settings.
     """
 
     settings: type
@@ -189,10 +196,10 @@ class Row(NamedTuple):
 SAMPLERS: dict[str, Row] = {
     "flow-metropolis": Row(FlowMetropolis, "accepted", ("flow",), "one proposal of the flow", 0),
     "flow-reweighting": Row(FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1),
-    "hmc": Row(HMC, "chain", ("hmc",), "one trajectory of HMC (times `thin`)", 2),
-    "heatbath": Row(HeatBath, "chain", ("heatbath",), "one sweep of the heat bath (times `thin`)", 3),
-    "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times `thin`)"),
-    "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times `thin`)"),
+    "hmc": Row(HMC, "chain", ("hmc",), "one HMC trajectory (times thin)", 2),
+    "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
+    "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
+    "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
 }
 
 
@@ -206,7 +213,7 @@ def row_of(settings: Any) -> Row:
 
 
 def kernels_of(settings: Any) -> tuple[str, ...]:
-    """Return the words of a sampler's kernels, in order.
+    """Return the names of a sampler's kernels, in order.
 
     >>> kernels_of(Mixture()), kernels_of(HMC())
     (('flow', 'hmc'), ('hmc',))
@@ -215,12 +222,12 @@ def kernels_of(settings: Any) -> tuple[str, ...]:
 
 
 def needs_flow(settings: Any) -> bool:
-    """Whether a sampler takes proposals from a flow."""
+    """Return whether a sampler takes proposals from a flow."""
     return "flow" in kernels_of(settings)
 
 
 def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None = None) -> Kernel:
-    """Return the Markov kernel of a sampler's settings; raises ValueError where it needs a flow and has none.
+    """Return the Markov kernel of a sampler's settings; raises ValueError if it needs a flow and there is none.
 
     >>> from haarflow.theories import U1Gauge
     >>> kernel(U1Gauge((4, 4)), {"beta": 1.0}, HMC(steps=5)).steps

@@ -1,9 +1,9 @@
-"""The samplers of a run, block by block: draw, commit the block, go on where the last committed block ended.
+"""The samplers of a run, block by block: draw, write the block, continue from the last block written.
 
-A block's file holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations `field`,
-and for Markov chains `last`, the fields the next block starts from. A field of several parts has an entry for each,
-`field/U`, `last/U`, ... Warm-up draws are blocks like others; they are
-dropped when the ensemble is composed.
+The file of a block holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations
+`field`, and for Markov chains `last`, the fields from which the next block starts. A field of several parts has an entry
+for each, `field/U`, `last/U`, ... Warm-up draws are written in blocks like all others and dropped when the ensemble is
+composed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Blocks = Iterator[Block]
 
 
 def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, executor: Executor | None = None) -> None:
-    """Draw the blocks of one sampler that the folder has not yet."""
+    """Draw the blocks of one sampler that are not yet in the folder."""
     plan = setup.plans[name]
     if plan.from_flow:
         missing = [number for number in range(plan.blocks) if not folder.block(name, number).exists()]
@@ -57,7 +57,7 @@ def _shown(line: SampleLine) -> dict[str, float]:
 
 def _flow_blocks(setup: Setup, plan: Plan, numbers: list[int], executor: Executor | None) -> Blocks:
     if plan.name not in setup.proposals:
-        raise ValueError(f"samplers.{plan.name}: needs a flow, and this recipe has none")
+        raise ValueError(f"samplers.{plan.name}: needs a flow: give the recipe a [flow] or a model")
     model, params, condition = setup.proposals[plan.name]
     host_key = numpy.asarray(setup.backend.to_numpy(setup.stream(plan.name)))
     job = DrawBlock(
@@ -77,7 +77,7 @@ def _flow_blocks(setup: Setup, plan: Plan, numbers: list[int], executor: Executo
 
 
 def _workers(executor: Executor | None) -> int:
-    return getattr(executor, "_max_workers", 4) if executor is not None else 1
+    return 1 if executor is None else getattr(executor, "_max_workers", 4)  # an Executor does not say how many it has
 
 
 def _flow_block(block: dict[str, Any], plan: Plan, number: int) -> Block:
@@ -102,7 +102,7 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     if numbers and numbers[0] == 0 and plan.warmup and _has_step(kernel.values):
         field = _settled(setup, plan, kernel, measure, field)
     for number in numbers:
-        # the cache is rebuilt at each block, as it is when a killed run goes on from the block's file
+        # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
         state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field
         arrays = _chain_arrays(setup, plan, number, records)
@@ -116,8 +116,8 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
 def _settled(setup: Setup, plan: Plan, kernel: Kernel, measure: Any, field: Any) -> Any:
     """The start after one block with a quarter of HMC's step size.
 
-    From a disordered start leapfrog's error in the energy is as large as the energy that has to go, and with the full
-    step nothing would ever be accepted.
+    At a disordered start the energy error of leapfrog is as large as the energy that must be dissipated; with the full
+    step size no trajectory would ever be accepted.
     """
     key = setup.stream(f"{plan.name} settle")
     gentler = kernel.with_values(_gentler(kernel.values))
@@ -126,7 +126,7 @@ def _settled(setup: Setup, plan: Plan, kernel: Kernel, measure: Any, field: Any)
 
 
 def _has_step(values: Any) -> bool:
-    """Whether a kernel, or one of a cycle's, moves by steps of a size."""
+    """Whether a kernel, or one of a cycle's kernels, has a step size."""
     return any(map(_has_step, values)) if isinstance(values, tuple) else "step_size" in values
 
 
@@ -161,6 +161,6 @@ def _chain_arrays(setup: Setup, plan: Plan, number: int, records: Any) -> dict[s
 
 
 def kept_draws(plan: Plan, number: int, every: int) -> list[int]:
-    """The draws of a block whose configurations go into the ensemble, counted within the block."""
+    """Return the draws of a block whose configurations are kept in the ensemble, counted within the block."""
     first = number * plan.block - plan.warmup
     return [draw for draw in range(plan.block) if 0 <= first + draw < plan.draws and (first + draw) % every == 0]

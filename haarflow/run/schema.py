@@ -1,4 +1,4 @@
-"""How a recipe's tables are written down: frozen dataclasses, one field a key, with bounds and a description each.
+"""How the tables of a recipe are declared: frozen dataclasses, one field per key, each with bounds and a description.
 
 The description of a field is the comment that `haarflow new` writes beside it.
 """
@@ -18,7 +18,7 @@ STRICT = {"extra": "forbid"}
 
 
 def count(text: str, least: int = 1) -> Any:
-    """Return the field of a whole number from `least` on."""
+    """Return the field of an integer that is at least `least`."""
     return Field(ge=least, description=text)
 
 

@@ -4,13 +4,13 @@ summary.json is a stable interface:
 
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
      "training": {"steps", "cpu_s", "ess"} or null,
-     "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} where a flow was fitted,
+     "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 
-`ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null where one is
+`ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-A `note` stands only where a number needs a word: a frozen or constant series has `tau_int` null and says why.
+A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import numpy
 
 from haarflow.core import statistics
+from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.run import ensemble, recipes
 from haarflow.run.ensemble import Ensemble, Sampled
@@ -32,7 +33,7 @@ from haarflow.run.target import Target, target_of
 
 
 def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
-    """Return what summary.json holds, from an ensemble and the run's log."""
+    """Return the contents of summary.json, from an ensemble and the run's log."""
     recipe, samplers = target.recipe, {}
     for name in recipe.samplers:
         samplers[name] = _sampler(target, found.samplers[name], log.cpu_s(name))
@@ -50,7 +51,7 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
 
 
 def training_figures(log: Log) -> dict[str, Any] | None:
-    """Return {"steps", "cpu_s", "ess"} of the last chunk of training, None where nothing was trained."""
+    """Return {"steps", "cpu_s", "ess"} of the last chunk of training, or None if nothing was trained."""
     last = log.trained
     return None if last is None else {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess}
 
@@ -80,9 +81,9 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
 
 
 def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
-    """Return the report's observables of one sampler, each with value, error, tau_int, exact value and perhaps a note."""
+    """Return a sampler's observables, each with value, error, tau_int, exact value and, where needed, a note."""
     theory, exact, table = target.theory, _real_numbers(target.exact), {}
-    for name in _names(sampled, getattr(theory, "summary", tuple(sampled.observables))):
+    for name in _names(sampled, described(theory).part("summary") or tuple(sampled.observables)):
         estimate = _estimate(theory, sampled, name)
         if estimate is not None:
             table[name] = {
@@ -114,7 +115,7 @@ def _real_numbers(exact: Mapping[str, Any]) -> dict[str, Any]:
 
 def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     """The estimate of a primary or derived observable; None for one that is not a number."""
-    derived = getattr(theory, "derived", {}).get(name)
+    derived = (described(theory).part("derived") or {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     if complex_ones := [word for word in ingredients if f"{word}.re" in sampled.observables]:
         raise ValueError(
@@ -145,9 +146,9 @@ def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | N
 
 
 def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
-    """Return every sampler's figures from an ensemble file alone: {"theory", "lattice", "samplers": {...}}.
+    """Return the analysis of an ensemble file, {"theory", "lattice", "samplers": {...}}.
 
-    Raises EnsembleError for a file that is no ensemble.
+    Raises EnsembleError for a file that is not an ensemble.
     """
     found = ensemble.read(path)
     target = target_of(recipes.check(tomllib.loads(found.recipe), own))

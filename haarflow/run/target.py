@@ -1,14 +1,15 @@
-"""What a run samples: the theory of a recipe on its lattice, at its couplings, with all that is known of it."""
+"""What a run samples: the theory of a recipe on its lattice, at its couplings, with everything known about it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 from haarflow.backends.tree import flatten
-from haarflow.backends.types import Array, Key, Tree
+from haarflow.backends.types import Array, Couplings, Key, Tree
 from haarflow.core import random
 from haarflow.core.parts import described
 from haarflow.core.spaces import Space
@@ -20,9 +21,9 @@ from haarflow.theories.catalogue import Row
 
 @dataclass(frozen=True)
 class Target:
-    """The weight e^{-S} of a recipe: `theory` and `couplings`, its row, and `definition`, the words that make the theory.
+    """The weight e^{-S} of a recipe: `theory`, its catalogue `row`, `couplings`, and `definition`, its other arguments.
 
-    Made by `target_of`, once for a run.
+    `target_of` makes it, once for a run.
     """
 
     recipe: Recipe
@@ -33,7 +34,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The recipe's word for the theory."""
+        """The theory's name in the recipe."""
         return str(self.recipe.theory.name)
 
     @property
@@ -43,21 +44,22 @@ class Target:
 
     @cached_property
     def exact(self) -> dict[str, float]:
-        """What is known exactly, by name."""
-        return dict(self.theory.exact(self.couplings))
+        """The exact values, by name; none where the theory declares none."""
+        exact = described(self.theory).exact
+        return {} if exact is None else dict(exact(self.couplings))
 
     @cached_property
     def labels(self) -> dict[str, str]:
-        """What the report calls the observables."""
+        """The observables' names in the report, `name -> "symbol, meaning"`."""
         return dict(described(self.theory).part("labels") or {})
 
     def distribution(self, observable: str) -> dict[int, float] | None:
-        """The exact probabilities of an observable's values, None where they are not known."""
+        """Return the exact probabilities of an observable's values, or None where they are not known."""
         known = self.row.distributions.get(observable)
         return None if known is None else known(self.recipe.lattice, self.couplings)
 
     def hot_start(self, key: Key, chains: int, dtype: str) -> Tree:
-        """Return disordered fields to start chains from, one for each: Haar's measure, or normal scalars of the row's
+        """Return disordered fields to start the chains from: links of Haar's measure, or normal scalars of the row's
         width; part i of several is drawn with fold_in(key, i).
         """
         spaces, rebuild = flatten(described(self.theory).spaces)
@@ -76,8 +78,8 @@ class Target:
 def target_of(recipe: Recipe, lattice: tuple[int, ...] | None = None) -> Target:
     """Return the theory and the couplings of a recipe, on its lattice or on another one.
 
-    The arguments of the theory are its definition, all other words of [theory] its couplings. Listed of the definition are
-    the words that a recipe must say and those that differ from the theory's defaults.
+    The theory's own arguments are its definition, all other fields of [theory] its couplings. `definition` lists the
+    required arguments and those that differ from their defaults.
 
     >>> from haarflow.run.recipes import load
     >>> target = target_of(load("su2-2d", ["theory.rectangle=-0.331"]))
@@ -101,9 +103,26 @@ def measure_of(theory: Any, couplings: tuple[tuple[str, float], ...], with_field
 
     It returns the theory's observables, and with `with_field` the pair (observables, field).
     """
+    observables = observables_of(theory)
 
     def measure(field: Any) -> Any:
-        values = theory.observables(field, dict(couplings))
+        values = observables(field, dict(couplings))
         return (values, field) if with_field else values
 
     return measure
+
+
+def observables_of(theory: Any) -> Callable[..., dict[str, Array]]:
+    """Return the theory's `observables(field, couplings)`, or the action where it declares none.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> sorted(observables_of(U1Gauge((4, 4)))(np.zeros((2, 4, 4)), {"beta": 1.0}))[:1]
+    ['Q']
+    """
+    observables = described(theory).observables
+
+    def action(field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        return {"action": theory.action(field, couplings)}
+
+    return action if observables is None else observables

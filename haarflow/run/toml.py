@@ -1,14 +1,79 @@
-"""Write nested dicts as TOML: the standard library reads it and does not write it."""
+"""Recipes written as TOML with a comment beside every key; the standard library reads TOML but does not write it."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
+from haarflow.run.recipes import load
+from haarflow.run.settings import Recipe
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def as_table(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as the nested dict that `recipes.check` accepts.
+
+    >>> from haarflow.run.recipes import check, load
+    >>> check(as_table(load("u1-tiny"))) == load("u1-tiny")
+    True
+    """
+    table = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    for name, sampler in table["samplers"].items():
+        table["samplers"][name] = {"kind": sampler.pop("kind"), **sampler}
+    return {name: value for name, value in table.items() if value not in ({}, [], None)}
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return a recipe as TOML text with a comment beside every key."""
+    return dumps(as_table(recipe), _comments(recipe))
+
+
+def _comments(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
+    """The descriptions of a dataclass's fields by dotted path, those of the dataclasses in it included."""
+    comments: dict[str, str] = {}
+    for name, annotation in typing.get_type_hints(type(value), include_extras=True).items():
+        if not name.startswith("__"):
+            comments[".".join((*path, name))] = _description(annotation)
+            comments |= _comments_below(getattr(value, name), (*path, name))  # a field's value has no other way
+    return comments
+
+
+def _comments_below(child: Any, path: tuple[str, ...]) -> dict[str, str]:
+    if dataclasses.is_dataclass(child):
+        return {".".join(path): (type(child).__doc__ or "").strip(), **_comments(child, path)}
+    comments: dict[str, str] = {}
+    for key, grandchild in child.items() if isinstance(child, dict) else ():
+        if dataclasses.is_dataclass(grandchild):
+            comments |= _comments_below(grandchild, (*path, key))
+    return comments
+
+
+def _description(annotation: Any) -> str:
+    notes = typing.get_args(annotation)[1:] if typing.get_origin(annotation) is typing.Annotated else ()
+    return next((note.description or "" for note in notes if isinstance(note, FieldInfo)), "")
+
+
+def template(source: str) -> str:
+    """Return a commented template made from a recipe: every key with its meaning.
+
+    >>> template("u1-tiny").splitlines()[0]
+    '# Made from u1-tiny. To run it:                haarflow run FILE'
+    """
+    recipe = dataclasses.replace(load(source), versions={})
+    head = (
+        f"# Made from {source}. To run it:                haarflow run FILE\n"
+        "# To change values for one run:               haarflow run FILE theory.beta=2.5 lattice=[8,8]\n"
+        "# To omit a table:                            haarflow run FILE samplers.hmc=false\n\n"
+    )
+    return head + to_toml(recipe)
 
 
 def dumps(table: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:

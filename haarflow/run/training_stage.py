@@ -1,6 +1,7 @@
-"""The training of a run: from nothing or an existing model, in chunks, each committed as a checkpoint.
+"""The training of a run, from scratch or from an existing model, in chunks, each saved as a checkpoint.
 
-metrics.jsonl gets a `TrainLine` a chunk, loss and ess being the means over the chunk's steps. A loss that is not finite ends the run; the last checkpoint stays.
+metrics.jsonl gets a `TrainLine` per chunk; its loss and ESS are means over the steps of the chunk. A loss that is not finite
+stops the run; the last checkpoint is kept.
 """
 
 from __future__ import annotations
@@ -29,58 +30,60 @@ ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGr
 
 
 class TrainingStopped(ArithmeticError):
-    """A training that met a loss or gradient that is not finite; what was good is kept."""
+    """A loss or gradient was not finite; the last checkpoint is kept."""
 
 
 def training_of(setup: Setup) -> Training:
-    """Return the library's training of a recipe."""
-    words = _words(setup.recipe)
+    """Return the training that a recipe describes."""
+    settings = _settings(setup.recipe)
     if setup.model is None:
-        raise ValueError("flow: is missing; there is nothing to train")
+        raise ValueError("flow is missing: there is nothing to train")
     return Training(
         setup.model,
         setup.target.theory.action,
-        Adam(_rate(words), words.b1, words.b2, clip=words.clip or None),
-        ESTIMATORS[words.estimator],
-        words.batch,
-        condition=tuple(sorted(words.between)),
+        Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
+        ESTIMATORS[settings.estimator],
+        settings.batch,
+        condition=tuple(sorted(settings.between)),
     )
 
 
-def _words(recipe: Recipe) -> Train:
+def _settings(recipe: Recipe) -> Train:
     if recipe.train is None:
-        raise ValueError("train: is missing; a recipe with [flow] needs [train]")
+        raise ValueError("train is missing: a recipe with [flow] needs [train]")
     return recipe.train
 
 
-def _rate(words: Train) -> Any:
-    course: Any = schedules.Constant(words.lr)
-    if words.schedule == "linear":
-        course = schedules.Linear(words.lr, 0.0, words.steps)
-    if words.schedule == "cosine":
-        course = schedules.Cosine(words.lr, words.steps)
-    return schedules.WarmUp(course, words.warmup) if words.warmup else course
+def _rate(settings: Train) -> Any:
+    course: Any = schedules.Constant(settings.lr)
+    if settings.schedule == "linear":
+        course = schedules.Linear(settings.lr, 0.0, settings.steps)
+    if settings.schedule == "cosine":
+        course = schedules.Cosine(settings.lr, settings.steps)
+    return schedules.WarmUp(course, settings.warmup) if settings.warmup else course
 
 
 def _plan(setup: Setup) -> Any:
-    words, target = _words(setup.recipe), setup.target.couplings
-    if words.between:
-        low = {name: words.between.get(name, (value, value))[0] for name, value in target.items()}
-        high = {name: words.between.get(name, (value, value))[1] for name, value in target.items()}
+    settings, target = _settings(setup.recipe), setup.target.couplings
+    if settings.between:
+        low = {name: settings.between.get(name, (value, value))[0] for name, value in target.items()}
+        high = {name: settings.between.get(name, (value, value))[1] for name, value in target.items()}
         return coupling_plans.Drawn(low, high)
-    if words.anneal:
-        return coupling_plans.Annealed({**target, **words.anneal}, target, float(words.anneal_steps or words.steps))
+    if settings.anneal:
+        return coupling_plans.Annealed(
+            {**target, **settings.anneal}, target, float(settings.anneal_steps or settings.steps)
+        )
     return coupling_plans.Fixed(target)
 
 
 def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Train to the recipe's last step, from the folder's checkpoint if there is one, and write model.safetensors."""
-    training, words = training_of(setup), _words(setup.recipe)
+    training, settings = training_of(setup), _settings(setup.recipe)
     state, cpu_before = _begin(setup, training, folder)
     done = int(state.step)
     try:
-        with progress.task("training", words.steps, done) as task:
-            for step in train(training, state, words.steps, _plan(setup), every=words.checkpoint):
+        with progress.task("training", settings.steps, done) as task:
+            for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}
                 folder.write_line(TrainLine(step.step, **shown, cpu_s=cpu))
@@ -88,10 +91,10 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
                 task.advance(shown, step.step - done)
                 done = step.step
     except NotFinite as stop:
-        kept = f"the checkpoint of step {done} is kept in {folder.checkpoint}" if done else "no step was good"
+        kept = f"the checkpoint of step {done} is kept in {folder.checkpoint}" if done else "no step succeeded"
         raise TrainingStopped(
-            f"training stopped at step {stop.step}: loss or gradient is not finite; {kept}. "
-            "Try a smaller train.lr, a smaller train.clip, or train.anneal, with another --out"
+            f"training stopped at step {stop.step}: the loss or a gradient is not finite; {kept}. "
+            "Try a smaller train.lr or train.clip, or train.anneal, with another --out"
         ) from None
     params = tree_map(setup.backend.to_numpy, state.params)
     save_model(folder.model, training.model, params, _card(setup, training, folder))
@@ -99,9 +102,9 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
 
 
 def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[TrainingState, float]:
-    words, params, backend = _words(setup.recipe), None, setup.backend
-    if words.start:
-        params = tree_map(backend.asarray, _start_params(setup, training, words.start))
+    settings, params, backend = _settings(setup.recipe), None, setup.backend
+    if settings.start:
+        params = tree_map(backend.asarray, _start_params(setup, training, settings.start))
     state, cpu = start(training, setup.stream("train"), params, backend.dtype), 0.0
     if folder.checkpoint.exists():
         state, notes = load_checkpoint(folder.checkpoint, state)
@@ -115,8 +118,8 @@ def _start_params(setup: Setup, training: Training, name: str) -> Params:
     opened = opened_model(name, setup.target, setup.own)
     if opened.model.flow != training.model.flow:
         raise ValueError(
-            f"train.start: {name} holds another flow than [flow] describes; fine-tuning goes on from the same flow. "
-            f"It holds {opened.card.get('flow')}"
+            f"train.start: {name} contains another flow than [flow] describes, and fine-tuning needs the same one. "
+            f"It contains {opened.card.get('flow')}"
         )
     return opened.params
 
@@ -126,6 +129,6 @@ def _card(setup: Setup, training: Training, folder: RunFolder) -> dict[str, Any]
     figures = {} if last is None else {"ess": last.ess, "loss": last.loss, "cpu_s": last.cpu_s}
     return {
         **card_of(setup.target, training.condition),
-        "training": {**dataclasses.asdict(_words(setup.recipe)), **figures},
+        "training": {**dataclasses.asdict(_settings(setup.recipe)), **figures},
         "ess": figures.get("ess"),
     }

@@ -28,14 +28,14 @@ def refused(capsys, folder, *words):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0"),
-        ("theory.beta=nan", "theory.beta: wanted a finite number"),
-        ("theory.beta='0.5'", "theory.beta: wanted a valid number, got '0.5'"),
-        ("sampelrs.hmc=3", "sampelrs: no such key, did you mean 'samplers'?"),
+        ("theory.beta=-1", "theory.beta must be greater than or equal to 0"),
+        ("theory.beta=nan", "theory.beta must be a finite number"),
+        ("theory.beta='0.5'", "theory.beta must be a number, got '0.5'"),
+        ("sampelrs.hmc=3", "sampelrs: there is no such key, did you mean 'samplers'?"),
         ("lattice=[4, 4, 4]", "lattice"),
         ("lattice=[1, 4]", "extent"),
-        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath is there for gauge theories only"),
-        ("run.dtype=float16", "run.dtype: got 'float16'"),
+        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath exists for gauge theories only"),
+        ("run.dtype=float16", "run.dtype: 'float16' is not known"),
         ("samplers.mixture.kernels=[]", "samplers.mixture.kernels"),
         ("model=nowhere.safetensors", "no model 'nowhere.safetensors'"),
     ],
@@ -46,9 +46,9 @@ def test_a_recipe_that_cannot_run(override, says, recipe, tmp_path, capsys):
 
 def test_three_faults_are_all_named(recipe, tmp_path, capsys):
     said = refused(capsys, tmp_path / "run", "run", recipe, "theory.bta=1", "samplers.hmc.steps='3'", "sed=4")
-    for line in ("did you mean 'beta'?", "samplers.hmc.steps: wanted a valid integer, got '3'", "did you mean 'seed'?"):
+    for line in ("did you mean 'beta'?", "samplers.hmc.steps must be an integer, got '3'", "did you mean 'seed'?"):
         assert line in said
-    assert "3 faults" in said
+    assert "3 errors" in said
 
 
 @pytest.mark.parametrize("lattice", ["[5, 8]", "[8, 5]"])
@@ -61,14 +61,14 @@ def test_extents_that_the_masks_do_not_divide(lattice, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--backend", "jx"], "run.backend: got 'jx'"),
+        (["--backend", "jx"], "run.backend: 'jx' is not known"),
         (["--backend", "numpy", "--device", "cuda"], "numpy computes on 'cpu' only"),
-        (["--backend", "numpy"], "training needs automatic differentiation"),
+        (["--backend", "numpy"], "does not support automatic differentiation, which training needs"),
         (["--backend", "torch", "--device", "nonsense"], "device"),
-        (["--dtype", "half"], "run.dtype: got 'half'"),
-        (["--seed", "-3"], "seed: wanted greater than or equal to 0"),
+        (["--dtype", "half"], "run.dtype: 'half' is not known"),
+        (["--seed", "-3"], "seed must be greater than or equal to 0"),
         (["flow.block=3"], "power of two"),
-        (["flow.pieces='8'"], "flow.pieces: wanted a valid integer"),
+        (["flow.pieces='8'"], "flow.pieces must be an integer"),
     ],
 )
 def test_an_engine_or_flow_that_cannot(words, says, tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_what_is_not_there(words, capsys):
     [
         (["u3"], "did you mean 'su3'?"),
         (["u1", "bta=3"], "did you mean 'beta'?"),
-        (["u1", "beta=x"], "theory.beta: wanted a valid number, got 'x'"),
+        (["u1", "beta=x"], "theory.beta must be a number, got 'x'"),
         (["u1", "lattice=[0,4]"], "lattice.0"),
     ],
 )

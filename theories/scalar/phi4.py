@@ -37,6 +37,7 @@ LABELS = MappingProxyType(
         "phi2": "⟨φ²⟩",
         "phi4": "⟨φ⁴⟩",
         "E": "E = ⟨φ(x) φ(x+μ)⟩",
+        "m": "m = (1/V) Σ φ(x), the magnetisation",
         "abs_m": "⟨|m|⟩, m = mean of φ",
         "chi2": "χ₂ = V ⟨m²⟩",
         "binder": "Binder 1 − ⟨m⁴⟩/3⟨m²⟩²",

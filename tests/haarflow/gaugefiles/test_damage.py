@@ -21,7 +21,7 @@ def test_a_file_cut_anywhere_is_refused(tiny_files, tmp_path_factory, data):
     boundary = name.startswith("ildg") and kept == whole.index(b"scidac-checksum") - 16
     path = twins.stored(tmp_path_factory.mktemp("cut"), whole[:kept])
     with (
-        pytest.raises(GaugeFileError, match=r"cut short|no gauge file|big-endian|is empty|no links")
+        pytest.raises(GaugeFileError, match=r"cut short|not a gauge file|big-endian|is empty|no links")
         if not boundary
         else nullcontext()
     ):
@@ -134,8 +134,8 @@ WRONG = [
     (nersc_words(DATATYPE="4D_SU5_GAUGE"), "all rows"),
     (nersc_words(FLOATING_POINT="IEEE16"), "FLOATING_POINT IEEE32"),
     (nersc_words(FLOATING_POINT=None), "the line FLOATING_POINT"),
-    (nersc_words(DIMENSION_3="-2"), "whole number >= 1 was wanted for DIMENSION_3"),
-    (nersc_words(DIMENSION_3="\u00b2"), "whole number >= 1 was wanted for DIMENSION_3"),
+    (nersc_words(DIMENSION_3="-2"), "DIMENSION_3 in the header must be an integer >= 1"),
+    (nersc_words(DIMENSION_3="\u00b2"), "DIMENSION_3 in the header must be an integer >= 1"),
     (nersc_words(PLAQUETTE="1e999999"), "a number was wanted"),
     (lambda u: twins.nersc_file(u).replace(b"END_HEADER\n", b""), "no line END_HEADER"),
     (lambda u: twins.nersc_file(u) + b"\0", "1 too many"),
@@ -145,7 +145,7 @@ WRONG = [
     (lambda u: twins.openqcd_file(u)[:16] + numpy.float64(1.5).tobytes() + twins.openqcd_file(u)[24:], "plaquette: "),
     (lambda u: twins.milc_file(u, arrangement=1), "lexicographic order"),
     (lambda u: twins.milc_file(u)[:90], "96-byte header"),
-    (lambda u: twins.milc_file(u, magic=20104), "no gauge file"),
+    (lambda u: twins.milc_file(u, magic=20104), "not a gauge file"),
     (
         lambda u: twins.lime_file(("ildg-format", b"<a/>")),
         "no links: wanted a record ildg-binary-data, got ildg-format",
@@ -155,11 +155,11 @@ WRONG = [
     (lambda u: twins.lime_file(("ildg-format", b"<a/>"), ("ildg-binary-data", bytes(8))), "element field"),
     (lambda u: twins.ildg_file(u, field="adjoint"), "links of SU"),
     (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> 4"), "take 18432 bytes"),
-    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "whole number >= 1 was wanted for lx"),
+    (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "lx in the header must be an integer >= 1"),
     (lambda u: twins.ildg_file(u).replace(b"UTF-8", b"UTF-9"), "holds no XML"),
     (lambda u: twins.ildg_file(u).replace(b"<precision> 64", b"<precision> 16"), "precision 32 or 64"),
     (lambda u: twins.ildg_file(u) + b"garbage!" * 18, "no header at byte"),
-    (lambda u: b"not a gauge file at all, but some text", "no gauge file: wanted one of ILDG/LIME, NERSC"),
+    (lambda u: b"not a gauge file at all, but some text", "not a gauge file in one of the formats ILDG/LIME, NERSC"),
     (lambda u: b"", "is empty"),
 ]
 
@@ -213,8 +213,8 @@ def test_what_cannot_be_written(tiny, tmp_path):
     odd = twins.random_links(numpy.random.default_rng(2), (2, 3, 2, 2))
     two = twins.random_links(numpy.random.default_rng(2), (2, 2, 2, 2), 2)
     for words, arguments in {
-        "suffix of .*u.dat names no format": (tiny, None),
-        "MILC files are read, not written": (tiny, "milc"),
+        "suffix of .*u.dat is not that of a format": (tiny, None),
+        "MILC files can be read but not written": (tiny, "milc"),
         "even extents": (odd, "openqcd"),
         r"hold SU\(3\), got SU\(2\)": (two, "openqcd"),
         "one configuration were wanted": (tiny[None], "ildg"),

@@ -99,7 +99,7 @@ def test_every_word_for_the_byte_order(tiny, tmp_path, word, order, certain, kin
     path = twins.stored(tmp_path, twins.nersc_file(tiny, 2, f"IEEE{bits}{word}", order, kind))
     found, report = read_gauge(path)
     assert abs(found - tiny).max() < 1e-6 and report.byte_order == {">": "big", "<": "little"}[order]
-    assert any("byte order found" in note for note in report.notes) == (not certain and order == ">")
+    assert any("byte order determined" in note for note in report.notes) == (not certain and order == ">")
 
 
 def test_no_name_tells_the_format(tiny_files, tmp_path):
@@ -152,7 +152,7 @@ def test_single_precision_is_projected_and_said_so(links, tmp_path):
     path = twins.stored(tmp_path, twins.milc_file(links))
     found, report = read_gauge(path)
     assert report.projected and "projected onto SU(3)" in " ".join(report.notes)
-    assert any("reading moves the links onto SU(3)" in note for note in gauge_info(path).notes)
+    assert any("reading projects the links onto SU(3)" in note for note in gauge_info(path).notes)
     raw, plain = read_gauge(path, project=False)
     assert not plain.projected and 1e-8 < defects(raw.reshape(4, 3, 3, -1))[0] == plain.unitarity_defect < 1e-6
     assert 0 < abs(found - raw).max() < 2e-7
@@ -357,7 +357,7 @@ def test_info_fails_on_damage_and_says_what_to_do(tiny, tmp_path, capsys):
     assert haarflow("info", twins.stored(tmp_path, twins.nersc_file(tiny)[:-1])) == 1
     assert "cut short by 1 bytes" in capsys.readouterr().err
     assert haarflow("info", twins.stored(tmp_path, b"nothing", "u.lime")) == 1
-    assert "no gauge file" in capsys.readouterr().err
+    assert "not a gauge file" in capsys.readouterr().err
 
 
 def test_convert_on_the_command_line(tiny, tiny_files, tmp_path, capsys):
@@ -370,7 +370,7 @@ def test_convert_on_the_command_line(tiny, tiny_files, tmp_path, capsys):
     )
     assert b"4D_SU3_GAUGE_3x3" in (tmp_path / "u.dat").read_bytes()
     assert haarflow("convert", tmp_path / "u.lime", tmp_path / "v.dat") == 1
-    assert "names no format" in capsys.readouterr().err
+    assert "is not that of a format" in capsys.readouterr().err
 
 
 def test_the_face_offers_them(tiny, tmp_path):

@@ -62,9 +62,9 @@ def test_false_and_words_reach_the_theory_and_are_no_couplings(monkeypatch):
 
 
 def test_words_of_another_type_are_refused(monkeypatch):
-    with pytest.raises(RecipeError, match=r"theory.antiperiodic: wanted a valid boolean, got 0"):
+    with pytest.raises(RecipeError, match=r"theory.antiperiodic must be true or false, got 0"):
         bounded(monkeypatch, antiperiodic=0)
-    with pytest.raises(RecipeError, match=r"theory.bondary: no such key, did you mean 'boundary'\?"):
+    with pytest.raises(RecipeError, match=r"theory.bondary: there is no such key, did you mean 'boundary'\?"):
         bounded(monkeypatch, bondary="open")
 
 
@@ -76,7 +76,7 @@ def test_a_sampler_that_a_theory_does_not_admit_is_refused_with_a_sentence(monke
         RecipeError, match=r"samplers\.metropolis: bounded does not admit metropolis; it admits flow, hmc"
     ):
         check({**table, "samplers": {"metropolis": {}}})
-    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath is there for gauge theories only"):
+    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath exists for gauge theories only"):
         check({**table, "samplers": {"mix": {"kind": "cycle", "kernels": ["hmc", "heatbath"]}}})
 
 

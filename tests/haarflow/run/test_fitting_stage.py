@@ -77,7 +77,7 @@ def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):
     [
         (["flow.kind=trivialising"], "fit: is for flow.kind = 'loops'"),
         (["train.steps=3"], "fit: stands beside train"),
-        (["fit.lattice=[4]"], "fit.lattice: wanted 2 extents"),
+        (["fit.lattice=[4]"], "fit.lattice must have 2 extents"),
         (["fit.samples=1"], "fit.samples: one configuration"),
         (["fit=false"], "needs \\[train\\], or \\[fit\\]"),
     ],

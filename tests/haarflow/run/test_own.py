@@ -213,7 +213,7 @@ def test_a_file_alone_imports_nothing(here):
         ("own_xy", "named module:name"),
         ("own_yx:XY", "no module 'own_yx'"),
         ("own_xy:YX", "own_xy has no 'YX'"),
-        ("own_xy:nothing", "makes no theory of a lattice"),
+        ("own_xy:nothing", "does not make a theory on a lattice"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(option, said, capsys):
@@ -223,13 +223,13 @@ def test_a_name_that_leads_nowhere_is_refused(option, said, capsys):
 
 def test_words_and_samplers_are_those_of_the_theory():
     xy, whole = Own("own_xy:XY"), Own("own_xy:Whole")
-    with pytest.raises(RecipeError, match=r"theory.bta: no such key, did you mean 'beta'\?"):
+    with pytest.raises(RecipeError, match=r"theory.bta: there is no such key, did you mean 'beta'\?"):
         recipes.load("mine.toml", ["theory.bta=2"], xy)
     with pytest.raises(RecipeError, match="does not admit metropolis; it admits flow, hmc"):
         recipes.load("mine.toml", ["samplers.metropolis.draws=3"], xy)
-    with pytest.raises(RecipeError, match="a heat bath is there for gauge theories only"):
+    with pytest.raises(RecipeError, match="a heat bath exists for gauge theories only"):
         recipes.load("mine.toml", ["samplers.heatbath.draws=3"], whole)
-    with pytest.raises(RecipeError, match=r"theory\.signed: wanted a valid boolean"):
+    with pytest.raises(RecipeError, match=r"theory\.signed must be true or false"):
         recipes.load("whole.toml", ["theory.signed=1"], whole)
     assert target_of(recipes.load("mine.toml", ["theory.beta=2"], xy)).couplings == {"beta": 2.0}
     assert own.needs_autodiff(target_of(recipes.load("mine.toml", (), xy)).theory)

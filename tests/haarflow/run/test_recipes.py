@@ -5,8 +5,9 @@ import tomllib
 import pytest
 
 from haarflow.run import recipes, toml
-from haarflow.run.recipes import RecipeError, as_table, check, load, names, template, to_toml
+from haarflow.run.recipes import RecipeError, check, load, names
 from haarflow.run.samplers import HMC
+from haarflow.run.toml import as_table, template, to_toml
 from haarflow.theories.catalogue import THEORIES
 
 TINY = {"name": "try", "lattice": [4, 4], "theory": {"name": "u1", "beta": 1.0}}
@@ -36,10 +37,10 @@ def test_every_key_of_a_template_is_explained():
 
 def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
     found = faults({**TINY, "theory": {"name": "u1", "bta": 1.0}, "sampelrs": {}, "lattice": [4, "4"]})
-    assert "theory.bta: no such key, did you mean 'beta'?" in found
-    assert "theory.beta: is missing" in found
-    assert "sampelrs: no such key, did you mean 'samplers'?" in found
-    assert "lattice.1: wanted a valid integer, got '4'" in found
+    assert "theory.bta: there is no such key, did you mean 'beta'?" in found
+    assert "theory.beta is missing" in found
+    assert "sampelrs: there is no such key, did you mean 'samplers'?" in found
+    assert "lattice.1 must be an integer, got '4'" in found
 
 
 @pytest.mark.parametrize(
@@ -47,34 +48,37 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
     [
         (
             "theory.name=u2",
-            f"theory.name: got 'u2', wanted one of {', '.join(THEORIES)}, did you mean 'su2'?",
+            f"theory.name: 'u2' is not known; choose one of {', '.join(THEORIES)}, did you mean 'su2'?",
         ),
-        ("theory.beta=-1", "theory.beta: wanted greater than or equal to 0, got -1"),
-        ("theory.beta=inf", "theory.beta: wanted a finite number, got inf"),
-        ("theory.beta='2'", "theory.beta: wanted a valid number, got '2'"),
-        ("theory.beta=true", "theory.beta: wanted a valid number, got True"),
-        ("lattice=8", "lattice: wanted a list, got 8"),
-        ("lattice=[0, 4]", "lattice.0: wanted greater than 0, got 0"),
-        ("lattice=[4]", "lattice: a gauge theory needs two extents or more, got [4]"),
-        ("seed=-1", "seed: wanted greater than or equal to 0, got -1"),
-        ("seed=1.5", "seed: wanted a valid integer, got 1.5"),
-        ("run.backend=jx", "run.backend: got 'jx', wanted one of numpy, cupy, jax, torch, did you mean 'jax'?"),
+        ("theory.beta=-1", "theory.beta must be greater than or equal to 0, got -1"),
+        ("theory.beta=inf", "theory.beta must be a finite number, got inf"),
+        ("theory.beta='2'", "theory.beta must be a number, got '2'"),
+        ("theory.beta=true", "theory.beta must be a number, got True"),
+        ("lattice=8", "lattice must be a list, got 8"),
+        ("lattice=[0, 4]", "lattice.0 must be greater than 0, got 0"),
+        ("lattice=[4]", "lattice: the U(1) gauge theory needs two or more extents, got [4]"),
+        ("seed=-1", "seed must be greater than or equal to 0, got -1"),
+        ("seed=1.5", "seed must be an integer, got 1.5"),
+        (
+            "run.backend=jx",
+            "run.backend: 'jx' is not known; choose one of numpy, cupy, jax, torch, did you mean 'jax'?",
+        ),
         (
             "flow.kind=tutoral",
-            "flow.kind: got 'tutoral', wanted one of convolutional, stripes, sweep, tutorial, did you mean 'tutorial'?",
+            "flow.kind: 'tutoral' is not known; choose one of convolutional, stripes, sweep, tutorial, did you mean 'tutorial'?",
         ),
-        ("flow.peices=3", "flow.peices: no such key, did you mean 'pieces'?"),
-        ("train.stesp=3", "train.stesp: no such key, did you mean 'steps'?"),
-        ("train.anneal.bta=3.0", "train.anneal.bta: no such coupling, did you mean 'beta'?"),
-        ("samplers.hmc.chians=3", "samplers.hmc.chians: no such key, did you mean 'chains'?"),
+        ("flow.peices=3", "flow.peices: there is no such key, did you mean 'pieces'?"),
+        ("train.stesp=3", "train.stesp: there is no such key, did you mean 'steps'?"),
+        ("train.anneal.bta=3.0", "train.anneal.bta: there is no such coupling, did you mean 'beta'?"),
+        ("samplers.hmc.chians=3", "samplers.hmc.chians: there is no such key, did you mean 'chains'?"),
         ("samplers.hmc.scheme=leapfrgo", None),
         ("samplers.hm.kind=hcm", None),
         ("samplers.mine.draws=3", None),
         ("samplers.mix={kind = 'cycle', kernels = ['flow', 'hcm']}", None),
-        ("train=3", "train: wanted a table, got 3"),
-        ("train=false", "train: is missing; a recipe with [flow] needs [train]"),
-        ("flow=false", "samplers.flow-metropolis: needs a flow: give [flow] and [train], or model"),
-        ("model=x.safetensors", "model: stands beside flow; a recipe trains a flow or opens a model"),
+        ("train=3", "train must be a table, got 3"),
+        ("train=false", "train is missing: a recipe with [flow] needs [train]"),
+        ("flow=false", "samplers.flow-metropolis needs a flow: add [flow] with its kind and [train], or model"),
+        ("model=x.safetensors", "model and flow exclude each other: a recipe opens a model or trains a flow"),
     ],
 )
 def test_a_fault_in_an_override(override, line):
@@ -124,7 +128,7 @@ def test_no_such_recipe_and_no_toml(tmp_path):
 
 def test_a_heat_bath_of_phi4_is_refused():
     phi4 = {**TINY, "theory": {"name": "phi4", "m2": -4.0, "lam": 8.0}, "samplers": {"heatbath": {}}}
-    assert faults(phi4) == ["samplers.heatbath: a heat bath is there for gauge theories only: u1, su2, su3, su4, sun"]
+    assert faults(phi4) == ["samplers.heatbath: a heat bath exists for gauge theories only: u1, su2, su3, su4, sun"]
 
 
 def test_a_free_field_without_mass_is_refused():

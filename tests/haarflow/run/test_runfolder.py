@@ -186,7 +186,7 @@ def test_another_recipe_on_the_folder_is_refused_with_what_differs(whole, recipe
 def test_a_folder_of_other_files_is_refused(recipe, tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert haarflow("run", recipe, "--backend", "numpy", "--out", tmp_path) == 1
-    assert "holds other files" in capsys.readouterr().err
+    assert "contains other files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     assert haarflow("run", recipe, "--backend", "numpy", "--out", tmp_path / "thesis.tex") == 1
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
@@ -258,7 +258,7 @@ def test_a_damaged_ensemble_says_so(whole, tmp_path):
         ensemble.read(cut)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format"] = "something else"
-    with pytest.raises(EnsembleError, match="no ensemble file of this version"):
+    with pytest.raises(EnsembleError, match="not an ensemble file of this version"):
         ensemble.read(tmp_path / "other.h5")
     with pytest.raises(EnsembleError, match="there is no"):
         ensemble.read(tmp_path / "none.h5")

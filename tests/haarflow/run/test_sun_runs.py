@@ -92,8 +92,8 @@ def test_words_that_define_the_theory_are_no_couplings():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["theory.n=3"], "theory.n: no such key"),
-        (["theory.name=sun"], "theory.n: is missing"),
+        (["theory.n=3"], "theory.n: there is no such key"),
+        (["theory.name=sun"], "theory.n is missing"),
         (["lattice=[4]"], "two extents or more"),
         (["flow.kind=spectral", "train.steps=1"], "flow"),
     ],
