@@ -1,4 +1,4 @@
-"""The page of the stored results, docs/benchmarks.md, which a test compares with what is committed.
+"""The page of the stored results, docs/benchmarks.md; a test compares it with the committed file.
 
 python -m haarflow.benchmarks.page > docs/benchmarks.md
 """
@@ -17,18 +17,18 @@ Table = Callable[[Mapping[str, Any]], list[str]]
 
 HEAD = """# Benchmarks
 
-The same work on every engine, from the same seed; before anything is timed the engines' numbers are compared, and what
-disagrees is refused. `haarflow bench` does this on your machine: see `haarflow bench --help`. With `--json new.json` it
-stores what it found, with `--compare old.json` it exits with 1 where a row became slower. On a machine that does other
-work too, rows below a millisecond drift by factors of 1.5 between two runs: give `--threshold 2` there.
+The same workloads on every backend, from the same seed; before anything is timed the results are compared, and a backend
+that disagrees is refused. `haarflow bench` does this on your machine: see `haarflow bench --help`. With `--json new.json`
+it stores the results, with `--compare old.json` it exits with 1 if a row became slower. On a shared machine rows below a
+millisecond vary by factors of 1.5 between two runs: use `--threshold 2` there.
 
-Times are process CPU seconds of one thread, medians of rounds in which the engines take turns, and belong to the machine
-named above each table. What may be quoted is a ratio: it moves little from machine to machine. "Of limit" is the time
-that the bytes, operations or sines a work cannot do without would take at the machine's best (a copy of 64 MiB, a product
-of large matrices, NumPy's sine), over the time it took; what fits into the caches can pass the copy of memory. "Memory"
-is what a call holds at most beyond its inputs, compiled code included; "compile" is the first call less a later one.
+Times are process CPU seconds of one thread, medians of rounds in which the backends take turns, on the machine named above
+each table. Quote ratios rather than times: they change little from machine to machine. "Of limit" is the time that the
+necessary bytes, operations or sines would take at the machine's best rates (a copy of 64 MiB, a product of large matrices,
+NumPy's sine), divided by the measured time; workloads that fit into the caches can exceed the bandwidth of memory. "Memory"
+is the peak memory of a call beyond its inputs, compiled code included; "compile" is the first call minus a later one.
 
-This page is written from `benchmarks/results/` by
+This page is generated from `benchmarks/results/` by
 
     python -m haarflow.benchmarks.page > docs/benchmarks.md
 """
@@ -122,8 +122,8 @@ def interval(row: Mapping[str, Any]) -> str:
 
 twin_table = column_table(
     {
-        "work": text("work"),
-        "engine": text("engine"),
+        "workload": text("work"),
+        "backend": text("engine"),
         "ours, CPU ms": text("ours_cpu_s", ".3g", 1e3),
         "twin, CPU ms": text("twin_cpu_s", ".3g", 1e3),
         "ratio": text("ratio", ".2f"),
@@ -135,7 +135,7 @@ coupling_table = column_table(
     {
         "group": text("group"),
         "lattice": text("lattice"),
-        "work": text("work"),
+        "workload": text("work"),
         "batch": text("batch"),
         "ours, CPU ms": text("ours_cpu_s", ".3g", 1e3),
         "first call, CPU s": text("first_cpu_s", ".1f"),
@@ -147,7 +147,7 @@ coupling_table = column_table(
 )
 peer_table = column_table(
     {
-        "work": text("work"),
+        "workload": text("work"),
         "peer": text("peer"),
         "ours, CPU ms": text("ours_cpu_s", ".3g", 1e3),
         "peer, CPU ms": text("peer_cpu_s", ".3g", 1e3),
@@ -158,7 +158,7 @@ peer_table = column_table(
 )
 depth_table = column_table(
     {
-        "engine": text("engine"),
+        "backend": text("engine"),
         "variant": text("variant"),
         "layers": text("layers"),
         "batch": text("batch"),
@@ -171,7 +171,7 @@ depth_table = column_table(
 scaling_table = column_table(
     {
         "work": lambda row: f"{row['subject']} {row['work']}",
-        "engine": text("engine"),
+        "backend": text("engine"),
         "against": text("against"),
         "sizes": lambda row: f"{row['from']} to {row['to']}",
         "time ~ size^": text("time_exponent", ".2f"),
@@ -218,7 +218,7 @@ def verdict(pulls: Iterable[float]) -> str:
 
 growth_table = column_table(
     {
-        "work": text("work"),
+        "workload": text("work"),
         "lattice": lambda row: f"{row['extent']}^4",
         "batch": text("batch"),
         "CPU µs a site": text("us_a_site", ".3g"),
@@ -229,7 +229,7 @@ growth_table = column_table(
 )
 worker_table = column_table(
     {
-        "work": text("work"),
+        "workload": text("work"),
         "workers": text("workers"),
         "wall s": text("wall_s", ".3g"),
         "speed-up": text("speedup", ".2f"),
@@ -241,7 +241,7 @@ worker_table = column_table(
 precision_table = column_table(
     {
         "flow": text("work"),
-        "engine": text("engine"),
+        "backend": text("engine"),
         "ESS, double": text("ess_field", ".6f"),
         "ESS, mixed": text("ess_float32", ".6f"),
         "largest change of log w": text("log_w_change", ".1e"),
@@ -256,7 +256,7 @@ hmc_table = column_table(
         "group": text("group"),
         "lattice": text("lattice"),
         "chains": text("chains"),
-        "engine": text("engine"),
+        "backend": text("engine"),
         "trajectories / CPU s": text("trajectories_a_second", ",.3g"),
         "forces / CPU s": text("forces_a_second", ",.3g"),
         "twin's trajectories": text("twin_trajectories_a_second", ".3g"),
@@ -268,7 +268,7 @@ hmc_table = column_table(
 )
 mended_table = column_table(
     {
-        "mended": text("what"),
+        "improved": text("what"),
         "measure": text("measure"),
         "before": text("before", ".3g"),
         "after": text("after", ".3g"),
@@ -279,17 +279,17 @@ mended_table = column_table(
 SECTIONS: dict[str, tuple[str, str, Table]] = {
     "twins": (
         "What being array-agnostic costs",
-        "The library over hand-written code for one engine that does the same (`benchmarks/twins/`), in one process, in "
-        "turns, after the numbers agreed: `python -m haarflow.benchmarks.studies.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC. "
+        "The library relative to hand-written code for one backend that does the same (`benchmarks/twins/`), in one process, in "
+        "turns, after the results agreed: `python -m haarflow.benchmarks.studies.twin_ratios`. The bars: 1.1 for flows, 1.2 for HMC. "
         "HMC's trajectories are compiled kernels here (package numba); without them U(1) on Torch takes 1.5 to 1.6 times the "
         "twin's time, the others are within the bars too.",
         twin_table,
     ),
     "exactness_sun": (
         "Plaquettes of SU(N) by every sampler",
-        "In two dimensions beside the exact torus of that very lattice, in four beside known values with their errors and the "
-        "strong-coupling series: (value - expected) over the joined error, and how many independent draws the value is worth; "
-        "chains start from unit links, flows draw with weights: `python -m haarflow.benchmarks.studies.exactness_sun`.",
+        "In two dimensions compared with the exact result on the same torus, in four with known values and the strong-coupling "
+        "series: (value - expected) over the combined error, and the number of effective independent draws; chains start from "
+        "unit links, flows draw with weights: `python -m haarflow.benchmarks.studies.exactness_sun`.",
         pulls_table,
     ),
     "hmc_sun": (
@@ -302,12 +302,12 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         hmc_table,
     ),
     "mended": (
-        "Mended with these benchmarks",
-        "Each pair of figures was taken on the same machine on the same day.",
+        "Improvements made with these benchmarks",
+        "Each pair of figures was measured on the same machine on the same day.",
         mended_table,
     ),
     "peers": (
-        "Beside other packages",
+        "Comparison with other packages",
         "bijx and normflows build the published architecture; zuko and flowjax have generic couplings of as many numbers with "
         "dense nets, which make a fifth of the multiplications and know no lattice: at that work they are faster than our "
         "convolutions, and a user who has no lattice should take them. Same batch and precision, one run; versions in `benchmarks/peers/`: "
@@ -324,12 +324,12 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
     "depth": (
         "Deep flows: compiling, scanning, memory",
         "The published U(1) layers on 8x8: `python -m haarflow.benchmarks.studies.depth`. The bars for 48 layers: 5 CPU seconds to "
-        "compile forward, 15 for the gradient. Memory: on JAX what XLA allots to a call, on Torch the "
-        "most that its tensors hold at once; process: by how much its memory rose, which holds what malloc keeps.",
+        "compile forward, 15 for the gradient. Memory: on JAX what XLA allocates for a call, on Torch the "
+        "peak of its tensors; process: the growth of its memory, including what malloc keeps.",
         depth_table,
     ),
     "scaling": (
-        "Time and memory against size",
+        "Time and memory as functions of the size",
         "Exponents of a straight line through the logarithms of the larger half of the sizes: "
         "`python -m haarflow.benchmarks.studies.scaling`. Volumes double as long as the process stays below a limit of memory: what the "
         "next size would have held in all is foretold in the last column. The memory of a call is what it holds beyond its inputs.",

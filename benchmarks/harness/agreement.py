@@ -1,7 +1,7 @@
-"""Do all backends give the same numbers? A fast wrong answer is refused.
+"""Comparison of the results of all backends: a fast wrong result is refused.
 
-The distance of two answers is the largest over their arrays of max |a - b| / max |b|. The reference is the answer that
-most of the others are near to (of two that differ, the first); whoever is farther from it than the tolerance is refused.
+The distance of two results is the largest max |a - b| / max |b| over their arrays. The reference is the result that agrees
+with most others (the first of two that differ); a backend farther from it than the tolerance is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def load(path: str) -> Answer:
 
 
 def distance(mine: Answer, other: Answer) -> float:
-    """Return how far two answers are apart; infinite where shapes differ or a number is not finite.
+    """Return the distance of two results, infinite if their shapes differ or a number is not finite.
 
     >>> distance([numpy.asarray([1.0, 4.0])], [numpy.asarray([1.0, 2.0])])
     1.0
@@ -50,7 +50,7 @@ def _apart(a: numpy.ndarray, b: numpy.ndarray) -> float:
 
 
 def refused(answers: Mapping[str, Answer], tolerance: float) -> tuple[str, dict[str, float]]:
-    """Return the reference's name and, by name, the distance of every answer that is too far from it.
+    """Return the name of the reference and, by name, the distances of the results that are too far from it.
 
     >>> ones, twos = [numpy.ones(2)], [2 * numpy.ones(2)]
     >>> refused({"a": twos, "b": ones, "c": ones}, 1e-8)

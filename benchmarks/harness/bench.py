@@ -1,8 +1,8 @@
-"""The bench: the same works from the same seed on every engine, checked against each other, then timed in turns.
+"""The bench: the same workloads from the same seed on every backend, compared with each other, then timed in turns.
 
-For each subject and work every engine gets a process of its own. All do the work once (that is the compile time); where
-their answers agree they take turns, so that all see the same machine, and a figure is the median of the rounds. What
-disagrees is not timed.
+For each subject and workload every backend has a separate process. Each runs the workload once (the compile time); those
+whose results agree then take turns, so that all see the same machine, and the median of the rounds is reported. A backend
+whose result disagrees is not timed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from haarflow.benchmarks.harness import agreement, limits, machine
-from haarflow.benchmarks.harness import workloads as works
+from haarflow.benchmarks.harness import agreement, limits, machine, workloads
 from haarflow.benchmarks.harness.meter import quartiles
 from haarflow.benchmarks.harness.problems import SUBJECTS, Problem
 from haarflow.benchmarks.harness.process import Child
@@ -31,14 +30,13 @@ ENGINES = ("numpy", "jax", "torch", "cupy")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be timed: every work of every subject at every lattice and batch, on every engine.
+    """What is timed: every workload of every subject at every lattice and batch size, on every backend.
 
-    An engine is a backend's name, with a device behind a colon where one is meant: jax, torch:cuda, cupy:cuda:1.
-    Raises ValueError for names that lead nowhere.
+    A backend may be followed by a device after a colon: jax, torch:cuda, cupy:cuda:1. Raises ValueError for unknown names.
     """
 
     subjects: tuple[str, ...] = tuple(SUBJECTS)
-    works: tuple[str, ...] = works.DEFAULT
+    works: tuple[str, ...] = workloads.DEFAULT
     engines: tuple[str, ...] = ("numpy",)
     lattices: tuple[tuple[int, ...], ...] = ((8, 8),)
     batches: tuple[int, ...] = (64,)
@@ -49,15 +47,15 @@ class Plan:
 
     def __post_init__(self):
         for name in self.works:
-            works.work(name)
+            workloads.work(name)
         if self.repeats < 1:
-            raise ValueError(f"at least one round wanted, got repeats = {self.repeats}")
+            raise ValueError(f"at least one round is needed, got repeats = {self.repeats}")
         if self.dtype not in agreement.TOLERANCE:
             raise ValueError(f"a precision is one of {', '.join(agreement.TOLERANCE)}, got {self.dtype!r}")
         tuple(self.problems())
 
     def problems(self) -> Iterable[Problem]:
-        """The problems, sizes within subjects."""
+        """The problems, by subject and then by size."""
         for subject, lattice, batch in itertools.product(self.subjects, self.lattices, self.batches):
             yield Problem(subject, lattice, batch, self.seed, self.dtype)
 
@@ -77,9 +75,9 @@ class Plan:
 
 
 def discover() -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return every engine with every device it has here, and what is absent with the reason.
+    """Return every backend with each of its devices, and the missing ones with the reason.
 
-    The plain name stands for the CPU where there is nothing else.
+    The plain name stands for the CPU if that is the only device.
     """
     with Child() as child:
         found = child.ask("discover", names=list(ENGINES))
@@ -94,16 +92,16 @@ def discover() -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def bench(plan: Plan, absent: dict[str, str] | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Check and time a plan; return what `--json` writes.
+    """Check and time a plan; return the contents of a `--json` file.
 
-    `{"format", "date", "machine", "versions", "recipe", "rates", "absent", "rows"}`; a row has the problem, the work, the
-    engine, a status ("timed", "refused", "skipped", "absent", "failed"), its reason, and the figures where it was timed.
+    `{"format", "date", "machine", "versions", "recipe", "rates", "absent", "rows"}`; a row has the problem, the workload,
+    the backend, a status ("timed", "refused", "skipped", "absent", "failed"), its reason, and the figures if it was timed.
     """
     tasks = list(itertools.product(plan.problems(), plan.works))
     with Child(plan.threads) as child:
         rates = child.ask("machine")
     rows: list[dict[str, Any]] = []
-    with (progress or Progress()).task("works", len(tasks)) as line:
+    with (progress or Progress()).task("workloads", len(tasks)) as line:
         for problem, work in tasks:
             rows += rows_of(plan, problem, work, rates)
             line.advance({"refused": sum(row["status"] == "refused" for row in rows)})
@@ -122,7 +120,7 @@ def bench(plan: Plan, absent: dict[str, str] | None = None, progress: Progress |
 
 
 def rounded(value: Any) -> Any:
-    """Return a tree with its numbers to four digits: a stored bench stays small.
+    """Return a tree with its numbers rounded to four digits, to keep stored results small.
 
     >>> rounded({"cpu_s": [0.0123456, 3]})
     {'cpu_s': [0.01235, 3]}
@@ -135,26 +133,26 @@ def rounded(value: Any) -> Any:
 
 
 def rows_of(plan: Plan, problem: Problem, work: str, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """Return a row for each engine of one work on one problem."""
+    """Return a row per backend for one workload on one problem."""
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        crew = {engine: stack.enter_context(Child(plan.threads)) for engine in plan.engines}
+        children = {engine: stack.enter_context(Child(plan.threads)) for engine in plan.engines}
         words = {"work": work, "problem": problem.as_dict(), "threads": plan.threads}
         first = {
-            engine: child.ask("prepare", engine=engine, answer=str(Path(folder) / f"{number}.npz"), **words)
-            for number, (engine, child) in enumerate(crew.items())
+            engine: child.ask("prepare", engine=engine, answer=str(Path(folder) / f"{index}.npz"), **words)
+            for index, (engine, child) in enumerate(children.items())
         }
         answers = {
-            engine: agreement.load(str(Path(folder) / f"{number}.npz"))
-            for number, engine in enumerate(crew)
+            engine: agreement.load(str(Path(folder) / f"{index}.npz"))
+            for index, engine in enumerate(children)
             if "first" in first[engine]
         }
         tolerance = agreement.TOLERANCE[plan.dtype]
         reference, far = agreement.refused(answers, tolerance) if answers else ("", {})
         fit = [engine for engine in answers if engine not in far]
-        rounds = [{engine: crew[engine].ask("round") for engine in fit} for _ in range(plan.repeats)]
+        rounds = [{engine: children[engine].ask("round") for engine in fit} for _ in range(plan.repeats)]
         timed = {engine: figures(first[engine], [turn[engine] for turn in rounds]) for engine in fit}
         for engine in fit:
-            timed[engine] |= crew[engine].ask("memory")
+            timed[engine] |= children[engine].ask("memory")
             timed[engine]["limit"] = limits.reached(problem, work, rates, timed[engine]["item_cpu_s"])
     add_ratios(timed, rounds)
     return [
@@ -179,7 +177,7 @@ def status_of(
 
 
 def figures(first: dict[str, Any], rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Return the figures of one engine: seconds of a call, what compiling took beyond it, items a second."""
+    """Return the figures of one backend: seconds per call, additional seconds of compilation, items per second."""
     low, cpu, high = quartiles([turn["cpu"] for turn in rounds])
     wall = statistics.median(turn["wall"] for turn in rounds)
     return {
@@ -198,9 +196,9 @@ def figures(first: dict[str, Any], rounds: Sequence[dict[str, float]]) -> dict[s
 
 
 def add_ratios(timed: dict[str, dict[str, Any]], rounds: Sequence[dict[str, Any]]) -> None:
-    """Give every engine its time over that of the fastest: the median of the ratios within a round.
+    """Add to every backend its time relative to the fastest: the median of the ratios within a round.
 
-    Engines of the CPU are compared by CPU seconds; wall seconds compare all, GPUs too.
+    Backends on the CPU are compared in CPU seconds; all of them, GPUs included, in wall seconds.
     """
     for word, entrants in (("wall", list(timed)), ("cpu", [engine for engine in timed if "cuda" not in engine])):
         if not entrants:

@@ -1,7 +1,7 @@
-"""A bench beside an older one: what became slower.
+"""Comparison of a bench with an older one: what became slower.
 
-On the same kind of machine a row's CPU seconds are compared; on another kind only its ratio to the fastest engine means
-anything. A row regressed when it takes more than `threshold` times as long and the quartiles do not overlap.
+On the same kind of machine the CPU seconds of a row are compared; on another kind only its ratio to the fastest backend is
+meaningful. A row regressed if it takes more than `threshold` times as long and the quartiles do not overlap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from haarflow.benchmarks.harness.bench import FORMAT
 
 
 class Change(NamedTuple):
-    """One row then and now: `factor` = now/then of `what` (CPU seconds or the ratio to the fastest engine)."""
+    """One row then and now: `factor` = now/then of `what` (CPU seconds or the ratio to the fastest backend)."""
 
     name: str
     what: str
@@ -30,29 +30,29 @@ class Change(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a stored bench; raises ValueError for a file that is none."""
+    """Read a stored bench; raises ValueError for any other file."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         known = found["format"]
     except (json.JSONDecodeError, TypeError, KeyError) as fault:
-        raise ValueError(f"{path} is no stored bench: write one by haarflow bench --json {path.name}") from fault
+        raise ValueError(f"{path} is not a stored bench: write one with haarflow bench --json {path.name}") from fault
     if known != FORMAT:
         raise ValueError(f"{path} has format {known}, this version reads {FORMAT}: measure it again")
     return found
 
 
 def compare(new: Mapping[str, Any], old: Mapping[str, Any], threshold: float = 1.25) -> list[Change]:
-    """Return every row that both have, with what became of it.
+    """Return the change of every row that both benches have.
 
     Raises ValueError for a threshold that is not above 1 and for benches without a common row.
     """
     if not threshold > 1.0:
-        raise ValueError(f"a threshold is a factor above 1, got {threshold}")
+        raise ValueError(f"the threshold must be above 1, got {threshold}")
     before, after = _rows(old), _rows(new)
     same = old["machine"]["cpu"] == new["machine"]["cpu"]
     common = [name for name in after if name in before]
     if not common:
-        raise ValueError("the two benches have no timed row in common: give the same subjects, sizes and precision")
+        raise ValueError("the two benches have no timed row in common: use the same subjects, sizes and precision")
     return [_change(name, before[name], after[name], same, threshold) for name in common]
 
 
@@ -62,7 +62,7 @@ def _rows(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def name_of(row: Mapping[str, Any], threads: int) -> str:
-    """Return what a row is called in two benches alike."""
+    """Return the name of a row, the same in every bench."""
     problem = row["problem"]
     size = "x".join(map(str, problem["lattice"]))
     words = (problem["subject"], size, problem["batch"], problem["dtype"], threads, row["work"], row["engine"])
@@ -90,5 +90,5 @@ def changes_table(changes: list[Change], threshold: float) -> str:
         for change in sorted(some, key=lambda change: -change.factor)
     ]
     shown = [table(["row", "of", "then", "now", "factor", ""], rows)] if rows else []
-    words = f"{len(changes)} rows compared: {len(bad)} slower by more than {threshold:g}, {len(good)} faster"
-    return "\n".join([*shown, words])
+    count = f"{len(changes)} rows compared: {len(bad)} slower by more than {threshold:g}, {len(good)} faster"
+    return "\n".join([*shown, count])

@@ -1,4 +1,4 @@
-"""The bench's results for people: a rich table, a sentence for each thing that is not in it, and a picture."""
+"""The results of a bench as text: tables, a sentence for everything that is not in them, and a figure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 HEAD = (
-    "work",
-    "engine",
+    "workload",
+    "backend",
     "CPU ms",
     "spread",
     "wall ms",
@@ -21,7 +21,7 @@ HEAD = (
 
 
 def render(found: Mapping[str, Any], width: int | None = None) -> str:
-    """Return the tables, one for each problem, and what was refused, skipped or is absent."""
+    """Return a table per problem, then what was refused, skipped or is missing."""
     from rich.console import Console
 
     text = io.StringIO()
@@ -32,7 +32,7 @@ def render(found: Mapping[str, Any], width: int | None = None) -> str:
 
 
 def problems(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows by problem, under its title."""
+    """Return the rows by the title of their problem."""
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in found["rows"]:
         parts.setdefault(title(row["problem"], found["recipe"]["threads"]), []).append(row)
@@ -40,7 +40,7 @@ def problems(found: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 
 def title(problem: Mapping[str, Any], threads: int) -> str:
-    """Return a problem in words.
+    """Return the title of a problem.
 
     >>> title({"subject": "u1", "lattice": [8, 8], "batch": 64, "dtype": "float64"}, 1)
     'u1 8x8, batch 64, float64, 1 thread'
@@ -68,7 +68,7 @@ def _table(head: str, rows: list[dict[str, Any]]) -> Any:
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """Return the figures of a timed row in words."""
+    """Return the cells of a timed row."""
     low, high = row["cpu_quartiles"]
     spread = (high - low) / row["cpu_s"] if row["cpu_s"] else 0.0
     memory = row["work_mib"] if row["device_mib"] is None else row["device_mib"]
@@ -86,12 +86,12 @@ def cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def ratio(row: Mapping[str, Any]) -> float:
-    """Return a row's time over the fastest engine's: CPU seconds on the CPU, wall seconds on a GPU."""
+    """Return a row's time relative to the fastest backend: CPU seconds on the CPU, wall seconds on a GPU."""
     return row.get("cpu_ratio", row["wall_ratio"])
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
-    """Return a line for everything that has no figure, alike engines in one, and one for the machine."""
+    """Return a line for everything that was not timed, similar ones together, and one for the machine."""
     engines: dict[tuple[str, str, str, str], list[str]] = {}
     for row in found["rows"]:
         if row["status"] != "timed":
@@ -106,18 +106,18 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     lines.append(
         f"machine: {kind['cpu']}, {kind['cores']} cores; a copy moves {rates['copy'] / 1e9:.1f} GB/s, matrices "
         f"{rates['flops_float64'] / 1e9:.0f} (float64) and {rates['flops_float32'] / 1e9:.0f} (float32) Gflop/s, "
-        f"{rates['sines'] / 1e6:.0f} million sines a second"
+        f"{rates['sines'] / 1e6:.0f} million sines per second"
     )
     return lines
 
 
 def faults(found: Mapping[str, Any]) -> list[str]:
-    """Return the lines of what was refused or failed: what makes the exit code 1."""
+    """Return the lines of what was refused or failed, which make the exit code 1."""
     return [line for line in notes(found) if line.startswith(("REFUSED", "FAILED"))]
 
 
 def picture(found: Mapping[str, Any]) -> str:
-    """Return an SVG: the time over that of the fastest engine, a row of dots for each work, a panel for each problem."""
+    """Return an SVG of the times relative to the fastest backend: a row of dots per workload, a panel per problem."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -140,7 +140,7 @@ def picture(found: Mapping[str, Any]) -> str:
             axes.set_xscale("log")
             axes.axvline(1.0, color="#9a9a9a", linewidth=0.8)
             axes.set_title(head, loc="left", fontsize=10)
-        grid[-1, 0].set_xlabel("time over that of the fastest engine")
+        grid[-1, 0].set_xlabel("time relative to the fastest backend")
         grid[0, 0].legend(loc="upper right", ncols=len(engines), fontsize=9)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,9 +1,9 @@
-"""What a work cannot do without, and the time it takes at the machine's best: bytes, operations, sines.
+"""The bytes, operations and sines that a workload needs at least, and the time they take at the machine's best rates.
 
-Bytes: inputs read once, results written once (not those of parameters, which are few). Operations: a product of complex
-N x N matrices costs 8 N^3 - 2 N^2. Sines: one for each sine, cosine, logarithm or arcus. The largest of the three times
-names what binds the work; over the time measured it is the fraction of the limit that was reached. Works that fit into
-the caches can go beyond the copy of memory; flows and trainings are not counted.
+Bytes: inputs read once, results written once (without parameters, which are few). Operations: a product of complex
+N x N matrices costs 8 N^3 - 2 N^2. Sines: one for each sine, cosine, logarithm or inverse function. The largest of the
+three times is the limit of the workload; divided by the measured time it is the fraction of the limit that was reached.
+Workloads that fit into the caches can exceed the bandwidth of memory; flows and training are not counted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUBGROUP = 5  # of SU(N)'s, in one try of a subgroup: two logarithms and a cosin
 
 
 class Least(NamedTuple):
-    """What one item must at least move (bytes), compute (operations) and look up (sines)."""
+    """The least that one item must move (bytes) and compute (operations, sines)."""
 
     bytes: float
     operations: float = 0.0
@@ -28,7 +28,7 @@ class Least(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """What binds a work, the CPU seconds of one item at the machine's best, and bytes an item moves."""
+    """What limits a workload, the CPU seconds of one item at the machine's best rates, and the counts behind them."""
 
     bound: str
     seconds: float
@@ -36,7 +36,7 @@ class Limit(NamedTuple):
 
 
 def least(problem: Problem, work: str) -> Least | None:
-    """Return the least work of one item, None where it is not counted.
+    """Return the least work of one item, or None if it is not counted.
 
     >>> least(Problem("phi4", (4, 4)), "force")
     Least(bytes=256, operations=144, sines=0.0)
@@ -88,7 +88,7 @@ def _sun(problem: Problem, width: int) -> dict[str, Least]:
 
 
 def limit(problem: Problem, work: str, rates: Mapping[str, float]) -> Limit | None:
-    """Return what binds the work on a machine of these `rates` (see machine.rates), None where it is not counted.
+    """Return the limit of a workload on a machine of these `rates` (see machine.rates), or None if it is not counted.
 
     >>> rates = {"copy": 1e9, "flops_float64": 1e10, "sines": 1e8}
     >>> limit(Problem("u1", (4, 4)), "action", rates).bound
@@ -107,6 +107,6 @@ def limit(problem: Problem, work: str, rates: Mapping[str, float]) -> Limit | No
 
 
 def reached(problem: Problem, work: str, rates: Mapping[str, float], seconds: float) -> dict[str, Any] | None:
-    """Return `{"bound", "fraction"}` of a work that took `seconds` an item."""
+    """Return `{"bound", "fraction"}` of a workload that took `seconds` per item."""
     found = limit(problem, work, rates)
     return None if found is None else {"bound": found.bound, "fraction": found.seconds / seconds}

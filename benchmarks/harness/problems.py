@@ -1,7 +1,7 @@
-"""What is timed: a theory, its flow, a lattice and a batch, all from one seed.
+"""What is timed: a theory, its flow, a lattice and a batch size, all from one seed.
 
-`SUBJECTS` is the whole list; a further theory is one line. Fields, parameters and keys come from the library's own
-generator, whose bits are the same on every backend: every backend gets the same work.
+`SUBJECTS` is the whole list; another theory is one line. Fields, parameters and keys come from the library's random
+generator, whose bits are the same on every backend, so that all backends compute the same.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ from haarflow.run.own import Own
 from haarflow.theories import Phi4, SUNGauge, U1Gauge, accelerated
 from haarflow.theories.theory import field_shape
 
-SITES = 0.4  # spread of the start's sites of phi^4, that of the theory: a hotter field would fly apart
-NOISE = 0.1  # a new flow is often the identity: every parameter is shaken by a normal number of this size
+SITES = (
+    0.4  # standard deviation of the initial phi^4 field, that of the theory; HMC would be unstable from a larger one
+)
+NOISE = 0.1  # a new flow is often the identity: normal noise of this size is added to every parameter
 
 
 class DoesNotApply(ValueError):
-    """There is no such work for this subject."""
+    """There is no such workload for this subject."""
 
 
 class Subject(NamedTuple):
-    """How a theory and its model are made of a lattice, the couplings, and the step of its leapfrog trajectories."""
+    """Functions from lattices to a theory and its model, the couplings, and the step size of its leapfrog trajectories."""
 
     theory: Callable[[tuple[int, ...]], Any]
     model: Callable[[tuple[int, ...]], Any]
@@ -53,9 +55,9 @@ SUBJECTS: dict[str, Subject] = {
 
 
 def subject_of(name: str) -> Subject:
-    """Return a subject of the table, or one's own: `module:name` of a theory, with `,module:name` of a flow behind it.
+    """Return a subject of the table, or a custom one: `module:name` of a theory, optionally followed by `,module:name` of a flow.
 
-    Raises ValueError for a name that is neither.
+    Raises ValueError for any other name.
 
     >>> subject_of("phi4").couplings
     {'m2': -4.0, 'lam': 8.0}
@@ -64,21 +66,21 @@ def subject_of(name: str) -> Subject:
         return SUBJECTS[name]
     theory, _, flow = name.partition(",")
     if ":" not in theory:
-        raise ValueError(f"what is timed is one of {', '.join(SUBJECTS)}, got {name!r}")
+        raise ValueError(f"a subject is one of {', '.join(SUBJECTS)}, or --theory module:name, got {name!r}")
     row = Own(theory).theories[theory]
     couplings = {word: float(entry.default or 0.0) for word, entry in row.couplings.items()}
     return Subject(row.make, constructor(Own(flow=flow).flows("")[flow]) if flow else _no_flow, couplings)
 
 
 def _no_flow(lattice: tuple[int, ...]) -> Any:
-    raise DoesNotApply("no flow was named beside the theory: --flow module:name")
+    raise DoesNotApply("no flow was named with the theory: add --flow module:name")
 
 
 @dataclass(frozen=True)
 class Problem:
     """One size of one subject; `dtype` is float64 or float32.
 
-    Raises ValueError for a subject that is neither in the table nor `module:name` of one's own.
+    Raises ValueError for a subject that is neither in the table nor a `module:name`.
 
     >>> Problem("u1", (4, 4), 3).theory.field_shape
     (2, 4, 4)
@@ -115,7 +117,7 @@ class Problem:
         return subject_of(self.subject).step_size
 
     def key(self, purpose: int, backend: Any) -> Any:
-        """Return the key of one purpose."""
+        """Return the random key for one purpose."""
         return random.fold_in(random.key(self.seed, backend), purpose)
 
     def field(self, backend: Any) -> Any:
@@ -127,14 +129,14 @@ class Problem:
         return theory.group.haar(key, shape, self.dtype)
 
     def params(self, backend: Any) -> Any:
-        """Return the flow's parameters, each shaken by normal noise of size NOISE."""
+        """Return the flow's parameters with normal noise of size NOISE."""
         leaves, rebuild = flatten(self.model.init(self.key(1, backend), self.dtype))
         keys = random.split(self.key(2, backend), max(len(leaves), 1))
         noise = [random.normal(keys[row, :], tuple(leaf.shape), self.dtype) for row, leaf in enumerate(leaves)]
         return rebuild([leaf + NOISE * part for leaf, part in zip(leaves, noise, strict=True)])
 
     def seen(self, field: Any, backend: Any) -> Any:
-        """Return a field as numbers that two backends can agree on: an angle as its sine and cosine, as pi is -pi."""
+        """Return a field in a form that can be compared between backends: angles as sine and cosine, because pi is -pi."""
         return backend.sincos(field) if self.theory.group.name == "U1" else field
 
     def as_dict(self) -> dict[str, Any]:

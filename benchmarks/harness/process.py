@@ -1,4 +1,4 @@
-"""The processes that a bench gives its orders to, one for each engine (benchmarks/harness/worker.py)."""
+"""The processes to which a bench sends orders, one per backend (benchmarks/harness/worker.py)."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def worker_module(checkout: Path | None = None) -> str:
 
 
 def surroundings(threads: int, checkout: Path | None = None) -> dict[str, str]:
-    """Return the environment of a worker: 64-bit JAX by its own wish, this process's folder on the path.
+    """Return the environment of a worker, which enables 64-bit JAX itself; the current folder is on its path.
 
-    Of another checkout nothing but its own folder is on the path.
+    For another checkout only the folder of that checkout is on the path.
     """
-    found = {name: value for name, value in os.environ.items() if name not in ("JAX_ENABLE_X64",)}
-    found["OMP_NUM_THREADS"] = str(threads)
+    variables = {name: value for name, value in os.environ.items() if name not in ("JAX_ENABLE_X64",)}
+    variables["OMP_NUM_THREADS"] = str(threads)
     path = [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])] if checkout is None else [str(checkout)]
-    found["PYTHONPATH"] = os.pathsep.join(path)
-    if "XLA_PYTHON_CLIENT_PREALLOCATE" not in found:
-        found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # else a GPU's memory in use would be three quarters of it
-    return found
+    variables["PYTHONPATH"] = os.pathsep.join(path)
+    if "XLA_PYTHON_CLIENT_PREALLOCATE" not in variables:
+        variables["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # else a GPU's memory in use would be three quarters of it
+    return variables

@@ -1,4 +1,4 @@
-"""Results that are kept: small JSON files in benchmarks/results, one per kind of machine, date and command.
+"""Stored results: small JSON files in benchmarks/results, one per kind of machine, date and command.
 
 Each has `format`, `kind` (twins, scaling, ...; a bench has none), `date`, `machine`, `versions`, `recipe`, `rows`.
 """
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent.parent / "results"
 
 
 def write(path: Path, kind: str, recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write rows with the machine, the versions and the recipe that made them."""
+    """Write rows with the machine, the versions and the recipe that produced them."""
     found = {
         "format": FORMAT,
         "kind": kind,

@@ -1,15 +1,16 @@
-"""One engine in a process of its own: its threads, its memory and its JAX mode are its own too.
+"""One backend in a separate process, with its own threads, memory and JAX mode.
 
 Orders come as lines of JSON on standard input, answers go as lines of JSON to what was standard output:
 
     {"do": "discover", "names": [...]}        -> {name: {"devices": [...], "remedy": ...}}
     {"do": "prepare", "engine": ..., "work": ..., "problem": {...}, "threads": 1, "answer": PATH}
-                                              -> first call, calls a round, items, or {"absent" | "skipped" | "failed"}
+                                              -> first call, calls per round, items, or {"absent" | "skipped" | "failed"}
     {"do": "round"}                           -> {"cpu": s, "wall": s} of one call
     {"do": "memory"}                          -> peaks in MiB
     {"do": "machine"}                         -> copy bandwidth and matrix rates
 
-It ends with its input. Orders and answers keep their names: benchmarks/studies/checkouts.py gives them to older checkouts, too.
+It ends with its input. Orders and answers keep their names, because benchmarks/studies/checkouts.py sends them to older
+checkouts too.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import sys
 import traceback
 from typing import Any
 
-ROUND_S = 0.05  # a round lasts at least this long in CPU seconds: the clock and the call's own dispatch stay small
+ROUND_S = 0.05  # minimal CPU seconds of a round, so that the resolution of the clock does not matter
 
 
 class Worker:
-    """What one process holds between two orders."""
+    """The state of one process between two orders."""
 
     def __init__(self) -> None:
         self.backend: Any = None
@@ -34,20 +35,20 @@ class Worker:
         self.before = 0.0
 
     def discover(self, names: list[str]) -> dict[str, Any]:
-        """Return the devices of every engine and the remedy where it is missing."""
+        """Return the devices of every backend, or how to install it if it is missing."""
         from haarflow.run.info import backends_here
 
         found = backends_here()
         return {name: {word: found[name][word] for word in ("devices", "remedy", "version")} for name in names}
 
     def machine(self) -> dict[str, Any]:
-        """Return what this machine does at best on one thread."""
+        """Return the best rates of this machine on one thread."""
         from haarflow.benchmarks.harness.machine import rates
 
         return rates()
 
     def prepare(self, engine: str, work: str, problem: dict[str, Any], threads: int, answer: str) -> dict[str, Any]:
-        """Build a work, call it for the first time, leave its answer in a file, and say what it cost."""
+        """Build a workload, call it for the first time, store its result in a file, and return what it cost."""
         from haarflow import backends
 
         try:
@@ -83,13 +84,13 @@ class Worker:
         }
 
     def round(self) -> dict[str, float]:
-        """Return the seconds of one call, from as many as a round takes."""
+        """Return the seconds of one call, averaged over a round."""
         from haarflow.benchmarks.harness.meter import timed
 
         return timed(self.job.call, self.backend, self.calls)[0]._asdict()
 
     def memory(self) -> dict[str, Any]:
-        """Return what the warm calls held at most beyond the inputs, the process's peak, and the GPU's, in MiB."""
+        """Return in MiB the peak memory of the warm calls beyond the inputs, that of the process, and that of the GPU."""
         from haarflow.benchmarks.harness.meter import device_peak, resident
 
         peak = resident()[1]
@@ -97,7 +98,7 @@ class Worker:
 
 
 def engine_of(engine: str, dtype: str, threads: int) -> Any:
-    """Return the backend of a word such as "jax", "torch:cuda" or "cupy:cuda:1", bound to `threads` threads."""
+    """Return the backend for a name such as "jax", "torch:cuda" or "cupy:cuda:1", bound to `threads` threads."""
     from haarflow.backends import members
 
     name, _, device = engine.partition(":")
@@ -117,7 +118,7 @@ def engine_of(engine: str, dtype: str, threads: int) -> Any:
 
 
 def main() -> None:
-    """Follow orders until there are no more; what engines print goes to standard error."""
+    """Execute orders until there are no more; what backends print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     from haarflow.backends.threads import use_threads

@@ -1,7 +1,7 @@
-"""The works that are timed: a literal table of functions (problem, backend) -> Job.
+"""The workloads that are timed: a literal table of functions (problem, backend) -> Job.
 
-`call()` is what the clock sees; `answer(found)` is the part of its result that all backends must agree on. What
-belongs to a compiled function's arguments in practice (fields, couplings, parameters, keys) is an argument here.
+`call()` is timed; `answer(result)` is the part of its result on which all backends must agree. What is an argument of a
+compiled function in practice (fields, couplings, parameters, keys) is an argument here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEPS, PROPOSALS, RATE = 10, 1024, 1e-3
 
 
 class Job(NamedTuple):
-    """A function without arguments, how many items one call makes, and what of its result is compared."""
+    """A function without arguments, the number of items that one call makes, and the part of its result that is compared."""
 
     call: Callable[[], Any]
     items: int
@@ -115,7 +115,7 @@ def train(problem: Problem, backend: Any) -> Job:
 
 
 def metropolis(problem: Problem, backend: Any) -> Job:
-    """A block of the exact sampler: draws of the flow, their log weights, and the accept steps of the chain they make."""
+    """A block of the exact sampler: draws of the flow, their log weights, and the accept steps of the resulting chain."""
     proposal, params = Weighted(problem.model, problem.theory), problem.params(backend)
     keys = problem.key(5, backend), problem.key(6, backend)
 
@@ -128,7 +128,7 @@ def metropolis(problem: Problem, backend: Any) -> Job:
 
 
 def accept(problem: Problem, backend: Any) -> Job:
-    """The accept steps alone, of 1,024 proposals in each of `batch` chains with normal log weights."""
+    """Only the accept steps, of 1,024 proposals in each of `batch` chains with normal log weights."""
     shape = (PROPOSALS, problem.batch)
     log_w = random.normal(problem.key(5, backend), shape, problem.dtype)
     uniforms = random.uniform(problem.key(6, backend), shape, problem.dtype)
@@ -154,9 +154,9 @@ DEFAULT = ("action", "force", "hmc", "heatbath", "forward", "inverse", "train", 
 
 
 def work(name: str) -> Callable[[Problem, Any], Job]:
-    """Return a work of the table, or one's own by "package.module:function".
+    """Return a workload of the table, or a custom one by "package.module:function".
 
-    Raises ValueError for a name that leads nowhere.
+    Raises ValueError for an unknown name.
 
     >>> work("action").__name__
     'action'
@@ -165,11 +165,11 @@ def work(name: str) -> Callable[[Problem, Any], Job]:
         return WORKS[name]
     module, colon, function = name.partition(":")
     if not colon:
-        raise ValueError(f"a work is one of {', '.join(WORKS)}, or package.module:function of yours, got {name!r}")
+        raise ValueError(f"a workload is one of {', '.join(WORKS)}, or your own package.module:function, got {name!r}")
     try:
         return getattr(import_module(module), function)
     except (ImportError, AttributeError) as missing:
-        raise ValueError(f"no work {name!r}: {missing}") from None
+        raise ValueError(f"there is no workload {name!r}: {missing}") from None
 
 
 def _of_field(problem: Problem, backend: Any, function: Callable) -> Job:

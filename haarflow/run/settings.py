@@ -44,7 +44,7 @@ class Train:
         dict[str, Annotated[float, number("coupling")]],
         Field(description="couplings at the first step, such as beta, for annealing"),
     ] = field(default_factory=dict)
-    anneal_steps: Annotated[int, count("steps from those couplings to the theory's; 0: all steps", 0)] = 0
+    anneal_steps: Annotated[int, count("steps from the couplings of train.anneal to the theory's; 0: all steps", 0)] = 0
     between: Annotated[
         dict[str, Annotated[tuple[float, float], Field(description="")]],
         Field(description="ranges of couplings, such as beta = [1.0, 3.0], for a flow conditioned on them"),

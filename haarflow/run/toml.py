@@ -65,13 +65,14 @@ def template(source: str) -> str:
     """Return a commented template made from a recipe: every key with its meaning.
 
     >>> template("u1-tiny").splitlines()[0]
-    '# Made from u1-tiny. To run it:                haarflow run FILE'
+    '# Made from the recipe u1-tiny.'
     """
     recipe = dataclasses.replace(load(source), versions={})
     head = (
-        f"# Made from {source}. To run it:                haarflow run FILE\n"
-        "# To change values for one run:               haarflow run FILE theory.beta=2.5 lattice=[8,8]\n"
-        "# To omit a table:                            haarflow run FILE samplers.hmc=false\n\n"
+        f"# Made from the recipe {source}.\n"
+        "# To run it:                    haarflow run FILE\n"
+        "# To change values for one run: haarflow run FILE theory.beta=2.5 lattice=[8,8]\n"
+        "# To omit a table:              haarflow run FILE samplers.hmc=false\n\n"
     )
     return head + to_toml(recipe)
 

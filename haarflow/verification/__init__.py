@@ -1,1 +1,1 @@
-"""The laws held against objects: `haarflow verify` and `haarflow.verify`."""
+"""Checking objects against their laws: `haarflow verify` and `haarflow.verify`."""

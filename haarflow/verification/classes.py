@@ -1,4 +1,4 @@
-"""The public classes of the library, those that an object is made of, and the fewest entries that show each of them."""
+"""The public classes of the library, the classes that an object is made of, and a smallest set of entries with all classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from haarflow.flows.traits import parts_of
 from haarflow.verification.entry import Entry
 
-# kind -> (package, the methods that tell a public class of it)
+# kind -> (package, the methods by which its public classes are recognised)
 PUBLIC = {
     "group": ("haarflow.core", ("compose", "haar", "project")),
     "kernel": ("haarflow.core", ("init", "step", "with_values")),
@@ -21,14 +21,14 @@ PUBLIC = {
     "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
 }
-# what the laws themselves are made of
+# classes of the laws themselves
 NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
 
 
 def public(kind: str) -> list[str]:
-    """Return the names of the public classes of a kind, wherever in the layer's folders they stand.
+    """Return the names of the public classes of a kind, in all folders of its layer.
 
-    Raises LookupError where there is none: a layer without groups, theories or flows was not searched.
+    Raises LookupError if there is none: then the layer was not searched.
 
     >>> public("group")
     ['Complex', 'Real', 'SU', 'U1']
@@ -41,7 +41,7 @@ def public(kind: str) -> list[str]:
 
 
 def modules_of(package: str) -> Iterator[ModuleType]:
-    """Yield every module of a package, those of its subpackages included.
+    """Yield every module of a package and its subpackages.
 
     >>> "haarflow.core.groups.additive" in {module.__name__ for module in modules_of("haarflow.core")}
     True
@@ -64,7 +64,7 @@ def _has(owner: Any, name: str) -> bool:
 
 
 def parts(obj: Any) -> Iterator[str]:
-    """Yield the names of the classes an object is made of: its own, and those of its fields."""
+    """Yield the names of the classes that an object is made of: its own and those of its fields."""
     if isinstance(obj, (tuple, list)):
         for item in obj:
             yield from parts(item)
@@ -75,10 +75,10 @@ def parts(obj: Any) -> Iterator[str]:
 
 
 def representatives(entries: Iterable[Entry]) -> list[Entry]:
-    """Return entries of which each brings public classes that those before it do not have: objects of one class first, then
-    the composed ones, those that bring most and are made of least first.
+    """Return entries that each add public classes to those of the entries before: objects of one class first, then composed
+    ones, in order of the number of new classes and of least parts.
 
-    An object of no public class, a theory of a user for example, stands for itself; so does every backend.
+    An object of no public class, such as a user's theory, represents itself; so does every backend.
     """
     left = [(entry, {(entry.kind, name) for name in _classes(entry)}) for entry in entries]
     met: set[tuple[str, str]] = set()

@@ -1,4 +1,4 @@
-"""The objects of the core that the laws are held against: backends, random numbers, groups, kernels with exact draws."""
+"""The objects of the core that the laws check: backends, random numbers, groups, kernels with exact draws."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
 
 
 class Plain(NamedTuple):
-    """The least model: a prior with the signature of a flow model."""
+    """The simplest model: a prior with the signature of a flow model."""
 
     prior: Any
 
@@ -47,7 +47,7 @@ class Plain(NamedTuple):
 
 
 def exact_links(key: Any, n: Any) -> Any:
-    """Exact draws of U(1) at BETA."""
+    """Return exact draws of U(1) at BETA."""
     return exact_sample(LINKS, key, n, BETA).field
 
 
@@ -62,7 +62,7 @@ def links(kernel: Any, **words: Any) -> Any:
 
 
 def links_observables(fields: Any) -> Any:
-    """The theory's, and both parts of the loop in time, which a drift turns into each other."""
+    """Return the theory's observables and both components of the temporal loop, which a drift would rotate."""
     loop = fields[:, 0].sum(axis=1)
     return LINKS.observables(fields) | {"cosine": numpy.cos(loop), "sine": numpy.sin(loop)}
 
@@ -74,7 +74,7 @@ def matrices(kernel: Any, **words: Any) -> Any:
 
 
 def exact_matrices(theory: Any, key: Any, n: Any) -> Any:
-    """Exact draws of SU(N) at STRONG, the same for the same key."""
+    """Return exact draws of SU(N) at STRONG, the same for the same key."""
     return _drawn(theory, tuple(int(word) for word in key), n)
 
 
@@ -84,7 +84,7 @@ def _drawn(theory: Any, words: Any, n: Any) -> Any:
 
 
 def matrix_observables(theory: Any, fields: Any) -> Any:
-    """The theory's, and entries of a link, which wander over the group."""
+    """Return the theory's observables and entries of a link, which explore the group."""
     entry = fields[:, 0, 0, 0, 0, 0]
     return theory.observables(fields, STRONG) | {"real": entry.real, "imaginary": entry.imag}
 
@@ -97,7 +97,7 @@ def hmc_of_matrices(
 
 
 def hmc_of_scalars(kind: Any = HMC, scheme: str = "leapfrog", steps: int = 2, step_size: Any = 0.25) -> Any:
-    """HMC of phi^4, violating the energy by about one unit."""
+    """HMC of phi^4 with an energy violation of about one."""
     return kind(SCALARS, SCHEMES[scheme], steps, {"couplings": PHI4, "step_size": step_size})
 
 
@@ -186,7 +186,7 @@ def _this(obj: Any, lattice: tuple[int, ...]) -> Any:
 
 
 def _member(name: str, lattice: tuple[int, ...]) -> Any:
-    """A backend's record; its lattices are those of the arrays it is given."""
+    """A backend's record; its lattices are shapes of test arrays."""
     return members.member(name)
 
 

@@ -2,8 +2,8 @@
 
     python -m haarflow.verification.coverage > docs/coverage.md
 
-A class counts as checked by a law when the law applies to an entry that is made of it; where the law applies to none of
-its entries the reason stands in the table; a class without an entry is missing, and a test fails.
+A law checks a class if it applies to an entry made of that class; if it applies to none of its entries, the table gives the
+reason; a class without an entry is missing, and a test fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from haarflow.verification.objects import ENTRIES, LAWS
 
 
 class Covered(NamedTuple):
-    """One class against one law: checked (by the entries named), or why not; `reason` is "missing" without an entry."""
+    """A class and a law: the entries by which it is checked, or the `reason` why not, "missing" without an entry."""
 
     kind: str
     name: str
@@ -27,7 +27,7 @@ class Covered(NamedTuple):
 
 
 def coverage() -> list[Covered]:
-    """Return one row for each public class and law."""
+    """Return a row for each public class and law."""
     made = [(entry, entry.make(entry.lattices[0])) for entry in ENTRIES if entry.kind in PUBLIC]
     known = [(entry, obj, set(parts(obj))) for entry, obj in made]
     return [

@@ -1,4 +1,4 @@
-"""One object that the laws are held against."""
+"""One object that the laws check."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """An object by name: its kind (which table of laws), how to make it on a lattice, and legal lattices.
+    """A named object: its kind (the table of laws), the function that makes it on a lattice, and allowed lattices.
 
-    The smallest lattice comes first: backends that compile for each shape see that one. `source` is the Python
-    expression that gives the object in `haarflow.verify(...)`, by default its name.
+    The smallest lattice comes first; backends that compile for each shape use only that one. `source` is the Python
+    expression for the object in `haarflow.verify(...)`, by default its name.
     """
 
     name: str

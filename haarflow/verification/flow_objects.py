@@ -1,7 +1,7 @@
-"""The flows and priors that the laws are held against: every public one, each architecture in small, the shipped models.
+"""The flows and priors that the laws check: all public ones, each architecture in a small size, the shipped models.
 
-A flow stands in a `Model`, on the prior that says where its fields live. Nets are a few features wide: what a law sees
-does not depend on their size, what a backend compiles does.
+A flow is part of a `Model`, whose prior determines its fields. Networks are a few features wide: the laws do not depend on
+their size, compile times do.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Lattice = tuple[int, ...]
 
 
 def on(prior: type, flow: Any) -> Callable[[Lattice], Model]:
-    """Return what makes a flow on a prior of any lattice.
+    """Return the function that puts a flow on a prior, for any lattice.
 
     >>> on(Gaussian, QuarticTail(2))((2, 2)).prior
     Gaussian(lattice=(2, 2), sigma=1.0)
@@ -49,7 +49,7 @@ def on(prior: type, flow: Any) -> Callable[[Lattice], Model]:
 
 
 def by_loops(flow: Any) -> Callable[[Lattice], Model]:
-    """Return what makes a flow of SU(N) links on any lattice.
+    """Return the function that puts a flow of SU(N) links on the Haar prior, for any lattice.
 
     >>> by_loops(LoopCoupling(3, 2, 0, 1))((4, 4)).prior
     HaarLinks(lattice=(4, 4), n=3)
@@ -59,7 +59,7 @@ def by_loops(flow: Any) -> Callable[[Lattice], Model]:
 
 @dataclass(frozen=True)
 class Shipped(Model):
-    """A shipped model on any lattice, whose fresh parameters are the trained ones."""
+    """A shipped model on any lattice; its initial parameters are the trained ones."""
 
     name: str = ""
 
@@ -70,7 +70,7 @@ class Shipped(Model):
 
 
 def shipped(name: str) -> Callable[[Lattice], Shipped]:
-    """Return what makes a shipped model on any lattice: another volume is the same flow.
+    """Return the function that makes a shipped model on any lattice: the same flow in another volume.
 
     >>> shipped("u1-freezing")((4, 4)).flow.bins
     32
@@ -280,7 +280,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "spline coupling, net on the lattice", "model", on(Gaussian, SplineCoupling(LATTICE, parity=1, bins=3)), SQUARES
     ),
-    # nets in single precision, all else in the field's
+    # networks in single precision, everything else in that of the field
     Entry(
         "gauge coupling, net in single precision",
         "model",
@@ -328,7 +328,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         lambda lattice: phi4.convolutional(lattice, 2, bins=0, rounds=0, hidden=(3,), reach=3, tied=True),
         SQUARES,
     ),
-    # what rows of the catalogue say of themselves
+    # the small examples in the rows of the catalogue
     *(
         Entry(f"{family} {kind}", "model", partial(constructor(row), **options), lattices)
         for family, rows in FLOWS.items()

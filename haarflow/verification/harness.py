@@ -1,7 +1,7 @@
-"""One law held against one object on one backend: Hypothesis draws the words of `Given`, and shrinks what fails.
+"""One law checked for one object on one backend: Hypothesis draws the fields of `Given` and shrinks failures.
 
-The result names the law, the object, the backend, the worst residual over its tolerance, and for a failure the
-smallest example as a line of Python that repeats it.
+The result names the law, the object, the backend, the largest residual over its tolerance, and for a failure the smallest
+example as a line of Python that repeats it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from haarflow.core.laws.law import VOID, Given, Law, Verdict
 from haarflow.run.faults import fault
 from haarflow.verification.entry import Entry
 
-# Examples where each shape compiles or each call is slow, by profile; elsewhere those of core.strategies.PROFILES.
+# Numbers of examples by profile for backends that compile each shape or are slow; others use core.laws.strategies.PROFILES.
 COMPILED = {"quick": 1, "ci": 3, "deep": 30}
 COMPILES = ("jax", "torch", "cupy", "standard")
 
 
 class Result(NamedTuple):
-    """What a law found for an object on a backend; `passed` is None where it does not apply, and `reason` says why."""
+    """The result of a law for an object on a backend; `passed` is None if it does not apply, and `reason` says why."""
 
     law: str
     object: str
@@ -49,7 +49,7 @@ class Result(NamedTuple):
 
 
 class _Failed(Exception):
-    """A law that does not hold for the example at hand; Hypothesis sees it and shrinks."""
+    """The law fails for this example; Hypothesis sees this and shrinks the example."""
 
 
 def check(
@@ -66,8 +66,8 @@ def check(
     """Return the result of one law for one entry; an exception in object or law is a failure with its message and line.
 
     `member` is the name under which the backend is listed, by default its own; without `drawn` only the plain example
-    is checked. `run` are the backends of the whole run, which may take over from each other in the quick profile.
-    `barrier` is the failure of a law that comes first: without it the others make no sense, and are skipped.
+    is checked. `run` lists the backends of the whole run, which may stand in for each other in the quick profile.
+    `barrier` is the failure of a law that comes first, after which the others make no sense and are skipped.
     """
     name = member or backend.name
     stands = Result(law.name, entry.name, name, dtype, None, None, None, "")
@@ -83,26 +83,26 @@ def check(
     if reason is not None:
         return stands._replace(reason=reason)
     found = Explored([], [])
-    alone = law.sampled or (profile == "quick" and expensive)
+    plain_only = law.sampled or (profile == "quick" and expensive)
 
     def once(given: Given) -> None:  # Hypothesis wants a function
         _once(law, entry, found, given)
 
     try:
-        _explore(once, entry, backend, dtype, profile, drawn and not alone)
+        _explore(once, entry, backend, dtype, profile, drawn and not plain_only)
     except (_Failed, hypothesis.errors.Flaky):
         given, verdict, said = found.failures[-1]
         return result_of(law, entry, name, dtype, verdict, said)._replace(example=spoken(law, entry, name, given))
-    telling = [verdict for verdict in found.verdicts if not verdict.void]
-    if not telling:
+    informative = [verdict for verdict in found.verdicts if not verdict.void]
+    if not informative:
         return stands._replace(reason=found.verdicts[0].reason.removeprefix(VOID))
-    return result_of(law, entry, name, dtype, max(telling, key=lambda verdict: verdict.ratio), "")
+    return result_of(law, entry, name, dtype, max(informative, key=lambda verdict: verdict.ratio), "")
 
 
 def barrier(laws: Iterable[Law], entry: Entry, dtype: str = "float64") -> Result | None:
     """Return the first failure among the laws that come first, checked on NumPy, or None.
 
-    What such a law stumbles over is no answer: the others meet it as well, and say where.
+    An exception is not counted: the other laws raise it too, and report it.
     """
     for law in laws:
         if not law.first:
@@ -118,7 +118,7 @@ def barrier(laws: Iterable[Law], entry: Entry, dtype: str = "float64") -> Result
 
 
 def _once(law: Law, entry: Entry, found: Explored, given: Given) -> None:
-    """Check one example and note what came of it; what fails is raised, for Hypothesis to shrink."""
+    """Check one example and record the outcome; a failure is raised so that Hypothesis can shrink it."""
     verdict, said = attempt(law, entry.make(given.lattice), given)
     if verdict is None or not verdict.passed:
         found.failures.append((given, verdict, said))
@@ -127,7 +127,7 @@ def _once(law: Law, entry: Entry, found: Explored, given: Given) -> None:
 
 
 def left_out(law: Law, backend: Any, drawn: bool, run: Collection[str]) -> str | None:
-    """Return why the quick profile leaves a law that applies to the other backends of a run, or None."""
+    """Return why the quick profile leaves a law to the other backends of a run, or None."""
     if law.sampled and not drawn:
         return "the quick profile runs Monte Carlo for one object of each class only"
     if "numpy" in run and law.sampled and backend.name == "standard":
@@ -135,19 +135,19 @@ def left_out(law: Law, backend: Any, drawn: bool, run: Collection[str]) -> str |
     if "numpy" in run and law.shared_draws and backend.name != "numpy":
         return "draws are identical on all backends, so only NumPy is checked"
     if law.programs and backend.name == "jax" and any(not name.startswith("jax") for name in run):
-        return "it compiles programs of its own, which is left to the profile ci"
+        return "it compiles separate programs, which is left to the profile ci"
     return None
 
 
 class Explored(NamedTuple):
-    """What the examples of one law gave."""
+    """The outcomes of the examples of one law."""
 
     verdicts: list[Verdict]
     failures: list[tuple[Given, Verdict | None, str]]
 
 
 def result_of(law: Law, entry: Entry, name: str, dtype: str, verdict: Verdict | None, said: str) -> Result:
-    """Return the result of a verdict, or of what was raised in its place."""
+    """Return the result of a verdict, or of the exception raised instead."""
     if verdict is None:
         return Result(law.name, entry.name, name, dtype, math.inf, 0.0, False, said)
     return Result(
@@ -156,7 +156,7 @@ def result_of(law: Law, entry: Entry, name: str, dtype: str, verdict: Verdict | 
 
 
 def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
-    """Return the verdict on one example, or None and what was raised."""
+    """Return the verdict on one example, or None and the exception raised."""
     try:
         with warnings.catch_warnings(), numpy.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -166,7 +166,7 @@ def attempt(law: Law, obj: Any, given: Given) -> tuple[Verdict | None, str]:
 
 
 def _explore(once: Callable[..., Any], entry: Entry, backend: Any, dtype: str, profile: str, drawn: bool) -> None:
-    """Run `once` on the plain example and on drawn ones; a Monte Carlo law sees the plain one alone, from seed 0."""
+    """Run `once` on the plain example and on drawn ones; a Monte Carlo law only on the plain one, from seed 0."""
     plain = Given(entry.lattices[0], dtype=dtype, backend=backend)
     compiles = backend.name in COMPILES
     if not drawn or (compiles and COMPILED[profile] == 1):

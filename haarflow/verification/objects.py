@@ -1,6 +1,6 @@
-"""What `haarflow verify` holds against the laws by default, and which laws each kind has: two literal tables.
+"""The objects that `haarflow verify` checks by default, and the laws of each kind: two literal tables.
 
-An object of ours that is new is one line in a layer's table; the coverage statement fails where one is missing.
+A new object of the library is one line in the table of its layer; a missing one fails the coverage statement.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""From what a user names to entries for the laws: an object, `module:name`, a model file, a recipe, or everything.
+"""The entries for the laws that a user's subject stands for: an object, `module:name`, a model file, a recipe, or everything.
 
-An object's kind is read off what it can do: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
+The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
 `action` and `lattice`, a kernel `init` and `step`, a prior `sample` and `log_density`, a group `compose` and `haar`.
 """
 
@@ -22,6 +22,7 @@ from haarflow.backends.types import Array, Key
 from haarflow.core.groups.additive import U1
 from haarflow.core.groups.matrices import precision
 from haarflow.core.laws.chain import theory_of
+from haarflow.core.parts import RECORDS, described
 from haarflow.flows.coordinates import apart
 from haarflow.flows.flow import Model, zero_log_det
 from haarflow.flows.laws.cases import condition_names
@@ -36,7 +37,7 @@ from haarflow.verification.objects import ENTRIES
 
 Lattice = tuple[int, ...]
 
-# kind -> the attributes that tell it, in the order in which they are tried
+# kind -> the attributes by which it is recognised, in the order in which they are tried
 KINDS = {
     "model": ("prior", "flow"),
     "flow": ("forward", "inverse", "init"),
@@ -49,11 +50,12 @@ LATTICES: tuple[Lattice, ...] = ((4, 4), (8, 8), (4,), (4, 4, 4), (2, 2, 2, 2))
 
 
 def entries(subject: Any = None, own: Own = NOTHING) -> list[Entry]:
-    """Return the entries of a subject: None for all of ours, a name of ours, `module:name`, a file, a recipe, an object.
+    """Return the entries of a subject: None for the whole library, the name of one of its objects, `module:name`, a file, a
+    recipe, or an object.
 
-    `own` is what the command line names of one's own: it stands for None, and for what a recipe says of it.
+    `own` names a custom theory and flow; they are the subject if it is None, and may be named in a recipe.
 
-    Raises ValueError where a word leads nowhere, TypeError for an object of no kind the laws know.
+    Raises ValueError for an unknown name, TypeError for an object of no known kind.
 
     >>> from haarflow.core.groups.additive import U1
     >>> [entry.kind for entry in entries(U1())]
@@ -75,7 +77,7 @@ def entries(subject: Any = None, own: Own = NOTHING) -> list[Entry]:
 
 
 def kind_of(obj: Any) -> str:
-    """Return the kind of an object, or raise TypeError with what each kind has, or what the nearest one has and it lacks.
+    """Return the kind of an object, or raise TypeError with what it lacks of the nearest kind.
 
     >>> from haarflow.theories import Phi4
     >>> kind_of(Phi4((4, 4)))
@@ -83,21 +85,21 @@ def kind_of(obj: Any) -> str:
     """
     if isinstance(obj, backends.Backend):
         return "backend"
-    # a user's object is of a kind by what it can do, not by its class: this is the one place where that is asked
+    # the kind of a user's object depends on its attributes, not on its class; only this function asks for them
     lacking = {kind: [name for name in names if not hasattr(obj, name)] for kind, names in KINDS.items()}
     for kind, missing in lacking.items():
         if not missing:
             return kind
     near = min(lacking, key=lambda kind: len(lacking[kind]) / len(KINDS[kind]))
     if len(lacking[near]) < len(KINDS[near]) / 2:
-        wanted = f"a {near} has {', '.join(KINDS[near])}, and this one lacks {' and '.join(lacking[near])}"
+        wanted = f"a {near} has {', '.join(KINDS[near])}, but it lacks {' and '.join(lacking[near])}"
     else:
         wanted = "; ".join(f"a {kind} has {', '.join(names)}" for kind, names in KINDS.items())
-    raise TypeError(f"{type(obj).__name__} is of no kind that the laws know: {wanted}")
+    raise TypeError(f"{type(obj).__name__} is not of a kind that has laws: {wanted}")
 
 
 def _entries_of(obj: Any, name: str, source: str) -> list[Entry]:
-    """An instance stands for itself on its own lattice; a class or function of a lattice is made on several."""
+    """An instance is checked on its lattice; a class or function of the lattice on several."""
     if isinstance(obj, type) or (callable(obj) and not _is_an_object(obj)):
         return [_made(obj, name, source)]
     held = _held(obj)
@@ -106,7 +108,7 @@ def _entries_of(obj: Any, name: str, source: str) -> list[Entry]:
 
 
 def _is_an_object(obj: Any) -> bool:
-    """Whether something that can be called is an object of some kind all the same."""
+    """Whether a callable is itself an object of some kind."""
     try:
         kind_of(obj)
     except TypeError:
@@ -115,16 +117,27 @@ def _is_an_object(obj: Any) -> bool:
 
 
 def _held(obj: Any) -> Any:
-    """What the laws look at: a bare flow on a prior that it moves, every other object as it is."""
+    """The object that the laws check: a flow is put on a prior, every other object is used as it is."""
     if kind_of(obj) == "flow":
         return on_a_prior(obj)
     if kind_of(obj) == "model":
         _check_model(obj)
+    if kind_of(obj) == "theory":
+        _check_records(obj)
     return obj
 
 
+def _check_records(theory: Any) -> None:
+    """Raise TypeError if a part of a theory is not the record that it should be; the rest is for the laws to check."""
+    for name, kinds in RECORDS.items():
+        part = described(theory).part(name)
+        if not isinstance(part, (*kinds, type(None))):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{described(theory).name}.{name} must be {wanted} of haarflow.core.parts, got {part!r}")
+
+
 def _check_model(obj: Any) -> None:
-    """Raise TypeError where a model's prior is no prior, its flow no flow, or itself none of ours."""
+    """Raise TypeError if the parts of a model are not a prior and a flow, or it is not a `Model`."""
     for part, wanted in ((obj.prior, "prior"), (obj.flow, "flow")):
         lacking = [name for name in KINDS[wanted] if not hasattr(part, name)]
         if lacking:
@@ -135,9 +148,9 @@ def _check_model(obj: Any) -> None:
 
 
 def _made(factory: Callable[[Lattice], Any], name: str, source: str) -> Entry:
-    """The entry of a class or function of a lattice, on the lattices where it makes something of a kind.
+    """The entry of a class or function of the lattice, on the lattices for which it makes an object of a kind.
 
-    A class or function of flows makes a flow on whatever it is called with: it is asked for an instance.
+    A function that returns flows is refused, because a flow has no lattice: an instance is needed.
     """
     made, faults = {}, []
     for lattice in LATTICES:
@@ -152,12 +165,13 @@ def _made(factory: Callable[[Lattice], Any], name: str, source: str) -> Entry:
             faults.append(str(error))
             continue
         if kind == "flow":
-            raise TypeError(f"{name} makes flows, which have no lattice: give an instance, or Model(prior, flow)")
+            raise TypeError(
+                f"{name} returns flows, which have no lattice: return Model(prior, flow), or name an instance"
+            )
         made[lattice] = kind
     if not made:
         raise TypeError(
-            f"{name} makes nothing on any of the lattices {LATTICES}: give an object, or a function of a lattice that "
-            f"returns one ({faults[0]})"
+            f"{name} does not return an object of a known kind on a lattice such as {LATTICES[0]}: {faults[0]}"
         )
     lattices = tuple(made)
     return Entry(name, made[lattices[0]], lambda lattice: _held(factory(lattice)), lattices, source)
@@ -175,11 +189,11 @@ def _lattice_of(obj: Any) -> Lattice:
 
 
 def on_a_prior(flow: Any) -> Model:
-    """Return a flow on the first prior that it moves and finds its way back on; else the first where its shapes are right,
-    or where it runs at all: what is wrong then is for the laws to say.
+    """Return a flow on the first prior on which its inverse works; else on the first with the right shapes, or on which it
+    runs at all: the laws then report what is wrong.
 
-    Tried are scalars, U(1) links and angles on sites, SU(2) and SU(3) links, in one to four dimensions. Raises TypeError
-    where it runs on none, with the first fault.
+    Scalars, U(1) links, angles on sites, SU(2) and SU(3) links in one to four dimensions are tried. Raises TypeError with the
+    first error if it runs on none of them.
     """
     faults: list[str] = []
     found: dict[int, Model] = {}
@@ -194,13 +208,13 @@ def on_a_prior(flow: Any) -> Model:
     if found:
         return found[min(found)]
     raise TypeError(
-        f"{type(flow).__name__} moves no field of the priors Gaussian, UniformLinks, UniformSites and HaarLinks on "
+        f"{type(flow).__name__} does not run on fields of the priors Gaussian, UniformLinks, UniformSites and HaarLinks on "
         f"{LATTICES}: give a Model(prior, flow) on a lattice of its own ({faults[0]})"
     )
 
 
 def _fits(model: Model) -> int:
-    """0 where a flow finds its way back on its prior, 1 where its shapes are right, 2 where it only runs."""
+    """0 if the inverse of a flow works on its prior, 1 if its shapes are right, 2 if it only runs."""
     host = backends.get("numpy")
     params = model.init(host.asarray([0, 0], dtype="int32"))
     values = {name: numpy.ones(8) for name in condition_names(model.flow)} or None
@@ -242,7 +256,7 @@ class UniformSites:
         return zero_log_det(x, len(self.lattice))
 
 
-# where a bare flow is tried, in this order: links in one dimension look like sites in two, and come late
+# priors on which a flow is tried, in this order; links in one dimension look like sites in two and come late
 PRIORS: tuple[tuple[Callable[[Lattice], Any], tuple[Lattice, ...]], ...] = (
     (Gaussian, LATTICES),
     (UniformLinks, tuple(lattice for lattice in LATTICES if len(lattice) > 1)),
@@ -255,7 +269,7 @@ PRIORS: tuple[tuple[Callable[[Lattice], Any], tuple[Lattice, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Fixed:
-    """A flow with its parameters given once: those of a trained model."""
+    """A flow with fixed parameters, those of a trained model."""
 
     flow: Any
     params: Any = field(compare=False)
@@ -314,14 +328,14 @@ def _from_file(name: str, source: str, own: Own) -> list[Entry]:
     if not name.endswith(".safetensors") and name not in models.shipped():
         known = ", ".join([*recipes.names(), *models.shipped()])
         raise ValueError(
-            f"nothing to verify is called {name!r}: give module:name, a model file, a recipe ({known}) or one of "
-            f"ours ({', '.join(entry.name for entry in ENTRIES[:4])}, ...; haarflow verify --list)"
+            f"there is nothing called {name!r} to verify: give module:name, a model file, a recipe ({known}) or an object of the "
+            f"library ({', '.join(entry.name for entry in ENTRIES[:4])}, ...; haarflow verify --list)"
         )
     return [_trained(name, source)]
 
 
 def _trained(name: str, source: str) -> Entry:
-    """A model file, with its own parameters, on the smallest lattice that its flow takes."""
+    """A model file with its parameters, on the smallest lattice that its flow accepts."""
     from haarflow import models
     from haarflow.flows.modelfile import open_model
 
@@ -331,7 +345,7 @@ def _trained(name: str, source: str) -> Entry:
 
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
-    """A recipe's theory, and its untrained flow or its trained model."""
+    """The theory of a recipe, and its untrained flow or its trained model."""
     from haarflow.run.build import model_of
     from haarflow.run.target import target_of
 
@@ -354,7 +368,7 @@ def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
 
 
 def _smallest(name: str, kind: str, make: Any, lattice: tuple[int, ...], source: str) -> Entry:
-    """An entry on the first lattice that works, of extents 3, 4, 8 and its own: a dense Jacobian wants few components."""
+    """An entry on the first lattice that works, of extents 3, 4, 8 and its own: dense Jacobians need few components."""
     for extents in ((extent,) * len(lattice) for extent in (3, 4, 8)):
         if math.prod(extents) <= math.prod(lattice) and _draws(make, extents):
             return Entry(name, kind, make, (extents,), source)
@@ -362,7 +376,7 @@ def _smallest(name: str, kind: str, make: Any, lattice: tuple[int, ...], source:
 
 
 def _draws(make: Any, lattice: tuple[int, ...]) -> bool:
-    """Whether an object can be made on a lattice, and for a model whether it draws and finds its way back there."""
+    """Whether an object can be made on a lattice and, for a model, can draw and be inverted there."""
     key = backends.get("numpy").asarray([0, 0], dtype="int32")
     try:
         found = make(lattice)

@@ -1,4 +1,4 @@
-"""The findings of the laws as a table: law x object, one column a backend, residual over tolerance."""
+"""The results of the laws as a table: law x object, one column per backend, residual over tolerance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from haarflow.verification.verify import Findings
 
 
 def findings_table(findings: Findings) -> str:
-    """Return the table, the counterexamples of what failed, and the count.
+    """Return the table, the counterexamples of failures, and the counts.
 
     A cell is the largest residual in units of its tolerance, so that 1 is the limit.
     """
@@ -31,7 +31,7 @@ def findings_table(findings: Findings) -> str:
 
 
 def _flush(head: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows whose second column is flush left as well."""
+    """Head and rows with the second column aligned left as well."""
     width = max(len(row[1]) for row in rows)
     padded = [[row[0], row[1].ljust(width), *row[2:]] for row in (head, *rows)]
     return padded[0], padded[1:]
@@ -61,15 +61,15 @@ def _count(findings: Findings) -> str:
     checked, failed, skipped = len(findings.results), len(findings.failed), len(findings.skipped)
     passed: Sequence[Result] = [result for result in findings.results if result.passed]
     closest = max(passed, key=lambda result: result.ratio or 0.0, default=None)
-    words = f"{checked} checks, {failed} failed; {skipped} do not apply (--why tells)"
+    words = f"{checked} checks, {failed} failed; {skipped} do not apply (--why explains)"
     if closest is None:
         return words
     where = f"{closest.law} of {closest.object} on {closest.backend}"
-    return f"{words}; of those that hold the largest residual is {closest.ratio:.2g} of its tolerance, {where}"
+    return f"{words}; the largest residual of those that hold is {closest.ratio:.2g} of its tolerance, {where}"
 
 
 def reasons(findings: Findings) -> str:
-    """Return which laws do not apply to what, and why."""
+    """Return which laws do not apply to which objects, and why."""
     found = dict.fromkeys((result.object, result.law, result.reason) for result in findings.skipped)
     return "\n".join(f"{name}: {law} does not apply, because {reason}" for name, law, reason in found)
 

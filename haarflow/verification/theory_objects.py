@@ -1,4 +1,4 @@
-"""The theories that the laws are held against: phi^4 in both forms, U(1) and SU(N), and one user's own."""
+"""The theories that the laws check: phi^4 in both forms, U(1), SU(N), sums of them, and theories as users write them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from haarflow.verification.entry import Entry
 
 
 def free_field(lattice: tuple[int, ...], parameterisation: str = "m2") -> Any:
-    """Return phi^4 with a mass and no interaction by default: the couplings at which everything is known."""
+    """Return phi^4 whose default couplings are a mass and no interaction, where everything is known."""
     couplings = {"m2": 1.0, "lam": 0.0} if parameterisation == "m2" else {"kappa": 0.1, "lam": 0.0}
     return with_parts(Phi4(lattice, parameterisation), couplings=couplings)
 
@@ -77,7 +77,7 @@ def with_source(lattice: tuple[int, ...]) -> Any:
 
 @dataclass(frozen=True)
 class Bare:
-    """S = sum_x phi^2: the least a theory has."""
+    """S = sum_x phi^2: a theory with only the required parts."""
 
     lattice: tuple[int, ...]
     group = Real()

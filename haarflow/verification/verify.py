@@ -23,11 +23,11 @@ from haarflow.verification.harness import Result, attempt, barrier, check, resul
 from haarflow.verification.objects import LAWS
 from haarflow.verification.subjects import entries
 
-FEW = 8  # fewer blocks than these are taken law by law: progress shows, and processes share them
+FEW = 8  # fewer blocks than this are split law by law, so that progress is visible and processes share them
 
 
 class Findings(NamedTuple):
-    """What the laws found: the results of those that apply, and those that do not, with the reason."""
+    """The results of the laws that apply, and of those that do not, with the reasons."""
 
     results: tuple[Result, ...]
     skipped: tuple[Result, ...]
@@ -56,12 +56,13 @@ def verify(
     progress: Progress | None = None,
     own: Own = NOTHING,
 ) -> Findings:
-    """Hold a subject against the laws of its kind and return what was found.
+    """Check a subject against the laws of its kind and return the results.
 
-    `subject` is a flow, model, prior, theory, kernel or group; "module:name" of one; a model file; a recipe; the name of
-    one of ours; or None for everything. `backend` is "all" (those present), a name or names (`backends.members`), `dtype`
-    a precision, `profile` quick, ci or deep, `laws` the names of laws (default: all), `jobs` how many processes. With
-    `given` one example alone is checked, the way a failure prints it. `own` names one's own theory and flow. Raises ValueError for a word that leads nowhere.
+    `subject` is a flow, model, prior, theory, kernel or group; "module:name" of one; a model file; a recipe; the name of an
+    object of the library; or None for the whole library. `backend` is "all" (those present), a name or names
+    (`backends.members`), `dtype` a precision, `profile` quick, ci or deep, `laws` the names of laws (default: all), `jobs`
+    the number of processes. With `given` only that example is checked, in the form that a failure prints. `own` names a
+    custom theory and flow. Raises ValueError for an unknown name.
 
     >>> from haarflow.core.groups.additive import U1
     >>> findings = verify(U1(), backend="numpy")
@@ -77,7 +78,7 @@ def verify(
         return _divided(
             _one(entry, law, name, dtype, given) for entry in found for law in _laws(entry, wanted) for name in names
         )
-    travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object stays in this process
+    travels = jobs > 1 and (subject is None or isinstance(subject, str))  # an object is checked in this process
     with processes(jobs) if travels else nullcontext() as executor:
         blocks = blocks_of(found, _members(backend, executor), profile, wanted)
         task = _Task(subject if travels else found, blocks, dtype, profile, wanted, own)
@@ -85,10 +86,10 @@ def verify(
 
 
 def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progress) -> list[Result]:
-    """What all blocks of a task give, in their order; the line of progress says which one is waited for."""
+    """The results of all blocks of a task, in order; the progress line names the block that is awaited."""
     results: list[Result] = []
     for name in dict.fromkeys(block.expensive for block in task.blocks if block.expensive):
-        progress.say(f"{name} goes last: it differentiates many components, which may take minutes")
+        progress.say(f"{name} comes last: it differentiates many components, which may take minutes")
     with progress.task("laws", len(task.blocks)) as line:
         following = [block.title for block in task.blocks[1:]] + ["laws"]
         line.name = task.blocks[0].title if task.blocks else line.name
@@ -102,9 +103,9 @@ def _results(task: _Task, executor: Executor | None, ahead: int, progress: Progr
 
 @dataclass(frozen=True)
 class _Task:
-    """Block number n: the laws of one entry, by its place, on one backend.
+    """Called with an index it runs that block: laws of one entry on one backend.
 
-    `source` is the entries, or for a worker elsewhere the name they are made from.
+    `source` is the list of entries, or for a worker in another process the name that they are made from.
     """
 
     source: list[Entry] | str | None
@@ -115,9 +116,9 @@ class _Task:
     own: Own = NOTHING
 
     def __call__(self, number: int) -> list[Result]:
-        _, place, name, drawn, laws, _ = self.blocks[number]
+        _, index, name, drawn, laws, _ = self.blocks[number]
         every = self.source if isinstance(self.source, list) else _named(self.source, self.own)
-        entry, record = every[place], members.member(name)
+        entry, record = every[index], members.member(name)
         run = tuple(dict.fromkeys(block.name for block in self.blocks))
         words = (entry, record, self.dtype, self.profile, name, drawn, run)
         asked = _laws(entry, laws or self.laws)
@@ -128,25 +129,26 @@ class _Task:
 
 
 def _counted(result: Result, wall: Result, asked: tuple[str, ...]) -> Result:
-    """What a law that comes first forbids: skipped beside that law's failure, itself a failure where that is not asked."""
-    alone = bool(asked) and wall.law not in asked
-    if not alone or result.passed is not None or not result.reason.startswith(wall.law):
+    """A result blocked by a law that comes first: skipped, or a failure if that law was not itself requested."""
+    unrequested = bool(asked) and wall.law not in asked
+    if not unrequested or result.passed is not None or not result.reason.startswith(wall.law):
         return result
     return result._replace(residual=math.inf, tolerance=0.0, passed=False)
 
 
 @lru_cache(maxsize=1)
 def _named(source: str | None, own: Own) -> list[Entry]:
-    """The entries of a name, found once in a worker."""
+    """The entries of a name, made once in a worker."""
     return entries(source, own)
 
 
 class _Block(NamedTuple):
-    """What a person calls the block, an entry's index and a backend; `drawn` where Hypothesis draws examples beside the plain one; `laws` of those asked
-    for, none for all, and which of them is `expensive`."""
+    """A block: its title, the index of its entry and its backend; `drawn` if Hypothesis draws examples besides the plain one;
+    its `laws`, empty for all, and which of them is `expensive`.
+    """
 
     title: str
-    place: int
+    entry_index: int
     name: str
     drawn: bool
     laws: tuple[str, ...] = ()
@@ -156,7 +158,7 @@ class _Block(NamedTuple):
 def blocks_of(
     found: list[Entry], names: Sequence[str], profile: str = "quick", laws: Sequence[str] = ()
 ) -> tuple[_Block, ...]:
-    """Return the blocks of some entries on some backends: all laws of an entry each, of fewer than FEW a law each.
+    """Return the blocks of some entries on some backends: all laws of an entry per block, or one law if they are fewer than FEW.
 
     >>> from haarflow.core.groups.additive import U1
     >>> [block.laws for block in blocks_of(entries(U1()), ["numpy"])][:2]
@@ -167,21 +169,21 @@ def blocks_of(
 
 
 def _blocks(found: list[Entry], names: Sequence[str], profile: str) -> Iterator[_Block]:
-    """The blocks, those of one backend together: a worker loads few backends.
+    """The blocks, grouped by backend so that a worker loads few backends.
 
-    The quick profile draws examples for enough entries to meet every class; the others meet the plain one on NumPy.
+    The quick profile draws examples for enough entries to cover every class; the others use the plain one on NumPy.
     """
     few = representatives(found) if profile == "quick" else found
     for name in names:
-        for place, entry in enumerate(found):
+        for index, entry in enumerate(found):
             if _belongs(entry, name) and (name == "numpy" or entry in few):
-                yield _Block(f"{entry.name} on {name}", place, name, entry in few)
+                yield _Block(f"{entry.name} on {name}", index, name, entry in few)
 
 
 def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[str]) -> Iterator[_Block]:
-    """The blocks of a few objects with a law each, the expensive ones last, so that nothing waits for them."""
+    """The blocks of a few objects with one law each, the expensive ones last, so that nothing waits for them."""
     for block in blocks:
-        entry = found[block.place]
+        entry = found[block.entry_index]
         obj = entry.make(entry.lattices[0])
         slow = {law.name for law in _laws(entry, wanted) if _is_expensive(law, obj)}
         for law in sorted(_laws(entry, wanted), key=lambda law: law.name in slow):
@@ -190,7 +192,7 @@ def _law_by_law(blocks: Iterable[_Block], found: list[Entry], wanted: Sequence[s
 
 
 def _is_expensive(law: Law, obj: Any) -> bool:
-    """Whether an example of a law may take minutes; where an object's fault is in the way, the law itself will tell."""
+    """Whether an example of a law may take minutes; an error of the object is reported by the law itself."""
     try:
         return law.applies(obj) is None and law.expensive(obj)
     except Exception:
@@ -198,7 +200,7 @@ def _is_expensive(law: Law, obj: Any) -> bool:
 
 
 def _belongs(entry: Entry, name: str) -> bool:
-    """A backend's own entry is checked on that backend alone."""
+    """Whether an entry is checked on a backend: the entry of a backend only on itself."""
     return entry.kind != "backend" or entry.name == name
 
 
@@ -223,12 +225,12 @@ def _law_names(laws: str | Sequence[str], found: list[Entry]) -> tuple[str, ...]
     known = sorted({law.name for entry in found for law in LAWS[entry.kind]})
     for name in wanted:
         if name not in known:
-            raise ValueError(f"no law {name!r} for this subject: there are {', '.join(known)}")
+            raise ValueError(f"there is no law {name!r} for this subject; the laws are {', '.join(known)}")
     return wanted
 
 
 def _members(backend: str | Sequence[str], executor: Executor | None = None) -> tuple[str, ...]:
-    """The names of the members asked for; which are here is for the workers to say, who load the backends anyway."""
+    """The names of the backends requested; workers find which are present, because they load the backends anyway."""
     if backend == "all":
         reasons = (executor.map if executor else map)(members.absence, members.OURS)
         return tuple(name for name, reason in zip(members.OURS, reasons, strict=True) if reason is None)

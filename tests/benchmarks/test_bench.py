@@ -91,7 +91,7 @@ def test_a_bench_that_cannot_be_compared_is_refused(stored, tmp_path):
         compare(old, old, threshold=0.9)
     for text in ("{}", "[]", "no json"):
         (tmp_path / "odd.json").write_text(text)
-        with pytest.raises(ValueError, match="no stored bench"):
+        with pytest.raises(ValueError, match="not a stored bench"):
             read(tmp_path / "odd.json")
     (tmp_path / "odd.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="format 99"):
@@ -127,7 +127,7 @@ def test_the_majority_is_the_reference():
     "words, message",
     [
         (("u2",), "phi4, u1, su2, su3"),
-        (("u1", "-w", "acton"), "a work is one of"),
+        (("u1", "-w", "acton"), "a workload is one of"),
         (("u1", "-w", "tests.nowhere:x"), "no work"),
         (("u1", "-l", "8by8"), "written like 8x8"),
         (("u1", "--dtype", "float16"), "float64, float32"),

@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 from haarflow.core import random
 from haarflow.core.groups.additive import U1, Real
 from haarflow.core.lattice.geometry import shift
+from haarflow.core.parts import Symmetries
 from haarflow.theories.theory import autodiff_force, couplings_for
 
 
@@ -57,7 +58,7 @@ class XY:
     group = U1()
     couplings = {"beta": 1.0}  # noqa: RUF012 (as a user writes it)
     force = autodiff_force
-    symmetries = ("translation", "reflection", "hypercubic", "charge_conjugation")
+    symmetries = Symmetries(("translation", "reflection", "hypercubic", "charge_conjugation"))
 
     def action(self, theta, couplings=None):
         xp, d = array_namespace(theta), len(self.lattice)

@@ -71,4 +71,4 @@ def test_fine_tuning_starts_from_the_annealed_model(tmp_path):
 def test_another_flow_is_no_start(conditioned, tmp_path, capsys):
     words = ("theory.beta=1.5", f"train.start={conditioned / 'model.safetensors'}", *SMALL)
     assert haarflow("train", "u1-tiny", *words, "--out", tmp_path / "refused") == 1
-    assert "fine-tuning goes on from the same flow" in capsys.readouterr().err
+    assert "fine-tuning needs the same one" in capsys.readouterr().err

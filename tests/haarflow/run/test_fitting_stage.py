@@ -49,7 +49,7 @@ def test_a_fit_needs_no_autodiff_and_reports_what_it_left(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["stage"] == "fit"
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "How it was fitted" in page and "halving the steps" in page
+    assert "<h2>Fit</h2>" in page and "halving the steps" in page
 
 
 def test_a_fit_may_keep_a_few_products(tmp_path):
@@ -75,10 +75,10 @@ def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["flow.kind=trivialising"], "fit: is for flow.kind = 'loops'"),
-        (["train.steps=3"], "fit: stands beside train"),
+        (["flow.kind=trivialising"], "fit needs flow.kind = 'loops'"),
+        (["train.steps=3"], "fit and train exclude each other"),
         (["fit.lattice=[4]"], "fit.lattice must have 2 extents"),
-        (["fit.samples=1"], "fit.samples: one configuration"),
+        (["fit.samples=1"], "fit.samples must be 2 or more"),
         (["fit=false"], "needs \\[train\\], or \\[fit\\]"),
     ],
 )

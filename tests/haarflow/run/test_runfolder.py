@@ -254,7 +254,7 @@ def test_a_disk_that_fills_leaves_the_old_file(tmp_path, monkeypatch, recipe):
 def test_a_damaged_ensemble_says_so(whole, tmp_path):
     cut = tmp_path / "cut.h5"
     cut.write_bytes((whole / "ensemble.h5").read_bytes()[:5000])
-    with pytest.raises(EnsembleError, match="cut short"):
+    with pytest.raises(EnsembleError, match="truncated"):
         ensemble.read(cut)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file.attrs["format"] = "something else"

@@ -94,11 +94,11 @@ def test_what_is_kept_between_laws_hides_no_flow_that_writes_into_its_input():
     [
         (("no.such.module:flow",), "no module 'no'"),
         (("haarflow.theories:Phi5",), "haarflow.theories has no 'Phi5'"),
-        (("u1-2x",), "nothing to verify is called 'u1-2x'"),
+        (("u1-2x",), "there is nothing called 'u1-2x' to verify"),
         (("U1", "--law", "round_tripp"), "no law 'round_tripp'"),
         (("U1", "--backend", "jaxx"), "jaxx"),
         (("U1", "--profile", "fast"), "a profile is one of"),
-        (("haarflow.core.lattice.geometry:volume",), "makes nothing"),
+        (("haarflow.core.lattice.geometry:volume",), "does not return an object of a known kind"),
     ],
 )
 def test_a_word_that_leads_nowhere_is_one_sentence(words, sentence, capsys):

@@ -115,9 +115,9 @@ def test_a_bare_flow_of_angles_is_put_on_sites(make):
 @pytest.mark.parametrize(
     "subject, sentence",
     [
-        (users.NoInverse(), "a flow has forward, inverse, init, and this one lacks inverse"),
-        (users.CircleMap, "CircleMap makes flows, which have no lattice: give an instance"),
-        (users.site_sum, "site_sum makes nothing on any of the lattices"),
+        (users.NoInverse(), "a flow has forward, inverse, init, but it lacks inverse"),
+        (users.CircleMap, "CircleMap returns flows, which have no lattice: return Model(prior, flow)"),
+        (users.site_sum, "site_sum does not return an object of a known kind"),
         (Model(users.XY((4, 4)), users.CircleMap()), "XY of this model lacks sample and log_density"),
         (Model(Gaussian((4, 4)), users.NoInverse()), "NoInverse of this model lacks inverse"),
     ],
