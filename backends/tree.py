@@ -10,6 +10,8 @@ from typing import Any
 
 from haarflow.backends.types import Tree
 
+CONTAINERS = (dict, tuple, list)
+
 
 def flatten(tree: Tree) -> tuple[list[Any], Callable[[list[Any]], Tree]]:
     """Return the leaves of a tree and the function that rebuilds the tree from such a list.
@@ -46,6 +48,8 @@ def tree_map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     >>> tree_map(lambda a, b: a + b, {"x": 1}, {"x": 2})
     {'x': 3}
     """
+    if not (tree is None or isinstance(tree, CONTAINERS) or any(map(_is_container, others))):
+        return f(tree, *others)  # a single array, the most frequent tree
     first, rebuild = flatten(tree)
     rest = [leaves(other) for other in others]
     for other in rest:
@@ -80,6 +84,10 @@ def part_names(tree: Tree) -> tuple[str, ...] | None:
     """
     # `_fields` is the only mark of a NamedTuple
     return getattr(tree, "_fields", None) if isinstance(tree, tuple) else None
+
+
+def _is_container(tree: Tree) -> bool:
+    return tree is None or isinstance(tree, CONTAINERS)
 
 
 def _children(tree: Tree) -> list[tuple[str, Tree]] | None:

@@ -74,8 +74,10 @@ class Accelerated:
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
         """Return the per-configuration values by name."""
-        found = self.kernels.observables(self.plain, field, couplings)
-        return self.plain.observables(field, couplings) if found is None else found
+        measured: dict[str, Array] | None = self.kernels.observables(self.plain, field, couplings)
+        if measured is None:
+            measured = self.plain.observables(field, couplings)
+        return measured
 
     def plaquettes(self, field: Array) -> Array:
         """Return the plaquettes of links."""

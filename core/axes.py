@@ -7,7 +7,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array
+from haarflow.backends.types import Array, Tree
+from haarflow.core import spaces
 from haarflow.core.parts import described
 
 
@@ -35,22 +36,29 @@ def spread(x: Any, rank: int) -> Any:
 
 
 def field_shape(theory: Any) -> tuple[int, ...]:
-    """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none."""
+    """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none.
+
+    Raises TypeError where a field has several parts.
+
+    >>> from haarflow.theories import U1Gauge
+    >>> field_shape(U1Gauge((4, 4)))
+    (2, 4, 4)
+    """
     return described(theory).field_shape
 
 
-def batch_shape(theory: Any, field: Array) -> tuple[int, ...]:
-    """Return the batch axes of a field.
+def batch_shape(theory: Any, field: Tree) -> tuple[int, ...]:
+    """Return the batch axes of a theory's field.
 
-    Raises ValueError when its last axes are not those of the theory's field.
+    Raises ValueError when its parts, or the last axes of a part, are not those of the theory's spaces.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> batch_shape(U1Gauge((4, 4)), np.zeros((3, 2, 4, 4)))
+    (3,)
     """
-    shape = field_shape(theory)
-    if tuple(field.shape[-len(shape) :]) != shape:
-        raise ValueError(
-            f"{described(theory).name} wants fields of shape (*batch, {', '.join(map(str, shape))}), "
-            f"got {tuple(field.shape)}: the lattice axes come last"
-        )
-    return tuple(field.shape[: field.ndim - len(shape)])
+    offered = described(theory)
+    return spaces.batch_shape(offered.spaces, field, offered.name)
 
 
 def per_chain(key: Array, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,61 +7,20 @@ group elements. A field that is a single array gives what the functions of core/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.tree import leaves, part_names, tree_map
-from haarflow.backends.types import Array, Group, Key, Tree
+from haarflow.backends.tree import CONTAINERS, flatten, leaves, tree_map
+from haarflow.backends.types import Array, Key, Tree
 from haarflow.core import random
 from haarflow.core.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import precision as array_precision
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where the values of one array of a field live: the group of its elements and the shape of one configuration.
-
-    >>> from haarflow.core.groups.additive import U1
-    >>> Space(U1(), (2, 4, 4)).shape
-    (2, 4, 4)
-    """
-
-    group: Group
-    shape: tuple[int, ...]
-
-
-def batch_shape(spaces: Tree, field: Tree) -> tuple[int, ...]:
-    """Return the batch axes of a field.
-
-    Raises ValueError when the parts of the field are not those of the spaces, when the last axes of a part are not the
-    shape of its space, and when the parts have different batch axes.
-
-    >>> import numpy as np
-    >>> from haarflow.core.groups.additive import Real
-    >>> batch_shape(Space(Real(), (4, 4)), np.zeros((3, 4, 4)))
-    (3,)
-    """
-    parts, wanted = paths(field), paths(spaces)
-    if list(parts) != list(wanted):
-        raise ValueError(f"a field of the parts {', '.join(wanted)} wanted, got {', '.join(parts) or 'none'}")
-    shapes = [_batch(path, wanted[path].shape, part) for path, part in parts.items()]
-    if len(set(shapes)) != 1:
-        raise ValueError(f"the parts of a field share their batch axes, got {dict(zip(parts, shapes, strict=True))}")
-    return shapes[0]
-
-
-def _batch(path: str, shape: tuple[int, ...], part: Array) -> tuple[int, ...]:
-    batch = part.ndim - len(shape)
-    if batch < 0 or tuple(part.shape[batch:]) != tuple(shape):
-        raise ValueError(
-            f"{path} wants the shape (*batch, {', '.join(map(str, shape))}), got {tuple(part.shape)}: the lattice axes "
-            "come last"
-        )
-    return tuple(part.shape[:batch])
+from haarflow.core.spaces import Space as Space
+from haarflow.core.spaces import batch_shape as batch_shape
+from haarflow.core.spaces import paths as paths
 
 
 def map(f: Callable[..., Any], field: Tree, *others: Tree) -> Tree:
@@ -125,7 +84,9 @@ def inner(spaces: Tree, v: Tree, w: Tree) -> Array:
     >>> inner(Space(U1(), (2, 4, 4)), np.ones((3, 2, 4, 4)), np.ones((3, 2, 4, 4))).tolist()
     [32.0, 32.0, 32.0]
     """
-    first, *others = [_inner(*parts) for parts in _rows(spaces, v, w)]
+    if isinstance(spaces, Space):
+        return _inner(spaces, v, w)
+    first, *others = [_inner(*parts) for parts in zip(leaves(spaces), leaves(v), leaves(w), strict=True)]
     return sum(others, first)
 
 
@@ -145,13 +106,15 @@ def normal(key: Key, spaces: Tree, batch: tuple[int, ...], dtype: str = "float64
     >>> normal(random.key(1, backend), Space(U1(), (2, 4, 4)), (3,)).shape
     (3, 2, 4, 4)
     """
-    count = len(leaves(spaces))
-    keys = iter([key] if count == 1 else [random.fold_in(key, index) for index in range(count)])
+    if isinstance(spaces, Space):
+        return _normal(key, spaces, batch, dtype)
+    every, rebuild = flatten(spaces)
+    keys = [key] if len(every) == 1 else [random.fold_in(key, index) for index in range(len(every))]
+    return rebuild([_normal(own, space, batch, dtype) for own, space in zip(keys, every, strict=True)])
 
-    def draw(space: Space) -> Array:
-        return space.group.algebra_normal(next(keys), per_chain(key, (*batch, *space.shape)), dtype)
 
-    return tree_map(draw, spaces)
+def _normal(key: Key, space: Space, batch: tuple[int, ...], dtype: str) -> Array:
+    return space.group.algebra_normal(key, per_chain(key, (*batch, *space.shape)), dtype)
 
 
 def zeros(spaces: Tree, field: Tree) -> Tree:
@@ -174,44 +137,12 @@ def precision(field: Tree) -> str:
     >>> precision({"U": np.zeros(2), "phi": np.zeros(2, dtype=complex)})
     'float64'
     """
-    found = {path: array_precision(part) for path, part in paths(field).items()}
-    if len(set(found.values())) != 1:
-        raise ValueError(f"a field of one precision wanted, got {found}: convert with backend.asarray(..., dtype=...)")
-    return next(iter(found.values()))
-
-
-def paths(field: Tree, name: str = "field") -> dict[str, Any]:
-    """Return the parts of a field, or its spaces, under their names in files: "field", or "field/U", "field/phi" ...
-
-    Raises TypeError for a tuple or a list, whose entries have no names.
-
-    >>> import numpy as np
-    >>> list(paths(np.zeros(2))), list(paths({"U": np.zeros(2), "phi": np.zeros(2)}))
-    (['field'], ['field/U', 'field/phi'])
-    """
-    children = _children(field)
-    if children is None:
-        return {name: field}
-    return {path: leaf for child, part in children for path, leaf in paths(part, f"{name}/{child}").items()}
-
-
-def _children(field: Tree) -> list[tuple[str, Tree]] | None:
-    """The named parts of a field, in the order in which trees are traversed; None for an array."""
-    if isinstance(field, dict):
-        return [(str(name), field[name]) for name in sorted(field)]
-    if not isinstance(field, (tuple, list)):
-        return None
-    names = part_names(field)
-    if names is None:
-        raise TypeError(
-            f"a field is an array, a NamedTuple or a dict of arrays, got a {type(field).__name__}: name its parts"
-        )
-    return list(zip(names, field, strict=True))
-
-
-def _rows(spaces: Tree, *fields: Tree) -> Iterator[tuple[Any, ...]]:
-    """The space of each part with the arrays of the fields there."""
-    return zip(leaves(spaces), *(leaves(field) for field in fields), strict=True)
+    if not isinstance(field, CONTAINERS):
+        return array_precision(field)
+    each = {path: array_precision(part) for path, part in paths(field).items()}
+    if len(set(each.values())) != 1:
+        raise ValueError(f"a field of one precision wanted, got {each}: convert with backend.asarray(..., dtype=...)")
+    return next(iter(each.values()))
 
 
 def _beside(a: float | Array, x: Array) -> float | Array:

@@ -1,6 +1,6 @@
 """The parts of a theory: records that say what a kernel may use of it, and the one place that looks for them.
 
-A theory has a lattice, a group and an action; all else is optional. A part is a value, never inherited: `described(theory)`
+A theory has a lattice, an action, and a group (or `spaces`, where a field has several arrays); all else is optional. A part is a value, never inherited: `described(theory)`
 returns each one, or None where the theory does not offer it.
 """
 
@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Couplings, Theory
+from haarflow.backends.tree import flatten, leaves
+from haarflow.backends.types import Array, Couplings, Theory, Tree
+from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.geometry import check_lattice
+from haarflow.core.spaces import Space, paths
 
 REQUIRED = ("lattice", "group", "action")
 OPTIONAL = (
     "field_shape",
+    "spaces",
     "couplings",
     "check",
     "force",
@@ -82,7 +87,7 @@ class LinkWeight:
 
 @dataclass(frozen=True)
 class Symmetries:
-    """Words of `core.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
+    """Words of `core.lattice.symmetries.SYMMETRIES` under which the action and every observable are invariant, with exceptions.
 
     `odd`: name of an observable -> the words under which it changes sign; `tied`: those that turn it into another one.
 
@@ -98,7 +103,7 @@ class Symmetries:
 RECORDS: dict[str, tuple[type, ...]] = {
     "local": (Local,),
     "conditional": (AngleWeight, LinkWeight),
-    "symmetries": (Symmetries,),
+    "symmetries": (Symmetries, tuple),  # the words, where there are no exceptions
 }
 
 
@@ -122,54 +127,79 @@ class Described:
         return str(self.part("name") or type(self.theory).__name__)
 
     @property
+    def spaces(self) -> Tree:
+        """Group and shape of each array of a field: its own, or the one space of its group and `field_shape`."""
+        own = self.part("spaces")
+        return Space(self.theory.group, self.field_shape) if own is None else own
+
+    @property
     def field_shape(self) -> tuple[int, ...]:
-        """The shape of one field: the lattice where none is declared."""
-        return tuple(self.part("field_shape") or self.theory.lattice)
+        """The shape of one field: the lattice where none is declared.
+
+        Raises TypeError where a field has several parts, each of its own shape.
+        """
+        own = self.part("spaces")
+        if own is None:
+            return tuple(self.part("field_shape") or self.theory.lattice)
+        if isinstance(own, Space):
+            return tuple(own.shape)
+        raise TypeError(
+            f"{self.name} has fields of the parts {', '.join(paths(own))}, and what was asked for works on a single array"
+        )
 
     @property
     def couplings(self) -> Mapping[str, float] | None:
         """The couplings' names and defaults."""
-        return self.part("couplings")
+        own: Mapping[str, float] | None = self.part("couplings")
+        return own
 
     @property
     def check(self) -> Callable[..., dict[str, Any]] | None:
         """The theory's own check of its couplings."""
-        return self.part("check")
+        own: Callable[..., dict[str, Any]] | None = self.part("check")
+        return own
 
     @property
-    def force(self) -> Callable[..., Array] | None:
-        """F = dS along the group, field-shaped."""
-        return self.part("force")
+    def force(self) -> Callable[..., Tree] | None:
+        """F = dS along the group, shaped as the momenta."""
+        own: Callable[..., Tree] | None = self.part("force")
+        return own
 
     @property
     def difference(self) -> Callable[..., Array] | None:
         """S(new) - S(old) as the theory forms it itself: `difference(new, old, couplings)`."""
-        return self.part("difference")
+        own: Callable[..., Array] | None = self.part("difference")
+        return own
 
     @property
     def local(self) -> Local | None:
         """The action as a sum over sites."""
-        return self.part("local")
+        own: Local | None = self.part("local")
+        return own
 
     @property
     def conditional(self) -> AngleWeight | LinkWeight | None:
         """The weight of one link, all others held."""
-        return self.part("conditional")
+        own: AngleWeight | LinkWeight | None = self.part("conditional")
+        return own
 
     @property
     def symmetries(self) -> Symmetries:
         """Its symmetries, none where it declares none."""
-        return self.part("symmetries") or Symmetries()
+        offered = self.part("symmetries") or ()
+        return offered if isinstance(offered, Symmetries) else Symmetries(tuple(offered))
 
     @property
     def observables(self) -> Callable[..., dict[str, Array]] | None:
         """Per-configuration values by name."""
-        return self.part("observables")
+        own: Callable[..., dict[str, Array]] | None = self.part("observables")
+        return own
 
     @property
     def exact(self) -> Callable[..., dict[str, float]] | None:
         """What is known exactly."""
-        return self.part("exact")
+        own: Callable[..., dict[str, float]] | None = self.part("exact")
+        return own
 
     @property
     def by_autodiff(self) -> bool:
@@ -188,8 +218,10 @@ def described(theory: Any) -> Described:
     return Described(theory)
 
 
-def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) -> Array:
+def autodiff_force(theory: Theory, field: Tree, couplings: Couplings = None) -> Tree:
     """Return F = dS along the group by differentiating the action, shaped as the group's algebra elements.
+
+    For a complex field F = dS/d Re phi + i dS/d Im phi. A field of several parts has a force of the same parts.
 
     Write `force = autodiff_force` in the class body of a theory without a force of its own, or leave the force out. Raises
     `backends.NoAutodiff` on NumPy and CuPy.
@@ -202,26 +234,41 @@ def autodiff_force(theory: Theory, field: Array, couplings: Couplings = None) ->
     haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend \
 has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
     """
-    xp = array_namespace(field)
+    spaces = leaves(described(theory).spaces)
+    elements, rebuild = flatten(field)
+    xp = array_namespace(*elements)
 
-    def total(w: Array) -> Array:
-        return xp.sum(theory.action(theory.group.update(field, w), couplings))
+    def total(coordinates: list[Any]) -> Array:
+        moved = [space.group.update(*pair) for space, *pair in zip(spaces, elements, _joined(coordinates), strict=True)]
+        return xp.sum(theory.action(rebuild(moved), couplings))
 
-    zeros = getattr(theory.group, "zeros", xp.zeros_like)  # matrices: their algebra's elements have another shape
-    return backends.of(field).value_and_grad(total)(zeros(field))[1]
+    zeros = _coordinates([space.group.zeros(u) for space, u in zip(spaces, elements, strict=True)])
+    return rebuild(_joined(backends.of(*elements).value_and_grad(total)(zeros)[1]))
 
 
-def force_of(theory: Theory) -> Callable[..., Array]:
+def _coordinates(algebra: list[Array]) -> list[Any]:
+    """Algebra elements by real coordinates, pairs where they are complex: libraries differ in what they call the gradient
+    with respect to a complex number.
+    """
+    xp = array_namespace(*algebra)
+    return [(xp.real(w), xp.imag(w)) if xp.isdtype(w.dtype, "complex floating") else w for w in algebra]
+
+
+def _joined(coordinates: list[Any]) -> list[Array]:
+    return [complex_array(*w) if isinstance(w, tuple) else w for w in coordinates]
+
+
+def force_of(theory: Theory) -> Callable[..., Tree]:
     """Return the theory's own force, or the one by autodiff where it has none, as `f(field, couplings)`."""
     own = described(theory).force
-    return own if own is not None else lambda field, couplings=None: autodiff_force(theory, field, couplings)
+    return partial(autodiff_force, theory) if own is None else own
 
 
 def check_theory(theory: Any) -> Any:
     """Return the theory if kernels may use it, or raise TypeError that says what to change.
 
-    It has `lattice`, `group` and `action`, its parts are the records of this module, and it does not take some of them
-    from another theory's class while it replaces others: they would describe two different actions.
+    It has `lattice`, `action`, and a `group` or `spaces`; its parts are the records of this module, and it does not take
+    some of them from another theory's class while it replaces others: they would describe two different actions.
 
     >>> check_theory(3)
     Traceback (most recent call last):
@@ -230,6 +277,8 @@ def check_theory(theory: Any) -> Any:
     """
     offered = described(theory)
     missing = offered.missing(*REQUIRED)
+    if offered.part("spaces") is not None and "group" in missing:
+        missing.remove("group")
     if missing:
         raise TypeError(
             f"a theory has lattice, group and action(field, couplings=None); {type(theory).__name__} lacks "
@@ -243,7 +292,36 @@ def check_theory(theory: Any) -> Any:
             )
     _refuse_inheritance(type(theory))
     check_lattice(theory.lattice)
+    _check_spaces(offered)
     return theory
+
+
+def one_space(theory: Any, what: str) -> Space:
+    """Return the space of a theory whose field is a single array.
+
+    Raises TypeError for a field of several parts: `what` says who moves single arrays only.
+
+    >>> from haarflow.theories import Phi4
+    >>> one_space(Phi4((4, 4)), "local moves").shape
+    (4, 4)
+    """
+    offered = described(theory)
+    spaces = offered.spaces
+    if not isinstance(spaces, Space):
+        raise TypeError(
+            f"{what} move a field of one array, and the field of {offered.name} has the parts {', '.join(paths(spaces))}: "
+            "use HMC"
+        )
+    return spaces
+
+
+def _check_spaces(offered: Described) -> None:
+    spaces = offered.spaces
+    if not leaves(spaces) or not all(isinstance(space, Space) for space in paths(spaces).values()):
+        raise TypeError(
+            f"{offered.name} wants a Space(group, shape) (haarflow.core.spaces), or a NamedTuple of them, as its `spaces`, "
+            f"got {spaces!r}"
+        )
 
 
 REMEDY = (

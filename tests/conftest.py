@@ -1,8 +1,8 @@
-"""The backend fixture: every function of fields runs on every member, hostile ones included.
+"""The backend fixture: every function of fields runs on every backend, hostile ones included.
 
-Each xdist worker keeps to one thread; JAX runs with 64-bit mode on, as the command line does. Between tests compiled
-programs are dropped where they fill the memory; with MEMORY_BAR in the environment
-the default run fails where a worker took more than `memory.BAR`.
+Each xdist worker uses one thread, and JAX runs in 64-bit mode, as on the command line. Between tests compiled programs
+are dropped when they fill the memory; with MEMORY_BAR in the environment the default run fails if a worker took more than
+`memory.BAR`.
 """
 
 import os
@@ -36,18 +36,18 @@ DEFAULT = "not statistical and not slow"  # addopts of pyproject.toml
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown():
-    """Keep the process small."""
+    """Drop compiled programs if the process has grown."""
     WATCH.look()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    """Take the peak of an xdist worker that has ended."""
+    """Record the peak memory of an xdist worker that has finished."""
     PEAKS[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak", 0.0)
 
 
 def pytest_sessionfinish(session):
-    """Hand a worker's peak over; where there are no workers it is this process's own. Above the bar fail where MEMORY_BAR is set."""
+    """Report the peak memory of a worker, or of this process if there are none; with MEMORY_BAR set, fail above the bar."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["peak"] = WATCH.peak
         return
@@ -60,7 +60,7 @@ def pytest_sessionfinish(session):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say which engines were not tested, so that their absence is seen, and the peak memory of every worker."""
+    """Print which backends were not tested and the peak memory of every worker."""
     for name, reason in ABSENT.items():
         terminalreporter.write_line(f"NOT TESTED: {name}: {reason}", yellow=True)
     peaks = ", ".join(f"{name} {peak:.0f} MiB" for name, peak in sorted(PEAKS.items()))
@@ -69,7 +69,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def member(name):
-    """Return one member of the fixture, or skip with the reason in the summary."""
+    """Return one backend of the fixture, or skip with the reason in the summary."""
     if name in ABSENT:
         pytest.skip(f"backend {name} not tested: {ABSENT[name]}")
     if name.startswith("jax"):
@@ -91,29 +91,29 @@ def backend(request):
 
 @pytest.fixture(params=("jax", "torch"))
 def autodiff_backend(request):
-    """The backends that differentiate."""
+    """The backends with automatic differentiation."""
     return member(request.param)
 
 
 @pytest.fixture
 def host():
-    """The NumPy record, the twin of all others."""
+    """The NumPy backend, which the others are compared with."""
     return backends.get("numpy")
 
 
 @pytest.fixture
 def generator():
-    """A seeded host generator for test inputs."""
+    """A seeded NumPy generator for test inputs."""
     return numpy.random.default_rng(20231)
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The smallest gauge field that every file format holds."""
+    """The smallest gauge field that every file format can hold."""
     return gauge_twins.random_links(numpy.random.default_rng(6), (2, 2, 2, 2))
 
 
 @pytest.fixture(scope="module")
 def tiny_files(tiny):
-    """It in every format, as bytes by name."""
+    """That field in every format: name -> bytes."""
     return gauge_twins.files_of(tiny)

@@ -12,17 +12,19 @@ from typing import Any, final
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.tree import tree_map
+from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.core.axes import spread
 from haarflow.core.chains.accept import action_difference
 from haarflow.core.parts import AngleWeight, LinkWeight, Local, Symmetries, check_theory, described, force_of
+from haarflow.core.spaces import Space
 from haarflow.theories.theory import check_couplings, checked, no_subclass
 
 
 @final
 @dataclass(frozen=True)
 class Sum:
-    """The theory of the action S = S_1 + S_2 + ..., for terms on one lattice, of one group and one shape of field.
+    """The theory of the action S = S_1 + S_2 + ..., for terms on one lattice, with fields of the same spaces.
 
     A coupling that two terms name is one coupling. `local` and `conditional` are there where every term has them, of one
     kind; `exact` is not known. Observables are those of all terms, the first term's where names meet, and `action` the sum.
@@ -49,8 +51,7 @@ class Sum:
         first = self.terms[0]
         for term in self.terms[1:]:
             _agree("lattice", first, term, tuple(first.lattice), tuple(term.lattice))
-            _agree("group", first, term, first.group, term.group)
-            _agree("field_shape", first, term, described(first).field_shape, described(term).field_shape)
+            _agree_on_fields(first, term)
         _merged_defaults(self.terms)
 
     def __init_subclass__(cls, **words: Any) -> None:
@@ -77,6 +78,11 @@ class Sum:
         return described(self.terms[0]).field_shape
 
     @property
+    def spaces(self) -> Tree:
+        """The terms' spaces."""
+        return described(self.terms[0]).spaces
+
+    @property
     def couplings(self) -> dict[str, float]:
         """The names and defaults of all terms' couplings."""
         return _merged_defaults(self.terms)
@@ -88,7 +94,7 @@ class Sum:
             values |= checked(term, _own(term, values))
         return values
 
-    def action(self, field: Array, couplings: Couplings = None) -> Array:
+    def action(self, field: Tree, couplings: Couplings = None) -> Array:
         """Return S_1 + S_2 + ..., of the batch's shape."""
         return _total([term.action(field, own) for term, own in self._shares(couplings)])
 
@@ -97,7 +103,7 @@ class Sum:
         """The sum of the forces, `f(field, couplings)`; None where a term has none of its own: then S is differentiated."""
         return None if any(described(term).by_autodiff for term in self.terms) else self._force
 
-    def difference(self, new: Array, old: Array, couplings: Couplings = None) -> Array:
+    def difference(self, new: Tree, old: Tree, couplings: Couplings = None) -> Array:
         """Return S(new) - S(old), each term's as it forms it."""
         return _total([action_difference(term, new, old, own) for term, own in self._shares(couplings)])
 
@@ -168,12 +174,13 @@ class Sum:
         values = None if couplings is None else check_couplings(self, couplings)
         return [(term, _own(term, values)) for term in self.terms]
 
-    def _force(self, field: Array, couplings: Couplings = None) -> Array:
-        return _total([force_of(term)(field, own) for term, own in self._shares(couplings)])
+    def _force(self, field: Tree, couplings: Couplings = None) -> Tree:
+        first, *others = [force_of(term)(field, own) for term, own in self._shares(couplings)]
+        return tree_map(lambda *forces: _total(list(forces)), first, *others)
 
     def _density(self, field: Array, couplings: Couplings = None) -> Array:
         parts = [described(term).part("local").density(field, own) for term, own in self._shares(couplings)]
-        return array_namespace(field).concat(parts, axis=-len(self.lattice) - 1)
+        return array_namespace(*parts).concat(parts, axis=-len(self.lattice) - 1)
 
     def _angle_weight(self, field: Array, mu: int, couplings: Couplings = None) -> tuple[Array, Array]:
         pairs = [described(term).part("conditional").weight(field, mu, own) for term, own in self._shares(couplings)]
@@ -198,6 +205,15 @@ def _agree(what: str, first: Any, term: Any, wanted: Any, got: Any) -> None:
             f"the terms of a sum have one {what}, got {wanted} of {described(first).name} and {got} of "
             f"{described(term).name}"
         )
+
+
+def _agree_on_fields(first: Any, term: Any) -> None:
+    """Raise ValueError unless both terms have fields of the same spaces."""
+    wanted, got = described(first).spaces, described(term).spaces
+    if isinstance(wanted, Space) and isinstance(got, Space):
+        _agree("group", first, term, wanted.group, got.group)
+        _agree("field_shape", first, term, wanted.shape, got.shape)
+    _agree("set of spaces", first, term, wanted, got)
 
 
 def _merged_defaults(terms: tuple[Any, ...]) -> dict[str, float]:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Couplings
+from haarflow.backends.tree import CONTAINERS, leaves
+from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.backends.types import Theory as Theory
 from haarflow.core.axes import field_shape as field_shape
 from haarflow.core.groups.matrices import precision
@@ -25,12 +26,11 @@ from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetri
 from haarflow.core.parts import autodiff_force as autodiff_force
 from haarflow.core.parts import check_theory as check_theory
 from haarflow.core.parts import force_of as force_of
+from haarflow.core.spaces import Space as Space
+from haarflow.core.spaces import batch_shape, paths
 
-# whether the group is one of matrices -> the kind of its elements' numbers
-KINDS = {
-    False: ("real floating", ("float64", "float32")),
-    True: ("complex floating", ("complex128", "complex64")),
-}
+REAL = ("real floating", ("float64", "float32"))
+COMPLEX = ("complex floating", ("complex128", "complex64"))
 
 
 class Derived(NamedTuple):
@@ -42,14 +42,15 @@ class Derived(NamedTuple):
     """
 
     ingredients: tuple[str, ...]
-    function: Callable
+    function: Callable[..., Any]
 
 
 @runtime_checkable
 class FullTheory(Theory, Protocol):
     """All that a theory may offer beside its action; None stands for what it does not.
 
-    `couplings`: names and defaults. `force`: F = dS along the group, field-shaped; absent, the action is differentiated.
+    `spaces`: `Space(group, shape)`, or a NamedTuple of them for fields of several arrays, in place of `group` and
+    `field_shape`. `couplings`: names and defaults. `force`: F = dS along the group, field-shaped; absent, the action is differentiated.
     `difference`: S(new) - S(old) as the theory forms it itself. `local`: the action as a sum over sites. `conditional`: the
     weight of one link. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name -> `Derived`.
     `summary`: the names a report shows. `exact`: name -> value where known. `symmetries`: under which the action and the
@@ -118,35 +119,47 @@ def no_subclass(derived: type) -> TypeError:
     )
 
 
-def check_field(theory: Theory, field: Array) -> int:
-    """Return the number of batch axes of a field, or raise for a wrong shape (ValueError) or type (TypeError).
+def check_field(theory: Theory, field: Tree) -> int:
+    """Return the number of batch axes of a field, or raise for wrong shapes or parts (ValueError) or types (TypeError).
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
     >>> check_field(Phi4((4, 4)), np.zeros((10, 4, 4)))
     1
     """
-    shape = field_shape(theory)
+    spaces = described(theory).spaces
+    if isinstance(spaces, Space) and not isinstance(field, CONTAINERS):
+        return _check_array(theory, "field", spaces, field)
+    parts, wanted = paths(field), paths(spaces)
+    for path in parts.keys() & wanted.keys():
+        _check_array(theory, path, wanted[path], parts[path])
+    return len(batch_shape(spaces, field, _name(theory)))
+
+
+def _check_array(theory: Theory, path: str, space: Space, field: Array) -> int:
+    """Return the number of batch axes of one array of a field."""
+    shape, what = tuple(space.shape), "a field" if path == "field" else path
     if not hasattr(field, "dtype") or not hasattr(field, "shape"):
         raise TypeError(
-            f"{_name(theory)} wants an array of shape (*batch, {_inner(shape)}), got {type(field).__name__}: convert "
-            "with backend.asarray(...)"
+            f"{_name(theory)} wants {'an array' if path == 'field' else path} of shape (*batch, {_inner(shape)}), got "
+            f"{type(field).__name__}: convert with backend.asarray(...)"
         )
     if tuple(field.shape[-len(shape) :]) != shape:
         raise ValueError(
-            f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants a field of shape (*batch, {_inner(shape)}), "
+            f"{_name(theory)} on the lattice {tuple(theory.lattice)} wants {what} of shape (*batch, {_inner(shape)}), "
             f"got {tuple(field.shape)}: the lattice axes come last"
         )
-    kind, types = KINDS[theory.group.matrix_axes > 0]
+    is_complex = space.group.matrix_axes > 0 or space.group.name == "Complex"
+    kind, types = COMPLEX if is_complex else REAL
     if not array_namespace(field).isdtype(field.dtype, kind):
         raise TypeError(
-            f"{_name(theory)} wants a field of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "
+            f"{_name(theory)} wants {what} of {' or '.join(types)}, got {field.dtype}: convert with backend.asarray(x, "
             f'dtype="{types[0]}")'
         )
     return len(field.shape) - len(shape)
 
 
-def check_finite(theory: Theory, field: Array) -> None:
+def check_finite(theory: Theory, field: Tree) -> None:
     """Raise ValueError when a concrete field holds a NaN or an infinity; it reads every value, so not under jit.
 
     >>> import numpy as np
@@ -157,15 +170,16 @@ def check_finite(theory: Theory, field: Array) -> None:
     ValueError: Phi4 wants a finite field, got 1 value of 4 that is NaN or infinite
     """
     check_field(theory, field)
-    xp = array_namespace(field)
-    bad = int(xp.sum(xp.astype(~xp.isfinite(field), xp.int32)))
-    if bad:
-        values = "1 value" if bad == 1 else f"{bad} values"
-        verb = "is" if bad == 1 else "are"
-        raise ValueError(
-            f"{_name(theory)} wants a finite field, got {values} of {math.prod(field.shape)} that {verb} NaN or "
-            "infinite"
-        )
+    for path, part in paths(field).items():
+        xp = array_namespace(part)
+        bad = int(xp.sum(xp.astype(~xp.isfinite(part), xp.int32)))
+        if bad:
+            values = "1 value" if bad == 1 else f"{bad} values"
+            verb = "is" if bad == 1 else "are"
+            raise ValueError(
+                f"{_name(theory)} wants a finite {path}, got {values} of {math.prod(part.shape)} that {verb} NaN or "
+                "infinite"
+            )
 
 
 def check_couplings(theory: Theory, couplings: Couplings = None) -> dict[str, Any]:
@@ -213,9 +227,9 @@ def number_of(theory: Theory, couplings: Couplings, name: str) -> float:
     return float(value)
 
 
-def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int | None = None) -> dict[str, Any]:
+def couplings_for(theory: Theory, field: Tree, couplings: Couplings, over: int | None = None) -> dict[str, Any]:
     """Check a field against the theory and return its couplings, ready to multiply arrays that carry `over` axes
-    after the batch (default: the field's own).
+    after the batch (default: the field's own; a field of several parts has no default).
 
     Batch-shaped arrays get the field's precision and `over` axes of extent 1. Raises as `check_field` and the theory's
     own `check(couplings)` (or `check_couplings` where it has none) do, MixedBackends (a TypeError) when a coupling's
@@ -226,10 +240,12 @@ def couplings_for(theory: Theory, field: Array, couplings: Couplings, over: int 
     >>> couplings_for(U1Gauge((4, 4)), np.zeros((3, 2, 4, 4)), {"beta": np.asarray([1.0, 2.0, 3.0])})["beta"].shape
     (3, 1, 1, 1)
     """
-    batch = check_field(theory, field)
-    over = len(field.shape) - batch if over is None else over
+    batch, first = check_field(theory, field), leaves(field)[0]
+    if over is None and isinstance(field, CONTAINERS):
+        raise ValueError(f"couplings_for wants `over`, the axes after the batch, for the parts of {_name(theory)}")
+    over = len(first.shape) - batch if over is None else over
     return {
-        name: value if isinstance(value, float) else _expand(theory, name, value, field, batch, over)
+        name: value if isinstance(value, float) else _expand(theory, name, value, first, batch, over)
         for name, value in checked(theory, couplings).items()
     }
 
@@ -268,19 +284,19 @@ def _expand(theory: Theory, name: str, value: Array, field: Array, batch: int, o
     return xp.reshape(value, shape + (1,) * over) if shape and over else value
 
 
-def _unknown(theory: Theory, name: Any, defaults: dict) -> str:
+def _unknown(theory: Theory, name: Any, defaults: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(str(name), defaults, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return f"{_name(theory)} has {_names(defaults)}, got {name!r}{hint}"
 
 
-def _names(defaults: dict) -> str:
+def _names(defaults: Mapping[str, Any]) -> str:
     if not defaults:
         return "no couplings"
     return ("the coupling " if len(defaults) == 1 else "the couplings ") + ", ".join(defaults)
 
 
-def _example(defaults: dict) -> str:
+def _example(defaults: Mapping[str, Any]) -> str:
     return "{" + ", ".join(f'"{name}": {value}' for name, value in defaults.items()) + "}"
 
 

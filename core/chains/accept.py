@@ -10,13 +10,13 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array, Couplings, Key
+from haarflow.backends.types import Array, Couplings, Key, Tree
 from haarflow.core import random
-from haarflow.core.axes import batch_shape, spread, total
+from haarflow.core.axes import batch_shape, total
 from haarflow.core.parts import described
 
 
-def action_difference(theory: Any, new: Array, old: Array, couplings: Couplings = None) -> Array:
+def action_difference(theory: Any, new: Tree, old: Tree, couplings: Couplings = None) -> Array:
     """Return S(new) - S(old), of the batch's shape: what accept steps use.
 
     By the theory's own `difference`, else summed site by site of its `local` density, so that the rounding of a difference
@@ -59,11 +59,6 @@ def is_accepted(coin: Array, change: Array) -> Array:
     [True, False, False]
     """
     return coin < -change
-
-
-def chosen(accepted: Array, new: Array, old: Array) -> Array:
-    """Return the new fields where accepted, the old ones elsewhere; `accepted` has the batch's shape."""
-    return array_namespace(old).where(spread(accepted, old.ndim - accepted.ndim), new, old)
 
 
 def bar(log_w: Array, coin: Array) -> Array:

@@ -76,7 +76,7 @@ class SUNHeatBath(Cacheless):
         conditional_of(self.theory, LinkWeight)
         check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one heat-bath sweep and the reflections."""
         links, theory = state.field, self.theory
         coupling = self.weight.strength(links, self.values.get("couplings"))

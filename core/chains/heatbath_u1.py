@@ -30,6 +30,8 @@ Weight = TypeVar("Weight", AngleWeight, LinkWeight)
 
 RECTANGLE_COLOURS = 4
 
+Rule = Callable[[Array, Array, Array], tuple[Array, Array]]  # (theta, k, phi) -> (theta, whether it was drawn)
+
 
 @dataclass(frozen=True)
 class U1HeatBath(Cacheless):
@@ -51,7 +53,7 @@ class U1HeatBath(Cacheless):
         conditional_of(self.theory, AngleWeight)
         check_sweeps(tuple(self.theory.lattice), self.tries, self.overrelaxation, loop_reach(self.theory))
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one heat-bath sweep and the reflections."""
         links, failed = state.field, 0.0
         for mu in range(len(self.theory.lattice)):
@@ -64,7 +66,7 @@ class U1HeatBath(Cacheless):
         batch = batch_shape(self.theory, links)
         return State(self.theory.group.project(links)), {"failed": failed / math.prod(links.shape[len(batch) :])}
 
-    def _von_mises_update(self, key: Array, links: Array) -> Callable:
+    def _von_mises_update(self, key: Array, links: Array) -> Rule:
         """The heat-bath rule of one direction; its random numbers serve each link once, whatever its colour."""
         xp, lattice = array_namespace(links), tuple(self.theory.lattice)
         batch = batch_shape(self.theory, links)
@@ -75,13 +77,13 @@ class U1HeatBath(Cacheless):
         sine, cosine = backends.of(links).sincos(math.pi * (places - 0.5))
         tangents, logs = xp.moveaxis(sine / cosine, tries, 0), xp.moveaxis(xp.log(coins), tries, 0)
 
-        def update(theta, k, phi):
+        def update(theta: Array, k: Array, phi: Array) -> tuple[Array, Array]:
             angle, found = von_mises(tangents, logs, k)
             return xp.where(found, phi + angle, theta), found
 
         return update
 
-    def _sweep(self, links: Array, mu: int, rule: Callable) -> tuple[Array, Array]:
+    def _sweep(self, links: Array, mu: int, rule: Rule) -> tuple[Array, Array]:
         """Apply `rule(theta, k, phi) -> (theta, found)` to all links of a direction, colour by colour."""
         xp, lattice = array_namespace(links), tuple(self.theory.lattice)
         d, batch = len(lattice), len(batch_shape(self.theory, links))
@@ -89,7 +91,7 @@ class U1HeatBath(Cacheless):
         labels = backends.of(links).asarray(labels, dtype=xp.int32)
         here = backends.of(links).asarray(numpy.arange(d).reshape(d, *(1,) * d) == mu)
 
-        def one_colour(links, colour):
+        def one_colour(links: Array, colour: Array) -> tuple[Array, Array]:
             a, b = conditional_of(self.theory, AngleWeight).weight(links, mu, self.values.get("couplings"))
             old, active = direction(links, mu, d), labels == colour
             new, found = rule(old, xp.sqrt(a * a + b * b), xp.atan2(b, a))

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from haarflow import backends
-from haarflow.backends.types import Array, Group
+from haarflow.backends.tree import leaves
+from haarflow.backends.types import Array, Tree
+from haarflow.core import fields
 
 
 class Scheme(NamedTuple):
@@ -52,33 +54,35 @@ def coefficients(scheme: Scheme, steps: int) -> tuple[tuple[float, ...], tuple[f
 
 
 def integrate(
-    force: Callable[[Array], Array],
-    field: Array,
-    momentum: Array,
+    force: Callable[[Tree], Tree],
+    field: Tree,
+    momentum: Tree,
     scheme: Scheme,
     step_size: float | Array,
     steps: int,
-    group: Group,
-) -> tuple[Array, Array]:
-    """Return field and momentum after `steps` steps of size `step_size`, a number or an array that broadcasts.
+    spaces: Tree,
+) -> tuple[Tree, Tree]:
+    """Return field and momentum after `steps` steps of size `step_size`, a number or an array of the batch's shape.
 
-    `force(field)` has the momentum's shape, `group.update(U, w) = exp(w) U`. The last drift of a step and the first of
-    the next are merged, so a trajectory costs `steps * len(scheme.kicks)` forces.
+    `force(field)` has the momentum's structure and shapes, `spaces` the field's structure. The last drift of a step and the
+    first of the next are merged, so a trajectory costs `steps * len(scheme.kicks)` forces.
 
     >>> import numpy as np
     >>> from haarflow.core.groups.additive import Real
-    >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, Real())[0].round(3).tolist()
+    >>> space = fields.Space(Real(), (1,))
+    >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, space)[0].round(3).tolist()
     [-0.416]
     """
-    backend = backends.of(field)
+    first = leaves(momentum)[0]
+    backend = backends.of(first)
 
-    def drift(field: Array, momentum: Array, c: float | Array) -> Array:
-        return group.move(field, momentum, c * step_size)
+    def drift(field: Tree, momentum: Tree, c: float | Array) -> Tree:
+        return fields.move(spaces, field, momentum, c * step_size)
 
-    def kick(field: Array, momentum: Array, k: float) -> Array:
-        return backend.axpy(-k * step_size, force(field), momentum)
+    def kick(field: Tree, momentum: Tree, k: float) -> Tree:
+        return fields.axpy(-k * step_size, force(field), momentum)
 
-    def one_step(carry: tuple[Array, Array], first: Array) -> tuple[tuple[Array, Array], None]:
+    def one_step(carry: tuple[Tree, Tree], first: Array) -> tuple[tuple[Tree, Tree], None]:
         field, momentum = carry
         for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
             field = drift(field, momentum, c)
@@ -87,5 +91,7 @@ def integrate(
 
     joined = scheme.drifts[-1] + scheme.drifts[0]
     firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
-    (field, momentum), _ = backend.scan(one_step, (field, momentum), backend.asarray(firsts, dtype=momentum.dtype))
+    (field, momentum), _ = backend.scan(
+        one_step, (field, momentum), backend.asarray(firsts, dtype=fields.precision(first))
+    )
     return drift(field, momentum, scheme.drifts[-1]), momentum

@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Tree
+from haarflow.backends.types import Array, Key, Tree
 from haarflow.backends.types import Kernel as Kernel
 from haarflow.backends.types import State as State
 from haarflow.core import random
@@ -37,9 +37,10 @@ class Cacheless:
     def with_values(self, values: Tree) -> Self:
         """Return this kernel with other values."""
         kernel: Any = self
-        return replace(kernel, values=values)
+        changed: Self = replace(kernel, values=values)
+        return changed
 
-    def init(self, field: Array) -> State:
+    def init(self, field: Tree) -> State:
         """Return the state of a field: nothing is cached, so new values need no new state."""
         batch_shape(self.theory, field)
         return State(field)
@@ -60,7 +61,7 @@ class Cycle:
 
     kernels: tuple[Kernel, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.kernels:
             raise ValueError("a cycle needs at least one kernel, got none")
         object.__setattr__(self, "kernels", tuple(self.kernels))
@@ -80,7 +81,7 @@ class Cycle:
         """Return the state of a field: a cycle has no cache."""
         return State(field)
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one step of each kernel, and their infos by number."""
         field, info = state.field, {}
         for number, kernel in enumerate(self.kernels):
@@ -99,7 +100,7 @@ class Repeat:
     kernel: Kernel
     n: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_count("the number of repeats", self.n)
 
     @property
@@ -115,7 +116,7 @@ class Repeat:
         """Return the kernel's state of a field."""
         return self.kernel.init(field)
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after n steps and the mean of their infos."""
         return _several(self.kernel, key, state, 0, self.n)
 
@@ -128,7 +129,7 @@ def run(
     start: int = 0,
     measure: Callable[[Tree], Tree] | None = None,
     thin: int = 1,
-) -> tuple[State, dict]:
+) -> tuple[State, dict[str, Any]]:
     """Make `draws` draws of `thin` steps each and return the last state and the records.
 
     Records are `{"info": tree, "observables": measure(field)}` with leaves `(draw, *batch)`; for thin > 1 the info is
@@ -155,17 +156,20 @@ def run(
     backend = backends.of(state.field, key)
     definition: Any = kernel.with_values(None)
     block = _compiled(definition, backend, measure, int(draws), int(thin))
-    return block(as_floats(kernel.values), key, state, start)
+    done: tuple[State, dict[str, Any]] = block(as_floats(kernel.values), key, state, start)
+    return done
 
 
 @lru_cache(maxsize=64)
-def _compiled(definition: Any, backend: backends.Backend, measure, draws: int, thin: int) -> Callable:
+def _compiled(
+    definition: Any, backend: backends.Backend, measure: Callable[[Tree], Tree] | None, draws: int, thin: int
+) -> Callable[..., Any]:
     """The jitted block of `draws` draws; everything that changes between calls is its argument."""
 
-    def block(values, key, state, start):
+    def block(values: Tree, key: Key, state: State, start: int | Array) -> tuple[State, dict[str, Any]]:
         kernel = definition.with_values(values)
 
-        def draw(state, number):
+        def draw(state: State, number: Array) -> tuple[State, dict[str, Any]]:
             state, info = _several(kernel, key, state, number * thin, thin)
             return state, {"info": info, "observables": None if measure is None else measure(state.field)}
 
@@ -174,12 +178,12 @@ def _compiled(definition: Any, backend: backends.Backend, measure, draws: int, t
     return backend.jit(block)
 
 
-def _several(kernel: Kernel, key: Array, state: State, first: int | Array, n: int) -> tuple[State, dict]:
+def _several(kernel: Kernel, key: Array, state: State, first: int | Array, n: int) -> tuple[State, dict[str, Any]]:
     """Take steps number first, ..., first + n - 1; the info of one step stays as it is, of several it is averaged."""
     if n == 1:
         return kernel.step(random.fold_in(key, first), state)
 
-    def one(state, number):
+    def one(state: State, number: Array) -> tuple[State, dict[str, Any]]:
         return kernel.step(random.fold_in(key, number), state)
 
     state, infos = backends.of(key).scan(one, state, _numbers(key, n) + first)

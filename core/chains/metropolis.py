@@ -25,7 +25,7 @@ from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, with
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.additive import restored
 from haarflow.core.groups.matrices import precision
-from haarflow.core.parts import Local, check_theory, described
+from haarflow.core.parts import Local, check_theory, described, one_space
 
 
 def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None) -> tuple[Array, Array]:
@@ -90,7 +90,7 @@ class IndependenceMetropolis:
     `values = {"params": ..., "couplings": {...}, "condition": {...}}` (the last two may be absent). The cache is the
     log weight -S - log q of the field, which `init` finds by one inverse pass. Fields are `(*batch, *field_shape)`, one
     key for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and `log_w` of the new state.
-    Raises ValueError for tries < 1.
+    Raises ValueError for tries < 1, TypeError for a field of several parts.
     """
 
     proposal: Any
@@ -101,7 +101,7 @@ class IndependenceMetropolis:
     def __post_init__(self) -> None:
         if int(self.tries) != self.tries or self.tries < 1:
             raise ValueError(f"independence Metropolis makes a whole number of tries >= 1, got {self.tries!r}")
-        check_theory(self.theory)
+        one_space(check_theory(self.theory), "independent proposals")
 
     def with_values(self, values: Any) -> IndependenceMetropolis:
         """Return this kernel with other parameters, couplings or condition."""
@@ -114,7 +114,7 @@ class IndependenceMetropolis:
         log_q = self.proposal.log_density(self.values["params"], flat, self.values.get("condition"))
         return State(field, self._log_weight(field, xp.reshape(log_q, batch)))
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after `tries` proposals for each chain."""
         old, xp = state.field, array_namespace(state.field)
         batch = batch_shape(self.theory, old)
@@ -151,14 +151,14 @@ class LocalMetropolis(Cacheless):
     apart are moved at once, each accepted by the change of the terms around it. A site's internal components (the links
     of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one
     key `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
-    accepted fraction of the sites. Raises TypeError for a theory without a `local` density.
+    accepted fraction of the sites. Raises TypeError for a theory without a `local` density and for a field of several parts.
     """
 
     theory: Any
     values: Any = field(default_factory=lambda: {"width": 0.5}, compare=False)
 
     def __post_init__(self) -> None:
-        check_theory(self.theory)
+        one_space(check_theory(self.theory), "local moves")
         if described(self.theory).local is None:
             raise TypeError(
                 f"local moves want a theory with a `local` density, Local(density, reach), which "
@@ -168,10 +168,11 @@ class LocalMetropolis(Cacheless):
     @property
     def local(self) -> Local:
         """The theory's density and its reach."""
-        local: Any = described(self.theory).local
+        local = described(self.theory).local
+        assert local is not None, "checked when the kernel was made"
         return local
 
-    def step(self, key: Array, state: State) -> tuple[State, dict]:
+    def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after every site was offered one move."""
         old, lattice = state.field, tuple(self.theory.lattice)
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
@@ -182,7 +183,7 @@ class LocalMetropolis(Cacheless):
         thrown = coins(coin, per_chain(key, (*batch, *lattice)), real)
         labels = backends.of(old).asarray(colours(lattice, self.local.reach), dtype=xp.int32)
 
-        def one_colour(field, colour):
+        def one_colour(field: Array, colour: Array) -> tuple[Array, Array]:
             active = labels == colour
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
             new = restored(self.theory.group, new)

@@ -15,15 +15,18 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.standard import identity
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Kernel
 from haarflow.core import random
 from haarflow.core.axes import field_shape
+from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull, named_columns
-from haarflow.core.laws.dynamics import energy_order, kinetic_energy, reversible
+from haarflow.core.laws.dynamics import MolecularDynamics, energy_order, kinetic_energy, reversible
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.finite_states import LevelProposal, Levels
+from haarflow.core.laws.involution import applied_twice, involution_volume
 from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, fits, in_double, judge, largest, precision_of, to_host
 from haarflow.core.laws.run import (
     blocks,
@@ -262,6 +265,21 @@ def _dynamics(law: Callable[..., Any], count: int = 1) -> Callable[[Any, Given],
     return lambda obj, given: law(_kernel(obj), *_phase_space(obj, given, count))
 
 
+def _by_involution(law: Callable[..., Any], batch: int) -> Callable[[Any, Given], Verdict]:
+    """A law of generic fields and their auxiliary variables, of single ones where `batch` is 0."""
+
+    def check(obj: Any, given: Given) -> Verdict:
+        kernel, theory = _kernel(obj), theory_of(obj)
+        x = replace(given, style="haar", batch=max(batch, 1)).field(theory.group, field_shape(theory))
+        v = kernel.involution.auxiliary(given.key(11), x)
+        if not batch:
+            x, v = (tree_map(lambda part: part[0, ...], tree) for tree in (x, v))
+        verdict: Verdict = law(kernel, x, v)
+        return verdict
+
+    return check
+
+
 # factors that divide a kernel's step size to measure its order, where rounding does not matter yet
 DIVISIONS = {"float64": (4, 8, 16), "float32": (3, 4, 6)}
 
@@ -311,17 +329,16 @@ def _loop(obj: Any, given: Given) -> Verdict:
 
 def chain_of(obj: Any) -> Callable[..., Any]:
     """Return the associative scan that a kernel uses: its own `chain`, or the library's."""
-    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the pass is the library's unless replaced
+    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the library's scan unless replaced
 
 
 def _moves(obj: Any) -> str | None:
-    # molecular dynamics is an optional part of a kernel, told by its three members
-    wanted = ("trajectory", "energy_difference", "scheme")
-    return (
-        None
-        if all(hasattr(_kernel(obj), word) for word in wanted)
-        else "the kernel has no molecular-dynamics trajectory"
-    )
+    return None if isinstance(_kernel(obj), MolecularDynamics) else "the kernel has no molecular-dynamics trajectory"
+
+
+def _by_another(obj: Any) -> str | None:
+    # a trajectory applied twice is what `reversible` looks at, so HMC itself is left to it
+    return None if isinstance(_kernel(obj), Involutive) else "the kernel does not hold an involution"
 
 
 def _has_exact(obj: Any) -> str | None:
@@ -367,6 +384,8 @@ KERNEL_LAWS: tuple[Law, ...] = (
     Law(reversible, _dynamics(reversible), _moves),
     Law(energy_order, _order, _moves),
     Law(kinetic_energy, _dynamics(kinetic_energy, 2), _moves),
+    Law(applied_twice, _by_involution(applied_twice, 16), _by_another),
+    Law(involution_volume, _by_involution(involution_volume, 0), _by_another),
     Law(detailed_balance, _balance, _enumerable, sampled=True, programs=True),
     Law(independence_loop, _loop, _independent),
     Law(fresh_cache, _from_fields(fresh_cache), _has_fields),

@@ -4,7 +4,7 @@ From b = 0, Haar links, to b = beta the links follow
 
     dU/db = -i T_a d_a psi_b(U) U,      psi_b = sum_i c_i(b) W_i,     c_i(b) = sum_k C_ki (b/beta_0)^k,
 
-where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loop_algebra`). The density of the
+where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loops.algebra`). The density of the
 links is e^{-b s - log Z_b}, s = S/beta, if
 
     -Laplacian psi_b + b d_a s d_a psi_b = s - <s>_b;

@@ -17,10 +17,11 @@ from typing import Any
 
 from haarflow import __version__, backends
 from haarflow.backends import Backend, NoAutodiff
-from haarflow.backends.tree import tree_map
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.chains.kernel import Kernel
+from haarflow.core.parts import described
 from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import versions
@@ -156,7 +157,7 @@ def _block_draws(target: Target, plan: Plan) -> int:
     sites = math.prod(target.recipe.lattice)
     if plan.from_flow:
         return max(1, min(plan.total, 2**18 // (sites * plan.chains)))
-    numbers = max(sites, math.prod(field_shape(target.theory)) // 2)
+    numbers = max(sites, sum(math.prod(space.shape) for space in leaves(described(target.theory).spaces)) // 2)
     return max(1, min(-(-plan.total // 10), 2**22 // (numbers * plan.chains)))
 
 

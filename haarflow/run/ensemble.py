@@ -5,7 +5,7 @@
     /SAMPLER/observables/NAME        (chain, draw[, n])
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, where a step can be refused
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
-    /SAMPLER/fields                  (chain, kept, *field)  every fields_every-th configuration
+    /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
 
 A reweighted sampler's draws are the flow's own and count with their weights; all others are draws of e^{-S}. HDF5's own
 length is no commit, so the file is composed from whole blocks under a temporary name and renamed when it is complete.
@@ -39,7 +39,10 @@ class EnsembleError(ValueError):
 
 
 class Sampled(NamedTuple):
-    """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`."""
+    """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`.
+
+    An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
+    """
 
     kind: str
     observables: dict[str, numpy.ndarray]
@@ -134,16 +137,18 @@ def _write_kept_fields(group: Any, every: int, plan: Plan, folder: RunFolder) ->
         return
     written, total = 0, -(-plan.draws // every)
     for number in range(plan.blocks):
-        block = folder.read_block(plan.name, number)["field"]
+        block = folder.read_block(plan.name, number)
         if count := len(kept_draws(plan, number, every)):
-            _fields_dataset(group, total, block)[:, written : written + count] = numpy.moveaxis(block, 0, 1)
+            for path in (name for name in sorted(block) if name.split("/")[0] == "field"):
+                dataset = _fields_dataset(group, total, block[path], path.replace("field", "fields", 1))
+                dataset[:, written : written + count] = numpy.moveaxis(block[path], 0, 1)
             written += count
 
 
-def _fields_dataset(group: Any, kept: int, block: numpy.ndarray) -> Any:
-    if "fields" not in group:
-        group.create_dataset("fields", (block.shape[1], kept, *block.shape[2:]), block.dtype)
-    return group["fields"]
+def _fields_dataset(group: Any, kept: int, block: numpy.ndarray, name: str = "fields") -> Any:
+    if name not in group:
+        group.create_dataset(name, (block.shape[1], kept, *block.shape[2:]), block.dtype)
+    return group[name]
 
 
 def read(path: str | Path) -> Ensemble:
@@ -159,12 +164,20 @@ def read(path: str | Path) -> Ensemble:
         )
 
 
-def fields(path: str | Path, sampler: str) -> Iterator[numpy.ndarray]:
-    """Yield the kept configurations of a sampler chain by chain, each `(kept, *field_shape)`."""
+def fields(path: str | Path, sampler: str) -> Iterator[Any]:
+    """Yield the kept configurations of a sampler chain by chain, each `(kept, *field_shape)`, of several parts a dict of
+    such arrays by name.
+    """
     with _opened(path) as file:
         if sampler not in file or "fields" not in file[sampler]:
             raise EnsembleError(f"{path} keeps no configurations of {sampler!r}: set fields_every in the recipe")
-        yield from file[sampler]["fields"]
+        stored = file[sampler]["fields"]
+        if isinstance(stored, h5py.Dataset):
+            yield from stored
+            return
+        parts = dict(stored.items())
+        for chain in range(len(next(iter(parts.values())))):
+            yield {name: part[chain] for name, part in parts.items()}
 
 
 def _opened(path: str | Path) -> h5py.File:
@@ -181,7 +194,19 @@ def _opened(path: str | Path) -> h5py.File:
     return file
 
 
+def real_parts(observables: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+    """Return observables with a complex one, NAME, as the two real ones NAME.re and NAME.im: errors are those of numbers.
+
+    >>> real_parts({"loop": numpy.asarray([1.0 + 2.0j])})
+    {'loop.re': array([1.]), 'loop.im': array([2.])}
+    """
+    parts: dict[str, numpy.ndarray] = {}
+    for name, values in observables.items():
+        parts |= {f"{name}.re": values.real, f"{name}.im": values.imag} if values.dtype.kind == "c" else {name: values}
+    return parts
+
+
 def _sampled(group: Any) -> Sampled:
-    observables = {name: data[...] for name, data in group["observables"].items()}
+    observables = real_parts({name: data[...] for name, data in group["observables"].items()})
     log_w, accepted = (group[name][...] if name in group else None for name in ("log_w", "accepted"))
     return Sampled(str(group.attrs["kind"]), observables, log_w, accepted)

@@ -22,7 +22,7 @@ from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
 from haarflow.run.faults import fault
 from haarflow.theories import catalogue as theories
-from haarflow.theories.theory import check_theory, field_shape, force_of
+from haarflow.theories.theory import Space, check_theory, field_shape, force_of
 
 LATTICES = ((4, 4), (4,), (4, 4, 4), (4, 4, 4, 4))  # on which a theory is tried to see what it offers
 
@@ -226,7 +226,10 @@ def _samplers(theory: Any) -> tuple[str, ...]:
 
 def _family(theory: Any) -> str:
     """The family whose flows move such fields: one real number a site, one angle a link; else none of ours."""
-    shape, lattice = field_shape(theory), tuple(theory.lattice)
+    spaces, lattice = described(theory).spaces, tuple(theory.lattice)
+    if not isinstance(spaces, Space):
+        return "own"
+    shape = spaces.shape
     if theory.group.name == "Real" and shape == lattice:
         return "phi4"
     return "u1" if theory.group.name == "U1" and shape == (len(lattice), *lattice) else "own"

@@ -105,7 +105,8 @@ class RunFolder:
     def read_block(self, sampler: str, number: int, without: tuple[str, ...] = ()) -> dict[str, numpy.ndarray]:
         """Return the arrays of one committed block."""
         with safe_open(self.block(sampler, number), framework="numpy") as file:
-            names = [name for name in file.keys() if name.removesuffix(COMPLEX) not in without]  # noqa: SIM118
+            every = list(file.keys())
+            names = [name for name in every if name.removesuffix(COMPLEX).split("/")[0] not in without]
             return dict(_as_complex(name, file.get_tensor(name)) for name in names)
 
     def clear_blocks(self) -> None:

@@ -1,7 +1,8 @@
 """The samplers of a run, block by block: draw, commit the block, go on where the last committed block ended.
 
 A block's file holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations `field`,
-and for Markov chains `last`, the fields the next block starts from. Warm-up draws are blocks like others; they are
+and for Markov chains `last`, the fields the next block starts from. A field of several parts has an entry for each,
+`field/U`, `last/U`, ... Warm-up draws are blocks like others; they are
 dropped when the ensemble is composed.
 """
 
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy
 
-from haarflow.backends.tree import paths
+from haarflow.backends.tree import flatten, paths
+from haarflow.core import spaces
 from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains.kernel import Kernel
+from haarflow.core.parts import described
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
@@ -103,7 +106,7 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
         state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field
         arrays = _chain_arrays(setup, plan, number, records)
-        arrays["last"] = setup.backend.to_numpy(field)
+        arrays |= {path: setup.backend.to_numpy(part) for path, part in spaces.paths(field, "last").items()}
         acceptance = float(numpy.mean(arrays["accepted"])) if "accepted" in arrays else None
         cpu = time.process_time() - begun
         begun = time.process_time()
@@ -135,7 +138,12 @@ def _gentler(values: Any) -> Any:
 
 def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
     if number:
-        return setup.backend.asarray(folder.read_block(plan.name, number - 1)["last"])
+        block, (parts, rebuild) = (
+            folder.read_block(plan.name, number - 1),
+            flatten(described(setup.target.theory).spaces),
+        )
+        names = list(spaces.paths(rebuild(parts), "last"))
+        return rebuild([setup.backend.asarray(block[name]) for name in names])
     return setup.target.hot_start(setup.stream(f"{plan.name} start"), plan.chains, setup.backend.dtype)
 
 
@@ -147,7 +155,8 @@ def _chain_arrays(setup: Setup, plan: Plan, number: int, records: Any) -> dict[s
     if accepted:
         arrays["accepted"] = numpy.mean([host(array).astype(float) for array in accepted], axis=0)
     if field is not None:
-        arrays["field"] = host(field)[kept_draws(plan, number, every)]
+        kept = kept_draws(plan, number, every)
+        arrays |= {path: host(part)[kept] for path, part in spaces.paths(field).items()}
     return arrays
 
 

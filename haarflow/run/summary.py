@@ -16,7 +16,7 @@ A `note` stands only where a number needs a word: a frozen or constant series ha
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,8 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
 
 def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     """Return the report's observables of one sampler, each with value, error, tau_int, exact value and perhaps a note."""
-    theory, exact, table = target.theory, target.exact, {}
-    for name in getattr(theory, "summary", tuple(sampled.observables)):
+    theory, exact, table = target.theory, _real_numbers(target.exact), {}
+    for name in _names(sampled, getattr(theory, "summary", tuple(sampled.observables))):
         estimate = _estimate(theory, sampled, name)
         if estimate is not None:
             table[name] = {
@@ -95,10 +95,32 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     return table
 
 
+def _names(sampled: Sampled, names: tuple[str, ...]) -> list[str]:
+    """The names of a report, a complex observable's as its real and its imaginary part."""
+    pairs = [(f"{name}.re", f"{name}.im") if f"{name}.re" in sampled.observables else (name,) for name in names]
+    return [name for pair in pairs for name in pair]
+
+
+def _real_numbers(exact: Mapping[str, Any]) -> dict[str, Any]:
+    """Exact values by name, complex ones also by the names of their parts."""
+    parts = {
+        f"{name}.{part}": value
+        for name, number in exact.items()
+        if isinstance(number, complex)
+        for part, value in (("re", number.real), ("im", number.imag))
+    }
+    return {**exact, **parts}
+
+
 def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     """The estimate of a primary or derived observable; None for one that is not a number."""
     derived = getattr(theory, "derived", {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
+    if complex_ones := [word for word in ingredients if f"{word}.re" in sampled.observables]:
+        raise ValueError(
+            f"{name} is formed of {complex_ones[0]}, which is complex: form it of {complex_ones[0]}.re and "
+            f"{complex_ones[0]}.im"
+        )
     series = [sampled.observables[word].astype(float) for word in ingredients]
     if any(one.ndim != 2 for one in series):
         return None

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from haarflow.backends.types import Array
+from haarflow.backends.tree import flatten
+from haarflow.backends.types import Array, Key, Tree
+from haarflow.core import random
 from haarflow.core.parts import described
+from haarflow.core.spaces import Space
 from haarflow.flows.priors import Gaussian
 from haarflow.run.settings import Recipe
 from haarflow.theories import accelerated
 from haarflow.theories.catalogue import Row
-from haarflow.theories.theory import field_shape
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,21 @@ class Target:
         known = self.row.distributions.get(observable)
         return None if known is None else known(self.recipe.lattice, self.couplings)
 
-    def hot_start(self, key: Array, chains: int, dtype: str) -> Array:
+    def hot_start(self, key: Key, chains: int, dtype: str) -> Tree:
         """Return disordered fields to start chains from, one for each: Haar's measure, or normal scalars of the row's
-        width.
+        width; part i of several is drawn with fold_in(key, i).
         """
-        if self.theory.group.name != "Real":
-            return self.theory.group.haar(key, (chains, *field_shape(self.theory)), dtype)
+        spaces, rebuild = flatten(described(self.theory).spaces)
+        keys = [key] if len(spaces) == 1 else [random.fold_in(key, index) for index in range(len(spaces))]
+        return rebuild([self._hot(own, space, chains, dtype) for own, space in zip(keys, spaces, strict=True)])
+
+    def _hot(self, key: Key, space: Space, chains: int, dtype: str) -> Array:
         width = 1.0 if self.row.width is None else self.row.width(self.couplings)
-        return Gaussian(field_shape(self.theory), width).sample(key, chains, dtype)
+        if space.group.name == "Real":
+            return Gaussian(space.shape, width).sample(key, chains, dtype)
+        if space.group.name == "Complex":
+            return width * space.group.algebra_normal(key, (chains, *space.shape), dtype)
+        return space.group.haar(key, (chains, *space.shape), dtype)
 
 
 def target_of(recipe: Recipe, lattice: tuple[int, ...] | None = None) -> Target:

@@ -14,6 +14,7 @@ from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import SCHEMES
+from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.groups.additive import U1, Complex, Real
@@ -144,6 +145,7 @@ KERNELS = {
     "hmc_u1_omelyan4": links(hmc_of_links(scheme="omelyan4", step_size=0.7), reversible=True),
     "hmc_su2": matrices(hmc_of_matrices(n=2), reversible=True),
     "hmc_su3_omelyan": matrices(hmc_of_matrices(scheme="omelyan", step_size=0.7), reversible=True, burn_in=8),
+    "involutive_phi4": scalars(Involutive(SCALARS, hmc_of_scalars()), reversible=True),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),
     "local_su2": matrices(LocalMetropolis(SUNGauge((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),

@@ -139,9 +139,9 @@ def test_a_complex_oscillator_is_two_real_ones(backend):
     """S = |phi|^2/2 with the force dS/d Re phi + i dS/d Im phi = phi: Re phi and Im phi move on their own."""
     start, momentum = (drawn(Space(Complex(), (4,)), seed, backend) for seed in (1, 2))
     xp = backend.xp
-    end = integrate(lambda x: x, start, momentum, OMELYAN, 0.1, 7, Complex())
+    end = integrate(lambda x: x, start, momentum, OMELYAN, 0.1, 7, Space(Complex(), (4,)))
     for part in (xp.real, xp.imag):
-        plain = integrate(lambda x: x, part(start), part(momentum), OMELYAN, 0.1, 7, Real())
+        plain = integrate(lambda x: x, part(start), part(momentum), OMELYAN, 0.1, 7, Space(Real(), (4,)))
         for one, other in zip(end, plain, strict=True):
             assert numpy.abs(backend.to_numpy(part(one)) - backend.to_numpy(other)).max() < 1e-14
 

@@ -1,4 +1,4 @@
-"""Every law of the core on every object and backend, and every mutant caught by the law meant for it."""
+"""Every object of the core obeys its laws on every backend, and every mutant is caught by the law meant for it."""
 
 import functools
 
@@ -14,8 +14,8 @@ from tests.mutants.core import MUTANTS
 
 LAWS = {"backend": BACKEND_LAWS, "random": RANDOM_LAWS, "group": GROUP_LAWS, "kernel": KERNEL_LAWS}
 LATTICES = [(3,), (4, 3), (2, 2, 2), (2, 2, 2, 2), (40,)]
-STYLES = ("seam", "huge")  # beside the plain one
-# JAX pays seconds for each new program, strict for each step of many: what they run by default; the rest is slow
+STYLES = ("seam", "huge")  # besides the plain one
+# JAX takes seconds to compile a program, strict is slow at every step: they run these by default, the rest as slow tests
 QUICK = {
     "jax": {"backend": [(4, 3), (40,)], "group": ["Real", "U1", "SU(3)"], "kernel": ["hmc_phi4"], "mutant": ["group"]},
     "strict": {
@@ -36,7 +36,7 @@ QUICK = {
 
 
 def pairs(what, things, names=MEMBERS):
-    """All members with all things, those that are not quick marked slow; `things` are (word of QUICK, thing)."""
+    """All backends with all objects, marked slow where QUICK does not list them; `things` are (name in QUICK, object)."""
     found = []
     for name in names:
         for word, thing in things:
@@ -48,13 +48,13 @@ def pairs(what, things, names=MEMBERS):
 
 @functools.cache
 def engine(name, dtype="float64"):
-    """A member, or for float32 the record of its engine in single precision."""
+    """A backend, in single precision for float32."""
     record = member(name)
     return record if dtype == "float64" or record.name == "standard" else backends.get(record.name, dtype=dtype)
 
 
 def held(kind, obj, given, only=None):
-    """Hold all laws of a kind (or those named) against an object; return what failed, by name."""
+    """Check an object against all laws of its kind (or only those named); return what failed, by name."""
     failed = {}
     for law in LAWS[kind]:
         if (only is None or law.name in only) and law.applies(obj) is None:
@@ -92,7 +92,7 @@ def test_random_numbers_obey_their_laws(name, dtype):
 
 @pytest.mark.parametrize(("name", "group"), pairs("group", [(group, group) for group in GROUPS]))
 def test_groups_obey_their_laws(name, group):
-    """Laws of draws see no style: one is enough for them."""
+    """Laws of random draws do not depend on the style of the input, so one style is enough."""
     record, fixed = engine(name), {law.name for law in GROUP_LAWS if not law.sampled}
     assert not held("group", GROUPS[group], Given((4, 3), backend=record))
     for style in () if name == "jax" else STYLES:
@@ -103,7 +103,7 @@ def test_groups_obey_their_laws(name, group):
 
 @pytest.mark.parametrize(("name", "kernel"), pairs("kernel", [(kernel, kernel) for kernel in KERNELS]))
 def test_kernels_obey_their_laws(name, kernel):
-    """Sampled laws: 5 errors of the mean for each of some 15 numbers, chance of luck 1e-5 a kernel; seeds fixed."""
+    """Sampled laws allow 5 standard errors for each of some 15 numbers: 1e-5 per kernel to fail by luck; fixed seeds."""
     assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)))
 
 
@@ -141,14 +141,14 @@ def test_every_law_has_a_mutant():
 
 
 def test_a_kinetic_term_and_momenta_that_are_wrong_together_need_a_law_of_their_own(host):
-    """<exp(-dH)> = 1 and stationarity hold for it; the law of the kinetic energy and of the order do not."""
+    """<exp(-dH)> = 1 and stationarity hold; only the laws of the kinetic energy and of the integrator's order fail."""
     (wrong,) = [mutant for mutant in MUTANTS if mutant.name == "kinetic term and momenta off by two"]
     blind = {"exp_minus_dh", "accept_rule", "stationary", "equilibrium", "reversible"}
     assert not held("kernel", wrong.make((2, 2)), Given((2, 2), backend=host), blind)
 
 
 def test_a_second_block_compiles_nothing():
-    """The case of arrays bound to a device: a run that went on from its own state was compiled twice."""
+    """With arrays committed to a device, a run that continued from its own state used to be compiled twice."""
     jax = pytest.importorskip("jax")
     from haarflow.core.chains.kernel import run
 

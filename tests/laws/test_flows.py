@@ -1,4 +1,4 @@
-"""The laws of flows, models and priors: every object keeps them, every mutant breaks the one meant for it."""
+"""The laws of flows, models and priors: every object obeys them, every mutant breaks the one meant for it."""
 
 import dataclasses
 import warnings
@@ -33,7 +33,7 @@ from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
 OBJECTS = {entry.name: entry for entry in FLOW_ENTRIES}
-# Engines that compile for each shape see these: one of each kind of map, the others have NumPy's numbers anyway.
+# Backends that compile for each shape run only these, one of each kind of map; the others give the same numbers as NumPy.
 FREE_SWEEP = OBJECTS["sweep, conditioned, a net, no charge symmetry"]
 COMPILED = ("gauge coupling, moebius_pairs", "affine coupling", "free field")
 HARD = {"seed": 3, "style": "seam", "size": "large"}
@@ -109,7 +109,7 @@ def caught_by_its_laws(backend, name, mutant):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_caught_where_shapes_compile(mutant):
-    """By the first of its laws; all of them give NumPy's residuals."""
+    """The first of its laws is enough, since residuals are the same as on NumPy."""
     caught_by_its_laws(member("jax"), "jax", mutant._replace(laws=mutant.laws[:1]))
 
 
@@ -123,11 +123,11 @@ def test_the_mutants_healthy_twins_pass(host):
 
 def test_every_law_has_a_mutant():
     bitten = {law for mutant in MUTANTS for law in mutant.laws}
-    assert {*LAWS["model"], *LAWS["prior"]} - bitten == {"traced_once"}  # its wrong member is an engine: the next test
+    assert {*LAWS["model"], *LAWS["prior"]} - bitten == {"traced_once"}  # its mutant is a backend: see the next test
 
 
 def test_the_law_of_one_trace_bites(host):
-    """An engine whose `jit` forgets: the Python code of the flow runs for every call."""
+    """A backend whose `jit` caches nothing: the Python code of the flow runs on every call."""
     forgetful = dataclasses.replace(host, jit=lambda function: lambda *args: function(*args))
     given = Given((2, 2), backend=forgetful)
     verdict = check(LAWS["model"]["traced_once"], OBJECTS["quartic tail"].make((2, 2)), given)
@@ -137,7 +137,7 @@ def test_the_law_of_one_trace_bites(host):
 
 
 def test_every_public_flow_and_prior_is_among_the_objects():
-    """Every class a model file may name stands in the table, alone or inside a chain."""
+    """Every class that a model file may name is in the table, by itself or inside a chain."""
 
     def kinds(obj):
         found = {type(obj).__name__}
@@ -148,12 +148,12 @@ def test_every_public_flow_and_prior_is_among_the_objects():
         return found
 
     seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in FLOW_ENTRIES))
-    nets = {"ConvNet"}  # stands inside the couplings, made on use
+    nets = {"ConvNet"}  # created inside the couplings when they are used
     assert set(CLASSES) - seen == nets
 
 
 def test_stencils_that_straddle_a_knot_are_taken_again_or_redrawn(host):
-    """A field on the knots of a spline: its second derivative jumps there, at every step size."""
+    """At the knots of a spline the second derivative jumps, whatever the step size."""
     raw = 0.8 * numpy.random.default_rng(0).normal(size=(circular_channels(8), 1))
     edges = -numpy.pi + 2 * numpy.pi * numpy.cumsum(0.001 + 0.992 * numpy.exp(raw[:8, 0]) / numpy.exp(raw[:8, 0]).sum())
 
@@ -196,7 +196,7 @@ def test_symmetries_combine_to_what_all_parts_have():
 
 
 def test_what_holds_undeclared_is_told():
-    """Where the identity hides what a flow breaks, the helper says so; a symmetry that does nothing there counts not."""
+    """`undeclared` reports symmetries that hold without being declared, but not those that act trivially on the lattice."""
     model = OBJECTS["affine coupling"].make((4, 4))
     assert undeclared(model, Given((4, 4), seed=1)) == ()
     assert undeclared(FREE_SWEEP.make((2, 3)), Given((2, 3), seed=1)) == ()
@@ -204,7 +204,7 @@ def test_what_holds_undeclared_is_told():
 
 
 def test_the_lattice_rule_integrates_what_is_known():
-    """prod of e^cos over the torus is I_0(1)^n; a Gaussian of another width than its draws' is normalised too."""
+    """The mean of prod e^cos over the torus is I_0(1)^n; a Gaussian is normalised even if the draws have another width."""
     for variables in (1, 3, 5):
         u = lattice_rule(variables)
         total = numpy.exp(numpy.cos(2 * numpy.pi * u).sum(axis=1)).mean()
@@ -218,7 +218,7 @@ def test_the_lattice_rule_integrates_what_is_known():
 
 
 def test_gauge_fixing_leaves_one_link_for_each_loop():
-    """d V links minus V - 1 of a spanning tree, also where an extent is one."""
+    """d V links minus the V - 1 of a spanning tree remain, also if an extent is 1."""
     for lattice in ((2, 2), (1, 3), (3,), (2, 1, 2)):
         shape, volume = (len(lattice), *lattice), int(numpy.prod(lattice))
         assert len(free_components(shape, U1(), True)) == len(lattice) * volume - volume + 1
@@ -238,22 +238,22 @@ def test_parameters_have_the_sizes_asked_for(host):
 
 
 def is_a_law(value):
-    """Whether something is a function that returns a verdict."""
+    """Whether a value is a function that returns a Verdict."""
     return getattr(value, "__annotations__", {}).get("return") == "Verdict"
 
 
 def test_no_law_is_forgotten_in_the_tables():
-    """Every public function of the laws' modules that returns a verdict has a row, or is one of those named here."""
+    """Every public function of the laws' modules that returns a Verdict has a row in a table."""
     tabled = {law.law for law in (*MODEL_LAWS, *PRIOR_LAWS)}
-    modules = [module for module in modules_of("haarflow.flows") if "laws" in module.__name__.split(".", 2)[2]]
+    modules = modules_of("haarflow.flows.laws")
     found = [f for module in modules for f in vars(module).values() if is_a_law(f)]
-    public = {f for f in found if not f.__name__.startswith("_") and "laws" in f.__module__.split(".", 2)[2]}
+    public = {f for f in found if not f.__name__.startswith("_") and f.__module__.startswith("haarflow.flows.laws.")}
     assert public and {law.law for law in MODEL_LAWS} <= public
     assert public - tabled == set()
 
 
 def test_laws_run_on_bare_arrays_of_any_backend(backend):
-    """As a user calls them: a flow, parameters, fields; on every member of the fixture."""
+    """As a user calls them, with a flow, parameters and fields."""
     flow, params = QuarticTail(1), {"log_c": backend.asarray(0.5)}
     x = backend.asarray([[0.3, -2.0, 0.0]])
     for law in ("log_det_by_differences", "round_trip", "log_dets_cancel", "support", "equals_numpy"):

@@ -1,7 +1,7 @@
-"""Objects on engines at their least forgiving: PyTorch traced as one graph, JAX that compiles nothing.
+"""Objects on backends at their least forgiving: PyTorch traced as one graph, JAX without compilation.
 
-`torch.compile(backend="eager", fullgraph=True)` fails on any graph break: a NumPy call on the way, a branch on a value, the
-backend read off an array. `jax.disable_jit` runs every scan as a loop of Python and every operation by itself.
+`torch.compile(backend="eager", fullgraph=True)` fails on any graph break: a call of NumPy, a branch on a value, a
+backend looked up from an array. `jax.disable_jit` runs every scan as a Python loop and every operation by itself.
 """
 
 import sys
@@ -27,7 +27,7 @@ BY_NAME = {(kind, law.name): law for kind in ("theory", "model", "kernel") for l
 
 @dataclass(frozen=True)
 class WholeGraph:
-    """A theory whose methods are traced whole."""
+    """A theory whose methods are each traced as one graph."""
 
     theory: Any
     jit: Any
@@ -36,13 +36,13 @@ class WholeGraph:
         found = getattr(self.theory, name)
         if name not in METHODS:
             return found
-        traced = self.jit(found)  # tensors alone: a law asks NumPy's answer of the same object
+        traced = self.jit(found)  # only for tensors: a law also evaluates the same object on NumPy
         return lambda field, *rest: (found if isinstance(field, numpy.ndarray) else traced)(field, *rest)
 
 
 def one_graph(name):
     entry, backend = OBJECTS[name], member("torch-compile")
-    sys.modules["torch"]._dynamo.reset()  # one function may be traced for a few objects of a process only
+    sys.modules["torch"]._dynamo.reset()  # PyTorch limits how often one function may be traced in a process
     given = Given(entry.lattices[0], backend=backend)
     obj = entry.make(given.lattice)
     if entry.kind == "theory":

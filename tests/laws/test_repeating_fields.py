@@ -1,4 +1,4 @@
-"""Jacobians at fields that repeat a cell: those of the whole lattice, from the columns of one cell."""
+"""Jacobians at periodic repetitions of a cell: the determinant of the whole lattice from the columns of one cell."""
 
 import numpy
 import pytest
@@ -52,7 +52,7 @@ def test_cells_are_the_largest_that_translations_and_the_columns_allow():
     assert cell_of(halving("moebius", 1), U1(), (2, 8, 8)) == (4, 8)
     assert cell_of(QuarticTail(2), Real(), (8, 8)) == (8, 8)
     assert cell_of(QuarticTail(1), Real(), (2 * COLUMNS,)) == (COLUMNS,)
-    assert cell_of(Translate((1, 0), 1), U1(), (2, 16, 16)) == (16, 16)  # it ends up displaced
+    assert cell_of(Translate((1, 0), 1), U1(), (2, 16, 16)) == (16, 16)  # it displaces the field
     assert cell_of(object(), Real(), (32, 32)) == (32, 32)  # it declares no translations
 
 

@@ -1,4 +1,4 @@
-"""Every theory against every law on every backend, and the mutants, each of which its laws must catch."""
+"""Every theory obeys every law on every backend, and every mutant is caught by its laws."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from tests.mutants.theories import MUTANTS
 
 LAWS = {law.name: law for law in THEORY_LAWS}
 ENTRIES = {entry.name: entry for entry in THEORY_ENTRIES}
-# exact values are host code: one engine is enough
+# exact values are host code: one backend is enough
 CHEAP = [law for law in THEORY_LAWS if law.name not in ("exact_by_quadrature", "thermodynamic_identity")]
-# what an engine that compiles for each shape sees here; `haarflow verify` shows it all of them
+# what a backend that compiles for each shape runs here; `haarflow verify` runs all of them on it
 COMPILED = {"phi^4 d=2": (4, 4), "phi^4 hopping d=1": (4,), "U(1) d=2": (2, 2), "an own action d=2": (2, 3)}
 
 
 def held(theory, given, laws=THEORY_LAWS):
-    """What fails, in words."""
+    """The laws that fail, as text."""
     faults = []
     for law in laws:
         if law.applies(theory) is None:
@@ -80,11 +80,11 @@ def test_every_law_bites(mutant, backend):
 
 def test_every_law_has_a_mutant():
     caught = Counter(name for mutant in MUTANTS for name in mutant.laws)
-    assert set(LAWS) - set(caught) == {"traced_once"}  # which only an engine that compiles can fail: the next test
+    assert set(LAWS) - set(caught) == {"traced_once"}  # only a backend that compiles can fail it: see the next test
 
 
 def reads_its_coupling(lattice):
-    """Asks for the value of beta, which nobody knows while a function is traced."""
+    """Branches on the value of beta, which is unknown while a function is traced."""
     theory = U1Gauge(lattice)
 
     def action(field, couplings=None):
@@ -137,7 +137,7 @@ def test_exact_values_of_tori_that_brute_force_resolves(lattice):
 
 
 def test_mean_magnetisation_deep_in_the_broken_phase():
-    """|m| once came out 6e-5 too small here: its Fourier integral ended before the peaks' own width was seen."""
+    """|m| was once 6e-5 too small here, because its Fourier integral was cut off before it resolved the width of the peaks."""
     theory, couplings = Phi4((2, 1, 1, 1), "hopping"), {"kappa": 0.3, "lam": 0.022}
     verdict = exact_by_quadrature(theory, couplings)
     assert verdict.passed and "abs_m" in verdict.example["judged"]

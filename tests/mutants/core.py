@@ -12,9 +12,11 @@ from haarflow.core.axes import batch_shape, per_chain, spread, total
 from haarflow.core.chains.heatbath_u1 import U1HeatBath, von_mises
 from haarflow.core.chains.hmc import HMC, action_difference
 from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Scheme, integrate
+from haarflow.core.chains.involution import Image, Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, State
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.groups.additive import U1, wrap
+from haarflow.core.parts import described
 from haarflow.verification.core_objects import (
     BETA,
     LINKS,
@@ -357,7 +359,7 @@ class AcceptsTheWrongWay(HMC):
         xp, batch = array_namespace(old), batch_shape(self.theory, old)
         momentum = group.algebra_normal(random.fold_in(key, 0), per_chain(key, tuple(old.shape)), old.dtype)
         new, final, change = self.trajectory(old, momentum)
-        d_h = self.energy_difference(momentum, final, change)
+        d_h = change + self.energy_change(old, momentum, Image(new, -final))
         accepted = xp.log(random.uniform(random.fold_in(key, 1), per_chain(key, batch), old.dtype)) < d_h
         chosen = xp.where(spread(accepted, old.ndim - len(batch)), new, old)
         return State(chosen), {"dH": d_h, "accepted": accepted}
@@ -382,9 +384,9 @@ class NarrowU1(U1):
 class KineticDoubled(HMC):
     """K = w^2 with momenta of variance 1/2: exact, so that <exp(-dH)> = 1 holds, but no Hamiltonian flow."""
 
-    def energy_difference(self, momentum, final, change):
-        change = HMC.energy_difference(self, momentum, final, change)
-        return change + total(0.5 * (final - momentum) * (final + momentum), change.ndim)
+    def energy_change(self, x, v, image):
+        change = HMC.energy_change(self, x, v, image)
+        return change + total(0.5 * (image.auxiliary - v) * (image.auxiliary + v), change.ndim)
 
 
 @dataclass(frozen=True)
@@ -392,10 +394,19 @@ class ForceHalved(HMC):
     """The force of half the action in the trajectory."""
 
     def trajectory(self, old, momentum):
-        h = spread(self.values["step_size"], momentum.ndim - len(batch_shape(self.theory, old)))
+        h = self.values["step_size"]
         force = lambda field: 0.5 * self.theory.force(field, self.values.get("couplings"))  # noqa: E731
-        new, final = integrate(force, old, momentum, self.scheme, h, self.steps, self.theory.group)
+        new, final = integrate(force, old, momentum, self.scheme, h, self.steps, described(self.theory).spaces)
         return new, final, action_difference(self.theory, new, old, self.values.get("couplings"))
+
+
+@dataclass(frozen=True)
+class Friction(HMC):
+    """The momentum loses a tenth at the end of a trajectory: volume shrinks and no way leads back."""
+
+    def involution(self, x, v):
+        image = HMC.involution(self, x, v)
+        return image._replace(auxiliary=0.9 * image.auxiliary)
 
 
 @dataclass(frozen=True)
@@ -569,6 +580,7 @@ KERNELS = (
     kernel("kinetic term and momenta off by two", of_links(kept(LINKS, group=NarrowU1()), KineticDoubled), "kinetic_energy", "energy_order"),
     kernel("momenta too wide", of_links(kept(LINKS, group=WideMomenta())), "exp_minus_dh", "stationary"),
     kernel("force off by two", lambda: scalars(hmc_of_scalars(ForceHalved)), "energy_order"),
+    kernel("an involution with friction", lambda: Involutive(SCALARS, hmc_of_scalars(Friction)), "applied_twice", "involution_volume"),
     kernel("stationary, not balanced", lambda: links(hmc_of_links(Drifting), reversible=True), "time_reversal"),
     kernel("Metropolis with the ratio turned", lambda: scalars(independent(WeightTurned)), "detailed_balance", "stationary", "equilibrium"),
     kernel("Metropolis forgets the proposal", lambda: scalars(independent(ForgetsTheProposal)), "detailed_balance", "stationary"),

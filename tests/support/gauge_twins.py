@@ -1,4 +1,4 @@
-"""Gauge files written and measured site by site with struct and loops: plain slow twins that share no code with ours.
+"""Gauge files written and measured site by site with struct and loops: slow reference code that shares nothing with ours.
 
 Links are `(4, N, N, T, X, Y, Z)` with directions t, x, y, z; files count directions x, y, z, t.
 """
@@ -13,7 +13,7 @@ SPACE_FIRST = (1, 2, 3, 0)
 
 
 def random_links(generator, lattice, n=3):
-    """Random SU(n) links: the unitary factor of Gaussian matrices, its phases taken out."""
+    """Random SU(n) links: the unitary factor of Gaussian matrices, with its determinant divided out."""
     shape = (4, *lattice, n, n)
     q, r = numpy.linalg.qr(generator.normal(size=shape) + 1j * generator.normal(size=shape))
     phases = numpy.einsum("...ii->...i", r)
@@ -42,7 +42,7 @@ def rotated(word, left):
 
 
 def scidac_sums(sites):
-    """xor over sites of CRC32 rotated by the site's number mod 29 and mod 31."""
+    """xor over sites of CRC32, rotated by the site's index mod 29 and mod 31."""
     a = b = 0
     for rank, site in enumerate(sites):
         a ^= rotated(zlib.crc32(site), rank % 29)
@@ -51,7 +51,7 @@ def scidac_sums(sites):
 
 
 def word_sums(data, order):
-    """(NERSC's sum, MILC's sum29, MILC's sum31) of the 32-bit words of bytes."""
+    """(NERSC's sum, MILC's sum29, MILC's sum31) of the 32-bit words in `data`."""
     total = a = b = 0
     for rank, (word,) in enumerate(struct.iter_unpack(order + "I", data)):
         total = (total + word) & 0xFFFFFFFF
@@ -82,7 +82,7 @@ def nersc_file(links, rows=2, floating="IEEE64BIG", order=">", kind="d", **chang
 
 
 def openqcd_file(links, order="<"):
-    """An openQCD file: odd sites with eight links each, the backward ones those that end there."""
+    """An openQCD file: odd sites with eight links each, forward and backward."""
     lattice = links.shape[3:]
     found = [struct.pack(f"{order}4id", *lattice, links.shape[1] * plaquette(links))]
     for site in itertools.product(*map(range, lattice)):
@@ -115,7 +115,7 @@ def lime_file(*records):
 
 
 def lime_records(data):
-    """The (type, payload, bits) of a LIME file, by a reader of its own."""
+    """The (type, payload, bits) of a LIME file's records, by independent code."""
     place, found = 0, []
     while place < len(data):
         magic, version, bits, length = struct.unpack_from(">IHHQ", data, place)
@@ -178,7 +178,7 @@ def link_trace(links):
 
 
 def files_of(field):
-    """A file of every kind as a twin writes it: name -> bytes."""
+    """The field in every format: name -> bytes."""
     return {
         "ildg": ildg_file(field),
         "ildg-32": ildg_file(field, kind="f"),

@@ -1,7 +1,7 @@
-"""What a test process holds in memory, and how it gives back what compilation keeps.
+"""The memory of a test process, and how to free what compilation keeps.
 
 JAX keeps every program it has compiled, and so do the bounded caches of the library (`lru_cache(maxsize=...)`): over
-the whole suite that is gigabytes of programs that no other test runs again. The unbounded caches (`@cache`: adapters,
+the whole suite that adds up to gigabytes of programs that are never run again. The unbounded caches (`@cache`: adapters,
 Numba's kernels) are small, are used by all tests, and stay.
 """
 
@@ -12,20 +12,20 @@ import sys
 
 from haarflow.benchmarks.harness.meter import resident
 
-BAR = 1.2e9 / 2**20  # MiB of a worker in the default run: three workers fit where 4 GB are free
-CROWDED = 800.0  # MiB from which programs are dropped: 500 are the libraries, and one test may take another 230
-STEP = 50.0  # MiB that must have been added since the last time: dropping takes 0.4 s
+BAR = 1.2e9 / 2**20  # MiB per worker in the default run: three workers fit into 4 GB
+CROWDED = 800.0  # MiB above which programs are dropped: the libraries take 500, and one test may take another 230
+STEP = 50.0  # MiB that must have been added since the last time, since dropping takes 0.4 s
 
 
 class Watch:
-    """The peak of a process, and what it held after programs were dropped for the last time, in MiB."""
+    """The peak memory of a process, and its memory after programs were last dropped, in MiB."""
 
     def __init__(self):
         self.peak = 0.0
         self.kept = 0.0
 
     def look(self):
-        """Note the peak, and drop compiled programs where they have become many."""
+        """Record the peak, and drop compiled programs if there are too many."""
         now, peak = resident()
         self.peak = max(self.peak, peak)
         if now > max(CROWDED, self.kept + STEP):
@@ -34,7 +34,7 @@ class Watch:
 
 
 def drop_programs():
-    """Clear the caches of JAX, of PyTorch's compiler and the library's bounded ones; give free memory to the system."""
+    """Clear the caches of JAX, of PyTorch's compiler and the library's bounded ones; return free memory to the system."""
     for cache in bounded_caches():
         cache.cache_clear()
     if "jax" in sys.modules:
@@ -54,6 +54,6 @@ def bounded_caches():
 
 
 def sees_gpu():
-    """Whether CUDA's libraries, gigabytes of them, may be part of what the process holds."""
+    """Whether the process may have loaded CUDA's libraries, which take gigabytes."""
     torch = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_available()

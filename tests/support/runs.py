@@ -1,4 +1,4 @@
-"""Runs for the tests of the face: a recipe that trains nothing and takes a second on NumPy, and how to run it."""
+"""Runs for tests: a recipe that trains nothing and takes a second on NumPy, and functions to run it."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def uniform_model(path, theory="u1", couplings=None, lattice=(4, 4)):
 
 
 def uniform_recipe(folder):
-    """Write the recipe beside its model and return its path."""
+    """Write the recipe next to its model and return its path."""
     model = uniform_model(folder / "uniform.safetensors")
     path = folder / "uniform.toml"
     path.write_text(RECIPE.format(model=model))
@@ -52,14 +52,14 @@ def haarflow(*words):
 
 
 def process(*words, code="import sys; from haarflow.cli import main; sys.exit(main())", **variables):
-    """Run the command line in a process of its own, after the Python `code` that may break something first."""
+    """Run the command line in a separate process by the Python `code`, which may break something first."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
 
 
 def numbers(folder):
-    """Everything a run computed, as comparable bytes; times are left out, for they are no numbers of the run."""
+    """Everything a run computed, as comparable bytes, without times."""
     folder = Path(folder)
     found = {"ensemble.h5": (folder / "ensemble.h5").read_bytes(), "recipe": (folder / "recipe.toml").read_text()}
     with h5py.File(folder / "ensemble.h5") as file:

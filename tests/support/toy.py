@@ -12,7 +12,7 @@ from haarflow.flows.priors import Gaussian
 
 @dataclass(frozen=True)
 class Affine:
-    """A site-wise affine map; `condition` names a coupling whose logarithm adds to the scale by a learned slope."""
+    """A site-wise affine map; `condition` names a coupling whose logarithm, times a learned slope, is added to the scale."""
 
     sites: int = 2
     condition: str = ""
@@ -49,7 +49,7 @@ class Count(NamedTuple):
 
 
 def action(field, couplings=None):
-    """S = sum_x [a x^2/2 + x^4/10], not Gaussian, so that the gradient of a Gaussian model has a variance."""
+    """S = sum_x [a x^2/2 + x^4/10], not Gaussian, so the gradient of a Gaussian model has nonzero variance."""
     a = _coupling(couplings)
     xp = array_namespace(field)
     return xp.sum(0.5 * a * field**2 + 0.1 * field**4, axis=-1)

@@ -1,4 +1,4 @@
-"""What users bring to `haarflow verify`: least theories, angles on sites, flows that are wrong in ordinary ways."""
+"""What users bring to `haarflow verify`: minimal theories, angles on sites, flows with common mistakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def site_sum(x, d=2):
 
 @dataclass(frozen=True)
 class Least:
-    """A theory with nothing but a lattice, a group and an action."""
+    """A theory with only a lattice, a group and an action."""
 
     lattice: tuple[int, ...]
     group = Real()
@@ -30,7 +30,7 @@ class Least:
 
 @dataclass(frozen=True)
 class GaussianTheory:
-    """One line of action, the force by automatic differentiation."""
+    """A one-line action, with the force by automatic differentiation."""
 
     lattice: tuple[int, ...]
     group = Real()
@@ -43,7 +43,7 @@ class GaussianTheory:
 
 @dataclass(frozen=True)
 class DifferentiatedInside(GaussianTheory):
-    """The same with a method that calls it."""
+    """The same, with a method that calls `autodiff_force`."""
 
     def force(self, phi, couplings=None):
         return autodiff_force(self, phi, couplings)
@@ -51,7 +51,7 @@ class DifferentiatedInside(GaussianTheory):
 
 @dataclass(frozen=True)
 class XY:
-    """The O(2) model by angles on sites: S = -beta sum cos(theta(x+mu) - theta(x))."""
+    """The O(2) model with angles on sites: S = -beta sum cos(theta(x+mu) - theta(x))."""
 
     lattice: tuple[int, ...]
     group = U1()
@@ -71,7 +71,7 @@ class XY:
 
 @dataclass(frozen=True)
 class UniformSites:
-    """Angles on sites by the Haar measure."""
+    """Haar-distributed angles on sites."""
 
     lattice: tuple[int, ...]
     group = U1()
@@ -114,7 +114,7 @@ class CircleMap:
 
 @dataclass(frozen=True)
 class OddCircleMap(CircleMap):
-    """A map with a bias, which is another one under theta -> -theta, and yet declares charge conjugation."""
+    """A map with a bias, which breaks theta -> -theta but declares charge conjugation."""
 
     def _turned(self, a, x):
         y, log_det = super()._turned(a, x)
@@ -126,7 +126,7 @@ class OddCircleMap(CircleMap):
 
 @dataclass(frozen=True)
 class AngleCoupling:
-    """A checkerboard coupling: even sites turn by an angle that their odd neighbours say."""
+    """A checkerboard coupling: even sites are rotated by an angle that depends on their odd neighbours."""
 
     symmetries = ("translation",)
     periods = (2, 2)
@@ -150,7 +150,7 @@ class AngleCoupling:
 
 
 class Scaling:
-    """A right flow, as a class that is no dataclass and has no hash, without symmetries."""
+    """A correct flow written as an ordinary unhashable class, without symmetries."""
 
     __hash__ = None
 
@@ -168,7 +168,7 @@ class Scaling:
 
 
 class AccidentalOuterProduct(Scaling):
-    """Its factor of a configuration is broadcast against the batch: y is (B, B, 8, 8)."""
+    """A factor per configuration is broadcast against the batch, so y is (B, B, 8, 8)."""
 
     def forward(self, params, x, condition=None):
         per_configuration = site_sum(0.0 * x) + params["a"]
@@ -177,7 +177,7 @@ class AccidentalOuterProduct(Scaling):
 
 
 class OddLogDet(Scaling):
-    """log_det of a shape that is not the batch's."""
+    """log_det does not have the batch's shape."""
 
     SHAPES = {  # noqa: RUF012 (a constant)
         "column": lambda log_det: log_det[..., None],
@@ -206,7 +206,7 @@ class ForwardOnly(Scaling):
 
 
 class Stumbling(Scaling):
-    """An inverse with a misspelt name."""
+    """An inverse that uses a misspelt name."""
 
     def inverse(self, params, y, condition=None):
         return y * params["b"], y
@@ -214,7 +214,7 @@ class Stumbling(Scaling):
 
 @dataclass(frozen=True)
 class NoInverse:
-    """A flow that is not finished."""
+    """An unfinished flow without an inverse."""
 
     def init(self, key, dtype="float64"):
         return {}

@@ -1,7 +1,7 @@
 """Plaquettes of 2D SU(N) drawn one by one, and strips of them drawn until they close.
 
 The last row of plaquettes ends in a strip of m; U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) leads through it
-(see `sun_sampler.closed`) and the last plaquette follows. m - 1 independent draws are accepted with the probability
+(see `closed`) and the last plaquette follows. m - 1 independent draws are accepted with the probability
 e^{beta (Re tr P_last/N - 1)}: exactly the distribution of the strip, given all that surrounds it.
 """
 
@@ -50,7 +50,7 @@ def until_closed(
 ) -> numpy.ndarray:
     """Return the first `strip` - 1 plaquettes of each configuration's strip, `(c, N, N, strip - 1)`, on the host.
 
-    `whole`, `time`, `space` are accepted candidates of `sun_sampler` with units in the strip. Strips are tried for all
+    `whole`, `time`, `space` are accepted candidates of `samplers.sun` with units in the strip. Strips are tried for all
     configurations that have none yet, each takes the first that is accepted.
     """
     group = SU(whole.shape[1])
