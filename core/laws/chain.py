@@ -195,9 +195,6 @@ def _host_fields(fields: Array) -> numpy.ndarray:
     return in_double(fields)
 
 
-# --- the table: how a kernel, with or without exact draws, is checked on a Given
-
-
 def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
@@ -371,7 +368,8 @@ def _composed(obj: Any) -> str | None:
 
 
 def _reflects(obj: Any) -> str | None:
-    return None if hasattr(_kernel(obj), "overrelaxation") else "the kernel has no over-relaxation"
+    known = hasattr(_kernel(obj), "overrelaxation")  # sweeps that only a heat bath has
+    return None if known else "the kernel has no over-relaxation"
 
 
 def _has_fields(obj: Any) -> str | None:
