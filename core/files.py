@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # arrays and scalars of any library
+    if hasattr(value, "tolist"):  # arrays and scalars of any library, whose classes have nothing else in common
         return plain(value.tolist())
     if isinstance(value, float) and value - value != 0:
         return None

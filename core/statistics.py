@@ -235,7 +235,7 @@ def jackknife(function: Callable[..., Any], *series: Any, blocks: int = 50) -> E
     """
     arrays, draws = _together(series)
     if blocks < 2:
-        raise ValueError(f"a jackknife wants two blocks or more, got {blocks}")
+        raise ValueError(f"a jackknife needs at least two blocks, got {blocks}")
     edges = numpy.linspace(0, draws, min(blocks, draws) + 1).astype(int)
     shortened = [
         float(function(*[numpy.delete(one, slice(low, high), axis=0) for one in arrays]))

@@ -137,6 +137,5 @@ def flow_class(name: str) -> type | None:
 
 def _named(path: str) -> Any:
     module, _, name = path.partition(":")
-    return getattr(
-        import_module(f"haarflow.flows.{module}"), name
-    )  # the tables hold names, so that nothing is imported early
+    # the tables hold names, so that a flow is imported only when it is used
+    return getattr(import_module(f"haarflow.flows.{module}"), name)

@@ -107,7 +107,7 @@ def encode(value: Any) -> Any:
     >>> encode(Gaussian((4, 4)))
     {'kind': 'Gaussian', 'fields': {'lattice': [4, 4], 'sigma': 1.0}}
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # whose fields are known only by name
         fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
         return {"kind": type(value).__name__, "fields": fields}
     if isinstance(value, tuple | list):

@@ -1,7 +1,7 @@
-"""The theories that ship, one literal row each: a further theory is its file and a row here.
+"""The theories of the library, one literal row each: a new theory is its file and a row here.
 
-From a row are read the words and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers
-a theory takes, and the small lattices on which it is held against the laws.
+A row gives the fields and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers that a
+theory admits, and the small lattices on which the laws are checked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Lattices = tuple[tuple[int, ...], ...]
 
 
 class Coupling(NamedTuple):
-    """What a coupling is, its symbol in the report, its lowest value, and its default (None: a recipe must give it)."""
+    """What a coupling is, its symbol in the report, its lower bound, and its default (None: a recipe must set it)."""
 
     what: str
     symbol: str
@@ -29,7 +29,7 @@ class Coupling(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A word that says which theory it is, an argument of `make`; `required` where a recipe must give it."""
+    """An argument of `make` that defines the theory; `required` if a recipe must set it."""
 
     what: str
     symbol: str = ""
@@ -46,12 +46,12 @@ class Small(NamedTuple):
 
 
 class Row(NamedTuple):
-    """All that the face has to know of a theory.
+    """All that the command line has to know about a theory.
 
-    `make(lattice, **options)` makes it. `family` names the flows it takes (`flows/catalogue.py`), `samplers` the kernels.
-    `dimensions` is the least number of axes. `fault(couplings)` names a coupling and what is wrong with it, or is None.
-    `width(couplings)` is how wide a disordered scalar field is; groups have Haar's measure. `distributions` maps an
-    observable to the function (lattice, couplings) that gives its exact probabilities, or None where they are not known.
+    `make(lattice, **options)` constructs it. `family` names the flows that it admits (`flows/catalogue.py`), `samplers` the
+    kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with it, or
+    None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
+    `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where unknown.
     """
 
     make: Callable[..., Any]
@@ -81,14 +81,14 @@ class Row(NamedTuple):
 
 
 def _free_field(couplings: Mapping[str, float]) -> tuple[str, str] | None:
-    """The free field needs a mass."""
+    """The free field needs a positive mass squared."""
     if couplings["lam"] == 0 and couplings["m2"] <= 0:
         return "m2", f"the free field needs m2 > 0, got {couplings['m2']}"
     return None
 
 
 def _quartic_width(couplings: Mapping[str, float]) -> float:
-    """lam sigma^4 = 1/4 at most: from far out, where the force grows as phi^3, no step of HMC is ever accepted."""
+    """At most lam sigma^4 = 1/4: at large fields, where the force grows as phi^3, HMC would accept no step."""
     lam = couplings["lam"]
     return min(1.0, float((4.0 * lam) ** -0.25)) if lam > 0 else 1.0
 
@@ -112,7 +112,7 @@ SCALARS = ("flow", "hmc", "metropolis")
 PLAQUETTES = "S = -(beta/N) sum_P Re tr U_P"
 BETA = {"beta": Coupling("inverse coupling, 2N/g^2", "β", 0)}
 RECTANGLE = Option(
-    "weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki; a heat bath then wants extents "
+    "weight c1 of the 1x2 loops: 0 Wilson, -0.0833333333 Luescher-Weisz, -0.331 Iwasaki; a heat bath then needs extents "
     "that are multiples of 4",
     "c₁",
 )

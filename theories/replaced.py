@@ -1,4 +1,4 @@
-"""A theory with some of its parts replaced, never wrong without a word: what described the old action goes with it."""
+"""A theory with some parts replaced: a new action drops the parts that described the old one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from haarflow.theories.theory import no_subclass
 
 NAMES = ("action", *OPTIONAL)
 OF_THE_ACTION = ("force", "difference", "local", "conditional", "conjugates", "exact", "charge", "other_form")
-# how many arguments stand before the couplings
+# number of arguments before the couplings
 BEFORE = {"action": 1, "force": 1, "observables": 1, "difference": 2, "check": 0, "exact": 0, "other_form": 0}
 
 
 @final
 @dataclass(frozen=True)
 class Replaced:
-    """A theory with other values of some parts, by name: what `with_parts` returns, and this record alone drops nothing."""
+    """A theory with other values of some parts, by name: what `with_parts` returns. The record itself drops no part."""
 
     theory: Theory
     parts: tuple[tuple[str, Any], ...]
 
     def __hash__(self) -> int:
-        """Hash by the theory and the names alone: a part may be a dict."""
+        """Hash by the theory and the names: a part may be a dict."""
         return hash((self.theory, tuple(name for name, _ in self.parts)))
 
     def __init_subclass__(cls, **words: Any) -> None:
@@ -37,7 +37,7 @@ class Replaced:
 
     def __getattr__(self, name: str) -> Any:
         """Return a replaced part, or the theory's own attribute, at the defaults of replaced couplings."""
-        if name.startswith("_") or name in ("theory", "parts"):  # while a copy is made there is no theory yet
+        if name.startswith("_") or name in ("theory", "parts"):  # while an instance is copied it has no fields yet
             raise AttributeError(name)
         parts = dict(self.parts)
         if name == "name":
@@ -46,17 +46,17 @@ class Replaced:
             if parts[name] is None:
                 raise AttributeError(f"{described(self.theory).name} with other parts does not offer {name}")
             return parts[name]
-        part = getattr(self.theory, name)
+        part = getattr(self.theory, name)  # any name: this record stands for the theory
         return _at_defaults(name, part, parts["couplings"]) if "couplings" in parts else part
 
 
 def with_parts(theory: Theory, **parts: Any) -> Any:
     """Return a theory with some parts replaced, None for "not offered"; names are those of `haarflow.core.parts`.
 
-    A new `action` drops all that described the old one (force, difference, local, conditional, conjugates, exact, charge,
-    other_form) unless it is given too; the observable `action` is then the new one. New `couplings` are other defaults of
-    the same names. Raises TypeError for a name that is no part and for a part of the wrong kind, ValueError for couplings of
-    other names.
+    A new `action` drops the parts that described the old one (force, difference, local, conditional, conjugates, exact,
+    charge, other_form) unless they are replaced too; the observable `action` is then the new one. New `couplings` are
+    other defaults under the same names. Raises TypeError for an unknown part and for a part of the wrong type, ValueError
+    for couplings of other names.
 
     >>> from haarflow.theories import Phi4
     >>> free = with_parts(Phi4((4, 4)), couplings={"m2": 1.0, "lam": 0.0})
@@ -72,7 +72,7 @@ def with_parts(theory: Theory, **parts: Any) -> Any:
             raise TypeError(f"a theory's parts are {', '.join(NAMES)}, got {name!r}{hint}")
     if "couplings" in parts and set(parts["couplings"]) != set(described(theory).couplings or {}):
         raise ValueError(
-            f"other defaults of the couplings {', '.join(described(theory).couplings or {})} wanted, got "
+            f"new couplings must have the names {', '.join(described(theory).couplings or {})}, got "
             f"{', '.join(parts['couplings'])}"
         )
     if "action" in parts:
@@ -81,7 +81,7 @@ def with_parts(theory: Theory, **parts: Any) -> Any:
 
 
 def weight_of(theory: Theory) -> Any:
-    """Return the theory that gives the weight e^{-S}, without kernels and without parts that leave the action as it is.
+    """Return the theory that defines the weight e^{-S}, without kernels and replaced parts other than the action.
 
     >>> from haarflow.theories import Phi4
     >>> weight_of(accelerated(with_parts(Phi4((4, 4)), exact=None)))
@@ -95,7 +95,7 @@ def weight_of(theory: Theory) -> Any:
 
 
 def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
-    """Return the same theory on another lattice, or None where it cannot be made: a replaced function knows its own.
+    """Return the same theory on another lattice, or None if a replaced function ties it to its own.
 
     >>> from haarflow.theories import Phi4
     >>> on_lattice(with_parts(Phi4((8, 8)), couplings={"m2": 1.0, "lam": 0.0}), (2, 1)).lattice
@@ -115,7 +115,7 @@ def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
 
 
 def _measured(theory: Theory, action: Callable[..., Array]) -> dict[str, Any]:
-    """The theory's observables with the new action for the old one."""
+    """The theory's observables with the new action in place of the old one."""
     measure = described(theory).observables
     return {} if measure is None else {"observables": partial(_with_action, measure, action)}
 
@@ -142,10 +142,10 @@ def _at_defaults(name: str, part: Any, defaults: Mapping[str, float]) -> Any:
 
 
 def _filled(
-    call: Callable[..., Any], before: int, defaults: Mapping[str, float], *given: Any, couplings: Couplings = None
+    call: Callable[..., Any], before: int, defaults: Mapping[str, float], *args: Any, couplings: Couplings = None
 ) -> Any:
-    """Call with the couplings that are given, the others at these defaults."""
-    values = given[before] if len(given) > before else couplings
+    """Call with these defaults for couplings that are not passed."""
+    values = args[before] if len(args) > before else couplings
     if values is None or isinstance(values, Mapping):
         values = {**defaults, **(values or {})}
-    return call(*given[:before], values)
+    return call(*args[:before], values)

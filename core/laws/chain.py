@@ -23,7 +23,7 @@ from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull, named_columns
-from haarflow.core.laws.dynamics import energy_order, kinetic_energy, reversible
+from haarflow.core.laws.dynamics import MolecularDynamics, energy_order, kinetic_energy, reversible
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.finite_states import LevelProposal, Levels
 from haarflow.core.laws.involution import applied_twice, involution_volume
@@ -195,9 +195,6 @@ def _host_fields(fields: Array) -> numpy.ndarray:
     return in_double(fields)
 
 
-# --- the table: how a kernel, with or without exact draws, is checked on a Given
-
-
 def _kernel(obj: Any) -> Any:
     return obj.kernel if isinstance(obj, Chained) else obj
 
@@ -329,17 +326,11 @@ def _loop(obj: Any, given: Given) -> Verdict:
 
 def chain_of(obj: Any) -> Callable[..., Any]:
     """Return the associative scan that a kernel uses: its own `chain`, or the library's."""
-    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the pass is the library's unless replaced
+    return getattr(_kernel(obj), "chain", independence_chain)  # optional: the library's scan unless replaced
 
 
 def _moves(obj: Any) -> str | None:
-    # molecular dynamics is an optional part of a kernel, told by its three members
-    wanted = ("trajectory", "energy_change", "scheme")
-    return (
-        None
-        if all(hasattr(_kernel(obj), word) for word in wanted)
-        else "the kernel has no molecular-dynamics trajectory"
-    )
+    return None if isinstance(_kernel(obj), MolecularDynamics) else "the kernel has no molecular-dynamics trajectory"
 
 
 def _by_another(obj: Any) -> str | None:
@@ -377,7 +368,8 @@ def _composed(obj: Any) -> str | None:
 
 
 def _reflects(obj: Any) -> str | None:
-    return None if hasattr(_kernel(obj), "overrelaxation") else "the kernel has no over-relaxation"
+    known = hasattr(_kernel(obj), "overrelaxation")  # sweeps that only a heat bath has
+    return None if known else "the kernel has no over-relaxation"
 
 
 def _has_fields(obj: Any) -> str | None:

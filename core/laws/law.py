@@ -217,13 +217,13 @@ class Whole:
         """Return the owner's attribute, compiled if it is one of the methods."""
         if self._backend.name == "jax" and name in self._methods:
             return compiled(self._backend.jit, self._owner, name)
-        return getattr(self._owner, name)
+        return getattr(self._owner, name)  # any name: this object stands for its owner
 
 
 @lru_cache(maxsize=512)
 def compiled(jit: Callable[..., Any], owner: Any, method: str) -> Callable[..., Any]:
     """Return `jit(owner.method)`, cached by the owner, so that no law compiles it again."""
-    result: Callable[..., Any] = jit(getattr(owner, method))
+    result: Callable[..., Any] = jit(getattr(owner, method))  # named, so that equal owners share a program
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy
 
@@ -22,12 +22,12 @@ def slow_conv(x: numpy.ndarray, w: numpy.ndarray) -> numpy.ndarray:
     y = numpy.zeros((*x.shape[: -d - 1], w.shape[0], *lattice))
     for site in itertools.product(*[range(extent) for extent in lattice]):
         for tap in itertools.product(*[range(extent) for extent in w.shape[2:]]):
-            source = tuple(
+            source: Any = tuple(
                 (s + k - (extent - 1) // 2) % size
                 for s, k, extent, size in zip(site, tap, w.shape[2:], lattice, strict=True)
             )
-            weights: Any = w[(slice(None), slice(None), *tap)]  # type: ignore[arg-type]
-            y[(..., *site)] += x[(..., *source)] @ weights.T  # type: ignore[arg-type]
+            at, weights = cast("Any", (..., *site)), w[cast("Any", (slice(None), slice(None), *tap))]
+            y[at] += x[(..., *source)] @ weights.T
     return y
 
 

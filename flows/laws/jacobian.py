@@ -172,7 +172,7 @@ def by_differences(function: Callable[..., Any], x: numpy.ndarray, group: Any) -
     columns = numpy.arange(size) if size <= LARGEST else numpy.flatnonzero(moved)
     if len(columns) > LARGEST:
         raise TooLarge(
-            f"too large for this law: a dense Jacobian wants at most {LARGEST} components that move, got {len(columns)}: "
+            f"too large for this law: a dense Jacobian is limited to {LARGEST} moving components, got {len(columns)}: "
             "give a smaller lattice"
         )
     fits(4 * 8 * size * len(columns), f"a Jacobian of {size} x {len(columns)} components")

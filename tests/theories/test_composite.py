@@ -93,7 +93,7 @@ def test_samplers_of_a_part_refuse_the_sum():
         U1HeatBath(theory)
     with pytest.raises(TypeError, match="does not offer: give it one, or use HMC"):
         LocalMetropolis(theory)
-    with pytest.raises(ValueError, match="SUNGauge's action alone"):
+    with pytest.raises(ValueError, match="needs Wilson's action"):
         exact_sample(theory, random.key(0, backend), 3)
 
 
@@ -154,7 +154,7 @@ def test_parts_are_records():
         with_parts(theory, local=3)
     with pytest.raises(TypeError, match="got 'forse': did you mean 'force'"):
         with_parts(theory, forse=None)
-    with pytest.raises(ValueError, match="other defaults of the couplings m2, lam wanted, got mass"):
+    with pytest.raises(ValueError, match="new couplings must have the names m2, lam, got mass"):
         with_parts(Phi4((4, 4)), couplings={"mass": 1.0})
 
 

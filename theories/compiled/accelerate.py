@@ -1,6 +1,6 @@
-"""Which theory has which compiled kernels: one table, read by `core.acceleration.accelerated`.
+"""The compiled kernels of each theory: one table, read by `core.acceleration.accelerated`.
 
-The kernels themselves are imported when the first of them is called.
+The kernels are imported when the first of them is called.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ def _plaquettes(theory: Theory, field: Array) -> Array | None:
 
 
 def _observables_of_angles(theory: U1Gauge, field: Array, couplings: Couplings) -> dict[str, Array]:
-    """The observables, measured of compiled plaquettes."""
+    """The observables, measured on compiled plaquettes."""
     return theory.observables(field, couplings, angles=_plaquettes(theory, field))
 
 
-def _evolve(theory: Theory, *given: Any) -> tuple[Array, Array, Array] | None:
+def _evolve(theory: Theory, *args: Any) -> tuple[Array, Array, Array] | None:
     from haarflow.theories.compiled import gauge_trajectory
 
-    return gauge_trajectory.compiled(theory, *given)
+    return gauge_trajectory.compiled(theory, *args)
 
 
-def _sweep(theory: Theory, *given: Any) -> tuple[Array, Array] | None:
+def _sweep(theory: Theory, *args: Any) -> tuple[Array, Array] | None:
     from haarflow.theories.compiled import heatbath
 
-    return heatbath.compiled(theory, *given)
+    return heatbath.compiled(theory, *args)
 
 
 def _phi4_action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
@@ -69,10 +69,10 @@ def _phi4_force(theory: Theory, field: Array, couplings: Couplings) -> Array | N
     return phi4.force(theory, field, couplings)
 
 
-def _phi4_evolve(theory: Theory, *given: Any) -> tuple[Array, Array, Array] | None:
+def _phi4_evolve(theory: Theory, *args: Any) -> tuple[Array, Array, Array] | None:
     from haarflow.theories.compiled import phi4
 
-    return phi4.trajectory(theory, *given)
+    return phi4.trajectory(theory, *args)
 
 
 class Row(NamedTuple):
@@ -83,7 +83,7 @@ class Row(NamedTuple):
     kernels: Kernels
 
 
-LARGEST = 4  # N up to which a link's matrices stay in registers and the cache
+LARGEST = 4  # N up to which a link's matrices fit into registers and cache
 
 
 def _plaquettes_only(theory: SUNGauge) -> bool:
@@ -102,7 +102,7 @@ def _even(theory: SUNGauge) -> bool:
     return _plaquettes_only(theory) and theory.n <= LARGEST and evenodd.packable(theory.lattice)
 
 
-# the first row that applies counts
+# the first row that applies is used
 TABLE: tuple[Row, ...] = (
     Row(
         U1Gauge,
@@ -120,7 +120,7 @@ TABLE: tuple[Row, ...] = (
 @accelerated.register(SUNGauge)
 @accelerated.register(Phi4)
 def by_table(theory: Theory) -> Any:
-    """Return the theory with the kernels of its row, or itself without one and without the package numba.
+    """Return the theory with the kernels of its row, or the theory itself if it has none or numba is not installed.
 
     >>> from haarflow.theories import SUNGauge
     >>> by_table(SUNGauge((4, 4), n=5))

@@ -1,8 +1,8 @@
 """Single calls of action, force and plaquettes of U(1), SU(2) and SU(3) as compiled kernels, for arrays in the host's memory.
 
-Made of the pieces of a compiled trajectory (theories/compiled/gauge_trajectory.py): the same rows, the same bodies at a site; the
-force is what a kick gives to momenta at rest. The plain twins are the theories' own `action`, `force` and
-`plaquettes`; they agree to rounding, and derivatives are theirs.
+They use the rows and bodies of a compiled trajectory (theories/compiled/gauge_trajectory.py); the force is what a kick adds
+to vanishing momenta. The references are the array code of `action`, `force` and `plaquettes`, with which they agree to
+rounding and which is used for derivatives.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 
 
 def plaquettes(theory: Any, field: Array) -> Array | None:
-    """Return `theory.plaquettes(field)`, or None where there is no kernel for it: nor for angles in short rows, whose
-    sums are done by array code before they are laid out."""
+    """Return `theory.plaquettes(field)`, or None where there is no kernel: also for angles in short rows, which array
+    code adds up faster than they are laid out."""
     if not theory.group.matrix_axes and theory.lattice[-1] < NUMBERS:
         return None
     twin = lambda field: (theory.plaquettes(field),)  # noqa: E731
@@ -74,15 +74,15 @@ def _called(
     real: bool,
     *numbers: Any,
 ) -> Array | None:
-    """What a kernel writes of a field and of numbers for each of the batch: `(*batch, *own)`, real or typed as the field."""
+    """The result of a kernel for a field and one number per chain: `(*batch, *own)`, real or of the field's type."""
     if precision(field) != "float64":
         return None
     bodies = bodies_of(theory)
-    batch, xp, place = batch_shape(theory, field), array_namespace(field), backends.place(field)
-    like = (xp.empty((*batch, *own), dtype=xp.float64 if real else field.dtype, device=place),)
-    given = [number * xp.ones(batch, dtype=xp.float64, device=place) for number in numbers]
+    batch, xp, device = batch_shape(theory, field), array_namespace(field), backends.place(field)
+    like = (xp.empty((*batch, *own), dtype=xp.float64 if real else field.dtype, device=device),)
+    per_chain = [number * xp.ones(batch, dtype=xp.float64, device=device) for number in numbers]
     work = partial(kernel, bodies, theory.lattice)
-    found = backends.of(field).on_host(work, twin, like, field, *given, numbers=PASSES * math.prod(field.shape))
+    found = backends.of(field).on_host(work, twin, like, field, *per_chain, numbers=PASSES * math.prod(field.shape))
     return None if found is None else found[0]
 
 
@@ -143,7 +143,7 @@ def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) ->
     parts, extent, number, d = field.itemsize // vector.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
     links = numpy.ascontiguousarray(field).view("float64")
     links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
-    # matrices are laid out by a body, sooner than several chains together
+    # matrices are laid out by a body, which is faster than several chains together
     alone = parts == 2 and extent % vector.WIDTH == 0
     block = 1 if alone else block_of(extent, len(links), bodies.components)
     homes = 1 + order_of(lattice).home.max()

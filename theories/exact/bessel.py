@@ -1,7 +1,7 @@
-"""Modified Bessel functions I_n(x) of whole order for x >= 0, as ratios to I_0, without overflow at any x.
+"""Modified Bessel functions I_n(x) of integer order for x >= 0, as ratios to I_0, without overflow at any x.
 
 r_n = I_n/I_{n-1} obeys r_n = 1/(2n/x + r_{n+1}) (continued fraction, downwards, all terms positive), and
-e^x = I_0 + 2 sum_n I_n gives I_0. Accuracy: a few units in the last place of the result, for ratios above 1e-30.
+e^x = I_0 + 2 sum_n I_n gives I_0. Accuracy: a few ulp of the result, for ratios above 1e-30.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def ratios(x: float, highest: int | None = None) -> np.ndarray:
     [1.0, 0.697774657964]
     """
     if not (math.isfinite(x) and x >= 0):
-        raise ValueError(f"Bessel functions here take a finite x >= 0, got {x}")
+        raise ValueError(f"Bessel functions are implemented for finite x >= 0, got {x}")
     highest = orders(x) if highest is None else highest
     if x == 0:
         at_zero: np.ndarray = np.eye(1, highest + 1)[0]

@@ -1,4 +1,4 @@
-"""phi^4 on tiny lattices by quadrature: an oracle for every sampler.
+"""phi^4 on tiny lattices by quadrature: exact values with which samplers are compared.
 
 S = sum_x [ sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4 ], measure prod d phi. Each site is integrated by the
 equidistant rule, which converges exponentially for such weights; slices across the longest axis are the states s of a
@@ -118,7 +118,7 @@ def _observables(lattice: tuple[int, ...], m2: float, lam: float) -> tuple[tuple
     z = float(np.trace(slices.power(slices.length)))
     phi2, phi4 = (_mean(slices, np.mean(slices.states**power, axis=1), z) for power in (2, 4))
     m_2, m_4 = _moments(slices, sites, z)
-    found = {
+    means = {
         "ln_Z": math.log(z) + slices.length * slices.log_scale,
         "phi2": phi2,
         "phi4": phi4,
@@ -128,10 +128,10 @@ def _observables(lattice: tuple[int, ...], m2: float, lam: float) -> tuple[tuple
         "m_4": m_4,
         "binder": 1 - m_4 / (3 * m_2**2),
     }
-    found["G_min"] = lowest = _lowest_mode(slices, sites, z)
+    means["G_min"] = lowest = _lowest_mode(slices, sites, z)
     if slices.length > 1:
-        found["xi_2"] = math.sqrt(max(sites * m_2 / lowest - 1, 0.0)) / (2 * math.sin(math.pi / slices.length))
-    return tuple(found.items())
+        means["xi_2"] = math.sqrt(max(sites * m_2 / lowest - 1, 0.0)) / (2 * math.sin(math.pi / slices.length))
+    return tuple(means.items())
 
 
 def _modes(basis: np.ndarray, width: int, keep: np.ndarray) -> np.ndarray:

@@ -124,4 +124,4 @@ def _sum(n: int, term: Callable[[Rows], float]) -> float:
 
 def _check(n: int, beta: float, sites: int) -> None:
     if n < 2 or sites < 1 or not (math.isfinite(beta) and beta >= 0):
-        raise ValueError(f"SU(N) on the torus wants N >= 2, beta >= 0 and sites >= 1, got {n}, {beta} and {sites}")
+        raise ValueError(f"SU(N) on the torus needs N >= 2, beta >= 0 and sites >= 1, got {n}, {beta} and {sites}")

@@ -68,7 +68,9 @@ def flow(theory: Any, field: Array, size: float, steps: int) -> Flowed:
     ([0.0, 0.05, 0.1, 0.15000000000000002, 0.2], True)
     """
     if not size > 0.0 or int(steps) != steps or steps < 1:
-        raise ValueError(f"a flow takes a whole number of steps >= 1 of a size > 0, got {steps!r} of {size!r}")
+        raise ValueError(
+            f"the gradient flow takes an integer number of steps >= 1 of size > 0, got {steps!r} of size {size!r}"
+        )
     xp, backend = array_namespace(field), backends.of(field)
 
     def measured(field: Array) -> tuple[Array, ...]:
@@ -88,11 +90,11 @@ def flow(theory: Any, field: Array, size: float, steps: int) -> Flowed:
 def field_strengths(theory: Any, field: Array) -> list[Array]:
     """Return F_a of every plane in the order of `loops.planes(d)`, each real `(*batch, N^2-1, *lattice)`."""
     group, d = theory.group, theory.d
-    found = []
+    strengths = []
     for mu, nu in loops.planes(d):
         leaves = loops.clover(field, mu, nu, d, group)
-        found.append(group.coordinates(-0.25j * (leaves[0] + leaves[1] + leaves[2] + leaves[3])))
-    return found
+        strengths.append(group.coordinates(-0.25j * (leaves[0] + leaves[1] + leaves[2] + leaves[3])))
+    return strengths
 
 
 def energy(theory: Theory, field: Array) -> Array:
@@ -107,7 +109,7 @@ def energy(theory: Theory, field: Array) -> Array:
 
 
 def charge(theory: Any, field: Array) -> Array:
-    """Return Q = 1/(32 pi^2) sum_x eps_mnrs tr F_mn F_rs, `(*batch,)`: near whole numbers on flowed fields.
+    """Return Q = 1/(32 pi^2) sum_x eps_mnrs tr F_mn F_rs, `(*batch,)`: close to integers on flowed fields.
 
     Raises ValueError away from four dimensions.
 
@@ -118,12 +120,13 @@ def charge(theory: Any, field: Array) -> Array:
     0.0
     """
     if theory.d != 4:
-        raise ValueError(f"the charge of SU(N) is one of four dimensions, got d = {theory.d}")
+        raise ValueError(f"the charge of SU(N) is defined in four dimensions, got d = {theory.d}")
     return _charge(theory, field_strengths(theory, field))
 
 
 def scales(times: Any, energies: Any, level: float = LEVEL) -> dict[str, float]:
-    """Return t0 and w0 from <E> at rising times, by linear and central differences; NaN where the level is not reached.
+    """Return t0 and w0 from <E> at increasing times, by linear interpolation and central differences; NaN if the level is not
+    reached.
 
     `energies` are ensemble means `(n,)` at `times (n,)`.
 

@@ -1,4 +1,4 @@
-"""What the gauge theories share: links on a lattice of two axes or more, one coupling beta, the Wilson loops that fit."""
+"""What the gauge theories share: links on a lattice of at least two axes, the coupling beta, the Wilson loops that fit."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LABELS = MappingProxyType(
 
 
 def lattice_of_links(lattice: Any) -> tuple[int, ...]:
-    """Return a lattice's extents; raises ValueError for fewer than two axes and for extents that are not whole and >= 1.
+    """Return a lattice's extents; raises ValueError for fewer than two axes and for extents that are not integers >= 1.
 
     >>> lattice_of_links((4,))
     Traceback (most recent call last):
         ...
-    ValueError: a gauge theory has plaquettes from two dimensions on, got the lattice (4,)
+    ValueError: a gauge theory needs at least two dimensions, got the lattice (4,)
     """
     extents = check_lattice(lattice)
     if len(extents) < 2:
-        raise ValueError(f"a gauge theory has plaquettes from two dimensions on, got the lattice {extents}")
+        raise ValueError(f"a gauge theory needs at least two dimensions, got the lattice {extents}")
     return extents
 
 
@@ -69,9 +69,9 @@ def beta_for(theory: Theory, field: Array, couplings: Couplings, over: int) -> A
 
 
 def plaquettes(theory: Theory, field: Array) -> Array:
-    """Return the plaquettes with corner x, `(*batch, plane, [N, N,] *lattice)`, of angles their sums, not wrapped.
+    """Return the plaquettes with corner x, `(*batch, plane, [N, N,] *lattice)`, for angles their sums, not wrapped.
 
-    Planes stand in the order of `loops.planes(d)`. Raises ValueError for a wrong shape, TypeError for a wrong type.
+    Planes are in the order of `loops.planes(d)`. Raises ValueError for a wrong shape, TypeError for a wrong type.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge

@@ -37,7 +37,7 @@ class SUNGauge:
     """SU(n) gauge theory on a periodic lattice, coupling `beta` >= 0, rectangles with weight `rectangle` = c1.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
-    Raises ValueError for a lattice with fewer than two axes or extents that are not whole and >= 1, for n < 2 and for a
+    Raises ValueError for a lattice with fewer than two axes or extents that are not integers >= 1, for n < 2 and for a
     rectangle that is not finite.
 
     >>> import numpy as np
@@ -61,7 +61,7 @@ class SUNGauge:
         object.__setattr__(self, "lattice", gauge.lattice_of_links(self.lattice))
         object.__setattr__(self, "rectangle", float(self.rectangle))
         if not math.isfinite(self.rectangle):
-            raise ValueError(f"the weight of the rectangles is a finite number, got {self.rectangle}")
+            raise ValueError(f"the weight of the rectangles must be finite, got {self.rectangle}")
         SU(self.n, self.d)
 
     def __init_subclass__(cls, **words: Any) -> None:
@@ -84,7 +84,7 @@ class SUNGauge:
 
     @property
     def weights(self) -> tuple[float, float]:
-        """(c0, c1), what plaquettes and rectangles count for.
+        """(c0, c1), the weights of plaquettes and rectangles.
 
         >>> SUNGauge((4, 4), rectangle=-0.25).weights
         (3.0, -0.25)
@@ -151,8 +151,8 @@ class SUNGauge:
     def staples(self, field: Array) -> list[Array]:
         """Return V_mu(x) for every direction, each `(*batch, N, N, *lattice)`: the weighted sums of the staples.
 
-        A plaquette is the product of two sides there and two back; its four staples are made of two shared halves, six
-        matrix products for each plane. A rectangle's long side is one link of twice the length.
+        A plaquette is A B^+, each a product of two links; its four staples share these halves, which takes six matrix
+        products per plane. The long side of a rectangle is treated as one link of twice the length.
         """
         check_field(self, field)
         links = [loops.direction(field, mu, self.d, self.group) for mu in range(self.d)]
@@ -168,9 +168,9 @@ class SUNGauge:
         return [backends.of(field).materialise(total) for total in totals]
 
     def staple(self, field: Array, mu: int, couplings: Couplings = None) -> Array:
-        """Return V_mu(x), `(*batch, N, N, *lattice)`: the loops that hold the link count Re tr(U_mu(x) V_mu(x)).
+        """Return V_mu(x), `(*batch, N, N, *lattice)`: the loops that contain the link add up to Re tr(U_mu(x) V_mu(x)).
 
-        The link's conditional weight is exp((beta/N) Re tr(U V)), where no loop holds it twice: extents >= 2 across mu,
+        The link's conditional weight is exp((beta/N) Re tr(U V)), where no loop contains it twice: extents >= 2 across mu,
         and >= 3 everywhere with rectangles. V does not depend on the couplings.
         """
         check_field(self, field)
@@ -182,7 +182,7 @@ class SUNGauge:
         return c0 * total + c1 * self._rectangle_staple(links, mu)
 
     def local_coupling(self, field: Array, couplings: Couplings = None) -> Any:
-        """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: what `staple` is weighted with."""
+        """Return beta/N, a number or `(*batch, 1, ..., 1)` over the sites: the weight of `staple`."""
         return gauge.beta_for(self, field, couplings, over=self.d) / float(self.n)
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
@@ -225,7 +225,7 @@ class SUNGauge:
         return ("plaquette", *(wilson_name(extent) for extent in self.wilson), "polyakov", "abs_polyakov")
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
-        """Return what is known exactly: for Wilson's action in two dimensions all of the torus (plaquette, wilson_RxT,
+        """Return what is known exactly: for Wilson's action in two dimensions everything on the torus (plaquette, wilson_RxT,
         polyakov, ln_Z, ess_uniform, ess_sweep); elsewhere polyakov = 0 by the symmetry of the centre.
 
         >>> round(SUNGauge((4, 4), n=2).exact({"beta": 2.2})["plaquette"], 11)
@@ -305,7 +305,7 @@ class SUNGauge:
         return [sum(parts[1:], parts[0]) for parts in sums]
 
     def _rectangle_staple(self, links: list[Array], mu: int) -> Array:
-        """Those of the links along mu alone."""
+        """The same for the links along mu only."""
         link, found, whole = links[mu], [], []
         double = self._double(link, mu)
         for nu in (nu for nu in range(self.d) if nu != mu):

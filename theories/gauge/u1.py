@@ -3,7 +3,7 @@
 S = -beta sum_P cos theta_P, theta_P = theta_mu(x) + theta_nu(x+mu) - theta_mu(x+nu) - theta_nu(x)
 
 Links are angles `(*batch, d, *lattice)`, theta_mu(x) from x to x + mu, normalised Haar measure d theta / 2 pi. In two
-dimensions the charge Q = (1/2pi) sum_P wrap(theta_P) is a whole number on every configuration (arXiv:2003.06413,
+dimensions the charge Q = (1/2pi) sum_P wrap(theta_P) is an integer on every configuration (arXiv:2003.06413,
 eq. 12 and 13).
 """
 
@@ -35,7 +35,7 @@ class U1Gauge:
     """Compact U(1) on a periodic lattice, coupling `beta` >= 0.
 
     A loop that closes on itself (extent 1 or 2) counts its links as `roll` does.
-    Raises ValueError for a lattice with fewer than two axes or extents that are not whole and >= 1.
+    Raises ValueError for a lattice with fewer than two axes or extents that are not integers >= 1.
 
     >>> import numpy as np
     >>> float(U1Gauge((4, 4)).action(np.zeros((2, 4, 4)), {"beta": 2.0}))
@@ -111,7 +111,7 @@ class U1Gauge:
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
         beta = links.beta_for(self, field, couplings, over=0)
-        cosine = backends.of(field).materialise(self._cosine(field))  # a cosine inside a sum is no vector code on XLA
+        cosine = backends.of(field).materialise(self._cosine(field))  # XLA does not vectorise a cosine fused into a sum
         return -beta * array_namespace(field).sum(cosine, axis=links.last_axes(self.d + 1))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
@@ -122,8 +122,8 @@ class U1Gauge:
     def force(self, field: Array, couplings: Couplings = None) -> Array:
         """Return F_mu(x) = beta sum_{nu != mu} [sin theta_{mu nu}(x) - sin theta_{mu nu}(x - nu)], shaped as the links.
 
-        The sine of each plaquette is taken once and handed to the links that share it; beta comes last, so that a
-        compiler that fuses the shifts with what they shift does not take it again.
+        The sine of each plaquette is computed once and used by the links that share it; beta is multiplied last, so that a
+        compiler that fuses the shifts with their operands does not compute it again.
         """
         beta = links.beta_for(self, field, couplings, over=self.d + 1)
         parts: list[list[Array]] = [[] for _ in range(self.d)]
@@ -136,8 +136,8 @@ class U1Gauge:
     def staple(self, field: Array, mu: int) -> tuple[Array, Array]:
         """Return (Re A, Im A), each `(*batch, *lattice)`: A(x) = sum of e^{i angle} over the staples of links along mu.
 
-        The plaquettes that hold the link theta sum to Re(e^{i theta} A), so its conditional weight is
-        exp(beta Re(e^{i theta} A)). Needs extents >= 2 across mu, where no plaquette holds the link twice.
+        The plaquettes that contain the link theta sum to Re(e^{i theta} A), so its conditional weight is
+        exp(beta Re(e^{i theta} A)). Needs extents >= 2 across mu, where no plaquette contains the link twice.
         """
         check_field(self, field)
         sine, cosine = backends.of(field).sincos(loops.staples(field, mu, self.d))
@@ -175,9 +175,9 @@ class U1Gauge:
         return found | self._topology(angles)
 
     def charge(self, field: Array) -> Array:
-        """Return Q = (1/2pi) sum_P wrap(theta_P), a whole number, `(*batch,)`.
+        """Return Q = (1/2pi) sum_P wrap(theta_P), an integer, `(*batch,)`.
 
-        Two dimensions only: raises ValueError above, where `flux` gives the charge through each plane.
+        Raises ValueError above two dimensions, where `flux` gives the charge through each plane.
 
         >>> import numpy as np
         >>> float(U1Gauge((4, 4)).charge(np.zeros((2, 4, 4))))
@@ -185,7 +185,7 @@ class U1Gauge:
         """
         if self.d != 2:
             raise ValueError(
-                f"the charge Q is a whole number in two dimensions alone, got d = {self.d}: flux(field) gives the mean "
+                f"the charge Q is defined in two dimensions, got d = {self.d}: flux(field) gives the mean "
                 "flux through each plane"
             )
         return self._flux(self.plaquettes(field))[..., 0]
@@ -193,8 +193,8 @@ class U1Gauge:
     def flux(self, field: Array) -> Array:
         """Return the flux (1/2pi) sum_P wrap(theta_P) through each plane, averaged over its slices, `(*batch, plane)`.
 
-        Each slice carries a whole number; above two dimensions monopoles let it vary from slice to slice, so the mean
-        need not be whole.
+        The flux through each slice is an integer; above two dimensions monopoles let it vary from slice to slice, so that
+        the mean need not be an integer.
         """
         return self._flux(self.plaquettes(field))
 
@@ -220,7 +220,7 @@ class U1Gauge:
         return ("plaquette", *(("Q", "Q2", "p_Q0") if self.d == 2 else ()), *wilson, "polyakov")
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
-        """Return what is known exactly: in two dimensions all of the torus (plaquette, Q, Q2, p_Q0, wilson_RxT,
+        """Return what is known exactly: in two dimensions everything on the torus (plaquette, Q, Q2, p_Q0, wilson_RxT,
         polyakov, ln_Z, ess_uniform, ess_sweep); above, polyakov = 0 by the symmetry of the centre.
 
         >>> round(U1Gauge((8, 8)).exact({"beta": 2.0})["Q2"], 11)
@@ -249,7 +249,7 @@ class U1Gauge:
         return backends.of(angles).cos(angles)
 
     def _mean_cosine(self, angles: Array) -> Array:
-        """The mean over loops `(*batch, loop, *lattice)`; a compiler that fuses would add up every loop's links twice."""
+        """The mean over loops `(*batch, loop, *lattice)`; materialised, or fusion would add every loop's links twice."""
         backend = backends.of(angles)
         cosine = backend.materialise(backend.cos(backend.materialise(angles)))
         return array_namespace(angles).mean(cosine, axis=links.last_axes(self.d + 1))

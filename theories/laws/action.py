@@ -39,7 +39,8 @@ def action_values(theory: FullTheory, field: Array, couplings: Couplings = None)
     """
     value = bound(theory, "action", field)(field, couplings)
     right = tuple(value.shape) == tuple(field.shape[: field.ndim - len(field_shape(theory))])
-    real = getattr(array_namespace(field), precision_of(field))
+    xp = array_namespace(field)
+    real = xp.float32 if precision_of(field) == "float32" else xp.float64
     right = right and value.dtype == real and bool(numpy.isfinite(to_host(value)).all())
     described_value = f"shape {tuple(value.shape)}, {value.dtype}"
     return judge(

@@ -188,7 +188,7 @@ def _refuse(theory: Any, n: int, beta: Any) -> None:
     lattice = check_lattice(theory.lattice)
     if len(lattice) != 2 or n < 1 or theory.group.n > 4 or not _plaquettes_only(theory):
         raise ValueError(
-            "exact sampling of SU(N) wants N = 2, 3, 4, two dimensions, plaquettes alone in the action and n >= 1, got "
+            "exact sampling of SU(N) needs N = 2, 3 or 4, two dimensions, an action of plaquettes only and n >= 1, got "
             f"{theory}, n = {n}"
         )
     if not isinstance(beta, float):

@@ -66,9 +66,9 @@ def exact_sample(theory: Theory, key: Array, n: int, couplings: Couplings = None
     beta = _number(theory, couplings)
     lattice = tuple(theory.lattice)
     if not isinstance(weight_of(theory), U1Gauge):
-        raise ValueError(f"exact sampling of U(1) wants Wilson's action alone, U1Gauge, got {theory}")
+        raise ValueError(f"exact sampling of U(1) needs Wilson's action, the theory U1Gauge, got {theory}")
     if len(lattice) != 2 or n < 1:
-        raise ValueError(f"exact sampling of U(1) wants two dimensions and n >= 1, got lattice {lattice}, n = {n}")
+        raise ValueError(f"exact sampling of U(1) needs two dimensions and n >= 1, got lattice {lattice}, n = {n}")
     plan = plan_for(beta, volume(lattice), n)
     groups = -(-n // plan.group)
 

@@ -99,7 +99,7 @@ class Phi4:
     """phi^4 on a periodic lattice of any dimension, couplings `m2 lam` or `kappa lam`.
 
     A bond that wraps onto itself (extent 1) or onto its twin (extent 2) counts as `roll` counts it.
-    Raises ValueError for a lattice without whole extents >= 1 and for an unknown parameterisation.
+    Raises ValueError for extents that are not integers >= 1 and for an unknown parameterisation.
 
     >>> import numpy as np
     >>> float(Phi4((4, 4)).action(np.ones((4, 4)), {"m2": -4.0, "lam": 8.0}))
@@ -146,9 +146,9 @@ class Phi4:
         return Local(self.density, reach=1)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings, or raise ValueError for a misspelt, non-finite or senseless one.
+        """Return all couplings, or raise ValueError for a misspelt, non-finite or unphysical one.
 
-        Senseless: lam < 0, and lam = 0 with a quadratic form that is not positive, where e^{-S} has no integral.
+        Unphysical are lam < 0, and lam = 0 with a quadratic form that is not positive: e^{-S} is then not integrable.
 
         >>> Phi4((4, 4)).check({"lam": -1.0})
         Traceback (most recent call last):
@@ -168,7 +168,7 @@ class Phi4:
         Raises ValueError for a wrong shape or coupling, TypeError for a wrong type or mixed backends.
         """
         density = self.density(field, couplings)
-        density = backends.of(density).materialise(density)  # XLA adds up shifts slowly where a sum is fused to them
+        density = backends.of(density).materialise(density)  # XLA is slow at sums fused with shifts
         return array_namespace(density).sum(density, axis=tuple(range(-self.d - 1, 0)))
 
     def density(self, field: Array, couplings: Couplings = None) -> Array:
@@ -288,7 +288,7 @@ class Phi4:
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: `identity` = 1 and `m` = 0 always; all of the free field at lam = 0; all
-        means by quadrature on lattices of at most two sites across (three: call `quadrature.observables`, it takes
+        means by quadrature on lattices at most two sites across (for three call `quadrature.observables`, which takes
         seconds).
 
         >>> round(Phi4((2, 2)).exact({"m2": -4.0, "lam": 8.0})["chi2"], 9)
@@ -335,8 +335,8 @@ class Phi4:
             refuse(self, m2=(m2, not isinstance(m2, float) or m2 > 0, "m2 > 0 where lam = 0"))
         else:
             kappa, bound = found["kappa"], 1 / (2 * self.d)
-            sensible = not isinstance(kappa, float) or abs(kappa) < bound
-            refuse(self, kappa=(kappa, sensible, f"|kappa| < 1/(2d) = {bound} where lam = 0"))
+            bounded = not isinstance(kappa, float) or abs(kappa) < bound
+            refuse(self, kappa=(kappa, bounded, f"|kappa| < 1/(2d) = {bound} where lam = 0"))
 
 
 def _sum(terms: list[Array]) -> Array:
