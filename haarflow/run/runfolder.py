@@ -185,7 +185,7 @@ def _refuse_other(folder: RunFolder, recipe_text: str) -> None:
     differing = sorted(
         f"{name}: {there.get(name, 'not set')!r} there, {wanted.get(name, 'not set')!r} here"
         for name in there.keys() | wanted.keys()
-        if there.get(name) != wanted.get(name)
+        if there.get(name) != wanted.get(name) and name != "description"  # words for people, which change no number
     )
     of_versions = [line for line in differing if line.startswith("versions.")]
     if len(differing) > len(of_versions):
