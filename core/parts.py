@@ -232,7 +232,7 @@ def autodiff_force(theory: Theory, field: Tree, couplings: Couplings = None) -> 
     Traceback (most recent call last):
         ...
     haarflow.backends.protocol.NoAutodiff: value_and_grad needs automatic differentiation, which the numpy backend \
-has not: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
+does not support: choose jax or torch (pip install 'haarflow[jax]'), for example haarflow.backends.get('jax')
     """
     spaces = leaves(described(theory).spaces)
     elements, rebuild = flatten(field)

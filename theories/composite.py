@@ -39,7 +39,7 @@ class Sum:
     >>> Sum((plain, SUNGauge((4, 4), n=2)))
     Traceback (most recent call last):
         ...
-    ValueError: the terms of a sum have one group, got U1() of U1Gauge and SU(n=2, d=2) of Wilson
+    ValueError: the terms of a sum have one group, got U1() of U1Gauge and SU(n=2, d=2) of SUNGauge
     """
 
     terms: tuple[Any, ...]

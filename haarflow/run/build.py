@@ -94,7 +94,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     >>> from haarflow.run.recipes import load
     >>> setup = build(load("u1-tiny", run__backend="numpy", flow=False, train=False, samplers={"hmc": {}}))
     >>> setup.target.theory, setup.target.couplings, sorted(setup.kernels)
-    (U1Gauge(lattice=(4, 4)), {'beta': 1.0}, ['hmc'])
+    (Accelerated(plain=U1Gauge(lattice=(4, 4))), {'beta': 1.0}, ['hmc'])
     """
     target = target_of(resolved(recipe))
     backend = backends.get(target.recipe.run.backend, target.recipe.run.device or None, target.recipe.run.dtype)

@@ -93,7 +93,7 @@ def test_samplers_of_a_part_refuse_the_sum():
         U1HeatBath(theory)
     with pytest.raises(TypeError, match="does not offer: give it one, or use HMC"):
         LocalMetropolis(theory)
-    with pytest.raises(ValueError, match="SUNGauge's action alone"):
+    with pytest.raises(ValueError, match="Wilson's action alone"):
         exact_sample(theory, random.key(0, backend), 3)
 
 
