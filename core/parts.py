@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -129,6 +129,13 @@ class Described:
     @property
     def spaces(self) -> Tree:
         """Group and shape of each array of a field: its own, or the one space of its group and `field_shape`."""
+        try:
+            return _spaces(self.theory)
+        except TypeError:  # a theory that cannot be hashed
+            return self.own_spaces()
+
+    def own_spaces(self) -> Tree:
+        """Return `spaces` as the theory makes them."""
         own = self.part("spaces")
         return Space(self.theory.group, self.field_shape) if own is None else own
 
@@ -206,6 +213,12 @@ class Described:
         """Whether its force differentiates its action, which some backends cannot."""
         own = self.force
         return own is None or getattr(own, "__func__", None) is autodiff_force  # a method made of that function
+
+
+@lru_cache(maxsize=256)
+def _spaces(theory: Any) -> Tree:
+    """The spaces of a theory, which every step of a chain asks for several times."""
+    return Described(theory).own_spaces()
 
 
 def described(theory: Any) -> Described:

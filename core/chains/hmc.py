@@ -15,12 +15,12 @@ from typing import Any
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Couplings, Key, Tree
-from haarflow.core import fields
+from haarflow.core import fields, random
 from haarflow.core.acceleration import accelerated, kernels_of
 from haarflow.core.axes import batch_shape
 from haarflow.core.chains.accept import action_difference as action_difference
 from haarflow.core.chains.integrators import LEAPFROG, Scheme, integrate
-from haarflow.core.chains.involution import Image, involutive_step
+from haarflow.core.chains.involution import Image, accepted_step
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.parts import check_theory, described, force_of
 
@@ -53,7 +53,10 @@ class HMC(Cacheless):
 
     def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one trajectory and accept step, and `{"dH", "accepted"}`."""
-        return involutive_step(self.theory, self, key, state)
+        momentum = self.auxiliary(random.fold_in(key, 0), state.field)
+        new, final, change = self.trajectory(state.field, momentum)
+        # the kinetic energy is even, so that the momentum need not be reversed
+        return accepted_step(self.theory, self, key, state, momentum, Image(new, final, None, change))
 
     def auxiliary(self, key: Key, x: Tree) -> Tree:
         """Return momenta w ~ N(0, 1) for the fields x."""

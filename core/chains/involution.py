@@ -110,16 +110,20 @@ def involutive_step(theory: Any, involution: Involution, key: Key, state: State)
     >>> involutive_step(theory, HMC(theory), random.key(0, backend), start)[1]["dH"].shape
     (3,)
     """
-    x, couplings = state.field, involution.values.get("couplings")
-    draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
-    v = involution.auxiliary(draws, x)
-    image = involution.involution(x, v)
-    change = image.change
+    v = involution.auxiliary(random.fold_in(key, 0), state.field)
+    return accepted_step(theory, involution, key, state, v, involution.involution(state.field, v))
+
+
+def accepted_step(
+    theory: Any, involution: Involution, key: Key, state: State, v: Tree, image: Image
+) -> tuple[State, dict[str, Any]]:
+    """Return the state after the accept step between (x, v) and its image, the coin from fold_in(key, 1)."""
+    x, change = state.field, image.change
     if change is None:
-        change = action_difference(accelerated(theory), image.field, x, couplings)
+        change = action_difference(accelerated(theory), image.field, x, involution.values.get("couplings"))
     d_h = change + involution.energy_change(x, v, image)
     if image.log_det is not None:
         d_h = d_h - image.log_det
-    log_u = coins(coin, per_chain(key, tuple(d_h.shape)), fields.precision(x))
+    log_u = coins(random.fold_in(key, 1), per_chain(key, tuple(d_h.shape)), fields.precision(x))
     accepted = is_accepted(log_u, d_h)
     return State(fields.where(accepted, image.field, x)), {"dH": d_h, "accepted": accepted}

@@ -7,7 +7,7 @@ The last `d` axes are the lattice (d = 0: matrices last). A matrix can be split 
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -27,9 +27,16 @@ def precision(x: Any) -> str:
     >>> precision(np.zeros(2, dtype="complex64")), precision("complex128")
     ('float32', 'float64')
     """
-    # a type has no dtype; the types of the backends are called numpy.float32, torch.complex64, ...
-    name = str(x if isinstance(x, str | type) else getattr(x, "dtype", x))
-    return "float32" if any(single in name for single in SINGLE) else "float64"
+    dtype: Any = x if isinstance(x, str | type) else getattr(x, "dtype", x)  # a type has no dtype
+    kind: Any = type(dtype)
+    return _precision(kind, dtype)
+
+
+@cache
+def _precision(kind: type, dtype: Any) -> str:
+    """The types of the backends are called numpy.float32, torch.complex64, ...: their names take long to make, and those of
+    different backends, which do not compare, are kept apart by their `kind`."""
+    return "float32" if any(single in str(dtype) for single in SINGLE) else "float64"
 
 
 def complex_array(real: Array, imaginary: Array) -> Array:
