@@ -128,7 +128,7 @@ def check_field(theory: Theory, field: Tree) -> int:
     1
     """
     spaces = described(theory).spaces
-    if isinstance(spaces, Space) and not isinstance(field, CONTAINERS):
+    if isinstance(spaces, Space):
         return _check_array(theory, "field", spaces, field)
     parts, wanted = paths(field), paths(spaces)
     for path in parts.keys() & wanted.keys():

@@ -216,7 +216,7 @@ def test_what_cannot_be_written(tiny, tmp_path):
         "suffix of .*u.dat is not that of a format": (tiny, None),
         "MILC files can be read but not written": (tiny, "milc"),
         "even extents": (odd, "openqcd"),
-        r"hold SU\(3\), got SU\(2\)": (two, "openqcd"),
+        r"store SU\(3\), got SU\(2\)": (two, "openqcd"),
         "one configuration were wanted": (tiny[None], "ildg"),
         "from_layout": (to_layout(tiny[..., :1], "mu,t,z,y,x,a,b"), "ildg"),
     }.items():

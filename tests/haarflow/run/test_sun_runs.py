@@ -94,7 +94,7 @@ def test_words_that_define_the_theory_are_no_couplings():
     [
         (["theory.n=3"], "theory.n: there is no such key"),
         (["theory.name=sun"], "theory.n is missing"),
-        (["lattice=[4]"], "two extents or more"),
+        (["lattice=[4]"], "two or more extents"),
         (["flow.kind=spectral", "train.steps=1"], "flow"),
     ],
 )

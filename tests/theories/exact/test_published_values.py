@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.theories import Phi4, U1Gauge, exact
+from haarflow.run.info import exact_results
+from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.exact import bessel, free_field, quadrature, u1_torus
 from haarflow.theories.scalar.phi4 import to_hopping, to_m2
 
@@ -189,9 +190,7 @@ def test_what_is_unknown_is_absent():
 def test_a_report_is_ready_for_json():
     import json
 
-    found = json.loads(json.dumps(exact.report(U1Gauge((16, 16)), {"beta": 7})))
-    assert found["lattice"] == [16, 16] and found["couplings"] == {"beta": 7.0}
-    assert found["p_Q"]["0"] == pytest.approx(0.3977110535, abs=1e-10)
-    assert sum(found["p_Q"].values()) == pytest.approx(1.0, abs=1e-10)
-    with pytest.raises(ValueError, match="no exact results"):
-        exact.report(object())
+    results = json.loads(json.dumps(exact_results("u1", ["beta=7", "lattice=[16,16]"])))
+    assert results["lattice"] == [16, 16] and results["theory"] == {"name": "u1", "beta": 7.0}
+    assert results["exact"]["p_Q0"] == pytest.approx(0.3977110535, abs=1e-10)
+    assert sum(u1_torus.charge_distribution(7.0, 256).values()) == pytest.approx(1.0, abs=1e-10)
