@@ -8,6 +8,7 @@ are dropped when they fill the memory; with MEMORY_BAR in the environment the de
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # of the workers: arenas of idle threads keep what others have freed
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import hypothesis
