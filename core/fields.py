@@ -109,8 +109,19 @@ def normal(key: Key, spaces: Tree, batch: tuple[int, ...], dtype: str = "float64
     if isinstance(spaces, Space):
         return _normal(key, spaces, batch, dtype)
     every, rebuild = flatten(spaces)
-    keys = [key] if len(every) == 1 else [random.fold_in(key, index) for index in range(len(every))]
+    keys = part_keys(key, len(every))
     return rebuild([_normal(own, space, batch, dtype) for own, space in zip(keys, every, strict=True)])
+
+
+def part_keys(key: Key, parts: int) -> list[Key]:
+    """Return the keys of a field's parts: the key itself for one part, `fold_in(key, i)` for part i of several.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> key = random.key(1, backend)
+    >>> part_keys(key, 1)[0] is key, len(part_keys(key, 2))
+    (True, 2)
+    """
+    return [key] if parts == 1 else [random.fold_in(key, index) for index in range(parts)]
 
 
 def _normal(key: Key, space: Space, batch: tuple[int, ...], dtype: str) -> Array:

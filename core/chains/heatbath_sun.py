@@ -31,7 +31,6 @@ from haarflow.core.axes import batch_shape, per_chain, total
 from haarflow.core.chains.heatbath_u1 import check_sweeps, conditional_of, link_colours, loop_reach
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups import matrices
-from haarflow.core.groups.additive import restored
 from haarflow.core.lattice import evenodd
 from haarflow.core.lattice.loops import direction
 from haarflow.core.parts import LinkWeight
@@ -94,7 +93,7 @@ class SUNHeatBath(Cacheless):
         theory = self.theory
         packed = evenodd.packable(tuple(theory.lattice)) and self.weight.plaquettes_only
         links, failed = (self._packed if packed else self._coloured)(key, links, coupling)
-        return restored(theory.group, links), failed
+        return theory.group.restore(links), failed
 
     def _numbers(self, key: Array, mu: int, visits: int, shape: tuple[int, ...], links: Array) -> Array:
         """The uniform numbers of all visits to links along mu, `(visits, subgroup, number, *shape)`.

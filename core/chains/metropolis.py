@@ -23,7 +23,6 @@ from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, without_nan
 from haarflow.core.chains.kernel import Cacheless, State
-from haarflow.core.groups.additive import restored
 from haarflow.core.groups.matrices import precision
 from haarflow.core.parts import Local, check_theory, described, one_space
 
@@ -186,7 +185,7 @@ class LocalMetropolis(Cacheless):
         def one_colour(field: Array, colour: Array) -> tuple[Array, Array]:
             active = labels == colour
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
-            new = restored(self.theory.group, new)
+            new = self.theory.group.restore(new)
             accepted = is_accepted(thrown, self._local_difference(field, new)) & active
             aside = xp.reshape(accepted, (*batch, *(1,) * (rank - d), *lattice))
             return xp.where(aside, new, field), total(xp.astype(accepted, thrown.dtype), len(batch))

@@ -29,16 +29,6 @@ def wrap(theta: Array) -> Array:
     return theta - (2.0 * math.pi) * xp.floor(theta * (0.5 / math.pi) + 0.5)
 
 
-def restored(group: Group, a: Array) -> Array:
-    """Return `group.restore(a)`: elements after a few updates, in standard form.
-
-    >>> import numpy as np
-    >>> float(restored(U1(), np.asarray(3.5)).round(3))
-    -2.783
-    """
-    return group.restore(a)
-
-
 def quotient(group: Group, a: Array, b: Array) -> Array:
     """Return `group.quotient(a, b)`, the element a b^{-1}.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from haarflow.backends.tree import flatten
 from haarflow.backends.types import Array, Couplings, Key, Tree
-from haarflow.core import random
+from haarflow.core import fields
 from haarflow.core.parts import described
 from haarflow.core.spaces import Space
 from haarflow.flows.priors import Gaussian
@@ -63,7 +63,7 @@ class Target:
         width; part i of several is drawn with fold_in(key, i).
         """
         spaces, rebuild = flatten(described(self.theory).spaces)
-        keys = [key] if len(spaces) == 1 else [random.fold_in(key, index) for index in range(len(spaces))]
+        keys = fields.part_keys(key, len(spaces))
         return rebuild([self._hot(own, space, chains, dtype) for own, space in zip(keys, spaces, strict=True)])
 
     def _hot(self, key: Key, space: Space, chains: int, dtype: str) -> Array:
