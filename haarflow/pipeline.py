@@ -14,7 +14,8 @@ from typing import Any
 
 from haarflow.core import files
 from haarflow.flows.sampling.farm import processes
-from haarflow.run import ensemble
+from haarflow.results import ensemble
+from haarflow.results.summary import summarise, training_figures
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
@@ -23,7 +24,6 @@ from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
-from haarflow.run.summary import summarise, training_figures
 from haarflow.run.toml import to_toml
 
 

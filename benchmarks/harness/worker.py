@@ -36,7 +36,7 @@ class Worker:
 
     def discover(self, names: list[str]) -> dict[str, Any]:
         """Return the devices of every backend, or how to install it if it is missing."""
-        from haarflow.run.info import backends_here
+        from haarflow.results.info import backends_here
 
         found = backends_here()
         return {name: {word: found[name][word] for word in ("devices", "remedy", "version")} for name in names}

@@ -22,7 +22,8 @@ from haarflow import backends
 from haarflow.core import random, statistics
 from haarflow.flows.priors import UniformLinks
 from haarflow.pipeline import run, train_only
-from haarflow.run import ensemble, recipes
+from haarflow.results import ensemble
+from haarflow.run import recipes
 from haarflow.theories import U1Gauge, accelerated
 from haarflow.theories.exact import u1_torus
 

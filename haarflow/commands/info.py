@@ -17,7 +17,7 @@ def measure(
 ) -> None:
     """Re-analyse an ensemble: every observable with its error, autocorrelation time and exact value."""
     from haarflow.report.text import observables_table
-    from haarflow.run.summary import measured
+    from haarflow.results.summary import measured
 
     found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
     show(found, as_json, lambda: observables_table(found))
@@ -40,7 +40,7 @@ def info(
     Exit code 1 if the links of a gauge file contradict its header.
     """
     from haarflow.report.text import indented
-    from haarflow.run.info import describe
+    from haarflow.results.info import describe
 
     found = describe(path, own_of(theory, flow))
     show(found, as_json, lambda: indented(found))
@@ -72,7 +72,7 @@ def new(
 def backends(as_json: Json = False) -> None:
     """List the backends: version, devices, precision, and how to install those that are missing."""
     from haarflow.report.text import backends_table
-    from haarflow.run.info import backends_here, compiled_kernels
+    from haarflow.results.info import backends_here, compiled_kernels
 
     found = backends_here()
     show(found, as_json, lambda: backends_table(found) + "\n" + compiled_kernels())
@@ -103,7 +103,7 @@ def exact(
 ) -> None:
     """Print the exact results known for a theory: haarflow exact u1 beta=7 lattice=[16,16]."""
     from haarflow.report.text import indented
-    from haarflow.run.info import exact_results
+    from haarflow.results.info import exact_results
 
     found = exact_results(theory, values or ())
     show(found, as_json, lambda: indented(found))

@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from haarflow.run import ensemble, recipes
-from haarflow.run.ensemble import Ensemble
+from haarflow.results import ensemble
+from haarflow.results.ensemble import Ensemble
+from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
 from haarflow.run.runfolder import RunFolder

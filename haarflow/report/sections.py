@@ -14,7 +14,7 @@ from haarflow.report.figures import Bar, Panel
 from haarflow.report.html import Section, picture, prose
 from haarflow.report.run_data import Run
 from haarflow.report.tables import STUCK
-from haarflow.run.ensemble import Sampled
+from haarflow.results.ensemble import Sampled
 from haarflow.run.samplers import SAMPLERS
 
 # ---- history

@@ -137,7 +137,7 @@ def _observables(found):
 def test_sample_draws_configurations_with_their_weights(finished, tmp_path, capsys):
     import numpy
 
-    from haarflow.run import ensemble
+    from haarflow.results import ensemble
 
     words = ("sample", finished / "uniform.safetensors", "-n", 60, "--backend", "numpy", "--quiet", "--out")
     summary = printed(capsys, *words, tmp_path / "weighted", "lattice=[6,6]")

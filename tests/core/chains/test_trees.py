@@ -18,7 +18,7 @@ from haarflow.core.laws.deviations import largest_pull
 from haarflow.core.parts import autodiff_force, check_theory, described
 from haarflow.core.spaces import Space
 from haarflow.core.statistics import gamma_method
-from haarflow.run import ensemble
+from haarflow.results import ensemble
 from haarflow.theories import Sum, U1Gauge
 from haarflow.theories.theory import check_field, check_finite
 from tests.support.runs import haarflow, process

@@ -13,9 +13,9 @@ from haarflow.report.columns import effective_samples
 from haarflow.report.report import write_report
 from haarflow.report.run_data import ReportError, read
 from haarflow.report.sections import charge_bars, history_of, history_svg
+from haarflow.results.ensemble import Sampled
+from haarflow.results.summary import observables as summarised
 from haarflow.run import recipes
-from haarflow.run.ensemble import Sampled
-from haarflow.run.summary import observables as summarised
 from tests.support.runs import haarflow, uniform_recipe
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}

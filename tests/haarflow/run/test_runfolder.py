@@ -13,8 +13,9 @@ import pytest
 from haarflow.core import files
 from haarflow.core.statistics import ess
 from haarflow.pipeline import run
-from haarflow.run import ensemble, recipes, runfolder
-from haarflow.run.ensemble import EnsembleError
+from haarflow.results import ensemble
+from haarflow.results.ensemble import EnsembleError
+from haarflow.run import recipes, runfolder
 from haarflow.run.records import FitLine, Log, SampleLine, TrainLine
 from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
 from tests.support.runs import ROOT, haarflow, numbers, process, uniform_recipe

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haarflow.run.info import exact_results
+from haarflow.results.info import exact_results
 from haarflow.theories import Phi4, U1Gauge
 from haarflow.theories.exact import bessel, free_field, quadrature, u1_torus
 from haarflow.theories.scalar.phi4 import to_hopping, to_m2

@@ -25,8 +25,9 @@ import numpy
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
-from haarflow.run import ensemble, recipes
-from haarflow.run.ensemble import Ensemble, Sampled
+from haarflow.results import ensemble
+from haarflow.results.ensemble import Ensemble, Sampled
+from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
 from haarflow.run.target import Target, target_of

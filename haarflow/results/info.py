@@ -95,7 +95,7 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _ensemble(path: Path) -> dict[str, Any]:
-    from haarflow.run import ensemble
+    from haarflow.results import ensemble
 
     found = ensemble.read(path)
     samplers = {}

@@ -1,0 +1,1 @@
+"""What a run found: the ensemble file, estimates and the evidence for them."""
