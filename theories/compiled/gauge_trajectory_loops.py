@@ -67,11 +67,8 @@ def trajectory(
                         if number > 0:
                             size2 = kick(u[row, mu], v[order.home[row], mu], w[row, mu], strength, largest, kicked)
                         fetch(w, order.sweep[(visit + 1) % rows], mu, d)
-                        body = near if size2 * reach * reach <= 1.0 else far
-                        link = u[row, mu]
-                        move(link, lanes, (link.ctypes.data, w[row, mu].ctypes.data, scale.ctypes.data), body)
-                        if number == len(moves) - 1:
-                            move(link, lanes, (link.ctypes.data,), restore)
+                        drift = near if size2 * reach * reach <= 1.0 else far
+                        drift_link(u[row, mu], w[row, mu], scale, drift, restore, number == len(moves) - 1)
                 moved = order.ready[visit]
         for visit in range(rows):
             add_density(u, seat, change, order, planes, visit, density)
@@ -214,6 +211,14 @@ def move(link: Array, lanes: int, places: tuple[int, ...], body: int) -> None:
     for component in range(link.shape[0]):
         for lane in range(link.shape[1] - lanes):
             link[component, lanes + lane] = link[component, lane]
+
+
+@loop
+def drift_link(link: Array, w: Array, scale: Array, drift: int, restore: int, last: bool) -> None:
+    """Move a row's links in one direction along their momenta; after the last drift bring them back onto the group."""
+    move(link, len(scale), (link.ctypes.data, w.ctypes.data, scale.ctypes.data), drift)
+    if last:
+        move(link, len(scale), (link.ctypes.data,), restore)
 
 
 @loop

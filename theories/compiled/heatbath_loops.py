@@ -53,10 +53,7 @@ def sweeps(
         lane[4] = 0.0
         for sweep in range(count):
             for mu in range(d):
-                for number in range(lanes):
-                    chain = first + min(number % block, some - 1)
-                    lane[0, number], lane[1, number] = keys[chain, mu, 0], keys[chain, mu, 1]
-                    lane[2, number] = counters[chain] + number // block
+                name_draws(lane, keys, counters, mu, first, some, block, lanes)
                 for parity in range(2):
                     for row in range(rows):
                         v[:] = 0.0
@@ -64,11 +61,8 @@ def sweeps(
                         link = place(u, parity, row, mu, 0, block)
                         call(loops, 8 * lanes, (link, v.ctypes.data))
                         if sweep == 0:
-                            for subgroup in range(len(draws)):
-                                begin = (parity * len(draws) + subgroup) * tries * stride + row * half
-                                visit[0, :4], visit[1, :4] = begin, stride
-                                places = (link, v.ctypes.data, lane.ctypes.data, visit.ctypes.data)
-                                call(draws[subgroup], 8 * lanes, places)
+                            begin = parity * len(draws) * tries * stride + row * half
+                            draw_link(link, v, lane, visit, begin, tries * stride, stride, lanes, draws)
                         else:
                             for subgroup in range(len(turns)):
                                 call(turns[subgroup], 8 * lanes, (link, v.ctypes.data))
@@ -80,6 +74,35 @@ def sweeps(
         bring_back(u, new_links, neighbours.odd, block, first, some)
         for chain in range(some):
             failed[first + chain] = numpy.sum(lane[4, chain:lanes:block])
+
+
+@loop
+def name_draws(
+    lane: Array, keys: Array, counters: Array, mu: int, first: int, some: int, block: int, lanes: int
+) -> None:
+    """Write which uniform numbers belong to each lane: its chain's key for a direction and its counter."""
+    for number in range(lanes):
+        chain = first + min(number % block, some - 1)
+        lane[0, number], lane[1, number] = keys[chain, mu, 0], keys[chain, mu, 1]
+        lane[2, number] = counters[chain] + number // block
+
+
+@loop
+def draw_link(
+    link: int,
+    v: Array,
+    lane: Array,
+    visit: Array,
+    begin: int,
+    of_subgroup: int,
+    stride: int,
+    lanes: int,
+    draws: Array,
+) -> None:
+    """Draw a row's links subgroup by subgroup, each with `of_subgroup` uniform numbers of its own."""
+    for subgroup in range(len(draws)):
+        visit[0, :4], visit[1, :4] = begin + subgroup * of_subgroup, stride
+        call(draws[subgroup], 8 * lanes, (link, v.ctypes.data, lane.ctypes.data, visit.ctypes.data))
 
 
 @loop
