@@ -205,13 +205,13 @@ def measure(name, turns):
         mine = ours(engine)
         for what, left, right in zip((f"draw {DRAWN}", f"gradient of {TRAINED}"), mine, theirs, strict=True):
             left(), right(), left(), right()
-            found = [(cpu_seconds(left), cpu_seconds(right)) for _ in range(turns)]
-            ratio, low, high = median_interval([a / b for a, b in found])
+            seconds = [(cpu_seconds(left), cpu_seconds(right)) for _ in range(turns)]
+            ratio, low, high = median_interval([a / b for a, b in seconds])
             yield {
                 "work": f"{work}, {what}, ours on {engine}",
                 "peer": f"{name} {version}",
-                "ours_cpu_s": statistics.median(a for a, _ in found),
-                "peer_cpu_s": statistics.median(b for _, b in found),
+                "ours_cpu_s": statistics.median(a for a, _ in seconds),
+                "peer_cpu_s": statistics.median(b for _, b in seconds),
                 "ratio": ratio,
                 "interval": [low, high],
                 "faster": "ours" if high < 1.0 else name if low > 1.0 else "neither",

@@ -53,8 +53,8 @@ def series(order: int, backend: Any) -> tuple[LoopFlow, Any]:
 
 def opened(name: str, backend: Any) -> tuple[LoopFlow, Any]:
     """A trained flow and its parameters."""
-    found = open_model(path_of(name), backend=backend, lattice=LATTICE)
-    return found.model.flow, found.params
+    loaded = open_model(path_of(name), backend=backend, lattice=LATTICE)
+    return loaded.model.flow, loaded.params
 
 
 def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -62,10 +62,10 @@ def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -
     backend, flow = backends.get(options.backend), dataclasses.replace(flow, steps=options.steps)
     weigh, finer = weigher(flow, params, backend), weigher(flow.refined(2), params, backend)
     root, prior = random.fold_in(random.key(options.seed, backend), flow.order), HaarLinks(LATTICE, 3)
-    for number, beta in enumerate(options.betas):
+    for index, beta in enumerate(options.betas):
         if options.only and beta not in options.only:
             continue
-        key, blocks, start = random.fold_in(root, number), [], time.process_time()
+        key, blocks, start = random.fold_in(root, index), [], time.process_time()
         for block in range(-(-options.draws // options.batch)):
             x = prior.sample(random.fold_in(key, block), options.batch)
             blocks.append(weigh(x, beta))
@@ -89,18 +89,18 @@ def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -
 
 def main() -> None:
     """Measure, print, and store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--orders", type=int, nargs="*", default=[1, 2])
-    words.add_argument("--models", nargs="*", default=[])
-    words.add_argument("--betas", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
-    words.add_argument("--only", type=float, nargs="*", help="of --betas, on the draws that these have there")
-    words.add_argument("--draws", type=int, default=256)
-    words.add_argument("--batch", type=int, default=16)
-    words.add_argument("--steps", type=int, default=4)
-    words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--backend", default="jax")
-    words.add_argument("--json", type=Path)
-    options = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--betas", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
+    parser.add_argument("--only", type=float, nargs="*", help="of --betas, on the draws that these have there")
+    parser.add_argument("--draws", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
     if options.backend == "jax":
         import jax
 

@@ -56,7 +56,7 @@ def work(variant, layers, batch, backend):
     if "recomputed" in variant:
         flow = replace(flow, recompute=True)
     if "written out" in variant:
-        params = {str(number): tree_map(lambda p, row=number: p[row, ...], params) for number in range(flow.n)}
+        params = {str(index): tree_map(lambda p, row=index: p[row, ...], params) for index in range(flow.n)}
         flow = Chain((flow.flow,) * flow.n)
 
     def loss(params, x):
@@ -95,8 +95,8 @@ def on_torch(variant, layers, batch):
 
     backend = backends.get("torch")
     function, params, x = work(variant, layers, batch, backend)
-    small, *given = work(variant, 2, 1, backend)
-    small(*given)  # what loads on first use
+    small, *arguments = work(variant, 2, 1, backend)
+    small(*arguments)  # what loads on first use
     before = resident()[0]
     function(params, x)
     rise = resident()[1] - before
@@ -111,9 +111,9 @@ def on_torch(variant, layers, batch):
 
 def fresh(engine, variant, layers, batch):
     """The figures of one variant from a process of its own."""
-    words = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
+    command = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
     done = subprocess.run(
-        [*words, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
+        [*command, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
     )
     return {"engine": engine, "variant": variant, "layers": layers, "batch": batch, **json.loads(done.stdout)}
 

@@ -110,10 +110,12 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             state, records = run(moves, key, state, BLOCK, begin, measure(theory, case.beta))
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
-        found = statistics.gamma_method(numpy.concatenate(rows))
-        if found.value is None or found.error is None:
-            raise RuntimeError(f"{moves} at {case}: no error of the mean, {found.note}")
-        return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))
+        estimate = statistics.gamma_method(numpy.concatenate(rows))
+        if estimate.value is None or estimate.error is None:
+            raise RuntimeError(f"{moves} at {case}: no error of the mean, {estimate.note}")
+        return Found(
+            estimate.value, estimate.error, len(rows) * BLOCK * chains / (2.0 * (estimate.tau_int or math.nan))
+        )
 
     return measured
 
@@ -126,8 +128,8 @@ def measure(theory: Any, beta: float) -> Callable:
 
 def plaquette(theory: Any, beta: float, field: Any) -> Any:
     """Return the mean plaquette of every configuration, by the action."""
-    number = theory.conjugates["beta"]["plaquette"]
-    return theory.action(field, {"beta": beta}) / (beta * number)
+    factor = theory.conjugates["beta"]["plaquette"]
+    return theory.action(field, {"beta": beta}) / (beta * factor)
 
 
 def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
@@ -150,20 +152,20 @@ def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> 
             return -theory.action(y, {"beta": case.beta}) - log_q, plaquette(theory, case.beta, y)
 
         program = backend.jit(block)
-        parts = [program(random.fold_in(key, number)) for number in range(-(-int(scale * draws) // batch))]
+        parts = [program(random.fold_in(key, index)) for index in range(-(-int(scale * draws) // batch))]
         log_w, values = (
             numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True)
         )
-        found = statistics.reweight(log_w, values)
-        return Found(known(found.value), known(found.error), len(log_w) * statistics.ess(log_w))
+        mean = statistics.reweight(log_w, values)
+        return Found(known(mean.value), known(mean.error), len(log_w) * statistics.ess(log_w))
 
     return measured
 
 
 def fitted(case: Case, backend: Any) -> tuple:
     """The shipped flow along loops."""
-    found = open_model(path_of(f"su{case.n}-{len(case.lattice)}d-loops"), backend=backend, lattice=case.lattice)
-    return found.model, found.params, {"beta": case.beta}
+    opened = open_model(path_of(f"su{case.n}-{len(case.lattice)}d-loops"), backend=backend, lattice=case.lattice)
+    return opened.model, opened.params, {"beta": case.beta}
 
 
 def swept(case: Case, backend: Any) -> tuple:
@@ -224,41 +226,41 @@ def rows_of(options: argparse.Namespace, done: dict[tuple, dict[str, Any]]) -> I
     backend = backends.get(options.backend)
     for case in (case for case in CASES if case.n in options.groups):
         for name, (takes_part, measured) in SAMPLERS.items():
-            words = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
+            key = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
             if not takes_part(case):
                 continue
-            if words in done:
-                yield done[words]
+            if key in done:
+                yield done[key]
                 continue
             begun = time.process_time()
-            found = measured(case, backend, options.scale, options.seed)
+            result = measured(case, backend, options.scale, options.seed)
             yield {
-                **dict(zip(WORDS, words, strict=True)),
-                "value": found.value,
-                "error": found.error,
+                **dict(zip(WORDS, key, strict=True)),
+                "value": result.value,
+                "error": result.error,
                 "known": case.known,
                 "expected": case.expected,
                 "expected_error": case.error,
-                "pull": (found.value - case.expected) / math.hypot(found.error, case.error),
-                "effective": found.effective,
+                "pull": (result.value - case.expected) / math.hypot(result.error, case.error),
+                "effective": result.effective,
                 "cpu_s": time.process_time() - begun,
             }
 
 
 def key_of(row: dict[str, Any]) -> tuple:
     """Return what a row is of."""
-    return tuple(row[word] for word in WORDS)
+    return tuple(row[column] for column in WORDS)
 
 
 def main() -> None:
     """Print every pull, then the chi^2; store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
-    words.add_argument("--backend", default="numpy")
-    words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
-    words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--json", type=Path, help="rows of the same command that stand there are not measured again")
-    options = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
+    parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="rows of the same command that stand there are not measured again")
+    options = parser.parse_args()
     if options.backend == "jax":
         import jax
 

@@ -30,8 +30,8 @@ def flows(lattice, backend):
         "u1 convolutional": architectures_u1.convolutional(lattice),
         "u1 sweep": sweep.sweep(lattice),
     }
-    for number, (name, model) in enumerate(untrained.items()):
-        yield name, model, shaken(model, number, backend)
+    for index, (name, model) in enumerate(untrained.items()):
+        yield name, model, shaken(model, index, backend)
     for name in ("u1-freezing-convolutional", "u1-freezing"):
         opened = open_model(models.path_of(name), backend)
         yield f"{name}, trained", opened.model, opened.params
@@ -63,9 +63,9 @@ def inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval):
     ]
     turns = [[cpu_seconds(work) for work in works] for _ in range(pairs)]
     return {
-        "forward": statistics.median(there for there, _ in turns),
+        "forward": statistics.median(forth for forth, _ in turns),
         "inverse": statistics.median(back for _, back in turns),
-        "ratio": median_interval([back / there for there, back in turns]),
+        "ratio": median_interval([back / forth for forth, back in turns]),
         "missed": missed,
     }
 
@@ -74,10 +74,10 @@ def measure_inverses(lattice, pairs, cpu_seconds, median_interval):
     """All flows' figures, printed as they come; raises AssertionError where an inverse is none."""
     from haarflow import backends
 
-    backend, found = backends.get("jax"), {}
+    backend, ratios = backends.get("jax"), {}
     print(f"inverse over forward, batch {BATCH}, float64, one thread, process CPU, {pairs} interleaved pairs")
     for name, model, params in flows(lattice, backend):
-        found[name] = figures = inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval)
+        ratios[name] = figures = inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval)
         middle, low, high = figures["ratio"]
         print(
             f"  {name:36}{1e3 * figures['forward']:8.1f} ms there{1e3 * figures['inverse']:8.1f} ms back   "
@@ -85,4 +85,4 @@ def measure_inverses(lattice, pairs, cpu_seconds, median_interval):
             flush=True,
         )
         assert figures["missed"] < TOLERANCE, f"the inverse of {name} misses by {figures['missed']}"
-    return found
+    return ratios

@@ -39,7 +39,7 @@ def layers(params):
     """The library's parameters as host arrays [w0, b0, w1, b1, w2, b2] for each of the 16 layers."""
     import numpy
 
-    names = [f"{kind}{number}" for number in range(3) for kind in "wb"]
+    names = [f"{kind}{layer}" for layer in range(3) for kind in "wb"]
     return [[numpy.array(params[str(k % 2)]["net"][entry][k // 2]) for entry in names] for k in range(16)]
 
 

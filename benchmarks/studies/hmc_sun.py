@@ -143,15 +143,15 @@ def line(row):
 
 def main():
     """Measure, print, and store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--lattices", nargs="+", default=["4x4x4x4", "8x8x8x8", "16x16"])
-    words.add_argument("--batch", type=int, default=4096, help="sites of all chains together, at least one chain")
-    words.add_argument("--engines", nargs="+", choices=["jax", "numpy", "torch", "plain"], default=["jax"])
-    words.add_argument("--n", type=int, default=3)
-    words.add_argument("--pairs", type=int, default=9)
-    words.add_argument("--draws", type=int, default=4)
-    words.add_argument("--json", type=Path)
-    options = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lattices", nargs="+", default=["4x4x4x4", "8x8x8x8", "16x16"])
+    parser.add_argument("--batch", type=int, default=4096, help="sites of all chains together, at least one chain")
+    parser.add_argument("--engines", nargs="+", choices=["jax", "numpy", "torch", "plain"], default=["jax"])
+    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
     print(f"{STEPS} leapfrog steps of {STEP_SIZE}, beta = {BETA}, complex128, process CPU seconds")
     print(
         "group     lattice  chains engine  trajectories/s   forces/s    twin/s   factor       (95%)"

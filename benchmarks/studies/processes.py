@@ -97,15 +97,15 @@ def trained(rank, count, batch, steps):
 
     work = training(rank, count, batch)
     state = start(work, random.key(1, backend))
-    found: dict[str, list[float]] = {"loss": [], "ess": [], "grad_norm": []}
+    curves: dict[str, list[float]] = {"loss": [], "ess": [], "grad_norm": []}
     begin = time.perf_counter()
     for block in train(work, state, steps, COUPLINGS, every=1):
         state = block.state
-        for name, values in found.items():
+        for name, values in curves.items():
             values.extend(float(value) for value in block.records[name])
     wall = (time.perf_counter() - begin) / steps
     size = sum(float(leaf.abs().sum()) for leaf in leaves(state.params))
-    return {"processes": count, "batch": batch, **found, "params": size, "wall_s_a_step": wall}
+    return {"processes": count, "batch": batch, **curves, "params": size, "wall_s_a_step": wall}
 
 
 def main():
@@ -124,11 +124,11 @@ def main():
     rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if count > 1:
         distributed.init_process_group("gloo")
-    found = trained(rank, count, options.batch, options.steps)
+    record = trained(rank, count, options.batch, options.steps)
     if rank == 0:
-        print(json.dumps(found))
+        print(json.dumps(record))
         if options.json:
-            options.json.write_text(json.dumps(found))
+            options.json.write_text(json.dumps(record))
     if count > 1:
         distributed.destroy_process_group()
 

@@ -85,9 +85,9 @@ def chains(backend, subject, theory, count, beta, draws):
     key, step_size = random.key(1, backend), 0.1
     kernel = HMC(theory, steps=STEPS, values={"couplings": {"beta": beta}, "step_size": step_size})
     state = kernel.init(theory.group.haar(key, (count, *theory.field_shape), "float64"))
-    twin, there, back, momenta = TWINS[subject, backend.name]()
-    agree(backend, kernel, state.field, (twin, there, back, momenta), (beta, step_size))
-    links = there(state.field)
+    twin, to_twin, to_library, momenta = TWINS[subject, backend.name]()
+    agree(backend, kernel, state.field, (twin, to_twin, to_library, momenta), (beta, step_size))
+    links = to_twin(state.field)
 
     def ours():
         return backend.to_numpy(run(kernel, key, state, draws)[1]["info"]["dH"])
@@ -117,13 +117,13 @@ def agree(backend, kernel, field, twin, numbers):
 
     from haarflow.core import random
 
-    module, there, back, momenta = twin
+    module, to_twin, to_library, momenta = twin
     beta, step_size = numbers
     momentum = kernel.theory.group.algebra_normal(random.key(2, backend), tuple(field.shape), "float64")
     wanted = kernel.trajectory(field, momentum)[0]
-    links = there(field)
-    found = module.leapfrog(links, momenta(kernel.theory.group, momentum), beta, step_size, STEPS)[0]
-    ours, theirs = backend.to_numpy(wanted), backend.to_numpy(back(found))
+    links = to_twin(field)
+    end = module.leapfrog(links, momenta(kernel.theory.group, momentum), beta, step_size, STEPS)[0]
+    ours, theirs = backend.to_numpy(wanted), backend.to_numpy(to_library(end))
     if ours.dtype.kind == "f":  # angles
         ours, theirs = numpy.exp(1j * ours), numpy.exp(1j * theirs)
     numpy.testing.assert_allclose(theirs, ours, rtol=0, atol=TOLERANCE)
@@ -150,13 +150,13 @@ def _su3_jax():
 def _su3_torch():
     from haarflow.benchmarks.twins import hmc_sun_torch
 
-    def there(u):
+    def to_twin(u):
         return u.permute(0, 1, *range(4, u.ndim), 2, 3).contiguous()
 
-    def back(u):
+    def to_library(u):
         return u.permute(0, 1, u.ndim - 2, u.ndim - 1, *range(2, u.ndim - 2))
 
-    return hmc_sun_torch, there, back, lambda group, w: there(1j * group.algebra(w))
+    return hmc_sun_torch, to_twin, to_library, lambda group, w: to_twin(1j * group.algebra(w))
 
 
 def _same(x):
@@ -180,13 +180,13 @@ def measure(group, engines, turns):
     rows = []
     for pair in GROUPS[group](engines):
         cpu_seconds(pair.ours), cpu_seconds(pair.twin)
-        found = [(cpu_seconds(pair.ours), cpu_seconds(pair.twin)) for _ in range(turns)]
-        ratio, low, high = median_interval([ours / twin for ours, twin in found])
+        seconds = [(cpu_seconds(pair.ours), cpu_seconds(pair.twin)) for _ in range(turns)]
+        ratio, low, high = median_interval([ours / twin for ours, twin in seconds])
         row = {
             "work": pair.name,
             "engine": pair.engine,
-            "ours_cpu_s": statistics.median(ours for ours, _ in found),
-            "twin_cpu_s": statistics.median(twin for _, twin in found),
+            "ours_cpu_s": statistics.median(ours for ours, _ in seconds),
+            "twin_cpu_s": statistics.median(twin for _, twin in seconds),
             "items": pair.items,
             "unit": pair.unit,
             "ratio": ratio,

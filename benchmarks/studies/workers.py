@@ -73,27 +73,27 @@ def on_devices(count, batch):
     draw = jax.jit(lambda params, key: model.sample(params, key, batch))
     training = Training(model, U1Gauge(LATTICE), Adam(1e-3), batch=batch)
     state = start(training, key, params)
-    found = {}
+    record = {}
     for name, call in (
         ("draw", lambda: draw(params, key)),
         ("train step", lambda: train_step(training, state, COUPLINGS)),
     ):
         _, result = timed(call, backend)
-        found[name] = min(timed(call, backend)[0].wall for _ in range(ROUNDS))
+        record[name] = min(timed(call, backend)[0].wall for _ in range(ROUNDS))
         if name == "draw":
-            found["devices"] = len(result[0].sharding.device_set)
-            found["log_q"] = float(result[1].sum())
+            record["devices"] = len(result[0].sharding.device_set)
+            record["log_q"] = float(result[1].sum())
         else:
-            found["grad_norm"] = float(result[1]["grad_norm"])
-    return found
+            record["grad_norm"] = float(result[1]["grad_norm"])
+    return record
 
 
 def devices(counts, batch):
     """A row for drawing and one for training on each number of devices."""
-    found = {}
+    records = {}
     for count in counts:
         flags = f"--xla_force_host_platform_device_count={count} --xla_cpu_multi_thread_eigen=false"
-        words = [
+        command = [
             sys.executable,
             "-m",
             "haarflow.benchmarks.studies.workers",
@@ -102,16 +102,18 @@ def devices(counts, batch):
             "--batch",
             str(batch),
         ]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "XLA_FLAGS": flags})
-        found[count] = json.loads(done.stdout)
-        assert found[count]["devices"] == count
-    for what, word in (("draw", "log_q"), ("train step", "grad_norm")):
-        first = found[counts[0]]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "XLA_FLAGS": flags}
+        )
+        records[count] = json.loads(done.stdout)
+        assert records[count]["devices"] == count
+    for what, figure in (("draw", "log_q"), ("train step", "grad_norm")):
+        first = records[counts[0]]
         for count in counts:
-            apart = abs(found[count][word] / first[word] - 1.0)
+            apart = abs(records[count][figure] / first[figure] - 1.0)
             equal = f"equal to {apart:.0e}" if apart < 1e-9 else f"DIFFERENT by {apart:.0e}"
             yield row(
-                f"u1 {what}, batch {batch}, JAX devices", count, found[count][what], first[what] * counts[0], equal
+                f"u1 {what}, batch {batch}, JAX devices", count, records[count][what], first[what] * counts[0], equal
             )
 
 
@@ -121,13 +123,13 @@ class Task:
 
     draws: int = DRAWS
 
-    def __call__(self, number):
+    def __call__(self, index):
         from haarflow.backends import numpy as backend
         from haarflow.core import random
         from haarflow.flows.u1 import architectures
 
         model, key = architectures.tutorial(LATTICE), random.key(1, backend)
-        return model.sample(model.init(key), random.fold_in(key, number), self.draws)[1]
+        return model.sample(model.init(key), random.fold_in(key, index), self.draws)[1]
 
 
 def farm(counts, batch):
@@ -147,8 +149,8 @@ def dask_workers(count):
     """An executor of `count` processes of dask, of one thread each (benchmarks/peers/dask.txt)."""
     from distributed import Client
 
-    words = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with Client(**words) as client, client.get_executor() as executor:
+    options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with Client(**options) as client, client.get_executor() as executor:
         yield executor
 
 
@@ -206,11 +208,11 @@ def main():
         return
     rows = []
     for part in options.parts or DEFAULT:
-        for found in PARTS[part](options.workers, options.batch):
-            rows.append(found)
+        for row in PARTS[part](options.workers, options.batch):
+            rows.append(row)
             print(
-                f"{found['work']}: {found['workers']} workers, {found['wall_s']:.3g} s, speed-up {found['speedup']:.2f}, "
-                f"efficiency {found['efficiency']:.0%}, {found['equal']}",
+                f"{row['work']}: {row['workers']} workers, {row['wall_s']:.3g} s, speed-up {row['speedup']:.2f}, "
+                f"efficiency {row['efficiency']:.0%}, {row['equal']}",
                 flush=True,
             )
     if options.json:

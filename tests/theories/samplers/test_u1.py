@@ -85,7 +85,7 @@ def test_the_acceptance_is_what_the_plan_counts_on(host):
         ((4, 4), 0, {"beta": 1.0}, ValueError, "n = 0"),
         ((4, 4), 1, {"beta": -1.0}, ValueError, "beta >= 0"),
         ((4, 4), 1, {"bta": 1.0}, ValueError, "beta"),
-        ((4, 4), 2, {"beta": numpy.ones(2)}, TypeError, "at one beta"),
+        ((4, 4), 2, {"beta": numpy.ones(2)}, TypeError, "beta as a number"),
     ],
 )
 def test_bad_input(host, lattice, n, couplings, error, words):
