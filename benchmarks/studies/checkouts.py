@@ -1,14 +1,14 @@
-"""Two checkouts of this project taking turns: has the new one become slower than the old one?
+"""Compare the speed of two checkouts of this project: has the new one become slower?
 
     python -m haarflow.benchmarks.studies.checkouts OLD NEW [--subjects u1 su3] [--works hmc train] [--backends numpy jax]
                                             [--turns 9] [--json FILE]
 
-A row is one of the works of `haarflow bench` on one subject and one backend, on a small lattice, one thread. Each checkout
-does it in a process of its own, with its own folder alone on the path; after both have compiled they take turns, and
-what counts is the process CPU seconds of new over old within a turn. A row's figure is the median over its turns, with the
-95% interval of that median by bootstrap; a row whose whole interval lies above ROW_BAR is measured again in fresh
-processes, and both measurements are pooled. Exit code 1 where such a row stays above, where the geometric mean over all
-rows is above MEAN_BAR, or where one of the checkouts fails at what the other can do.
+A row is one workload of `haarflow bench` for one theory and one backend, on a small lattice, on one thread. Each checkout
+runs in its own process with only its own folder on the path; after both have compiled they take turns, and the ratio of
+process CPU seconds, new over old, is taken within each turn. A row shows the median over its turns with the 95% interval
+of that median by bootstrap; a row whose whole interval lies above ROW_BAR is measured again in fresh processes, and both
+measurements are pooled. The exit code is 1 if such a row stays above the bar, if the geometric mean over all rows is above
+MEAN_BAR, or if one checkout fails at what the other can do.
 
 All rows take about ten minutes on two quiet cores, most of it compilation; nine turns last about two seconds a row.
 """
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A row that one of the checkouts could not do."""
+    """A row that failed in one of the checkouts."""
 
     name: str
     reason: str
@@ -81,7 +81,7 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 
 def mean(rows: list[Row]) -> tuple[float, float, float]:
-    """Return the geometric mean of the rows' ratios with its 95% interval, the turns of every row drawn anew.
+    """Return the geometric mean of the rows' ratios with its 95% interval, resampling the turns of every row.
 
     >>> mean([Row("a", 1.0, 2.0, [2.0, 2.0]), Row("b", 2.0, 1.0, [0.5, 0.5])])
     (1.0, 1.0, 1.0)
@@ -96,7 +96,7 @@ def mean(rows: list[Row]) -> tuple[float, float, float]:
 
 
 def measure(old: Path, new: Path, subject: str, work: str, backend: str, turns: int) -> Row | Failed | None:
-    """Return a row; None where the work does not apply to the subject, or the backend is not there, in both checkouts."""
+    """Return a row; None if, in both checkouts, the workload does not apply to the theory or the backend is missing."""
     name = f"{subject} {work} {backend}"
     problem = {"subject": subject, "lattice": LATTICES.get(subject, [8, 8]), "batch": BATCH, "seed": 1}
     order = {"engine": backend, "work": work, "problem": {**problem, "dtype": "float64"}, "threads": 1}
@@ -115,14 +115,14 @@ def measure(old: Path, new: Path, subject: str, work: str, backend: str, turns: 
 
 
 def taken(old: Child, new: Child, turn: int) -> tuple[float, float]:
-    """Return the CPU seconds of both in one turn; who begins changes from turn to turn."""
+    """Return the CPU seconds of both in one turn; they alternate in going first."""
     order = (old, new) if turn % 2 == 0 else (new, old)
     seconds = {child: child.ask("round")["cpu"] for child in order}
     return seconds[old], seconds[new]
 
 
 def measured(options: argparse.Namespace) -> Iterator[Row | Failed]:
-    """Measure row by row, those that look slower twice, and print each."""
+    """Measure and print row by row; rows that look slower are measured twice."""
     for subject, work, backend in itertools.product(options.subjects, options.works, options.backends):
         row = measure(options.old, options.new, subject, work, backend, options.turns)
         if isinstance(row, Row) and row.slower:
@@ -147,7 +147,7 @@ def line(row: Row | Failed) -> str:
 
 
 def verdict(outcomes: list[Row | Failed]) -> int:
-    """Print the geometric mean and what is above its bar; return the exit code."""
+    """Print the geometric mean and the rows above the bar; return the exit code."""
     rows = [row for row in outcomes if isinstance(row, Row)]
     if not rows:
         print("no row was measured: check the paths of the checkouts and the backends")
@@ -162,7 +162,7 @@ def verdict(outcomes: list[Row | Failed]) -> int:
 
 
 def main() -> int:
-    """Measure all rows, print them with the verdict, and store them where asked."""
+    """Measure all rows, print them and the verdict, and store them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", type=lambda path: Path(path).resolve(strict=True))
     parser.add_argument("new", type=lambda path: Path(path).resolve(strict=True))

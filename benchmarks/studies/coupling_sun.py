@@ -1,10 +1,10 @@
-"""Speed of SU(N) couplings by the gradient of loops against a plain Torch twin of the same layers.
+"""Speed of SU(N) gradient couplings against a plain Torch twin of the same layers.
 
     python -m haarflow.benchmarks.studies.coupling_sun [--groups 2 3] [--lattices 8x8 4x4x4x4] [--batch 64] [--steps 2] [--pairs 9]
         [--json FILE]
 
-The flow is `architectures_sun.trivialising`: every link moves once a step. Forward with log_det, and the gradient of the
-reverse Kullback-Leibler divergence by all parameters. First the twin must give the library's links, log_det and gradient;
+The flow is `architectures_sun.trivialising`: every link moves once per step. Forward with log_det, and the gradient of the
+reverse Kullback-Leibler divergence with respect to all parameters. First the twin must give the library's links, log_det and gradient;
 then library (JAX, complex128) and twin run in turns, one thread, process CPU seconds: medians over the turns, and the
 median of their ratios with its 95% interval. Compilation is the first call.
 """
@@ -107,7 +107,7 @@ def check(result, wanted, lattice):
 
 
 def measure(n, lattice, batch, steps, pairs):
-    """Check, then for forward pass and gradient a row: median seconds, our first call, the ratio and its interval."""
+    """Check the twin, then return a row for the forward pass and one for the gradient: median seconds, first call, ratio, interval."""
     *library, x, params = ours(n, lattice, batch, steps)
     plain = twin(n, matrices_last(x, len(lattice)), layers(params, lattice))
     first = [cpu_seconds(work) for work in library]

@@ -4,9 +4,9 @@
 
 U(1) at L = 8, beta = 2: plaquette, <Q>, <Q^2>, p(Q = 0), p(|Q| = 1) and p(|Q| = 2) of the two-dimensional torus.
 phi^4 at L = 8, m2 = -4, lam = 8: the identity 2 (4 + m2) <phi^2> + 4 lam <phi^4> - 8 E = 1. One model is trained for
-each theory (recipes `u1-2d`, `phi4-2d`) unless one is given, and every backend draws with it. A pull is
-(value - exact)/error; no pull may exceed 4 and the chi^2 of all must have p > 0.001. The charges of one run hang
-together, which widens the chi^2 of honest samplers a little.
+each theory (recipes `u1-2d`, `phi4-2d`) unless `--model` names one, and every backend draws with it. A pull is
+(value - exact)/error; no pull may exceed 4 and the chi^2 of all must have p > 0.001. The charges of one run are
+correlated, which widens the chi^2 of correct samplers a little.
 """
 
 from __future__ import annotations
@@ -45,15 +45,19 @@ DRAWS: dict[str, dict[str, dict[str, float]]] = {
 
 
 def main() -> None:
-    """Print every pull, then the chi^2."""
+    """Print all pulls, then the chi^2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--theories", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument(
         "--backends", nargs="+", default=[n for n in ("numpy", "jax", "torch") if backends.is_present(n)]
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--model", nargs="*", default=[], metavar="THEORY=FILE", help="draw with these, train nothing")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
+    parser.add_argument(
+        "--model", nargs="*", default=[], metavar="THEORY=FILE", help="use these models instead of training"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a quick trial"
+    )
     options = parser.parse_args()
     models = dict(model.split("=", 1) for model in options.model)
     untrained()

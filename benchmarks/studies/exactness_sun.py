@@ -2,10 +2,10 @@
 
     python -m haarflow.benchmarks.studies.exactness_sun [--groups 2 3 4 5] [--backend numpy] [--scale 1] [--seed 0] [--json FILE]
 
-Markov chains start from unit links. A pull is (value - expected)/error, both errors joined; by luck one of 150 pulls is
-beyond 4 with a chance of 1%: none may be, and the chi^2 of all must have p > 0.001. In two dimensions the expected value is
-that of the character expansion on the very lattice. In four it is a Monte Carlo value with its error, or at strong coupling
-the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-6 and less at beta = 0.3.
+Markov chains start from unit links. A pull is (value - expected)/error, with both errors in quadrature; no pull may exceed 4
+(one of 150 does by chance with probability 1%), and the chi^2 of all must have p > 0.001. In two dimensions the expected
+value is that of the character expansion on the same lattice. In four it is a Monte Carlo value with its error, or at strong
+coupling the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-6 and less at beta = 0.3.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SITES, UNCOMPILED, BLOCK = 2**15, 2**10, 20  # sites of all chains together, whe
 
 
 class Case(NamedTuple):
-    """A theory at one coupling and what its plaquette is expected to be, with the error of that."""
+    """A theory at one coupling and its expected plaquette with an error."""
 
     n: int
     beta: float
@@ -56,7 +56,7 @@ class Case(NamedTuple):
 
     @property
     def known(self) -> str:
-        """The expected plaquette in words."""
+        """The expected plaquette as text."""
         return f"{self.expected:.5f} ± {self.error:.5f}" if self.error else f"{self.expected:.6f}"
 
 
@@ -89,7 +89,7 @@ CASES = (
 
 
 class Found(NamedTuple):
-    """A mean with its error, and how many independent draws it is worth."""
+    """A mean with its error, and the effective number of independent draws."""
 
     value: float
     error: float
@@ -97,7 +97,7 @@ class Found(NamedTuple):
 
 
 def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
-    """Return what measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
+    """Return the function that measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, sites = accelerated(SUNGauge(case.lattice, case.n)), math.prod(case.lattice)
@@ -122,7 +122,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
 
 @cache
 def measure(theory: Any, beta: float) -> Callable:
-    """Return `plaquette` of one theory and coupling, the same function for the same: it compiles once."""
+    """Return `plaquette` of one theory and coupling; cached, so that it compiles once."""
     return partial(plaquette, theory, beta)
 
 
@@ -141,7 +141,7 @@ def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
 
 
 def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> Callable[..., Found]:
-    """Return what measures the plaquette by a flow's draws, each with its weight."""
+    """Return the function that measures the plaquette by reweighting a flow's draws."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, key = accelerated(SUNGauge(case.lattice, case.n)), random.key(seed, backend)
@@ -175,7 +175,7 @@ def swept(case: Case, backend: Any) -> tuple:
 
 
 def hmc(scheme: Any, least: int) -> Callable:
-    """Return HMC with trajectories of length 1: of the least number of steps in two dimensions, of more where dH is larger."""
+    """Return HMC with trajectories of length 1, with more steps where dH is larger."""
 
     def kernel(theory: Any, couplings: dict[str, float]) -> HMC:
         more = 1.0 if theory.d == 2 else 1.6 * (math.prod(theory.lattice) / 256) ** 0.25  # dH grows as V^1/2 h^2
@@ -222,7 +222,7 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
 
 
 def rows_of(options: argparse.Namespace, done: dict[tuple, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Measure every case of the groups by every sampler that takes part; rows that are done are yielded as they are."""
+    """Measure every case of the groups by every sampler that takes part; rows of an earlier run are yielded unchanged."""
     backend = backends.get(options.backend)
     for case in (case for case in CASES if case.n in options.groups):
         for name, (takes_part, measured) in SAMPLERS.items():
@@ -248,18 +248,20 @@ def rows_of(options: argparse.Namespace, done: dict[tuple, dict[str, Any]]) -> I
 
 
 def key_of(row: dict[str, Any]) -> tuple:
-    """Return what a row is of."""
+    """Return the key of a row: group, lattice, beta and sampler."""
     return tuple(row[column] for column in WORDS)
 
 
 def main() -> None:
-    """Print every pull, then the chi^2; store where asked."""
+    """Print all pulls, then the chi^2; store them if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
     parser.add_argument("--backend", default="numpy")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a quick trial"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="rows of the same command that stand there are not measured again")
+    parser.add_argument("--json", type=Path, help="results; rows already in the file are not measured again")
     options = parser.parse_args()
     if options.backend == "jax":
         import jax

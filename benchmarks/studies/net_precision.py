@@ -1,11 +1,11 @@
-"""Nets in single precision, fields and log-determinants in double: what that does to the ESS and to the speed.
+"""Effect on ESS and speed of nets in single precision, with fields and log-determinants in double.
 
     python -m haarflow.benchmarks.studies.net_precision [phi4 u1 phi4-convolutional u1-convolutional] [--engines jax torch]
         [--steps 1000] [--pairs 9] [--json FILE]
 
 Each flow on 8x8, the published ones ("phi4", "u1") and the library's own, is trained for some steps in double precision; the
-same parameters then weigh the same draws (same keys) with `net_precision` "field" and "float32". Speed: a draw of 1,024 and a train step of 64 of both, in turns, in
-process CPU seconds of one thread; a ratio is the median of those within a turn, with its 95% interval.
+same parameters then give weights of the same draws (same keys) with `net_precision` "field" and "float32". Speed: a draw of
+1,024 and a train step of 64 for both, in turns, in process CPU seconds of one thread; a ratio is the median of those within a turn, with its 95% interval.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def line(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("flows", nargs="*", default=list(FLOWS), metavar="FLOW", help=", ".join(FLOWS))
     parser.add_argument("--engines", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])

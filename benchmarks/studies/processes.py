@@ -3,9 +3,9 @@
     python -m torch.distributed.run --standalone --nproc-per-node 2 -m haarflow.benchmarks.studies.processes [--steps 5] [--json FILE]
     python -m haarflow.benchmarks.studies.processes        # one process, the same numbers to rounding
 
-Nothing of the library changes for it: a prior that keeps this process's share of the draws and an estimator that averages
-over the processes are enough. Draws are keyed by the step, not by the worker: each process makes the whole batch of prior
-draws, which is cheap, and takes its rows, so that the number of processes changes roundings alone.
+This needs no change in the library: a prior that keeps this process's share of the draws and an estimator that averages
+over the processes are enough. Draws are keyed by the step, not by the worker: each process draws the whole batch from the
+prior, which is cheap, and keeps its rows, so that the number of processes affects rounding only.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def trained(rank, count, batch, steps):
 
 
 def main():
-    """Train in this process's part, and let the first process tell."""
+    """Train this process's share; the first process reports."""
     import json
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

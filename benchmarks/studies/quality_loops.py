@@ -3,7 +3,7 @@
     python -m haarflow.benchmarks.studies.quality_loops [--n 3] [--beta 4 5 6] [--products 20] [--degree 2] [--draws 256]
 
 One fit serves all couplings: exact samples at nine couplings on 6 x 6 and one linear least-squares problem (flows/loops/fit.py).
-The error of the ESS is that of a jackknife over 16 blocks; where weights are heavy it is too small, as the ESS is too large.
+The error of the ESS is that of a jackknife over 16 blocks; for heavy-tailed weights it is too small, and the ESS too large.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def weights(flow: LoopFlow, coefficients: Any, beta: float, draws: int, seed: in
 
 
 def main() -> None:
-    """Print what the fit took and one line for each coupling."""
+    """Print the cost of the fit and one line for each coupling."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=3)
     parser.add_argument("--beta", type=float, nargs="+", default=[4.0, 5.0, 6.0])

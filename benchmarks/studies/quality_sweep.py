@@ -1,11 +1,11 @@
-"""Quality of the sweep flow for its training cost, and the making of the shipped 16x16 model.
+"""Quality of the sweep flow for its training cost; also makes the shipped 16x16 model.
 
     python -m haarflow.benchmarks.studies.quality_sweep u1-2d u1-freezing --seed 0 [--save FOLDER] [--out table.jsonl]
     python -m haarflow.benchmarks.studies.quality_sweep --file haarflow/models/u1-freezing.safetensors
 
 Each entry of ENTRIES is trained in float32 on one thread of JAX in stages, the first ones on fewer columns: the flow is
-the same on every volume. A stage's result is the mean of the parameters over its last quarter. It is weighed in float64 by NumPy on 10^5 fresh draws: ESS, acceptance and tau_int(Q) of the
-Metropolis chain through them with its first tenth dropped, ln Z against the exact one, and mode-aware ESS = Z / E_p[w]
+the same on every volume. A stage's result is the mean of the parameters over its last quarter. It is evaluated in
+float64 by NumPy on 10^5 fresh draws: ESS, acceptance and tau_int(Q) of the Metropolis chain through them with its first tenth dropped, ln Z against the exact one, and mode-aware ESS = Z / E_p[w]
 from exact samples. CPU seconds are those of the process, compilation included.
 """
 
@@ -137,7 +137,7 @@ def _pull(estimate: statistics.Estimate, exact: float) -> float:
 
 
 def card(name: str, seed: int, row: dict) -> dict:
-    """Return the model card: what was trained, how, and what it came to."""
+    """Return the model card: what was trained, how, and the result."""
     entry = ENTRIES[name]
     stages = [
         f"{s.steps} steps of {s.batch} on {s.lattice}, {type(s.estimator).__name__}, rate {s.rate}"

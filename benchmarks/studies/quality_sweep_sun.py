@@ -2,7 +2,7 @@
 
     python -m haarflow.benchmarks.studies.quality_sweep_sun [--draws 2048] [--seed 0]
 
-Beside it the ESS of independent plaquettes that the last one closes, exactly (`sun_torus.ess_sweep`).
+Also the exact ESS of independent plaquettes closed by the last one (`sun_torus.ess_sweep`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHIPPED = {(3, 6.0): "su3-2d-sweep"}
 
 
 def measured(model: Any, params: Any, n: int, beta: float, draws: int, seed: int) -> tuple[float, float]:
-    """Return the ESS of a model's draws and the CPU seconds that one took."""
+    """Return the ESS of a model's draws and the CPU seconds per draw."""
     key, theory, parts, start = (
         random.key(seed, backends.get("numpy")),
         accelerated(SUNGauge(LATTICE, n=n)),

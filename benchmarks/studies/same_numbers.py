@@ -3,9 +3,9 @@
     python -m haarflow.benchmarks.studies.same_numbers OLD NEW [OLD NEW]... [--renamed OLDNAME=NEWNAME ...]
 
 Of each pair of folders: every array and attribute of `ensemble.h5` (shape, type and bytes; of the recipe its values), and
-every figure of `summary.json`, but those that depend on the machine or the day. A figure that is in one folder only is
-paired with one of the same numbers under another name where there is exactly one, and told as renamed; `--renamed` says
-so beforehand for a part of a path. What is missing, added or different is printed; exit code 1 where there is any.
+every figure of `summary.json` except those that depend on the machine or the day. A figure in only one of the folders is
+paired with a figure of the same value under another name, if there is exactly one, and reported as renamed; `--renamed`
+states this beforehand for a part of a path. Missing, added and different figures are printed; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], renamed: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return what differs, and what has another name but the same content, as lines.
+    """Return lines for what differs and for what was renamed.
 
     >>> differences({"a": 1, "b": 2}, {"a": 1, "c": 2}, {})
     ([], ['renamed: b -> c'])
@@ -99,7 +99,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], renamed: dict[str, str
 
 
 def rename(path: str, renamed: dict[str, str]) -> str:
-    """Return a path with the parts that have new names.
+    """Return a path with the new names of its parts.
 
     >>> rename("samplers/hmc/dH", {"dH": "energy_change"})
     'samplers/hmc/energy_change'
@@ -108,7 +108,7 @@ def rename(path: str, renamed: dict[str, str]) -> str:
 
 
 def compared(old: Path, new: Path, renamed: dict[str, str]) -> int:
-    """Print what differs between two run folders; return how many things do."""
+    """Print the differences of two run folders; return their number."""
     count = 0
     for kind, read, name in (("array", arrays, "ensemble.h5"), ("figure", figures, "summary.json")):
         paths = [folder / name for folder in (old, new)]

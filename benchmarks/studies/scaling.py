@@ -3,11 +3,11 @@
     python -m haarflow.benchmarks.studies.scaling [--series u1:force u1:forward phi4:force su3:hmc] [--engine jax]
         [--lattices 8x8 16x16 ...] [--batch 1] [--batches 16 64 ...] [--limit-mib 8000] [--repeats 3] [--json FILE]
 
-Two series for each subject and work: lattices at one batch, batches on the first lattice; each size in a process of its own
-(the bench's workers). Without `--lattices` the volume doubles, one extent after the other, until the memory of a process
-would pass the limit: by default a share SHARE of what is free now. What the next size would take is foretold by the
+Two series for each subject and work: lattices at one batch, batches on the first lattice; each size in its own process
+(the workers of the bench). Without `--lattices` the volume doubles, one extent after the other, until the memory of a process
+would exceed the limit, by default the share SHARE of the free memory. The memory of the next size is extrapolated by the
 straight line through the last two. The exponent is the slope of a straight line through the logarithms of the larger half
-of the sizes: the smaller ones measure the call itself. The memory is what a call holds beyond what was there before it.
+of the sizes: the smaller ones are dominated by the overhead of a call. The memory is what a call adds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SERIES = ("u1:force", "u1:forward", "phi4:force", "su3:hmc")
 
 
 def doubled(lattice: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield lattices from one on, each of twice the volume of that before: the last of the shortest extents doubles.
+    """Yield lattices that double in volume, starting from one: the last of the shortest extents doubles.
 
     >>> from itertools import islice
     >>> list(islice(doubled((4, 4)), 4))
@@ -58,7 +58,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def foretold(sizes: Sequence[float], values: Sequence[float], size: float) -> float:
-    """What the straight line through the last two says of a size; one alone grows in proportion.
+    """Extrapolate to a size by the straight line through the last two, or in proportion to a single one.
 
     >>> foretold([1, 2], [300.0, 400.0], 4), foretold([2], [100.0], 4)
     (600.0, 200.0)
@@ -72,7 +72,7 @@ def foretold(sizes: Sequence[float], values: Sequence[float], size: float) -> fl
 def series(
     plan: Plan, problems: Iterable[tuple[float, Problem]], work: str, rates: dict[str, float], limit_mib: float
 ) -> tuple[list[dict[str, Any]], float | None]:
-    """The timed rows of one work over growing sizes, and the MiB foretold for the size that does not fit any more."""
+    """The timed rows of one work over growing sizes, and the MiB extrapolated for the first size that does not fit."""
     rows: list[dict[str, Any]] = []
     for size, problem in problems:
         held = foretold([row["size"] for row in rows], [row["process_mib"] for row in rows], size) if rows else 0.0
@@ -92,7 +92,7 @@ def series(
 
 
 def summary(against: str, rows: Sequence[dict[str, Any]], next_mib: float | None) -> dict[str, Any]:
-    """The exponents of a series, its largest member, and what the next one would have held."""
+    """The exponents of a series, its largest member, and the memory that the next one would need."""
     sizes, times = [row["size"] for row in rows], [row["cpu_s"] for row in rows]
     memory, ends = [row["work_mib"] for row in rows], [row["problem"] for row in (rows[0], rows[-1])]
     by_volume = against.startswith("volume")
@@ -137,7 +137,7 @@ def _by(lattice: Sequence[int]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", nargs="+", default=list(SERIES), metavar="SUBJECT:WORK")
     parser.add_argument("--engine", default="jax")

@@ -3,9 +3,9 @@
     python -m haarflow.benchmarks.studies.train_sun_4d --out FILE [--order 2] [--degree 3] [--betas 2 2.5 3 3.5] [--draws 32]
         [--rounds 3] [--steps 4] [--seed 0]
 
-One flow for all couplings of `--betas`. A round takes `draws` at each for the step (flows/loops/newton.py) and half as many
-new ones, the same for all, to choose among steps of several ridges and none: the least sum of log Var log w. Prints the
-spread of log w on these, then writes the model. JAX. The shipped su3-4d-loops is that of
+One flow for all couplings in `--betas`. A round takes `draws` at each for the step (flows/loops/newton.py) and half as many
+new ones, the same for all, to choose between steps with several ridges and no step: the least sum of log Var log w wins.
+Prints the spread of log w on these, then writes the model. Runs on JAX. The shipped su3-4d-loops was made by
 
     python -m haarflow.benchmarks.studies.train_sun_4d --betas 3 --degree 2 --draws 96 --rounds 2 --out FILE
 """

@@ -1,10 +1,10 @@
-"""What being array-agnostic costs: the library over hand-written code for one engine, doing the same.
+"""The cost of being array-agnostic: the library against hand-written code for one backend.
 
     python -m haarflow.benchmarks.studies.twin_ratios [flows hmc] [--engines jax torch] [--pairs 15] [--json FILE]
 
 For flows (both published architectures, 8x8; a draw of 1,024, a train step of 64) and HMC (U(1) 16x16, 64 chains; SU(3)
-4^4, 16 chains; 10 leapfrog steps) in float64 on one thread. First the twin must give the library's numbers, then the two
-take turns in one process; a ratio is the median of those within a turn, in process CPU seconds, with the 95% interval
+4^4, 16 chains; 10 leapfrog steps) in float64 on one thread. First the twin must reproduce the library's numbers, then the
+two take turns in one process; a ratio is the median of those within a turn, in process CPU seconds, with the 95% interval
 of that median. JAX is jitted, Torch eager, in the library and in the twins.
 """
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 def flows(engines):
-    """The pairs of both published flows on both engines, after the twins gave the library's numbers."""
+    """The pairs of both published flows on both backends, after the twins reproduced the library's numbers."""
     import numpy
 
     from haarflow import backends
@@ -66,7 +66,7 @@ def flows(engines):
 
 
 def hmc(engines):
-    """The pairs of U(1) and SU(3) HMC on both engines."""
+    """The pairs of U(1) and SU(3) HMC on both backends."""
     from haarflow import backends
     from haarflow.theories import SUNGauge, U1Gauge
 
@@ -77,7 +77,7 @@ def hmc(engines):
 
 
 def chains(backend, subject, theory, count, beta, draws):
-    """One pair of chains from the same start, after one trajectory of each agreed."""
+    """One pair of chains from the same start, after checking that one trajectory of each agrees."""
     from haarflow.core import random
     from haarflow.core.chains.hmc import HMC
     from haarflow.core.chains.kernel import run
@@ -210,7 +210,7 @@ def line(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("groups", nargs="*", default="all", choices=[*GROUPS, "all"])
     parser.add_argument("--engines", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])

@@ -1,12 +1,13 @@
-"""Several workers on one work: JAX devices that share a batch, and processes that draw the farm's blocks.
+"""Several workers on one task: JAX devices that share a batch, and processes that draw blocks of a farm.
 
     python -m haarflow.benchmarks.studies.workers [devices farm dask] [--workers 1 2] [--json FILE]
 
-Devices: the published U(1) flow draws and trains with its batch spread over JAX devices; on a machine without several of
-them the host is cut into that many (XLA_FLAGS=--xla_force_host_platform_device_count), which shows that it works and that
-the numbers stay, not what an accelerator would gain. Nothing of the library changes for it: a prior that says where its
-draws live is enough, the compiler follows. Farm: blocks of the same flow on NumPy by `haarflow.flows.sampling.farm` on processes,
-every block from its own key; dask: the same on dask's workers, where it is installed (benchmarks/peers/dask.txt). Wall seconds; efficiency is the speed-up over one worker by the number of workers.
+Devices: the published U(1) flow draws and trains with its batch spread over JAX devices; on a machine with a single
+device the host is split into that many (XLA_FLAGS=--xla_force_host_platform_device_count), which shows that it works and
+that the numbers agree, not what an accelerator would gain. This needs no change in the library: a prior that places its
+draws is enough, and the compiler follows. Farm: blocks of the same flow on NumPy by `haarflow.flows.sampling.farm` on processes,
+every block from its own key; dask: the same on the workers of dask, if installed (benchmarks/peers/dask.txt). Times are
+wall seconds; efficiency is the speed-up over one worker divided by the number of workers.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Spread:
         return self.prior.lattice
 
     def sample(self, key, n, dtype="float64"):
-        """Return the prior's draws, where they belong."""
+        """Return the prior's draws, placed on the devices."""
         import jax
 
         return jax.lax.with_sharding_constraint(self.prior.sample(key, n, dtype), self.sharding)
@@ -49,7 +50,7 @@ class Spread:
 
 
 def on_devices(count, batch):
-    """Wall seconds of drawing and of a train step on `count` devices, and figures that must not depend on it."""
+    """Return the wall seconds of a draw and a train step on `count` devices, and figures that must not depend on it."""
     import jax
     import numpy
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -119,7 +120,7 @@ def devices(counts, batch):
 
 @dataclass(frozen=True)
 class Task:
-    """Block n: `draws` configurations of the U(1) flow on NumPy from the key of number n; returns their log densities."""
+    """Block n: `draws` configurations of the U(1) flow on NumPy from key n; returns their log densities."""
 
     draws: int = DRAWS
 
@@ -140,7 +141,7 @@ def farm(counts, batch):
 
 
 def on_dask(counts, batch):
-    """A row for each number of dask's workers on this machine: its client gives an executor as good as any."""
+    """A row for each number of dask's workers on this machine: its client provides an executor."""
     yield from farmed(dask_workers, "dask workers", counts, batch)
 
 
@@ -155,7 +156,7 @@ def dask_workers(count):
 
 
 def farmed(executors, name, counts, batch):
-    """A row for each number of workers of `executors(count)`; they are started before the clock is."""
+    """A row for each number of workers of `executors(count)`; they are started before the timing."""
     import time
 
     import numpy
@@ -175,7 +176,7 @@ def farmed(executors, name, counts, batch):
 
 
 def row(work, workers, wall, one, equal):
-    """The figures of one number of workers; `one` is the wall time of a single one."""
+    """Return the figures for one number of workers; `one` is the wall time of a single one."""
     speedup = one / wall
     return {
         "work": work,
@@ -192,7 +193,7 @@ DEFAULT = ("devices", "farm")
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; without: devices and farm")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])

@@ -1,4 +1,4 @@
-"""Plain native JAX: leapfrog HMC of SU(3) in any dimension by hand, for one engine and one group.
+"""Plain native JAX: leapfrog HMC of SU(3) in any dimension, for one backend and one group.
 
 Links are `(chain, d, 3, 3, *lattice)`, lattice last and products written out, as the fastest of the layouts tried;
 momenta are anti-Hermitian matrices; the exponential of a drift by the theorem of Cayley and Hamilton
@@ -27,7 +27,7 @@ def shifted(u, mu, steps=1):
 
 
 def kept(u):
-    """u, computed once: XLA on the CPU would otherwise compute a product again for everyone who reads it."""
+    """u, computed once: XLA on the CPU would otherwise recompute a product for each use."""
     return jax.lax.cond(0.0 * u.real.ravel()[0] > 1.0, jnp.negative, lambda u: u, u)
 
 

@@ -1,6 +1,6 @@
-"""The two published architectures by hand in native JAX: what the library's flows cost beside code for one engine.
+"""The two published architectures by hand in native JAX: the cost of the library's flows relative to code for one backend.
 
-Same layers, same algorithm (convolutions by circulants of half rows, circle maps on active stripes alone), no
+Same layers, same algorithm (convolutions by circulants of half rows, circle maps on active stripes only), no
 abstraction: jnp, lax.scan, jax.random. Parameters as in tutorial_torch, stacked over pairs of layers.
 """
 

@@ -1,4 +1,4 @@
-"""The two published architectures in plain PyTorch, as one writes them there: masks of zeros and ones on the whole lattice.
+"""The two published architectures in plain PyTorch, as usually written: masks of zeros and ones on the whole lattice.
 
 phi^4: 16 affine couplings on alternating colours; U(1): 16 couplings of mixtures of non-compact projections on stripes
 of period 4. Nets of two hidden layers, kernels 3 x 3, circular padding. Parameters are a list over layers of lists
@@ -86,7 +86,7 @@ def projections(x, s):
 def u1_flow(layers, x):
     """Return (y, log_det) of the stripe couplings: layer k moves links along k mod 2 with offset k // 2 mod 4.
 
-    The library's field has moved by (-1, -1) sites after each pair of layers; here it moves once, at the end.
+    The library moves the field by (-1, -1) sites after each pair of layers; this twin moves it once, at the end.
     """
     log_det = 0.0
     for index, weights in enumerate(layers):
