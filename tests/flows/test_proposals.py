@@ -16,7 +16,7 @@ from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain
 from haarflow.flows.training.gradients import log_mean_exp
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact.free_field import log_z
-from tests.support.scalar_qed import Fields, ScalarQED
+from tests.support.scalar_qed import Fields, ScalarQED, Uncoupled
 
 LATTICE, M2 = (2, 2), 1.5
 
@@ -168,30 +168,10 @@ def test_a_complex_action_has_a_phase_beside_the_weight(backend):
         farmed_chain(block, range(2))
 
 
-@dataclasses.dataclass(frozen=True)
-class Uncoupled:
-    """Haar links and Gaussian scalars, e^{-m2 |phi|^2}: for kappa = 0 exact but for the gauge action."""
-
-    theory: ScalarQED
-
-    def sample(self, params, key, n, condition=None):
-        links, scalars = self.theory.spaces
-        u = links.group.haar(random.fold_in(key, 0), (n, *links.shape))
-        phi = scalars.group.algebra_normal(random.fold_in(key, 1), (n, *scalars.shape)) / math.sqrt(2 * QED["m2"])
-        return Fields(u, phi), self.log_density(params, Fields(u, phi))
-
-    def log_density(self, params, y, condition=None):
-        xp = array_namespace(y.phi)
-        squares = xp.sum(xp.real(y.phi) ** 2 + xp.imag(y.phi) ** 2, axis=(-2, -1))
-        return math.prod(self.theory.lattice) * math.log(QED["m2"] / math.pi) - QED["m2"] * squares
-
-
-QED = {"beta": 0.7, "m2": 2.0, "kappa": 0.0}
-
-
 def test_a_farm_draws_fields_of_several_parts():
     theory = ScalarQED((2, 3))
-    block = DrawBlock(Uncoupled(theory), theory, 30, backends.get("numpy"), {}, (5, 6), QED)
+    couplings = {"beta": 0.7, "m2": 2.0, "kappa": 0.0}
+    block = DrawBlock(Uncoupled(theory, 2.0), theory, 30, backends.get("numpy"), {}, (5, 6), couplings)
     chain = farmed_chain(block, range(3))
     assert type(chain.field) is Fields and chain.field.U.shape == (90, 2, 2, 3) and chain.field.phi.shape == (90, 2, 3)
     moved = numpy.any(chain.field.U[1:] != chain.field.U[:-1], axis=(1, 2, 3))
