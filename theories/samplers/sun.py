@@ -35,10 +35,10 @@ from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice, volume
 from haarflow.theories.exact import sun_torus
+from haarflow.theories.gauge.links import single_beta
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.replaced import weight_of
 from haarflow.theories.samplers import class_kernels, sun_strips
-from haarflow.theories.theory import checked
 
 BLOCK = 2**15  # plaquettes that are in memory at once
 STRIPS = (4, 8, 16)
@@ -65,8 +65,8 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: 
     >>> exact_sample(SUNGauge((2, 2), n=3), random.key(0, backend), 5, {"beta": 2.0}).shape
     (5, 2, 3, 3, 2, 2)
     """
-    beta = checked(theory, couplings)["beta"]
-    _refuse(theory, n, beta)
+    beta = single_beta(theory, couplings)
+    _refuse(theory, n)
     lattice, rank = tuple(theory.lattice), theory.group.n
     strip, backend = strip_for(rank, beta, lattice), backends.of(key)
     count = max(1, min(int(1.2 * n / acceptance(rank, beta, lattice, strip)) + 8, BLOCK // volume(lattice)))
@@ -184,15 +184,13 @@ def _on_host(drawn: Candidates, backend: Backend) -> list[numpy.ndarray]:
     return [backend.to_numpy(part)[accepted] for part in drawn[:3]]
 
 
-def _refuse(theory: Any, n: int, beta: Any) -> None:
+def _refuse(theory: Any, n: int) -> None:
     lattice = check_lattice(theory.lattice)
     if len(lattice) != 2 or n < 1 or theory.group.n > 4 or not _plaquettes_only(theory):
         raise ValueError(
             "exact sampling of SU(N) needs N = 2, 3 or 4, two dimensions, an action of plaquettes only and n >= 1, got "
             f"{theory}, n = {n}"
         )
-    if not isinstance(beta, float):
-        raise TypeError(f"the exact sampler wants beta as a number, got {type(beta).__name__}: call it once per value")
 
 
 def _plaquettes_only(theory: Theory) -> bool:

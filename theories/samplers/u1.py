@@ -27,9 +27,9 @@ from haarflow.core.groups.additive import U1, wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import volume
 from haarflow.theories.exact import bessel
+from haarflow.theories.gauge.links import single_beta
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.replaced import weight_of
-from haarflow.theories.theory import checked
 
 STRIPS = 256
 BLOCK = 2**20  # angles in memory at a time
@@ -63,7 +63,7 @@ def exact_sample(theory: Theory, key: Array, n: int, couplings: Couplings = None
     >>> draw.field.shape, draw.accepted.tolist()
     ((3, 2, 4, 4), [True, True, True])
     """
-    beta = _number(theory, couplings)
+    beta = single_beta(theory, couplings)
     lattice = tuple(theory.lattice)
     if not isinstance(weight_of(theory), U1Gauge):
         raise ValueError(f"exact sampling of U(1) needs Wilson's action, the theory U1Gauge, got {theory}")
@@ -180,10 +180,3 @@ def random_links(key: Array, plaquettes: Array) -> Array:
 def _sums_before(x: Array, axis: int) -> Array:
     """Exclusive cumulative sums."""
     return array_namespace(x).cumulative_sum(x, axis=axis) - x
-
-
-def _number(theory: Theory, couplings: Couplings) -> float:
-    beta = checked(theory, couplings)["beta"]
-    if not isinstance(beta, float):
-        raise TypeError(f"the exact sampler wants beta as a number, got {type(beta).__name__}: call it once per value")
-    return beta
