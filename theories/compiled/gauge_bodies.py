@@ -1,7 +1,7 @@
-"""What a compiled trajectory does at one site, for each gauge group: bodies for `backends.compiled.vector`.
+"""The compiled trajectory at one site, for each gauge group: bodies for `backends.compiled.vector`.
 
 A plaquette is A B^+ with A = U_mu(x) U_nu(x+mu) and B = U_nu(x) U_mu(x+nu). From A and B come the staples of its four
-links, two products each in all: six for a plane. Plain twins: `SUNGauge.staples`, `U1Gauge.force`, `density` and `restore`.
+links, two products each in all: six for a plane. References: `SUNGauge.staples`, `U1Gauge.force`, `density` and `restore`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from haarflow.theories.compiled import matrices
 NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/sqrt 3, 0.58^17/17! = 2e-19
 
 
-Body = Callable[..., None]  # what a compiled loop does at one site, of rows
+Body = Callable[..., None]  # acts on one site of rows
 
 
 class Bodies(NamedTuple):
-    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the bodies.
+    """Components of a link and of its momentum, the factor of beta in a kick, and the bodies.
 
     `plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare)` adds a plaquette's staples to those of its links;
     `kick(u, v, w, strength, largest)` adds strength x the force to w, clears v and keeps the largest w^2;
     `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR;
     `restore(u)` brings u back onto the group; `density(u_mu, u_nu, far, high, change)` writes the plaquette's part of the
-    action at beta = 1, less what stood in its place; `trace(u_mu, u_nu, far, high, total)` adds Re tr / N of the plaquette,
+    action at beta = 1, less the previous value; `trace(u_mu, u_nu, far, high, total)` adds Re tr / N of the plaquette,
     `loop(u_mu, u_nu, far, high, result, spare)` writes the plaquette itself.
     """
 
