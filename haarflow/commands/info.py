@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.commands.options import Json, OwnFlow, OwnTheory, own_of, show
+from haarflow.commands.options import Extents, Group, Json, OwnFlow, OwnTheory, extents, own_of, show
 
 
 def measure(
@@ -31,6 +31,8 @@ def info(
             help="a model file, ensemble, gauge field, recipe, run folder or the name of a shipped model",
         ),
     ],
+    lattice: Extents = None,
+    group: Group = None,
     as_json: Json = False,
     theory: OwnTheory = "",
     flow: OwnFlow = "",
@@ -42,7 +44,7 @@ def info(
     from haarflow.report.text import indented
     from haarflow.results.info import describe
 
-    found = describe(path, own_of(theory, flow))
+    found = describe(path, own_of(theory, flow), extents(lattice), group)
     show(found, as_json, lambda: indented(found))
     if found.get("agrees") is False:
         raise typer.Exit(1)
