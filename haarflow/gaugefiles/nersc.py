@@ -167,7 +167,8 @@ def _floating_point(word: str) -> tuple[str, str, bool]:
 
 def _means(words: dict[str, str]) -> tuple[dict[str, Recorded], list[str]]:
     """Plaquette and link trace, and a note on a line that is no number."""
-    means, notes = {}, []
+    means: dict[str, Recorded] = {}
+    notes = []
     for name in ("PLAQUETTE", "LINK_TRACE"):
         if name in words:
             try:
