@@ -87,6 +87,11 @@ def recognised(path: str | Path) -> str | None:
     return next((name for name, row in FORMATS.items() if row.recognises(start, path.stat().st_size)), None)
 
 
+def is_gauge_file(path: str | Path) -> bool:
+    """Return whether a file's content is that of a gauge file, or at least its name says so."""
+    return recognised(path) is not None or (Path(path).suffix.lower() in SUFFIXES and not Path(path).is_dir())
+
+
 def known(path: str | Path) -> str:
     """Return the format of a gauge file; raises GaugeFileError if it is not one and FileNotFoundError if it does not exist."""
     name = recognised(path)

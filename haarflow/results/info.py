@@ -85,7 +85,7 @@ def describe(
         return _ensemble(path)
     if path.suffix == ".toml":
         return {"recipe": as_table(recipes.load(path, own=own))}
-    if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
+    if formats.is_gauge_file(path):
         return gauge_info(path, lattice=lattice, group=group).as_dict()
     return _model(path)
 
