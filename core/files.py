@@ -7,6 +7,7 @@ one: what it points to is replaced.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -30,6 +31,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ['a.txt']
     """
     path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "only a regular file can be replaced, this is a device or a pipe", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield temporary

@@ -41,9 +41,8 @@ def measure(
         from haarflow import backends
         from haarflow.gaugefiles import measure_gauge
 
-        row = backends.get(backend or "numpy")
-        words = {"step": step, "flow_time": flow_time, "check": check, "lattice": extents(lattice), "group": group}
-        observables = measure_gauge(path, row, **words)
+        row, given = backends.get(backend or "numpy"), extents(lattice)
+        observables = measure_gauge(path, row, step=step, flow_time=flow_time, check=check, lattice=given, group=group)
         return show(observables, as_json, lambda: gauge_table(observables))
     found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
     show(found, as_json, lambda: observables_table(found))

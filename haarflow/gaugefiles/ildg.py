@@ -41,7 +41,7 @@ def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
 
     Raises GaugeFileError if the links or their sizes are missing or inconsistent.
     """
-    found, zeros = lime.records(file, size)
+    found, filling = lime.records(file, size)
     data = _data(found)
     before, behind = _neighbours(found, data)
     header = _sizes(file, [*reversed(before), *found], data, asked)
@@ -55,7 +55,7 @@ def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
         checksum=checksum,
         unreadable=unreadable,
         metadata={record.kind: lime.text(file, record) for record in found if _is_name(record)},
-        notes=(*notes, *_notes(found, data.kind, zeros)),
+        notes=(*notes, *_notes(found, data.kind, filling)),
     )
 
 
@@ -215,12 +215,12 @@ def _is_name(record: LimeRecord) -> bool:
     return record.kind == "ildg-data-lfn" and record.length <= lime.LONGEST_TEXT
 
 
-def _notes(found: list[LimeRecord], kind: str, zeros: int) -> tuple[str, ...]:
+def _notes(found: list[LimeRecord], kind: str, filling: int) -> tuple[str, ...]:
     configurations = sum(record.kind == kind for record in found)
     several = f"{configurations} configurations in the file, this is the first"
     unended = "the last record does not end its message: records behind the links may have been cut off"
-    behind = f"{zeros} zero bytes behind the last record"
-    return (several,) * (configurations > 1) + (unended,) * (not found[-1].ends) + (behind,) * (zeros > 0)
+    behind = f"{filling} bytes of zeros or blanks behind the last record"
+    return (several,) * (configurations > 1) + (unended,) * (not found[-1].ends) + (behind,) * (filling > 0)
 
 
 def _checksum(file: BinaryIO, near: list[LimeRecord]) -> tuple[Sums, str]:

@@ -18,6 +18,7 @@ MAGIC = 0x456789AB
 HEAD = struct.Struct(">IHHQ128s")
 BEGIN, END = 1 << 15, 1 << 14
 LONGEST_TEXT = 1 << 24
+FILLING = b"\0 \t\r\n"
 
 
 class LimeRecord(NamedTuple):
@@ -58,7 +59,7 @@ def text_record(kind: str, text: str, begins: bool = False, ends: bool = False) 
 
 
 def records(file: BinaryIO, size: int) -> tuple[list[LimeRecord], int]:
-    """Return the records of an open LIME file of `size` bytes, and the number of zeros that follow the last one.
+    """Return the records of an open LIME file of `size` bytes, and the number of bytes of zeros or blanks behind the last one.
 
     Raises GaugeFileError if a record has no header or the file ends inside one.
     """
@@ -67,7 +68,7 @@ def records(file: BinaryIO, size: int) -> tuple[list[LimeRecord], int]:
     while position < size:
         file.seek(position)
         block = file.read(HEAD.size)
-        if entries and not any(block) and _only_zeros(file):
+        if entries and not block.strip(FILLING) and _only_filling(file):
             return entries, size - position
         if len(block) < HEAD.size:
             raise GaugeFileError(f"record {len(entries)} of the LIME file is cut short: fetch the file again")
@@ -103,6 +104,6 @@ def text(file: BinaryIO, record: LimeRecord) -> str:
         return found.decode("latin-1")
 
 
-def _only_zeros(file: BinaryIO) -> bool:
-    """Whether nothing but zeros is left of a file."""
-    return not any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
+def _only_filling(file: BinaryIO) -> bool:
+    """Whether nothing but zeros and blanks is left of a file."""
+    return not any(block.strip(FILLING) for block in iter(lambda: file.read(1 << 20), b""))

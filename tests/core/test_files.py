@@ -121,6 +121,13 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path):
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(OSError, match="only a regular file"):
+        files.write_text(tmp_path / "a", "x")
+    assert (tmp_path / "a").is_fifo()
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_symbolic_link_stays_one(tmp_path, exists):
     """What it points to is replaced, in its own folder, also through a second link."""

@@ -37,10 +37,11 @@ def test_a_record_that_only_informs_is_no_reason_to_refuse(tiny, tmp_path, name,
     assert len(report.notes) == (0 if silent else 1) and gauge_info(path).notes == report.notes
 
 
-def test_zeros_behind_the_last_record_are_noted(tiny, tmp_path):
-    path = twins.stored(tmp_path, twins.ildg_file(tiny) + bytes(512))
-    links, report = read_gauge(path)
-    assert (links == tiny).all() and report.notes == ("512 zero bytes behind the last record",)
+@pytest.mark.parametrize("filling", [bytes(512), b"\n", b"\r\n" + bytes(200)])
+def test_filling_behind_the_last_record_is_noted(tiny, tmp_path, filling):
+    links, report = read_gauge(twins.stored(tmp_path, twins.ildg_file(tiny) + filling))
+    assert (links == tiny).all()
+    assert report.notes == (f"{len(filling)} bytes of zeros or blanks behind the last record",)
     with pytest.raises(GaugeFileError, match="no header at byte"):
         read_gauge(twins.stored(tmp_path, twins.ildg_file(tiny) + bytes(511) + b"x"))
 
