@@ -49,7 +49,7 @@ def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
     block = file.read(HEAD["little"].size)
     if not _sensible(block, "little"):
         raise GaugeFileError(
-            "a little-endian openQCD file was wanted, this one is big-endian: swap the bytes of its words first"
+            "a little-endian openQCD file was wanted, this one is big-endian: swap the bytes of its numbers first (four of an integer, eight of a real)"
         )
     t, x, y, z, plaquette = HEAD["little"].unpack(block)
     check_extents((t, x, y, z))

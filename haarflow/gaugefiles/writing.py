@@ -76,7 +76,8 @@ def convert_gauge(
 ) -> Converted:
     """Read a gauge file and write it in another format, with a few time slices in memory at a time.
 
-    `precision` is by default that of the source if the format allows it, and float64 for projected links; the other
+    `precision` is by default that of the source if the format allows it, and float64 for projected links; links of single
+    precision that are not projected are nonetheless where they are written in double precision, which is noted. The other
     arguments are those of `read_gauge` and `write_gauge`. Metadata that the target can store is copied.
 
     Raises what those raise; nothing is written if the links contradict the header of the source, unless `check` is False.
@@ -93,7 +94,8 @@ def convert_gauge(
         def slabs() -> Iterator[numpy.ndarray]:
             reports.append((yield from stream(found, check, project)))
 
-        written = _stored(destination, goal, slabs(), None, False)
+        rounded = project is False and (header.precision, kind) == ("float32", "float64")
+        written = _stored(destination, goal, slabs(), None, rounded)
     return Converted(reports[0], written)
 
 

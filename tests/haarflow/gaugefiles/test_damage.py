@@ -157,6 +157,7 @@ WRONG = [
     (lambda u: twins.lime_file(("ildg-format", b"<a><b>"), ("ildg-binary-data", bytes(8))), "holds no XML"),
     (lambda u: twins.lime_file(("ildg-format", b"<a/>"), ("ildg-binary-data", bytes(8))), "element field"),
     (lambda u: twins.ildg_file(u, field="adjoint"), "links of SU"),
+    (lambda u: twins.ildg_file(u, field="su1gauge"), "links of SU"),
     (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> 4"), "take 18432 bytes"),
     (lambda u: twins.ildg_file(u).replace(b"<lx> 2", b"<lx> x"), "lx in the header must be an integer >= 1"),
     (lambda u: twins.ildg_file(u).replace(b"UTF-8", b"UTF-9"), "holds no XML"),

@@ -100,6 +100,12 @@ def test_single_links_are_read_again(tiny, tmp_path, word, precision):
     assert any("single precision projected onto SU(3)" in note for note in written.notes) == double
 
 
+def test_links_that_stay_single_are_projected_where_the_format_is_double(tiny, tmp_path):
+    path = twins.stored(tmp_path, twins.milc_file(tiny))
+    done = convert_gauge(path, tmp_path / "u.openqcd", project=False)
+    assert "single precision projected" in done.target.notes[0] and read_gauge(tmp_path / "u.openqcd").report.agrees
+
+
 # ---- files that say neither lattice nor group
 
 
