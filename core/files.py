@@ -115,14 +115,19 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def _take_over(old: Path, new: Path) -> None:
-    """Give a new file the owner, permissions and extended attributes of an old one, if there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        found = old.stat()
-        with contextlib.suppress(OSError):  # only root may give files away, and not every system can store all of these
-            os.chown(new, found.st_uid, found.st_gid)
-        with contextlib.suppress(OSError, AttributeError):
-            for name in os.listxattr(old):
-                os.setxattr(new, name, os.getxattr(old, name))
+    """Give a new file the owner, permissions and extended attributes of an old one, if there is one.
+
+    Only root may give files away, and not every file system has all of these: what cannot be kept is no error.
+    """
+    if not old.exists():
+        return
+    found = old.stat()
+    with contextlib.suppress(OSError):
+        os.chown(new, found.st_uid, found.st_gid)
+    with contextlib.suppress(OSError, AttributeError):
+        for name in os.listxattr(old):
+            os.setxattr(new, name, os.getxattr(old, name))
+    with contextlib.suppress(OSError):
         os.chmod(new, stat.S_IMODE(found.st_mode))
 
 

@@ -109,7 +109,8 @@ def test_permissions_that_cannot_be_kept_are_no_error(tmp_path, monkeypatch):
     def refused(*_):
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chown", refused)
+    for name in ("chown", "chmod"):
+        monkeypatch.setattr(os, name, refused)
     files.write_text(tmp_path / "a", "old")
     files.write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new"
