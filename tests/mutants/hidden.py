@@ -1,7 +1,8 @@
-"""Kernels that are wrong only at some sizes, only after another object was used, or whose exact draws are wrong."""
+"""Objects that are wrong only at some sizes, only after another object was used, or whose exact draws are wrong."""
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy
 from array_api_compat import array_namespace
@@ -10,8 +11,10 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.metropolis import IndependenceMetropolis, independence_chain
-from haarflow.core.groups.additive import U1, wrap
-from haarflow.theories import SUNGauge, U1Gauge
+from haarflow.core.groups.additive import U1, Real, wrap
+from haarflow.flows.flow import Model
+from haarflow.flows.priors import Gaussian
+from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.samplers import u1
 from haarflow.verification import core_objects as objects
 from haarflow.verification.core_objects import BETA, PHI4, SCALARS, STRONG, heat_bath, hmc_of_scalars, independent
@@ -80,12 +83,12 @@ class StepOfTheFirstOfEight(HMC):
 
 # --- state that outlives an object
 
-TABLES, COUPLINGS, UNITS = {}, {}, {}
+TABLES, COUPLINGS, UNITS, SITES = {}, {}, {}, {}
 
 
-def neighbours(lattice):
-    """The sites one ahead along each axis, in a cache that does not know the whole lattice."""
-    key = math.prod(lattice), lattice[-1]
+def neighbours(lattice, known=2):
+    """The sites one ahead along each axis, in a cache keyed by the volume and, of a lattice, the last extent."""
+    key = (math.prod(lattice), lattice[-1])[:known]
     if key not in TABLES:
         sites = numpy.arange(math.prod(lattice)).reshape(lattice)
         TABLES[key] = [numpy.roll(sites, -1, axis=mu).ravel() for mu in range(len(lattice))]
@@ -97,6 +100,7 @@ class TabledU1:
     """U(1) whose plaquettes are gathered by these tables."""
 
     lattice: tuple[int, ...]
+    known: int = 2
     group = U1()
     couplings = {"beta": 1.0}  # noqa: RUF012 (a constant, never written)
 
@@ -107,7 +111,7 @@ class TabledU1:
     def action(self, field, couplings=None):
         xp, d = array_namespace(field), len(self.lattice)
         flat = xp.reshape(field, (*field.shape[: field.ndim - d], -1))
-        asarray, ahead = backends.of(field).asarray, neighbours(self.lattice)
+        asarray, ahead = backends.of(field).asarray, neighbours(self.lattice, self.known)
         moved = [xp.take(flat, asarray(there, dtype="int32"), axis=-1) for there in ahead]
         beta = (couplings or self.couplings)["beta"]
         planes = [(mu, nu) for mu in range(d) for nu in range(mu + 1, d)]
@@ -135,6 +139,64 @@ class FirstPrecision(HMC):
         v = HMC.auxiliary(self, key, x)
         unit = UNITS.setdefault(self.theory.lattice, backends.of(v).to_numpy(v[:1, ...]) * 0.0 + 1.0)
         return array_namespace(v).astype(v, v.dtype) * backends.of(v).asarray(unit, dtype=str(unit.dtype))
+
+
+@dataclass(frozen=True)
+class FirstStrength:
+    """Phi^4 with the couplings at which it was first computed on this lattice."""
+
+    lattice: tuple[int, ...]
+    group = Real()
+    couplings = {"m2": 1.0, "lam": 0.5}  # noqa: RUF012 (a constant, never written)
+
+    def action(self, field, couplings=None):
+        return Phi4(self.lattice).action(field, COUPLINGS.setdefault(self, dict(couplings or self.couplings)))
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """A flow that moves every site to its neighbour along the first axis, by tables keyed by the volume alone."""
+
+    d: int = 2
+
+    def init(self, key, dtype="float64"):
+        return {}
+
+    def forward(self, params, x, condition=None):
+        return self._moved(x, 0)
+
+    def inverse(self, params, y, condition=None):
+        return self._moved(y, 1)
+
+    def _moved(self, x, back):
+        xp, lattice = array_namespace(x), tuple(x.shape[-self.d :])
+        sites = numpy.arange(math.prod(lattice)).reshape(lattice)
+        tables = SITES.setdefault(sites.size, [numpy.roll(sites, shift, axis=0).ravel() for shift in (-1, 1)])
+        flat = xp.reshape(x, (*x.shape[: x.ndim - self.d], -1))
+        y = xp.take(flat, backends.of(x).asarray(tables[back], dtype="int32"), axis=-1)
+        return xp.reshape(y, x.shape), 0.0 * xp.sum(flat, axis=-1)
+
+
+@dataclass(frozen=True)
+class FirstSites:
+    """x -> 2 x, whose log-determinant counts the sites in the precision in which it was first computed."""
+
+    d: int = 2
+
+    def init(self, key, dtype="float64"):
+        return {}
+
+    def forward(self, params, x, condition=None):
+        return 2.0 * x, self._log_det(x)
+
+    def inverse(self, params, y, condition=None):
+        return 0.5 * y, -self._log_det(y)
+
+    def _log_det(self, x):
+        xp, lattice = array_namespace(x), tuple(x.shape[-self.d :])
+        ones = SITES.setdefault(lattice, numpy.ones(lattice, dtype=str(x.dtype).split(".")[-1]))
+        unit = backends.of(x).asarray(ones, dtype=str(ones.dtype))
+        return math.log(2.0) * xp.sum(unit + 0.0 * x, axis=tuple(range(-self.d, 0)))
 
 
 # --- exact draws that are not
@@ -189,6 +251,28 @@ def hmc_of(kind, theory=SCALARS, couplings=PHI4):
     return lambda: kind(theory, steps=2, values={"couplings": couplings, "step_size": 0.3})
 
 
+THREE, FLAT = {"lattice": (2, 2, 2)}, {"lattice": (2, 2)}
+THEORIES = (
+    Mutant("tables by volume and last extent", "theory", TabledU1, ("remembers_nothing",), THREE),
+    Mutant("tables by volume", "theory", partial(TabledU1, known=1), ("remembers_nothing",), FLAT),
+    Mutant("a theory of the first couplings", "theory", FirstStrength, ("remembers_nothing",), FLAT),
+)
+FLOWS = (
+    Mutant(
+        "a flow's tables by volume",
+        "model",
+        lambda lattice: Model(Gaussian(lattice), Shuffled()),
+        ("remembers_nothing",),
+        FLAT,
+    ),
+    Mutant(
+        "a flow's first precision",
+        "model",
+        lambda lattice: Model(Gaussian(lattice), FirstSites()),
+        ("remembers_nothing",),
+        FLAT,
+    ),
+)
 KERNELS = (
     kernel("a pass cut into pieces of 64", lambda: objects.scalars(independent(InPieces)), "independence_loop"),
     kernel("a pass that ends at a thousand", lambda: objects.scalars(independent(StaysAfterAThousand)), "independence_loop"),
