@@ -16,7 +16,7 @@ from typing import Any
 from haarflow import backends
 from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
-from haarflow.core.laws.memory import LATTICES, remembers_nothing
+from haarflow.core.laws.memory import LATTICES, forgotten, remembers_nothing
 from haarflow.flows.coordinates import components, matrix_valued
 from haarflow.flows.flow import Chain, Model, Repeat
 from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
@@ -282,8 +282,9 @@ def _memory(model: Model, given: Given) -> Verdict:
 
     lattices = LATTICES.get(len(model.prior.lattice), ())
     try:
-        for lattice in lattices:
-            compute(lattice, given.dtype)
+        with forgotten((model,)):
+            for lattice in lattices:
+                compute(lattice, given.dtype)
     except ValueError as refusal:
         return void(remembers_nothing, f"it does not fit the lattices of this law: {refusal}")
     other = "float32" if given.dtype == "float64" else "float64"

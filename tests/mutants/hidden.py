@@ -29,9 +29,10 @@ class InPieces(IndependenceMetropolis):
 
     def chain(self, log_w, uniforms, start=None):
         xp, count = array_namespace(log_w), log_w.shape[0]
-        pieces = [independence_chain(log_w[:64, ...], uniforms[:64, ...], start)]
-        for first in range(64, count, 64):
-            index, accepted = independence_chain(log_w[first : first + 64, ...], uniforms[first : first + 64, ...])
+        pieces = []
+        for first in range(0, count, 64):
+            piece = slice(first, min(first + 64, count))
+            index, accepted = independence_chain(log_w[piece, ...], uniforms[piece, ...], None if first else start)
             pieces.append((index + first, accepted))
         return tuple(xp.concat(part, axis=0) for part in zip(*pieces, strict=True))
 

@@ -160,7 +160,7 @@ def _winding(theory: FullTheory, field: Array) -> dict[str, numpy.ndarray]:
     """Real and imaginary part of the trace of the straight loop through the origin in each direction, links at most."""
     if not is_links(theory):
         return {}
-    host, lattice, found = to_host(field), tuple(theory.lattice), {}
+    host, lattice, found = to_host(field), tuple(theory.lattice), dict[str, numpy.ndarray]()
     for mu in range(len(lattice)):
         if theory.group.matrix_axes:
             line = loops.polyakov(host, mu, lattice, theory.group)

@@ -78,6 +78,7 @@ from haarflow.theories.laws.symmetry import (
 )
 from haarflow.theories.replaced import on_lattice, weight_of
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
+from haarflow.theories.samplers.sun import strip_for
 from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.theories.theory import field_shape
 
@@ -193,6 +194,16 @@ def _forms(theory: FullTheory, given: Given) -> Verdict:
 
 
 def _samples(theory: FullTheory, given: Given) -> Verdict:
+    """On the theory's lattice; the first time also on one that matrices are drawn for in as many stages as not there."""
+    verdicts = [_drawn(theory, given)]
+    if isinstance(weight_of(theory), SUNGauge) and given.seed == 0:
+        beta, lattice = numbers_of(theory, given)["beta"], tuple(theory.lattice)
+        other: Any = on_lattice(theory, (2, 4) if strip_for(theory.group.n, beta, lattice) == 1 else (2, 2))
+        verdicts += [] if other is None else [_drawn(other, given)]
+    return max(verdicts, key=lambda verdict: verdict.ratio)
+
+
+def _drawn(theory: FullTheory, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
     key = random.key(given.seed, host)
     check_size(theory, replace(given, batch=1000))
@@ -206,7 +217,8 @@ def _memory(theory: FullTheory, given: Given) -> Verdict:
     couplings = numbers_of(theory, given)
 
     def compute(lattice: tuple[int, ...], dtype: str, factor: float) -> list[Any]:
-        moved, values = on_lattice(theory, lattice), {name: factor * value for name, value in couplings.items()}
+        moved: Any = on_lattice(theory, lattice)
+        values = {name: factor * value for name, value in couplings.items()}
         field = field_of(moved, replace(given, style="haar", dtype=dtype))
         names = [name for name in METHODS if runs_here(moved, name, field)]
         found = [METHODS[name](one)(field, values) for name in names for one in (moved, accelerated_theory(moved))]
