@@ -18,7 +18,7 @@ import numpy
 
 from haarflow.backends.tree import leaves
 from haarflow.backends.types import Tree
-from haarflow.core.laws.law import Verdict, judge, to_host
+from haarflow.core.laws.law import Verdict, judge, to_host, void
 
 LIBRARY = "haarflow."
 # lattices of one volume with permuted extents, by dimension; from d = 3 on some share their last extent, too
@@ -42,7 +42,7 @@ def remembers_nothing(
     `computations` make their objects anew and return arrays; A and B should differ in as little as the cache's key could
     confuse: lattices of one volume with permuted extents, precisions, couplings, groups. Each is computed alone with empty
     caches, then all of them in one process, forwards and backwards. The modules of `owners` may have caches, too. The
-    residual is the number of computations that gave something else.
+    residual is the number of computations that gave something else; the law is void where one of them raises ValueError.
 
     >>> table = {}
     >>> remembers_nothing([lambda: 1.0, lambda: 2.0]).passed
@@ -51,7 +51,10 @@ def remembers_nothing(
     alone = []
     for compute in computations:
         with forgotten(owners):
-            alone.append(_bits(compute()))
+            try:
+                alone.append(_bits(compute()))
+            except ValueError as refusal:
+                return void(remembers_nothing, f"it does not fit the lattices of this law: {refusal}")
     wrong = []
     for order in (range(len(computations)), range(len(computations) - 1, -1, -1)):
         with forgotten(owners):

@@ -16,7 +16,7 @@ from typing import Any
 from haarflow import backends
 from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
-from haarflow.core.laws.memory import LATTICES, forgotten, remembers_nothing
+from haarflow.core.laws.memory import LATTICES, remembers_nothing
 from haarflow.flows.coordinates import components, matrix_valued
 from haarflow.flows.flow import Chain, Model, Repeat
 from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
@@ -281,12 +281,6 @@ def _memory(model: Model, given: Given) -> Verdict:
         return [*model.flow.forward(parameters(model, here), x, conditions(one, here)), one.prior.log_density(x)]
 
     lattices = LATTICES.get(len(model.prior.lattice), ())
-    try:
-        with forgotten((model,)):
-            for lattice in lattices:
-                compute(lattice, given.dtype)
-    except ValueError as refusal:
-        return void(remembers_nothing, f"it does not fit the lattices of this law: {refusal}")
     other = "float32" if given.dtype == "float64" else "float64"
     rows = [*((lattice, given.dtype) for lattice in lattices), (lattices[0], other)]
     return remembers_nothing([partial(compute, *row) for row in rows], (model,))
