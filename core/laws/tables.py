@@ -54,7 +54,11 @@ def _draws(module: Any, given: Given) -> Verdict:
 def _apart(obj: Any, given: Given) -> Verdict:
     kernel, theory = chain.kernel_of(obj), chain.theory_of(obj)
     given = dataclasses.replace(given, style="haar", batch=ROWS[-1])
-    return chains_apart(kernel, given.field(theory.group, field_shape(theory)), random.split(given.key(1), given.batch))
+    fields, keys = given.field(theory.group, field_shape(theory)), random.split(given.key(1), given.batch)
+    try:
+        return chains_apart(kernel, fields, keys)
+    except ValueError as refusal:
+        return void(chains_apart, f"it takes no keys of single chains: {refusal}")
 
 
 def _on(kernel: Any, lattice: tuple[int, ...]) -> Any:

@@ -239,7 +239,11 @@ def normal_without_its_rest(key, shape=(), dtype="float64"):
     """Normals beyond whole chunks of 512 stay zero."""
     xp, drawn = array_namespace(key), random.normal(key, shape, dtype)
     rest = math.prod(shape) % 512 if len(shape) == 1 and math.prod(shape) > 512 else 0
-    return xp.concat([drawn[..., : drawn.shape[-1] - rest], 0.0 * drawn[..., drawn.shape[-1] - rest :]], axis=-1) if rest else drawn
+    return (
+        xp.concat([drawn[..., : drawn.shape[-1] - rest], 0.0 * drawn[..., drawn.shape[-1] - rest :]], axis=-1)
+        if rest
+        else drawn
+    )
 
 
 def words_beyond_a_limit(key, shape):
@@ -632,4 +636,12 @@ KERNELS = (
     kernel("a program for each value", lambda: scalars(local(kind=EachItsOwn)), "values_compile_nothing"),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*BACKENDS, *RANDOM, *GROUPS, *matrices.GROUPS, *KERNELS, *matrices.KERNELS, *hidden.KERNELS)
+MUTANTS: tuple[Mutant, ...] = (
+    *BACKENDS,
+    *RANDOM,
+    *GROUPS,
+    *matrices.GROUPS,
+    *KERNELS,
+    *matrices.KERNELS,
+    *hidden.KERNELS,
+)

@@ -78,7 +78,7 @@ def holonomy_square(n: int, beta: float, sites: int) -> float:
     sum_r a_r^V |chi_r(A)|^2, so it is sum_r a_r^V m_r / sum_r a_r^V, m_r the number of representations in r x fundamental.
 
     >>> holonomy_square(3, 0.0, 4), round(holonomy_square(2, 1000.0, 1), 2)
-    (1.0, 1.98)
+    (1.0, 1.97)
     """
     _check(n, beta, sites)
     whole = _sum(n, lambda rows: ratio(rows, beta) ** sites)

@@ -196,9 +196,10 @@ def _forms(theory: FullTheory, given: Given) -> Verdict:
 def _samples(theory: FullTheory, given: Given) -> Verdict:
     """On the theory's lattice; the first time also on one that matrices are drawn for in as many stages as not there."""
     verdicts = [_drawn(theory, given)]
-    if isinstance(weight_of(theory), SUNGauge) and given.seed == 0:
-        beta, lattice = numbers_of(theory, given)["beta"], tuple(theory.lattice)
-        other: Any = on_lattice(theory, (2, 4) if strip_for(theory.group.n, beta, lattice) == 1 else (2, 2))
+    weight = weight_of(theory)
+    if isinstance(weight, SUNGauge) and given.seed == 0:
+        stages = strip_for(weight.n, numbers_of(theory, given)["beta"], tuple(theory.lattice))
+        other: Any = on_lattice(theory, (2, 4) if stages == 1 else (2, 2))
         verdicts += [] if other is None else [_drawn(other, given)]
     return max(verdicts, key=lambda verdict: verdict.ratio)
 
