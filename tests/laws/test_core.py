@@ -102,7 +102,8 @@ def test_random_numbers_obey_their_laws(name, dtype):
         only = {"same_bits", "open_interval", "box_muller", "disjoint_streams"}
         assert not held("random", random, Given(backend=record, dtype=dtype, seed=1), only)
         return
-    assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3))
+    laws = {law.name for law in RANDOM_LAWS if not (law.programs and name == "jax")}
+    assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3), laws)
 
 
 @pytest.mark.parametrize(("name", "group"), pairs("group", [(group, group) for group in GROUPS]))

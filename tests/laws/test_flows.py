@@ -59,7 +59,9 @@ def broken(entry, backend, words):
         for law in LAWS[entry.kind].values():
             if law.sampled and words["seed"] != 0:
                 continue
-            if law.name == "remembers_nothing" and (words["seed"] != 0 or entry.name not in SIMPLEST):
+            if law.name == "remembers_nothing" and (
+                words["seed"] or backend.name == "jax" or entry.name not in SIMPLEST
+            ):
                 continue  # on lattices of its own: once for each class
             verdict = check(law, entry.make(lattice), given)
             if verdict is not None and not verdict.passed:
