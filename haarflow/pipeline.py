@@ -19,7 +19,7 @@ from haarflow.results.summary import summarise, training_figures
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
-from haarflow.run.records import SampleLine
+from haarflow.run.records import Line, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
@@ -38,7 +38,8 @@ def run(
     """Run a recipe in the folder `out` and return what summary.json holds.
 
     `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory and
-    flow. Raises ValueError, NoAutodiff, OSError and TrainingStopped, each with a remedy; finished blocks are kept.
+    flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped and ChainStopped, each with a remedy; finished
+    blocks are kept.
     """
     progress, setup = progress or Progress(), build(recipe, own)
     with opened(out, to_toml(setup.recipe)) as folder:
@@ -65,7 +66,7 @@ def train_only(recipe: Recipe, out: str | Path, progress: Progress | None = None
 def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> None:
     if setup.recipe.flow:
         _train(setup, folder, progress)
-    folder.cut(lambda line: not isinstance(line, SampleLine) or folder.block(line.sampler, line.block).exists())
+    folder.cut(lambda line: _has_block(folder, line))
     if not folder.ensemble.exists():
         if any(map(needs_flow, setup.recipe.samplers.values())) and setup.recipe.flow:
             setup = trained(setup, folder.model)
@@ -75,6 +76,13 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
         progress.say("composing ensemble.h5")
         ensemble.compose(setup, folder)
     files.write_json(folder.summary, summarise(setup.target, ensemble.read(folder.ensemble), folder.log()))
+
+
+def _has_block(folder: RunFolder, line: Line) -> bool:
+    """Whether the block of draws to which a line belongs is there; a sampler's tuning belongs to its first."""
+    if isinstance(line, TuneLine):
+        return folder.block(line.sampler, 0).exists()
+    return not isinstance(line, SampleLine) or folder.block(line.sampler, line.block).exists()
 
 
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:

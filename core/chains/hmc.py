@@ -19,6 +19,7 @@ from haarflow.core import fields, random
 from haarflow.core.acceleration import accelerated, kernels_of
 from haarflow.core.axes import batch_shape
 from haarflow.core.chains.accept import action_difference as action_difference
+from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.chains.involution import Image, accepted_step
 from haarflow.core.chains.kernel import Cacheless, State
@@ -33,7 +34,8 @@ class HMC(Cacheless):
     theory's. The key is one `(2,)`, or one per chain `(*batch, 2)`. Info: `dH` and `accepted`, of the batch's shape;
     <exp(-dH)> = 1 in equilibrium. A trajectory that ends in NaN is rejected. `evolve(theory, field, momentum, scheme,
     step_size, steps, couplings)` makes the trajectory: None for the kernels of `accelerated(theory)` where there are some,
-    `molecular_dynamics` for array code. Raises ValueError for steps < 1, TypeError for what is no theory.
+    `molecular_dynamics` for array code. Raises ValueError for steps < 1 and a step size that is not positive and finite,
+    TypeError for what is no theory. `warmup.tuned` finds a step size.
 
     >>> from haarflow.theories import U1Gauge
     >>> HMC(U1Gauge((8, 8)), steps=10, values={"couplings": {"beta": 2.0}, "step_size": 0.1}).steps
@@ -50,6 +52,7 @@ class HMC(Cacheless):
         check_theory(self.theory)
         if int(self.steps) != self.steps or self.steps < 1:
             raise ValueError(f"HMC takes a whole number of steps >= 1, got {self.steps!r}")
+        check_own_scale("step_size", self.values)
 
     def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one trajectory and accept step, and `{"dH", "accepted"}`."""

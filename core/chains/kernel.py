@@ -26,6 +26,7 @@ from haarflow.backends.types import Kernel as Kernel
 from haarflow.backends.types import State as State
 from haarflow.core import random
 from haarflow.core.axes import batch_shape
+from haarflow.core.chains.checks import check_scales, check_start
 
 
 class Cacheless:
@@ -137,7 +138,8 @@ def run(
     beginning, gets `fold_in(key, t)`, so two runs of 50 draws with start 0 and 50 equal one of 100. The loop is
     compiled once for each kernel (without its values), `measure`, draws, thin and shape: pass the same function object
     again, not a new lambda. A state holds the cache of the values it was made with: after new values begin from
-    `kernel.init(state.field)`. Raises ValueError for draws or thin < 1 or start < 0.
+    `kernel.init(state.field)`. Raises ValueError for draws or thin < 1 or start < 0, and for chains that could not move: a
+    field that is not finite, a step size or width that is not positive and finite.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -153,6 +155,8 @@ def run(
     _check_count("thin", thin)
     if start < 0:
         raise ValueError(f"start counts the draws made before, so it is >= 0, got {start}")
+    check_start(state.field)
+    check_scales(kernel.values)
     backend = backends.of(state.field, key)
     definition: Any = kernel.with_values(None)
     block = _compiled(definition, backend, measure, int(draws), int(thin))

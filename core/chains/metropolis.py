@@ -22,6 +22,7 @@ from haarflow.core import random
 from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import batch_shape, field_shape, per_chain, spread, total
 from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, without_nan
+from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.matrices import precision
 from haarflow.core.parts import Local, check_theory, described, one_space
@@ -150,7 +151,8 @@ class LocalMetropolis(Cacheless):
     apart are moved at once, each accepted by the change of the terms around it. A site's internal components (the links
     of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one
     key `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
-    accepted fraction of the sites. Raises TypeError for a theory without a `local` density and for a field of several parts.
+    accepted fraction of the sites. Raises ValueError for a width that is not positive and finite, TypeError for a theory
+    without a `local` density and for a field of several parts.
     """
 
     theory: Any
@@ -158,6 +160,7 @@ class LocalMetropolis(Cacheless):
 
     def __post_init__(self) -> None:
         one_space(check_theory(self.theory), "local moves")
+        check_own_scale("width", self.values)
         if described(self.theory).local is None:
             raise TypeError(
                 f"local moves want a theory with a `local` density, Local(density, reach), which "

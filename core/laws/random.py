@@ -130,7 +130,7 @@ def _expected_draws(keys: numpy.ndarray) -> list[numpy.ndarray]:
     """What `same_bits` draws, by the reference."""
 
     def rows(numbers: int | Sequence[int], purpose: str) -> numpy.ndarray:
-        return numpy.stack([_pairs(key, numbers, purpose) for key in keys])  # (key, number, 2)
+        return numpy.stack([pairs_of(key, numbers, purpose) for key in keys])  # (key, number, 2)
 
     words = numpy.moveaxis(rows(8, "words"), -1, 1).reshape(-1, 2, 8)
     single = numpy.moveaxis(rows(8, "uniform"), -1, 1).reshape(-1, 16).view("uint32") >> 9
@@ -141,8 +141,12 @@ def _expected_draws(keys: numpy.ndarray) -> list[numpy.ndarray]:
     return [*children, words, halves.astype("float32"), (high * 2.0**26 + low + 0.5) * 2.0**-52]
 
 
-def _pairs(key: numpy.ndarray, numbers: int | Sequence[int], purpose: str) -> numpy.ndarray:
-    """The pairs of words `(n, 2)` of counters (index, purpose) under a key, by the reference."""
+def pairs_of(key: numpy.ndarray, numbers: int | Sequence[int], purpose: str) -> numpy.ndarray:
+    """Return the pairs of words `(n, 2)` of counters (index, purpose) under a key, by the reference.
+
+    >>> pairs_of(numpy.asarray([0, 1]), 3, "uniform").shape
+    (3, 2)
+    """
     counted = numpy.arange(numbers) if isinstance(numbers, int) else numpy.asarray(numbers)
     counters = counted.astype("int32").view("uint32")
     key0, key1 = key.astype("int32").view("uint32")
@@ -297,7 +301,7 @@ def box_muller(random: RandomNumbers, keys: Array, dtype: str = "float64") -> Ve
     >>> box_muller(random, family(random, random.key(3, backend))).passed
     True
     """
-    pairs = numpy.stack([_pairs(key, 8, "normal") for key in to_host(keys)]).view("uint32")
+    pairs = numpy.stack([pairs_of(key, 8, "normal") for key in to_host(keys)]).view("uint32")
     if dtype == "float64":
         high, low = ((pairs >> 6).astype("float64")[..., word].reshape(-1, 2, 4) for word in (0, 1))
         uniforms = (high * 2.0**26 + low + 0.5) * 2.0**-52

@@ -19,8 +19,10 @@ from haarflow.backends.types import Array, Couplings, Kernel, Key, Theory, Tree
 from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.kernel import State, as_floats, run
-from haarflow.core.laws.law import at_once, precision_of
+from haarflow.core.laws.deviations import LIMIT, LUCK, named_columns
+from haarflow.core.laws.law import Verdict, at_once, judge, precision_of
 
+CONSTANT = 1e-9  # a standard error below which an observable does not fluctuate
 DRAWS = 2  # steps of one compiled block, a program that all laws share
 
 
@@ -30,7 +32,8 @@ class Chained:
 
     Both get NumPy arrays, whichever backend the kernel runs on: `key` is a key of `haarflow.core.random`, the fields are
     `(n, *field_shape)`, the numbers `(n,)` or `(n, k)`. After `burn_in` steps even the slowest observable is in
-    equilibrium. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not). A
+    equilibrium. `means` are values of observables over the distribution that are known by another route than the draws, by
+    name, `C[0]` for a component: the draws themselves are held against them. `reversible` says whether one step satisfies detailed balance (a sweep in fixed order does not). A
     `Chained` is itself a kernel, with the methods of the kernel that it holds.
 
     >>> from haarflow.core.chains.metropolis import LocalMetropolis
@@ -46,6 +49,7 @@ class Chained:
     observables: Callable[..., Any]
     burn_in: int = 20
     reversible: bool = False
+    means: tuple[tuple[str, float], ...] = ()
 
     @property
     def values(self) -> Tree:
@@ -98,6 +102,33 @@ class ExactScalars:
                 )
             accepted.append(fields[random.uniform(coins, (8 * n,)) < numpy.exp(-excess)])
         return numpy.concatenate(accepted)[:n]
+
+
+def exact_draws(chained: Chained, fields: Any) -> Verdict:
+    """<f> over the exact draws from which stationarity starts = its exact value, for every f of `chained.means`.
+
+    `fields (n, *field_shape)` are such draws on the host. To the error of whole numbers 1/n is added, for values too rare
+    to be drawn.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.chains.metropolis import LocalMetropolis
+    >>> from haarflow.theories import Phi4
+    >>> theory, couplings = Phi4((2, 2)), {"m2": 2.0, "lam": 0.5}
+    >>> exact, means = ExactScalars(theory, couplings, mass=2.0), (("phi2", theory.exact(couplings)["phi2"]),)
+    >>> kernel = Chained(LocalMetropolis(theory), exact, theory.observables, means=means)
+    >>> exact_draws(kernel, exact(random.key(0, backend), 500)).passed
+    True
+    """
+    columns, pulls = dict(named_columns(chained.observables(fields))), {}
+    for name, expected in chained.means:
+        rows = columns[name]
+        error = float(rows.std(ddof=1)) / math.sqrt(len(rows))
+        if bool((rows == numpy.round(rows)).all()):
+            error = math.hypot(error, 1.0 / len(rows))
+        off = abs(float(rows.mean()) - expected)
+        pulls[name] = off / error if error > CONSTANT else (math.inf if off > CONSTANT else 0.0)
+    worst = max(pulls, key=lambda name: pulls[name])
+    return judge(exact_draws, pulls[worst], LIMIT, f"{LUCK}; worst: {worst}")
 
 
 def block_of_steps(kernel: Kernel, fields: Array, key: Array) -> tuple[State, dict[str, Any]]:

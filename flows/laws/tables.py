@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from haarflow import backends
 from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
+from haarflow.core.laws.memory import LATTICES, remembers_nothing
 from haarflow.flows.coordinates import components, matrix_valued
 from haarflow.flows.flow import Chain, Model, Repeat
 from haarflow.flows.laws.cases import HALVINGS, case, check_size, condition_names, conditions, field, parameters
@@ -70,6 +72,7 @@ __all__ = [
     "log_dets_cancel",
     "prior_draws",
     "prior_moments",
+    "remembers_nothing",
     "reversal_order",
     "round_trip",
     "sample_is_its_density",
@@ -266,6 +269,23 @@ def _too_many(prior: Prior, gauge: bool) -> str | None:
     return f"its density has {variables} variables on {prior.lattice}, and the integral is over at most {LARGEST}"
 
 
+def _memory(model: Model, given: Given) -> Verdict:
+    """On lattices of one volume, on each of which the same flow needs tables of its own, and in the other precision."""
+
+    def on(lattice: tuple[int, ...]) -> Model:
+        return Model(dataclasses.replace(model.prior, lattice=lattice), model.flow)
+
+    def compute(lattice: tuple[int, ...], dtype: str) -> list[Array]:
+        one, here = on(lattice), dataclasses.replace(given, style="haar", dtype=dtype)
+        x = field(one, here)
+        return [*model.flow.forward(parameters(model, here), x, conditions(one, here)), one.prior.log_density(x)]
+
+    lattices = LATTICES.get(len(model.prior.lattice), ())
+    other = "float32" if given.dtype == "float64" else "float64"
+    rows = [*((lattice, given.dtype) for lattice in lattices), (lattices[0], other)]
+    return remembers_nothing([partial(compute, *row) for row in rows], (model,))
+
+
 def _is_untrained(model: Model) -> str | None:
     if traits(model.flow).trained:
         return "it is trained, and this law would have to change its parameters"
@@ -366,6 +386,7 @@ MODEL_LAWS: tuple[Law, ...] = (
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
     Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
+    Law(remembers_nothing, _memory, programs=True),
     Law(sample_is_its_density, _sample, _is_exact),
     Law(file_keeps_the_model, _file, _is_saved),
 )

@@ -6,6 +6,7 @@ summary.json is a stable interface:
      "training": {"steps", "cpu_s", "ess"} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
+                         "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
@@ -37,7 +38,10 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
     """Return the contents of summary.json, from an ensemble and the run's log."""
     recipe, samplers = target.recipe, {}
     for name in recipe.samplers:
+        tuning = log.tuning(name)
         samplers[name] = _sampler(target, found.samplers[name], log.cpu_s(name))
+        if tuning is not None:
+            samplers[name]["tuning"] = {word: value for word, value in tuning._asdict().items() if word != "sampler"}
     return {
         "recipe": recipe.name,
         "versions": recipe.versions,

@@ -31,7 +31,7 @@ from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
 from haarflow.run.models import opened_model
 from haarflow.run.own import NOTHING, Own, check_force
-from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of
+from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked, field_shape
@@ -39,7 +39,10 @@ from haarflow.theories.theory import checked, field_shape
 
 @dataclass(frozen=True)
 class Plan:
-    """How one sampler's draws are divided: chains, draws dropped and kept, draws per block."""
+    """How one sampler's draws are divided: chains, draws dropped and kept, draws per block.
+
+    `tuning` is the number of steps that tune HMC before the first block; they take the place of the warm-up.
+    """
 
     name: str
     settings: Any
@@ -47,6 +50,7 @@ class Plan:
     warmup: int
     draws: int
     block: int
+    tuning: int = 0
 
     @property
     def total(self) -> int:
@@ -153,7 +157,8 @@ def plan(target: Target, name: str) -> Plan:
     settings = target.recipe.samplers[name]
     independent = row_of(settings).draws == "weighted"
     chains, warmup = (1, 0) if independent else (settings.chains, settings.warmup)
-    one = Plan(name, settings, chains, warmup, settings.draws, 1)
+    tuning = warmup * settings.thin if target_acceptance(settings) else 0
+    one = Plan(name, settings, chains, 0 if tuning else warmup, settings.draws, 1, tuning)
     return dataclasses.replace(one, block=_block_draws(target, one))
 
 

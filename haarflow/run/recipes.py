@@ -15,9 +15,10 @@ from typing import Any
 
 import pydantic
 
+from haarflow.core.chains.warmup import LEAST
 from haarflow.flows.catalogue import options
 from haarflow.run.own import NOTHING, Own
-from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow
+from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow, target_acceptance
 from haarflow.run.schema import theory_settings
 from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Train
 from haarflow.theories import catalogue
@@ -334,10 +335,24 @@ def _cross_field_errors(recipe: Recipe) -> Errors:
         errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
         errors += _fit_errors(recipe, recipe.fit)
+    errors += [line for name, entry in recipe.samplers.items() for line in _tuning_errors(name, entry)]
     errors += _theory_errors(recipe, recipe.theory.row)
     if recipe.train is not None:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
     return errors
+
+
+def _tuning_errors(name: str, entry: Any) -> Errors:
+    """The errors of a sampler whose warm-up is to tune the step size."""
+    if not target_acceptance(entry):
+        return []
+    if "hmc" not in kernels_of(entry):
+        return [f"samplers.{name}.target_acceptance tunes HMC: add hmc to samplers.{name}.kernels, or remove it"]
+    if entry.warmup < LEAST:
+        return [
+            f"samplers.{name}.warmup must be {LEAST} or more to tune the step size to target_acceptance, got {entry.warmup}"
+        ]
+    return []
 
 
 def _theory_errors(recipe: Recipe, row: catalogue.Row) -> list[str]:

@@ -2,6 +2,7 @@
 
 {"stage": "train", "step", "loss", "ess", "cpu_s"}                          one per chunk of training
 {"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
+{"stage": "tune", "sampler", "step_size", "steps", "acceptance", "target"}      one per sampler whose HMC the warm-up tunes
 {"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
 """
 
@@ -35,6 +36,16 @@ class FitLine(NamedTuple):
     cpu_s: float
 
 
+class TuneLine(NamedTuple):
+    """The step size and number of steps at which a sampler's HMC is frozen, the acceptance measured there, its target."""
+
+    sampler: str
+    step_size: float
+    steps: int
+    acceptance: float
+    target: float
+
+
 class SampleLine(NamedTuple):
     """A block of draws: the `acceptance` of a chain whose steps can be rejected, the `ess` of a flow."""
 
@@ -46,25 +57,31 @@ class SampleLine(NamedTuple):
     cpu_s: float = 0.0
 
 
-Line = TrainLine | FitLine | SampleLine
-STAGES: dict[str, type[TrainLine] | type[FitLine] | type[SampleLine]] = {
+Line = TrainLine | FitLine | TuneLine | SampleLine
+STAGES: dict[str, type[TrainLine] | type[FitLine] | type[TuneLine] | type[SampleLine]] = {
     "train": TrainLine,
     "fit": FitLine,
+    "tune": TuneLine,
     "sample": SampleLine,
 }
 
 
 class Log(NamedTuple):
-    """A whole log by kind of line, in the order of writing: chunks of training, the fit, blocks of draws."""
+    """A whole log by kind of line, in the order of writing: chunks of training, the fit, blocks of draws, tuned samplers."""
 
     train: tuple[TrainLine, ...] = ()
     fit: FitLine | None = None
     sample: tuple[SampleLine, ...] = ()
+    tune: tuple[TuneLine, ...] = ()
 
     @property
     def trained(self) -> TrainLine | None:
         """The last chunk of training, None if nothing was trained."""
         return self.train[-1] if self.train else None
+
+    def tuning(self, sampler: str) -> TuneLine | None:
+        """The last line of a sampler's tuning, None where its step size is fixed."""
+        return next((line for line in reversed(self.tune) if line.sampler == sampler), None)
 
     def cpu_s(self, sampler: str) -> float:
         """The CPU seconds of a sampler's blocks."""
@@ -83,6 +100,7 @@ def log_of(lines: Iterable[Line]) -> Log:
         tuple(line for line in lines if isinstance(line, TrainLine)),
         fits[-1] if fits else None,
         tuple(line for line in lines if isinstance(line, SampleLine)),
+        tuple(line for line in lines if isinstance(line, TuneLine)),
     )
 
 

@@ -127,6 +127,14 @@ class _Trajectory:
     step_size: Annotated[
         float, number("step size of the integrator; a trajectory has length steps x step_size", gt=0)
     ] = 0.1
+    target_acceptance: Annotated[
+        float,
+        number(
+            "acceptance to which the warm-up tunes step_size, in as many steps as keep the length; 0: step_size stays",
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +227,15 @@ def kernels_of(settings: Any) -> tuple[str, ...]:
     (('flow', 'hmc'), ('hmc',))
     """
     return row_of(settings).kernels or settings.kernels
+
+
+def target_acceptance(settings: Any) -> float:
+    """Return the acceptance to which a sampler's warm-up tunes HMC, 0 where its step size is fixed.
+
+    >>> target_acceptance(HMC(target_acceptance=0.8)), target_acceptance(HeatBath())
+    (0.8, 0.0)
+    """
+    return settings.target_acceptance if isinstance(settings, _Trajectory) else 0.0
 
 
 def needs_flow(settings: Any) -> bool:

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy
 
+from haarflow import backends
 from haarflow.backends.tree import flatten, paths
 from haarflow.core import spaces
 from haarflow.core.chains import kernel as kernels
+from haarflow.core.chains import warmup
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
 from haarflow.core.statistics import ess
@@ -25,16 +27,26 @@ from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
-from haarflow.run.records import SampleLine
+from haarflow.run.records import SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder
+from haarflow.run.samplers import target_acceptance
 from haarflow.run.target import measure_of
 
 Block = tuple[SampleLine, dict[str, Any]]
 Blocks = Iterator[Block]
 
+NEVER = 100  # measured steps, over all chains, after which one that has accepted nothing is stopped
+
+
+class ChainStopped(ArithmeticError):
+    """A chain that does not move; finished blocks are kept."""
+
 
 def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, executor: Executor | None = None) -> None:
-    """Draw the blocks of one sampler that are not yet in the folder."""
+    """Draw the blocks of one sampler that are not yet in the folder.
+
+    Raises ChainStopped for chains that accept nothing after the warm-up, NotTuned where no step size is accepted.
+    """
     plan = setup.plans[name]
     if plan.from_flow:
         missing = [number for number in range(plan.blocks) if not folder.block(name, number).exists()]
@@ -42,7 +54,7 @@ def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, execu
     else:
         first = next(number for number in range(plan.blocks + 1) if not folder.block(name, number).exists())
         missing = list(range(first, plan.blocks))
-        blocks = _chain_blocks(setup, plan, missing, folder)
+        blocks = _chain_blocks(setup, plan, missing, folder, progress) if missing else iter(())
     with progress.task(f"{name}", plan.blocks, plan.blocks - len(missing)) as task:
         for line, arrays in blocks:
             folder.write_line(line)
@@ -92,25 +104,81 @@ def _flow_block(block: dict[str, Any], plan: Plan, number: int) -> Block:
     return line, arrays
 
 
-def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolder) -> Blocks:
-    target, kernel = setup.target, setup.kernels[plan.name]
+def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolder, progress: Progress) -> Blocks:
+    target, begun = setup.target, time.process_time()
     measure = measure_of(target.theory, tuple(target.couplings.items()), bool(setup.recipe.fields_every))
     key, thin = setup.stream(plan.name), plan.settings.thin
-    begun, field = time.process_time(), None
-    if numbers:
-        field = _start(setup, plan, folder, numbers[0])
-    if numbers and numbers[0] == 0 and plan.warmup and _has_step(kernel.values):
-        field = _settled(setup, plan, kernel, measure, field)
+    kernel, field = _begun(setup, plan, folder, numbers[0], measure, progress)
+    idle = 0 if numbers[0] * plan.block <= plan.warmup else None
     for number in numbers:
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
         state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field
         arrays = _chain_arrays(setup, plan, number, records)
+        idle = _idle(plan, number, arrays, records, idle)
         arrays |= {path: setup.backend.to_numpy(part) for path, part in spaces.paths(field, "last").items()}
         acceptance = float(numpy.mean(arrays["accepted"])) if "accepted" in arrays else None
         cpu = time.process_time() - begun
         begun = time.process_time()
         yield SampleLine(plan.name, number, plan.block * plan.chains, acceptance=acceptance, cpu_s=cpu), arrays
+
+
+def _begun(
+    setup: Setup, plan: Plan, folder: RunFolder, number: int, measure: Any, progress: Progress
+) -> tuple[Kernel, Any]:
+    """The kernel as it measures, and the field from which a block starts."""
+    kernel, field = setup.kernels[plan.name], _start(setup, plan, folder, number)
+    if plan.tuning:
+        line = folder.log().tuning(plan.name) if number else None
+        if line is None:
+            line, tuned = _tuned(setup, plan, kernel, _start(setup, plan, folder, 0))
+            field = field if number else tuned
+            folder.write_line(line)
+            progress.say(
+                f"{plan.name}: {line.steps} steps of {line.step_size:.4g}, tuned to an acceptance of {line.acceptance:.2f}"
+            )
+        return warmup.at(kernel, line.step_size, line.steps), field
+    if number == 0 and plan.warmup and warmup.has_step_size(kernel.values):
+        field = _settled(setup, plan, kernel, measure, field)
+    return kernel, field
+
+
+def _tuned(setup: Setup, plan: Plan, kernel: Kernel, field: Any) -> tuple[TuneLine, Any]:
+    """The line of the warm-up that tunes HMC to its target, and the field after it; the same again after an interruption."""
+    target, length = target_acceptance(plan.settings), plan.settings.steps * plan.settings.step_size
+    key = setup.stream(f"{plan.name} tuning")
+    try:
+        found = warmup.tuned(kernel, key, kernel.init(field), plan.tuning, target, length)
+    except warmup.NotTuned as failure:
+        raise warmup.NotTuned(f"samplers.{plan.name}: {failure}") from None
+    return TuneLine(plan.name, *found.record), found.state.field
+
+
+def _idle(plan: Plan, number: int, arrays: dict[str, Any], records: Any, idle: int | None) -> int | None:
+    """How many measured steps there were in which nothing was ever accepted; None once something was.
+
+    Raises ChainStopped when they are too many to be bad luck.
+    """
+    measured = arrays.get("accepted", numpy.ones(1))[max(0, plan.warmup - number * plan.block) :]
+    if idle is None or measured.any():
+        return None
+    idle += measured.size * plan.settings.thin
+    if idle < NEVER:
+        return idle
+    changes = [array for name, array in paths(records["info"]).items() if name.split(".")[-1] == "dH"]
+    undefined = any(bool(numpy.isnan(backends.of(change).to_numpy(change)).any()) for change in changes)
+    raise ChainStopped(
+        f"samplers.{plan.name} does not move: none of {idle} steps after the warm-up was accepted"
+        f"{', and the energy change dH is NaN' if undefined else ''}. {_remedy(plan)}; finished blocks are kept"
+    )
+
+
+def _remedy(plan: Plan) -> str:
+    words = vars(plan.settings)
+    if "step_size" in words:
+        tune = "" if plan.tuning else "set target_acceptance = 0.8, which tunes the step size in the warm-up, or "
+        return f"With another --out {tune}take a step_size below {words['step_size']:g} or a longer warmup"
+    return "With another --out take a smaller width or another sampler"
 
 
 def _settled(setup: Setup, plan: Plan, kernel: Kernel, measure: Any, field: Any) -> Any:
@@ -120,20 +188,9 @@ def _settled(setup: Setup, plan: Plan, kernel: Kernel, measure: Any, field: Any)
     step size no trajectory would ever be accepted.
     """
     key = setup.stream(f"{plan.name} settle")
-    gentler = kernel.with_values(_gentler(kernel.values))
+    gentler = kernel.with_values(warmup.with_step_size(kernel.values, lambda step_size: 0.25 * step_size))
     state, _ = kernels.run(gentler, key, gentler.init(field), plan.block, 0, measure, plan.settings.thin)
     return state.field
-
-
-def _has_step(values: Any) -> bool:
-    """Whether a kernel, or one of a cycle's kernels, has a step size."""
-    return any(map(_has_step, values)) if isinstance(values, tuple) else "step_size" in values
-
-
-def _gentler(values: Any) -> Any:
-    if isinstance(values, tuple):
-        return tuple(_gentler(part) for part in values)
-    return {**values, "step_size": 0.25 * values["step_size"]} if "step_size" in values else values
 
 
 def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:

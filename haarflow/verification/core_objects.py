@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -19,10 +20,12 @@ from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.groups.additive import U1, Complex, Real
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice import loops
 from haarflow.core.laws.stationary import Chained, ExactScalars
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, SUNGauge, U1Gauge
+from haarflow.theories.exact import sun_torus
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
 from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.verification.entry import Entry
@@ -53,23 +56,49 @@ def exact_links(key: Any, n: Any) -> Any:
 
 def scalars(kernel: Any, **words: Any) -> Any:
     """A kernel of phi^4 on 2x2 with its exact draws."""
-    return Chained(kernel, ExactScalars(SCALARS, PHI4, mass=2.0), SCALARS.observables, **words)
+    words = {"means": known(SCALARS, PHI4)} | words
+    return Chained(kernel, ExactScalars(SCALARS, PHI4, mass=2.0), scalar_observables, **words)
+
+
+def scalar_observables(fields: Any) -> Any:
+    """Return the theory's observables at PHI4."""
+    return SCALARS.observables(fields, PHI4)
 
 
 def links(kernel: Any, **words: Any) -> Any:
     """A kernel of U(1) on 2x2 with its exact draws."""
-    return Chained(kernel, exact_links, links_observables, **words)
+    return Chained(kernel, exact_links, links_observables, **{"means": links_means(), **words})
 
 
 def links_observables(fields: Any) -> Any:
-    """Return the theory's observables and both components of the temporal loop, which a drift would rotate."""
-    loop = fields[:, 0].sum(axis=1)
-    return LINKS.observables(fields) | {"cosine": numpy.cos(loop), "sine": numpy.sin(loop)}
+    """Return the theory's observables, cosines and sines of the loops that wind, in time, space and both, which a drift
+    would rotate, of one link, and the cosine of each plaquette.
+    """
+    time, space = fields[:, 0].sum(axis=1), fields[:, 1].sum(axis=2)
+    both = time[:, :1] + space[:, :1]
+    angles = numpy.concatenate([time, space, both, fields[:, 0, 0, :1]], axis=1)
+    corners = numpy.cos(LINKS.plaquettes(fields)).reshape(len(fields), -1)
+    return LINKS.observables(fields, BETA) | {"cosine": numpy.cos(angles), "sine": numpy.sin(angles), "corner": corners}
+
+
+@lru_cache(maxsize=1)
+def links_means() -> Any:
+    """Return the exact means of `links_observables`: holonomies and links are uniform, all plaquettes equal."""
+    winding = [(f"{name}[{index}]", 0.0) for name in ("cosine", "sine") for index in range(6)]
+    corners = [(f"corner[{index}]", LINKS.exact(BETA)["plaquette"]) for index in range(4)]
+    return (*known(LINKS, BETA), *winding, *corners)
+
+
+def known(theory: Any, couplings: Any) -> Any:
+    """Return the exact means of a theory's observables of one number."""
+    shapes = {name: x.shape for name, x in theory.observables(numpy.zeros((1, *theory.field_shape))).items()}
+    return tuple((name, float(x)) for name, x in theory.exact(couplings).items() if shapes.get(name) == (1,))
 
 
 def matrices(kernel: Any, **words: Any) -> Any:
     """A kernel of SU(N) on 2x2 with its exact draws."""
     theory = kernel.theory
+    words = {"means": matrix_means(kernel.theory.lattice, kernel.theory.group.n)} | words
     return Chained(kernel, partial(exact_matrices, theory), partial(matrix_observables, theory), **words)
 
 
@@ -84,9 +113,28 @@ def _drawn(theory: Any, words: Any, n: Any) -> Any:
 
 
 def matrix_observables(theory: Any, fields: Any) -> Any:
-    """Return the theory's observables and entries of a link, which explore the group."""
-    entry = fields[:, 0, 0, 0, 0, 0]
-    return theory.observables(fields, STRONG) | {"real": entry.real, "imaginary": entry.imag}
+    """Return the theory's observables, entries of a link, which explore the group, traces of the loops that wind in time and
+    space, and of the last plaquette.
+    """
+    group, lattice, entry = theory.group, tuple(theory.lattice), fields[:, 0, 0, 0, 0, 0]
+    winding = [loops.polyakov(fields, mu, lattice, group)[..., 0, 0] for mu in (0, 1)]
+    traces = numpy.stack([numpy.trace(x, axis1=1, axis2=2) for x in winding], axis=1)
+    corner = group.trace(loops.plaquette(fields, 0, 1, 2, group))[:, -1, -1].real / group.n
+    own = {"real": entry.real, "imaginary": entry.imag, "size": abs(entry) ** 2, "corner": corner}
+    own |= {"trace": traces.real, "turned": traces.imag, "square": abs(traces) ** 2}
+    return theory.observables(fields, STRONG) | own
+
+
+@lru_cache(maxsize=8)
+def matrix_means(lattice: Any, n: int) -> Any:
+    """Return the exact means of `matrix_observables`."""
+    beta, sites, theory = STRONG["beta"], math.prod(lattice), SUNGauge(lattice, n)
+    square, exact = sun_torus.holonomy_square(n, beta, sites), theory.exact(STRONG)
+    zeros = [
+        (name, 0.0) for name in ("real", "imaginary", "trace[0]", "trace[1]", "turned[0]", "turned[1]", "polyakov")
+    ]
+    squares = [("square[0]", square), ("square[1]", square), ("size", 1.0 / n)]
+    return (*zeros, *squares, ("corner", exact["plaquette"]), ("plaquette", exact["plaquette"]))
 
 
 def hmc_of_matrices(

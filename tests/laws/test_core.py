@@ -6,6 +6,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.laws import chain
 from haarflow.core.laws.law import Given
 from haarflow.core.laws.tables import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
 from haarflow.verification.core_objects import GROUPS, KERNELS
@@ -33,6 +34,20 @@ QUICK = {
         "mutant": ["backend", "random", "group"],
     },
 }
+
+
+# laws of a kernel's class and group, on lattices of their own: held for the first kernel of each, on backends that do not
+# compile every shape
+ONCE = {"chains_apart", "remembers_nothing"}
+
+
+def kind_of(obj):
+    """The class of a kernel and the group of its theory."""
+    kernel = chain.kernel_of(obj)
+    return type(kernel).__name__, chain.theory_of(kernel).group.name
+
+
+FIRST = {kind_of(kernel): name for name, kernel in reversed(KERNELS.items())}.values()
 
 
 def pairs(what, things, names=MEMBERS):
@@ -87,7 +102,8 @@ def test_random_numbers_obey_their_laws(name, dtype):
         only = {"same_bits", "open_interval", "box_muller", "disjoint_streams"}
         assert not held("random", random, Given(backend=record, dtype=dtype, seed=1), only)
         return
-    assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3))
+    laws = {law.name for law in RANDOM_LAWS if not (law.programs and name == "jax")}
+    assert not held("random", random, Given(backend=record, dtype=dtype, seed=2**40 + 3), laws)
 
 
 @pytest.mark.parametrize(("name", "group"), pairs("group", [(group, group) for group in GROUPS]))
@@ -104,12 +120,15 @@ def test_groups_obey_their_laws(name, group):
 @pytest.mark.parametrize(("name", "kernel"), pairs("kernel", [(kernel, kernel) for kernel in KERNELS]))
 def test_kernels_obey_their_laws(name, kernel):
     """Sampled laws allow 5 standard errors for each of some 15 numbers: 1e-5 per kernel to fail by luck; fixed seeds."""
-    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)))
+    skipped = set() if kernel in FIRST and name in ("numpy", "torch") else ONCE
+    laws = {law.name for law in KERNEL_LAWS} - skipped
+    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine(name)), laws)
 
 
 @pytest.mark.parametrize(("dtype", "kernel"), pairs("kernel", [(kernel, kernel) for kernel in KERNELS], ("float32",)))
 def test_kernels_obey_their_laws_in_single_precision(dtype, kernel):
-    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine("numpy", dtype), dtype=dtype))
+    laws = {law.name for law in KERNEL_LAWS} - ONCE
+    assert not held("kernel", KERNELS[kernel], Given((2, 2), backend=engine("numpy", dtype), dtype=dtype), laws)
 
 
 @pytest.mark.parametrize(("name", "mutant"), pairs("mutant", [(mutant.kind, mutant) for mutant in MUTANTS]))

@@ -59,6 +59,10 @@ def broken(entry, backend, words):
         for law in LAWS[entry.kind].values():
             if law.sampled and words["seed"] != 0:
                 continue
+            if law.name == "remembers_nothing" and (
+                words["seed"] or backend.name == "jax" or entry.name not in SIMPLEST
+            ):
+                continue  # on lattices of its own: once for each class
             verdict = check(law, entry.make(lattice), given)
             if verdict is not None and not verdict.passed:
                 found.append((law.name, given, verdict.residual, verdict.tolerance))

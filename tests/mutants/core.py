@@ -30,7 +30,7 @@ from haarflow.verification.core_objects import (
     local,
     scalars,
 )
-from tests.mutants import Mutant, kept, matrices
+from tests.mutants import Mutant, hidden, kept, matrices
 
 # --- backends: functions that spoil a record
 
@@ -226,7 +226,45 @@ def uniform_squeezed(key, shape=(), dtype="float64"):
     return 0.98 * random.uniform(key, shape, dtype) + 0.01
 
 
+def uniform_of_a_thousand(key, shape=(), dtype="float64"):
+    """A long draw repeats its first 1000 numbers."""
+    xp, count = array_namespace(key), math.prod(shape)
+    if count <= 1000:
+        return random.uniform(key, shape, dtype)
+    first = random.uniform(key, (1000,), dtype)
+    return xp.reshape(xp.concat([first] * (count // 1000 + 1), axis=-1)[..., :count], key.shape[:-1] + tuple(shape))
+
+
+def normal_without_its_rest(key, shape=(), dtype="float64"):
+    """Normals beyond whole chunks of 512 stay zero."""
+    xp, drawn = array_namespace(key), random.normal(key, shape, dtype)
+    rest = math.prod(shape) % 512 if len(shape) == 1 and math.prod(shape) > 512 else 0
+    return (
+        xp.concat([drawn[..., : drawn.shape[-1] - rest], 0.0 * drawn[..., drawn.shape[-1] - rest :]], axis=-1)
+        if rest
+        else drawn
+    )
+
+
+def words_beyond_a_limit(key, shape):
+    """Beyond 128 words another key is used."""
+    return random.words(key if math.prod(shape) <= 128 else random.fold_in(key, 1), shape)
+
+
+SHAPES = {}
+
+
+def uniform_of_the_first_shape(key, shape=(), dtype="float64"):
+    """A draw has the shape in which so many numbers were first drawn."""
+    first = SHAPES.setdefault(math.prod(shape), tuple(shape))
+    return random.uniform(key, first, dtype)
+
+
 RANDOM = (
+    Mutant("a thousand numbers, again and again", "random", generator_with(uniform=uniform_of_a_thousand), ("any_length",)),
+    Mutant("normals without the rest of a chunk", "random", generator_with(normal=normal_without_its_rest), ("any_length",)),
+    Mutant("another key beyond 128 words", "random", generator_with(words=words_beyond_a_limit), ("any_length",)),
+    Mutant("shapes by their size alone", "random", generator_with(uniform=uniform_of_the_first_shape), ("remembers_nothing",)),
     Mutant("split shares words with uniform", "random", generator_with(split=split_as_uniform), ("disjoint_streams", "same_bits")),
     Mutant("fold_in shares words with words", "random", generator_with(fold_in=fold_in_as_words), ("disjoint_streams", "same_bits")),
     Mutant("fold_in ignores its number", "random", generator_with(fold_in=fold_in_nothing), ("disjoint_streams", "uniform_moments")),
@@ -598,4 +636,12 @@ KERNELS = (
     kernel("a program for each value", lambda: scalars(local(kind=EachItsOwn)), "values_compile_nothing"),
 )  # fmt: skip
 
-MUTANTS: tuple[Mutant, ...] = (*BACKENDS, *RANDOM, *GROUPS, *matrices.GROUPS, *KERNELS, *matrices.KERNELS)
+MUTANTS: tuple[Mutant, ...] = (
+    *BACKENDS,
+    *RANDOM,
+    *GROUPS,
+    *matrices.GROUPS,
+    *KERNELS,
+    *matrices.KERNELS,
+    *hidden.KERNELS,
+)

@@ -17,7 +17,7 @@ from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.exact import bessel
 from haarflow.theories.gauge.links import beta_for
 from haarflow.theories.theory import couplings_for
-from tests.mutants import Mutant, kept, matrices
+from tests.mutants import Mutant, hidden, kept, matrices
 
 
 def at_the_origin(x, d):
@@ -397,4 +397,5 @@ MUTANTS = (
     Mutant("compiled momenta of the wrong sign", "theory", compiled_momenta_turned, ("equals_plain",), TINY),
     Mutant("a compiled heat bath of the wrong sign", "theory", compiled_heat_bath_turned, ("equals_plain",), TINY),
     *matrices.THEORIES,
+    *hidden.THEORIES,
 )

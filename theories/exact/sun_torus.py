@@ -71,6 +71,20 @@ def infinite_plaquette(n: int, beta: float) -> float:
     return ratio((1, *(0,) * (n - 1)), beta)
 
 
+def holonomy_square(n: int, beta: float, sites: int) -> float:
+    """Return <|tr H|^2> of a loop H that winds once around the torus, in either direction.
+
+    With two holonomies A, B the weight is sum_r d_r a_r^V chi_r(A B A^+ B^+), and integrating over B leaves
+    sum_r a_r^V |chi_r(A)|^2, so it is sum_r a_r^V m_r / sum_r a_r^V, m_r the number of representations in r x fundamental.
+
+    >>> holonomy_square(3, 0.0, 4), round(holonomy_square(2, 1000.0, 1), 2)
+    (1.0, 1.97)
+    """
+    _check(n, beta, sites)
+    whole = _sum(n, lambda rows: ratio(rows, beta) ** sites)
+    return _sum(n, lambda rows: ratio(rows, beta) ** sites * len(characters.lowered(rows))) / whole
+
+
 def ess_uniform(n: int, beta: float, sites: int) -> float:
     """Return the ESS of uniform links as a model, Z(beta)^2 / Z(2 beta).
 

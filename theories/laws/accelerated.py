@@ -18,6 +18,7 @@ from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Given, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import LinkWeight, described
 from haarflow.theories.laws.cases import ROUNDING, FullTheory, couplings_of, field_of, nearby, worst
+from haarflow.theories.replaced import on_lattice
 
 STEPS, SHARE = (
     2,
@@ -96,6 +97,15 @@ def has_kernels(theory: FullTheory) -> str | None:
 
 def check(theory: FullTheory, given: Given) -> Verdict:
     """Return the verdict on the fields, momenta and numbers of a `Given`."""
+    verdicts = [_checked(theory, given)]
+    if len(theory.lattice) > 2:  # the first two extents exchanged: the same volume, and rows of the same length
+        first, second, *others = theory.lattice
+        other = on_lattice(theory, (second, first, *others))
+        verdicts += [] if other is None or first == second else [_checked(other, given)]
+    return max(verdicts, key=lambda verdict: verdict.ratio)
+
+
+def _checked(theory: FullTheory, given: Given) -> Verdict:
     field = field_of(theory, given)
     momentum = given.normal(algebra_shape(theory.group, tuple(field.shape)), 12)
     return equals_plain(theory, field, momentum, given.key(13), couplings_of(theory, given))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy
 
 from haarflow import backends
+from haarflow.backends.tree import leaves
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated as accelerated_theory
 from haarflow.core.laws.fields import element_shape
 from haarflow.core.laws.law import Given, Law, Verdict, void
+from haarflow.core.laws.memory import LATTICES, remembers_nothing
 from haarflow.core.parts import AngleWeight, LinkWeight, described
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
@@ -34,6 +38,7 @@ from haarflow.theories.laws.action import (
     staple_weight,
 )
 from haarflow.theories.laws.cases import (
+    METHODS,
     FullTheory,
     check_size,
     couplings_of,
@@ -71,8 +76,9 @@ from haarflow.theories.laws.symmetry import (
     translation_invariance,
     winding_invariance,
 )
-from haarflow.theories.replaced import weight_of
+from haarflow.theories.replaced import on_lattice, weight_of
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
+from haarflow.theories.samplers.sun import strip_for
 from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.theories.theory import field_shape
 
@@ -102,6 +108,7 @@ __all__ = [
     "link_staple",
     "link_weight",
     "reflection_invariance",
+    "remembers_nothing",
     "sign_invariance",
     "staple_weight",
     "thermodynamic_identity",
@@ -187,12 +194,47 @@ def _forms(theory: FullTheory, given: Given) -> Verdict:
 
 
 def _samples(theory: FullTheory, given: Given) -> Verdict:
+    """On the theory's lattice; the first time also on one that matrices are drawn for in as many stages as not there."""
+    verdicts = [_drawn(theory, given)]
+    weight = weight_of(theory)
+    if isinstance(weight, SUNGauge) and given.seed == 0:
+        stages = strip_for(weight.n, numbers_of(theory, given)["beta"], tuple(theory.lattice))
+        other: Any = on_lattice(theory, (2, 4) if stages == 1 else (2, 2))
+        verdicts += [] if other is None else [_drawn(other, given)]
+    return max(verdicts, key=lambda verdict: verdict.ratio)
+
+
+def _drawn(theory: FullTheory, given: Given) -> Verdict:
     couplings, host = numbers_of(theory, given), backends.get("numpy")
     key = random.key(given.seed, host)
     check_size(theory, replace(given, batch=1000))
     matrices = isinstance(weight_of(theory), SUNGauge)
     field = exact_sun(theory, key, 1000, couplings) if matrices else exact_sample(theory, key, 1000, couplings).field
     return exact_by_samples(theory, given.array(field), couplings)
+
+
+def _memory(theory: FullTheory, given: Given) -> Verdict:
+    """On lattices of one volume, then in the other precision and at other couplings."""
+    couplings = numbers_of(theory, given)
+
+    def compute(lattice: tuple[int, ...], dtype: str, factor: float) -> list[Any]:
+        moved: Any = on_lattice(theory, lattice)
+        values = {name: factor * value for name, value in couplings.items()}
+        field = field_of(moved, replace(given, style="haar", dtype=dtype))
+        names = [name for name in METHODS if runs_here(moved, name, field)]
+        found = [METHODS[name](one)(field, values) for name in names for one in (moved, accelerated_theory(moved))]
+        return [part for result in found for part in leaves(result)]
+
+    lattices = [lattice for lattice in LATTICES.get(len(theory.lattice), ()) if on_lattice(theory, lattice) is not None]
+    if not lattices:
+        return void(remembers_nothing, "it cannot be made on another lattice")
+    other = "float32" if given.dtype == "float64" else "float64"
+    rows = [
+        *((lattice, given.dtype, 1.0) for lattice in lattices),
+        (lattices[0], other, 1.0),
+        (lattices[0], given.dtype, 1.5),
+    ]
+    return remembers_nothing([partial(compute, *row) for row in rows], (theory,))
 
 
 def _smooth(theory: FullTheory, given: Given) -> Any:
@@ -279,5 +321,6 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(inputs_unchanged, _on_a_field(inputs_unchanged)),
     Law(compiled_as_eager, _off_the_seam(compiled_as_eager), programs=True),
     Law(equals_numpy, _off_the_seam(equals_numpy)),
+    Law(remembers_nothing, _memory, programs=True),
     Law(equals_plain, accelerated.check, accelerated.has_kernels, programs=True),
 )
