@@ -15,7 +15,7 @@ from haarflow.core.laws.fields import exponential_twin, haar_matrices
 from haarflow.core.laws.law import Given
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun import gradient_coupling as residual
-from haarflow.flows.sun import link_jacobian
+from haarflow.flows import link_jacobian
 from haarflow.flows.sun.architectures import trivialising
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.masks import flat

@@ -1,0 +1,196 @@
+"""The flow along loops in symmetric masked steps: exact log-determinant and exact inverse.
+
+E_m(b, h) moves the links of mask m along the gradient with all others fixed, U <- exp(-i h T_a d_a psi_b) U, link by link, since
+no two of a mask share an image of a product. E*_m(b, h) = E_m(b, -h)^-1 is the implicit step, with the gradient at the new link.
+One step from b to b + h is
+
+    E_1 ... E_M at (b + h/4, h/2),  then  E*_M ... E*_1 at (b + 3h/4, h/2),
+
+of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/link_jacobian.py
+for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
+
+The implicit step is found by a fixed number of chord iterations with the Jacobian at the explicit step, and one Newton step
+from there, which carries all first derivatives (implicit function theorem). A link for which they do not converge, or for which
+the step is too long to have one inverse, makes log_det NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array
+from haarflow.core.groups.matrices import precision
+from haarflow.core.groups.sun import SU
+from haarflow.flows import link_jacobian
+from haarflow.flows.loops import link_potential, link_terms
+from haarflow.flows.loops.algebra import Product
+from haarflow.flows.loops.colours import colours
+from haarflow.flows.loops.fields import gather
+from haarflow.flows.loops.link_plan import LinkPlan, link_plan
+
+CHORDS = 5  # iterations of the implicit step
+CONVERGED = {"float64": 1e-7, "float32": 1e-3}  # before the last Newton step, which squares the error
+
+
+class Masks(NamedTuple):
+    """Masks with the same plan: rows of the links read, `(mask, links, active)`, and of all links, `(mask, d V)`, among those
+    of the lattice followed by the mask's new ones."""
+
+    plan: LinkPlan
+    reads: numpy.ndarray
+    writes: numpy.ndarray
+
+
+@lru_cache(maxsize=32)
+def masks(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Masks, ...]:
+    """Return the masks of a sweep in order: direction by direction, those with the same plan together.
+
+    >>> from haarflow.flows.loops import algebra
+    >>> [(part.reads.shape, part.writes.shape) for part in masks(algebra.tower(3, 2, 1), (4, 4))]
+    [((4, 7, 8), (4, 32))]
+    """
+    parts: list[Masks] = []
+    for mu in range(len(lattice)):
+        turned = _swapped(lattice, mu)
+        plan = link_plan(link_terms.terms(products, turned))
+        coset = colours(turned, link_terms.conflicts(products, turned)).swapaxes(0, mu)
+        reads, writes = _tables(plan, coset, mu)
+        if parts and parts[-1].plan is plan and parts[-1].reads.shape[1:] == reads.shape[1:]:
+            last = parts.pop()
+            reads, writes = (numpy.concatenate(pair) for pair in ((last.reads, reads), (last.writes, writes)))
+        parts.append(Masks(plan, reads, writes))
+    return tuple(parts)
+
+
+def _tables(plan: LinkPlan, coset: numpy.ndarray, mu: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The rows of the links read and written by the masks of direction mu."""
+    lattice, volume = coset.shape, coset.size
+    sites = numpy.indices(lattice).reshape(len(lattice), -1)
+    reads, writes = [], []
+    for colour in range(int(coset.max()) + 1):
+        active = numpy.flatnonzero(coset.reshape(-1) == colour)
+        rows = []
+        for nu, site in plan.links:
+            step = numpy.asarray(_swapped(site, mu))
+            places = (sites[:, active] + step[:, None]) % numpy.asarray(lattice)[:, None]
+            direction = {0: mu, mu: 0}.get(nu, nu)
+            rows.append(direction * volume + numpy.ravel_multi_index(tuple(places), lattice))
+        kept = numpy.arange(len(lattice) * volume)
+        kept[mu * volume + active] = len(kept) + numpy.arange(len(active))
+        reads.append(numpy.stack(rows))
+        writes.append(kept)
+    return numpy.stack(reads).astype("int32"), numpy.stack(writes).astype("int32")
+
+
+def _swapped(x: tuple[int, ...], mu: int) -> tuple[int, ...]:
+    """A site or extents with axes 0 and mu exchanged."""
+    swapped = list(x)
+    swapped[0], swapped[mu] = swapped[mu], swapped[0]
+    return tuple(swapped)
+
+
+def flow(
+    n: int,
+    sweep: tuple[Masks, ...],
+    rows: Array,
+    coefficients: Callable[[Array], Array],
+    size: Array,
+    steps: int,
+    forward: bool,
+) -> tuple[Array, Array]:
+    """Return links as rows after all steps, and log_det `(batch,)`.
+
+    `coefficients` gives c `(products, batch or 1)` at b/end between 0 and 1; `size` is the end, `(batch or 1,)`.
+    """
+    xp, backend = array_namespace(rows), backends.of(rows)
+    h = (1.0 if forward else -1.0) / steps
+    starts = (0.0 if forward else 1.0) + h * numpy.arange(steps)
+    halves = numpy.stack([starts + 0.25 * h, starts + 0.75 * h], axis=1)
+
+    def step(carry: tuple[Array, Array], times: Array) -> tuple[tuple[Array, Array], None]:
+        explicit, implicit = ((0.5 * h) * size * coefficients(times[half]) for half in (0, 1))
+        for part in sweep:
+            carry = _half(n, part, carry, -explicit, _explicit)
+        for part in reversed(sweep):
+            back = Masks(part.plan, part.reads[::-1, ...], part.writes[::-1, ...])
+            carry = _half(n, back, carry, implicit, _implicit)
+        return carry, None
+
+    zero = xp.zeros((rows.shape[-1],), dtype=size.dtype, device=backends.place(rows)) + 0.0 * size
+    carry, _ = backend.scan(step, (rows, zero), backend.asarray(halves, dtype=size.dtype))
+    return carry
+
+
+Move = Callable[[SU, LinkPlan, link_potential.Surroundings, Array], tuple[Array, Array]]
+
+
+def _half(n: int, part: Masks, carry: tuple[Array, Array], numbers: Array, move: Move) -> tuple[Array, Array]:
+    """The steps of the masks of one part, one after another, as a scan over their tables."""
+    backend, group = backends.of(carry[0]), SU(n, link_potential.LATTICE)
+    xp, batch = array_namespace(carry[0]), carry[0].shape[-1]
+    counts = part.reads.shape[1:]
+
+    def mask(carry: tuple[Array, Array], tables: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (rows, log_det), (reads, writes) = carry, tables
+        links = xp.reshape(xp.take(rows, xp.reshape(reads, (-1,)), axis=0), (*counts, n, n, batch))
+        links = backend.materialise(xp.permute_dims(links, (0, 2, 3, 1, 4)))
+        around = link_potential.surroundings(part.plan, links, numbers)
+        moved, change = move(group, part.plan, around, links[0, ...])
+        rows = xp.concat([rows, xp.permute_dims(moved, (2, 0, 1, 3))], axis=0)
+        return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
+
+    tables = (backend.asarray(part.reads), backend.asarray(part.writes))
+    carry, _ = backend.scan(backend.checkpoint(mask), carry, tables)
+    return carry
+
+
+def _explicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
+    """U <- e^{iw} U with w the gradient of the potential, and its log det."""
+    loop, forms = link_potential.loop_of(plan, around, u)
+    w = link_jacobian.step_of(group, loop)
+    return group.update(u, w), link_jacobian.log_det(group, w, loop, link_potential.curvature(forms, u))
+
+
+def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
+    """The inverse of `_explicit`, and its log det."""
+    backend = backends.of(u)
+    stop, xp = backend.stop_gradient, array_namespace(u)
+    target, frozen = stop(u), stop(around)
+
+    def residual(moved: Array, target: Array, around: link_potential.Surroundings) -> tuple[Array, Array, Array]:
+        loop, forms = link_potential.loop_of(plan, around, moved)
+        w = link_jacobian.step_of(group, loop)
+        off = group.coordinates(-1j * group.quotient(group.update(moved, w), target))
+        return off, loop, forms
+
+    def solver(moved: Array, loop: Array, forms: link_potential.Forms) -> Callable[[Array], Array]:
+        own = link_potential.curvature(forms, moved)
+        return link_jacobian.solver(group, link_jacobian.step_of(group, loop), loop, own)
+
+    guess = group.update(target, -link_jacobian.step_of(group, link_potential.loop_of(plan, frozen, target)[0]))
+    off, loop, forms = residual(guess, target, frozen)
+    chord = solver(guess, loop, forms)
+
+    def iterate(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        moved, off = carry
+        moved = group.update(moved, -chord(off))
+        return (moved, residual(moved, target, frozen)[0]), None
+
+    (moved, _), _ = backend.scan(iterate, (guess, off), None, length=CHORDS)
+    moved = stop(moved)
+    off, loop, forms = residual(moved, u, around)
+    newton = solver(moved, stop(loop), stop(forms))
+    moved = group.update(moved, -newton(off))
+    _, loop, forms = residual(moved, target, around)
+    change = -link_jacobian.log_det(
+        group, link_jacobian.step_of(group, loop), loop, link_potential.curvature(forms, moved)
+    )
+    far = xp.max(xp.abs(stop(off)), axis=0) < CONVERGED[precision(off)]
+    return moved, xp.where(far, change, xp.full_like(change, math.nan))
