@@ -32,7 +32,6 @@ from haarflow.flows import link_jacobian
 from haarflow.flows.loops import link_potential, link_terms
 from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
-from haarflow.flows.loops.fields import gather
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
 
 CHORDS = 5  # iterations of the implicit step

@@ -37,8 +37,8 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
-from haarflow.flows.flow import Direction, constant, is_number
 from haarflow.flows import link_jacobian
+from haarflow.flows.flow import Direction, constant, is_number
 from haarflow.flows.sun import masks
 
 FIXED_POINT_STEPS = 3
