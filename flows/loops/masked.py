@@ -9,8 +9,8 @@ One step from b to b + h is
 of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/link_jacobian.py
 for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
 
-The implicit step is found by a fixed number of chord iterations with the Jacobian at the explicit step, and one Newton step
-from there, which carries all first derivatives (implicit function theorem). A link for which they do not converge, or for which
+The implicit step is found by a fixed number of Newton steps; the last one starts from a constant and carries all first
+derivatives (implicit function theorem). A link for which they do not converge, or for which
 the step is too long to have one inverse, makes log_det NaN.
 """
 
@@ -34,7 +34,7 @@ from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
 
-CHORDS = 5  # iterations of the implicit step
+NEWTON_STEPS = 3  # of the implicit step, before the last one
 CONVERGED = {"float64": 1e-7, "float32": 1e-3}  # before the last Newton step, which squares the error
 
 
@@ -159,37 +159,25 @@ def _explicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u:
 
 def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
     """The inverse of `_explicit`, and its log det."""
-    backend = backends.of(u)
-    stop, xp = backend.stop_gradient, array_namespace(u)
-    target, frozen = stop(u), stop(around)
+    backend, xp = backends.of(u), array_namespace(u)
+    target, frozen = backend.stop_gradient((u, around))
 
-    def residual(moved: Array, target: Array, around: link_potential.Surroundings) -> tuple[Array, Array, Array]:
-        loop, forms = link_potential.loop_of(plan, around, moved)
-        w = link_jacobian.step_of(group, loop)
-        off = group.coordinates(-1j * group.quotient(group.update(moved, w), target))
-        return off, loop, forms
+    def newton(moved: Array, _: None) -> tuple[Array, None]:
+        return _newton(group, plan, moved, target, frozen)[0], None
 
-    def solver(moved: Array, loop: Array, forms: link_potential.Forms) -> Callable[[Array], Array]:
-        own = link_potential.curvature(forms, moved)
-        return link_jacobian.solver(group, link_jacobian.step_of(group, loop), loop, own)
-
-    guess = group.update(target, -link_jacobian.step_of(group, link_potential.loop_of(plan, frozen, target)[0]))
-    off, loop, forms = residual(guess, target, frozen)
-    chord = solver(guess, loop, forms)
-
-    def iterate(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        moved, off = carry
-        moved = group.update(moved, -chord(off))
-        return (moved, residual(moved, target, frozen)[0]), None
-
-    (moved, _), _ = backend.scan(iterate, (guess, off), None, length=CHORDS)
-    moved = stop(moved)
-    off, loop, forms = residual(moved, u, around)
-    newton = solver(moved, stop(loop), stop(forms))
-    moved = group.update(moved, -newton(off))
-    _, loop, forms = residual(moved, target, around)
-    change = -link_jacobian.log_det(
-        group, link_jacobian.step_of(group, loop), loop, link_potential.curvature(forms, moved)
-    )
-    far = xp.max(xp.abs(stop(off)), axis=0) < CONVERGED[precision(off)]
+    moved, _ = backend.scan(newton, target, None, length=NEWTON_STEPS)
+    moved, off = _newton(group, plan, backend.stop_gradient(moved), u, around)
+    change = -_explicit(group, plan, around, moved)[1]
+    far = xp.max(xp.abs(backend.stop_gradient(off)), axis=0) < CONVERGED[precision(off)]
     return moved, xp.where(far, change, xp.full_like(change, math.nan))
+
+
+def _newton(
+    group: SU, plan: LinkPlan, moved: Array, target: Array, around: link_potential.Surroundings
+) -> tuple[Array, Array]:
+    """With E(moved) target^+ = e^{ir}, moved <- e^{-i J^-1 r} moved, and r; J is a constant to derivatives."""
+    loop, forms = link_potential.loop_of(plan, around, moved)
+    w = link_jacobian.step_of(group, loop)
+    off = group.coordinates(-1j * group.quotient(group.update(moved, w), target))
+    w, loop, forms = backends.of(moved).stop_gradient((w, loop, forms))
+    return group.update(moved, -link_jacobian.newton(group, w, loop, off, link_potential.curvature(forms, moved))), off
