@@ -90,6 +90,7 @@ CLASSES: dict[str, str] = {
     "GaugeCoupling": "u1.coupling",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
+    "LoopStep": "loops.step",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
     "ClassSweep": "sun.sweep",

@@ -19,6 +19,7 @@ Shapes: matrices `(N, N, active, batch)`, paths `(path, N, N, active, batch)`.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy
@@ -35,6 +36,8 @@ from haarflow.flows.loops.link_plan import KINDS, LinkPlan, Pairs, Sums
 # the axes of c z A_ab B_cd that become (ij, kl) of S, or (lk, ij) of H, for each of KINDS
 AXES = {(True, 1): (3, 0, 1, 2), (True, -1): (2, 1, 3, 0), (False, 1): (1, 0, 3, 2), (False, -1): (2, 3, 1, 0)}
 LATTICE = 2  # axes: active links and batch
+LIMIT = 0.9  # of the steepness: below one a step has one inverse
+SMALLEST = 1e-30
 
 Forms = tuple[Array | None, Array | None]  # S and H
 
@@ -103,6 +106,40 @@ def loop_of(plan: LinkPlan, around: Surroundings, u: Array) -> tuple[Array, Form
         total = _added(total[0], forms[0]), _added(total[1], forms[1])
     slope = sum(slopes[1:], slopes[0]) if slopes else xp.zeros_like(u)
     return matrices.matmul(u, slope, LATTICE), total
+
+
+def steepness(plan: LinkPlan, around: Surroundings) -> Array:
+    """Return a bound on the norm of the matrix d_b d_a F, whatever U is, `(active, batch)`.
+
+    With Frobenius norms it is (|V| + (1 + N^(1/2)) (|S_2| + |H_2|))/2, and for m > 2 the sum over pairs of m/(m - 1) |c z|.
+    The step U <- e^{iw} U along the gradient of F has one inverse where it is below one (flows/link_jacobian.py).
+    """
+    (single, pieces, fixed, weights), xp = around, array_namespace(around.pieces)
+    n = pieces.shape[1]
+    parts = [] if single is None else [0.5 * _norm(single)]
+    parts += [0.5 * (1.0 + math.sqrt(n)) * _norm(form) for form in fixed if form is not None]
+    longer = [pairs.passages for pairs in plan.pairs if pairs.passages > 2]
+    for m, numbers in zip(longer, weights, strict=True):
+        for (same, _), weight in zip(KINDS, numbers, strict=True):
+            if weight is not None:
+                parts.append(m / (m - 1.0) * (1.0 if same else float(n)) * xp.sum(xp.abs(weight), axis=0))
+    return sum(parts[1:], parts[0])
+
+
+def _norm(x: Array) -> Array:
+    """The root of the sum of |x|^2 over all axes but the lattice's, with finite derivatives at zero."""
+    xp = array_namespace(x)
+    return xp.sqrt(xp.sum(xp.real(x) ** 2 + xp.imag(x) ** 2, axis=tuple(range(x.ndim - LATTICE))) + SMALLEST)
+
+
+def shortened(plan: LinkPlan, around: Surroundings) -> Surroundings:
+    """Return F times min(1, LIMIT / steepness), which is a number for each link: a step along it always has one inverse."""
+    xp, bound = array_namespace(around.pieces), steepness(plan, around)
+    share = LIMIT / xp.where(bound > LIMIT, bound, xp.full_like(bound, LIMIT))
+    single, pieces, (s, h), weights = around
+    s, h, single = (None if part is None else share * part for part in (s, h, single))
+    weights = tuple(tuple(None if part is None else share * part for part in row) for row in weights)
+    return Surroundings(single, pieces, (s, h), weights)
 
 
 def curvature(forms: Forms, u: Array) -> Array | None:

@@ -10,8 +10,9 @@ of second order and symmetric: its inverse is the same step from b + h with -h. 
 for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
 
 The implicit step is found by a fixed number of Newton steps; the last one starts from a constant and carries all first
-derivatives (implicit function theorem). A link for which they do not converge, or for which
-the step is too long to have one inverse, makes log_det NaN.
+derivatives (implicit function theorem). A link for which they do not converge makes log_det NaN. Where the links around one make
+a step so long that it might have several inverses it is shortened (`link_potential.shortened`): what the flow does then is
+less, but its inverse and log_det stay exact.
 """
 
 from __future__ import annotations
@@ -34,8 +35,13 @@ from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
 
-NEWTON_STEPS = 3  # of the implicit step, before the last one
+FIXED_POINT_STEPS = 2  # of the implicit step, to start with
+NEWTON_STEPS = 3  # before the last one
 CONVERGED = {"float64": 1e-7, "float32": 1e-3}  # before the last Newton step, which squares the error
+
+
+Carry = tuple[Array, Array]  # links as rows, and log_det `(batch,)`
+Move = Callable[[SU, LinkPlan, link_potential.Surroundings, Array], tuple[Array, Array]]
 
 
 class Masks(NamedTuple):
@@ -113,13 +119,10 @@ def flow(
     starts = (0.0 if forward else 1.0) + h * numpy.arange(steps)
     halves = numpy.stack([starts + 0.25 * h, starts + 0.75 * h], axis=1)
 
-    def step(carry: tuple[Array, Array], times: Array) -> tuple[tuple[Array, Array], None]:
-        explicit, implicit = ((0.5 * h) * size * coefficients(times[half]) for half in (0, 1))
-        for part in sweep:
-            carry = _half(n, part, carry, -explicit, _explicit)
-        for part in reversed(sweep):
-            back = Masks(part.plan, part.reads[::-1, ...], part.writes[::-1, ...])
-            carry = _half(n, back, carry, implicit, _implicit)
+    def step(carry: Carry, times: Array) -> tuple[Carry, None]:
+        for half in (0, 1):
+            numbers = (0.5 * h) * size * coefficients(times[half])
+            carry = half_step(n, sweep, carry, numbers, implicit=half == 1)
         return carry, None
 
     zero = xp.zeros((rows.shape[-1],), dtype=size.dtype, device=backends.place(rows)) + 0.0 * size
@@ -127,20 +130,29 @@ def flow(
     return carry
 
 
-Move = Callable[[SU, LinkPlan, link_potential.Surroundings, Array], tuple[Array, Array]]
+def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, implicit: bool) -> Carry:
+    """Return rows of links and log_det after E_1 ... E_M, or E*_M ... E*_1 if `implicit`, for h c = `numbers`.
+
+    `numbers`: `(products, batch or 1)`.
+    """
+    for part in reversed(sweep) if implicit else sweep:
+        if implicit:
+            part = Masks(part.plan, part.reads[::-1, ...], part.writes[::-1, ...])
+        carry = _one_by_one(n, part, carry, numbers if implicit else -numbers, _implicit if implicit else _explicit)
+    return carry
 
 
-def _half(n: int, part: Masks, carry: tuple[Array, Array], numbers: Array, move: Move) -> tuple[Array, Array]:
-    """The steps of the masks of one part, one after another, as a scan over their tables."""
+def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -> Carry:
+    """The steps of the masks of one part, as a scan over their tables."""
     backend, group = backends.of(carry[0]), SU(n, link_potential.LATTICE)
     xp, batch = array_namespace(carry[0]), carry[0].shape[-1]
     counts = part.reads.shape[1:]
 
-    def mask(carry: tuple[Array, Array], tables: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+    def mask(carry: Carry, tables: tuple[Array, Array]) -> tuple[Carry, None]:
         (rows, log_det), (reads, writes) = carry, tables
         links = xp.reshape(xp.take(rows, xp.reshape(reads, (-1,)), axis=0), (*counts, n, n, batch))
         links = backend.materialise(xp.permute_dims(links, (0, 2, 3, 1, 4)))
-        around = link_potential.surroundings(part.plan, links, numbers)
+        around = link_potential.shortened(part.plan, link_potential.surroundings(part.plan, links, numbers))
         moved, change = move(group, part.plan, around, links[0, ...])
         rows = xp.concat([rows, xp.permute_dims(moved, (2, 0, 1, 3))], axis=0)
         return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
@@ -162,10 +174,15 @@ def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u:
     backend, xp = backends.of(u), array_namespace(u)
     target, frozen = backend.stop_gradient((u, around))
 
+    def fixed_point(moved: Array, _: None) -> tuple[Array, None]:
+        loop, _ = link_potential.loop_of(plan, frozen, moved)
+        return group.update(target, -link_jacobian.step_of(group, loop)), None
+
     def newton(moved: Array, _: None) -> tuple[Array, None]:
         return _newton(group, plan, moved, target, frozen)[0], None
 
-    moved, _ = backend.scan(newton, target, None, length=NEWTON_STEPS)
+    moved, _ = backend.scan(fixed_point, target, None, length=FIXED_POINT_STEPS)
+    moved, _ = backend.scan(newton, moved, None, length=NEWTON_STEPS)
     moved, off = _newton(group, plan, backend.stop_gradient(moved), u, around)
     change = -_explicit(group, plan, around, moved)[1]
     far = xp.max(xp.abs(backend.stop_gradient(off)), axis=0) < CONVERGED[precision(off)]
