@@ -61,7 +61,9 @@ def chosen(given: argparse.Namespace) -> tuple[LoopFlow, numpy.ndarray]:
     start = time.process_time()
     flow = LoopFlow(given.n, 2, given.order, max(given.betas), given.steps, given.degree, condition=("beta",))
     fit = fitted(flow, given.samples, given.products, given.seeds[0])
-    print(f"{fit.coefficients.size} numbers fitted in {time.process_time() - start:.1f} CPU s; places {fit.flow.places}")
+    print(
+        f"{fit.coefficients.size} numbers fitted in {time.process_time() - start:.1f} CPU s; places {fit.flow.places}"
+    )
     return fit.flow, fit.coefficients
 
 

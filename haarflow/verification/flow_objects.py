@@ -247,7 +247,9 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         ((1, 2), (2, 2), (2, 1)),
     ),
     # SU(N) along the gradient of loops
-    Entry("loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1)), ((2, 2), (2, 1), (2, 3))),
+    Entry(
+        "loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1)), ((2, 2), (2, 1), (2, 3))
+    ),
     Entry(
         "loop flow, products that pass a link twice and three times, conditioned",
         "model",
@@ -265,9 +267,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "loop flow in continuous time, some products of the next order, conditioned",
         "model",
-        by_loops(
-            LoopFlow(2, 2, 2, 2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 4), scheme="continuous")
-        ),
+        by_loops(LoopFlow(2, 2, 2, 2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 4), scheme="continuous")),
         ((3, 3), (3, 4)),
     ),
     # scalar couplings
