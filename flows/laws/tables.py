@@ -84,7 +84,7 @@ INTEGRATED = 1e-4  # the largest error at which an integral is informative
 USEFUL = 0.5  # the least ESS at which the mean of the weights is informative
 VARIABLES = 512  # up to which a few thousand draws determine the mean of a density's weights
 COARSER = 3  # attempts to reach this by halving parameters; the error of a wrong divergence does not fall
-SHORT = 1e-2  # a change of the field by twice the steps, above which that by more need not be a quarter of it
+SHORT = 1e-3  # a change of the field by twice the steps, above which that by more need not be a quarter of it
 ASYMPTOTIC = 1e-3  # integration errors above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| means that the matrix is too ill-conditioned
 

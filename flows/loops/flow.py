@@ -150,7 +150,7 @@ class LoopFlow:
         numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
 
         def coefficients(time: Array) -> Array:
-            return polynomial(numbers, time * (end / self.beta))
+            return self._coefficients(numbers, time, end)
 
         rows, rest = link_rows.rows(links, self.d), (coefficients, end, self.steps, forward)
         if self.integrated:
@@ -158,6 +158,10 @@ class LoopFlow:
         else:
             moved, log_det = masked.flow(self.n, masked.masks(self.products, lattice), rows, *rest)
         return link_rows.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
+
+    def _coefficients(self, numbers: Array, time: Array, end: Array) -> Array:
+        """c `(products, batch or 1)` at a fraction `time` of the way to `end`."""
+        return polynomial(numbers, time * (end / self.beta))
 
     def _slopes(self) -> continuous.Slopes:
         """The products whose gradient the flow follows, and those that occur in their Laplacians."""

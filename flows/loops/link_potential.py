@@ -135,11 +135,19 @@ def _norm(x: Array) -> Array:
 def shortened(plan: LinkPlan, around: Surroundings) -> Surroundings:
     """Return F times min(1, LIMIT / steepness), which is a number for each link: a step along it always has one inverse."""
     xp, bound = array_namespace(around.pieces), steepness(plan, around)
-    share = LIMIT / xp.where(bound > LIMIT, bound, xp.full_like(bound, LIMIT))
-    single, pieces, (s, h), weights = around
-    s, h, single = (None if part is None else share * part for part in (s, h, single))
-    weights = tuple(tuple(None if part is None else share * part for part in row) for row in weights)
-    return Surroundings(single, pieces, (s, h), weights)
+    return scaled(around, LIMIT / xp.where(bound > LIMIT, bound, xp.full_like(bound, LIMIT)))
+
+
+def scaled(around: Surroundings, share: Array) -> Surroundings:
+    """Return the surroundings for F times a number for each link."""
+    single, pieces, forms, weights = around
+
+    def times(part: Array | None) -> Array | None:
+        return None if part is None else share * part
+
+    return Surroundings(
+        times(single), pieces, (times(forms[0]), times(forms[1])), tuple(tuple(map(times, row)) for row in weights)
+    )
 
 
 def curvature(forms: Forms, u: Array) -> Array | None:

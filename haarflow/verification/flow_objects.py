@@ -248,16 +248,18 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # SU(N) along the gradient of loops
     Entry(
-        "loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1)), ((2, 2), (2, 1), (2, 3))
-    ),
-    Entry(
-        "loop flow, products that pass a link twice and three times, conditioned",
+        "loop flow",
         "model",
-        by_loops(LoopFlow(2, 2, order=3, beta=1.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 8, 11))),
+        by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1, condition=("beta",))),
+        ((2, 2), (2, 3), (2, 1)),
+    ),
+    Entry("loop step, SU(3)", "model", by_loops(LoopStep(LoopFlow(3, 2, order=2), 1)), ((2, 2), (2, 3))),
+    Entry(
+        "implicit loop step, links passed up to three times",
+        "model",
+        by_loops(LoopStep(LoopFlow(2, 2, order=3, chosen=(5, 6, 11)), 1, implicit=True)),
         ((1, 2), (2, 2)),
     ),
-    Entry("loop step", "model", by_loops(LoopStep(LoopFlow(2, 2, order=2, beta=2.0), 5)), ((2, 2), (2, 3))),
-    Entry("implicit loop step", "model", by_loops(LoopStep(LoopFlow(3, 2, order=2), 3, implicit=True)), ((1, 2),)),
     Entry(
         "loop flow in continuous time",
         "model",
