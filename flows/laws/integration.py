@@ -55,7 +55,7 @@ def integration_order(
     >>> from haarflow.core import random
     >>> from haarflow.core.groups.sun import SU
     >>> from haarflow.flows.loops.flow import LoopFlow
-    >>> flow, finer = (LoopFlow(2, 2, order=1, beta=2.0, steps=n) for n in (1, 2))
+    >>> flow, finer = (LoopFlow(2, 2, 1, 2.0, n, scheme="continuous") for n in (1, 2))
     >>> x = SU(2, 2).haar(random.key(0, backend), (2, 2, 2, 2, 2, 2))
     >>> integration_order(flow, finer, flow.init(random.key(0, backend)), x, group=SU(2, 2)).passed
     True
