@@ -58,7 +58,7 @@ FLOWS: dict[str, dict[str, Row]] = {
         ),
         "loops": Row(
             "loops.flow:loops",
-            "continuous time, Luescher's series or [fit], arXiv:0907.5491; any dimension",
+            "gradient flow of loops in exact masked steps, Luescher's series or [fit], arXiv:0907.5491; any dimension",
             takes=LINKS,
         ),
         "sweep": Row("sun.sweep:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
@@ -90,6 +90,7 @@ CLASSES: dict[str, str] = {
     "GaugeCoupling": "u1.coupling",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
+    "LoopStep": "loops.step",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
     "ClassSweep": "sun.sweep",
@@ -98,6 +99,9 @@ CLASSES: dict[str, str] = {
     "HaarLinks": "priors",
     "UniformLinks": "priors",
 }
+
+# class -> a field that older files lack, and what they mean
+LACKING: dict[str, dict[str, dict[str, Any]]] = {"LoopFlow": {"scheme": {"scheme": "masked", "steps": 2}}}
 
 
 def constructor(row: Row) -> Callable[..., Any]:

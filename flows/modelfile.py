@@ -26,7 +26,7 @@ from haarflow.backends.tree import flatten, paths
 from haarflow.backends.types import Array, Prior, Tree
 from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
-from haarflow.flows.catalogue import flow_class
+from haarflow.flows.catalogue import LACKING, flow_class
 from haarflow.flows.flow import Model
 
 FORMAT = "haarflow-model"
@@ -131,6 +131,8 @@ def decode(value: Any, classes: dict[str, type] | None = None) -> Any:
         return value
     kind = value.get("kind")
     fields = {name: decode(entry, classes) for name, entry in value.get("fields", {}).items()}
+    for lacking, meant in LACKING.get(str(kind), {}).items():
+        fields |= meant if lacking not in fields else {}
     try:
         return _class(kind, classes or {})(**fields)
     except TypeError as error:

@@ -11,7 +11,8 @@ class Traits(NamedTuple):
     """The optional part of the contract of flows and priors, by name; the defaults hold for what is not declared.
 
     `symmetries`, `periods` and `displacement` are those of flows/symmetries.py; `condition` names the couplings that it is
-    told; `integrated` says that its log-determinant is that of continuous time, `trained` that its parameters are fixed;
+    told; `integrated` says that its log-determinant is that of continuous time, `refined(k)` is it in k times as many steps;
+    `trained` says that its parameters are fixed;
     `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks, "field" or "float32".
     """
 
@@ -20,6 +21,7 @@ class Traits(NamedTuple):
     displacement: tuple[int, ...] = ()
     condition: tuple[str, ...] | None = ()
     integrated: bool = False
+    refined: Callable[[int], Any] | None = None
     trained: bool = False
     moves: Callable[[tuple[int, ...]], Any] | None = None
     net_precision: str = "field"

@@ -35,7 +35,8 @@ def cell_of(flow: Flow, group: Group, field_shape: tuple[int, ...], lattice: Cel
 
     >>> from haarflow.core.groups.sun import SU
     >>> from haarflow.flows.loops.flow import LoopFlow
-    >>> cell_of(LoopFlow(3, 2), SU(3, 2), (2, 3, 3, 4, 4)), cell_of(LoopFlow(2, 2), SU(2, 2), (2, 2, 2, 2, 3))
+    >>> flows = [LoopFlow(n, 2, scheme="continuous") for n in (3, 2)]
+    >>> cell_of(flows[0], SU(3, 2), (2, 3, 3, 4, 4)), cell_of(flows[1], SU(2, 2), (2, 2, 2, 2, 3))
     ((2, 2), (2, 3))
     """
     lattice = lattice or lattice_of(group, field_shape)

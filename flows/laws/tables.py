@@ -34,7 +34,7 @@ from haarflow.flows.laws.density import (
     prior_moments,
     sample_is_its_density,
 )
-from haarflow.flows.laws.integration import integration_order, reversal_order
+from haarflow.flows.laws.integration import integration_order, reversal_order, step_order
 from haarflow.flows.laws.jacobian import frozen_components, log_det_by_autodiff, log_det_by_differences
 from haarflow.flows.laws.maps import (
     batch_is_its_members,
@@ -77,6 +77,7 @@ __all__ = [
     "round_trip",
     "sample_is_its_density",
     "shapes",
+    "step_order",
     "support",
     "traced_once",
     "undeclared",
@@ -86,6 +87,7 @@ INTEGRATED = 1e-4  # the largest error at which an integral is informative
 USEFUL = 0.5  # the least ESS at which the mean of the weights is informative
 VARIABLES = 512  # up to which a few thousand draws determine the mean of a density's weights
 COARSER = 3  # attempts to reach this by halving parameters; the error of a wrong divergence does not fall
+SHORT = 1e-3  # a change of the field by twice the steps, above which that by more need not be a quarter of it
 ASYMPTOTIC = 1e-3  # integration errors above this need not fall with the scheme's order yet
 RESOLVED = 1e-6  # a larger tolerance of log |det J| means that the matrix is too ill-conditioned
 
@@ -148,6 +150,12 @@ def _is_exact(obj: Any) -> str | None:
     return "it integrates a flow equation: its log-determinant and inverse are those of continuous time, see integration_order"
 
 
+def _has_exact_steps(obj: Any) -> str | None:
+    if _integrated(obj) or traits(obj.flow).refined is None:
+        return "its steps are not maps of their own, of which there may be more"
+    return None
+
+
 def _is_integrated(obj: Any) -> str | None:
     return None if _integrated(obj) else "its log-determinant is exact: it does not integrate a flow equation"
 
@@ -178,6 +186,18 @@ def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
         return result
 
     return check
+
+
+def _steps(model: Any, given: Given) -> Verdict:
+    """Parameters are halved until steps are short enough."""
+    axes = len(model.prior.field_shape)
+    more = [bind(traits(model.flow).refined(factor), given.backend, axes) for factor in (2, 4)]
+    for share in _shares(model):
+        flow, *rest = case(model, given, share=share)
+        verdict = step_order(flow, *more, *rest)
+        if verdict.example["errors"][0] <= SHORT:
+            break
+    return verdict
 
 
 def _shapes(model: Model, given: Given) -> Verdict:
@@ -369,6 +389,7 @@ FLOW_LAWS: tuple[Law, ...] = (
     Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
     Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
     Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
+    Law(step_order, _steps, _has_exact_steps, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
     Law(round_trip, _on_arrays(round_trip), _is_exact),
     Law(log_dets_cancel, _on_arrays(log_dets_cancel), _is_exact),

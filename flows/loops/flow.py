@@ -1,22 +1,23 @@
-"""Trivialising flows in continuous time: SU(N) links along the gradient of a sum of Wilson loops, in any dimension.
+"""Trivialising flows: SU(N) links along the gradient of a sum of Wilson loops, in any dimension.
 
 From b = 0, Haar links, to b = beta the links follow
 
     dU/db = -i T_a d_a psi_b(U) U,      psi_b = sum_i c_i(b) W_i,     c_i(b) = sum_k C_ki (b/beta_0)^k,
 
-where W_i are the products of traced loops in Luescher's series up to an `order` (`flows.loops.algebra`). The density of the
-links is e^{-b s - log Z_b}, s = S/beta, if
+where W_i are the products of traced loops in Luescher's series up to an `order` (flows/loops/algebra.py). In continuous time
+the density of the links is e^{-b s - log Z_b}, s = S/beta, if
 
     -Laplacian psi_b + b d_a s d_a psi_b = s - <s>_b;
 
-`flows.luescher` solves this as a series in b, which gives the initial coefficients, `flows.loop_fit` by least squares on
-samples. The divergence -Laplacian psi is again a sum of the W_i, in closed form. The flow is integrated by Luescher's
-Runge-Kutta scheme of third order, with b at (0, 1/4, 2/3) of a step, and log_det by its quadrature (1/4, 0, 3/4): it is the
-log-determinant of the flow in continuous time to O(step^3), *not* that of the discrete map. `integrated = True` states this;
-a check measures the order of the error and compares its size with the spread of log w. The inverse integrates back through
-the same times, to the same order.
+flows/loops/equation.py solves this as a series in b, which gives the initial coefficients, flows/loops/fit.py by least squares
+on samples. The flow takes finite steps, in one of two schemes:
 
-Sources: arXiv:0907.5491 (series, scheme of 1006.4518 appendix C); learnt loops, arXiv:2212.08469, 2410.13161.
+    masked       links that do not influence one another move together (flows/loops/masked.py): a map of its own, with exact
+                 log-determinant and exact inverse, whatever the coefficients and the steps are;
+    continuous   Runge-Kutta (flows/loops/continuous.py): log_det is that of continuous time, wrong by O(step^3), which
+                 `integrated = True` states and flows/loops/integration.py measures.
+
+Sources: arXiv:0907.5491 (series); learnt loops, arXiv:2212.08469, 2410.13161.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_rows
 from haarflow.flows.flow import Model
-from haarflow.flows.loops import algebra, equation, fields
+from haarflow.flows.loops import algebra, continuous, equation, masked
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
 
-# low-storage form of the scheme: K <- A K + B Z, U <- exp(K) U, its nodes within a step, and the quadrature's weights
-CARRY, GAIN, NODES, QUADRATURE = (0.0, -17 / 9, -1.0), (1 / 4, 8 / 9, 3 / 4), (0.0, 1 / 4, 2 / 3), (1 / 4, 0.0, 3 / 4)
+SCHEMES = ("masked", "continuous")
+SYMMETRIES = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ class LoopFlow:
     """The flow of SU(n) links in d dimensions from b = 0 to `beta` along loops up to an `order` of Luescher's series.
 
     Parameters {"coefficients": (degree + 1, products)} of the powers of b / beta, initially those of the series up to
-    `degree`. A third axis gives each configuration of the batch separate coefficients (`flows.loop_newton`). `steps` is the
+    `degree`. A third axis gives each configuration of the batch separate coefficients (flows/loops/newton.py). `steps` is the
     number of steps, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, which may be any
     up to about `beta`, with the same coefficients as functions of b. `chosen` lists the indices of the products in the tower
-    that the flow keeps, all if it is empty. Raises ValueError for options out of range, and at first use for lattices
-    around which a product winds.
+    that the flow keeps, all if it is empty. `scheme` is "masked" or "continuous"; masks order the sites, so that only the
+    continuous form has the symmetries of the lattice. Raises ValueError for options out of range, and in the continuous form
+    at first use for lattices around which a product winds.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -66,14 +68,12 @@ class LoopFlow:
     d: int
     order: int = 2
     beta: float = 1.0
-    steps: int = 8
+    steps: int = 2
     degree: int = 4
     rectangle: float = 0.0
     condition: tuple[str, ...] = ()
     chosen: tuple[int, ...] = ()
-
-    symmetries = ("translation", "reflection", "hypercubic", "gauge", "charge_conjugation")
-    integrated = True
+    scheme: str = "masked"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition", tuple(self.condition))
@@ -87,7 +87,19 @@ class LoopFlow:
         object.__setattr__(self, "chosen", tuple(sorted(self.chosen)))
         if len(set(self.chosen)) < len(self.chosen) or min(self.chosen, default=0) < 0:
             raise ValueError(f"chosen products are distinct indices >= 0, got {self.chosen}")
+        if self.scheme not in SCHEMES:
+            raise ValueError(f"the scheme of a flow along loops is one of {', '.join(SCHEMES)}, got {self.scheme!r}")
         SU(self.n, self.d)
+
+    @property
+    def integrated(self) -> bool:
+        """Whether log_det is that of continuous time, up to an error of integration."""
+        return self.scheme == "continuous"
+
+    @property
+    def symmetries(self) -> tuple[str, ...]:
+        """The symmetries of the map: of the lattice only in continuous time."""
+        return SYMMETRIES if self.integrated else ("gauge", "charge_conjugation")
 
     @property
     def group(self) -> SU:
@@ -125,45 +137,36 @@ class LoopFlow:
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Flow from 0 to beta."""
-        return self._run(params, x, condition, 1.0)
+        return self._run(params, x, condition, True)
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
-        """Flow from beta back to 0, to the order of the scheme."""
-        return self._run(params, y, condition, -1.0)
+        """Flow from beta back to 0: the inverse of `forward`, in the continuous form to the order of the scheme."""
+        return self._run(params, y, condition, False)
 
-    def _run(self, params: Params, links: Array, condition: Condition, sign: float) -> tuple[Array, Array]:
-        """All stages of all steps as one scan over their times."""
-        xp, backend, lattice = array_namespace(links), backends.of(links), tuple(links.shape[-self.d :])
-        end, start = self._end(condition, links), link_rows.rows(links, self.d)
-        coefficients, real = params["coefficients"], end.dtype
-        coefficients = coefficients if coefficients.ndim == 3 else coefficients[:, :, None]
-        stages = backend.asarray(stage_table(self.steps, sign > 0), dtype=real)
-        size = (sign / self.steps) * end
+    def _run(self, params: Params, links: Array, condition: Condition, forward: bool) -> tuple[Array, Array]:
+        """All steps of the scheme, on links as rows."""
+        xp, lattice, end = array_namespace(links), tuple(links.shape[-self.d :]), self._end(condition, links)
+        numbers = params["coefficients"]
+        numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
 
-        def stage(carry: tuple[Array, Array, Array], row: Array) -> tuple[tuple[Array, Array, Array], None]:
-            rows, kick, log_det = carry
-            time = row[2] * (end / self.beta)
-            slope, laplacian = self._slope(coefficients, rows, time, lattice)
-            kick = row[0] * kick - row[1] * size * slope
-            return (SU(self.n, 1).update(rows, kick), kick, log_det - row[3] * size * laplacian), None
+        def coefficients(time: Array) -> Array:
+            return self._coefficients(numbers, time, end)
 
-        zero = xp.zeros((start.shape[0], self.n**2 - 1, start.shape[-1]), dtype=real, device=backends.place(links))
-        first = (start, zero, xp.zeros_like(zero[0, 0, :]) + 0.0 * end)
-        (moved, _, log_det), _ = backend.scan(backend.checkpoint(stage), first, stages)
+        rows, rest = link_rows.rows(links, self.d), (coefficients, end, self.steps, forward)
+        if self.integrated:
+            moved, log_det = continuous.flow(self.n, self._slopes(), rows, lattice, *rest)
+        else:
+            moved, log_det = masked.flow(self.n, masked.masks(self.products, lattice), rows, *rest)
         return link_rows.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
-    def _slope(self, coefficients: Array, rows: Array, time: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
-        """d_a psi and Laplacian psi at b/beta_0 = `time`, `(batch or 1,)`."""
-        xp = array_namespace(rows)
+    def _coefficients(self, numbers: Array, time: Array, end: Array) -> Array:
+        """c `(products, batch or 1)` at a fraction `time` of the way to `end`."""
+        return polynomial(numbers, time * (end / self.beta))
+
+    def _slopes(self) -> continuous.Slopes:
+        """The products whose gradient the flow follows, and those that occur in their Laplacians."""
         table, places = divergence(self)
-        plan = fields.plan(self.tower(places), lattice, len(self.places))
-        c: Array = 0.0 * time
-        for power in range(self.degree, -1, -1):
-            c = c * time + coefficients[power, ...]
-        store, loops = fields.traces(plan, rows, lattice)
-        shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
-        laplacian = xp.sum(shares[:-1, :] * fields.values(plan, loops), axis=0) + math.prod(lattice) * shares[-1, :]
-        return fields.gradient(plan, store, loops, c, lattice), laplacian
+        return continuous.Slopes(self.tower(places), len(self.places), table)
 
     def _end(self, condition: Condition, links: Array) -> Array:
         """The coupling at the end of the flow, `(batch,)` or `(1,)`."""
@@ -179,17 +182,18 @@ def loops(
     n: int = 3,
     beta: float = 1.0,
     order: int = 2,
-    steps: int = 8,
+    steps: int = 2,
     degree: int = 6,
     rectangle: float = 0.0,
     condition: tuple[str, ...] = (),
+    scheme: str = "masked",
 ) -> Model:
     """Return Haar links mapped by a `LoopFlow` to Wilson's action at `beta`.
 
     >>> loops((4, 4), n=2, beta=2.2).flow.steps
-    8
+    2
     """
-    flow = LoopFlow(n, len(lattice), order, beta, steps, degree, rectangle, tuple(condition))
+    flow = LoopFlow(n, len(lattice), order, beta, steps, degree, rectangle, tuple(condition), scheme=scheme)
     return Model(HaarLinks(tuple(lattice), n), flow)
 
 
@@ -209,13 +213,13 @@ def divergence(flow: LoopFlow) -> tuple[numpy.ndarray, tuple[int, ...]]:
     return table[:, [*places, -1]], places
 
 
-@host_table
-def stage_table(steps: int, forward: bool) -> numpy.ndarray:
-    """Return for each stage (A, B, b/end, weight of the divergence).
+def polynomial(numbers: Array, b: Array) -> Array:
+    """Return sum_k C_k b^k, `(products, batch or 1)`, of C `(degree + 1, products, batch or 1)` at b `(batch or 1,)`.
 
-    >>> stage_table(1, True)[:, 2].round(3).tolist(), stage_table(1, False)[:, 2].round(3).tolist()
-    ([0.0, 0.25, 0.667], [1.0, 0.75, 0.333])
+    >>> polynomial(numpy.ones((3, 2, 1)), numpy.asarray([2.0])).tolist()
+    [[7.0], [7.0]]
     """
-    times = (numpy.arange(steps)[:, None] + numpy.asarray(NODES)).reshape(-1) / steps
-    rest = (numpy.tile(part, steps) for part in (CARRY, GAIN))
-    return numpy.stack([*rest, times if forward else 1.0 - times, numpy.tile(QUADRATURE, steps)], axis=1)
+    c: Array = 0.0 * b
+    for power in range(numbers.shape[0] - 1, -1, -1):
+        c = c * b + numbers[power, ...]
+    return c

@@ -22,8 +22,9 @@ from haarflow.backends.types import Condition, Couplings, Key, Params, Theory, T
 from haarflow.core import random
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal
+from haarflow.flows.proposals import Density, Draws, Proposal
 from haarflow.flows.sampling.farm import farm
+from haarflow.flows.sampling.integrated import proposal_of
 
 Measure = Callable[[Tree], Tree]
 
@@ -40,6 +41,8 @@ def draw(
 ) -> Draws:
     """Return `n` independent draws of a model, or of another proposal, with their weights under the theory.
 
+    Those of a flow in continuous time are extrapolated to short steps (flows/sampling/integrated.py).
+
     Compiled once for each model, theory, n and `measure` (pass the same function object again); `measure(field)` gives
     `observables`, real or complex. Raises ValueError for n < 1.
 
@@ -54,7 +57,7 @@ def draw(
     """
     if n < 1:
         raise ValueError(f"at least one draw wanted, got n = {n}")
-    compiled = _compiled(as_proposal(model, theory), int(n), measure, backends.of(key))
+    compiled = _compiled(proposal_of(model, theory), int(n), measure, backends.of(key))
     return compiled(params, key, as_floats(couplings), as_floats(condition))
 
 

@@ -6,7 +6,7 @@ One coupling moves the links along mu = `direction` of one transverse colour (fl
 
 where V_k are the paths that close the link to a rectangle, 1 link along mu and r = 1 ... `reach` < `period` across, on both
 sides in every plane; none contains another active link. The step increases F. The Jacobian is one (N^2-1) x (N^2-1) matrix
-for each link, in closed form (flows/sun/link_jacobian.py): the log-determinant is that of the discrete map, not of a flow in
+for each link, in closed form (flows/link_jacobian.py): the log-determinant is that of the discrete map, not of a flow in
 continuous time. With l opposite to k across the link,
 
     dF/dx_k = c_k + sum_j a_kj x_k^j + p x_l,     c_k <- c_k + sum_j (s_kj f_k^j + t_kj g_k^j) for plaquettes,
@@ -37,8 +37,9 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
+from haarflow.flows import link_jacobian
 from haarflow.flows.flow import Direction, constant, is_number
-from haarflow.flows.sun import link_jacobian, masks
+from haarflow.flows.sun import masks
 
 FIXED_POINT_STEPS = 3
 NEWTON_STEPS = 5

@@ -1,6 +1,6 @@
 """A step of one matrix along the gradient of Re tr(U V), V fixed: a map of SU(N) with closed log-determinant both ways.
 
-    U' = e^{iw} U,    w_a = -Im tr(T_a U V),    log |det| by flows/sun/link_jacobian.py.
+    U' = e^{iw} U,    w_a = -Im tr(T_a U V),    log |det| by flows/link_jacobian.py.
 
 It is one link of a gradient coupling (flows/sun/gradient_coupling.py) with V in place of the staples. The map is invertible if the
 largest singular value of V is below 2; the inverse solves U = e^{-iw(U)} U' by a few fixed-point steps, which reduce errors
@@ -13,7 +13,7 @@ from __future__ import annotations
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.groups.sun import SU
-from haarflow.flows.sun import link_jacobian
+from haarflow.flows import link_jacobian
 
 FIXED_POINT_STEPS = 4
 NEWTON_STEPS = 5

@@ -228,6 +228,16 @@ FIT = """σ(r)/√V on the samples of the fit, where r = −Δψ + b ∂s·∂ψ
     √V."""
 
 
+def _exactness(fit: dict[str, Any]) -> str:
+    """What the log-determinant of a flow is."""
+    if not fit["integration"]:
+        return "The log-determinant is that of the map itself, exact for any number of steps."
+    return (
+        f"The log-determinant is that of continuous time, integrated numerically: log w is off by {fit.get('shift', 0.0):+.2g} with "
+        f"σ = {fit['integration']:.2g} between draws, measured by halving the steps; the weights are corrected for it."
+    )
+
+
 def _fit(run: Run) -> Section:
     fit = run.summary["fit"]
     body, first = "", "The flow is Lüscher's series as it stands."
@@ -235,8 +245,5 @@ def _fit(run: Run) -> Section:
         sigma = numpy.sqrt(numpy.asarray(fit["residuals"]))
         svg = figures.residuals(fit["couplings"], sigma)
         body, first = picture(svg, "f", "residual of the equation against the coupling"), FIT
-    words = (
-        f"{first} The log-determinant is integrated numerically: halving the steps changes log w by σ = {fit['integration']:.2g} on "
-        f"{'×'.join(map(str, fit['lattice']))}, where log w itself has σ = {fit['spread']:.2g}."
-    )
+    words = f"{first} {_exactness(fit)} On {'×'.join(map(str, fit['lattice']))} log w has σ = {fit['spread']:.2g}."
     return Section("Fit" if body else "The flow", body, prose(words), half=True)

@@ -29,12 +29,16 @@ from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
+from haarflow.flows.sampling.integrated import IntegrationError, measured
+from haarflow.flows.traits import traits
 from haarflow.run.models import opened_model
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked, field_shape
+
+CHECKED = 8  # draws on which the error of integration of a flow in continuous time is measured
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     plans = {name: plan(target, name) for name in recipe.samplers}
     proposals = _proposals(target, own)
     setup = Setup(target, backend, own, None, plans, proposals, {})
+    _check_integration(setup)
     setup = dataclasses.replace(setup, kernels=_kernels(setup))
     return dataclasses.replace(setup, model=_model(setup)) if recipe.flow else setup
 
@@ -123,6 +128,7 @@ def trained(setup: Setup, path: Path) -> Setup:
     proposal = _opened(setup.target, setup.own, str(path), setup.model)
     waiting = {name for name, entry in setup.recipe.samplers.items() if needs_flow(entry)} - setup.proposals.keys()
     setup = dataclasses.replace(setup, proposals={**setup.proposals, **dict.fromkeys(waiting, proposal)})
+    _check_integration(setup)
     return dataclasses.replace(setup, kernels=_kernels(setup))
 
 
@@ -254,6 +260,26 @@ def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> 
     if model is None:
         try_model(target, opened.model, opened.params, condition)
     return Proposal(opened.model, opened.params, condition)
+
+
+def _check_integration(setup: Setup) -> None:
+    """Refuse Metropolis steps with a flow whose log-determinant is not exact enough for the number of draws."""
+    found: dict[int, IntegrationError] = {}
+    for name, proposal in setup.proposals.items():
+        entry, flow = setup.plans[name], proposal.model.flow
+        if row_of(entry.settings).draws == "weighted" or not traits(flow).integrated:
+            continue
+        if id(proposal) not in found:
+            x = proposal.model.prior.sample(random.key(0, backends.get("numpy")), CHECKED, precision(proposal.params))
+            model, params, condition = proposal
+            found[id(proposal)] = measured(model, params, setup.target.theory, x, setup.target.couplings, condition)
+        off, draws = found[id(proposal)], entry.chains * entry.draws
+        if not off.allowed(draws):
+            raise ValueError(
+                f"samplers.{name}: log w of this flow in continuous time is off by {off.spread:.2g} from draw to draw, and "
+                f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take flow.scheme = 'masked', "
+                f"which is exact, {off.factor(draws)} times the {flow.steps} steps, or flow-reweighting, which corrects for it"
+            )
 
 
 def _kernels(setup: Setup) -> dict[str, Kernel]:

@@ -17,9 +17,12 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.chains.kernel import run
+from haarflow.flows.flow import Model
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import HaarLinks
+from haarflow.flows.sampling.integrated import IntegrationError, measured
+from haarflow.flows.traits import traits
 from haarflow.run.build import Setup, card_of
 from haarflow.run.progress import Progress
 from haarflow.run.records import FitLine
@@ -28,7 +31,7 @@ from haarflow.run.samplers import HMC, HeatBath, kernel
 from haarflow.run.settings import Fit
 from haarflow.run.target import Target, target_of
 
-CHECKED = 16  # configurations on which the effect of halved steps is measured
+CHECKED = 16  # configurations on which the error of integration is measured
 LENGTH = 1.0  # of an HMC trajectory if there is no heat bath
 
 
@@ -43,16 +46,17 @@ def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     model = dataclasses.replace(model, flow=fit.flow)
     params = {"coefficients": backend.asarray(fit.coefficients)}
     haar = HaarLinks(extents, fit.flow.n).sample(random.fold_in(key, 0), CHECKED, backend.dtype)
-    change, spread = _integration(small, fit.flow, params, haar)
+    off, spread = _integration(small, model, params, haar)
     line = FitLine(
         samples=words.samples * words.couplings,
         numbers=int(fit.coefficients.size),
         couplings=fit.couplings.tolist(),
         residuals=fit.residuals.tolist(),
-        integration=change,
+        integration=off.spread,
         spread=spread,
         lattice=list(extents),
         cpu_s=time.process_time() - started,
+        shift=off.shift,
     )
     folder.cut(lambda line: not isinstance(line, FitLine))
     folder.write_line(line)
@@ -97,20 +101,18 @@ def _sampler(small: Target) -> Any:
     return HeatBath(overrelaxation=1)
 
 
-def _integration(small: Target, flow: Any, params: Any, x: Array) -> tuple[float, float]:
-    """The standard deviations of the change of log w when the steps are halved, and of log w itself."""
+def _integration(small: Target, model: Model, params: Any, x: Array) -> tuple[IntegrationError, float]:
+    """The error of integration of log w, none for exact steps, and the standard deviation of log w itself."""
     theory, couplings = small.theory, small.couplings
-    condition = {"beta": couplings["beta"]} if flow.condition else None
-
-    def log_w(one: Any) -> numpy.ndarray:
-        y, log_det = one.forward(params, x, condition)
-        return numpy.asarray(backends.of(y).to_numpy(log_det - theory.action(y, couplings)))
-
-    coarse, fine = log_w(flow), log_w(flow.refined(2))
-    return float(numpy.std(coarse - fine)), float(numpy.std(coarse))
+    condition = {"beta": couplings["beta"]} if model.flow.condition else None
+    y, log_det = model.flow.forward(params, x, condition)
+    spread = float(numpy.std(backends.of(y).to_numpy(log_det - theory.action(y, couplings))))
+    if not traits(model.flow).integrated:
+        return IntegrationError(0.0, 0.0, 0.0), spread
+    return measured(model, params, theory, x, couplings, condition), spread
 
 
 def _card(setup: Setup, line: FitLine) -> dict[str, Any]:
-    known = ("samples", "numbers", "lattice", "couplings", "residuals", "integration", "cpu_s")
+    known = ("samples", "numbers", "lattice", "couplings", "residuals", "integration", "shift", "cpu_s")
     fit = {name: getattr(line, name) for name in known}
     return card_of(setup.target, setup.recipe.flow.get("condition", ())) | {"fit": fit}

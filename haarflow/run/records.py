@@ -23,7 +23,8 @@ class TrainLine(NamedTuple):
 
 class FitLine(NamedTuple):
     """A fit: the numbers of coefficients and samples, the residuals sigma^2(r_b) per site at each coupling, and two standard
-    deviations on the fit's lattice, of the change of log w when the steps are halved and of log w itself.
+    deviations on the fit's lattice, of the error of integration of log w (0 where log_det is exact) and of log w itself; `shift` is
+    the mean of that error.
     """
 
     samples: int
@@ -34,6 +35,7 @@ class FitLine(NamedTuple):
     spread: float
     lattice: list[int]
     cpu_s: float
+    shift: float = 0.0
 
 
 class TuneLine(NamedTuple):

@@ -18,6 +18,7 @@ from haarflow.core.laws.law import to_host
 from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.loops.flow import LoopFlow
+from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
@@ -245,12 +246,30 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         by_loops(ClassSweep(3, 3.0, closings=1, condition=("beta",))),
         ((1, 2), (2, 2), (2, 1)),
     ),
-    # SU(N) in continuous time
-    Entry("loop flow", "model", by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=2, degree=1)), ((2, 2), (2, 3))),
+    # SU(N) along the gradient of loops
     Entry(
-        "loop flow, some products of the next order, conditioned",
+        "loop flow",
         "model",
-        by_loops(LoopFlow(2, 2, order=2, beta=2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 4))),
+        by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1, condition=("beta",))),
+        ((2, 2), (2, 3), (2, 1)),
+    ),
+    Entry("loop step, SU(3)", "model", by_loops(LoopStep(LoopFlow(3, 2, order=2), 1)), ((2, 2), (2, 3))),
+    Entry(
+        "implicit loop step, links passed up to three times",
+        "model",
+        by_loops(LoopStep(LoopFlow(2, 2, order=3, chosen=(5, 6, 11)), 1, implicit=True)),
+        ((1, 2), (2, 2)),
+    ),
+    Entry(
+        "loop flow in continuous time",
+        "model",
+        by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=2, degree=1, scheme="continuous")),
+        ((2, 2), (2, 3)),
+    ),
+    Entry(
+        "loop flow in continuous time, some products of the next order, conditioned",
+        "model",
+        by_loops(LoopFlow(2, 2, 2, 2.0, steps=1, degree=1, condition=("beta",), chosen=(0, 2, 4), scheme="continuous")),
         ((3, 3), (3, 4)),
     ),
     # scalar couplings

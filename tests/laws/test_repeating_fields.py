@@ -22,9 +22,9 @@ from tests.mutants.loop_flows import HalfLaplacian, NoConstant
 @pytest.mark.parametrize(
     "model, cell",
     [
-        (Model(HaarLinks((2, 4), 2), LoopFlow(2, 2, 1, 2.0, steps=1)), (2, 2)),
-        (Model(HaarLinks((2, 4), 2), LoopFlow(2, 2, 1, 2.0, steps=1)), (1, 1)),
-        (Model(HaarLinks((3, 3), 2), LoopFlow(2, 2, 2, 2.0, steps=1, degree=1)), (1, 3)),
+        (Model(HaarLinks((2, 4), 2), LoopFlow(2, 2, 1, 2.0, 1, scheme="continuous")), (2, 2)),
+        (Model(HaarLinks((2, 4), 2), LoopFlow(2, 2, 1, 2.0, 1, scheme="continuous")), (1, 1)),
+        (Model(HaarLinks((3, 3), 2), LoopFlow(2, 2, 2, 2.0, 1, 1, scheme="continuous")), (1, 3)),
         (Model(UniformLinks((4, 3)), halving("moebius", 2)), (2, 1)),
     ],
 )
@@ -41,14 +41,14 @@ def test_one_cells_columns_give_the_determinant_of_all(model, cell):
 @pytest.mark.parametrize("flow, right", [(LoopFlow, True), (HalfLaplacian, False), (NoConstant, False)])
 def test_a_wrong_divergence_shows_where_cells_repeat(flow, right):
     (law,) = [law for law in MODEL_LAWS if law.name == "integration_order"]
-    model = by_loops(flow(2, 2, 2, 1.0, steps=2, degree=1))((4, 4))
+    model = by_loops(flow(2, 2, 2, 1.0, 2, 1, scheme="continuous"))((4, 4))
     assert law.expensive(model)
     assert law.check(model, Given((4, 4), size="small")).passed is right
 
 
 def test_cells_are_the_largest_that_translations_and_the_columns_allow():
     shape, group = HaarLinks((3, 3, 3, 3), 3).field_shape, SU(3, 4)
-    assert cell_of(LoopFlow(3, 4), group, shape) == (1, 1, 1, 1)
+    assert cell_of(LoopFlow(3, 4, scheme="continuous"), group, shape) == (1, 1, 1, 1)
     assert cell_of(halving("moebius", 1), U1(), (2, 8, 8)) == (4, 8)
     assert cell_of(QuarticTail(2), Real(), (8, 8)) == (8, 8)
     assert cell_of(QuarticTail(1), Real(), (2 * COLUMNS,)) == (COLUMNS,)

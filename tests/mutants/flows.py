@@ -12,13 +12,13 @@ from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
+from haarflow.flows import link_jacobian
 from haarflow.flows.flow import Chain, Model, zero_log_det
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.nets import CheckerboardNet
 from haarflow.flows.scalar.tails import QuarticTail, inverse_quartic_tail, quartic_tail
 from haarflow.flows.splines import circular_spline, inverse_circular_spline
-from haarflow.flows.sun import link_jacobian
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep

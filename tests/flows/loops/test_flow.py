@@ -160,10 +160,11 @@ def test_leading_order_is_the_action_over_four_casimirs():
         assert numpy.allclose(equation.series(n, d, 1), [[wanted]], rtol=1e-12)
 
 
-def test_every_backend_flows_alike(backend):
-    flow = LoopFlow(3, 2, order=2, beta=2.0, steps=2, degree=2, condition=("beta",))
+@pytest.mark.parametrize(("scheme", "lattice"), [("continuous", (3, 4)), ("masked", (2, 2))])
+def test_every_backend_flows_alike(backend, scheme, lattice):
+    flow = LoopFlow(3, 2, order=2, beta=2.0, steps=1, degree=2, condition=("beta",), chosen=(0, 1, 2), scheme=scheme)
     host = backends.get("numpy")
-    x = HaarLinks((3, 4), 3).sample(random.key(0, host), 2)
+    x = HaarLinks(lattice, 3).sample(random.key(0, host), 2)
     params, ends = flow.init(random.key(0, host)), numpy.asarray([1.0, 2.0])
     wanted = flow.forward(params, x, {"beta": ends})
     here = {"coefficients": backend.asarray(params["coefficients"])}
@@ -174,7 +175,7 @@ def test_every_backend_flows_alike(backend):
 
 def test_a_condition_ends_the_flow_there(host):
     x = HaarLinks((3, 3), 2).sample(random.key(0, host), 2)
-    whole, part = LoopFlow(2, 2, beta=2.0, condition=("beta",)), LoopFlow(2, 2, beta=1.5)
+    whole, part = LoopFlow(2, 2, 1, beta=2.0, condition=("beta",)), LoopFlow(2, 2, 1, beta=1.5)
     params = whole.init(random.key(1, host))
     scaled = {"coefficients": params["coefficients"] * (0.75 ** numpy.arange(5.0))[:, None]}
     found, wanted = whole.forward(params, x, {"beta": 1.5}), part.forward(scaled, x)
@@ -183,7 +184,7 @@ def test_a_condition_ends_the_flow_there(host):
 
 def test_the_error_of_integration_is_of_third_order_down_to_rounding(host):
     x = SU(2, 2).haar(random.key(0, host), (2, 2, 2, 2, 2, 2))
-    flows = [LoopFlow(2, 2, order=1, beta=1.0, steps=steps, degree=0) for steps in (2, 4, 8)]
+    flows = [LoopFlow(2, 2, 1, steps=steps, degree=0, scheme="continuous") for steps in (2, 4, 8)]
     errors = [integration_errors(flow, flow.init(random.key(0, host)), x, group=SU(2, 2), members=2) for flow in flows]
     sizes = [float(numpy.abs(error).max()) for error in errors]
     assert 6.5 < sizes[0] / sizes[1] < 9.5 and 6.5 < sizes[1] / sizes[2] < 9.5
@@ -201,7 +202,8 @@ def test_the_fit_finds_the_series_where_that_is_exact(host):
 def test_a_flow_of_some_products_is_the_whole_one_with_the_rest_at_zero(backend):
     """Its gradient knows the chosen products alone, its Laplacian what they turn into besides."""
     chosen = (1, 4, 7)
-    whole, few = (LoopFlow(3, 2, order=2, beta=1.0, steps=2, degree=1, chosen=some) for some in ((), chosen))
+    words = {"order": 2, "beta": 1.0, "steps": 2, "degree": 1, "scheme": "continuous"}
+    whole, few = (LoopFlow(3, 2, chosen=some, **words) for some in ((), chosen))
     host = backends.get("numpy")
     x = HaarLinks((3, 4), 3).sample(random.key(5, host), 2)
     numbers = 0.3 * numpy.random.default_rng(1).normal(size=(2, len(chosen)))
@@ -234,6 +236,8 @@ def test_what_does_not_fit_is_refused():
         fields.plan(algebra.tower(3, 2, 3), (3, 8))
     with pytest.raises(ValueError, match="as many couplings"):
         loop_fit.least_squares(LoopFlow(2, 2, degree=1), [(0.0, numpy.zeros((1, 2, 2, 2, 4, 4)))])
+    with pytest.raises(ValueError, match="one of masked, continuous"):
+        LoopFlow(2, 2, scheme="exact")
     with pytest.raises(ValueError, match="conditioned"):
         LoopFlow(2, 2, condition=("kappa",))
     with pytest.raises(ValueError, match="distinct indices"):
@@ -245,7 +249,7 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.statistical
 def test_the_fitted_flow_reweights_to_the_exact_plaquette(host):
     """SU(3) on 8x8 at beta = 3, one flow and 512 draws: 3.5 sigma, chance of luck 0.05%; the fit must beat the series."""
-    flow, lattice = LoopFlow(3, 2, order=2, beta=3.0, steps=6, degree=4), (8, 8)
+    flow, lattice = LoopFlow(3, 2, order=2, beta=3.0, steps=1, degree=4), (8, 8)
     small = SUNGauge((6, 6), n=3)
     samples = [(0.0, HaarLinks((6, 6), 3).sample(random.key(7, host), 200))]
     samples += [

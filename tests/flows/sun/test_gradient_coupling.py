@@ -13,9 +13,9 @@ from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.laws.fields import exponential_twin, haar_matrices
 from haarflow.core.laws.law import Given
+from haarflow.flows import link_jacobian
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun import gradient_coupling as residual
-from haarflow.flows.sun import link_jacobian
 from haarflow.flows.sun.architectures import trivialising
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.masks import flat

@@ -17,7 +17,7 @@ SMALL = [
     "flow.kind=loops",
     "flow.order=2",
     "flow.degree=1",
-    "flow.steps=4",
+    "flow.steps=1",
     "fit.couplings=3",
     "fit.samples=40",
     "fit.sweeps=5",
@@ -40,7 +40,7 @@ def test_a_fit_needs_no_autodiff_and_reports_what_it_left(tmp_path):
     assert (
         summary["training"] is None and fit["samples"] == 120 and fit["numbers"] == 2 * 8 and len(fit["residuals"]) == 3
     )
-    assert fit["integration"] < 0.1 * fit["spread"]
+    assert fit["integration"] == fit["shift"] == 0.0 < fit["spread"]
     assert sampler["ess"] > 0.95
     found = sampler["observables"]["plaquette"]
     assert abs(found["value"] - sun_torus.plaquette(2, 1.0, 16)) < 3 * found["error"]
@@ -49,7 +49,7 @@ def test_a_fit_needs_no_autodiff_and_reports_what_it_left(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["stage"] == "fit"
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "<h2>Fit</h2>" in page and "halving the steps" in page
+    assert "<h2>Fit</h2>" in page and "exact for any number of steps" in page
 
 
 def test_a_fit_may_keep_a_few_products(tmp_path):
@@ -70,6 +70,19 @@ def test_a_fit_of_an_improved_action_samples_by_hmc(tmp_path):
     words = ["theory.rectangle=-0.0833333333", "flow.order=1", "fit.samples=8"]
     summary = run(recipe(*words, run__backend="numpy"), tmp_path / "run", report=False)
     assert summary["samplers"]["flow"]["ess"] > 0.8
+
+
+CONTINUOUS = ["flow.order=1", "fit.samples=0", "flow.scheme=continuous"]
+
+
+def test_a_flow_in_continuous_time_reports_its_error_and_is_refused_by_metropolis(tmp_path):
+    """One Runge-Kutta step to beta = 1 is off by far more than a tenth of the statistical error of 100,000 draws."""
+    summary = run(recipe(*CONTINUOUS, run__backend="numpy"), tmp_path / "run")
+    assert 0.0 < summary["fit"]["integration"] < abs(summary["fit"]["shift"])
+    assert "measured by halving the steps" in (tmp_path / "run" / "report.html").read_text()
+    words = [*CONTINUOUS, "samplers.flow.kind=flow-metropolis", "samplers.flow.draws=100000"]
+    with pytest.raises(ValueError, match=r"take flow.scheme = 'masked', which is exact, .* times the 1 steps"):
+        run(recipe(*words, run__backend="numpy"), tmp_path / "refused")
 
 
 @pytest.mark.parametrize(

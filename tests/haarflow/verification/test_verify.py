@@ -134,10 +134,10 @@ def test_what_quick_leaves_to_another_backend_is_checked_where_there_is_none():
     assert "programs" in left_out(law, jax, True, ("jax", "torch"))
 
 
-def test_a_trained_integrated_flow_is_held_to_its_laws_on_the_smallest_lattice():
-    """All laws but that of the Jacobian, whose mechanism tests/laws/test_repeating_fields.py has: the slow test has both."""
+def test_a_trained_flow_along_loops_is_held_to_its_laws_on_the_smallest_lattice():
+    """Two of them: the slow test has all."""
     (entry,) = entries("su2-2d-loops")
-    laws = ("reversal_order", "equivariance")
+    laws = ("round_trip", "equivariance")
     found = library.verify("su2-2d-loops", backend="numpy", laws=laws)
     assert entry.lattices == ((4, 4),) and len(found.results) == len(laws) and not found.failed
 
@@ -152,7 +152,7 @@ def test_every_shipped_model_keeps_all_its_laws(name, capsys):
 
 def test_of_few_objects_each_law_is_a_block_and_those_that_take_minutes_come_last():
     blocks = [block.laws for block in blocks_of(entries("su2-2d-loops"), ["numpy"])]
-    assert len(blocks) == len(set(blocks)) > 10 and blocks[-1] == ("integration_order",)
+    assert len(blocks) == len(set(blocks)) > 10 and blocks[-1] == ("frozen_components",)
 
 
 def test_a_person_sees_which_law_of_which_object_is_waited_for():

@@ -27,6 +27,7 @@ Shapes: w `(*batch, N^2-1, *lattice)`, W `(*batch, N, N, *lattice)`, `group = SU
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 
@@ -41,7 +42,7 @@ from haarflow.core.groups.exponentials import cos_sinc
 from haarflow.core.groups.generators import generators
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
-from haarflow.flows.sun.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
+from haarflow.flows.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
 
 LIMIT = 2.0  # of R: below it the map is invertible
 TERMS = 16  # of the series of K and log det f(-A): each is at most (R/2 pi)^2 <= 0.1 times the previous one
@@ -85,10 +86,20 @@ def newton(group: SU, w: Array, loop: Array, residual: Array, own: Array | None 
     >>> newton(SU(2), np.zeros(3), 0.4 * np.eye(2) + 0j, np.asarray([0.8, 0.0, 0.0])).tolist()
     [1.0, 0.0, 0.0]
     """
+    return solver(group, w, loop, own)(residual)
+
+
+def solver(group: SU, w: Array, loop: Array, own: Array | None = None) -> Callable[[Array], Array]:
+    """Return the function r -> J^-1 r of `newton`, which eliminates once for all r.
+
+    >>> import numpy as np
+    >>> solver(SU(2), np.zeros(3), 0.4 * np.eye(2) + 0j)(np.asarray([0.8, 0.0, 0.0])).tolist()
+    [1.0, 0.0, 0.0]
+    """
     bend, _ = half_coth(group, w)
-    right = applied(bend - 0.5 * adjoint(group, w), residual, group.d)
+    turn = bend - 0.5 * adjoint(group, w)
     steps = eliminate(_curvature(bend, hessian(group, loop), own), group.d)
-    return solution(steps, right, group.d)
+    return lambda residual: solution(steps, applied(turn, residual, group.d), group.d)
 
 
 def adjoint(group: SU, w: Array) -> Array:

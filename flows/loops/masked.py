@@ -1,0 +1,200 @@
+"""The flow along loops in symmetric masked steps: exact log-determinant and exact inverse.
+
+E_m(b, h) moves the links of mask m along the gradient with all others fixed, U <- exp(-i h T_a d_a psi_b) U, link by link, since
+no two of a mask share an image of a product. E*_m(b, h) = E_m(b, -h)^-1 is the implicit step, with the gradient at the new link.
+One step from b to b + h is
+
+    E_1 ... E_M at (b + h/4, h/2),  then  E*_M ... E*_1 at (b + 3h/4, h/2),
+
+of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/link_jacobian.py
+for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
+
+The implicit step is found by a fixed number of Newton steps; the last one starts from a constant and carries all first
+derivatives (implicit function theorem). A link for which they do not converge makes log_det NaN. Where the links around one make
+a step so long that it might have several inverses it is shortened (`link_potential.shortened`): what the flow does then is
+less, but its inverse and log_det stay exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array
+from haarflow.core.groups.matrices import precision
+from haarflow.core.groups.sun import SU
+from haarflow.flows import link_jacobian
+from haarflow.flows.loops import link_potential, link_terms
+from haarflow.flows.loops.algebra import Product
+from haarflow.flows.loops.colours import colours
+from haarflow.flows.loops.link_plan import LinkPlan, link_plan
+
+FIXED_POINT_STEPS = 2  # of the implicit step, to start with
+NEWTON_STEPS = 3  # before the last one
+CONVERGED = {"float64": 1e-7, "float32": 1e-3}  # before the last Newton step, which squares the error
+
+
+Carry = tuple[Array, Array]  # links as rows, and log_det `(batch,)`
+Move = Callable[[SU, LinkPlan, link_potential.Surroundings, Array], tuple[Array, Array]]
+
+
+class Masks(NamedTuple):
+    """Masks with the same plan: rows of the links read, `(mask, links, active)`, and of all links, `(mask, d V)`, among those
+    of the lattice followed by the mask's new ones."""
+
+    plan: LinkPlan
+    reads: numpy.ndarray
+    writes: numpy.ndarray
+
+
+@lru_cache(maxsize=32)
+def masks(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Masks, ...]:
+    """Return the masks of a sweep in order: direction by direction, those with the same plan together.
+
+    >>> from haarflow.flows.loops import algebra
+    >>> [(part.reads.shape, part.writes.shape) for part in masks(algebra.tower(3, 2, 1), (4, 4))]
+    [((4, 7, 8), (4, 32))]
+    """
+    parts: list[Masks] = []
+    for mu in range(len(lattice)):
+        turned = _swapped(lattice, mu)
+        plan = link_plan(link_terms.terms(products, turned))
+        coset = colours(turned, link_terms.conflicts(products, turned)).swapaxes(0, mu)
+        reads, writes = _tables(plan, coset, mu)
+        if parts and parts[-1].plan is plan and parts[-1].reads.shape[1:] == reads.shape[1:]:
+            last = parts.pop()
+            reads, writes = (numpy.concatenate(pair) for pair in ((last.reads, reads), (last.writes, writes)))
+        parts.append(Masks(plan, reads, writes))
+    return tuple(parts)
+
+
+def _tables(plan: LinkPlan, coset: numpy.ndarray, mu: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The rows of the links read and written by the masks of direction mu."""
+    lattice, volume = coset.shape, coset.size
+    sites = numpy.indices(lattice).reshape(len(lattice), -1)
+    reads, writes = [], []
+    for colour in range(int(coset.max()) + 1):
+        active = numpy.flatnonzero(coset.reshape(-1) == colour)
+        rows = []
+        for nu, site in plan.links:
+            step = numpy.asarray(_swapped(site, mu))
+            places = (sites[:, active] + step[:, None]) % numpy.asarray(lattice)[:, None]
+            direction = {0: mu, mu: 0}.get(nu, nu)
+            rows.append(direction * volume + numpy.ravel_multi_index(tuple(places), lattice))
+        kept = numpy.arange(len(lattice) * volume)
+        kept[mu * volume + active] = len(kept) + numpy.arange(len(active))
+        reads.append(numpy.stack(rows))
+        writes.append(kept)
+    return numpy.stack(reads).astype("int32"), numpy.stack(writes).astype("int32")
+
+
+def _swapped(x: tuple[int, ...], mu: int) -> tuple[int, ...]:
+    """A site or extents with axes 0 and mu exchanged."""
+    swapped = list(x)
+    swapped[0], swapped[mu] = swapped[mu], swapped[0]
+    return tuple(swapped)
+
+
+def flow(
+    n: int,
+    sweep: tuple[Masks, ...],
+    rows: Array,
+    coefficients: Callable[[Array], Array],
+    size: Array,
+    steps: int,
+    forward: bool,
+) -> tuple[Array, Array]:
+    """Return links as rows after all steps, and log_det `(batch,)`.
+
+    `coefficients` gives c `(products, batch or 1)` at b/end between 0 and 1; `size` is the end, `(batch or 1,)`.
+    """
+    xp, backend = array_namespace(rows), backends.of(rows)
+    h = (1.0 if forward else -1.0) / steps
+    starts = (0.0 if forward else 1.0) + h * numpy.arange(steps)
+    halves = numpy.stack([starts + 0.25 * h, starts + 0.75 * h], axis=1)
+
+    def step(carry: Carry, times: Array) -> tuple[Carry, None]:
+        for half in (0, 1):
+            numbers = (0.5 * h) * size * coefficients(times[half])
+            carry = half_step(n, sweep, carry, numbers, implicit=half == 1)
+        return carry, None
+
+    zero = xp.zeros((rows.shape[-1],), dtype=size.dtype, device=backends.place(rows)) + 0.0 * size
+    carry, _ = backend.scan(step, (rows, zero), backend.asarray(halves, dtype=size.dtype))
+    return carry
+
+
+def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, implicit: bool) -> Carry:
+    """Return rows of links and log_det after E_1 ... E_M, or E*_M ... E*_1 if `implicit`, for h c = `numbers`.
+
+    `numbers`: `(products, batch or 1)`.
+    """
+    for part in reversed(sweep) if implicit else sweep:
+        if implicit:
+            part = Masks(part.plan, part.reads[::-1, ...], part.writes[::-1, ...])
+        carry = _one_by_one(n, part, carry, numbers if implicit else -numbers, _implicit if implicit else _explicit)
+    return carry
+
+
+def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -> Carry:
+    """The steps of the masks of one part, as a scan over their tables."""
+    backend, group = backends.of(carry[0]), SU(n, link_potential.LATTICE)
+    xp, batch = array_namespace(carry[0]), carry[0].shape[-1]
+    counts = part.reads.shape[1:]
+
+    def mask(carry: Carry, tables: tuple[Array, Array]) -> tuple[Carry, None]:
+        (rows, log_det), (reads, writes) = carry, tables
+        links = xp.reshape(xp.take(rows, xp.reshape(reads, (-1,)), axis=0), (*counts, n, n, batch))
+        links = backend.materialise(xp.permute_dims(links, (0, 2, 3, 1, 4)))
+        around = link_potential.shortened(part.plan, link_potential.surroundings(part.plan, links, numbers))
+        moved, change = move(group, part.plan, around, links[0, ...])
+        rows = xp.concat([rows, xp.permute_dims(moved, (2, 0, 1, 3))], axis=0)
+        return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
+
+    tables = (backend.asarray(part.reads), backend.asarray(part.writes))
+    carry, _ = backend.scan(backend.checkpoint(mask), carry, tables)
+    return carry
+
+
+def _explicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
+    """U <- e^{iw} U with w the gradient of the potential, and its log det."""
+    loop, forms = link_potential.loop_of(plan, around, u)
+    w = link_jacobian.step_of(group, loop)
+    return group.update(u, w), link_jacobian.log_det(group, w, loop, link_potential.curvature(forms, u))
+
+
+def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
+    """The inverse of `_explicit`, and its log det."""
+    backend, xp = backends.of(u), array_namespace(u)
+    target, frozen = backend.stop_gradient((u, around))
+
+    def fixed_point(moved: Array, _: None) -> tuple[Array, None]:
+        loop, _ = link_potential.loop_of(plan, frozen, moved)
+        return group.update(target, -link_jacobian.step_of(group, loop)), None
+
+    def newton(moved: Array, _: None) -> tuple[Array, None]:
+        return _newton(group, plan, moved, target, frozen)[0], None
+
+    moved, _ = backend.scan(fixed_point, target, None, length=FIXED_POINT_STEPS)
+    moved, _ = backend.scan(newton, moved, None, length=NEWTON_STEPS)
+    moved, off = _newton(group, plan, backend.stop_gradient(moved), u, around)
+    change = -_explicit(group, plan, around, moved)[1]
+    far = xp.max(xp.abs(backend.stop_gradient(off)), axis=0) < CONVERGED[precision(off)]
+    return moved, xp.where(far, change, xp.full_like(change, math.nan))
+
+
+def _newton(
+    group: SU, plan: LinkPlan, moved: Array, target: Array, around: link_potential.Surroundings
+) -> tuple[Array, Array]:
+    """With E(moved) target^+ = e^{ir}, moved <- e^{-i J^-1 r} moved, and r; J is a constant to derivatives."""
+    loop, forms = link_potential.loop_of(plan, around, moved)
+    w = link_jacobian.step_of(group, loop)
+    off = group.coordinates(-1j * group.quotient(group.update(moved, w), target))
+    w, loop, forms = backends.of(moved).stop_gradient((w, loop, forms))
+    return group.update(moved, -link_jacobian.newton(group, w, loop, off, link_potential.curvature(forms, moved))), off
