@@ -65,6 +65,9 @@ def overridden(table: dict[str, Any], overrides: Iterable[str] = (), **fixed: An
     return table
 
 
+NEEDED = {"name": str, "lattice": list, "couplings": dict}  # what the card of a model says of its theory
+
+
 def for_model(
     name: str, kind: str, number: int, overrides: Iterable[str] = (), own: Own = NOTHING, **fixed: Any
 ) -> Recipe:
@@ -73,14 +76,14 @@ def for_model(
     Raises UnknownModel if there is no such model, ModelFileError if it is damaged or its card names no theory.
     """
     from haarflow import models
-    from haarflow.flows.modelfile import ModelFileError, read_card
+    from haarflow.flows.modelfile import ModelFileError, flow_of, read_card
 
     path = models.path_of(name)
-    card = read_card(path).get("card", {})
+    card = read_card(path)["card"]
     theory = card.get("theory")
-    if not isinstance(theory, dict) or not {"name", "lattice", "couplings"} <= theory.keys():
+    if not isinstance(theory, dict) or not all(isinstance(theory.get(key), kind) for key, kind in NEEDED.items()):
         raise ModelFileError(f"{path}: its card does not say for which theory, lattice and couplings it was trained")
-    made_by = str((card.get("flow") or {}).get("kind", "another flow"))
+    made_by = str(flow_of(card).get("kind", "another flow"))
     if own.flow and made_by != own.flow:
         raise ModelFileError(f"{path} was trained with {made_by}, not with {own.flow}: remove --flow {own.flow}")
     table: dict[str, Any] = {
