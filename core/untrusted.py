@@ -12,6 +12,8 @@ import json
 import os
 import stat
 import tomllib
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -79,9 +81,19 @@ def text(path: str | os.PathLike[str], error: type[ValueError], what: str, longe
 
 def toml(path: str | os.PathLike[str], error: type[ValueError], what: str = "a TOML file") -> dict[str, Any]:
     """Return the table of a TOML file; raises `error` for anything else and for more than DEEPEST levels."""
-    source = text(path, error, what)
+    return parsed_toml(path, text(path, error, what), error, what)
+
+
+def parsed_toml(
+    path: str | os.PathLike[str], source: str, error: type[ValueError] = ValueError, what: str = "a TOML file"
+) -> dict[str, Any]:
+    """Return the table of a TOML text that stands in the file `path`; raises `error` as `toml` does.
+
+    >>> parsed_toml("a.h5", "beta = 2.0")
+    {'beta': 2.0}
+    """
     with reading(path, error, what):
-        return _shallow(tomllib.loads(source))
+        return shallow(tomllib.loads(source))
 
 
 def json_table(path: str | os.PathLike[str], error: type[ValueError], what: str = "a JSON file") -> dict[str, Any]:
@@ -108,15 +120,20 @@ def parsed_json(source: str) -> dict[str, Any]:
         raise ValueError(f"the text is nested more than {DEEPEST} levels deep") from None
     if not isinstance(value, dict):
         raise ValueError(f"an object was wanted, got {type(value).__name__}")
-    return _shallow(value)
+    return shallow(value)
 
 
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"numbers are finite, got {word}")
 
 
-def _shallow(table: dict[str, Any]) -> dict[str, Any]:
-    """The table itself; raises ValueError if it is too deep or holds a whole number beyond 64 bits."""
+def shallow(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table itself; raises ValueError if it is too deep or holds a whole number beyond 64 bits.
+
+    >>> shallow({"beta": 10**30})
+    Traceback (most recent call last):
+    ValueError: whole numbers have at most 64 bits, got one of 100
+    """
     level: list[Any] = [table]
     for _ in range(DEEPEST):
         inner: list[Any] = []
@@ -128,3 +145,30 @@ def _shallow(table: dict[str, Any]) -> dict[str, Any]:
             return table
         level = inner
     raise ValueError(f"the text is nested more than {DEEPEST} levels deep")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Return whether a value that was read has the type of an annotation; a whole number is a real one too.
+
+    Containers are tuples and lists; annotations of other classes are compared by `isinstance`.
+
+    >>> fits((4, 4), tuple[int, ...]), fits("4", int | None), fits(True, float)
+    (True, False, False)
+    """
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (tuple, list):
+        if not isinstance(value, origin):
+            return False
+        kinds = [inner[0]] * len(value) if origin is list or inner[-1:] == (...,) else list(inner)
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
+    if hint is None:
+        return value is None
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    return not isinstance(hint, type) or isinstance(value, hint)

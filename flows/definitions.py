@@ -8,7 +8,6 @@ is made; and the shapes of the parameters are found without more numbers than th
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from haarflow import backends
 from haarflow.backends.tree import paths, tree_map
 from haarflow.backends.types import Params
 from haarflow.core import random
+from haarflow.core.untrusted import fits
 from haarflow.flows.catalogue import flow_class
 from haarflow.flows.flow import Chain, Model, Repeat
 
@@ -128,10 +128,10 @@ def _check_fields(kind: str, made: type, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         if name in ROLES:
             parts = value if name == "flows" and isinstance(value, tuple) else (value,)
-            fits = all(dataclasses.is_dataclass(part) and hasattr(part, ROLES[name]) for part in parts)
+            fit = all(dataclasses.is_dataclass(part) and hasattr(part, ROLES[name]) for part in parts)
         else:
-            fits = _fits(value, hints[name])
-        if not fits:
+            fit = fits(value, hints[name])
+        if not fit:
             raise DefinitionError(f"{name} of {kind} must be {_named(hints[name])}, got {_short(value)}")
         if any(abs(number) > BOUNDS.get(name, LARGEST) for number in _whole_numbers(value)):
             raise DefinitionError(
@@ -148,27 +148,6 @@ def _check_tables(kind: str, fields: Mapping[str, Any]) -> None:
         raise DefinitionError(f"a kernel of {kind} of {widest} sites along {d} axes is too large")
     if kind == "LoopFlow" and (fields.get("order", 2) > SERIES.get(d, 1) or fields.get("n", 0) > 6):
         raise DefinitionError(f"flows along loops are opened for SU(6) and orders {SERIES} in d dimensions at most")
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a definition has the type of its field; a whole number is a real one too."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is typing.Literal:
-        return value in inner
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        kinds = [inner[0]] * len(value) if inner[-1:] == (...,) else list(inner)
-        return len(kinds) == len(value) and all(map(_fits, value, kinds))
-    if hint is None or hint is type(None):
-        return value is None
-    if hint in (int, float):
-        return isinstance(value, (int, hint)) and not isinstance(value, bool)
-    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 def _whole_numbers(value: Any) -> list[int]:
