@@ -82,10 +82,14 @@ class RunFolder:
 
     def write_line(self, line: Line) -> None:
         """Append one line to metrics.jsonl and flush it to the disk."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(as_json(line)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(as_json(line)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = str(self.metrics)
+            raise
 
     def log(self) -> Log:
         """The complete lines of metrics.jsonl, without a truncated last one."""
