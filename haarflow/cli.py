@@ -68,7 +68,9 @@ def _failure(error: Exception) -> int:
     if in_users_code(error):
         return _complain(f"your code failed: {fault(error)}. HAARFLOW_TRACEBACK=1 shows the full traceback", 1)
     if isinstance(error, MemoryError):
-        return _complain(f"there is not enough memory ({error}): choose a smaller lattice, batch, block or fewer chains", 1)
+        return _complain(
+            f"there is not enough memory ({error}): choose a smaller lattice, batch, block or fewer chains", 1
+        )
     if raised_on_purpose(error):
         return _complain(str(error), 1)
     raise error

@@ -56,9 +56,7 @@ def _submitted(executor: Executor, task: Callable[[int], Result], index: int) ->
         return None
 
 
-def _take(
-    task: Callable[[int], Result], waiting: deque[tuple[int, Future[Result] | None]]
-) -> tuple[int, Result]:
+def _take(task: Callable[[int], Result], waiting: deque[tuple[int, Future[Result] | None]]) -> tuple[int, Result]:
     index, future = waiting.popleft()
     try:
         return index, task(index) if future is None else future.result()
