@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import stat
 import tomllib
@@ -16,7 +17,7 @@ import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 DEEPEST = 32  # levels of a table or list in a file; Python's recursion ends at some hundreds
 LONGEST = 1 << 24  # bytes of a recipe or a summary
@@ -115,7 +116,7 @@ def parsed_json(source: str) -> dict[str, Any]:
     ValueError: the text is nested more than 32 levels deep
     """
     try:
-        value = json.loads(source, parse_constant=_refuse_constant)
+        value = json.loads(source, parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError(f"the text is nested more than {DEEPEST} levels deep") from None
     if not isinstance(value, dict):
@@ -123,8 +124,11 @@ def parsed_json(source: str) -> dict[str, Any]:
     return shallow(value)
 
 
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"numbers are finite, got {word}")
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"numbers are finite, got {word[:40]}")
+    return number
 
 
 def shallow(table: dict[str, Any]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
     from haarflow.run.runfolder import RunFolder
 
     folder = RunFolder(path)
-    if not folder.recipe.is_file():
+    if not folder.recipe.exists():
         raise RecipeError(f"{path} is not a run folder: it has no recipe.toml")
     log = folder.log()
     blocks: dict[str, int] = {}
