@@ -28,6 +28,7 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     summary = json_table(path, SummaryError)
     _check(path, "", summary, WHOLE)
+    _check(path, "theory.", summary["theory"], {"name": str})
     for name, table in (("training", TRAINING), ("fit", FIT)):
         if summary.get(name):
             _check(path, f"{name}.", summary[name], table)

@@ -12,6 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -264,11 +265,16 @@ def _table(kind: type, path: str, table: Any, errors: Errors) -> Any:
         return None
     try:
         # in strict mode JSON accepts a list for a tuple and an integer for a real number, and no other conversion
-        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(kind).validate_json(json.dumps(table, default=str), strict=True)
     except pydantic.ValidationError as error:
         keys = [entry.name for entry in dataclasses.fields(kind)]
         errors.extend(_line(entry, path, keys) for entry in error.errors())
         return None
+
+
+@cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
 
 
 # ---- error messages
@@ -337,7 +343,7 @@ def _flow(table: Mapping[str, Any], own: Own, errors: Errors) -> None:
             errors.append(f"flow.{name} holds whole numbers up to {WIDEST}, got {value!r:.60}")
             continue
         try:
-            pydantic.TypeAdapter(types[name]).validate_json(json.dumps(value, default=str), strict=True)
+            _adapter(types[name]).validate_json(json.dumps(value, default=str), strict=True)
         except pydantic.ValidationError as error:
             errors.extend(_line({**entry, "loc": ("flow", name)}, "", ()) for entry in error.errors()[:1])
 

@@ -357,7 +357,8 @@ def test_a_hostile_ensemble_is_refused_before_it_is_read(damage, whole, tmp_path
 
 
 @pytest.mark.parametrize(
-    "change", [{"samplers": []}, {"seed": "0"}, {"samplers": {"hmc": {}}}, {"lattice": ["4"]}, {"training": 3}]
+    "change",
+    [{"samplers": []}, {"seed": "0"}, {"samplers": {"hmc": {}}}, {"lattice": ["4"]}, {"training": 3}, {"theory": {}}],
 )
 def test_a_damaged_summary_is_refused(change, whole, tmp_path):
     path = tmp_path / "summary.json"
