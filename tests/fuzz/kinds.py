@@ -1,5 +1,6 @@
 """The kinds of files that are fuzzed: for each a strategy of bytes, the readers, and the errors that they may raise."""
 
+import contextlib
 import functools
 import json
 import tempfile
@@ -170,7 +171,8 @@ def ensemble_files(draw):
         path.write_bytes(ensemble_good())
         with h5py.File(path, "a") as file:
             for _ in range(draw(st.integers(1, 2))):
-                damage_h5(file, draw(st.sampled_from(H5_PLACES)), draw(st.sampled_from(H5_WAYS)), draw)
+                with contextlib.suppress(RuntimeError):  # the way to the second place leads through a loop of links
+                    damage_h5(file, draw(st.sampled_from(H5_PLACES)), draw(st.sampled_from(H5_WAYS)), draw)
         return path.read_bytes()
 
 
