@@ -8,7 +8,7 @@ SHARE = -n $(JOBS) --dist worksteal
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-statistical test-slow check format clean help
+.PHONY: demo freezing test test-statistical test-slow fuzz kill check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -38,6 +38,12 @@ test-statistical: $(VENV)/dev.done   ## the Monte Carlo tests
 
 test-slow: $(VENV)/dev.done   ## end-to-end tests of minutes
 	$(BIN)/python -m pytest $(SHARE) -m slow
+
+fuzz: $(VENV)/dev.done   ## 10,000 damaged files of each kind: read, or refused with one sentence (some ten minutes)
+	$(BIN)/python -m tests.fuzz
+
+kill: $(VENV)/dev.done   ## kill 100 runs at random times, resume them, and compare every number
+	$(BIN)/python -m tests.kill
 
 check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tests
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ from typing import Any
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path to write to, and rename it to `path` when the block ends without an error.
 
-    On an error the temporary file is removed, `path` stays as it was, and the error propagates.
+    On an error the temporary file is removed, `path` stays as it was, and the error propagates; an OSError names `path`.
 
     >>> import tempfile, pathlib
     >>> folder = pathlib.Path(tempfile.mkdtemp())
@@ -39,8 +39,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(temporary)
         _take_over(path, temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename = str(path)  # a full disk is met in `write`, which knows no path
         raise
     _flush_folder(path.parent)
 

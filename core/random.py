@@ -7,8 +7,11 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +25,7 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 SPLIT, FOLD, UNIFORM, NORMAL, WORDS = range(5)
 FLOATS = {"float64": 52, "float32": 23}
+_MOST: ContextVar[int] = ContextVar("_MOST", default=sys.maxsize)  # numbers of one draw, see `at_most`
 
 
 def key(seed: int, backend: Backend) -> Key:
@@ -36,6 +40,28 @@ def key(seed: int, backend: Backend) -> Key:
     if not 0 <= int(seed) < 2**64:
         raise ValueError(f"a seed is an integer in [0, 2^64), got {seed}")
     return backend.asarray([_signed(seed & 0xFFFFFFFF), _signed(seed >> 32)], dtype="int32")
+
+
+@contextlib.contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Refuse draws of more than `numbers` numbers inside the block, with ValueError, before they take memory.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> with at_most(10):
+    ...     normal(key(0, backend), (3, 4))
+    Traceback (most recent call last):
+    ValueError: 12 random numbers are wanted where at most 10 can belong
+    """
+    token = _MOST.set(numbers)
+    try:
+        yield
+    finally:
+        _MOST.reset(token)
+
+
+def _check_count(shape: tuple[int, ...]) -> None:
+    if (count := math.prod(shape)) > _MOST.get():
+        raise ValueError(f"{count} random numbers are wanted where at most {_MOST.get()} can belong")
 
 
 def threefry(key0: Array, key1: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
@@ -95,11 +121,13 @@ def uniform(key: Array, shape: tuple[int, ...] = (), dtype: Any = "float64") -> 
     >>> round(float(random.uniform(random.key(0, backend))), 6)
     0.965321
     """
+    _check_count(shape)
     return _program(backends.of(key).jit, _uniform, tuple(shape), dtype, UNIFORM)(key)
 
 
 def normal(key: Array, shape: tuple[int, ...] = (), dtype: Any = "float64") -> Array:
     """Return standard normal numbers `(*batch, *shape)` by Box-Muller, using both numbers of each pair."""
+    _check_count(shape)
     return _program(backends.of(key).jit, _normal, tuple(shape), dtype)(key)
 
 

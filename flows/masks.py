@@ -28,6 +28,8 @@ from haarflow.core.lattice.geometry import check_divisible
 
 Loop = tuple[tuple[int, int], tuple[int, int], tuple[int, ...]]
 
+Mask = tuple[str, int, int, int | tuple[int, int], int | tuple[int, int]]  # a LinkMask as definitions hold it
+
 KINDS = ("stripes", "cells")
 
 

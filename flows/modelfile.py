@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,14 @@ from haarflow import backends
 from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import flatten, paths
 from haarflow.backends.types import Array, Prior, Tree
-from haarflow.core import random
 from haarflow.core.files import plain, write_bytes
-from haarflow.flows.catalogue import LACKING, flow_class
+from haarflow.core.untrusted import check_regular, parsed_json, reading
+from haarflow.flows.definitions import DefinitionError, decode, encode, outline, shapes
 from haarflow.flows.flow import Model
 
 FORMAT = "haarflow-model"
 VERSION = 1
+WHAT = "a model file of this version"
 CONVENTIONS = {
     "weight": "exp(-S)",
     "axes": "(*batch, *internal, *lattice), time first",
@@ -86,57 +87,19 @@ def open_model(
     shapes do not match the definition; FileNotFoundError if there is no file.
     """
     arrays, header = read(path, FORMAT, VERSION)
-    card = header.get("card", {})
+    card = header["card"]
     check_theory(path, card, theory)
-    model = _definition(path, header["definition"], definition)
+    with reading(path, ModelFileError, WHAT):
+        model = _definition(path, header.get("definition"), definition)
     if lattice is not None:
         model = dataclasses.replace(model, prior=_on_lattice(model.prior, tuple(lattice)))
     backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
-    return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header.get("versions", {})})
+    return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header["versions"]})
 
 
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the whole header of a model file without building the model: what `haarflow info` prints."""
     return read(path, FORMAT, VERSION)[1]
-
-
-def encode(value: Any) -> Any:
-    """Return a definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
-
-    >>> from haarflow.flows.priors import Gaussian
-    >>> encode(Gaussian((4, 4)))
-    {'kind': 'Gaussian', 'fields': {'lattice': [4, 4], 'sigma': 1.0}}
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # whose fields are known only by name
-        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
-        return {"kind": type(value).__name__, "fields": fields}
-    if isinstance(value, tuple | list):
-        return [encode(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"a definition holds numbers, strings, tuples and frozen dataclasses, got {type(value).__name__}: arrays "
-        "belong to the parameters, functions are named by strings"
-    )
-
-
-def decode(value: Any, classes: dict[str, type] | None = None) -> Any:
-    """Return a definition from its JSON; `classes` adds kinds to the library's table.
-
-    Raises ModelFileError for a kind in neither, and for fields that its class does not take.
-    """
-    if isinstance(value, list):
-        return tuple(decode(entry, classes) for entry in value)
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("kind")
-    fields = {name: decode(entry, classes) for name, entry in value.get("fields", {}).items()}
-    for lacking, meant in LACKING.get(str(kind), {}).items():
-        fields |= meant if lacking not in fields else {}
-    try:
-        return _class(kind, classes or {})(**fields)
-    except TypeError as error:
-        raise ModelFileError(f"the {kind} of the file does not match this version's: {error}") from None
 
 
 def pack(named: dict[str, Array], header: dict[str, Any]) -> bytes:
@@ -153,21 +116,26 @@ def read(path: str | os.PathLike[str], kind: str, newest: int) -> tuple[dict[str
 
     Raises ModelFileError for a truncated file, another format, or a version above `newest`.
     """
-    try:
-        with safe_open(Path(path), framework="numpy") as file:
-            header = (file.metadata() or {}).get("haarflow")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelFileError(
-            f"{path} is cut short or not a safetensors file ({error}): copy or write it again"
-        ) from None
-    header = _header(path, header)
+    check_regular(path, ModelFileError)
+    with reading(path, ModelFileError, "a safetensors file"):
+        try:
+            with safe_open(Path(path), framework="numpy") as file:
+                text = (file.metadata() or {}).get("haarflow")
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ModelFileError(
+                f"{path} is cut short or not a safetensors file ({error}): copy or write it again"
+            ) from None
+    header = _header(path, text)
     if header.get("format") != kind:
         raise ModelFileError(f"{path} is not a {kind} file: its format is {header.get('format')!r}")
     if not isinstance(header.get("version"), int) or header["version"] > newest:
         raise ModelFileError(
             f"{path} has format version {header.get('version')}, this version of haarflow reads up to {newest}: upgrade it"
         )
+    for name in ("card", "versions"):
+        if not isinstance(header.setdefault(name, {}), dict):
+            raise ModelFileError(f"{path} has a damaged header ({name} is not a table): copy or write it again")
     return arrays, header
 
 
@@ -186,9 +154,19 @@ def check_leaves(
             raise ModelFileError(f"{path}: {name} has the shape {tuple(shape)}, got {tuple(arrays[name].shape)}")
 
 
+def flow_of(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says of its flow, the kind and the options of a recipe's [flow], or nothing.
+
+    >>> flow_of({"flow": {"kind": "sweep"}}), flow_of({"flow": "sweep"})
+    ({'kind': 'sweep'}, {})
+    """
+    flow = card.get("flow")
+    return dict(flow) if isinstance(flow, dict) else {}
+
+
 def check_theory(path: str | os.PathLike[str], card: dict[str, Any], theory: str | None) -> None:
     """Raise ModelFileError unless the card's theory is the expected one (None: any)."""
-    trained = card.get("theory", {})
+    trained = card.get("theory") or {}
     name = trained.get("name") if isinstance(trained, dict) else trained
     if theory is not None and name != theory:
         raise ModelFileError(f"{path} was trained for the theory {name!r}, expected {theory!r}: open another file")
@@ -205,14 +183,19 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def _definition(path: str | os.PathLike[str], stored: dict[str, Any], supplied: Any) -> Model:
+def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> Model:
     if isinstance(supplied, Model):
         return supplied
-    if supplied is None or isinstance(supplied, type | tuple | list):
+    try:
+        if not (supplied is None or isinstance(supplied, type | tuple | list)):
+            return Model(decode(stored["fields"]["prior"]), supplied)
         classes = (supplied,) if isinstance(supplied, type) else (supplied or ())
-        model: Model = decode(stored, {one.__name__: one for one in classes})
-        return model
-    return Model(decode(stored["fields"]["prior"]), supplied)
+        model = decode(stored, {one.__name__: one for one in classes})
+    except DefinitionError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    if not isinstance(model, Model):
+        raise ModelFileError(f"{path}: the definition is not that of a Model with a prior and a flow")
+    return model
 
 
 def _on_lattice(prior: Any, lattice: tuple[int, ...]) -> Prior:
@@ -220,23 +203,13 @@ def _on_lattice(prior: Any, lattice: tuple[int, ...]) -> Prior:
     return enlarged
 
 
-def _class(kind: Any, classes: dict[str, type]) -> type:
-    if kind in classes:
-        return classes[kind]
-    if (ours := flow_class(str(kind))) is not None:
-        return ours
-    raise ModelFileError(
-        f"the file's kind {kind!r} is not one of the library's: pass its class, open_model(path, definition={kind})"
-    )
-
-
 def _params(path: str | os.PathLike[str], model: Model, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:
-    """Parameters in the structure of fresh ones, which are drawn on the host only for their names and shapes."""
-    dtype = next((array.dtype.name for array in arrays.values()), "float64")
-    fresh = model.init(random.key(0, backends.get("numpy")), dtype)
-    names = paths(fresh)
-    check_leaves(path, arrays, {name: leaf.shape for name, leaf in names.items()})
-    return flatten(fresh)[1]([backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in names])
+    """Parameters in the structure of fresh ones, of which only names and shapes are made."""
+    with reading(path, ModelFileError, WHAT):
+        fresh = outline(model, sum(array.size for array in arrays.values()))
+    expected = shapes(fresh)
+    check_leaves(path, arrays, expected)
+    return flatten(fresh)[1]([backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in expected])
 
 
 def _host(leaf: Array) -> numpy.ndarray:
@@ -248,10 +221,9 @@ def _header(path: str | os.PathLike[str], text: str | None) -> dict[str, Any]:
     if text is None:
         raise ModelFileError(f"{path} has no haarflow header: it was written by another program")
     try:
-        header: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
+        return parsed_json(text)
+    except ValueError as error:
         raise ModelFileError(f"{path} has a damaged header ({error}): copy or write it again") from None
-    return header
 
 
 def _some(names: list[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from haarflow.commands import bench, convert, info, run, verify
-from haarflow.run.faults import fault, in_users_code
+from haarflow.run.faults import fault, in_users_code, raised_on_purpose
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
@@ -54,7 +54,7 @@ def _use_x64() -> None:
 
 
 def _failure(error: Exception) -> int:
-    """A sentence for what a person can mend; anything else is our bug and shows its traceback."""
+    """A sentence for what a person can mend; anything else is a bug of this library and shows its traceback."""
     show = getattr(error, "show", None)  # a usage error of click; typer may vendor click, so its class is not known
     if show is not None:
         show()
@@ -67,7 +67,11 @@ def _failure(error: Exception) -> int:
         return _complain(_system_sentence(error), 1)
     if in_users_code(error):
         return _complain(f"your code failed: {fault(error)}. HAARFLOW_TRACEBACK=1 shows the full traceback", 1)
-    if isinstance(error, (ValueError, TypeError, ArithmeticError, ImportError, NotImplementedError, OSError)):
+    if isinstance(error, MemoryError):
+        return _complain(
+            f"there is not enough memory ({error}): choose a smaller lattice, batch, block or fewer chains", 1
+        )
+    if raised_on_purpose(error):
         return _complain(str(error), 1)
     raise error
 

@@ -6,7 +6,6 @@ The same recipe on the same folder resumes from the last finished block and give
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -16,6 +15,7 @@ from haarflow.core import files
 from haarflow.flows.sampling.farm import processes
 from haarflow.results import ensemble
 from haarflow.results.summary import summarise, training_figures
+from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
@@ -50,7 +50,7 @@ def run(
         if report:
             _report(setup, folder, progress)
         folder.clear_blocks()
-        return json.loads(folder.summary.read_text(encoding="utf-8"))
+        return read_summary(folder.summary)
 
 
 def train_only(recipe: Recipe, out: str | Path, progress: Progress | None = None, own: Own = NOTHING) -> dict[str, Any]:

@@ -95,10 +95,10 @@ def _quartic_width(couplings: Mapping[str, float]) -> float:
 
 def _charges(lattice: tuple[int, ...], couplings: Mapping[str, float]) -> dict[int, float] | None:
     """p(Q) of U(1) in two dimensions."""
-    if len(lattice) != 2:
-        return None
-    from haarflow.theories.exact.u1_torus import charge_distribution
+    from haarflow.theories.exact.u1_torus import LARGEST, charge_distribution
 
+    if len(lattice) != 2 or couplings["beta"] > LARGEST:
+        return None
     return charge_distribution(couplings["beta"], math.prod(lattice))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
@@ -22,7 +22,8 @@ def farm(
     """Yield `(index, task(index))` in the order of `indices`, computed by the executor's workers (None: in this process).
 
     At most `ahead` blocks are being computed or waiting to be consumed, so memory stays bounded. An exception in a task is
-    raised when its result is due; blocks not yet started are cancelled. Raises ValueError for ahead < 1.
+    raised when its result is due; blocks not yet started are cancelled. If a worker dies, the blocks that are lost with it and
+    all later ones are computed in this process, with the same results. Raises ValueError for ahead < 1.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> list(farm(abs, [-2, 3], ThreadPoolExecutor(2)))
@@ -33,22 +34,34 @@ def farm(
     if executor is None:
         yield from ((index, task(index)) for index in indices)
         return
-    waiting: deque[tuple[int, Future[Result]]] = deque()
+    waiting: deque[tuple[int, Future[Result] | None]] = deque()
     try:
         for index in indices:
-            waiting.append((index, executor.submit(task, index)))
+            waiting.append((index, _submitted(executor, task, index)))
             if len(waiting) >= ahead:
-                yield _take(waiting)
+                yield _take(task, waiting)
         while waiting:
-            yield _take(waiting)
+            yield _take(task, waiting)
     finally:
         for _, future in waiting:
-            future.cancel()
+            if future is not None:
+                future.cancel()
 
 
-def _take(waiting: deque[tuple[int, Future[Result]]]) -> tuple[int, Result]:
+def _submitted(executor: Executor, task: Callable[[int], Result], index: int) -> Future[Result] | None:
+    """The future of a block, None from executors that have lost a worker."""
+    try:
+        return executor.submit(task, index)
+    except BrokenExecutor:
+        return None
+
+
+def _take(task: Callable[[int], Result], waiting: deque[tuple[int, Future[Result] | None]]) -> tuple[int, Result]:
     index, future = waiting.popleft()
-    return index, future.result()
+    try:
+        return index, task(index) if future is None else future.result()
+    except BrokenExecutor:
+        return index, task(index)
 
 
 def processes(workers: int) -> ProcessPoolExecutor:

@@ -25,7 +25,6 @@ Source: arXiv:2008.05456, sections III and IV. Shapes: links `(*batch, d, N, N, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -63,7 +62,7 @@ class SpectralCoupling:
 
     n: int
     d: int
-    mask: tuple[Any, ...]
+    mask: masks.Mask
     context: tuple[masks.Loop, ...] = ()
     bins: int = 4
     hidden: tuple[int, ...] = (16,)

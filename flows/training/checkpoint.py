@@ -41,4 +41,5 @@ def load_checkpoint(path: str | os.PathLike[str], like: TrainingState) -> tuple[
                 f"{path}: {name} is {stored}, but this training uses {leaf.dtype}: choose the file's precision"
             )
     stored_leaves = [backend.asarray(arrays[name], dtype=arrays[name].dtype.name) for name in expected]
-    return TrainingState(**rebuild(stored_leaves)), header["notes"]
+    notes = header.get("notes")
+    return TrainingState(**rebuild(stored_leaves)), notes if isinstance(notes, dict) else {}

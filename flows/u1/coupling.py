@@ -15,7 +15,6 @@ log_det `(*batch,)`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 from array_api_compat import array_namespace, device
@@ -54,7 +53,7 @@ class GaugeCoupling:
     """
 
     d: int
-    mask: tuple[Any, ...]
+    mask: masks.Mask
     context: tuple[masks.Loop, ...] = ()
     map: str = "spline"
     pieces: int = 8

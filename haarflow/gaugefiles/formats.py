@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from haarflow.core.untrusted import check_regular
 from haarflow.gaugefiles import hirep, ildg, milc, nersc, openqcd
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab, group_name
 
@@ -94,6 +95,7 @@ def is_gauge_file(path: str | Path) -> bool:
 
 def known(path: str | Path) -> str:
     """Return the format of a gauge file; raises GaugeFileError if it is not one and FileNotFoundError if it does not exist."""
+    check_regular(path, GaugeFileError)
     name = recognised(path)
     if name is None:
         with open(path, "rb") as file:

@@ -133,7 +133,7 @@ def history(
         _draw_history(left, panel, colour, length)
         _draw_distribution(right, panel, colour, span, exact, whole)
         _title(left, panel, wide)
-        left.set_ylabel(label)
+        left.set_ylabel(_literal(label))
     grid[0][0].set_ylim(*span)
     grid[0][0].yaxis.get_major_locator().set_params(nbins=5, integer=whole)
     grid[0][0].set_xlim(0, length)
@@ -145,9 +145,14 @@ def history(
 
 
 def _title(axes: Any, panel: Panel, wide: bool) -> None:
-    axes.set_title(panel.name, loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=5)
+    axes.set_title(_literal(panel.name), loc="left", fontsize=10.5, fontweight="bold", color=INK, pad=5)
     if wide:
-        axes.set_title(panel.caption, loc="right", fontsize=9.5, color=INK, pad=5)
+        axes.set_title(_literal(panel.caption), loc="right", fontsize=9.5, color=INK, pad=5)
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib draws as it stands: a name with two dollars is no formula, one that begins with _ is shown."""
+    return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def _draw_history(axes: Any, panel: Panel, colour: str, length: int) -> None:
@@ -224,7 +229,7 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
     for index, (colour, (name, bars)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
         centres = [number - 0.4 + width * (index + 0.5) for number in bars]
         values = [bar.value for bar in bars.values()]
-        axes.bar(centres, values, width=0.92 * width, color=colour, linewidth=0, label=name)
+        axes.bar(centres, values, width=0.92 * width, color=colour, linewidth=0, label=_literal(name))
         known = [(x, bar.value, bar.error) for x, bar in zip(centres, bars.values(), strict=True) if bar.error]
         if known:
             axes.errorbar(*zip(*[(x, y) for x, y, _ in known], strict=True), yerr=[e for *_, e in known], fmt="none",
@@ -235,8 +240,8 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
     axes.set_yscale("log")
     axes.set_ylim(0.5 * low, 1.6)
     axes.set_xticks(numbers if len(numbers) < 16 else numbers[::2])
-    axes.set_xlabel(label)
-    axes.set_ylabel(f"p({label})")
+    axes.set_xlabel(_literal(label))
+    axes.set_ylabel(_literal(f"p({label})"))
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
     )
@@ -263,7 +268,7 @@ def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str
             flat, edges, weights=relative / relative.sum(), histtype="step", color=INK, linewidth=1.3, label="weight"
         )
         axes.axvline(0.0, color=GREY, linestyle="--", linewidth=1.0)
-        axes.set_title(name, loc="left", fontsize=10, fontweight="bold", color=INK)
+        axes.set_title(_literal(name), loc="left", fontsize=10, fontweight="bold", color=INK)
         axes.set_title(f"ESS {ess:.3f} of {numpy.size(log_w):,}", loc="right", fontsize=9.5, color=INK)
         axes.set_ylabel("share")
         axes.set_ylim(bottom=0.0)
@@ -281,8 +286,8 @@ def densities(panels: Sequence[Panel], label: str) -> str:
     for colour, panel in zip(_colours([panel.name for panel in panels]), panels, strict=True):
         row = None if panel.weights is None else numpy.ravel(panel.weights)
         axes.hist(numpy.ravel(panel.series), edges, weights=row, density=True, histtype="step", linewidth=1.5,
-                  color=colour, label=panel.name)  # fmt: skip
-    axes.set_xlabel(label)
+                  color=colour, label=_literal(panel.name))  # fmt: skip
+    axes.set_xlabel(_literal(label))
     axes.set_ylabel("probability density")
     axes.legend(
         loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
@@ -323,7 +328,6 @@ def _svg(figure: Any) -> str:
     return head + mark + re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
 
 
-def in_page(svg: str, name: str, says: str) -> str:
-    """Return an SVG ready to be one of several in a page: with unique ids and a description of its content."""
-    own = _drawn.sub(rf"\g<1>{name}-", svg)
-    return own.replace("<svg", f'<svg role="img" aria-label="{says}"', 1)
+def in_page(svg: str, name: str) -> str:
+    """Return an SVG ready to be one of several in a page: its ids begin with `name`."""
+    return _drawn.sub(rf"\g<1>{name}-", svg)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from haarflow.report.html import prose
+from markupsafe import Markup
+
+from haarflow.report.html import piece, prose
 from haarflow.run import recipes
 from haarflow.run.settings import Recipe
 from haarflow.run.toml import as_table, to_toml
@@ -53,10 +54,6 @@ AGAIN = """With the versions above, a seed gives the same random bits and unifor
     backend and machine the whole run gives the same numbers. For an independent run choose another seed: --seed 1."""
 
 
-def section(recipe: Recipe) -> tuple[str, str]:
+def section(recipe: Recipe) -> tuple[Markup, str]:
     """Return the section's HTML and its caption."""
-    line = shlex.join(command(recipe))
-    text = html.escape(to_toml(recipe))
-    body = f"<pre>{html.escape(line)} --out again</pre><details><summary>The complete recipe (recipe.toml)</summary>"
-    body += f'<pre class="recipe">{text}</pre></details>'
-    return body, prose(AGAIN)
+    return piece("command", shlex.join(command(recipe)), to_toml(recipe)), prose(AGAIN)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from haarflow.core import untrusted
 from haarflow.results import ensemble
 from haarflow.results.ensemble import Ensemble
+from haarflow.results.summary_file import read_summary
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
@@ -45,6 +45,16 @@ def read(folder: str | Path, target: Target | None = None, own: Own = NOTHING) -
         raise ReportError(
             f"{folder} has no summary.json: a report needs a finished run, so repeat its `haarflow run` first"
         )
-    target = target or target_of(recipes.check(tomllib.loads(run.recipe.read_text(encoding="utf-8")), own))
-    summary = json.loads(run.summary.read_text(encoding="utf-8"))
-    return Run(target, summary, run.log(), ensemble.read(run.ensemble))
+    target = target or target_of(recipes.check(untrusted.toml(run.recipe, ReportError), own))
+    summary, found = read_summary(run.summary), ensemble.read(run.ensemble)
+    for label, sampler in summary["samplers"].items():
+        drawn = found.samplers.get(label)
+        if (
+            drawn is None
+            or drawn.kind != sampler["kind"]
+            or not sampler["observables"].keys() <= drawn.observables.keys()
+        ):
+            raise ReportError(
+                f"{run.ensemble} has other draws of {label:.80} than summary.json: repeat the run elsewhere"
+            )
+    return Run(target, summary, run.log(), found)

@@ -6,12 +6,13 @@ import math
 from typing import Any
 
 import numpy
+from markupsafe import Markup
 
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.report import figures
 from haarflow.report.figures import Bar, Panel
-from haarflow.report.html import Section, picture, prose
+from haarflow.report.html import Section, picture, piece, prose
 from haarflow.report.run_data import Run
 from haarflow.report.tables import STUCK
 from haarflow.results.ensemble import Sampled
@@ -28,8 +29,7 @@ def history(run: Run) -> Section:
     says = f"history of {name} for {', '.join(panel.name for panel in shown)}"
     wide = picture(figures.history(shown, name, exact), "wide", says, "wide")
     narrow = picture(figures.history(shown, name, exact, wide=False), "narrow", says, "narrow")
-    captions = "".join(f"<li><b>{panel.name}</b>: {panel.caption}</li>" for panel in shown)
-    body = f'{wide}{narrow}<ul class="narrow">{captions}</ul>'
+    body = wide + narrow + piece("captions", shown)
     return Section(f"Does {name} move?", body, _history_caption(run, name, shown, exact is not None))
 
 
@@ -240,7 +240,7 @@ def _exactness(fit: dict[str, Any]) -> str:
 
 def _fit(run: Run) -> Section:
     fit = run.summary["fit"]
-    body, first = "", "The flow is Lüscher's series as it stands."
+    body, first = Markup(), "The flow is Lüscher's series as it stands."
     if fit["samples"]:
         sigma = numpy.sqrt(numpy.asarray(fit["residuals"]))
         svg = figures.residuals(fit["couplings"], sigma)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from haarflow.report.columns import COLUMNS
-from haarflow.report.html import prose, table
+from haarflow.report.html import piece, prose, table
 from haarflow.report.text import pull, with_error
 from haarflow.run.settings import Recipe
 
@@ -61,7 +62,7 @@ def grade(sigmas: float | None) -> str:
     return next((word for limit, word in ((2.0, "good"), (3.0, "fair"), (4.0, "poor")) if abs(sigmas) <= limit), "bad")
 
 
-def verdict(samplers: Mapping[str, Any]) -> str:
+def verdict(samplers: Mapping[str, Any]) -> Markup:
     """Return the page's first lines: the largest deviation from an exact value, and which samplers do not count.
 
     A sampler does not count if the error of an observable cannot be estimated, or if it is shorter than SHORT
@@ -76,11 +77,8 @@ def verdict(samplers: Mapping[str, Any]) -> str:
         if (found := pull(entry)) is not None
     ]
     lines = [_worst(pulls)] if pulls else []
-    lines += [
-        f"<b>{html.escape(label)}</b> {html.escape(why)}. Its values are not counted here."
-        for label, why in silent.items()
-    ]
-    return "".join(f'<p class="verdict">{line}</p>' for line in lines)
+    lines += [piece("strong", label) + f" {why}. Its values are not counted here." for label, why in silent.items()]
+    return piece("verdict", lines)
 
 
 def _no_evidence(sampler: Mapping[str, Any]) -> str:
@@ -96,7 +94,7 @@ def _no_evidence(sampler: Mapping[str, Any]) -> str:
     return ""
 
 
-def _worst(pulls: list[tuple[float, str, str]]) -> str:
+def _worst(pulls: list[tuple[float, str, str]]) -> Markup:
     size, label, name = max(pulls)
     beyond = sum(found > 3.0 for found, *_ in pulls)
     count = (
@@ -104,14 +102,13 @@ def _worst(pulls: list[tuple[float, str, str]]) -> str:
         if len(pulls) == 1
         else (f"{len(pulls)} values can be compared with exact results.")
     )
-    where = f"The largest deviation is {size:.1f} standard errors ({html.escape(name)} by {html.escape(label)})"
+    where = f"The largest deviation is {size:.1f} standard errors ({name} by {label})"
     if size > 4.0:
-        return f'{count} {beyond} deviate by more than 3. <b class="bad">{where}: do not trust this run before that is understood.</b>'
-    return f"{count} <b>{where}</b>; {beyond or 'none'} deviate by more than 3."
+        warning = piece("strong", f"{where}: do not trust this run before that is understood.", "bad")
+        return f"{count} {beyond} deviate by more than 3. " + warning
+    return f"{count} " + piece("strong", where) + f"; {beyond or 'none'} deviate by more than 3."
 
 
-KEY = """<p class="key"><span class="good">within 2σ</span> <span class="fair">2 to 3σ</span>
-<span class="poor">3 to 4σ</span> <span class="bad">beyond 4σ</span> <span class="none">no error bar</span></p>"""
 NUMBERS = """value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with
     autocorrelations included; for weighted draws from the variance of the weights. Below it: the pull, which is the
     distance from the exact value (or from the most precise sampler if no exact value is known) in units of the error; and
@@ -123,7 +120,7 @@ COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the sl
     training."""
 
 
-def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str, str]:
+def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[Markup, str]:
     """Return the table of observables under their `labels`, with its notes, and its caption."""
     names = list(dict.fromkeys(name for sampler in samplers.values() for name in sampler["observables"]))
     notes: dict[str, int] = {}
@@ -131,15 +128,13 @@ def observables_table(samplers: Mapping[str, Any], labels: Mapping[str, str]) ->
         [_named(name, labels), _exact(samplers, name), *(_cell(samplers, label, name, notes) for label in samplers)]
         for name in names
     ]
-    body = table(["observable", "exact", *map(html.escape, samplers)], rows, "observables")
-    if notes:
-        body += '<ol class="notes">' + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ol>"
-    return body + KEY, prose(NUMBERS)
+    body = table(["observable", "exact", *samplers], rows, "observables")
+    return body + piece("notes", notes) + piece("key"), prose(NUMBERS)
 
 
 def _named(name: str, labels: Mapping[str, str]) -> str:
     """The theory's label of an observable, with the index of `U_P` as a subscript."""
-    return re.sub(r"_([A-Z])\b", r"<sub>\1</sub>", html.escape(labels[name])) if name in labels else html.escape(name)
+    return piece("indexed", re.split(r"_([A-Z])\b", labels[name])) if name in labels else name
 
 
 def _exact(samplers: Mapping[str, Any], name: str) -> str:
@@ -152,23 +147,20 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
     if entry is None:
         return "–"
     found = compared(samplers, label, name)
-    mark = ""
-    if entry.get("note"):
-        number = notes.setdefault(entry["note"], len(notes) + 1)
-        mark = f"<sup>{number}</sup>"
+    mark = notes.setdefault(entry["note"], len(notes) + 1) if entry.get("note") else None
     says = [_distance(found)] if found.yardstick else []
     says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ unknown")
     value = _value(entry)
     small = " · ".join(filter(None, says))
     colour = "plain" if found.yardstick == "reference" else grade(found.sigmas)
-    return f'<td class="{colour}"><b>{value}</b>{mark}<br><small>{small}</small></td>'
+    return piece("cell", colour, value, mark, small)
 
 
 def _value(entry: Mapping[str, Any]) -> str:
     """value(error), or four digits of a value whose error is unknown."""
     known = entry["value"] is not None and entry["error"]
     text = with_error(entry["value"], entry["error"]) if known else _number(entry["value"], ".4g")
-    return html.escape(text).replace("-", "−")
+    return text.replace("-", "−")
 
 
 def _distance(found: Compared) -> str:
@@ -177,16 +169,14 @@ def _distance(found: Compared) -> str:
     if found.sigmas is None:
         return ""
     sign = "+" if found.sigmas >= 0 else "−"
-    return f"{sign}{abs(found.sigmas):.1f}σ" + (
-        "" if found.yardstick == "exact" else f" from {html.escape(found.yardstick)}"
-    )
+    return f"{sign}{abs(found.sigmas):.1f}σ" + ("" if found.yardstick == "exact" else f" from {found.yardstick}")
 
 
 def cost_table(
     samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
-) -> tuple[str, str]:
+) -> tuple[Markup, str]:
     """Return the cost table of the samplers and its caption."""
-    rows = [[html.escape(label), *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
+    rows = [[label, *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
     head = ["sampler", *(column.head for column in COLUMNS)]
     words = "No flow was trained in this run."
     if training:
@@ -206,18 +196,15 @@ def _number(value: float | None, form: str, absent: str = "–") -> str:
     return absent if value is None else format(value, form)
 
 
-def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> Markup:
     """Return what was run, and on which backend and versions."""
     flow = recipe.flow or ({"model": recipe.model} if recipe.model else {})
     words = " ".join(f"{name}={value}" for name, value in flow.items() if name not in ("kind", "model"))
     rows = [
-        ["recipe", html.escape(summary["recipe"])],
-        ["flow", html.escape(f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip())],
-        [
-            "backend",
-            html.escape(f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}"),
-        ],
+        ["recipe", summary["recipe"]],
+        ["flow", f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip()],
+        ["backend", f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}"],
         ["seed", str(summary["seed"])],
-        ["versions", html.escape(", ".join(f"{name} {version}" for name, version in summary["versions"].items()))],
+        ["versions", ", ".join(f"{name} {version}" for name, version in summary["versions"].items())],
     ]
     return table(["", ""], rows, "origin")

@@ -24,7 +24,9 @@ import numpy
 
 from haarflow import backends
 from haarflow.core import files
+from haarflow.core.untrusted import check_regular, reading
 from haarflow.flows.sampling.draws import metropolis
+from haarflow.results import stored
 from haarflow.run.build import Plan, Setup, stream
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of
@@ -32,6 +34,7 @@ from haarflow.run.sampling import kept_draws
 from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
+WHAT = "an ensemble file of this version"
 
 
 class EnsembleError(ValueError):
@@ -153,14 +156,13 @@ def _fields_dataset(group: Any, kept: int, block: numpy.ndarray, name: str = "fi
 
 def read(path: str | Path) -> Ensemble:
     """Return the contents of an ensemble file; raises EnsembleError if it is damaged or not an ensemble."""
-    with _opened(path) as file:
-        samplers = {name: _sampled(file[name]) for name in file}
+    with _opened(path) as file, reading(path, EnsembleError, WHAT):
         return Ensemble(
-            str(file.attrs["recipe"]),
-            str(file.attrs["theory"]),
-            tuple(int(extent) for extent in file.attrs["lattice"]),
-            json.loads(file.attrs["couplings"]),
-            samplers,
+            stored.text(file, "recipe"),
+            stored.text(file, "theory"),
+            stored.extents(file, "lattice"),
+            stored.numbers(file, "couplings"),
+            {name: _sampled(stored.group(file, name)) for name in file},
         )
 
 
@@ -171,28 +173,43 @@ def fields(path: str | Path, sampler: str) -> Iterator[Any]:
     with _opened(path) as file:
         if sampler not in file or "fields" not in file[sampler]:
             raise EnsembleError(f"{path} contains no configurations of {sampler!r}: set fields_every in the recipe")
-        stored = file[sampler]["fields"]
-        if isinstance(stored, h5py.Dataset):
-            yield from stored
-            return
-        parts = dict(stored.items())
+        with reading(path, EnsembleError, WHAT):
+            parts, whole = _field_parts(stored.group(file, sampler))
         for chain in range(len(next(iter(parts.values())))):
-            yield {name: part[chain] for name, part in parts.items()}
+            with reading(path, EnsembleError, WHAT):
+                rows = {name: part[chain] for name, part in parts.items()}
+            yield rows[""] if whole else rows
+
+
+def _field_parts(group: Any) -> tuple[dict[str, Any], bool]:
+    """The arrays of a sampler's configurations by the name of their part, and whether there is only one, without a name."""
+    if isinstance(group["fields"], h5py.Dataset):
+        return {"": stored.dataset(group, "fields")}, True
+    inner = stored.group(group, "fields")
+    parts = {name: stored.dataset(inner, name) for name in inner}
+    if not parts or len({part.shape[:2] for part in parts.values()}) > 1:
+        raise ValueError("the parts of the configurations have different numbers of chains or draws")
+    return parts, False
 
 
 def _opened(path: str | Path) -> h5py.File:
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise EnsembleError(f"there is no ensemble file {path}")
+    check_regular(path, EnsembleError)
     try:
         file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise EnsembleError(f"{path} is truncated or not an HDF5 file ({error})") from None
-    if file.attrs.get("format") != FORMAT:
-        found = file.attrs.get("format")
+    try:
+        with reading(path, EnsembleError, WHAT):
+            found = file.attrs.get("format")
+            if not isinstance(found, str) or found != FORMAT:
+                raise EnsembleError(
+                    f"{path} is not an ensemble file of this version: its format is {found!r:.80} instead of {FORMAT!r}"
+                )
+    except EnsembleError:
         file.close()
-        raise EnsembleError(
-            f"{path} is not an ensemble file of this version: its format is {found!r} instead of {FORMAT!r}"
-        )
+        raise
     return file
 
 
@@ -209,6 +226,16 @@ def real_parts(observables: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray
 
 
 def _sampled(group: Any) -> Sampled:
-    observables = real_parts({name: data[...] for name, data in group["observables"].items()})
-    log_w, accepted = (group[name][...] if name in group else None for name in ("log_w", "accepted"))
-    return Sampled(str(group.attrs["kind"]), observables, log_w, accepted)
+    inner, kind = stored.group(group, "observables"), stored.text(group, "kind")
+    if kind not in SAMPLERS:
+        raise ValueError(f"{group.name} is of the kind {kind!r:.80}, which is none of {', '.join(SAMPLERS)}")
+    data = {name: stored.dataset(inner, name) for name in inner}
+    columns = {name: stored.dataset(group, name) for name in ("log_w", "accepted") if name in group}
+    shapes = {column.shape[:2] for column in data.values()} | {column.shape for column in columns.values()}
+    if not data or len(shapes) != 1 or len(shape := shapes.pop()) != 2 or 0 in shape:
+        raise ValueError(f"the series of {group.name} do not have the same number of chains and draws")
+    if SAMPLERS[kind].draws == "weighted" and "log_w" not in columns:
+        raise ValueError(f"{group.name} has no weights log_w")
+    observables = real_parts({name: column[...] for name, column in data.items()})
+    log_w, accepted = (columns[name][...] if name in columns else None for name in ("log_w", "accepted"))
+    return Sampled(kind, observables, log_w, accepted)

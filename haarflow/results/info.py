@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from haarflow import backends, models
 from haarflow.backends.compiled import vector
 from haarflow.core.parts import described
 from haarflow.gaugefiles import formats, gauge_info
+from haarflow.results.summary_file import read_summary
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.recipes import RecipeError
@@ -123,7 +123,7 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
     from haarflow.run.runfolder import RunFolder
 
     folder = RunFolder(path)
-    if not folder.recipe.is_file():
+    if not folder.recipe.exists():
         raise RecipeError(f"{path} is not a run folder: it has no recipe.toml")
     log = folder.log()
     blocks: dict[str, int] = {}
@@ -137,7 +137,7 @@ def _run(path: Path, own: Own) -> dict[str, Any]:
     found["blocks"] = blocks
     found["recipe"] = as_table(recipes.load(path, own=own))
     if folder.summary.is_file():
-        found["summary"] = json.loads(folder.summary.read_text(encoding="utf-8"))
+        found["summary"] = read_summary(folder.summary)
     return found
 
 

@@ -16,7 +16,6 @@ A `note` is there only if a value needs an explanation: a frozen or constant ser
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
+from haarflow.core.untrusted import parsed_toml
 from haarflow.results import ensemble
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import recipes
@@ -156,7 +156,7 @@ def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
     Raises EnsembleError for a file that is not an ensemble.
     """
     found = ensemble.read(path)
-    target = target_of(recipes.check(tomllib.loads(found.recipe), own))
+    target = target_of(recipes.check(parsed_toml(path, found.recipe), own))
     samplers = {name: _sampler(target, sampled, 0.0) for name, sampled in found.samplers.items()}
     for entry in samplers.values():
         del entry["cpu_s"], entry["samples_per_cpu_s"]

@@ -256,7 +256,12 @@ def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
 def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> Proposal:
     """The flow of a model file; if its untrained form `model` has been tried it is not tried again."""
     opened = opened_model(name, target, own)
-    condition = {coupling: target.couplings[coupling] for coupling in opened.card.get("condition", ())} or None
+    names = opened.card.get("condition") or ()
+    if not isinstance(names, list | tuple) or not set(map(str, names)) <= target.couplings.keys():
+        raise ValueError(
+            f"{name} is conditioned on {names!r:.60}, which are not couplings of {target.name}: open another"
+        )
+    condition = {coupling: target.couplings[coupling] for coupling in names} or None
     if model is None:
         try_model(target, opened.model, opened.params, condition)
     return Proposal(opened.model, opened.params, condition)

@@ -1,7 +1,8 @@
-"""Where an exception was raised: the line of the user's own code, which is what a user looks for."""
+"""Where an exception was raised: in the user's own code, by a `raise` of this library, or by a mistake in it."""
 
 from __future__ import annotations
 
+import dis
 import linecache
 import os
 import sys
@@ -46,6 +47,37 @@ def in_users_code(error: BaseException) -> bool:
     False
     """
     return bool(_users_frames(error))
+
+
+def raised_on_purpose(error: BaseException) -> bool:
+    """Return whether a `raise` of this library made the exception, whose message is then a sentence for a person.
+
+    An exception that an expression or another package made is a mistake in this library. One that comes back from a worker
+    process is known by the text of its traceback.
+
+    >>> from haarflow.core import random
+    >>> from haarflow.backends import numpy as backend
+    >>> try:
+    ...     random.key(-1, backend)
+    ... except ValueError as error:
+    ...     print(raised_on_purpose(error))
+    True
+    >>> try:
+    ...     random.key("seed", backend)
+    ... except ValueError as error:
+    ...     print(raised_on_purpose(error))
+    False
+    """
+    if type(error.__cause__).__name__ == "_RemoteTraceback":
+        lines = [line.strip() for line in str(error.__cause__).splitlines()]
+        places = [index for index, line in enumerate(lines[:-1]) if line.startswith('File "')]
+        return bool(places) and lines[places[-1] + 1].startswith("raise ")
+    trace, last = error.__traceback__, None
+    while trace is not None:
+        trace, last = trace.tb_next, trace
+    if last is None or _top(last.tb_frame) != "haarflow":
+        return False
+    return dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _users_frames(error: BaseException) -> list[tuple[FrameType, int]]:

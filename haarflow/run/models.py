@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from haarflow.flows.catalogue import constructor
 from haarflow.flows.flow import Model
-from haarflow.flows.modelfile import ModelFileError, OpenedModel, open_model, read_card
+from haarflow.flows.modelfile import ModelFileError, OpenedModel, flow_of, open_model, read_card
 from haarflow.models import path_of
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.target import Target
@@ -24,20 +23,16 @@ def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
     try:
         return open_model(path, definition=definition, theory=target.name, lattice=lattice)
     except ModelFileError as error:
-        kind = str(_flow_of(path).get("kind"))
+        kind = str(flow_of(read_card(path)["card"]).get("kind"))
         if ":" not in kind or kind == own.flow:
             raise
         raise ModelFileError(f"{error}; its flow is a custom one: add --flow {kind} to the command") from None
 
 
 def _of_own_flow(path: Path, lattice: tuple[int, ...], own: Own) -> Model | None:
-    card = _flow_of(path)
+    card = flow_of(read_card(path)["card"])
     if card.pop("kind", None) != own.flow:
         return None
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in card.items()}
     model: Model = constructor(own.flows("")[own.flow])(lattice, **options)
     return model
-
-
-def _flow_of(path: Path) -> dict[str, Any]:
-    return dict(read_card(path).get("card", {}).get("flow") or {})

@@ -8,18 +8,22 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
+from haarflow.core import untrusted
 from haarflow.core.chains.warmup import LEAST
 from haarflow.flows.catalogue import options
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow, target_acceptance
-from haarflow.run.schema import theory_settings
+from haarflow.run.schema import NAME, NAMED, theory_settings
 from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Train
 from haarflow.theories import catalogue
 
@@ -66,6 +70,9 @@ def overridden(table: dict[str, Any], overrides: Iterable[str] = (), **fixed: An
     return table
 
 
+NEEDED = {"name": str, "lattice": list, "couplings": dict}  # what the card of a model says of its theory
+
+
 def for_model(
     name: str, kind: str, number: int, overrides: Iterable[str] = (), own: Own = NOTHING, **fixed: Any
 ) -> Recipe:
@@ -74,18 +81,18 @@ def for_model(
     Raises UnknownModel if there is no such model, ModelFileError if it is damaged or its card names no theory.
     """
     from haarflow import models
-    from haarflow.flows.modelfile import ModelFileError, read_card
+    from haarflow.flows.modelfile import ModelFileError, flow_of, read_card
 
     path = models.path_of(name)
-    card = read_card(path).get("card", {})
+    card = read_card(path)["card"]
     theory = card.get("theory")
-    if not isinstance(theory, dict) or not {"name", "lattice", "couplings"} <= theory.keys():
+    if not isinstance(theory, dict) or not all(isinstance(theory.get(key), kind) for key, kind in NEEDED.items()):
         raise ModelFileError(f"{path}: its card does not say for which theory, lattice and couplings it was trained")
-    made_by = str((card.get("flow") or {}).get("kind", "another flow"))
+    made_by = str(flow_of(card).get("kind", "another flow"))
     if own.flow and made_by != own.flow:
         raise ModelFileError(f"{path} was trained with {made_by}, not with {own.flow}: remove --flow {own.flow}")
     table: dict[str, Any] = {
-        "name": f"sample-{Path(name).stem}",
+        "name": f"sample-{re.sub('[^A-Za-z0-9._-]', '-', Path(name).stem)[:50]}",
         "lattice": list(theory["lattice"]),
         "fields_every": 1,
         "model": name,
@@ -111,14 +118,12 @@ def read(source: str | Path) -> dict[str, Any]:
     if path.is_dir():
         path = path / "recipe.toml"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return untrusted.toml(path, RecipeError)
     except FileNotFoundError:
         known = list(names())
         raise RecipeError(
             f"there is no recipe {str(source)!r}{hint(str(source), known)}: give a TOML file or one of {', '.join(known)}"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from None
 
 
 def _override(table: dict[str, Any], text: str) -> None:
@@ -129,6 +134,8 @@ def _override(table: dict[str, Any], text: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
+    except (ValueError, RecursionError):
+        raise RecipeError(f"{path.strip()}: the value is too deep or too long: {value[:60]}...") from None
     _put(table, path.strip().split("."), parsed)
 
 
@@ -152,6 +159,10 @@ def check(table: Mapping[str, Any], own: Own = NOTHING) -> Recipe:
       theory.beta is missing
       theory.bta: there is no such key, did you mean 'beta'?
     """
+    try:
+        untrusted.shallow(dict(table))
+    except ValueError as error:
+        raise RecipeError(f"the recipe cannot be read: {error}") from None
     table, errors = own.named(dict(table)), Errors()
     theory = _theory(table.get("theory", MISSING), own, errors)
     tables = {name: _table(kind, name, table[name], errors) for name, kind in TABLES.items() if name in table}
@@ -177,6 +188,8 @@ EXPECTED = {
     "a valid string": "a string",
     "a valid boolean": "true or false",
 }
+WIDEST = 1 << 14  # layers, channels, pieces, ... of a flow
+SITES = 1 << 31  # an index of a site has 32 bits
 TABLES: dict[str, type] = {"train": Train, "fit": Fit, "run": Backend}
 MISSING = object()
 Errors = list[str]  # lines "path: what is wrong"
@@ -212,10 +225,13 @@ def _declared(table: Mapping[str, Any], row: catalogue.Row, errors: Errors) -> d
 def _samplers(table: Any, errors: Errors) -> dict[str, Any]:
     """The settings of all samplers; a table whose name is a kind need not repeat it."""
     if not isinstance(table, Mapping):
-        errors.append(f"samplers must be a table, got {table!r}")
+        errors.append(f"samplers must be a table, got {table!r:.80}")
         return {}
     settings = {}
     for name, entry in table.items():
+        if not re.fullmatch(NAME, name):
+            errors.append(f"samplers.{name!r:.80}: {NAMED}")
+            continue
         if isinstance(entry, Mapping) and name in SAMPLERS:
             entry = {"kind": name, **entry}
         kind = _kind(f"samplers.{name}", "kind", entry, SAMPLERS, errors, name)
@@ -230,14 +246,14 @@ def _kind(path: str, key: str, table: Any, known: Collection[str], errors: Error
     if isinstance(kind, str) and kind in known:
         return kind
     if not isinstance(table, Mapping):
-        errors.append(f"{path} must be a table, got {table!r}")
+        errors.append(f"{path} must be a table, got {table!r:.80}")
     elif isinstance(kind, str) and ":" in kind and path in ("theory", "flow"):
         errors.append(
             f"{path}.{key}: {kind!r} is a custom {path}, which is imported only when the command line names it: add "
             f"--{path} {kind}"
         )
     else:
-        problem = " is missing" if kind is None else f": {kind!r} is not known"
+        problem = " is missing" if kind is None else f": {kind!r:.80} is not known"
         own = f", or name your own with --{path} module:name" if kind is None and path in ("theory", "flow") else ""
         errors.append(f"{path}.{key}{problem}; choose one of {', '.join(known)}{own}{hint(str(kind or near), known)}")
     return None
@@ -246,15 +262,20 @@ def _kind(path: str, key: str, table: Any, known: Collection[str], errors: Error
 def _table(kind: type, path: str, table: Any, errors: Errors) -> Any:
     """The dataclass of a table, or None after adding its errors."""
     if not isinstance(table, Mapping):
-        errors.append(f"{path} must be a table, got {table!r}")
+        errors.append(f"{path} must be a table, got {table!r:.80}")
         return None
     try:
         # in strict mode JSON accepts a list for a tuple and an integer for a real number, and no other conversion
-        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+        return _adapter(kind).validate_json(json.dumps(table, default=str), strict=True)
     except pydantic.ValidationError as error:
         keys = [entry.name for entry in dataclasses.fields(kind)]
         errors.extend(_line(entry, path, keys) for entry in error.errors())
         return None
+
+
+@cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
 
 
 # ---- error messages
@@ -266,7 +287,7 @@ def hint(word: str, known: Iterable[str]) -> str:
     >>> hint("leapfrgo", ["leapfrog", "omelyan"])
     ", did you mean 'leapfrog'?"
     """
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.5)
     return f", did you mean {near[0]!r}?" if near else ""
 
 
@@ -280,9 +301,13 @@ def _line(error: Any, path: str, keys: Iterable[str]) -> str:
         return f"{path} is missing"
     if kind == "literal_error":
         known = tuple(word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", "))
-        return f"{path}: {got!r} is not known; choose one of {', '.join(filter(None, known))}{hint(str(got), known)}"
+        return (
+            f"{path}: {got!r:.80} is not known; choose one of {', '.join(filter(None, known))}{hint(str(got), known)}"
+        )
+    if kind == "string_pattern_mismatch":
+        return f"{path}: {NAMED}, got {got!r:.80}"
     wanted = error["msg"].removeprefix("Input should be ")
-    return f"{path} must be {EXPECTED.get(wanted, wanted)}, got {got!r}"
+    return f"{path} must be {EXPECTED.get(wanted, wanted)}, got {got!r:.80}"
 
 
 def _no_such_key(path: str, keys: Iterable[str]) -> str:
@@ -315,10 +340,19 @@ def _flow(table: Mapping[str, Any], own: Own, errors: Errors) -> None:
         if name not in types:
             errors.append(_no_such_key(f"flow.{name}", types))
             continue
+        if any(abs(number) > WIDEST for number in _whole_numbers(value)):
+            errors.append(f"flow.{name} holds whole numbers up to {WIDEST}, got {value!r:.60}")
+            continue
         try:
-            pydantic.TypeAdapter(types[name]).validate_json(json.dumps(value, default=str), strict=True)
+            _adapter(types[name]).validate_json(json.dumps(value, default=str), strict=True)
         except pydantic.ValidationError as error:
             errors.extend(_line({**entry, "loc": ("flow", name)}, "", ()) for entry in error.errors()[:1])
+
+
+def _whole_numbers(value: Any) -> list[int]:
+    if isinstance(value, list | tuple):
+        return [number for entry in value for number in _whole_numbers(entry)]
+    return [value] if isinstance(value, int) else []
 
 
 def _cross_field_errors(recipe: Recipe) -> Errors:
@@ -366,6 +400,8 @@ def _theory_errors(recipe: Recipe, row: catalogue.Row) -> list[str]:
     wrong = row.fault and row.fault({name: getattr(recipe.theory, name) for name in row.couplings})
     if wrong:
         errors.append(f"theory.{wrong[0]}: {wrong[1]}")
+    if math.prod(recipe.lattice) > SITES:
+        errors.append(f"lattice has {math.prod(recipe.lattice)} sites, at most {SITES} are possible")
     if len(recipe.lattice) < row.dimensions:
         few = {2: "two"}.get(row.dimensions, str(row.dimensions))
         errors.append(f"lattice: the {row.title} needs {few} or more extents, got {list(recipe.lattice)}")

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from haarflow.core.untrusted import fits
 
 
 class TrainLine(NamedTuple):
@@ -118,6 +121,8 @@ def as_json(line: Line) -> dict[str, Any]:
 def from_json(table: Mapping[str, Any]) -> Line | None:
     """Return the record of a line, or None for a line of a version that has other records.
 
+    Raises ValueError for values of another type.
+
     >>> from_json({"stage": "sample", "sampler": "hmc", "block": 0, "draws": 50, "acceptance": 0.5, "cpu_s": 1.0}).block
     0
     """
@@ -125,4 +130,16 @@ def from_json(table: Mapping[str, Any]) -> Line | None:
     if kind is None:
         return None
     known = {name: value for name, value in table.items() if name in kind._fields}
-    return kind(**known) if all(name in known or name in kind._field_defaults for name in kind._fields) else None
+    if not all(name in known or name in kind._field_defaults for name in kind._fields):
+        return None
+    for name, hint in typing.get_type_hints(kind).items():
+        if name in known and not (fits(known[name], hint) and _in_range(known[name], hint)):
+            raise ValueError(f"{name} is {known[name]!r:.60}")
+    return kind(**known)
+
+
+def _in_range(value: Any, hint: Any) -> bool:
+    """Whole numbers count something; every number fits into 64 bits."""
+    if isinstance(value, list):
+        return all(_in_range(entry, Any) for entry in value)
+    return not isinstance(value, int) or (0 if hint is int else -(1 << 63)) <= value < 1 << 63

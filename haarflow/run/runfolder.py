@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from haarflow.core import files
+from haarflow.core import files, untrusted
 from haarflow.run.records import Line, Log, as_json, from_json, log_of
 
 # a file system without locks: Lustre mounted without flock, NFS without lockd, others
@@ -87,10 +87,14 @@ class RunFolder:
 
     def write_line(self, line: Line) -> None:
         """Append one line to metrics.jsonl and flush it to the disk."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(as_json(line)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps(as_json(line)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = str(self.metrics)
+            raise
 
     def log(self) -> Log:
         """The complete lines of metrics.jsonl, without a truncated last one."""
@@ -108,11 +112,16 @@ class RunFolder:
         files.write_bytes(self.block(sampler, number), save(whole))
 
     def read_block(self, sampler: str, number: int, without: tuple[str, ...] = ()) -> dict[str, numpy.ndarray]:
-        """Return the arrays of one block."""
-        with safe_open(self.block(sampler, number), framework="numpy") as file:
-            every = list(file.keys())
-            names = [name for name in every if name.removesuffix(COMPLEX).split("/")[0] not in without]
-            return dict(_as_complex(name, file.get_tensor(name)) for name in names)
+        """Return the arrays of one block; raises FolderError if its file is damaged."""
+        path = self.block(sampler, number)
+        untrusted.check_regular(path, FolderError)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                every = list(file.keys())
+                names = [name for name in every if name.removesuffix(COMPLEX).split("/")[0] not in without]
+                return dict(_as_complex(name, file.get_tensor(name)) for name in names)
+        except SafetensorError as error:
+            raise FolderError(f"{path} is damaged ({error}): remove it, and the same command draws it again") from None
 
     def clear_blocks(self) -> None:
         """Remove the blocks, which are in ensemble.h5 now."""
@@ -137,17 +146,28 @@ def _as_complex(name: str, array: numpy.ndarray) -> tuple[str, numpy.ndarray]:
 
 
 def read_metrics(path: Path) -> list[Line]:
-    """Return the complete lines of a metrics.jsonl, none if there is no file."""
+    """Return the complete lines of a metrics.jsonl, none if there is no file.
+
+    Reading ends at a line that is not JSON, as a killed process leaves one. Raises FolderError for a line with values of
+    other types.
+    """
     if not path.exists():
         return []
+    untrusted.check_regular(path, FolderError)
     found: list[Line | None] = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
         try:
-            found.append(from_json(json.loads(line)))
+            table = json.loads(line)
         except json.JSONDecodeError:
             break
+        except (ValueError, RecursionError):
+            table = None
+        try:
+            found.append(from_json(table if isinstance(table, dict) else {"stage": "train", "step": line}))
+        except ValueError as error:
+            raise FolderError(
+                f"line {number} of {path} is not one that a run writes ({error}): remove the file, or choose another --out"
+            ) from None
     return [line for line in found if line is not None]
 
 
@@ -182,10 +202,7 @@ def _check(folder: RunFolder, recipe_text: str) -> None:
 
 
 def _refuse_other(folder: RunFolder, recipe_text: str) -> None:
-    try:
-        there = _flat(tomllib.loads(folder.recipe.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FolderError(f"{folder.recipe} is not TOML ({error}): choose another --out") from None
+    there = _flat(untrusted.toml(folder.recipe, FolderError))
     wanted = _flat(tomllib.loads(recipe_text))
     differing = sorted(
         f"{name}: {there.get(name, 'not set')!r} there, {wanted.get(name, 'not set')!r} here"

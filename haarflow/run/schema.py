@@ -17,9 +17,14 @@ from haarflow.theories.catalogue import Coupling, Option, Row
 STRICT = {"extra": "forbid"}
 
 
+# names of recipes and samplers become names of files
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAMED = "a name begins with a letter or a digit and has at most 64 letters, digits, dots, hyphens and underscores"
+
+
 def count(text: str, least: int = 1) -> Any:
-    """Return the field of an integer that is at least `least`."""
-    return Field(ge=least, description=text)
+    """Return the field of an integer that is at least `least` and at most 2^40."""
+    return Field(ge=least, le=1 << 40, description=text)
 
 
 def number(text: str, **bounds: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from haarflow.run.schema import STRICT, count, number, theory_settings
+from haarflow.run.schema import NAME, STRICT, count, number, theory_settings
 from haarflow.theories.catalogue import THEORIES
 
 THEORY_SETTINGS = {name: theory_settings(name, row) for name, row in THEORIES.items()}
@@ -90,7 +90,7 @@ class Recipe:
     """Everything a run depends on: the same recipe on the same backend gives the same numbers."""
 
     __pydantic_config__ = STRICT
-    name: Annotated[str, Field(min_length=1, description="name of the run")]
+    name: Annotated[str, Field(pattern=f"^{NAME}$", description="name of the run")]
     description: Annotated[str, Field(description="one line that describes the run")] = ""
     lattice: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1, description="extents, time first")]
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of all random numbers")] = 0

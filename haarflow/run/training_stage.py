@@ -108,7 +108,7 @@ def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[Trainin
     state, cpu = start(training, setup.stream("train"), params, backend.dtype), 0.0
     if folder.checkpoint.exists():
         state, notes = load_checkpoint(folder.checkpoint, state)
-        cpu = float(notes["cpu_s"])
+        cpu = float(notes.get("cpu_s") or 0.0)
     last = int(state.step)
     folder.cut(lambda line: not isinstance(line, TrainLine) or line.step <= last)
     return state, cpu

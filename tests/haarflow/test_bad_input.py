@@ -1,12 +1,15 @@
 """Bad input: one clear error, an exit code other than 0, nothing written over or lost."""
 
 import json
+import os
 import resource
 import shutil
 
 import pytest
 
 from haarflow.core import files
+from haarflow.results.summary_file import SummaryError, read_summary
+from haarflow.run.recipes import load
 from tests.support.runs import haarflow, numbers, process, uniform_model, uniform_recipe
 
 
@@ -131,7 +134,8 @@ def test_a_full_disk_loses_nothing_and_the_same_command_goes_on(recipe, tmp_path
         "from haarflow.cli import main; sys.exit(main())"
     )
     full = process(*words, tmp_path / "run", code=code)
-    assert full.returncode == 1 and "the disk is full" in full.stderr and "Traceback" not in full.stderr, full.stderr
+    assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
+    assert f"the disk is full ({tmp_path / 'run'}/" in full.stderr, full.stderr
     assert not (tmp_path / "run" / "summary.json").exists()
     assert haarflow(*words, tmp_path / "run") == 0
     assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
@@ -201,3 +205,78 @@ def test_measuring_what_is_no_ensemble(recipe, tmp_path, capsys):
     assert haarflow("measure", tmp_path / "x.h5") == 1
     assert "not an HDF5 file" in capsys.readouterr().err
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+# ---- what only a hostile file does
+
+
+@pytest.mark.parametrize("name", ["../../../x", "", ".x", "-x", "a b", "a/b", "ä", "a" * 65, "x\n"])
+def test_a_sampler_or_a_run_named_like_a_path_is_refused(name, recipe, tmp_path, capsys):
+    said = refused(
+        capsys, tmp_path / "run", "run", changed(recipe, tmp_path, {"samplers": {name: {"kind": "hmc"}}, "sed": 1})
+    )
+    assert "a name begins with a letter or a digit" in said and "did you mean 'seed'?" in said  # with the other errors
+    assert "a name begins" in refused(capsys, tmp_path / "run", "run", changed(recipe, tmp_path, {"name": name}))
+
+
+def changed(recipe, folder, values):
+    """The recipe with other values in another file."""
+    import tomllib
+
+    from haarflow.run.toml import dumps
+
+    path = folder / "changed.toml"
+    path.write_text(dumps(tomllib.loads(recipe.read_text()) | values), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", ["a", "9", "a" * 64, "flow.2_b-C"])
+def test_names_that_are_files_names_are_taken(name, recipe, tmp_path):
+    found = load(changed(recipe, tmp_path, {"name": name, "samplers": {name: {"kind": "hmc"}}}))
+    assert found.name == name and list(found.samplers) == [name]
+
+
+@pytest.mark.parametrize("name", ["x.toml", "x.h5", "x.safetensors", "x.lime", "x"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(name, tmp_path, capsys):
+    os.mkfifo(tmp_path / name)
+    for verb in ("info", "measure", "run", "sample", "convert"):
+        assert haarflow(verb, tmp_path / name, *([tmp_path / "y.nersc"] if verb == "convert" else [])) == 1, verb
+        said = capsys.readouterr().err
+        assert said.startswith("haarflow: ") and "x" in said
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "metrics.jsonl", "summary.json", "ensemble.h5"])
+def test_a_pipe_in_a_run_folder_is_refused_at_once(name, tmp_path, capsys):
+    (tmp_path / "recipe.toml").write_text("name = 'x'\nlattice = [4, 4]\ntheory = {name = 'u1', beta = 1.0}\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    verb = "measure" if name == "ensemble.h5" else "info"
+    if name == "summary.json":
+        with pytest.raises(SummaryError, match="a pipe"):
+            read_summary(tmp_path / name)
+    else:
+        assert haarflow(verb, tmp_path) == 1 and "is a pipe" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch, capsys):
+    from haarflow.run import recipes
+
+    def mistake():
+        return int("not a number")
+
+    monkeypatch.setattr(recipes, "names", mistake)
+    monkeypatch.setattr("haarflow.cli.in_users_code", lambda error: False)  # this test is no user
+    with pytest.raises(ValueError, match="invalid literal"):
+        haarflow("recipes")
+
+
+def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
+    from haarflow.run import recipes
+
+    def large():
+        raise MemoryError("Unable to allocate 6.7 GiB")
+
+    monkeypatch.setattr(recipes, "names", large)
+    monkeypatch.setattr("haarflow.cli.in_users_code", lambda error: False)
+    assert haarflow("recipes") == 1
+    assert "not enough memory (Unable to allocate 6.7 GiB)" in capsys.readouterr().err

@@ -12,11 +12,13 @@ import numpy as np
 
 
 def orders(x: float) -> int:
-    """Return an order beyond which I_n(x)/I_0(x) is below 1e-30.
+    """Return an order beyond which I_n(x)/I_0(x) is below 1e-30. Raises ValueError for x > 10^7, whose table would be long.
 
     >>> orders(0.0) < orders(1000.0) < 600
     True
     """
+    if x > 1e7:
+        raise ValueError(f"tables of Bessel functions are made for x <= 10^7, got {x}")
     return 30 + int(15 * math.sqrt(x))
 
 

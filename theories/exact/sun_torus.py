@@ -21,6 +21,16 @@ from haarflow.theories.exact import characters
 from haarflow.theories.exact.characters import Rows
 
 ENOUGH = 1e-18
+LARGEST = {2: 1e4, 3: 500.0, 4: 50.0}  # beta up to which the sums take seconds, by N; 20 beyond
+
+
+def feasible(n: int, beta: float) -> bool:
+    """Return whether the sums over representations take seconds rather than hours.
+
+    >>> feasible(3, 6.0), feasible(3, 1e6)
+    (True, False)
+    """
+    return beta <= LARGEST.get(n, 20.0)
 
 
 def log_z(n: int, beta: float, sites: int) -> float:

@@ -17,6 +17,9 @@ import numpy as np
 
 from haarflow.theories.exact import bessel
 
+LARGEST = 1e6  # beta up to which the sums take seconds
+FAINT = 1e-30  # of the largest term: terms below are left out
+
 
 def log_z(beta: float, sites: int) -> float:
     """Return ln Z = ln sum_n I_n(beta)^V, normalised Haar measure.
@@ -75,14 +78,17 @@ def charge_squared(beta: float, sites: int) -> float:
     """
     if sites < 3:
         return 0.0
-    f = _both(bessel.ratios(beta))
-    n = np.arange(len(f))
-    m = n[:, None] - n[None, :]
-    off, sign = np.where(m == 0, 1, m), np.where(m % 2 == 0, 1.0, -1.0)
-    slope = np.where(m == 0, 0.0, sign / off) @ f
-    bend = np.where(m == 0, -(math.pi**2) / 3, -2 * sign / off**2) @ f
-    curvature = sites * np.sum(f ** (sites - 2) * ((sites - 1) * slope**2 + f * bend)) / np.sum(f**sites)
-    return max(float(-curvature) / (4 * math.pi**2), 0.0)
+    r = bessel.ratios(beta)
+    f, orders = _both(r), np.arange(-len(r) + 1, len(r))
+    signed = np.where(orders % 2 == 0, f, -f)
+    curvature = 0.0
+    for n in range(int(np.sum(r ** (sites - 2) > FAINT))):  # one order at a time: a table of all pairs fills the memory
+        inverse, sign = 1.0 / np.where(orders == n, np.inf, n - orders), (-1.0) ** n
+        slope, bend = sign * (inverse @ signed), -2 * sign * (inverse**2 @ signed) - math.pi**2 / 3 * r[n]
+        term = r[n] ** (sites - 2) * ((sites - 1) * slope**2 + r[n] * bend)
+        curvature += float(term if n == 0 else 2 * term)
+    curvature *= sites / float(np.sum(f**sites))
+    return max(-curvature / (4 * math.pi**2), 0.0)
 
 
 def ess_uniform(beta: float, sites: int) -> float:
@@ -116,12 +122,26 @@ def _charge_width(beta: float, sites: int) -> float:
 
 
 def _twisted(beta: float, sites: int, nu: np.ndarray) -> np.ndarray:
-    """sum_n (f_{n+nu}/f_0)^V; far out f_n is e^-beta sin(pi nu)/(pi n) at most, which says where to stop."""
+    """sum_n (f_{n+nu}/f_0)^V, the same for 1 - nu; far out f_n is e^-beta sin(pi nu)/(pi n) at most, which says where to
+    stop.
+    """
     r = bessel.ratios(beta)
     tail = (32 - sites * (beta + math.log(math.pi))) / (sites - 1)
     reach = 2 + int(np.sum(r**sites > 1e-20)) + int(math.exp(min(tail, 9.0)))
-    n, k = np.arange(-reach, reach + 1), np.arange(-len(r) + 1, len(r))
-    return np.asarray([np.sum((np.sinc((n + twist)[:, None] - k) @ _both(r)) ** sites) for twist in nu])
+    f, orders = _both(r), np.arange(-len(r) + 1, len(r))
+    signed = np.where(orders % 2 == 0, f, -f)
+    sums = {twist: _twisted_sum(f, orders, signed, reach, sites, twist) for twist in {min(x, 1.0 - x) for x in nu}}
+    return np.asarray([sums[min(x, 1.0 - x)] for x in nu])
+
+
+def _twisted_sum(f: np.ndarray, orders: np.ndarray, signed: np.ndarray, reach: int, sites: int, twist: float) -> float:
+    """sum_n f_{n+nu}^V with f_{n+nu} = sum_k f_k sinc(n + nu - k), one n at a time."""
+    if twist == 0.0:
+        return float(np.sum(f**sites))
+    scale, total = math.sin(math.pi * twist) / math.pi, 0.0
+    for n in range(-reach, reach + 1):
+        total += ((-1) ** n * scale * float((1.0 / (n + twist - orders)) @ signed)) ** sites
+    return total
 
 
 def _both(r: np.ndarray) -> np.ndarray:

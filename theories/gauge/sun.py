@@ -221,13 +221,14 @@ class SUNGauge:
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known exactly: for Wilson's action in two dimensions everything on the torus (plaquette, wilson_RxT,
-        polyakov, ln_Z, ess_uniform, ess_sweep); elsewhere polyakov = 0 by the symmetry of the centre.
+        polyakov, ln_Z, ess_uniform, ess_sweep); elsewhere, and where beta makes the sums too long
+        (`sun_torus.feasible`), polyakov = 0 by the symmetry of the centre.
 
         >>> round(SUNGauge((4, 4), n=2).exact({"beta": 2.2})["plaquette"], 11)
         0.46448054974
         """
         beta, n, sites = number_of(self, couplings, "beta"), self.n, math.prod(self.lattice)
-        if self.d > 2 or self.rectangle:
+        if self.d > 2 or self.rectangle or not sun_torus.feasible(n, beta):
             return {"polyakov": 0.0}
         known = {"plaquette": sun_torus.plaquette(n, beta, sites)}
         known |= {wilson_name((r, t)): sun_torus.wilson_loop(n, beta, sites, r * t) for r, t in self.wilson}

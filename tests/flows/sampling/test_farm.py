@@ -1,6 +1,9 @@
 """The farm: the answer is that of one worker, whoever computes the blocks."""
 
 import math
+import multiprocessing
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy
@@ -98,6 +101,19 @@ def test_a_failed_block_raises_where_it_is_taken():
         assert next(blocks) == (0, 0) and next(blocks) == (1, -1)
         with pytest.raises(ArithmeticError, match="block 2"):
             next(blocks)
+
+
+def dies(index):
+    """A block whose worker is killed at its third block, as for want of memory."""
+    if index == 2 and multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return index**2
+
+
+def test_the_blocks_of_a_worker_that_dies_are_computed_again():
+    with processes(1) as executor:
+        assert list(farm(dies, range(5), executor)) == [(index, index**2) for index in range(5)]
+        assert list(farm(dies, range(5, 7), executor)) == [(5, 25), (6, 36)]  # the next sampler's
 
 
 def test_senseless_numbers_are_refused():

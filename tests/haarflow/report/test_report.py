@@ -1,5 +1,6 @@
 """The report: one page that stands alone, shows what the folder holds, and calls a frozen series frozen."""
 
+import dataclasses
 import html
 import json
 import re
@@ -10,7 +11,8 @@ import pytest
 
 from haarflow.report import figures, reproduce, tables
 from haarflow.report.columns import effective_samples
-from haarflow.report.report import write_report
+from haarflow.report.html import page as html_page
+from haarflow.report.report import _sections, write_report
 from haarflow.report.run_data import ReportError, read
 from haarflow.report.sections import charge_bars, history_of, history_svg
 from haarflow.results.ensemble import Sampled
@@ -110,6 +112,36 @@ def test_a_lattice_without_a_charge_shows_its_first_observable(folder):
     series = {"flux": numpy.zeros((1, 5, 6)), "plaquette": numpy.zeros((1, 5))}
     other = run.found._replace(samplers={"hmc": Sampled("hmc", series, None, None)})
     assert history_of(run._replace(found=other)) == "plaquette" and history_of(run) == "Q"
+
+
+HOSTILE = "<img src=x>&amp;$a^$"
+
+
+@pytest.fixture(scope="module")
+def renamed(folder):
+    """The run with samplers, observables, a note and the description named by tags."""
+    run = read(folder)
+    entries = {HOSTILE + name: entry for name, entry in run.summary["samplers"].items()}
+    for entry in entries.values():
+        entry["observables"] = {HOSTILE + name: found for name, found in entry["observables"].items()}
+        entry["observables"][HOSTILE + "Q"]["note"] = HOSTILE
+    found = {}
+    for label, sampled in run.found.samplers.items():
+        observables = {HOSTILE + name: values for name, values in sampled.observables.items()}
+        found[HOSTILE + label] = sampled._replace(observables=observables)
+    settings = {HOSTILE + name: entry for name, entry in run.recipe.samplers.items()}
+    recipe = dataclasses.replace(run.recipe, samplers=settings, description=HOSTILE, name=HOSTILE)
+    target = dataclasses.replace(run.target, recipe=recipe)
+    summary = {**run.summary, "samplers": entries, "recipe": HOSTILE}
+    return run._replace(summary=summary, found=run.found._replace(samplers=found), target=target)
+
+
+def test_no_name_becomes_a_tag(renamed, text):
+    page = html_page(HOSTILE, HOSTILE, _sections(renamed))
+    assert [tag for tag, *_ in tags(page) if tag == "img"] == [] and "<img" not in page
+    assert {name for _, name, _ in tags(page)} == {name for _, name, _ in tags(text)}
+    shown = html.unescape(page)
+    assert shown.count(HOSTILE) > 60 and "<img" not in shown.replace(HOSTILE, "")
 
 
 # ---- what it says of numbers

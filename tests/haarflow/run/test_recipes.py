@@ -122,7 +122,7 @@ def test_no_such_recipe_and_no_toml(tmp_path):
         load("u1-tny")
     broken = tmp_path / "broken.toml"
     broken.write_text("lattice = [8")
-    with pytest.raises(RecipeError, match="is not TOML"):
+    with pytest.raises(RecipeError, match="not a TOML file"):
         load(broken)
 
 

@@ -17,6 +17,7 @@ from haarflow.core.statistics import ess
 from haarflow.pipeline import run
 from haarflow.results import ensemble
 from haarflow.results.ensemble import EnsembleError
+from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.run import recipes, runfolder
 from haarflow.run.records import FitLine, Log, SampleLine, TrainLine
 from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
@@ -303,3 +304,109 @@ def test_leftovers_of_a_kill_are_removed(tmp_path):
     with opened(tmp_path / "run", "name = 'x'\n") as folder:
         assert not list(folder.path.glob(".*.part")) + list(folder.blocks.glob(".*.part"))
     assert runfolder.read_metrics(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["3", "[1]", '{"stage": "train", "step": "7"}', '{"stage": "train", "step": -1}', '{"stage": "sample", "sampler": 3, '
+     '"block": 0, "draws": 1}', '{"stage": "train", "step": 1' + "0" * 30 + "}", "[" * 5000],
+)  # fmt: skip
+def test_a_line_of_another_type_is_named(line, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_line(TrainLine(1))
+    with open(folder.metrics, "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(FolderError, match=r"line 2 of .*metrics\.jsonl is not one that a run writes"):
+        folder.log()
+
+
+def test_a_loss_that_is_not_a_number_is_a_line(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_line(TrainLine(1, float("nan"), float("inf")))
+    assert numpy.isnan(folder.log().trained.loss)
+
+
+def no_group(file):
+    file["x"] = numpy.zeros(3)
+
+
+def no_observables(file):
+    del file["hmc/observables"]
+
+
+def loop(file):
+    file["hmc/observables/again"] = file["hmc"]
+
+
+def soft_loop(file):
+    file["again"] = h5py.SoftLink("/again")
+
+
+def external(file):
+    file["hmc/observables/other"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def elsewhere(file):
+    file.create_dataset("hmc/observables/other", (4, 25), "f8", external=[("/dev/zero", 0, 800)])
+
+
+def bomb(file):
+    file.create_dataset("hmc/observables/large", (10**6, 10**6), "f8", chunks=(1000, 1000), compression="gzip")[
+        0, 0
+    ] = 1.0
+
+
+def shorter(file):
+    file["hmc/observables/short"] = numpy.zeros((4, 3))
+
+
+def words(file):
+    file["hmc/observables/word"] = numpy.asarray([[b"a"] * 25] * 4)
+
+
+def kind(file):
+    file["hmc"].attrs["kind"] = "os.system"
+
+
+def couplings(file):
+    file.attrs["couplings"] = "[" * 5000
+
+
+def lattice(file):
+    file.attrs["lattice"] = [4.5, -1.0]
+
+
+@pytest.mark.parametrize("damage", [no_group, no_observables, loop, soft_loop, external, elsewhere, bomb, shorter, words, kind,
+                                    couplings, lattice])  # fmt: skip
+def test_a_hostile_ensemble_is_refused_before_it_is_read(damage, whole, tmp_path):
+    path = tmp_path / "e.h5"
+    path.write_bytes((whole / "ensemble.h5").read_bytes())
+    with h5py.File(path, "a") as file:
+        damage(file)
+    with pytest.raises(EnsembleError, match=r"e\.h5 is damaged or not an ensemble file of this version \("):
+        ensemble.read(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"samplers": []}, {"seed": "0"}, {"samplers": {"hmc": {}}}, {"lattice": ["4"]}, {"training": 3}, {"theory": {}}],
+)
+def test_a_damaged_summary_is_refused(change, whole, tmp_path):
+    path = tmp_path / "summary.json"
+    summary = json.loads((whole / "summary.json").read_text())
+    path.write_text(json.dumps(summary))
+    assert read_summary(path) == summary
+    path.write_text(json.dumps(summary | change))
+    with pytest.raises(SummaryError, match="repeat the run"):
+        read_summary(path)
+
+
+def test_a_damaged_block_is_named_and_drawn_again_once_it_is_gone(tmp_path):
+    with opened(tmp_path / "run", "name = 'x'\n") as folder:
+        folder.write_block("hmc", 0, {"log_w": numpy.zeros((3, 2))})
+        path = folder.block("hmc", 0)
+        path.write_bytes(path.read_bytes()[:-7])
+        with pytest.raises(
+            FolderError, match=r"hmc\.000000\.safetensors is damaged .* the same command draws it again"
+        ):
+            folder.read_block("hmc", 0)
