@@ -20,9 +20,10 @@ from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal
+from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal, log_weight
 from haarflow.flows.sampling.farm import farm
 
 Measure = Callable[[Array], Tree]
@@ -56,6 +57,41 @@ def draw(
         raise ValueError(f"at least one draw wanted, got n = {n}")
     compiled = _compiled(as_proposal(model, theory), int(n), measure, backends.of(key))
     return compiled(params, key, as_floats(couplings), as_floats(condition))
+
+
+def weigh(
+    model: Density,
+    params: Params,
+    theory: Theory,
+    field: Array,
+    couplings: Mapping[str, Any] | None = None,
+    condition: Mapping[str, Any] | None = None,
+) -> Array:
+    """Return log w = -S(y) - log q(y) `(n,)` of given configurations `(n, *field_shape)`, such as those of a Markov chain.
+
+    Compiled once for each model, theory and n.
+
+    >>> import numpy as np
+    >>> from haarflow.flows.flow import Model, Translate
+    >>> from haarflow.flows.priors import UniformLinks
+    >>> from haarflow.theories import U1Gauge
+    >>> model = Model(UniformLinks((4, 4)), Translate((0, 0), internal=1))
+    >>> weigh(model, {}, U1Gauge((4, 4)), np.zeros((2, 2, 4, 4)), {"beta": 1.0}).tolist()
+    [16.0, 16.0]
+    """
+    compiled = _weighing(model, theory, backends.of(field))
+    return compiled(params, field, as_floats(couplings), as_floats(condition))
+
+
+@lru_cache(maxsize=32)
+def _weighing(model: Density, theory: Theory, backend: backends.Backend) -> Callable[..., Array]:
+
+    def weights(params: Params, field: Array, couplings: Couplings, condition: Condition) -> Array:
+        log_q = model.log_density(params, field, condition)
+        return log_weight(accelerated(theory).action(field, couplings), log_q)
+
+    compiled: Callable[..., Array] = backend.jit(weights)
+    return compiled
 
 
 Block = Callable[[Params, Key, Couplings, Condition], Draws]
