@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 from haarflow.report.html import prose, table
 from haarflow.report.text import pull, with_error
@@ -200,6 +201,24 @@ def cost_table(
             f"in {fit['cpu_s']:.1f} CPU s."
         )
     return table(head, rows, "costs"), prose(f"{COST} {words}")
+
+
+COVERAGE = """Above: the share of the chain's configurations whose weight exceeds the largest of the flow's draws; expected: the
+    share that the flow's own weights let expect. ESS of target = Z/E_p[w], from the chain's configurations; it is close to the ESS
+    where the flow leaves nothing out. ln Z: from the flow's draws, ln mean w, and from the chain, −ln mean 1/w, which is right even
+    where the flow leaves a part out. Pareto shape: of the largest weights; above 0.7 error bars are not reliable
+    (arXiv:1507.02646). Error growth: the error of all draws over what quarters of them predict."""
+
+
+def coverage_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the table of what the flows cover, with its remarks, and its caption; nothing where there is no flow."""
+    rows = [list(map(html.escape, row)) for row in coverage.rows(samplers)]
+    if not rows:
+        return "", ""
+    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in coverage.remarks(samplers))
+    return table(coverage.HEAD, rows, "coverage") + (f'<ul class="notes">{remarks}</ul>' if remarks else ""), prose(
+        COVERAGE
+    )
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

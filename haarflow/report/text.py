@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 
 
@@ -87,7 +88,13 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         head += f"\ntraining: {training['steps']} steps, {training['cpu_s']:.1f} CPU s, ESS {_number(training['ess'], '.3f')}"
     rows = [[name, *(column.cell(sampler) for column in COLUMNS)] for name, sampler in summary["samplers"].items()]
     glance = table(["sampler", *(column.head for column in COLUMNS)], rows)
-    return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
+    return "\n\n".join(filter(None, [head, glance, coverage_table(summary["samplers"]), observables_table(summary)]))
+
+
+def coverage_table(samplers: Mapping[str, Any]) -> str:
+    """Return whether the flows cover the target, and what cannot be known of it."""
+    found = coverage.rows(samplers)
+    return "\n".join([table(coverage.HEAD, found), *coverage.remarks(samplers)]) if found else ""
 
 
 def backends_table(found: Mapping[str, Mapping[str, Any]]) -> str:
