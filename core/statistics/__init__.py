@@ -5,7 +5,7 @@ and the note says why.
 """
 
 from haarflow.core.statistics.coverage import Coverage, coverage_of, target_log_z
-from haarflow.core.statistics.effective import error_growth, ess, ess_estimate, log_normal_ess
+from haarflow.core.statistics.effective import error_growth, ess, ess_difference, ess_estimate, log_normal_ess
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.gamma import gamma_method
 from haarflow.core.statistics.pareto import pareto_shape
@@ -20,6 +20,7 @@ __all__ = (
     "coverage_of",
     "error_growth",
     "ess",
+    "ess_difference",
     "ess_estimate",
     "gamma_method",
     "jackknife",

@@ -45,9 +45,24 @@ def ess_estimate(log_w: ArrayLike) -> Estimate:
     value = _ess(w)
     if value * w.size < LEAST:
         return Estimate(value, None, note=no_error(value * w.size))
+    return Estimate(value, float(numpy.std(_influence(w))) / math.sqrt(w.size), note=_inflated(log_w, value))
+
+
+def ess_difference(log_w: ArrayLike, other: ArrayLike) -> Estimate:
+    """Return the ESS of weights less that of others on the same draws, with the error of the difference, whose parts are correlated.
+
+    >>> ess_difference([0.0, 1.0] * 20, [0.0, 1.0] * 20)[:2]
+    (0.0, 0.0)
+    """
+    parts = [relative_weights(log_weights(one)) for one in (log_w, other)]
+    difference = _influence(parts[0]) - _influence(parts[1])
+    return Estimate(_ess(parts[0]) - _ess(parts[1]), float(numpy.std(difference)) / math.sqrt(difference.size))
+
+
+def _influence(w: numpy.ndarray) -> numpy.ndarray:
+    """What each draw contributes to the ESS, by the delta method."""
     mean, square = float(numpy.mean(w)), float(numpy.mean(w * w))
-    influence = value * (2.0 * w / mean - w * w / square - 1.0)
-    return Estimate(value, float(numpy.std(influence)) / math.sqrt(w.size), note=_inflated(log_w, value))
+    return _ess(w) * (2.0 * w / mean - w * w / square - 1.0)
 
 
 def log_normal_ess(log_w: ArrayLike) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 from haarflow.report.html import prose, table
-from haarflow.report.text import pull, with_error
+from haarflow.report.text import pull, tuning, with_error
 from haarflow.run.settings import Recipe
 
 SHORT = 20.0  # length in autocorrelation times below which the error of a chain is not reliable
@@ -193,6 +193,7 @@ def cost_table(
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+        words += f" {tuned[0].upper()}{tuned[1:]}." if (tuned := tuning(training)) else ""
     if fit and not fit["samples"]:
         words = f"No fit: the flow is Lüscher's series with {fit['numbers']} coefficients."
     elif fit:

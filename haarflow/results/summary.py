@@ -3,7 +3,7 @@
 summary.json is a stable interface:
 
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
-     "training": {"steps", "cpu_s", "ess"} or null,
+     "training": {"steps", "cpu_s", "ess", "fine_tuning": a `TuneLine` if it started from a model} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}},
@@ -29,7 +29,7 @@ from haarflow.core.statistics import Estimate
 from haarflow.core.statistics.effective import nan_note
 from haarflow.results import ensemble, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
-from haarflow.run import recipes
+from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
 from haarflow.run.target import Target, target_of
@@ -56,7 +56,10 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
 def training_figures(log: Log) -> dict[str, Any] | None:
     """Return {"steps", "cpu_s", "ess"} of the last chunk of training, or None if nothing was trained."""
     last = log.trained
-    return None if last is None else {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess}
+    if last is None:
+        return None
+    tuned = {} if log.tune is None else {"fine_tuning": log.tune._asdict()}
+    return {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess, **tuned}
 
 
 def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
@@ -64,16 +67,20 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
     coverage = weight_evidence.evidence(sampled)
+    acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
+    warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
+    if coverage and (failed := advice.failure(samples, coverage["ess"]["value"], acceptance)):
+        warnings.append(f"{failed}; {advice.next_things(target)}")
     return {
         "kind": sampled.kind,
-        "acceptance": None if sampled.accepted is None else float(numpy.mean(sampled.accepted)),
+        "acceptance": acceptance,
         "ess": _ess(sampled, table),
         "cpu_s": cpu_s,
         "samples": samples,
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
         "observables": table,
         **({} if coverage is None else {"coverage": coverage}),
-        "warnings": [] if coverage is None else weight_evidence.judged(sampled, coverage, table),
+        "warnings": warnings,
     }
 
 

@@ -29,7 +29,8 @@ from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
-from haarflow.run.models import opened_model
+from haarflow.run.advice import annealed
+from haarflow.run.models import opened_model, refuse_extrapolation
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of
 from haarflow.run.settings import Recipe
@@ -101,7 +102,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     >>> setup.target.theory.lattice, setup.target.couplings, sorted(setup.kernels)
     ((4, 4), {'beta': 1.0}, ['hmc'])
     """
-    target = target_of(resolved(recipe))
+    target = annealed(target_of(resolved(recipe)))
     backend = backends.get(target.recipe.run.backend, target.recipe.run.device or None, target.recipe.run.dtype)
     checked(target.theory, target.couplings)
     backend.asarray([0.0])
@@ -245,6 +246,8 @@ def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
 def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> Proposal:
     """The flow of a model file; if its untrained form `model` has been tried it is not tried again."""
     opened = opened_model(name, target, own)
+    if not target.recipe.extrapolate:
+        refuse_extrapolation(name, opened.card, target.couplings)
     condition = {coupling: target.couplings[coupling] for coupling in opened.card.get("condition", ())} or None
     if model is None:
         try_model(target, opened.model, opened.params, condition)

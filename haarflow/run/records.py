@@ -1,6 +1,7 @@
 """The lines of a run's log, metrics.jsonl: one record for each kind of line, and their conversion to and from JSON.
 
 {"stage": "train", "step", "loss", "ess", "cpu_s"}                          one per chunk of training
+{"stage": "tune", "draws", "start", "end", "difference", "error", "kept"}   one if training started from a model
 {"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
 {"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
 """
@@ -35,6 +36,19 @@ class FitLine(NamedTuple):
     cpu_s: float
 
 
+class TuneLine(NamedTuple):
+    """A fine-tuning: the ESS of the parameters it started from and of those it ended with on the same `draws`, their difference
+    with its error, and which were `kept`, "start" or "end".
+    """
+
+    draws: int
+    start: float | None
+    end: float | None
+    difference: float | None
+    error: float | None
+    kept: str
+
+
 class SampleLine(NamedTuple):
     """A block of draws: the `acceptance` of a chain whose steps can be rejected, the `ess` of a flow."""
 
@@ -46,9 +60,10 @@ class SampleLine(NamedTuple):
     cpu_s: float = 0.0
 
 
-Line = TrainLine | FitLine | SampleLine
-STAGES: dict[str, type[TrainLine] | type[FitLine] | type[SampleLine]] = {
+Line = TrainLine | TuneLine | FitLine | SampleLine
+STAGES: dict[str, type[TrainLine] | type[TuneLine] | type[FitLine] | type[SampleLine]] = {
     "train": TrainLine,
+    "tune": TuneLine,
     "fit": FitLine,
     "sample": SampleLine,
 }
@@ -60,6 +75,7 @@ class Log(NamedTuple):
     train: tuple[TrainLine, ...] = ()
     fit: FitLine | None = None
     sample: tuple[SampleLine, ...] = ()
+    tune: TuneLine | None = None
 
     @property
     def trained(self) -> TrainLine | None:
@@ -83,6 +99,7 @@ def log_of(lines: Iterable[Line]) -> Log:
         tuple(line for line in lines if isinstance(line, TrainLine)),
         fits[-1] if fits else None,
         tuple(line for line in lines if isinstance(line, SampleLine)),
+        next((line for line in reversed(lines) if isinstance(line, TuneLine)), None),
     )
 
 

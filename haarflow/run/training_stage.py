@@ -7,25 +7,31 @@ stops the run; the last checkpoint is kept.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
+from haarflow.core.statistics import ess, ess_difference
 from haarflow.flows.modelfile import save_model
+from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
+from haarflow.run.advice import next_things
 from haarflow.run.build import Setup, card_of
 from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
-from haarflow.run.records import TrainLine
+from haarflow.run.records import TrainLine, TuneLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
 
+CHECKED = 2048  # draws on which the parameters before and after fine-tuning are compared
+FAILED = 2.5  # effective draws of a batch below which a training has failed
 ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
 
 
@@ -96,9 +102,61 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
             f"training stopped at step {stop.step}: the loss or a gradient is not finite; {kept}. "
             "Try a smaller train.lr or train.clip, or train.anneal, with another --out"
         ) from None
-    params = tree_map(setup.backend.to_numpy, state.params)
+    params = tree_map(setup.backend.to_numpy, _tuned(setup, training, state.params, folder, progress))
+    _say_if_failed(setup, folder, progress)
     save_model(folder.model, training.model, params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
+
+
+def _tuned(setup: Setup, training: Training, params: Params, folder: RunFolder, progress: Progress) -> Params:
+    """The parameters after fine-tuning, or those before it if these have the larger ESS on the same draws."""
+    settings = _settings(setup.recipe)
+    if not settings.start:
+        return params
+    begin = tree_map(setup.backend.asarray, _start_params(setup, training, settings.start))
+    before, after = (
+        [_log_w(setup, training, one, couplings) for couplings in _checked_at(setup)] for one in (begin, params)
+    )
+    draws = sum(len(one) for one in after)
+    if any(numpy.isnan(one).any() for one in (*before, *after)):
+        line = TuneLine(draws, None, None, None, None, "start")
+    else:
+        found = [ess_difference(*pair) for pair in zip(after, before, strict=True)]
+        difference = float(numpy.mean([one.value for one in found]))
+        error = math.sqrt(sum((one.error or 0.0) ** 2 for one in found)) / len(found)
+        ends = [float(numpy.mean([ess(one) for one in each])) for each in (before, after)]
+        line = TuneLine(draws, *ends, difference, error, "end" if difference >= 0.0 else "start")
+    folder.cut(lambda line: not isinstance(line, TuneLine))
+    folder.write_line(line)
+    if line.kept == "start":
+        progress.say(
+            f"fine-tuning made the flow worse: the parameters of {settings.start} are kept; {next_things(setup.target)}"
+        )
+    return params if line.kept == "end" else begin
+
+
+def _checked_at(setup: Setup) -> list[dict[str, float]]:
+    """The couplings at which fine-tuning is judged: the theory's, or the ends and the middle of the ranges."""
+    target, ranges = setup.target.couplings, _settings(setup.recipe).between
+    shares = (0.0, 0.5, 1.0) if ranges else (0.0,)
+    return [
+        {**target, **{name: low + share * (high - low) for name, (low, high) in ranges.items()}} for share in shares
+    ]
+
+
+def _log_w(setup: Setup, training: Training, params: Params, couplings: dict[str, float]) -> numpy.ndarray:
+    """Log weights of the same random numbers for all parameters."""
+    n = max(16, min(CHECKED, 2**18 // math.prod(setup.recipe.lattice)))
+    condition = {name: couplings[name] for name in training.condition} or None
+    draws = draw(training.model, params, setup.target.theory, setup.stream("tune"), n, couplings, condition)
+    return numpy.asarray(setup.backend.to_numpy(draws.log_w), dtype=float)
+
+
+def _say_if_failed(setup: Setup, folder: RunFolder, progress: Progress) -> None:
+    """Say what to try next where one draw holds most of a batch's weight."""
+    last, batch = folder.log().trained, _settings(setup.recipe).batch
+    if last is not None and last.ess is not None and last.ess * batch < FAILED:
+        progress.say(f"the training has failed: ESS {last.ess:.3g}, near 1/{batch}; {next_things(setup.target)}")
 
 
 def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[TrainingState, float]:
