@@ -62,7 +62,7 @@ def ess_difference(log_w: ArrayLike, other: ArrayLike) -> Estimate:
 def _influence(w: numpy.ndarray) -> numpy.ndarray:
     """What each draw contributes to the ESS, by the delta method."""
     mean, square = float(numpy.mean(w)), float(numpy.mean(w * w))
-    return _ess(w) * (2.0 * w / mean - w * w / square - 1.0)
+    return numpy.asarray(_ess(w) * (2.0 * w / mean - w * w / square - 1.0))
 
 
 def log_normal_ess(log_w: ArrayLike) -> float:

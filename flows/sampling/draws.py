@@ -20,10 +20,9 @@ from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
-from haarflow.core.acceleration import accelerated
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal, log_weight
+from haarflow.flows.proposals import Density, Draws, Proposal, Weighted, as_proposal
 from haarflow.flows.sampling.farm import farm
 
 Measure = Callable[[Array], Tree]
@@ -79,18 +78,13 @@ def weigh(
     >>> weigh(model, {}, U1Gauge((4, 4)), np.zeros((2, 2, 4, 4)), {"beta": 1.0}).tolist()
     [16.0, 16.0]
     """
-    compiled = _weighing(model, theory, backends.of(field))
+    compiled = _weighing(Weighted(model, theory), backends.of(field))
     return compiled(params, field, as_floats(couplings), as_floats(condition))
 
 
 @lru_cache(maxsize=32)
-def _weighing(model: Density, theory: Theory, backend: backends.Backend) -> Callable[..., Array]:
-
-    def weights(params: Params, field: Array, couplings: Couplings, condition: Condition) -> Array:
-        log_q = model.log_density(params, field, condition)
-        return log_weight(accelerated(theory).action(field, couplings), log_q)
-
-    compiled: Callable[..., Array] = backend.jit(weights)
+def _weighing(proposal: Weighted, backend: backends.Backend) -> Callable[..., Array]:
+    compiled: Callable[..., Array] = backend.jit(proposal.weigh)
     return compiled
 
 

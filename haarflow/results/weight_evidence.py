@@ -74,7 +74,7 @@ def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str,
 
     `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry.
     """
-    said = [note] if (note := nan_note(sampled.log_w)) else []
+    said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
     said += _of_tail(found)
     for name, chain in found["chains"].items():
         said += _of_chain(name, chain, found["ln_Z"])

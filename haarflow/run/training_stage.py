@@ -7,16 +7,13 @@ stops the run; the last checkpoint is kept.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
-from haarflow.core.statistics import ess, ess_difference
 from haarflow.flows.modelfile import save_model
-from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
@@ -29,8 +26,8 @@ from haarflow.run.progress import Progress
 from haarflow.run.records import TrainLine, TuneLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
+from haarflow.run.tuning import compared
 
-CHECKED = 2048  # draws on which the parameters before and after fine-tuning are compared
 FAILED = 2.5  # effective draws of a batch below which a training has failed
 ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
 
@@ -109,47 +106,18 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
 
 
 def _tuned(setup: Setup, training: Training, params: Params, folder: RunFolder, progress: Progress) -> Params:
-    """The parameters after fine-tuning, or those before it if these have the larger ESS on the same draws."""
-    settings = _settings(setup.recipe)
-    if not settings.start:
+    """The parameters after fine-tuning, or those before it if they have the larger ESS; as they are if nothing was tuned."""
+    name = _settings(setup.recipe).start
+    if not name:
         return params
-    begin = tree_map(setup.backend.asarray, _start_params(setup, training, settings.start))
-    before, after = (
-        [_log_w(setup, training, one, couplings) for couplings in _checked_at(setup)] for one in (begin, params)
-    )
-    draws = sum(len(one) for one in after)
-    if any(numpy.isnan(one).any() for one in (*before, *after)):
-        line = TuneLine(draws, None, None, None, None, "start")
-    else:
-        found = [ess_difference(*pair) for pair in zip(after, before, strict=True)]
-        difference = float(numpy.mean([one.value for one in found]))
-        error = math.sqrt(sum((one.error or 0.0) ** 2 for one in found)) / len(found)
-        ends = [float(numpy.mean([ess(one) for one in each])) for each in (before, after)]
-        line = TuneLine(draws, *ends, difference, error, "end" if difference >= 0.0 else "start")
+    begin = tree_map(setup.backend.asarray, _start_params(setup, training, name))
+    line = compared(setup, training.model, begin, params)
     folder.cut(lambda line: not isinstance(line, TuneLine))
     folder.write_line(line)
-    if line.kept == "start":
-        progress.say(
-            f"fine-tuning made the flow worse: the parameters of {settings.start} are kept; {next_things(setup.target)}"
-        )
-    return params if line.kept == "end" else begin
-
-
-def _checked_at(setup: Setup) -> list[dict[str, float]]:
-    """The couplings at which fine-tuning is judged: the theory's, or the ends and the middle of the ranges."""
-    target, ranges = setup.target.couplings, _settings(setup.recipe).between
-    shares = (0.0, 0.5, 1.0) if ranges else (0.0,)
-    return [
-        {**target, **{name: low + share * (high - low) for name, (low, high) in ranges.items()}} for share in shares
-    ]
-
-
-def _log_w(setup: Setup, training: Training, params: Params, couplings: dict[str, float]) -> numpy.ndarray:
-    """Log weights of the same random numbers for all parameters."""
-    n = max(16, min(CHECKED, 2**18 // math.prod(setup.recipe.lattice)))
-    condition = {name: couplings[name] for name in training.condition} or None
-    draws = draw(training.model, params, setup.target.theory, setup.stream("tune"), n, couplings, condition)
-    return numpy.asarray(setup.backend.to_numpy(draws.log_w), dtype=float)
+    if line.kept == "end":
+        return params
+    progress.say(f"fine-tuning made the flow worse: the parameters of {name} are kept; {next_things(setup.target)}")
+    return begin
 
 
 def _say_if_failed(setup: Setup, folder: RunFolder, progress: Progress) -> None:
