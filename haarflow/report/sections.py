@@ -181,7 +181,7 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q
 def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
     if sampled.weighted:
-        estimate = statistics.reweight(sampled.log_w.T, hit)
+        estimate = statistics.reweight(numpy.asarray(sampled.log_w).T, hit)
     else:
         estimate = statistics.gamma_method(hit)
     return Bar(estimate.value or 0.0, estimate.error)
@@ -196,8 +196,9 @@ def _log_weights(run: Run, flows: list[str]) -> Section:
     exact, rows = run.target.exact.get("ln_Z"), {}
     for label in flows:
         sampled = run.found.samplers[label]
-        level = exact if exact is not None else statistics.log_z(sampled.log_w).value
-        rows[label] = (_log_w(sampled) - (level or 0.0), statistics.ess_estimate(sampled.log_w).value or 0.0)
+        log_w = numpy.asarray(sampled.log_w)
+        level = exact if exact is not None else statistics.log_z(log_w).value
+        rows[label] = (_log_w(sampled) - (level or 0.0), statistics.ess_estimate(log_w).value or 0.0)
     svg = figures.weights(rows, "log w − ln Z")
     source = "exact" if exact is not None else "estimated from the weights themselves"
     words = prose(f"{WEIGHTS} ln Z is {source}.")
