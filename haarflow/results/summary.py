@@ -11,7 +11,8 @@ summary.json is a stable interface:
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
+Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
+needs an explanation: a frozen or constant series has `tau_int` null and says why.
 """
 
 from __future__ import annotations

@@ -24,11 +24,16 @@ SITES = 2**20  # of the configurations weighed in one block
 
 
 def flows_beside(setup: Setup) -> dict[str, Proposal]:
-    """Return the flows that samplers draw from, each once, by the name of the first of these samplers."""
+    """Return the flows that samplers draw from, each once, by the name of the first of these samplers.
+
+    A custom flow without an inverse weighs nothing but its own draws, and is not among them.
+    """
     found: dict[str, Proposal] = {}
     for name, plan in setup.plans.items():
         proposal = setup.proposals.get(name)
-        if plan.from_flow and proposal is not None and not any(one is proposal for one in found.values()):
+        if not plan.from_flow or proposal is None or not hasattr(proposal.model.flow, "inverse"):
+            continue
+        if not any(one is proposal for one in found.values()):
             found[name] = proposal
     return found
 
