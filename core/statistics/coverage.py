@@ -78,7 +78,10 @@ def _target_ess(target: numpy.ndarray, log_z: Estimate) -> Estimate:
 
 
 def target_log_z(target_log_w: ArrayLike) -> Estimate:
-    """Return ln Z = -ln E_p[1/w] from log weights `(chain, draw)` of configurations of the target, by the Gamma method.
+    """Return ln Z = -ln E_p[1/w] from log weights `(chain, draw)` of configurations of the target.
+
+    The error is the larger one of the Gamma method's and of what the spread of the chains' means allows, as chains may stay where
+    they are.
 
     >>> target_log_z([[1.0] * 20]).value
     1.0
@@ -91,6 +94,10 @@ def target_log_z(target_log_w: ArrayLike) -> Estimate:
         return Estimate(None, None, note="configurations of the target have weight zero")
     inverse = numpy.exp(low - values)
     found = gamma_method([inverse.T], lambda mean: low - math.log(mean))
+    if found.error is not None and len(inverse) > 1:
+        means = inverse.mean(axis=1)
+        spread = float(numpy.std(means, ddof=1)) / (math.sqrt(means.size) * float(means.mean()))
+        found = found._replace(error=max(found.error, spread))
     shape = pareto_shape(-values).value
     if shape is not None and shape > HEAVY:
         return found._replace(

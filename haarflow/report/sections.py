@@ -205,7 +205,7 @@ def _log_weights(run: Run, flows: list[str]) -> Section:
     return Section("Quality of the flow", picture(svg, "w", "histogram of log weights"), words, half=True)
 
 
-TRAINING = """ESS: that of the weights within a batch. Each point is the mean between two checkpoints; CPU seconds are
+TRAINING = """ESS: that of the weights within a batch, the mean over its couplings if it has several. Each point is the mean between two checkpoints; CPU seconds are
     those of the process, compilation included. The first values of the loss may lie outside the figure."""
 
 

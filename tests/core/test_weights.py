@@ -194,6 +194,12 @@ def test_frozen_chains_count_once_each_and_free_ones_by_their_draws():
     assert independent_draws(free) > 300.0
 
 
+def test_chains_that_stay_apart_widen_the_error_of_ln_z():
+    """Four chains at log w = 0, 0.1, 0.2, 0.3, each with a spread of 0.01: the error is that of four numbers."""
+    apart = numpy.asarray([[0.0], [0.1], [0.2], [0.3]]) + 0.01 * numpy.random.default_rng(4).normal(size=(4, 500))
+    assert target_log_z(apart).error is None or target_log_z(apart).error == pytest.approx(0.129 / 2, rel=0.1)
+
+
 def test_wilsons_limit_solves_its_equation():
     share, n, sigmas = 0.04, 500.0, 3.0
     low = lower_limit(share, n, sigmas)
