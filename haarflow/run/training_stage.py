@@ -84,6 +84,11 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     training, settings = training_of(setup), _settings(setup.recipe)
     state, cpu_before = _begin(setup, training, folder)
     done = int(state.step)
+    if settings.anneal:
+        start = ", ".join(f"{name} = {value:g}" for name, value in settings.anneal.items())
+        progress.say(
+            f"annealing from {start} to the theory's couplings in {settings.anneal_steps or settings.steps} steps"
+        )
     try:
         with progress.task("training", settings.steps, done) as task:
             for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
