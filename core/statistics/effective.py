@@ -95,7 +95,8 @@ def error_growth(log_w: ArrayLike) -> float:
     quarters = [ess(part) for part in numpy.array_split(values, 4)]
     spread = numpy.mean([math.sqrt(max(1.0 / one - 1.0, 0.0)) if one > 0.0 else math.inf for one in quarters])
     whole = ess(values)
-    return math.sqrt(max(1.0 / whole - 1.0, 0.0)) / float(spread) if spread > 0.0 and whole > 0.0 else 1.0
+    alike = whole == 0.0 or 1.0 / whole - 1.0 < 1e-12  # weights that differ by rounding have no error to compare
+    return 1.0 if alike or spread == 0.0 else math.sqrt(1.0 / whole - 1.0) / float(spread)
 
 
 def nan_note(log_w: ArrayLike) -> str:

@@ -134,6 +134,7 @@ def test_errors_grow_where_the_variance_does_not_exist():
     light = normal(0.7, 4000, 0)
     heavy = [-0.9 * numpy.log(numpy.random.default_rng(seed).uniform(size=4000)) for seed in range(20)]
     assert error_growth(light) == pytest.approx(1.0, abs=0.05)
+    assert error_growth(1e-9 * light) == 1.0  # rounding
     assert numpy.mean([error_growth(log_w) for log_w in heavy]) > 1.2
 
 
