@@ -2,7 +2,7 @@
 
 `evidence` makes the entry "coverage" of a flow's sampler in summary.json,
 
-    {"ess": ESTIMATE, "pareto_shape": ESTIMATE, "error_growth": number, "ln_Z": ESTIMATE,
+    {"draws", "ess": ESTIMATE, "pareto_shape": ESTIMATE, "error_growth": number, "ln_Z": ESTIMATE,
      "chains": {NAME: {"configurations", "independent", "above", "above_error", "far_above", "expected", "ess", "ln_Z": ESTIMATE}},
      "remark"}
 
@@ -16,8 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
-
-import numpy
 
 from haarflow.core import statistics
 from haarflow.core.statistics import Coverage, Estimate
@@ -44,6 +42,7 @@ def evidence(sampled: Sampled) -> dict[str, Any] | None:
     usable = not nan_note(log_w)
     chains = {name: target for name, target in sampled.target_log_w.items() if usable and not nan_note(target)}
     return {
+        "draws": int(log_w.size),
         "ess": _table(statistics.ess_estimate(log_w)),
         "pareto_shape": _table(statistics.pareto_shape(log_w) if usable else Estimate(None, None)),
         "error_growth": _finite(statistics.error_growth(log_w)) if usable else None,
@@ -80,7 +79,7 @@ def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str,
     `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry.
     """
     said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
-    said += _of_tail(found) if numpy.size(sampled.log_w) >= TAIL else []
+    said += _of_tail(found) if found["draws"] >= TAIL else []
     for name, chain in found["chains"].items():
         said += _of_chain(name, chain, found["ln_Z"])
     for name, target in sampled.target_log_w.items():
