@@ -81,6 +81,11 @@ class Weighted:
         log_w, phase = modulus_and_phase(log_weight(accelerated(self.theory).action(y, couplings), log_q))
         return Draws(y, log_w, log_q, phase=phase)
 
+    def weigh(self, params: Params, y: Array, couplings: Couplings = None, condition: Condition = None) -> Array:
+        """Return the log weights `(n,)` of given configurations, by one inverse pass."""
+        log_q = self.model.log_density(params, y, condition)
+        return log_weight(accelerated(self.theory).action(y, couplings), log_q)
+
 
 def as_proposal(model: Density | Proposal, theory: Theory) -> Proposal:
     """Return a proposal as it is, and a density weighted by the theory."""

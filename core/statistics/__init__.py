@@ -4,19 +4,31 @@ Where an error cannot be estimated (NaN, constant, frozen, too short) `error` an
 and the note says why.
 """
 
+from haarflow.core.statistics.coverage import Coverage, coverage_of, target_log_z
+from haarflow.core.statistics.effective import error_growth, ess, ess_difference, ess_estimate, log_normal_ess
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.gamma import gamma_method
+from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
-from haarflow.core.statistics.weights import ess, log_z, mode_aware_ess, reweight
+from haarflow.core.statistics.weights import log_z, mode_aware_ess, reweight, reweight_derived
 
 __all__ = (
     "ENOUGH",
+    "Coverage",
     "Estimate",
     "bootstrap",
+    "coverage_of",
+    "error_growth",
     "ess",
+    "ess_difference",
+    "ess_estimate",
     "gamma_method",
     "jackknife",
+    "log_normal_ess",
     "log_z",
     "mode_aware_ess",
+    "pareto_shape",
     "reweight",
+    "reweight_derived",
+    "target_log_z",
 )

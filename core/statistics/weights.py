@@ -1,27 +1,30 @@
-"""Averages over weighted independent draws, log_w = -S - log q: effective sample size, ln Z, reweighting."""
+"""Averages over weighted independent draws, log_w = -S - log q: ln Z, reweighting.
+
+An error bar is the spread of the weights that were drawn: below `LEAST` effective draws there is none, and a note says
+where it rests on a few weights or on a heavy tail.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy
 from numpy.typing import ArrayLike
 
 from haarflow.backends.types import Array
-from haarflow.core.statistics.estimate import ENOUGH, Estimate
-
-
-def ess(log_w: ArrayLike) -> float:
-    """Return (sum w)^2 / (n sum w^2) in (0, 1]; weights of zero count as samples, a NaN log weight as zero.
-
-    0.0 when every weight is zero. Raises ValueError without samples.
-
-    >>> round(ess([0.0, 0.0, 0.0, float("-inf")]), 6)
-    0.75
-    """
-    w = _relative(log_w)
-    squares = float(numpy.sum(w * w))
-    return float(numpy.sum(w)) ** 2 / (w.size * squares) if squares > 0.0 else 0.0
+from haarflow.core.statistics.effective import (
+    LEAST,
+    ess,
+    log_weights,
+    nan_note,
+    no_error,
+    relative_weights,
+    weight_note,
+)
+from haarflow.core.statistics.estimate import Estimate
+from haarflow.core.statistics.gamma import gamma_method
 
 
 def log_z(log_w: ArrayLike) -> Estimate:
@@ -30,13 +33,16 @@ def log_z(log_w: ArrayLike) -> Estimate:
     >>> log_z([0.0, 0.0]).value
     0.0
     """
-    values = _log_weights(log_w)
+    if note := nan_note(log_w):
+        return Estimate(None, None, note=note)
+    values = log_weights(log_w)
     quality = ess(values)
     if quality == 0.0:
         return Estimate(None, None, note="every weight is zero")
     top = float(values.max())
     value = top + math.log(float(numpy.mean(numpy.exp(values - top))))
-    return Estimate(value, math.sqrt(max(1.0 / quality - 1.0, 0.0) / values.size), 0.5, None, _few(values))
+    error = math.sqrt(max(1.0 / quality - 1.0, 0.0) / values.size)
+    return _noted(Estimate(value, error, 0.5), values)
 
 
 def mode_aware_ess(target_log_w: ArrayLike, exact_log_z: float) -> Estimate:
@@ -49,24 +55,27 @@ def mode_aware_ess(target_log_w: ArrayLike, exact_log_z: float) -> Estimate:
     1.0
     """
     mean = log_z(target_log_w)
-    if mean.value is None or mean.error is None:
+    if mean.value is None:
         return Estimate(None, None, note=mean.note)
-    value = math.exp(exact_log_z - mean.value)
-    return Estimate(value, value * mean.error, None, None, mean.note)
+    value = math.exp(min(exact_log_z - mean.value, 700.0))
+    return Estimate(value, None if mean.error is None else value * mean.error, None, None, mean.note)
 
 
 def reweight(log_w: ArrayLike, values: Array) -> Estimate:
     """Return sum w O / sum w over independent samples, error sqrt(sum w^2 (O - mean)^2) / sum w.
 
-    For a chain's correlated draws use `gamma_method((w * O, w), lambda a, b: a / b)`. Raises ValueError for shapes
-    that differ.
+    No error bar below ten effective samples. For a function of several means take `reweight_derived`, for a chain's
+    correlated draws `gamma_method((w * O, w), lambda a, b: a / b)`. Raises ValueError for shapes that differ.
 
     >>> reweight([0.0, float("-inf")], [2.0, 100.0])[:2]
-    (2.0, 0.0)
+    (2.0, None)
     """
-    w, o = _relative(log_w), numpy.ravel(numpy.asarray(values, dtype=float))
-    if w.shape != o.shape:
-        raise ValueError(f"one value for each log weight wanted, got {o.size} values and {w.size} weights")
+    o = numpy.ravel(numpy.asarray(values, dtype=float))
+    if o.size != numpy.size(log_w):
+        raise ValueError(f"one value for each log weight wanted, got {o.size} values and {numpy.size(log_w)} weights")
+    if note := nan_note(log_w):
+        return Estimate(None, None, note=note)
+    w = relative_weights(log_weights(log_w))
     if not w.any():
         return Estimate(None, None, note="every weight is zero")
     if not numpy.all(numpy.isfinite(o[w > 0.0])):
@@ -74,29 +83,32 @@ def reweight(log_w: ArrayLike, values: Array) -> Estimate:
     o = numpy.where(w > 0.0, o, 0.0)
     value = float(numpy.sum(w * o) / numpy.sum(w))
     error = float(numpy.sqrt(numpy.sum((w * (o - value)) ** 2)) / numpy.sum(w))
-    return Estimate(value, error, 0.5, None, _few(log_w))
+    return _noted(Estimate(value, error, 0.5), log_w)
 
 
-def _log_weights(log_w: ArrayLike) -> numpy.ndarray:
-    values = numpy.ravel(numpy.asarray(log_w, dtype=float))
-    if values.size == 0:
-        raise ValueError("log weights of one sample or more wanted, got none")
-    values = numpy.where(numpy.isnan(values), -math.inf, values)
-    if numpy.any(values == math.inf):
-        raise ValueError("a log weight is +infinity: the model gave a sample density zero")
-    return values
+def reweight_derived(function: Callable[..., Any], log_w: ArrayLike, *values: ArrayLike) -> Estimate:
+    """Return `function` of the reweighted means of several observables over independent samples, with its error.
+
+    >>> reweight_derived(lambda a, b: a / b, [0.0] * 40, [2.0, 4.0] * 20, [1.0, 2.0] * 20).value
+    2.0
+    """
+    if note := nan_note(log_w):
+        return Estimate(None, None, note=note)
+    w = relative_weights(log_weights(log_w))
+    if not w.any():
+        return Estimate(None, None, note="every weight is zero")
+
+    def of_means(weight: float, *means: float) -> Any:
+        return function(*(mean / weight for mean in means))
+
+    series = [w, *(w * numpy.ravel(numpy.asarray(one, dtype=float)) for one in values)]
+    return _noted(gamma_method(series, of_means), log_w)
 
 
-def _relative(log_w: ArrayLike) -> numpy.ndarray:
-    """Weights over the largest one; all zero when every log weight is -infinity."""
-    values = _log_weights(log_w)
-    top = values.max()
-    return numpy.exp(values - top) if math.isfinite(top) else numpy.zeros_like(values)
-
-
-def _few(log_w: ArrayLike) -> str:
-    values = _log_weights(log_w)
+def _noted(estimate: Estimate, log_w: ArrayLike) -> Estimate:
+    """The estimate with the weights' note, without its error bar where there are too few effective draws."""
+    values = log_weights(log_w)
     effective = ess(values) * values.size
-    return (
-        f"{effective:.0f} effective samples, below {ENOUGH}: the error bar is optimistic" if effective < ENOUGH else ""
-    )
+    if effective < LEAST:
+        return estimate._replace(error=None, note=no_error(effective))
+    return estimate if estimate.error is None else estimate._replace(note=weight_note(values) or estimate.note)

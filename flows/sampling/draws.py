@@ -22,7 +22,7 @@ from haarflow.backends.types import Condition, Couplings, Key, Params, Theory, T
 from haarflow.core import random
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
-from haarflow.flows.proposals import Density, Draws, Proposal
+from haarflow.flows.proposals import Density, Draws, Proposal, Weighted
 from haarflow.flows.sampling.farm import farm
 from haarflow.flows.sampling.integrated import proposal_of
 
@@ -59,6 +59,36 @@ def draw(
         raise ValueError(f"at least one draw wanted, got n = {n}")
     compiled = _compiled(proposal_of(model, theory), int(n), measure, backends.of(key))
     return compiled(params, key, as_floats(couplings), as_floats(condition))
+
+
+def weigh(
+    model: Density,
+    params: Params,
+    theory: Theory,
+    field: Array,
+    couplings: Mapping[str, Any] | None = None,
+    condition: Mapping[str, Any] | None = None,
+) -> Array:
+    """Return log w = -S(y) - log q(y) `(n,)` of given configurations `(n, *field_shape)`, such as those of a Markov chain.
+
+    Compiled once for each model, theory and n.
+
+    >>> import numpy as np
+    >>> from haarflow.flows.flow import Model, Translate
+    >>> from haarflow.flows.priors import UniformLinks
+    >>> from haarflow.theories import U1Gauge
+    >>> model = Model(UniformLinks((4, 4)), Translate((0, 0), internal=1))
+    >>> weigh(model, {}, U1Gauge((4, 4)), np.zeros((2, 2, 4, 4)), {"beta": 1.0}).tolist()
+    [16.0, 16.0]
+    """
+    compiled = _weighing(Weighted(model, theory), backends.of(field))
+    return compiled(params, field, as_floats(couplings), as_floats(condition))
+
+
+@lru_cache(maxsize=32)
+def _weighing(proposal: Weighted, backend: backends.Backend) -> Callable[..., Array]:
+    compiled: Callable[..., Array] = backend.jit(proposal.weigh)
+    return compiled
 
 
 Block = Callable[[Params, Key, Couplings, Condition], Draws]

@@ -11,10 +11,14 @@ from typing import Any, NamedTuple, Protocol
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.backends import Backend
 from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array, Key, Tree
 from haarflow.core import random
+
+EACH = 16  # samples of each coupling in a batch, or more
+PRIMES = (2, 3, 5, 7, 11, 13)  # their roots are the steps of a Richtmyer sequence
 
 
 class Plan(Protocol):
@@ -46,9 +50,10 @@ class Fixed(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Couplings drawn for each sample, uniformly between `low` and `high`: `Drawn({"beta": 1.0}, {"beta": 4.0})`.
+    """Couplings drawn between `low` and `high` in each step: `Drawn({"beta": 1.0}, {"beta": 4.0})`.
 
-    The ESS of such a batch mixes couplings and is too low by the spread of ln Z.
+    A batch of n interleaves as many couplings as leave 16 samples to each, a Richtmyer sequence from a random offset: each is
+    uniformly distributed, and a step's ESS is the mean over its couplings.
     """
 
     low: dict[str, Any]
@@ -57,12 +62,17 @@ class Drawn(NamedTuple):
     def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
         """Return the couplings of a step."""
         names = sorted(self.low)
-        u = random.uniform(key, (len(names), n), _dtype(self))
-        return {name: self.low[name] + (self.high[name] - self.low[name]) * u[row, :] for row, name in enumerate(names)}
+        xp, offset = array_namespace(key), random.uniform(key, (len(names), 1), _dtype(self))
+        numbers = xp.arange(self.groups(n), dtype=offset.dtype, device=backends.place(offset))
+        found = {}
+        for row, name in enumerate(names):
+            u = offset[row, :] + numbers * math.sqrt(PRIMES[row % len(PRIMES)])
+            found[name] = _repeat(self.low[name] + (self.high[name] - self.low[name]) * (u - xp.floor(u)), n)
+        return found
 
     def groups(self, n: int) -> int:
-        """Return 1: the batch is treated as one."""
-        return 1
+        """Return the number of couplings in a batch of n, a divisor of n."""
+        return next(k for k in range(max(n // EACH, 1), 0, -1) if n % k == 0)
 
 
 class Cycled(NamedTuple):
@@ -72,7 +82,9 @@ class Cycled(NamedTuple):
 
     def draw(self, key: Key, step: Array, n: int) -> dict[str, Array]:
         """Return the couplings of a step."""
-        return {name: _repeat(values, n) for name, values in self.values.items()}
+        return {
+            name: _repeat(array_namespace(values[0]).stack(list(values)), n) for name, values in self.values.items()
+        }
 
     def groups(self, n: int) -> int:
         """Return the length of the lists. Raises ValueError if it does not divide n."""
@@ -122,8 +134,6 @@ def _dtype(plan: Tree) -> Any:
     return leaves(plan)[0].dtype
 
 
-def _repeat(values: tuple[Array, ...], n: int) -> Array:
-    xp = array_namespace(values[0])
-    row = xp.stack(list(values))
+def _repeat(row: Array, n: int) -> Array:
     times = -(-n // row.shape[0])
-    return xp.concat([row] * times)[:n]
+    return array_namespace(row).concat([row] * times)[:n]

@@ -89,9 +89,7 @@ def train(
     folder = out or Path("runs") / asked.name
     figures = train_only(asked, folder, progress(quiet), own)
     found = {"model": str(folder / "model.safetensors"), **figures}
-    show(
-        found, as_json, lambda: "{steps} steps, {cpu_s:.1f} CPU seconds, ESS {ess}: {model}".format(**_printable(found))
-    )
+    show(found, as_json, lambda: _trained(found))
 
 
 def sample(
@@ -141,6 +139,13 @@ def _show_summary(summary: dict[str, Any], as_json: bool, where: str) -> None:
     from haarflow.report.text import summary_table
 
     show(summary, as_json, lambda: f"{summary_table(summary)}\n\n{where}")
+
+
+def _trained(found: dict[str, Any]) -> str:
+    from haarflow.report.text import tuning
+
+    line = "{steps} steps, {cpu_s:.1f} CPU seconds, ESS {ess}: {model}".format(**_printable(found))
+    return "\n".join(filter(None, [line, tuning(found)]))
 
 
 def _printable(figures: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,11 @@ def title(row: Row, summary: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [f"{row.title} on {'×'.join(map(str, summary['lattice']))}", words]))
 
 
+def _coverage(samplers: Mapping[str, Any]) -> list[Section]:
+    body, words = tables.coverage_table(samplers)
+    return [Section("Does the flow cover the target?", body, words)] if body else []
+
+
 def _said(value: Any) -> str:
     """A value of [theory]: numbers in short form, all else as TOML writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
@@ -56,6 +61,7 @@ def _sections(run: Run) -> list[Section]:
             Section("", tables.verdict(samplers), ""),
             sections.history(run),
             Section("Results", *tables.observables_table(samplers, run.target.labels)),
+            *_coverage(samplers),
             Section("Cost", *tables.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
         ]
     small = sections.small(run)

@@ -69,7 +69,7 @@ def _weights(sampled: Sampled) -> numpy.ndarray:
 
 
 def _log_w(sampled: Sampled) -> numpy.ndarray:
-    """Log weights `(chain, draw)`; a NaN counts as a weight of zero."""
+    """Log weights `(chain, draw)` to be drawn; a NaN, which the warnings name, is left out of the pictures."""
     values = numpy.asarray(sampled.log_w, dtype=float)
     return numpy.where(numpy.isnan(values), -math.inf, values)
 
@@ -181,7 +181,7 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q
 def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
     if sampled.weighted:
-        estimate = statistics.reweight(_log_w(sampled).T, hit)
+        estimate = statistics.reweight(numpy.asarray(sampled.log_w).T, hit)
     else:
         estimate = statistics.gamma_method(hit)
     return Bar(estimate.value or 0.0, estimate.error)
@@ -195,16 +195,17 @@ WEIGHTS = """log w = −S − log q of each proposal; a perfect flow has log w =
 def _log_weights(run: Run, flows: list[str]) -> Section:
     exact, rows = run.target.exact.get("ln_Z"), {}
     for label in flows:
-        log_w = _log_w(run.found.samplers[label])
+        sampled = run.found.samplers[label]
+        log_w = numpy.asarray(sampled.log_w)
         level = exact if exact is not None else statistics.log_z(log_w).value
-        rows[label] = (log_w - (level or 0.0), statistics.ess(log_w))
+        rows[label] = (_log_w(sampled) - (level or 0.0), statistics.ess_estimate(log_w).value or 0.0)
     svg = figures.weights(rows, "log w − ln Z")
     source = "exact" if exact is not None else "estimated from the weights themselves"
     words = prose(f"{WEIGHTS} ln Z is {source}.")
     return Section("Quality of the flow", picture(svg, "w", "histogram of log weights"), words, half=True)
 
 
-TRAINING = """ESS: that of the weights within a batch. Each point is the mean between two checkpoints; CPU seconds are
+TRAINING = """ESS: that of the weights within a batch, the mean over its couplings if it has several. Each point is the mean between two checkpoints; CPU seconds are
     those of the process, compilation included. The first values of the loss may lie outside the figure."""
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 from haarflow.report.html import piece, prose, table
-from haarflow.report.text import pull, with_error
+from haarflow.report.text import pull, tuning, with_error
 from haarflow.run.settings import Recipe
 
 SHORT = 20.0  # length in autocorrelation times below which the error of a chain is not reliable
@@ -182,6 +183,7 @@ def cost_table(
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"
         words = f"Training: {training['steps']:,} steps in {training['cpu_s']:.1f} CPU s{ess}."
+        words += f" {tuned[0].upper()}{tuned[1:]}." if (tuned := tuning(training)) else ""
     if fit and not fit["samples"]:
         words = f"No fit: the flow is Lüscher's series with {fit['numbers']} coefficients."
     elif fit:
@@ -190,6 +192,24 @@ def cost_table(
             f"in {fit['cpu_s']:.1f} CPU s."
         )
     return table(head, rows, "costs"), prose(f"{COST} {words}")
+
+
+COVERAGE = """Above: the share of the chain's configurations whose weight exceeds the largest of the flow's draws; expected: the
+    share that the flow's own weights let expect. ESS of target = Z/E_p[w], from the chain's configurations; it is close to the ESS
+    where the flow leaves nothing out. ln Z: from the flow's draws, ln mean w, and from the chain, −ln mean 1/w, which is right even
+    where the flow leaves a part out. Pareto shape: of the largest weights; above 0.7 error bars are not reliable
+    (arXiv:1507.02646). Error growth: the error of all draws over what quarters of them predict."""
+
+
+def coverage_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the table of what the flows cover, with its remarks, and its caption; nothing where there is no flow."""
+    rows = [list(map(html.escape, row)) for row in coverage.rows(samplers)]
+    if not rows:
+        return "", ""
+    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in coverage.remarks(samplers))
+    return table(coverage.HEAD, rows, "coverage") + (f'<ul class="notes">{remarks}</ul>' if remarks else ""), prose(
+        COVERAGE
+    )
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 
 
@@ -85,9 +86,34 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     training = summary["training"]
     if training:
         head += f"\ntraining: {training['steps']} steps, {training['cpu_s']:.1f} CPU s, ESS {_number(training['ess'], '.3f')}"
+        head += f"\n{tuned}" if (tuned := tuning(training)) else ""
     rows = [[name, *(column.cell(sampler) for column in COLUMNS)] for name, sampler in summary["samplers"].items()]
     glance = table(["sampler", *(column.head for column in COLUMNS)], rows)
-    return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
+    return "\n\n".join(filter(None, [head, glance, coverage_table(summary["samplers"]), observables_table(summary)]))
+
+
+def tuning(training: Mapping[str, Any]) -> str:
+    """Return what fine-tuning did, nothing where training started from scratch.
+
+    >>> tuning({"fine_tuning": {"draws": 2048, "start": 0.7, "end": 0.4, "difference": -0.3, "error": 0.02, "kept": "start"}})
+    'fine-tuning: ESS 0.700 before and 0.400 after on the same 2,048 draws (-0.300 ± 0.020); the parameters before it are kept'
+    """
+    found = training.get("fine_tuning")
+    if not found:
+        return ""
+    kept = "after" if found["kept"] == "end" else "before"
+    if found["difference"] is None:
+        return f"fine-tuning: NaN log weights on {found['draws']:,} draws; the parameters {kept} it are kept"
+    return (
+        f"fine-tuning: ESS {found['start']:.3f} before and {found['end']:.3f} after on the same {found['draws']:,} draws "
+        f"({found['difference']:+.3f} ± {found['error']:.3f}); the parameters {kept} it are kept"
+    )
+
+
+def coverage_table(samplers: Mapping[str, Any]) -> str:
+    """Return whether the flows cover the target, and what cannot be known of it."""
+    found = coverage.rows(samplers)
+    return "\n".join([table(coverage.HEAD, found), *coverage.remarks(samplers)]) if found else ""
 
 
 def gauge_table(found: Mapping[str, Any]) -> str:

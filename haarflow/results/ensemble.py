@@ -5,6 +5,7 @@
     /SAMPLER/observables/NAME        (chain, draw[, n])
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
+    /SAMPLER/target_log_w/CHAIN      (chain, kept)      flows: log weights of configurations of the Markov chain CHAIN
     /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
 
 The draws of a reweighted sampler are those of the flow and count with their weights; all others are draws from e^{-S}. The
@@ -15,8 +16,9 @@ has no atomic commit. It contains no times, so that the same recipe gives the sa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import h5py
@@ -27,6 +29,7 @@ from haarflow.core import files
 from haarflow.core.untrusted import check_regular, reading
 from haarflow.flows.sampling.draws import metropolis
 from haarflow.results import stored
+from haarflow.run import weighing
 from haarflow.run.build import Plan, Setup, stream
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of
@@ -44,13 +47,14 @@ class EnsembleError(ValueError):
 class Sampled(NamedTuple):
     """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`.
 
-    An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
+    `target_log_w` holds, of a flow, its log weights `(chain, kept)` of configurations of each Markov chain beside it. An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
     """
 
     kind: str
     observables: dict[str, numpy.ndarray]
     log_w: numpy.ndarray | None
     accepted: numpy.ndarray | None
+    target_log_w: Mapping[str, numpy.ndarray] = MappingProxyType({})
 
     @property
     def weighted(self) -> bool:
@@ -103,11 +107,25 @@ def _compose_sampler(group: Any, setup: Setup, plan: Plan, folder: RunFolder) ->
         _write_kept_fields(group, every, plan, folder)
     for name, column in sorted(columns.items()):
         group.create_dataset(name, data=numpy.moveaxis(column[kept], 0, 1))
+    if plan.from_flow:
+        _write_target_weights(group, setup, plan, folder)
+
+
+def _write_target_weights(group: Any, setup: Setup, plan: Plan, folder: RunFolder) -> None:
+    """Write the flow's log weights of the configurations of each chain that ran beside it."""
+    name = f"{weighing.GROUP}/{weighing.flow_of(setup, plan.name)}"
+    others = ("field", "last", "observables", "accepted", "log_w")
+    for chain in (other for other in setup.plans.values() if not other.from_flow):
+        blocks = [folder.read_block(chain.name, number, without=others) for number in range(chain.blocks)]
+        if rows := [block[name] for block in blocks if name in block]:
+            group.create_dataset(f"{weighing.GROUP}/{chain.name}", data=numpy.concatenate(rows).T)
 
 
 def _columns(plan: Plan, folder: RunFolder) -> dict[str, numpy.ndarray]:
     """All arrays except configurations, `(draw, chain[, n])`, warm-up included."""
-    blocks = [folder.read_block(plan.name, number, without=("field", "last")) for number in range(plan.blocks)]
+    blocks = [
+        folder.read_block(plan.name, number, without=("field", "last", weighing.GROUP)) for number in range(plan.blocks)
+    ]
     return {name: numpy.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -238,4 +256,12 @@ def _sampled(group: Any) -> Sampled:
         raise ValueError(f"{group.name} has no weights log_w")
     observables = real_parts({name: column[...] for name, column in data.items()})
     log_w, accepted = (columns[name][...] if name in columns else None for name in ("log_w", "accepted"))
-    return Sampled(kind, observables, log_w, accepted)
+    return Sampled(kind, observables, log_w, accepted, _beside(group))
+
+
+def _beside(group: Any) -> dict[str, numpy.ndarray]:
+    """The log weights by each flow of a chain's configurations."""
+    if weighing.GROUP not in group:
+        return {}
+    inner = stored.group(group, weighing.GROUP)
+    return {name: stored.dataset(inner, name)[...] for name in inner}

@@ -3,15 +3,17 @@
 summary.json is a stable interface:
 
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
-     "training": {"steps", "cpu_s", "ess"} or null,
+     "training": {"steps", "cpu_s", "ess", "fine_tuning": a `FineTuneLine` if it started from a model} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
-                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
+                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}},
+                         "coverage": see weight_evidence, for flows, "warnings": [sentence, ...]}}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
+Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
+needs an explanation: a frozen or constant series has `tau_int` null and says why.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ import numpy
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
+from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import ensemble
+from haarflow.results import ensemble, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
-from haarflow.run import recipes
+from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
 from haarflow.run.target import Target, target_of
@@ -58,27 +61,37 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
 def training_figures(log: Log) -> dict[str, Any] | None:
     """Return {"steps", "cpu_s", "ess"} of the last chunk of training, or None if nothing was trained."""
     last = log.trained
-    return None if last is None else {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess}
+    if last is None:
+        return None
+    tuned = {} if log.fine_tune is None else {"fine_tuning": log.fine_tune._asdict()}
+    return {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess, **tuned}
 
 
 def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     table = observables(target, sampled)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
+    coverage = weight_evidence.evidence(sampled)
+    acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
+    warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
+    if coverage and (failed := advice.failure(samples, coverage["ess"]["value"], acceptance)):
+        warnings.append(f"{failed}; {advice.next_things(target)}")
     return {
         "kind": sampled.kind,
-        "acceptance": None if sampled.accepted is None else float(numpy.mean(sampled.accepted)),
+        "acceptance": acceptance,
         "ess": _ess(sampled, table),
         "cpu_s": cpu_s,
         "samples": samples,
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
         "observables": table,
+        **({} if coverage is None else {"coverage": coverage}),
+        "warnings": warnings,
     }
 
 
 def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
     if sampled.log_w is not None:
-        return statistics.ess(sampled.log_w)
+        return statistics.ess_estimate(sampled.log_w).value
     slowest = [entry["tau_int"] for entry in table.values()]
     if not slowest or any(tau is None for tau in slowest):
         return None
@@ -87,8 +100,12 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
 
 def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     """Return a sampler's observables, each with value, error, tau_int, exact value and, where needed, a note."""
-    theory, exact, table = target.theory, _real_numbers(target.exact), {}
-    for name in _names(sampled, described(theory).part("summary") or tuple(sampled.observables)):
+    theory, table = target.theory, {}
+    odd = described(theory).symmetries.odd  # their means are zero
+    zeros = {word: 0.0 for name in odd for word in (name, f"{name}.re", f"{name}.im") if word in sampled.observables}
+    exact = zeros | _real_numbers(target.exact)
+    names = _names(sampled, described(theory).part("summary") or tuple(sampled.observables))
+    for name in dict.fromkeys([*names, *zeros]):
         estimate = _estimate(theory, sampled, name)
         if estimate is not None:
             table[name] = {
@@ -130,24 +147,19 @@ def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     series = [sampled.observables[word].astype(float) for word in ingredients]
     if any(one.ndim != 2 for one in series):
         return None
-    columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
+    if sampled.log_w is not None and (note := nan_note(sampled.log_w)):
+        return Estimate(None, None, note=note)
+    function = None if derived is None else derived.function
     if sampled.weighted:
-        return _reweighted(sampled.log_w, columns, None if derived is None else derived.function)
-    return (
-        statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
-    )
+        return _reweighted(sampled.log_w, series, function)
+    columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
+    return statistics.gamma_method(columns[0]) if function is None else statistics.gamma_method(columns, function)
 
 
-def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | None) -> Estimate:
-    weights = numpy.asarray(log_w, dtype=float).T
+def _reweighted(log_w: Any, series: list[numpy.ndarray], function: Callable[..., Any] | None) -> Estimate:
     if function is None:
-        return statistics.reweight(weights, columns[0])
-    relative = numpy.exp(weights - numpy.max(weights))
-
-    def of_means(weight: float, *means: float) -> float:
-        return function(*(mean / weight for mean in means))
-
-    return statistics.gamma_method([relative, *(relative * column for column in columns)], of_means)
+        return statistics.reweight(log_w, series[0])
+    return statistics.reweight_derived(function, log_w, *series)
 
 
 def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.traits import traits
-from haarflow.run.models import opened_model
+from haarflow.run.advice import annealed
+from haarflow.run.models import opened_model, refuse_extrapolation
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
@@ -109,7 +110,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     >>> setup.target.theory.lattice, setup.target.couplings, sorted(setup.kernels)
     ((4, 4), {'beta': 1.0}, ['hmc'])
     """
-    target = target_of(resolved(recipe))
+    target = annealed(target_of(resolved(recipe)))
     backend = backends.get(target.recipe.run.backend, target.recipe.run.device or None, target.recipe.run.dtype)
     checked(target.theory, target.couplings)
     backend.asarray([0.0])
@@ -261,6 +262,8 @@ def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> 
         raise ValueError(
             f"{name} is conditioned on {names!r:.60}, which are not couplings of {target.name}: open another"
         )
+    if not target.recipe.extrapolate:
+        refuse_extrapolation(name, opened.card, target.couplings)
     condition = {coupling: target.couplings[coupling] for coupling in names} or None
     if model is None:
         try_model(target, opened.model, opened.params, condition)

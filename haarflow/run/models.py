@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from haarflow.flows.catalogue import constructor
@@ -27,6 +28,35 @@ def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
         if ":" not in kind or kind == own.flow:
             raise
         raise ModelFileError(f"{error}; its flow is a custom one: add --flow {kind} to the command") from None
+
+
+def trained_between(card: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the range of each coupling that a conditioned model was trained or fitted for, as far as its card says.
+
+    >>> trained_between({"condition": ["beta"], "fit": {"couplings": [0.0, 3.0, 6.0]}})
+    {'beta': (0.0, 6.0)}
+    """
+    training = card.get("training") or {}
+    ranges = dict(training.get("between") or {})
+    values = (card.get("fit") or {}).get("couplings") or [0.0, *training.get("betas", ())]
+    if len(values) > 1:
+        ranges.setdefault("beta", values)  # a flow along loops, which starts from beta = 0
+    return {
+        name: (float(min(ranges[name])), float(max(ranges[name])))
+        for name in card.get("condition", ())
+        if name in ranges
+    }
+
+
+def refuse_extrapolation(name: str, card: Mapping[str, Any], couplings: Mapping[str, float]) -> None:
+    """Raise ValueError for couplings outside the range that a conditioned model was trained for."""
+    for coupling, (low, high) in trained_between(card).items():
+        value, slack = couplings[coupling], 1e-9 * max(abs(low), abs(high))
+        if not low - slack <= value <= high + slack:
+            raise ValueError(
+                f"the model {name} was trained for {coupling} from {low:g} to {high:g}, and {coupling} = {value:g} lies outside, where "
+                "its flow may be far from the target: train it there, or set extrapolate=true to use it all the same"
+            )
 
 
 def _of_own_flow(path: Path, lattice: tuple[int, ...], own: Own) -> Model | None:

@@ -373,6 +373,7 @@ def _cross_field_errors(recipe: Recipe) -> Errors:
     errors += _theory_errors(recipe, recipe.theory.row)
     if recipe.train is not None:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
+        errors += _range_errors(recipe, recipe.train)
     return errors
 
 
@@ -427,6 +428,18 @@ def _training_errors(train: Train, couplings: Iterable[str]) -> list[str]:
     if train.anneal and train.between:
         errors.append("train.anneal and train.between exclude each other: use one of them")
     return errors
+
+
+def _range_errors(recipe: Recipe, train: Train) -> list[str]:
+    """The couplings of [theory] for which a conditioned flow would not be trained."""
+    return [
+        f"train.between.{name} = {list(ends)} does not contain theory.{name} = {value:g}, where the flow will draw: widen it, or set "
+        "extrapolate=true"
+        for name, ends in train.between.items()
+        if (value := getattr(recipe.theory, name, None)) is not None
+        and not min(ends) <= value <= max(ends)
+        and not recipe.extrapolate
+    ]
 
 
 def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:

@@ -1,6 +1,7 @@
 """The lines of a run's log, metrics.jsonl: one record for each kind of line, and their conversion to and from JSON.
 
 {"stage": "train", "step", "loss", "ess", "cpu_s"}                          one per chunk of training
+{"stage": "fine_tune", "draws", "start", "end", "difference", "error", "kept"}   one if training started from a model
 {"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
 {"stage": "tune", "sampler", "step_size", "steps", "acceptance", "target"}      one per sampler whose HMC the warm-up tunes
 {"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
@@ -51,6 +52,19 @@ class TuneLine(NamedTuple):
     target: float
 
 
+class FineTuneLine(NamedTuple):
+    """A fine-tuning: the ESS of the parameters it started from and of those it ended with on the same `draws`, their difference
+    with its error, and which were `kept`, "start" or "end".
+    """
+
+    draws: int
+    start: float | None
+    end: float | None
+    difference: float | None
+    error: float | None
+    kept: str
+
+
 class SampleLine(NamedTuple):
     """A block of draws: the `acceptance` of a chain whose steps can be rejected, the `ess` of a flow."""
 
@@ -62,9 +76,12 @@ class SampleLine(NamedTuple):
     cpu_s: float = 0.0
 
 
-Line = TrainLine | FitLine | TuneLine | SampleLine
-STAGES: dict[str, type[TrainLine] | type[FitLine] | type[TuneLine] | type[SampleLine]] = {
+Line = TrainLine | FineTuneLine | FitLine | TuneLine | SampleLine
+STAGES: dict[
+    str, type[TrainLine] | type[FineTuneLine] | type[FitLine] | type[TuneLine] | type[SampleLine]
+] = {
     "train": TrainLine,
+    "fine_tune": FineTuneLine,
     "fit": FitLine,
     "tune": TuneLine,
     "sample": SampleLine,
@@ -77,6 +94,7 @@ class Log(NamedTuple):
     train: tuple[TrainLine, ...] = ()
     fit: FitLine | None = None
     sample: tuple[SampleLine, ...] = ()
+    fine_tune: FineTuneLine | None = None
     tune: tuple[TuneLine, ...] = ()
 
     @property
@@ -105,6 +123,7 @@ def log_of(lines: Iterable[Line]) -> Log:
         tuple(line for line in lines if isinstance(line, TrainLine)),
         fits[-1] if fits else None,
         tuple(line for line in lines if isinstance(line, SampleLine)),
+        next((line for line in reversed(lines) if isinstance(line, FineTuneLine)), None),
         tuple(line for line in lines if isinstance(line, TuneLine)),
     )
 

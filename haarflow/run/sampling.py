@@ -1,9 +1,9 @@
 """The samplers of a run, block by block: draw, write the block, continue from the last block written.
 
 The file of a block holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations
-`field`, and for Markov chains `last`, the fields from which the next block starts. A field of several parts has an entry
-for each, `field/U`, `last/U`, ... Warm-up draws are written in blocks like all others and dropped when the ensemble is
-composed.
+`field`, and for Markov chains `last`, the fields from which the next block starts, and `target_log_w` where flows run
+beside them. A field of several parts has an entry for each, `field/U`, `last/U`, ... Warm-up draws are written in blocks
+like all others and dropped when the ensemble is composed.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
+from haarflow.run import weighing
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import SampleLine, TuneLine
@@ -100,13 +101,15 @@ def _flow_block(block: dict[str, Any], plan: Plan, number: int) -> Block:
     arrays["log_w"] = by_chain(block["log_w"])
     if block["field"] is not None:
         arrays["field"] = by_chain(block["field"])
-    line = SampleLine(plan.name, number, plan.block * plan.chains, ess=float(ess(block["log_w"])), cpu_s=block["cpu_s"])
+    quality = None if numpy.isnan(block["log_w"]).any() else float(ess(block["log_w"]))
+    line = SampleLine(plan.name, number, plan.block * plan.chains, ess=quality, cpu_s=block["cpu_s"])
     return line, arrays
 
 
 def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolder, progress: Progress) -> Blocks:
-    target, begun = setup.target, time.process_time()
-    measure = measure_of(target.theory, tuple(target.couplings.items()), bool(setup.recipe.fields_every))
+    target, begun, stride = setup.target, time.process_time(), weighing.every(setup, plan)
+    with_field = bool(setup.recipe.fields_every or stride)
+    measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
     key, thin = setup.stream(plan.name), plan.settings.thin
     kernel, field = _begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
@@ -114,11 +117,14 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
         state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field
-        arrays = _chain_arrays(setup, plan, number, records)
+        observables, fields = records["observables"] if with_field else (records["observables"], None)
+        arrays = _chain_arrays(setup, plan, number, observables, fields, records["info"])
         idle = _idle(plan, number, arrays, records, idle)
         arrays |= {path: setup.backend.to_numpy(part) for path, part in spaces.paths(field, "last").items()}
         acceptance = float(numpy.mean(arrays["accepted"])) if "accepted" in arrays else None
         cpu = time.process_time() - begun
+        if stride:
+            arrays |= weighing.weighed(setup, plan, fields, kept_draws(plan, number, stride))
         begun = time.process_time()
         yield SampleLine(plan.name, number, plan.block * plan.chains, acceptance=acceptance, cpu_s=cpu), arrays
 
@@ -204,14 +210,13 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
     return setup.target.hot_start(setup.stream(f"{plan.name} start"), plan.chains, setup.backend.dtype)
 
 
-def _chain_arrays(setup: Setup, plan: Plan, number: int, records: Any) -> dict[str, Any]:
+def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field: Any, info: Any) -> dict[str, Any]:
     every, host = setup.recipe.fields_every, setup.backend.to_numpy
-    observables, field = records["observables"] if every else (records["observables"], None)
     arrays = {f"observables/{name}": host(array) for name, array in observables.items()}
-    accepted = [array for name, array in paths(records["info"]).items() if name.split(".")[-1] == "accepted"]
+    accepted = [array for name, array in paths(info).items() if name.split(".")[-1] == "accepted"]
     if accepted:
         arrays["accepted"] = numpy.mean([host(array).astype(float) for array in accepted], axis=0)
-    if field is not None:
+    if every:
         kept = kept_draws(plan, number, every)
         arrays |= {path: host(part)[kept] for path, part in spaces.paths(field).items()}
     return arrays

@@ -19,13 +19,16 @@ from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
+from haarflow.run.advice import next_things
 from haarflow.run.build import Setup, card_of
 from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
-from haarflow.run.records import TrainLine
+from haarflow.run.records import TrainLine, FineTuneLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
+from haarflow.run.tuning import compared
 
+FAILED = 2.5  # effective draws of a batch below which a training has failed
 ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
 
 
@@ -81,6 +84,11 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     training, settings = training_of(setup), _settings(setup.recipe)
     state, cpu_before = _begin(setup, training, folder)
     done = int(state.step)
+    if settings.anneal:
+        start = ", ".join(f"{name} = {value:g}" for name, value in settings.anneal.items())
+        progress.say(
+            f"annealing from {start} to the theory's couplings in {settings.anneal_steps or settings.steps} steps"
+        )
     try:
         with progress.task("training", settings.steps, done) as task:
             for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
@@ -96,9 +104,32 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
             f"training stopped at step {stop.step}: the loss or a gradient is not finite; {kept}. "
             "Try a smaller train.lr or train.clip, or train.anneal, with another --out"
         ) from None
-    params = tree_map(setup.backend.to_numpy, state.params)
+    params = tree_map(setup.backend.to_numpy, _tuned(setup, training, state.params, folder, progress))
+    _say_if_failed(setup, folder, progress)
     save_model(folder.model, training.model, params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
+
+
+def _tuned(setup: Setup, training: Training, params: Params, folder: RunFolder, progress: Progress) -> Params:
+    """The parameters after fine-tuning, or those before it if they have the larger ESS; as they are if nothing was tuned."""
+    name = _settings(setup.recipe).start
+    if not name:
+        return params
+    begin = tree_map(setup.backend.asarray, _start_params(setup, training, name))
+    line = compared(setup, training.model, begin, params)
+    folder.cut(lambda line: not isinstance(line, FineTuneLine))
+    folder.write_line(line)
+    if line.kept == "end":
+        return params
+    progress.say(f"fine-tuning made the flow worse: the parameters of {name} are kept; {next_things(setup.target)}")
+    return begin
+
+
+def _say_if_failed(setup: Setup, folder: RunFolder, progress: Progress) -> None:
+    """Say what to try next where one draw holds most of a batch's weight."""
+    last, batch = folder.log().trained, _settings(setup.recipe).batch
+    if last is not None and last.ess is not None and last.ess * batch < FAILED:
+        progress.say(f"the training has failed: ESS {last.ess:.3g}, near 1/{batch}; {next_things(setup.target)}")
 
 
 def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[TrainingState, float]:

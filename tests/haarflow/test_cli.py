@@ -254,7 +254,7 @@ def test_a_phi4_recipe_runs_without_a_flow(tmp_path, capsys):
     (tmp_path / "free.toml").write_text(text)
     words = ("run", tmp_path / "free.toml", "--backend", "numpy", "--no-report", "--quiet", "--out", tmp_path / "run")
     table = printed(capsys, *words)["samplers"]["hmc"]["observables"]
-    assert table.keys() == {"phi2", "phi4", "E", "abs_m", "chi2", "binder", "xi_2", "identity"}
+    assert table.keys() == {"phi2", "phi4", "E", "abs_m", "chi2", "binder", "xi_2", "identity", "m"}
     assert table["identity"]["exact"] == 1.0 and abs(table["identity"]["value"] - 1) < 6 * table["identity"]["error"]
     assert table["phi2"]["exact"] is not None
 

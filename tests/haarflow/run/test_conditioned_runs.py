@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from safetensors.numpy import load_file
 
+from haarflow.run.runfolder import RunFolder
 from tests.support.runs import haarflow
 
 SMALL = ("train.steps=30", "train.batch=32", "train.b2=0.95", "--backend", "torch", "--quiet")
@@ -60,12 +62,57 @@ def test_fine_tuning_starts_from_the_annealed_model(tmp_path):
     model = tmp_path / "annealed" / "model.safetensors"
     second = ("theory.beta=1.6", f"train.start={model}", *SMALL, "train.checkpoint=1", "train.steps=1")
     assert haarflow("train", "u1-tiny", *second, "--out", tmp_path / "tuned") == 0
-    losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        for name in ("annealed", "tuned")
-    ]
+    losses = [[line.loss for line in RunFolder(tmp_path / name).log().train] for name in ("annealed", "tuned")]
     # An untrained flow of uniform links has the loss 0; the start goes on far below it.
     assert losses[1][0] < losses[0][-1] / 2 < 0
+
+
+def test_fine_tuning_never_hands_back_less(tmp_path, capsys):
+    """Sixty steps at a rate fifty times the recipe's: the parameters they started from are kept, and the run says so."""
+    pytest.importorskip("torch")
+    assert haarflow("train", "u1-tiny", *SMALL, "--out", tmp_path / "first") == 0
+    model = tmp_path / "first" / "model.safetensors"
+    words = [word for word in SMALL if word != "--quiet"]
+    again = (
+        f"train.start={model}",
+        *words,
+        "train.lr=0.25",
+        "train.steps=20",
+        "train.clip=0.0",
+        "--out",
+        tmp_path / "tuned",
+    )
+    assert haarflow("train", "u1-tiny", *again) == 0
+    said = capsys.readouterr()
+    assert "fine-tuning made the flow worse" in said.err and "train.lr=0.025" in said.err
+    line = RunFolder(tmp_path / "tuned").log().fine_tune
+    assert line.kept == "start" and line.difference < -5 * line.error < 0.0 and line.end < line.start
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "tuned"))
+    assert one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+    assert "the parameters before it are kept" in said.out
+
+
+def test_couplings_outside_the_training_are_refused(conditioned, tmp_path, capsys):
+    words = (
+        "sample",
+        conditioned,
+        "theory.beta=4.0",
+        "-n",
+        20,
+        "--backend",
+        "numpy",
+        "--quiet",
+        "--out",
+        tmp_path / "run",
+    )
+    assert haarflow(*words) == 1
+    assert "was trained for beta from 0.5 to 2, and beta = 4 lies outside" in capsys.readouterr().err
+    assert haarflow(*words, "extrapolate=true") == 0
+    assert (
+        haarflow("train", "u1-tiny", "train.between.beta=[2.0,3.0]", 'flow.condition=["beta"]', "--out", tmp_path / "x")
+        == 1
+    )
+    assert "does not contain theory.beta = 1" in capsys.readouterr().err
 
 
 def test_another_flow_is_no_start(conditioned, tmp_path, capsys):

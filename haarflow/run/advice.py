@@ -1,0 +1,137 @@
+"""What to do for a flow that is hard to train: the default annealing, and the next things to try, one row each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from haarflow.core.parts import described
+from haarflow.core.spaces import Space
+from haarflow.run.settings import Recipe, Train
+from haarflow.run.target import Target
+
+ORDERED = 3.0  # times the coupling of plaquette 1/2, from which training of a gauge theory is annealed
+ANNEALED = 2 / 3  # of the steps
+WEAK = 10.0  # effective draws below which a flow has failed
+REJECTED = 0.1  # acceptance below which a flow has failed
+
+
+def half_ordered(target: Target) -> float | None:
+    """Return the beta at which the plaquette of a gauge theory is about 1/2: 1 for U(1), 0.6 N^2 for SU(N); None for others."""
+    spaces = described(target.theory).spaces
+    if "beta" not in target.couplings or not isinstance(spaces, Space):
+        return None
+    if spaces.group.name == "U1":
+        return 1.0
+    n = getattr(spaces.group, "n", None)
+    return None if n is None else 0.6 * n * n
+
+
+def annealed(target: Target) -> Target:
+    """Return the target with `train.anneal` from plaquette 1/2 in its recipe where a gauge theory is strongly ordered.
+
+    That is beyond three times that coupling, for training from scratch at one coupling; the sweep flow, which starts near the
+    solution, needs none. `train.anneal` in the recipe, also at the theory's own coupling, overrides it.
+
+    >>> from haarflow.run.recipes import load
+    >>> from haarflow.run.target import target_of
+    >>> train = annealed(target_of(load("u1-tiny", ["theory.beta=6.0"]))).recipe.train
+    >>> train.anneal, train.anneal_steps
+    ({'beta': 1.0}, 40)
+    """
+    train, start = target.recipe.train, half_ordered(target)
+    if train is None or start is None or train.anneal or train.between or train.start:
+        return target
+    if target.couplings["beta"] <= ORDERED * start or target.recipe.flow.get("kind") == "sweep":
+        return target
+    steps = train.anneal_steps or max(1, round(ANNEALED * train.steps))
+    train = dataclasses.replace(train, anneal={"beta": start}, anneal_steps=steps)
+    return dataclasses.replace(target, recipe=dataclasses.replace(target.recipe, train=train))
+
+
+class Try(NamedTuple):
+    """A thing to try: the part of the recipe it changes, when it applies, and the words."""
+
+    part: str
+    applies: Callable[[Target, Any], bool]
+    words: Callable[[Target, Any], str]
+
+
+# family of theories, number of dimensions (0: any) -> kinds of flows, the most promising first
+KINDS: dict[tuple[str, int], tuple[str, ...]] = {
+    ("u1", 2): ("sweep", "convolutional"),
+    ("u1", 0): ("convolutional", "stripes"),
+    ("sun", 2): ("sweep", "loops"),
+    ("sun", 0): ("loops", "trivialising"),
+    ("phi4", 0): ("convolutional", "copula"),
+}
+
+
+def _anneals_beta(target: Target, train: Train) -> bool:
+    return half_ordered(target) is not None and not (train.anneal or train.between)
+
+
+def _anneals_wells(target: Target, train: Train) -> bool:
+    return target.couplings.get("m2", 0.0) < 0.0 and not (train.anneal or train.between)
+
+
+TRIES: tuple[Try, ...] = (
+    Try("train", lambda _, train: bool(train.start), lambda _, train: f"a smaller rate, train.lr={train.lr / 10:g}"),
+    Try(
+        "train",
+        _anneals_beta,
+        lambda target, _: (
+            f"annealing, train.anneal.beta={min(half_ordered(target) or 0.0, target.couplings['beta'] / 2):g}"
+        ),
+    ),
+    Try("train", _anneals_wells, lambda *_: "annealing from one well, train.anneal.m2=0"),
+    Try("train", lambda *_: True, lambda _, train: f"more steps, train.steps={4 * train.steps}"),
+    Try("train", lambda *_: True, lambda _, train: f"a larger batch, train.batch={2 * train.batch}"),
+    Try(
+        "fit",
+        lambda *_: True,
+        lambda target, _: f"longer loops, flow.order={int(target.recipe.flow.get('order', 1)) + 1}",
+    ),
+    Try("fit", lambda _, fit: fit.samples > 0, lambda _, fit: f"more samples, fit.samples={4 * fit.samples}"),
+    Try(
+        "model",
+        lambda *_: True,
+        lambda *_: "a model trained at these couplings, or fine-tuning it here with train.start",
+    ),
+)
+
+
+def next_things(target: Target) -> str:
+    """Return the next things to try for the theory and the flow of a recipe, in words.
+
+    >>> from haarflow.run.recipes import load
+    >>> from haarflow.run.target import target_of
+    >>> next_things(target_of(load("u1-tiny")))
+    'try annealing, train.anneal.beta=0.5; more steps, train.steps=240; a larger batch, train.batch=128; another kind, flow.kind=sweep'
+    """
+    recipe = target.recipe
+    parts: dict[str, Any] = {"train": recipe.train, "fit": recipe.fit, "model": recipe.model}
+    said = [
+        one.words(target, parts[one.part]) for one in TRIES if parts[one.part] and one.applies(target, parts[one.part])
+    ]
+    return "try " + "; ".join([*said, *_another_kind(recipe, target.row.family)])
+
+
+def _another_kind(recipe: Recipe, family: str) -> list[str]:
+    kinds = KINDS.get((family, len(recipe.lattice))) or KINDS.get((family, 0), ())
+    other = next((kind for kind in kinds if kind != recipe.flow.get("kind")), None)
+    return [f"another kind, flow.kind={other}"] if other and recipe.flow else []
+
+
+def failure(samples: int, ess: float | None, acceptance: float | None) -> str:
+    """Return in which way a flow's draws have failed, nothing if they have not.
+
+    >>> failure(1000, 0.002, None)
+    'the flow has failed: 2.0 effective draws of 1,000'
+    """
+    if ess is not None and ess * samples < WEAK:
+        return f"the flow has failed: {ess * samples:.1f} effective draws of {samples:,}"
+    if acceptance is not None and acceptance < REJECTED:
+        return f"the flow has failed: only {acceptance:.1%} of its proposals are accepted"
+    return ""
