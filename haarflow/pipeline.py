@@ -19,7 +19,7 @@ from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
-from haarflow.run.records import Line, SampleLine, FineTuneLine
+from haarflow.run.records import Line, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
@@ -80,7 +80,7 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
 
 def _has_block(folder: RunFolder, line: Line) -> bool:
     """Whether the block of draws to which a line belongs is there; a sampler's tuning belongs to its first."""
-    if isinstance(line, FineTuneLine):
+    if isinstance(line, TuneLine):
         return folder.block(line.sampler, 0).exists()
     return not isinstance(line, SampleLine) or folder.block(line.sampler, line.block).exists()
 

@@ -18,7 +18,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Condition, Couplings, Key, Params, Theory, Tree
+from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain

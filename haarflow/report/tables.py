@@ -201,15 +201,12 @@ COVERAGE = """Above: the share of the chain's configurations whose weight exceed
     (arXiv:1507.02646). Error growth: the error of all draws over what quarters of them predict."""
 
 
-def coverage_table(samplers: Mapping[str, Any]) -> tuple[str, str]:
+def coverage_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
     """Return the table of what the flows cover, with its remarks, and its caption; nothing where there is no flow."""
-    rows = [list(map(html.escape, row)) for row in coverage.rows(samplers)]
+    rows = coverage.rows(samplers)
     if not rows:
-        return "", ""
-    remarks = "".join(f"<li>{html.escape(remark)}</li>" for remark in coverage.remarks(samplers))
-    return table(coverage.HEAD, rows, "coverage") + (f'<ul class="notes">{remarks}</ul>' if remarks else ""), prose(
-        COVERAGE
-    )
+        return Markup(), ""
+    return table(coverage.HEAD, rows, "coverage") + piece("remarks", coverage.remarks(samplers)), prose(COVERAGE)
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

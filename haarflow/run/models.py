@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from haarflow.flows.catalogue import constructor
 from haarflow.flows.flow import Model

@@ -77,9 +77,7 @@ class SampleLine(NamedTuple):
 
 
 Line = TrainLine | FineTuneLine | FitLine | TuneLine | SampleLine
-STAGES: dict[
-    str, type[TrainLine] | type[FineTuneLine] | type[FitLine] | type[TuneLine] | type[SampleLine]
-] = {
+STAGES: dict[str, type[TrainLine] | type[FineTuneLine] | type[FitLine] | type[TuneLine] | type[SampleLine]] = {
     "train": TrainLine,
     "fine_tune": FineTuneLine,
     "fit": FitLine,
