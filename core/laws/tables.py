@@ -137,7 +137,7 @@ def _exact_draws(obj: Chained, given: Given) -> Verdict:
 
 RANDOM_LAWS: tuple[Law, ...] = (
     *random_laws.RANDOM_LAWS,
-    Law(any_length, _lengths),
+    Law(any_length, _lengths, programs=True),
     Law(remembers_nothing, _draws, programs=True),
 )
 KERNEL_LAWS: tuple[Law, ...] = (
