@@ -110,7 +110,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             state, records = run(moves, key, state, BLOCK, begin, measure(theory, case.beta))
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
-        found = statistics.gamma_method(numpy.concatenate(rows))
+        found = statistics.gamma_method(numpy.concatenate(rows).T)
         if found.value is None or found.error is None:
             raise RuntimeError(f"{moves} at {case}: no error of the mean, {found.note}")
         return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))

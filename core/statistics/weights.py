@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from haarflow.backends.types import Array
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
+from haarflow.core.statistics.series import real_numbers
 
 
 def ess(log_w: ArrayLike) -> float:
@@ -64,7 +65,7 @@ def reweight(log_w: ArrayLike, values: Array) -> Estimate:
     >>> reweight([0.0, float("-inf")], [2.0, 100.0])[:2]
     (2.0, 0.0)
     """
-    w, o = _relative(log_w), numpy.ravel(numpy.asarray(values, dtype=float))
+    w, o = _relative(log_w), numpy.ravel(real_numbers(values))
     if w.shape != o.shape:
         raise ValueError(f"one value for each log weight wanted, got {o.size} values and {w.size} weights")
     if not w.any():
@@ -78,7 +79,7 @@ def reweight(log_w: ArrayLike, values: Array) -> Estimate:
 
 
 def _log_weights(log_w: ArrayLike) -> numpy.ndarray:
-    values = numpy.ravel(numpy.asarray(log_w, dtype=float))
+    values = numpy.ravel(real_numbers(log_w, "log weights"))
     if values.size == 0:
         raise ValueError("log weights of one sample or more wanted, got none")
     values = numpy.where(numpy.isnan(values), -math.inf, values)

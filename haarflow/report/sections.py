@@ -172,7 +172,7 @@ def _charges(run: Run, name: str) -> Section:
 
 def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q") -> dict[int, Bar]:
     """Return the probabilities of whole numbers with errors: those of exact probability above 10^-4, or all that occur."""
-    charges = numpy.round(sampled.observables[name].astype(float)).T
+    charges = numpy.round(sampled.observables[name].astype(float))
     expected = [charge for charge, p in (exact or {}).items() if p > 1e-4]
     reach = max([1, *map(abs, expected)] if expected else [1, int(numpy.abs(charges).max())])
     return {charge: _bar(sampled, charges == charge) for charge in range(-reach, reach + 1)}
@@ -181,7 +181,7 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q
 def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
     if sampled.weighted:
-        estimate = statistics.reweight(_log_w(sampled).T, hit)
+        estimate = statistics.reweight(_log_w(sampled), hit)
     else:
         estimate = statistics.gamma_method(hit)
     return Bar(estimate.value or 0.0, estimate.error)

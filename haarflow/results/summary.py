@@ -126,24 +126,21 @@ def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     series = [sampled.observables[word].astype(float) for word in ingredients]
     if any(one.ndim != 2 for one in series):
         return None
-    columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
     if sampled.weighted:
-        return _reweighted(sampled.log_w, columns, None if derived is None else derived.function)
-    return (
-        statistics.gamma_method(columns[0]) if derived is None else statistics.gamma_method(columns, derived.function)
-    )
+        return _reweighted(sampled.log_w, series, None if derived is None else derived.function)
+    return statistics.gamma_method(series[0]) if derived is None else statistics.gamma_method(series, derived.function)
 
 
-def _reweighted(log_w: Any, columns: list[numpy.ndarray], function: Callable | None) -> Estimate:
-    weights = numpy.asarray(log_w, dtype=float).T
+def _reweighted(log_w: Any, series: list[numpy.ndarray], function: Callable | None) -> Estimate:
+    weights = numpy.asarray(log_w, dtype=float)
     if function is None:
-        return statistics.reweight(weights, columns[0])
+        return statistics.reweight(weights, series[0])
     relative = numpy.exp(weights - numpy.max(weights))
 
     def of_means(weight: float, *means: float) -> float:
         return function(*(mean / weight for mean in means))
 
-    return statistics.gamma_method([relative, *(relative * column for column in columns)], of_means)
+    return statistics.gamma_method([relative, *(relative * one for one in series)], of_means)
 
 
 def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
