@@ -59,8 +59,6 @@ def gamma_method(
     if not numpy.all(numpy.isfinite(gradient)):
         return Estimate(value, None, note="the function is not finite within one error of the means")
     scale = float(numpy.max(numpy.abs(gradient) * numpy.abs(used).max(axis=1)))
-    if function is not None:
-        scale += 8.0 * math.sqrt(used.shape[1]) * abs(value)  # of the differences over one error
     fluctuations = numpy.zeros(present.shape)
     fluctuations[present] = _without_rounding(gradient @ (used - means[:, None]), scale)
     return with_error(value, fluctuations, present, window)

@@ -62,11 +62,11 @@ def test_a_charge_of_whole_numbers_that_is_stuck_in_some_chains():
 
 
 def test_a_function_of_means_tests_its_own_fluctuations():
-    """Both means depend on the chain, their ratio does not: <a>/<b> is sharp, <b> is not."""
+    """Both means depend on the chain, their ratio does not."""
     x = 3.0 + autoregressive(0.3, 1000, 4, seed=6)
     x *= numpy.asarray([[1.0], [1.2], [0.8], [1.1]])
-    noise = 1.0 + 0.1 * autoregressive(0.3, 1000, 4, seed=7)
-    ratio = gamma_method((noise * x, x), lambda a, b: a / b)
+    noise = autoregressive(0.3, 1000, 4, seed=7)
+    ratio = gamma_method((x + noise, x), lambda a, b: a / b)
     assert "disagree" in gamma_method(x).note and ratio.error and ratio.note == ""
     square = gamma_method((x * x, x), lambda second, first: second - first**2)
     assert "disagree" in square.note
@@ -112,11 +112,6 @@ def test_the_split_r_hat_is_that_of_arviz():
     halves = numpy.concatenate([x[:, :500], x[:, 500:]])
     ours = r_hat(scores(halves, full(halves)), full(halves))
     assert ours == pytest.approx(float(arviz.rhat(x, method="z_scale")), abs=1e-3)
-
-
-def test_a_function_that_cannot_fluctuate_is_constant():
-    x = 3.0 + autoregressive(0.3, 1000, 4, seed=6)
-    assert "constant" in gamma_method((2.0 * x, x), lambda a, b: a / b).note
 
 
 # ---- how often by chance
