@@ -165,7 +165,7 @@ def _of_disagreeing(
     chains = len(lengths)
     said = f"the halves of {'the chain' if chains == 1 else f'the {chains} chains'} disagree"
     if apart.means is not None and apart.means.sigmas > 3.0:
-        said = f"the {chains} chains disagree (chi^2 of their means {apart.means.chi2:.3g} on {apart.means.freedom})"
+        said = f"the {chains} chains disagree (chi^2 of their means {apart.means.chi2:.0f} on {apart.means.freedom})"
     said = f"{said}, split R-hat {apart.r_hat:.2f}: "
     if chains < FEWEST_CHAINS:
         return Estimate(

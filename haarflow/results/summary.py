@@ -6,11 +6,13 @@ summary.json is a stable interface:
      "training": {"steps", "cpu_s", "ess"} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
+                         "warnings": [SENTENCE, ...],
                          "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
 A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
+`warnings` say why none of a sampler's numbers is to be trusted; each of them then has a note.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
-from haarflow.results import ensemble
+from haarflow.results import chain_evidence, ensemble
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
@@ -61,7 +63,7 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     table = observables(target, sampled)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
-    return {
+    entry = {
         "kind": sampled.kind,
         "acceptance": None if sampled.accepted is None else float(numpy.mean(sampled.accepted)),
         "ess": _ess(sampled, table),
@@ -70,6 +72,7 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
         "observables": table,
     }
+    return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry)})
 
 
 def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
