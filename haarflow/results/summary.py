@@ -75,6 +75,12 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry)})
 
 
+def warnings(target: Target, sampled: Sampled) -> list[str]:
+    """Return why a sampler's numbers are not to be trusted, one sentence each."""
+    found: list[str] = _sampler(target, sampled, 0.0)["warnings"]
+    return found
+
+
 def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
     if sampled.log_w is not None:
         return statistics.ess(sampled.log_w)
@@ -88,7 +94,7 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     """Return a sampler's observables, each with value, error, tau_int, exact value and, where needed, a note."""
     theory, exact, table = target.theory, _real_numbers(target.exact), {}
     for name in _names(sampled, described(theory).part("summary") or tuple(sampled.observables)):
-        estimate = _estimate(theory, sampled, name)
+        estimate = estimate_of(theory, sampled, name)
         if estimate is not None:
             table[name] = {
                 "value": estimate.value,
@@ -117,8 +123,8 @@ def _real_numbers(exact: Mapping[str, Any]) -> dict[str, Any]:
     return {**exact, **parts}
 
 
-def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
-    """The estimate of a primary or derived observable; None for one that is not a number."""
+def estimate_of(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
+    """Return the estimate of a primary or derived observable; None for one that is not a number."""
     derived = (described(theory).part("derived") or {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     if complex_ones := [word for word in ingredients if f"{word}.re" in sampled.observables]:
