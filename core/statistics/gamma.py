@@ -22,6 +22,7 @@ from haarflow.core.statistics.window import WINDOW, autocovariance, error_of_tim
 FEWEST = 8  # draws per chain below which no autocorrelation is estimated
 LEAST = 10  # effective draws below which there is no error bar
 FEWEST_CHAINS = 4  # chains below which their spread is no error
+LARGEST_STAY = 0.3  # share of the longest stay in the sum of squared stays from which it rules the error
 MANY_CHAINS = 16  # chains whose spread is an error as good as any
 
 
@@ -35,8 +36,8 @@ def gamma_method(
     are missing, `draw_numbers` has the increasing whole numbers of those that are there, one list for all chains or one
     for each; tau_int is then in steps of their largest common distance.
     The error is sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from
-    tau_int and S = `window`; the bias of the subtracted mean is corrected by eq. 49 and the error of tau_int is eq. 42 of
-    hep-lat/0306017. Chains whose means, or halves, disagree by more than chance get the spread between the chains as
+    tau_int and S = `window`; the bias of the subtracted mean is corrected by eq. 49 of hep-lat/0306017, and the error of
+    tau_int is Bartlett's. Chains whose means, or halves, disagree by more than chance get the spread between the chains as
     error, or none if there are fewer than four, and a note.
     Raises ValueError for arrays of other shapes, and for values that are no real numbers (see `real_numbers`).
 
@@ -142,20 +143,33 @@ def _windowed(value: float, fluctuations: numpy.ndarray, present: numpy.ndarray,
     if total <= 0.0:
         return Estimate(value, None, note="the autocorrelation sum is not positive: too few draws for an error")
     tau_int = total / (2.0 * variance)
-    tau_error = error_of_time(tau_int, found.window, n)
+    tau_error = error_of_time(found.rho, n)
     if n < 2.0 * LEAST * tau_int:
         return Estimate(
             value, None, note=f"{n / tau_int / 2.0:.0f} effective draws, below {LEAST}: too few for an error bar"
         )
-    return Estimate(value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int))
+    return Estimate(
+        value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int) or _stay(fluctuations)
+    )
 
 
 def _shortness(n: int, draws: int, tau_int: float) -> str:
-    if n < ENOUGH * tau_int:
+    if n < ENOUGH * max(tau_int, 0.5):
         return f"{n / tau_int:.0f} autocorrelation times of data, below {ENOUGH}: the error bar is optimistic"
     if draws < 10.0 * tau_int:
         return f"chains of {draws / tau_int:.0f} autocorrelation times each: the error bar is optimistic"
     return ""
+
+
+def _stay(fluctuations: numpy.ndarray) -> str:
+    """Whether one value that a chain keeps, as of rejected proposals, has a large part of the sum of squared stays."""
+    moved = numpy.concatenate(
+        [numpy.ones((len(fluctuations), 1), dtype=bool), numpy.diff(fluctuations, axis=1) != 0], axis=1
+    )
+    stays = numpy.diff(numpy.append(numpy.flatnonzero(moved), moved.size))
+    if float(stays.max()) ** 2 <= LARGEST_STAY * float((stays.astype(float) ** 2).sum()):
+        return ""
+    return f"a chain keeps one value for {stays.max()} of its draws, which rules the error: the error bar is optimistic"
 
 
 def _of_disagreeing(
