@@ -244,9 +244,7 @@ def main() -> None:
                 f"{found.name:52} {found.covered:7.3f} {found.all:6.3f} {found.noted:6.3f}  {found.verdict}", flush=True
             )
     if asked.json:
-        asked.json.write_text(
-            json.dumps({"repeats": asked.repeats, "seed": asked.seed, "rows": table}, indent=1) + "\n"
-        )
+        write(asked.json, "calibration", {"repeats": asked.repeats, "seed": asked.seed}, table)
 
 
 if __name__ == "__main__":

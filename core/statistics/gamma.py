@@ -161,15 +161,14 @@ def _shortness(n: int, draws: int, tau_int: float) -> str:
     return ""
 
 
-def _stay(fluctuations: numpy.ndarray) -> str:
-    """Whether one value that a chain keeps, as of rejected proposals, has a large part of the sum of squared stays."""
-    moved = numpy.concatenate(
-        [numpy.ones((len(fluctuations), 1), dtype=bool), numpy.diff(fluctuations, axis=1) != 0], axis=1
-    )
-    stays = numpy.diff(numpy.append(numpy.flatnonzero(moved), moved.size))
-    if float(stays.max()) ** 2 <= LARGEST_STAY * float((stays.astype(float) ** 2).sum()):
+def _stay(fluctuations: numpy.ndarray, present: numpy.ndarray) -> str:
+    """Whether the longest time for which a chain keeps a value, as by rejections, rules the sum of the squared times."""
+    moved = numpy.ones(present.shape, dtype=bool)
+    moved[:, 1:] = numpy.diff(fluctuations, axis=1) != 0
+    stays = numpy.diff(numpy.append(numpy.flatnonzero(moved[present]), present.sum())).astype(float)
+    if stays.max() ** 2 <= LARGEST_STAY * float(stays @ stays):
         return ""
-    return f"a chain keeps one value for {stays.max()} of its draws, which rules the error: the error bar is optimistic"
+    return f"a chain keeps one value for {stays.max():.0f} draws, which rules the error: the error bar is optimistic"
 
 
 def _of_disagreeing(
