@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy
 from scipy.signal import lfilter
 
+from haarflow.benchmarks.harness.results import write
 from haarflow.core.statistics import Estimate, gamma_method, jackknife, log_z, reweight
 
 LOW, HIGH = 0.64, 0.72

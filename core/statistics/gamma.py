@@ -149,7 +149,7 @@ def _windowed(value: float, fluctuations: numpy.ndarray, present: numpy.ndarray,
             value, None, note=f"{n / tau_int / 2.0:.0f} effective draws, below {LEAST}: too few for an error bar"
         )
     return Estimate(
-        value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int) or _stay(fluctuations)
+        value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int) or _stay(fluctuations, present)
     )
 
 
