@@ -36,9 +36,13 @@ class Disagreement(NamedTuple):
     sigmas: float
 
 
-def disagreement(fluctuations: numpy.ndarray, present: numpy.ndarray) -> Disagreement | None:
-    """Return how the chains `(chain, slot)` or their halves disagree, None if they agree or nothing can be said."""
-    means = scatter(fluctuations, present) if len(fluctuations) > 1 else None
+def disagreement(
+    fluctuations: numpy.ndarray, present: numpy.ndarray, means: Scatter | None = None
+) -> Disagreement | None:
+    """Return how the chains `(chain, slot)` or their halves disagree, None if they agree or nothing can be said.
+
+    `means` is the scatter of the chains' means.
+    """
     halves, kept = split(fluctuations, present)
     series = (halves, scores(halves, kept), scores(numpy.abs(halves - numpy.median(halves[kept])), kept))
     sigmas = [found.sigmas for found in (means, *(scatter(one, kept) for one in series)) if found]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from haarflow.core.statistics.agreement import Disagreement, disagreement, neighbours_correlate
+from haarflow.core.statistics.agreement import Disagreement, Scatter, disagreement, neighbours_correlate, scatter
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.series import chains_of, number
 from haarflow.core.statistics.window import WINDOW, autocovariance, error_of_time, summed
@@ -22,6 +22,7 @@ from haarflow.core.statistics.window import WINDOW, autocovariance, error_of_tim
 FEWEST = 8  # draws per chain below which no autocorrelation is estimated
 LEAST = 10  # effective draws below which there is no error bar
 FEWEST_CHAINS = 4  # chains below which their spread is no error
+DOUBT = 2.0  # sigmas of the scatter of the means from which it enlarges the error: 2% of estimates by chance
 LARGEST_STAY = 0.3  # share of the longest stay in the sum of squared stays from which it rules the error
 MANY_CHAINS = 16  # chains whose spread is an error as good as any
 
@@ -38,7 +39,8 @@ def gamma_method(
     The error is sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from
     tau_int and S = `window`; the bias of the subtracted mean is corrected by eq. 49 of hep-lat/0306017, and the error of
     tau_int is Bartlett's. Chains whose means, or halves, disagree by more than chance get the spread between the chains as
-    error, or none if there are fewer than four, and a note.
+    error, or none if there are fewer than four, and a note; where their means scatter by more than two sigmas of what the
+    error allows, it is enlarged in proportion.
     Raises ValueError for arrays of other shapes, and for values that are no real numbers (see `real_numbers`).
 
     >>> import numpy as np
@@ -102,8 +104,16 @@ def with_error(value: float, fluctuations: numpy.ndarray, present: numpy.ndarray
     if lengths.max() < FEWEST:
         return _of_short_chains(value, fluctuations, lengths)
     estimate = _windowed(value, fluctuations, present, window)
-    apart = disagreement(fluctuations, present)
-    return estimate if apart is None else _of_disagreeing(estimate, fluctuations, lengths, apart)
+    means = scatter(fluctuations, present) if len(lengths) > 1 else None
+    apart = disagreement(fluctuations, present, means)
+    return _widened(estimate, means) if apart is None else _of_disagreeing(estimate, fluctuations, lengths, apart)
+
+
+def _widened(estimate: Estimate, means: Scatter | None) -> Estimate:
+    """The estimate with its error in proportion to the scatter of the means, where that is large but no proof."""
+    if estimate.error is None or means is None or means.sigmas < DOUBT:
+        return estimate
+    return estimate._replace(error=estimate.error * math.sqrt(max(1.0, means.chi2 / means.freedom)))
 
 
 def _moves(fluctuations: numpy.ndarray, present: numpy.ndarray) -> numpy.ndarray:

@@ -127,11 +127,11 @@ class Draws:
             )
         import arviz
 
-        accepted = self._sampled.accepted
-        return arviz.from_dict(
-            posterior=dict(self._sampled.observables),
-            sample_stats=None if accepted is None else {"accepted": accepted},
-        )
+        groups = {"posterior": dict(self._sampled.observables)}
+        if self._sampled.accepted is not None:
+            groups["sample_stats"] = {"accepted": self._sampled.accepted}
+        old = int(arviz.__version__.split(".")[0]) < 1
+        return arviz.from_dict(**groups) if old else arviz.from_dict(groups)
 
     @property
     def _sampled(self) -> Sampled:

@@ -54,6 +54,15 @@ def test_chains_of_other_widths_disagree():
     assert "halves of the 4 chains disagree" in gamma_method(x).note
 
 
+def test_means_that_scatter_too_much_enlarge_the_error_before_they_prove_anything():
+    """Two errors of its mean up and down in turn: the error grows as sqrt(chi^2/freedom), and there is no note."""
+    x = numpy.random.default_rng(12).normal(size=(4, 1000))
+    x += 2.0 / math.sqrt(1000) * numpy.asarray([[1.0], [-1.0], [1.0], [-1.0]]) - x.mean(axis=1, keepdims=True)
+    found, means = gamma_method(x), scatter(x, full(x))
+    assert found.note == "" and 2.0 < means.sigmas < 4.5 and means.chi2 == pytest.approx(16, rel=0.1)
+    assert found.error == pytest.approx(math.sqrt(means.chi2 / 3) / math.sqrt(4000), rel=0.1)
+
+
 def test_a_charge_of_whole_numbers_that_is_stuck_in_some_chains():
     generator = numpy.random.default_rng(4)
     moving = numpy.round(autoregressive(0.9, 2000, 6, seed=5) * 1.5)
