@@ -127,7 +127,7 @@ class Draws:
             )
         import arviz
 
-        groups = {"posterior": dict(self._sampled.observables)}
+        groups: dict[str, Any] = {"posterior": dict(self._sampled.observables)}
         if self._sampled.accepted is not None:
             groups["sample_stats"] = {"accepted": self._sampled.accepted}
         old = int(arviz.__version__.split(".")[0]) < 1
