@@ -276,6 +276,18 @@ mended_table = column_table(
 )
 
 
+calibration_table = column_table(
+    {
+        "1-sigma intervals of": text("name"),
+        "covered": text("covered", ".3f"),
+        "with those noted": text("all", ".3f"),
+        "noted": text("noted", ".3f"),
+        "verdict": text("verdict"),
+    },
+    left=1,
+)
+
+
 SECTIONS: dict[str, tuple[str, str, Table]] = {
     "twins": (
         "What being array-agnostic costs",
@@ -291,6 +303,12 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "series: (value - expected) over the combined error, and the number of effective independent draws; chains start from "
         "unit links, flows draw with weights: `python -m haarflow.benchmarks.studies.exactness_sun`.",
         pulls_table,
+    ),
+    "calibration": (
+        "How often error bars hold the exact value",
+        "2,000 repeats of each process; 0.683 is right, 0.64 to 0.72 the bar. `covered`: estimates without a note; a row counts as "
+        "noted if more than half of its estimates have a note, or no error: `python -m haarflow.benchmarks.studies.calibration`.",
+        calibration_table,
     ),
     "hmc_sun": (
         "HMC of SU(N) against plain PyTorch",

@@ -16,6 +16,7 @@ _FROM = {
     "gauge_info": "haarflow.gaugefiles",
     "open_model": "haarflow.flows.modelfile",
     "measure_gauge": "haarflow.gaugefiles",
+    "read_ensemble": "haarflow.results.reading",
     "read_gauge": "haarflow.gaugefiles",
     "save_model": "haarflow.flows.modelfile",
     "run": "haarflow.pipeline",

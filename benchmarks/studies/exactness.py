@@ -124,9 +124,9 @@ def charges(sampled: ensemble.Sampled, lattice: tuple[int, ...], beta: float) ->
     exact = u1_torus.charge_distribution(beta, math.prod(lattice))
     rows: dict[str, tuple] = {}
     for charge in (1, 2):
-        hit = (numpy.abs(numpy.rint(sampled.observables["Q"])) == charge).astype(float).T
+        hit = (numpy.abs(numpy.rint(sampled.observables["Q"])) == charge).astype(float)
         if sampled.kind == "flow-reweighting" and sampled.log_w is not None:
-            estimate = statistics.reweight(sampled.log_w.T, hit)
+            estimate = statistics.reweight(sampled.log_w, hit)
         else:
             estimate = statistics.gamma_method(hit)
         rows[f"p_|Q|={charge}"] = (estimate.value, estimate.error, 2 * exact[charge])

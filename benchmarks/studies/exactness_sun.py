@@ -110,7 +110,7 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             state, records = run(moves, key, state, BLOCK, begin, measure(theory, case.beta))
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
-        estimate = statistics.gamma_method(numpy.concatenate(rows))
+        estimate = statistics.gamma_method(numpy.concatenate(rows).T)
         if estimate.value is None or estimate.error is None:
             raise RuntimeError(f"{moves} at {case}: no error of the mean, {estimate.note}")
         return Found(

@@ -133,8 +133,8 @@ def run(
 ) -> tuple[State, dict[str, Any]]:
     """Make `draws` draws of `thin` steps each and return the last state and the records.
 
-    Records are `{"info": tree, "observables": measure(field)}` with leaves `(draw, *batch)`; for thin > 1 the info is
-    the mean over a draw's steps. `start` is the number of draws made before: step t, counted from the chain's
+    Records are `{"info": tree, "observables": measure(field)}` with leaves `(draw, *batch)` (transposed for the
+    statistics, which take `(chain, draw)`); for thin > 1 the info is the mean over a draw's steps. `start` is the number of draws made before: step t, counted from the chain's
     beginning, gets `fold_in(key, t)`, so two runs of 50 draws with start 0 and 50 equal one of 100. The loop is
     compiled once for each kernel (without its values), `measure`, draws, thin and shape: pass the same function object
     again, not a new lambda. A state holds the cache of the values it was made with: after new values begin from

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.pareto import HEAVY, pareto_shape
+from haarflow.core.statistics.series import real_numbers
 
 LEAST = 10  # effective draws below which an average has no error bar
 FEW_WEIGHTS = 15  # largest weights that make up the variance, below which the error bar is optimistic
@@ -105,7 +106,7 @@ def nan_note(log_w: ArrayLike) -> str:
     >>> nan_note([0.0, float("nan")])
     '1 of 2 log weights is NaN: the action or the density has no value there'
     """
-    values = numpy.asarray(log_w, dtype=float)
+    values = real_numbers(log_w, "log weights")
     count = int(numpy.sum(numpy.isnan(values)))
     verb = "is" if count == 1 else "are"
     place = "the action or the density has no value there"
@@ -150,7 +151,7 @@ def _inflated(log_w: ArrayLike, value: float) -> str:
 
 def log_weights(log_w: ArrayLike) -> numpy.ndarray:
     """Return log weights `(n,)` on the host; raises ValueError for none, a NaN and an infinite weight."""
-    values = numpy.ravel(numpy.asarray(log_w, dtype=float))
+    values = numpy.ravel(real_numbers(log_w, "log weights"))
     if values.size == 0:
         raise ValueError("log weights of one sample or more wanted, got none")
     if note := nan_note(values):

@@ -25,6 +25,7 @@ from haarflow.core.statistics.effective import (
 )
 from haarflow.core.statistics.estimate import Estimate
 from haarflow.core.statistics.gamma import gamma_method
+from haarflow.core.statistics.series import real_numbers
 
 
 def log_z(log_w: ArrayLike) -> Estimate:
@@ -70,7 +71,7 @@ def reweight(log_w: ArrayLike, values: Array) -> Estimate:
     >>> reweight([0.0, float("-inf")], [2.0, 100.0])[:2]
     (2.0, None)
     """
-    o = numpy.ravel(numpy.asarray(values, dtype=float))
+    o = numpy.ravel(real_numbers(values))
     if o.size != numpy.size(log_w):
         raise ValueError(f"one value for each log weight wanted, got {o.size} values and {numpy.size(log_w)} weights")
     if note := nan_note(log_w):
@@ -101,7 +102,7 @@ def reweight_derived(function: Callable[..., Any], log_w: ArrayLike, *values: Ar
     def of_means(weight: float, *means: float) -> Any:
         return function(*(mean / weight for mean in means))
 
-    series = [w, *(w * numpy.ravel(numpy.asarray(one, dtype=float)) for one in values)]
+    series = [w, *(w * numpy.ravel(real_numbers(one)) for one in values)]
     return _noted(gamma_method(series, of_means), log_w)
 
 

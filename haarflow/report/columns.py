@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from haarflow.results.chain_evidence import warnings_of
 from haarflow.run.samplers import SAMPLERS
 
 
@@ -23,11 +24,13 @@ class Column(NamedTuple):
 
 
 def effective_samples(sampler: Mapping[str, Any]) -> float | None:
-    """Return how many independent draws from e^{-S} a sampler's draws are worth, None if an observable is frozen.
+    """Return how many independent draws from e^{-S} a sampler's draws are worth, None if it is not to be trusted.
 
     >>> effective_samples({"kind": "hmc", "samples": 100, "observables": {"E": {"tau_int": 5.0}}})
     10.0
     """
+    if warnings_of(sampler):
+        return None
     if SAMPLERS[sampler["kind"]].draws == "weighted":
         return None if sampler["ess"] is None else float(sampler["ess"] * sampler["samples"])
     slowest = [entry["tau_int"] for entry in sampler["observables"].values()]

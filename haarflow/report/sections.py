@@ -14,7 +14,7 @@ from haarflow.report import figures
 from haarflow.report.figures import Bar, Panel
 from haarflow.report.html import Section, picture, piece, prose
 from haarflow.report.run_data import Run
-from haarflow.report.tables import STUCK
+from haarflow.results.chain_evidence import STUCK, warnings_of
 from haarflow.results.ensemble import Sampled
 from haarflow.run.samplers import SAMPLERS
 
@@ -57,7 +57,8 @@ def _panel(run: Run, label: str, name: str) -> Panel:
     series = sampled.observables[name].astype(float).T
     if not sampled.weighted:
         return Panel(label, _chain_caption(entry, series, name), series)
-    caption = f"{series.size:,} independent draws, ESS {entry['ess'] or 0.0:.2f}"
+    doubt = ", not to be trusted" if warnings_of(entry) else ""
+    caption = f"{series.size:,} independent draws, ESS {entry['ess'] or 0.0:.2f}{doubt}"
     return Panel(label, caption, series, _weights(sampled))
 
 
@@ -82,12 +83,11 @@ def _chain_caption(sampler: dict[str, Any], series: numpy.ndarray, name: str) ->
     length = f"{chains:,} chains of {draws:,} draws" if chains > 1 else f"{draws:,} draws"
     if acceptance is not None and acceptance < STUCK:
         return f"STUCK: acceptance {acceptance:.3f}, {counted}{length}"
-    if changes == 0:
+    known = entry is not None and entry["tau_int"] is not None
+    if changes == 0 or (not known and figures.hardly_moves(series)):
         return f"FROZEN: {counted}{length}"
-    if entry is None:
-        return f"{counted}{length}"
-    known = "unknown" if entry["tau_int"] is None else f"= {entry['tau_int']:.3g}"
-    return f"{counted}{length}, τ_int {known}"
+    tau = "" if entry is None else f", τ_int = {entry['tau_int']:.3g}" if known else ", τ_int unknown"
+    return f"{counted}{length}{tau}{', not to be trusted' if warnings_of(sampler) else ''}"
 
 
 def _history_caption(run: Run, name: str, shown: list[Panel], exact: bool) -> str:
@@ -153,7 +153,8 @@ def _distribution(run: Run) -> Section:
 
 WHOLE = 100  # the largest value of a whole-numbered observable that is drawn as bars
 CHARGES = """p({name}): the share of configurations with each value of {name}, weights included, on a logarithmic scale.
-    Thin lines: one standard error by the Gamma method; a bar without one is frozen or empty."""
+    Thin lines: one standard error by the Gamma method; a bar without one is frozen, empty or of a sampler that is not
+    to be trusted."""
 
 
 def _largest(panel: Panel) -> float:
@@ -163,6 +164,9 @@ def _largest(panel: Panel) -> float:
 def _charges(run: Run, name: str) -> Section:
     known = run.target.distribution(name)
     bars = {label: charge_bars(run.found.samplers[label], known, name) for label in run.summary["samplers"]}
+    for label, sampler in run.summary["samplers"].items():
+        if warnings_of(sampler):
+            bars[label] = {charge: bar._replace(error=None) for charge, bar in bars[label].items()}
     seen = next(iter(bars.values()))
     exact = {charge: p for charge, p in (known or {}).items() if charge in seen}
     svg = figures.probabilities(bars, exact or None, name)
@@ -172,7 +176,7 @@ def _charges(run: Run, name: str) -> Section:
 
 def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q") -> dict[int, Bar]:
     """Return the probabilities of whole numbers with errors: those of exact probability above 10^-4, or all that occur."""
-    charges = numpy.round(sampled.observables[name].astype(float)).T
+    charges = numpy.round(sampled.observables[name].astype(float))
     expected = [charge for charge, p in (exact or {}).items() if p > 1e-4]
     reach = max([1, *map(abs, expected)] if expected else [1, int(numpy.abs(charges).max())])
     return {charge: _bar(sampled, charges == charge) for charge in range(-reach, reach + 1)}
@@ -181,7 +185,7 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q
 def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
     if sampled.weighted:
-        estimate = statistics.reweight(numpy.asarray(sampled.log_w).T, hit)
+        estimate = statistics.reweight(_log_w(sampled), hit)
     else:
         estimate = statistics.gamma_method(hit)
     return Bar(estimate.value or 0.0, estimate.error)

@@ -12,11 +12,11 @@ from markupsafe import Markup
 from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
 from haarflow.report.html import piece, prose, table
-from haarflow.report.text import pull, tuning, with_error
+from haarflow.report.text import tuning, with_error
+from haarflow.report.verdict import Line, between, pull, trusted
+from haarflow.report.verdict import verdict as judged
+from haarflow.results.chain_evidence import warnings_of
 from haarflow.run.settings import Recipe
-
-SHORT = 20.0  # length in autocorrelation times below which the error of a chain is not reliable
-STUCK = 0.05  # acceptance below which a chain is stuck because of its step size
 
 
 class Compared(NamedTuple):
@@ -29,18 +29,21 @@ class Compared(NamedTuple):
 def compared(samplers: Mapping[str, Any], label: str, name: str) -> Compared:
     """Return a value's distance from the exact value, or from the most precise other sampler if none is known.
 
-    >>> entry = {"value": 1.5, "error": 0.25, "exact": 1.0}
-    >>> compared({"hmc": {"observables": {"E": entry}}}, "hmc", "E")
+    A sampler that is not to be trusted is compared with nothing.
+
+    >>> entry = {"value": 1.5, "error": 0.25, "exact": 1.0, "tau_int": 0.5}
+    >>> compared({"hmc": {"kind": "hmc", "observables": {"E": entry}}}, "hmc", "E")
     Compared(sigmas=2.0, yardstick='exact')
     """
     entry = samplers[label]["observables"][name]
+    if warnings_of(samplers[label]):
+        return Compared(None, "")
     if entry["exact"] is not None:
         return Compared(pull(entry), "exact")
-    best = _most_precise(samplers, name)
+    best = _most_precise(trusted(samplers), name)
     if best is None or best == label or not entry["error"]:
         return Compared(None, "reference" if best == label and len(samplers) > 1 else "")
-    other = samplers[best]["observables"][name]
-    return Compared((entry["value"] - other["value"]) / math.hypot(entry["error"], other["error"]), best)
+    return Compared(between(entry, samplers[best]["observables"][name]), best)
 
 
 def _most_precise(samplers: Mapping[str, Any], name: str) -> str | None:
@@ -64,50 +67,12 @@ def grade(sigmas: float | None) -> str:
 
 
 def verdict(samplers: Mapping[str, Any]) -> Markup:
-    """Return the page's first lines: the largest deviation from an exact value, and which samplers do not count.
-
-    A sampler does not count if the error of an observable cannot be estimated, or if it is shorter than SHORT
-    autocorrelation times: it has not explored all of configuration space, so its other values are no evidence either.
-    """
-    silent = {label: why for label, sampler in samplers.items() if (why := _no_evidence(sampler))}
-    pulls = [
-        (abs(found), label, name)
-        for label, sampler in samplers.items()
-        if label not in silent
-        for name, entry in sampler["observables"].items()
-        if (found := pull(entry)) is not None
-    ]
-    lines = [_worst(pulls)] if pulls else []
-    lines += [piece("strong", label) + f" {why}. Its values are not counted here." for label, why in silent.items()]
-    return piece("verdict", lines)
+    """Return the page's first lines: the verdict on all numbers."""
+    return piece("verdict", [_line(line) for line in judged(samplers)])
 
 
-def _no_evidence(sampler: Mapping[str, Any]) -> str:
-    """Why a sampler's values do not count, or nothing if they do."""
-    acceptance, entries = sampler.get("acceptance"), sampler["observables"]
-    if acceptance is not None and acceptance < STUCK:
-        return f"accepted only {acceptance:.1%} of its steps"
-    if silent := [name for name, entry in entries.items() if entry["error"] is None]:
-        return f"gives no error bar for {', '.join(silent)}: the series never changes, so its error cannot be estimated"
-    name, slowest = max(((name, entry["tau_int"] or 0.0) for name, entry in entries.items()), key=lambda pair: pair[1])
-    if sampler["samples"] < SHORT * slowest:
-        return f"is only {sampler['samples'] / slowest:.0f} autocorrelation times of {name} long, too short for a reliable error"
-    return ""
-
-
-def _worst(pulls: list[tuple[float, str, str]]) -> Markup:
-    size, label, name = max(pulls)
-    beyond = sum(found > 3.0 for found, *_ in pulls)
-    count = (
-        "One value can be compared with an exact result."
-        if len(pulls) == 1
-        else (f"{len(pulls)} values can be compared with exact results.")
-    )
-    where = f"The largest deviation is {size:.1f} standard errors ({name} by {label})"
-    if size > 4.0:
-        warning = piece("strong", f"{where}: do not trust this run before that is understood.", "bad")
-        return f"{count} {beyond} deviate by more than 3. " + warning
-    return f"{count} " + piece("strong", where) + f"; {beyond or 'none'} deviate by more than 3."
+def _line(line: Line) -> str:
+    return piece("strong", line.text, "bad") if line.grave else line.text
 
 
 NUMBERS = """value(error): one standard error on the last two digits, by the Gamma method (Wolff, hep-lat/0306017) with
@@ -117,7 +82,7 @@ NUMBERS = """value(error): one standard error on the last two digits, by the Gam
     sampler come from the same draws, so their pulls are correlated."""
 COST = """ESS: (Σw)²/(n Σw²) of the weights for flows, 1/(2τ_int) of the slowest observable above for chains. Effective
     samples: samples/(2τ_int) of the slowest observable for every Markov chain, ESS × samples for weighted draws;
-    unknown if an observable is frozen. CPU seconds are those of the process, with compilation and warm-up but without
+    unknown if the sampler is not to be trusted. CPU seconds are those of the process, with compilation and warm-up but without
     training."""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from haarflow.report import coverage
 from haarflow.report.columns import COLUMNS
+from haarflow.report.verdict import pull, verdict
+from haarflow.results.chain_evidence import warnings_of
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -45,37 +47,37 @@ def with_error(value: float | None, error: float | None) -> str:
     return f"{value:.{digits}f}({last})" if error < 10 else f"{value:.0f}({error:.0f})"
 
 
-def pull(entry: Mapping[str, Any]) -> float | None:
-    """Return (value - exact)/error if all three are known, else None.
-
-    >>> pull({"value": 1.5, "error": 0.25, "exact": 1.0})
-    2.0
-    """
-    value, error, exact = entry["value"], entry["error"], entry["exact"]
-    return None if value is None or exact is None or not error else (value - exact) / error
-
-
 def _number(value: float | None, spec: str = ".4g") -> str:
     return "-" if value is None else format(value, spec)
 
 
 def observables_table(found: Mapping[str, Any]) -> str:
-    """Return every sampler's observables with error, tau_int, exact value and pull, followed by notes."""
+    """Return every sampler's observables with error, tau_int, exact value, pull and notes, and the verdict on all.
+
+    Values that are not to be trusted have a mark and no pull; the verdict says why.
+    """
     parts = []
     for name, sampler in found["samplers"].items():
-        rows = [
-            [
-                word,
-                with_error(entry["value"], entry["error"]),
-                _number(entry["tau_int"], ".3g"),
-                _number(entry["exact"], ".8g"),
-                _number(pull(entry), "+.2f"),
-            ]
-            for word, entry in sampler["observables"].items()
-        ]
-        notes = [f"  {word}: {entry['note']}" for word, entry in sampler["observables"].items() if entry.get("note")]
+        marked, entries = bool(warnings_of(sampler)), sampler["observables"].items()
+        rows = [_row(word, entry, marked) for word, entry in entries]
+        notes = [f"  {word}: {entry['note']}" for word, entry in entries if entry.get("note") and not marked]
         parts.append("\n".join([table([name, "value", "tau_int", "exact", "pull"], rows), *notes]))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, verdict_lines(found["samplers"])]).rstrip()
+
+
+def _row(word: str, entry: Mapping[str, Any], marked: bool) -> list[str]:
+    return [
+        word,
+        with_error(entry["value"], entry["error"]) + "!" * marked,
+        _number(entry["tau_int"], ".3g"),
+        _number(entry["exact"], ".8g"),
+        "-" if marked else _number(pull(entry), "+.2f"),
+    ]
+
+
+def verdict_lines(samplers: Mapping[str, Any]) -> str:
+    """Return the verdict, a line for each sentence; a grave one begins with an exclamation mark."""
+    return "\n".join(f"{'! ' * line.grave}{line.text}" for line in verdict(samplers))
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:

@@ -7,13 +7,14 @@ summary.json is a stable interface:
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
-                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}},
-                         "coverage": see weight_evidence, for flows, "warnings": [sentence, ...]}}}
+                         "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
+                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
 Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
-needs an explanation: a frozen or constant series has `tau_int` null and says why.
+needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why none of a sampler's
+numbers is to be trusted; each of them then has a note.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import ensemble, weight_evidence
+from haarflow.results import chain_evidence, ensemble, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -76,7 +77,7 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
     if coverage and (failed := advice.failure(samples, coverage["ess"]["value"], acceptance)):
         warnings.append(f"{failed}; {advice.next_things(target)}")
-    return {
+    entry = {
         "kind": sampled.kind,
         "acceptance": acceptance,
         "ess": _ess(sampled, table),
@@ -85,8 +86,14 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
         "observables": table,
         **({} if coverage is None else {"coverage": coverage}),
-        "warnings": warnings,
     }
+    return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry) + warnings})
+
+
+def warnings(target: Target, sampled: Sampled) -> list[str]:
+    """Return why a sampler's numbers are not to be trusted, one sentence each."""
+    found: list[str] = _sampler(target, sampled, 0.0)["warnings"]
+    return found
 
 
 def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
@@ -106,7 +113,7 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     exact = zeros | _real_numbers(target.exact)
     names = _names(sampled, described(theory).part("summary") or tuple(sampled.observables))
     for name in dict.fromkeys([*names, *zeros]):
-        estimate = _estimate(theory, sampled, name)
+        estimate = estimate_of(theory, sampled, name)
         if estimate is not None:
             table[name] = {
                 "value": estimate.value,
@@ -135,8 +142,8 @@ def _real_numbers(exact: Mapping[str, Any]) -> dict[str, Any]:
     return {**exact, **parts}
 
 
-def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
-    """The estimate of a primary or derived observable; None for one that is not a number."""
+def estimate_of(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
+    """Return the estimate of a primary or derived observable; None for one that is not a number."""
     derived = (described(theory).part("derived") or {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     if complex_ones := [word for word in ingredients if f"{word}.re" in sampled.observables]:
@@ -152,8 +159,7 @@ def _estimate(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
     function = None if derived is None else derived.function
     if sampled.weighted:
         return _reweighted(sampled.log_w, series, function)
-    columns = [one.T for one in series]  # (chain, draw) in the file, (draw, chain) in the statistics
-    return statistics.gamma_method(columns[0]) if function is None else statistics.gamma_method(columns, function)
+    return statistics.gamma_method(series[0]) if function is None else statistics.gamma_method(series, function)
 
 
 def _reweighted(log_w: Any, series: list[numpy.ndarray], function: Callable[..., Any] | None) -> Estimate:

@@ -80,8 +80,8 @@ def test_hmc_of_a_sum_samples_the_sum():
     cold = hmc.init(backend.xp.zeros((32, 2, 4, 4)))
     warm, _ = run(hmc, random.key(1, backend), cold, draws=50)
     _, records = run(hmc, random.key(1, backend), warm, draws=400, start=50, measure=theory.observables)
-    found = gamma_method(records["observables"]["plaquette"])
-    creutz = gamma_method(numpy.exp(-records["info"]["dH"]))
+    found = gamma_method(records["observables"]["plaquette"].T)
+    creutz = gamma_method(numpy.exp(-records["info"]["dH"]).T)
     assert found.error < 0.002 and abs(found.value - exact_plaquette(1.5, -0.8, 16)) < 5 * found.error
     assert abs(creutz.value - 1) < 5 * creutz.error
 

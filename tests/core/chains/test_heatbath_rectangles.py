@@ -145,4 +145,4 @@ def means(kernel, theory, draws, chains=40, burn_in=25):
     host = backends.get("numpy")
     state, _ = run(kernel, random.key(1, host), kernel.init(hot(theory, chains, 3)), burn_in)
     _, records = run(kernel, random.key(2, host), state, draws, measure=theory.observables)
-    return {name: gamma_method(records["observables"][name]) for name in ("plaquette", "rectangle")}
+    return {name: gamma_method(records["observables"][name].T) for name in ("plaquette", "rectangle")}

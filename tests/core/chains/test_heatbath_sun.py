@@ -216,7 +216,7 @@ def pull(theory, beta, chains, draws, burn_in=30, backend=None, expected=None, *
             key, start = random.key(seed, backend), block * size
             state, records = run(kernel, key, state, size, start=start, measure=_plaquette(theory))
             plaquettes.append(backend.to_numpy(records["observables"]))
-    found = gamma_method(numpy.concatenate(plaquettes))
+    found = gamma_method(numpy.concatenate(plaquettes).T)
     value, error = (theory.exact({"beta": beta})["plaquette"], 0.0) if expected is None else expected
     return (found.value - value) / math.hypot(found.error, error), found.error
 

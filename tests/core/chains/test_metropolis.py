@@ -190,7 +190,7 @@ def measured(kernel, field, draws, measure):
     backend = backends.get("numpy")
     state, _ = run(kernel, random.key(11, backend), kernel.init(field), 50)
     _, records = run(kernel, random.key(12, backend), state, draws, measure=measure)
-    return {name: gamma_method(rows) for name, rows in records["observables"].items()}
+    return {name: gamma_method(rows.T) for name, rows in records["observables"].items()}
 
 
 def phi_moments(field):

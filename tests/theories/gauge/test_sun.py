@@ -157,7 +157,7 @@ def measured(theory, kernel, chains, warm, draws, seed=1):
             state, records = run(kernel, key, state, size, start=start, measure=theory.observables)
             blocks.append(tree_map(backend.to_numpy, records))
     records = tree_map(lambda *parts: numpy.concatenate(parts), *blocks)
-    rows = records["observables"]["plaquette"]
+    rows = records["observables"]["plaquette"].T
     return gamma_method(rows), records
 
 

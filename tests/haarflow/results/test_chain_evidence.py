@@ -1,0 +1,72 @@
+"""What a chain's observables say of all its numbers, through summary.json."""
+
+import numpy
+import pytest
+
+from haarflow.core.parts import described
+from haarflow.results import chain_evidence
+from haarflow.results.ensemble import Sampled
+from haarflow.results.summary import observables
+from haarflow.run import recipes
+from haarflow.run.target import target_of
+from haarflow.theories import U1Gauge
+from tests.support.entries import entry, sampler
+from tests.support.series import autoregressive
+
+
+@pytest.fixture(scope="module")
+def target():
+    return target_of(recipes.load("u1-tiny", ("fields_every=0",)))
+
+
+NAMES = described(U1Gauge((4, 4))).part("summary")
+
+
+def chains(**changed):
+    """HMC of u1-tiny by hand: every observable an AR(1) series of 4 chains."""
+    series = {name: autoregressive(0.5, 400, 4, seed=number) for number, name in enumerate(NAMES)}
+    return Sampled("hmc", {**series, **changed}, None, None)
+
+
+def summarised(target, sampled):
+    """The entry of summary.json, as far as chains matter."""
+    found = {"kind": sampled.kind, "acceptance": None, "observables": observables(target, sampled)}
+    return chain_evidence.marked({**found, "warnings": chain_evidence.judged(found)})
+
+
+def test_healthy_chains_have_no_warnings(target):
+    found = summarised(target, chains())
+    assert found["warnings"] == [] and not any("note" in one for one in found["observables"].values())
+
+
+def test_one_frozen_observable_marks_all_numbers(target):
+    stuck = numpy.ones((4, 400)) * numpy.asarray([[1.0], [0.0], [0.0], [2.0]])
+    found = summarised(target, chains(Q=stuck))
+    (warning,) = found["warnings"]
+    assert warning.startswith("frozen: each of the 4 chains is constant") and warning.endswith("(Q)")
+    assert found["observables"]["plaquette"]["note"] == chain_evidence.MARK
+    assert "frozen" in found["observables"]["Q"]["note"]
+
+
+def test_chains_that_disagree_in_one_observable_mark_all(target):
+    shifted = autoregressive(0.5, 400, 4, seed=9) + numpy.asarray([[0.0], [0.0], [1.5], [0.0]])
+    found = summarised(target, chains(plaquette=shifted))
+    (warning,) = found["warnings"]
+    assert "the 4 chains disagree" in warning and warning.endswith("(plaquette)")
+    assert all(one["note"] for one in found["observables"].values())
+
+
+def test_random_walks_are_no_evidence(target):
+    walks = numpy.cumsum(numpy.random.default_rng(3).normal(size=(4, 400)), axis=1)
+    found = summarised(target, chains(Q=walks))
+    assert found["warnings"] and found["observables"]["Q"]["error"] is None
+
+
+def test_a_stuck_chain_is_told_by_its_acceptance():
+    assert chain_evidence.judged({**sampler(E=entry(1.0, 0.1)), "acceptance": 0.004}) == [
+        "accepted only 0.4% of its steps"
+    ]
+
+
+def test_weighted_draws_are_no_chain():
+    assert chain_evidence.judged({**sampler(E=entry(1.0, None)), "kind": "flow-reweighting"}) == []
