@@ -93,7 +93,7 @@ def target_log_z(target_log_w: ArrayLike) -> Estimate:
     if not math.isfinite(low):
         return Estimate(None, None, note="configurations of the target have weight zero")
     inverse = numpy.exp(low - values)
-    found = gamma_method([inverse.T], lambda mean: low - math.log(mean))
+    found = gamma_method([inverse], lambda mean: low - math.log(mean))
     if found.error is not None and len(inverse) > 1:
         means = inverse.mean(axis=1)
         spread = float(numpy.std(means, ddof=1)) / (math.sqrt(means.size) * float(means.mean()))
@@ -117,7 +117,7 @@ def independent_draws(marks: numpy.ndarray) -> float:
     """
     n, share, chains = marks.size, float(marks.mean()), len(marks)
     bounds = [float(n)]
-    tau = gamma_method(marks.T).tau_int
+    tau = gamma_method(marks).tau_int
     if tau is not None:
         bounds.append(n / max(2.0 * tau, 1.0))
     if chains > 1 and (between := float(numpy.var(marks.mean(axis=1), ddof=1))) > 0.0:

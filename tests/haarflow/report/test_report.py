@@ -122,15 +122,15 @@ HOSTILE = "<img src=x>&amp;$a^$"
 def renamed(folder):
     """The run with samplers, observables, a note and the description named by tags."""
     run = read(folder)
-    entries = {HOSTILE + name: entry for name, entry in run.summary["samplers"].items()}
-    for entry in entries.values():
-        entry["observables"] = {HOSTILE + name: found for name, found in entry["observables"].items()}
-        entry["observables"][HOSTILE + "Q"]["note"] = HOSTILE
+    entries = {HOSTILE + name: row for name, row in run.summary["samplers"].items()}
+    for row in entries.values():
+        row["observables"] = {HOSTILE + name: found for name, found in row["observables"].items()}
+        row["observables"][HOSTILE + "Q"]["note"] = HOSTILE
     found = {}
     for label, sampled in run.found.samplers.items():
         observables = {HOSTILE + name: values for name, values in sampled.observables.items()}
         found[HOSTILE + label] = sampled._replace(observables=observables)
-    settings = {HOSTILE + name: entry for name, entry in run.recipe.samplers.items()}
+    settings = {HOSTILE + name: settings for name, settings in run.recipe.samplers.items()}
     recipe = dataclasses.replace(run.recipe, samplers=settings, description=HOSTILE, name=HOSTILE)
     target = dataclasses.replace(run.target, recipe=recipe)
     summary = {**run.summary, "samplers": entries, "recipe": HOSTILE}
