@@ -80,8 +80,8 @@ def _target_ess(target: numpy.ndarray, log_z: Estimate) -> Estimate:
 def target_log_z(target_log_w: ArrayLike) -> Estimate:
     """Return ln Z = -ln E_p[1/w] from log weights `(chain, draw)` of configurations of the target.
 
-    The error is the larger one of the Gamma method's and of what the spread of the chains' means allows, as chains may stay where
-    they are.
+    The error is the largest of the Gamma method's, of that of independent draws, and of what the spread of the chains' means
+    allows: a tau_int below 1/2 may be chance, and chains may stay where they are.
 
     >>> target_log_z([[1.0] * 20]).value
     1.0
@@ -94,16 +94,21 @@ def target_log_z(target_log_w: ArrayLike) -> Estimate:
         return Estimate(None, None, note="configurations of the target have weight zero")
     inverse = numpy.exp(low - values)
     found = gamma_method([inverse], lambda mean: low - math.log(mean))
-    if found.error is not None and len(inverse) > 1:
-        means = inverse.mean(axis=1)
-        spread = float(numpy.std(means, ddof=1)) / (math.sqrt(means.size) * float(means.mean()))
-        found = found._replace(error=max(found.error, spread))
+    if found.error is not None:
+        found = found._replace(error=max(found.error, *_spreads(inverse)))
     shape = pareto_shape(-values).value
     if shape is not None and shape > HEAVY:
         return found._replace(
             note=f"1/w has a heavy tail, Pareto shape {shape:.2f} above {HEAVY}: the error bar is optimistic"
         )
     return found
+
+
+def _spreads(inverse: numpy.ndarray) -> tuple[float, float]:
+    """The relative errors of the mean of 1/w `(chain, draw)` if all draws are independent, and if only the chains are."""
+    means, mean = inverse.mean(axis=1), float(inverse.mean())
+    alone = float(numpy.std(inverse)) / math.sqrt(inverse.size) / mean
+    return alone, float(numpy.std(means, ddof=1)) / math.sqrt(means.size) / mean if means.size > 1 else 0.0
 
 
 def independent_draws(marks: numpy.ndarray) -> float:

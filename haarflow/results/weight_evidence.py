@@ -29,7 +29,7 @@ EXPECTED, SPARE = 4.0, 0.01  # that share is too large above EXPECTED times what
 TAIL = 500  # draws from which the tail of the weights is judged; fewer show heavy ones by chance
 FAR = 3.0  # independent configurations far above the largest weight from which the flow is said to miss them
 PULLS = 5.0  # distance of ln Z from both sides, and of a mean from its exact zero: 6e-7 by chance
-ROUNDING = 1e-3  # of ln Z, by inverses to a tolerance and single precision; it is 0.1% of the target's mass
+APART = 0.1  # least difference of ln Z that counts: below it the skew of 1/w imitates missing parts of the target
 GROWTH = 1.3  # factor by which the error exceeds what quarters of the draws predict
 UNSEEN = "no Markov chain ran beside this flow: parts of the target that it never visits cannot be seen"
 
@@ -116,8 +116,8 @@ def _of_chain(name: str, chain: Mapping[str, Any], log_z: Mapping[str, Any]) -> 
         ]
     other = chain["ln_Z"]
     if log_z["error"] and other["error"] and not log_z["note"] and not other["note"]:
-        pull = (other["value"] - log_z["value"]) / math.hypot(log_z["error"], other["error"], ROUNDING)
-        if abs(pull) > PULLS:
+        pull = (other["value"] - log_z["value"]) / math.hypot(log_z["error"], other["error"])
+        if abs(pull) > PULLS and abs(other["value"] - log_z["value"]) > APART:
             return [
                 f"ln Z of the flow's draws is {log_z['value']:.3f} and of the configurations of {name} {other['value']:.3f}, "
                 f"{abs(pull):.1f} standard errors apart: the two do not sample the same configurations"

@@ -130,7 +130,7 @@ def renamed(folder):
     for label, sampled in run.found.samplers.items():
         observables = {HOSTILE + name: values for name, values in sampled.observables.items()}
         found[HOSTILE + label] = sampled._replace(observables=observables)
-    settings = {HOSTILE + name: settings for name, settings in run.recipe.samplers.items()}
+    settings = {HOSTILE + name: row for name, row in run.recipe.samplers.items()}
     recipe = dataclasses.replace(run.recipe, samplers=settings, description=HOSTILE, name=HOSTILE)
     target = dataclasses.replace(run.target, recipe=recipe)
     summary = {**run.summary, "samplers": entries, "recipe": HOSTILE}
