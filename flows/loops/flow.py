@@ -31,6 +31,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_rows
 from haarflow.flows.flow import Model
@@ -144,7 +145,7 @@ class LoopFlow:
             rows, kick, log_det = carry
             time = row[2] * (end / self.beta)
             slope, laplacian = self._slope(coefficients, rows, time, lattice)
-            kick = row[0] * kick - row[1] * size * slope
+            kick = row[0] * kick - of_rank(row[1] * size, 3) * slope
             return (SU(self.n, 1).update(rows, kick), kick, log_det - row[3] * size * laplacian), None
 
         zero = xp.zeros((start.shape[0], self.n**2 - 1, start.shape[-1]), dtype=real, device=backends.place(links))
@@ -157,6 +158,7 @@ class LoopFlow:
         xp = array_namespace(rows)
         table, places = divergence(self)
         plan = fields.plan(self.tower(places), lattice, len(self.places))
+        time = time[None, :]
         c: Array = 0.0 * time
         for power in range(self.degree, -1, -1):
             c = c * time + coefficients[power, ...]
