@@ -5,6 +5,8 @@ BIN = $(VENV)/bin
 JOBS ?= 2
 # Neighbouring tests share compiled programs, so each worker begins with a row of them: less to compile and to keep.
 SHARE = -n $(JOBS) --dist worksteal
+# The check shuffles modules, and the tests within each, by a seed that it prints: SEED=N repeats an order.
+SHUFFLE = --random-order $(if $(SEED),--random-order-seed=$(SEED))
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
@@ -14,14 +16,16 @@ help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
 
 $(VENV)/demo.done: pyproject.toml constraints.txt
+	@echo "Installing haarflow with JAX into $(VENV): 170 MB to download, 0.8 GB on disk"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo]'
 	touch $@
 
 $(VENV)/dev.done: pyproject.toml constraints.txt
+	@echo "Installing haarflow, JAX, PyTorch and what the tests need into $(VENV): 415 MB to download, 2.2 GB on disk"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt 'torch==2.13.0'
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,demo,torch]'
+	$(BIN)/pip install -c constraints.txt 'torch==2.13.0'
+	$(BIN)/pip install -c constraints.txt -e '.[dev,demo,torch]'
 	touch $@
 
 demo: $(VENV)/demo.done   ## train, sample and prove the 2D U(1) flow; the report lands in runs/u1-2d/report.html
@@ -44,7 +48,7 @@ check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(SHARE)
+	$(BIN)/python -m pytest $(SHARE) $(SHUFFLE)
 
 format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff check --fix .

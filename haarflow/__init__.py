@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _FROM = {
     "convert_gauge": "haarflow.gaugefiles",
     "gauge_info": "haarflow.gaugefiles",
-    "open_model": "haarflow.flows.modelfile",
+    "open_model": "haarflow.models",
     "read_gauge": "haarflow.gaugefiles",
     "save_model": "haarflow.flows.modelfile",
     "run": "haarflow.pipeline",

@@ -21,7 +21,7 @@ from haarflow.run.samplers import SAMPLERS
 
 
 def history(run: Run) -> Section:
-    """Return the histories of the slowest observable, all samplers on the same axes."""
+    """Return the histories of the slowest observable, a panel for each sampler."""
     name = history_of(run)
     shown = [_panel(run, label, name) for label in run.summary["samplers"]]
     exact = run.target.distribution(name)
@@ -198,7 +198,7 @@ def _log_weights(run: Run, flows: list[str]) -> Section:
         log_w = _log_w(run.found.samplers[label])
         level = exact if exact is not None else statistics.log_z(log_w).value
         rows[label] = (log_w - (level or 0.0), statistics.ess(log_w))
-    svg = figures.weights(rows, "log w − ln Z")
+    svg = figures.weights(rows, "log w − ln Z", list(run.summary["samplers"]))
     source = "exact" if exact is not None else "estimated from the weights themselves"
     words = prose(f"{WEIGHTS} ln Z is {source}.")
     return Section("Quality of the flow", picture(svg, "w", "histogram of log weights"), words, half=True)

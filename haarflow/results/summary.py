@@ -6,11 +6,13 @@ summary.json is a stable interface:
      "training": {"steps", "cpu_s", "ess"} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
-                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
+                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}},
+     "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
+`provenance` is about the process that finished the run; all else is the same for the same recipe, interrupted or not, but
+for CPU seconds. A `note` is there only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why.
 """
 
 from __future__ import annotations

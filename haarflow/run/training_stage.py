@@ -82,7 +82,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     state, cpu_before = _begin(setup, training, folder)
     done = int(state.step)
     try:
-        with progress.task("training", settings.steps, done) as task:
+        with progress.task("training", settings.steps, done, setup.waiting) as task:
             for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}

@@ -102,7 +102,7 @@ def use_group(group, given):
         drawn = a if group.name in ("Real", "Complex") else group.haar(key, shape)
         momenta = group.algebra_normal(key, shape)
         moved = group.update(group.compose(a, group.inverse(drawn)), momenta)
-        return moved, group.log(a), group.exp(w), group.project(moved), group.inner(w, momenta)
+        return moved, group.log(a), group.exp(w), group.project(moved), group.inner(momenta, momenta)
 
     return call, (given.key(), given.elements(group, shape), given.normal(algebra_shape(group, shape)))
 
@@ -117,7 +117,14 @@ def use_prior(prior, given):
 
 USES = {"model": use_model, "theory": use_theory, "kernel": use_kernel, "group": use_group, "prior": use_prior}
 OBJECTS = {f"{entry.kind} {entry.name}": entry for entry in ENTRIES if entry.kind in USES}
-FEW = ("group SU(3)", "theory phi^4 d=2", "kernel hmc_su2", "kernel local_u1", "prior free field", "model momentum scaling")
+FEW = (
+    "group SU(3)",
+    "theory phi^4 d=2",
+    "kernel hmc_su2",
+    "kernel local_u1",
+    "prior free field",
+    "model momentum scaling",
+)
 
 
 @pytest.mark.parametrize("engine", ("jax", "torch"))
