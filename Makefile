@@ -5,23 +5,29 @@ BIN = $(VENV)/bin
 JOBS ?= 2
 # Neighbouring tests share compiled programs, so each worker begins with a row of them: less to compile and to keep.
 SHARE = -n $(JOBS) --dist worksteal
+# The check shuffles modules, and the tests within each, by a seed that it prints: SEED=N repeats an order.
+SHUFFLE = --random-order $(if $(SEED),--random-order-seed=$(SEED))
+# What `make lowest` runs: every package that has a lower bound is used there.
+LOWEST = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_random.py tests/backends/compiled/test_vector.py
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-statistical test-slow fuzz kill check format clean help
+.PHONY: demo freezing test test-statistical test-slow fuzz kill lowest check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
 
 $(VENV)/demo.done: pyproject.toml constraints.txt
+	@echo "Installing haarflow with JAX into $(VENV): 170 MB to download, 0.8 GB on disk"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[demo]'
+	$(BIN)/pip install -c constraints.txt -e '.[demo]'
 	touch $@
 
 $(VENV)/dev.done: pyproject.toml constraints.txt
+	@echo "Installing haarflow, JAX, PyTorch and what the tests need into $(VENV): 415 MB to download, 2.2 GB on disk"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt 'torch==2.13.0'
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,demo,torch]'
+	$(BIN)/pip install -c constraints.txt 'torch==2.13.0'
+	$(BIN)/pip install -c constraints.txt -e '.[dev,demo,torch]'
 	touch $@
 
 demo: $(VENV)/demo.done   ## train, sample and prove the 2D U(1) flow; the report lands in runs/u1-2d/report.html
@@ -45,16 +51,23 @@ fuzz: $(VENV)/dev.done   ## 10,000 damaged files of each kind: read, or refused 
 kill: $(VENV)/dev.done   ## kill 100 runs at random times, resume them, and compare every number
 	$(BIN)/python -m tests.kill
 
+lowest:          ## a subset of the tests with the lowest versions allowed, in an environment of their own (torch apart)
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install 'packaging>=24' 'pytest>=8.3' 'pytest-xdist>=3.6'
+	$(VENV)-lowest/bin/python tests/support/lowest.py > $(VENV)-lowest/pins.txt
+	$(VENV)-lowest/bin/pip install -r $(VENV)-lowest/pins.txt -e .
+	$(VENV)-lowest/bin/python -m pytest $(LOWEST)
+
 check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(SHARE)
+	$(BIN)/python -m pytest $(SHARE) $(SHUFFLE)
 
 format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and build leftovers
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info

@@ -260,7 +260,7 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float
         return None
 
     def written(*arrays: numpy.ndarray) -> tuple[Array, ...]:
-        into = tuple(torch.empty(x.shape, dtype=x.dtype) for x in like)
+        into = tuple(torch.empty(x.shape, dtype=x.dtype, device="cpu") for x in like)
         function([x.numpy() for x in into], *arrays)
         return into
 

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from haarflow.backends import of
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.additive import U1, Real
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice.fourier import hartley, momentum_squared
@@ -169,7 +170,7 @@ class FreeField:
     def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
         """Return `n` independent configurations: white noise in momentum space, scaled by (2M)^(-1/2)."""
         noise = random.normal(key, (n, *self.lattice), dtype)
-        width = of(noise).asarray((2.0 * self._spectrum()) ** -0.5, dtype=noise.dtype)
+        width = of(noise).asarray((2.0 * self._spectrum()) ** -0.5, dtype=noise.dtype)[None, ...]
         return hartley(noise * width, len(self.lattice))
 
     def log_density(self, x: Array) -> Array:
@@ -177,7 +178,7 @@ class FreeField:
         check_field(x, self.lattice)
         xp = array_namespace(x)
         modes = hartley(x, len(self.lattice))
-        spectrum = of(x).asarray(self._spectrum(), dtype=x.dtype)
+        spectrum = of_rank(of(x).asarray(self._spectrum(), dtype=x.dtype), x.ndim)
         action = xp.sum(_per_configuration(spectrum * modes * modes, self.lattice), axis=-1)
         return -action - self.log_z()
 

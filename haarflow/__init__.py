@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _FROM = {
     "convert_gauge": "haarflow.gaugefiles",
     "gauge_info": "haarflow.gaugefiles",
-    "open_model": "haarflow.flows.modelfile",
+    "open_model": "haarflow.models",
     "measure_gauge": "haarflow.gaugefiles",
     "read_ensemble": "haarflow.results.reading",
     "read_gauge": "haarflow.gaugefiles",

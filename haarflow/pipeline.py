@@ -6,6 +6,7 @@ The same recipe on the same folder resumes from the last finished block and give
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from haarflow.core import files
 from haarflow.flows.sampling.farm import processes
 from haarflow.results import ensemble
+from haarflow.results.provenance import provenance
 from haarflow.results.summary import summarise, training_figures
 from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
@@ -64,6 +66,7 @@ def train_only(recipe: Recipe, out: str | Path, progress: Progress | None = None
 
 
 def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> None:
+    begun = time.monotonic()
     if setup.recipe.flow:
         _train(setup, folder, progress)
     folder.cut(lambda line: _has_block(folder, line))
@@ -75,7 +78,8 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
                 sample(setup, name, folder, progress, executor)
         progress.say("composing ensemble.h5")
         ensemble.compose(setup, folder)
-    files.write_json(folder.summary, summarise(setup.target, ensemble.read(folder.ensemble), folder.log()))
+    summary = summarise(setup.target, ensemble.read(folder.ensemble), folder.log())
+    files.write_json(folder.summary, summary | {"provenance": provenance(time.monotonic() - begun)})
 
 
 def _has_block(folder: RunFolder, line: Line) -> bool:

@@ -1,6 +1,7 @@
 """The backend fixture: every function of fields runs on every backend, hostile ones included.
 
-Each xdist worker uses one thread, and JAX runs in 64-bit mode, as on the command line. Between tests compiled programs
+Each xdist worker uses one thread, and JAX runs in 64-bit mode from the start, as on the command line, so that the order
+of tests does not matter. Between tests compiled programs
 are dropped when they fill the memory; with MEMORY_BAR in the environment the default run fails if a worker took more than
 `memory.BAR`.
 """
@@ -8,6 +9,7 @@ are dropped when they fill the memory; with MEMORY_BAR in the environment the de
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # of the workers: arenas of idle threads keep what others have freed
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
@@ -73,10 +75,6 @@ def member(name):
     """Return one backend of the fixture, or skip with the reason in the summary."""
     if name in ABSENT:
         pytest.skip(f"backend {name} not tested: {ABSENT[name]}")
-    if name.startswith("jax"):
-        import jax
-
-        jax.config.update("jax_enable_x64", True)
     if name.startswith("torch"):
         import torch
 

@@ -28,6 +28,7 @@ from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
 from haarflow.core.axes import batch_shape, per_chain, total
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.heatbath_u1 import check_sweeps, conditional_of, link_colours, loop_reach
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups import matrices
@@ -110,7 +111,8 @@ class SUNHeatBath(Cacheless):
         """Sweep over even, then odd links of each direction."""
         lattice, group, batch = tuple(self.theory.lattice), self.theory.group, batch_shape(self.theory, links)
         xp, d = array_namespace(links), len(lattice)
-        left, failed = evenodd.masks(links, lattice), xp.zeros(batch, dtype=xp.real(links).dtype)
+        left = evenodd.masks(links, lattice)
+        failed = xp.zeros(batch, dtype=xp.real(links).dtype, device=backends.place(links))
         halves = tuple(
             tuple(direction(half, mu, d, group) for mu in range(d)) for half in evenodd.split(links, lattice)
         )
@@ -136,7 +138,7 @@ class SUNHeatBath(Cacheless):
         """Sweep over the colours of each direction; what is computed for the other colours is dropped."""
         lattice, group, batch = tuple(self.theory.lattice), self.theory.group, batch_shape(self.theory, links)
         xp, backend, d = array_namespace(links), backends.of(links), len(lattice)
-        failed = xp.zeros(batch, dtype=xp.real(links).dtype)
+        failed = xp.zeros(batch, dtype=xp.real(links).dtype, device=backends.place(links))
 
         def colours(links: Array, mu: int, numbers: Any) -> tuple[Array, Array]:
             table, count = link_colours(lattice, mu, loop_reach(self.theory))
@@ -145,7 +147,8 @@ class SUNHeatBath(Cacheless):
 
             def one(links: Array, visit: Any) -> tuple[Array, Array]:
                 colour, u = visit
-                active, staples = labels == colour, self.weight.staple(links, mu, self.values.get("couplings"))
+                active = of_rank(labels == colour, here.ndim)
+                staples = self.weight.staple(links, mu, self.values.get("couplings"))
                 new, missed = subgroup_steps(direction(links, mu, d, group), staples, group, _rule(u, coupling))
                 moved = xp.where(here & active, new[(..., None) + (slice(None),) * (d + 2)], links)
                 return moved, total(xp.where(active, missed, xp.zeros_like(missed)), len(batch))

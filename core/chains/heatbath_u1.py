@@ -22,6 +22,7 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.axes import batch_shape, per_chain, total
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.lattice.loops import direction
 from haarflow.core.parts import AngleWeight, LinkWeight, check_theory, described
@@ -95,7 +96,7 @@ class U1HeatBath(Cacheless):
             a, b = conditional_of(self.theory, AngleWeight).weight(links, mu, self.values.get("couplings"))
             old, active = direction(links, mu, d), labels == colour
             new, found = rule(old, xp.sqrt(a * a + b * b), xp.atan2(b, a))
-            failed = total(xp.astype(active & ~found, links.dtype), batch)
+            failed = total(xp.astype(of_rank(active, found.ndim) & ~found, links.dtype), batch)
             new = xp.where(active, new, old)[(..., None) + (slice(None),) * d]
             return xp.where(here, new, links), failed
 
@@ -122,7 +123,7 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
     >>> angle.round(4).tolist(), found.tolist()
     ([0.6749], [True])
     """
-    xp = array_namespace(k)
+    xp, k = array_namespace(k), k[None, ...]
     tau = 1.0 + xp.sqrt(1.0 + 4.0 * k * k)
     reach = tau + xp.sqrt(2.0 * tau)
     rho = 2.0 * k / reach
@@ -130,7 +131,7 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
     squares = halves * halves
     c = 0.25 * (1.0 - rho) * (1.0 - rho) * reach + 2.0 * k * squares / (1.0 + squares)
     good = logs <= xp.log(c) + 1.0 - c
-    half = xp.zeros_like(k)
+    half = xp.zeros_like(k[0, ...])
     for number in reversed(range(tangents.shape[0])):
         half = xp.where(good[number, ...], halves[number, ...], half)
     return 2.0 * xp.atan(half), xp.any(good, axis=0)

@@ -21,6 +21,7 @@ from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import batch_shape, field_shape, per_chain, spread, total
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, without_nan
 from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.kernel import Cacheless, State
@@ -139,7 +140,7 @@ class IndependenceMetropolis:
 def _pick(rows: Array, last: Array) -> Array:
     """Row last + 1 of axis 0, chain by chain; `last` has extent one on the axes that move together."""
     xp = array_namespace(rows)
-    where = xp.astype(xp.broadcast_to(last, rows.shape[1:]), xp.asarray(0).dtype)
+    where = xp.astype(xp.broadcast_to(last, rows.shape[1:]), xp.asarray(0, device=backends.place(last)).dtype)
     return xp.take_along_axis(rows, where[None, ...] + 1, axis=0)[0, ...]
 
 
@@ -186,7 +187,7 @@ class LocalMetropolis(Cacheless):
         labels = backends.of(old).asarray(colours(lattice, self.local.reach), dtype=xp.int32)
 
         def one_colour(field: Array, colour: Array) -> tuple[Array, Array]:
-            active = labels == colour
+            active = of_rank(labels == colour, len(batch) + d)
             new = self.theory.group.update(field, xp.where(active, moves, xp.zeros_like(moves)))
             new = self.theory.group.restore(new)
             accepted = is_accepted(thrown, self._local_difference(field, new)) & active

@@ -21,6 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type, scaled
 from haarflow.core.groups import jacobi, matrices
 from haarflow.core.groups.matrices import complex_array
 
@@ -46,7 +47,7 @@ def frame_of(u: Array, d: int = 0) -> Frame:
     values, vectors = jacobi.diagonalise(u, d, 2 if n == 2 else jacobi.SWEEPS)  # one rotation, and one for its rounding
     spread = xp.atan2(xp.imag(values), xp.real(values))
     angles, order = falling([spread[(..., k) + rest] for k in range(n)])
-    vectors = keep(matrices.matmul(vectors, matrices.assemble(_columns(order), d) + 0.0 * vectors, d))
+    vectors = keep(matrices.matmul(vectors, of_type(matrices.assemble(_columns(order), d), vectors), d))
     inside = keep(matrices.matmul(matrices.matmul(matrices.dagger(vectors, d), u, d), vectors, d))
     refined = []
     for k, angle in enumerate(angles):
@@ -70,7 +71,7 @@ def rebuilt(frame: Frame, old: list[Array], new: list[Array], d: int = 0) -> Arr
     keep, one = backend.materialise, xp.real(matrices.identity(frame.inside, d))
     before, after = (xp.stack([xp.broadcast_to(x, new[0].shape) for x in part], axis=-d - 1) for part in (old, new))
     turns = backend.stop_gradient(_differences(before, after, one, d))
-    diagonal = one * _phase(after)[(..., slice(None), None) + (slice(None),) * d]
+    diagonal = scaled(one, _phase(after)[(..., slice(None), None) + (slice(None),) * d])
     middle = matrices.matmul(frame.vectors, keep(diagonal + turns * frame.inside), d)
     return keep(matrices.matmul(keep(middle), matrices.dagger(frame.vectors, d), d))
 
@@ -121,4 +122,4 @@ def _differences(s: Array, a: Array, one: Array, d: int) -> Array:
         left, right = x[(..., slice(None), None) + rest], x[(..., None, slice(None)) + rest]
         sums.append(0.5 * (left + right))
         gaps.append(sine(0.5 * (left - right)))
-    return (gaps[0] / (gaps[1] + one)) * _phase(sums[0] - sums[1])
+    return scaled(gaps[0] / (gaps[1] + one), _phase(sums[0] - sums[1]))

@@ -18,6 +18,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type
 from haarflow.core.groups import matrices
 from haarflow.core.groups.matrices import complex_array
 
@@ -51,7 +52,7 @@ def trusted(size2: Array) -> Array:
 
 
 def _two(h: Array, size2: Array, d: int) -> Array:
-    cosine, sinc = cos_sinc(0.25 * size2)
+    cosine, sinc = (of_type(x, h) for x in cos_sinc(0.25 * size2))
     rows = matrices.entries(h, d)
     parts = [[1j * (sinc * rows[i][j]) + (cosine if i == j else 0.0) for j in range(2)] for i in range(2)]
     return matrices.assemble(parts, d)

@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type
 from haarflow.core.groups import matrices
 from haarflow.core.groups.matrices import Rows, complex_array
 
@@ -80,7 +81,7 @@ def _rotation(a: Array, b: Array, c: Array, e: Array) -> tuple[Array, Array]:
     sign = xp.where(axis[2] < 0.0, -one, one) / size
     x, y, z = (xp.where(flat, rest, sign * part) for part, rest in zip(axis, (zero, zero, one), strict=True))
     cosine = xp.sqrt(0.5 * (1.0 + z))
-    return cosine, complex_array(x / (2.0 * cosine), y / (2.0 * cosine))
+    return of_type(cosine, a), complex_array(x / (2.0 * cosine), y / (2.0 * cosine))
 
 
 def _pairs(v: list[Array], w: list[Array]) -> list[tuple[list[Array], list[Array]]]:

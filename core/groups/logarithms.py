@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import scaled
 from haarflow.core.groups import matrices
 from haarflow.core.groups.matrices import complex_array, precision
 
@@ -33,7 +34,7 @@ def of_quaternion(a: Array, d: int) -> Array:
     series = sum((-ratio) ** k / (2 * k + 1) for k in range(9)) / xp.where(near, a0, one)
     factor = 2.0 * xp.where(near, series, xp.atan2(size, a0) / size)
     third = xp.asarray((0.0, 0.0, 2.0 * math.pi), dtype=a.dtype, device=backends.place(a))
-    turned = xp.reshape(third, (3, *(1,) * d)) + xp.zeros_like(vector)
+    turned = xp.broadcast_to(xp.reshape(third, (3, *(1,) * d)), vector.shape)
     half_turn = (flat & ~near)[(..., None) + rest]
     return xp.where(half_turn, turned, factor[(..., None) + rest] * vector)
 
@@ -63,7 +64,7 @@ def _log_entry(x: Array, s: Array, t: Array, diagonal: bool) -> Array:
     safe = xp.abs(xp.sin(half)) > 1e-3 if precision(x) == "float32" else xp.abs(xp.sin(half)) > 1e-6
     close = xp.where(safe, half, zero)  # angles a full turn apart are one eigenvalue: their entry is rounding
     factor = close / xp.where(safe, xp.sin(half), xp.ones_like(half)) + xp.where(safe, zero, xp.ones_like(half))
-    return (factor * turn) * x
+    return scaled(factor, turn) * x
 
 
 def _angles(values: Array) -> Array:

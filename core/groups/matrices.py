@@ -14,6 +14,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type
 
 Rows = list[list[Array]]
 
@@ -122,14 +123,16 @@ def _eye(n: int) -> tuple[tuple[float, ...], ...]:
 
 
 def identity(m: Array, d: int = 0) -> Array:
-    """Return identity matrices that broadcast with `m`, `(N, N, 1, ..., 1)`, of its type.
+    """Return identity matrices that broadcast with `m`, `(1, ..., 1, N, N, 1, ..., 1)`, of its rank and type.
 
     >>> import numpy as np
-    >>> identity(np.zeros((2, 2, 4), dtype=complex), d=1).shape
-    (2, 2, 1)
+    >>> identity(np.zeros((3, 2, 2, 4), dtype=complex), d=1).shape
+    (1, 2, 2, 1)
     """
     xp, n = array_namespace(m), m.shape[m.ndim - d - 2]
-    return xp.reshape(xp.asarray(_eye(n), dtype=m.dtype, device=backends.place(m)), (n, n, *(1,) * d))
+    return xp.reshape(
+        xp.asarray(_eye(n), dtype=m.dtype, device=backends.place(m)), (*(1,) * (m.ndim - d - 2), n, n, *(1,) * d)
+    )
 
 
 def determinant(m: Array, d: int = 0) -> Array:
@@ -197,7 +200,7 @@ def polar(m: Array, d: int = 0, sweeps: int = 10) -> Array:
 
     def sweep(m: Array, _: Any) -> tuple[Array, None]:
         cofactors, det = transpose(adjugate(m, d), d), determinant(m, d)
-        scale = _beside(xp.abs(det) ** (-1.0 / n), d)
+        scale = of_type(_beside(xp.abs(det) ** (-1.0 / n), d), m)
         return 0.5 * (scale * m + xp.conj(cofactors / (_beside(det, d) * scale))), None
 
     return backends.of(m).scan(sweep, m, None, length=sweeps)[0]

@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import random
+from haarflow.core.broadcasting import scaled
 from haarflow.core.groups import jacobi, logarithms, matrices
 from haarflow.core.groups.exponentials import exponential
 from haarflow.core.groups.generators import generators, offset
@@ -305,7 +306,7 @@ def _orthonormal(rows: matrices.Rows) -> matrices.Rows:
                 overlap = sum(xp.conj(x) * y for x, y in zip(other, row, strict=True))
                 row = [y - overlap * x for x, y in zip(other, row, strict=True)]
             size = xp.sqrt(sum(xp.real(x) ** 2 + xp.imag(x) ** 2 for x in row))
-            row = [x / size for x in row]
+            row = [scaled(1.0 / size, x) for x in row]
         done.append(row)
     return [*done, _closing(done)]
 

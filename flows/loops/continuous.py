@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.sun import SU
 from haarflow.flows.loops import fields
 from haarflow.flows.loops.algebra import Product
@@ -56,7 +57,7 @@ def flow(
     def stage(carry: tuple[Array, Array, Array], row: Array) -> tuple[tuple[Array, Array, Array], None]:
         rows, kick, log_det = carry
         slope, laplacian = slope_of(slopes, coefficients(row[2]), rows, lattice)
-        kick = row[0] * kick - row[1] * step * slope
+        kick = row[0] * kick - of_rank(row[1] * step, 3) * slope
         return (SU(n, 1).update(rows, kick), kick, log_det - row[3] * step * laplacian), None
 
     zero = xp.zeros((rows.shape[0], n**2 - 1, rows.shape[-1]), dtype=size.dtype, device=backends.place(rows))

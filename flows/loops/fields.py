@@ -27,6 +27,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import scaled
 from haarflow.core.groups import matrices
 from haarflow.core.groups.sun import SU
 from haarflow.flows.loops import algebra
@@ -120,7 +121,8 @@ def gradient(plan: Plan, store: Array, loops: Array, coefficients: Array, lattic
     if tables is None:
         raise ValueError("this plan is for values only: make one with moving products")
     parts = xp.take(coefficients, backend.asarray(tables.owners), axis=0)
-    terms = _multiplied(loops, tables.others) * (parts * backend.asarray(tables.shares, dtype=parts.dtype))[:, None, :]
+    shares = parts * backend.asarray(tables.shares, dtype=parts.dtype)
+    terms = scaled(shares[:, None, :], _multiplied(loops, tables.others))
     heads = backend.asarray(tables.heads, dtype=parts.dtype)
     weights = [
         xp.reshape(xp.matmul(heads, xp.reshape(part, (part.shape[0], -1))), (-1, volume, batch))

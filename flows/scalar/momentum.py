@@ -18,6 +18,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.lattice.fourier import hartley, momentum_squared
 from haarflow.flows.flow import constant, zero_log_det
 from haarflow.flows.nets import coupling
@@ -77,10 +78,10 @@ class MomentumScaling:
         return y, zero_log_det(x, self.d) + xp.sum(log_f, axis=tuple(range(-self.d, 0)))
 
     def _log_f(self, params: Params, x: Array, condition: Condition) -> Array:
-        """log f of all modes, `(*lattice)` or, conditioned on batch-shaped couplings, `(*batch, *lattice)`."""
+        """log f of all modes, `(1, ..., 1, *lattice)` or, conditioned on batch-shaped couplings, `(*batch, *lattice)`."""
         lattice = tuple(x.shape[x.ndim - self.d :])
         backend, xp = backends.of(x, params["a"]), array_namespace(x)
-        q = backend.asarray(_reduced(lattice), dtype=x.dtype)
+        q = of_rank(backend.asarray(_reduced(lattice), dtype=x.dtype), x.ndim)
         total = self._coefficient(params, self.order, x, condition) + 0.0 * q
         for power in reversed(range(self.order)):
             total = total * q + self._coefficient(params, power, x, condition)

@@ -17,6 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
+from haarflow.core.broadcasting import of_rank
 from haarflow.flows import hypercubic
 from haarflow.flows.flow import is_number
 from haarflow.flows.nets import ACTIVATIONS, ConvNet, check_net_precision, coupling, lowered, raised
@@ -181,7 +182,7 @@ class CheckerboardNet:
         b = params["b0"][:, None, None]
         for index, name in enumerate(self.condition):
             value = per_row(coupling(condition, name, passive, 0))
-            b = b + params["k0"][:, index, None, None] * value
+            b = b + params["k0"][:, index, None, None] * of_rank(value, 3)
         return b
 
     def _plain(self, params: Params, u: Array, lattice: tuple[int, ...], parity: int) -> Array:

@@ -21,6 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups import eigenframes, weyl_cell
 from haarflow.flows.splines import Table, inverse_spline, spline
 from haarflow.flows.sun import class_map_tables
@@ -42,7 +43,7 @@ def tilt(direction: str, coordinates: Coordinates, kappa: Array) -> tuple[Coordi
     ([0.313, 0.77], True)
     """
     xp = array_namespace(coordinates[0])
-    kappa = 0.0 * coordinates[0] + kappa
+    kappa = 0.0 * coordinates[0] + of_rank(kappa, coordinates[0].ndim)
     level = xp.log1p(kappa / TURN) / STEP
     run = {"forward": spline, "inverse": inverse_spline}[direction]
     r, log_slope = run(coordinates[0], _radial(len(coordinates) + 1, level), axis=0)
@@ -79,7 +80,7 @@ def _radial(n: int, level: Array) -> Table:
     """The spline of r, interpolated between the nodes of kappa."""
     nodes, weights = _neighbours(level, NODES)
     rows = _rows(class_map_tables.radial(n), level)
-    mean = sum(_taken(rows, node) * weight for node, weight in zip(nodes, weights, strict=True))
+    mean = sum(_taken(rows, node) * weight[None, ...] for node, weight in zip(nodes, weights, strict=True))
     return _bins(mean, BINS, 1.0 / BINS, fixed="output")
 
 
@@ -89,7 +90,7 @@ def _angular(level: Array, r: Array) -> Table:
     radii = list(zip(*_neighbours(r * float(RADII - 1), RADII), strict=True))
     for node, weight in zip(*_neighbours(level, NODES), strict=True):
         for radius, part in radii:
-            mean = mean + _taken(rows, node * RADII + radius) * (weight * part)
+            mean = mean + _taken(rows, node * RADII + radius) * (weight * part)[None, ...]
     return _bins(mean, ARCS, 1.0 / ARCS, fixed="input")
 
 

@@ -36,6 +36,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.broadcasting import of_rank, scaled
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_jacobian
 from haarflow.flows.flow import Direction, constant, is_number
@@ -306,7 +307,7 @@ class LoopCoupling:
         """W = sum_k F_k P_k and G = N sum_kl F_kl dx_k dx_l^T, which is None if F is linear."""
         flat = [staple for rows in staples for sides in rows for staple in sides]
         if not self.own and not self.pair:
-            terms = [staple.rho * staple.path for staple in flat]
+            terms = [scaled(staple.rho, staple.path) for staple in flat]
             return self.group.compose(link, sum(terms[1:], terms[0])), None
         loops, totals = [self.group.compose(link, staple.path) for staple in flat], []
         xp = array_namespace(link)
@@ -318,13 +319,13 @@ class LoopCoupling:
             force, bend = staple.rho, 0.0
             for j, a in enumerate(staple.own, start=1):
                 force, bend = force + a * traces[k] ** j, bend + float(j) * a * traces[k] ** (j - 1)
-            row: Any = bend * slopes[k] if self.own else 0.0
+            row: Any = of_rank(bend, 2) * slopes[k] if self.own else 0.0
             if staple.pair is not None:
                 force, row = (
                     force + staple.pair * traces[opposite],
                     row + staple.pair * slopes[opposite],
                 )
-            totals.append(force * loops[k])
+            totals.append(scaled(force, loops[k]))
             curvature = curvature + slopes[k][:, None, :] * row[None, :, :]
         return sum(totals[1:], totals[0]), float(self.n) * curvature
 

@@ -42,6 +42,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.broadcasting import of_rank, scaled
 from haarflow.core.groups import eigenframes, weyl_cell
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice.geometry import check_lattice
@@ -189,7 +190,7 @@ class ClassSweep:
         xp, ordered = array_namespace(beta), {}
         for name, table in params.items():
             if self.condition:
-                t = beta / self.beta - 1.0
+                t = of_rank(beta / self.beta - 1.0, table.ndim)
                 table = sum(table[..., k, None] * t**k for k in range(ORDERS))
             else:
                 table = table[..., None]
@@ -258,7 +259,7 @@ def unevenness(rest: Array, trace: Array, coefficients: Array, group: SU) -> Arr
     """Return V = d ((G + G^+)/2 - Re tr G/N), d = d_0 + d_1 Re tr G/N smoothly bounded; it commutes with G."""
     xp = array_namespace(rest)
     d = LONGEST * xp.tanh((coefficients[0, :] + coefficients[1, :] * trace) / LONGEST)
-    return d * (0.5 * (rest + group.inverse(rest)) - trace * group.identity(rest))
+    return scaled(d, 0.5 * (rest + group.inverse(rest)) - scaled(trace, group.identity(rest)))
 
 
 def half_way(angles: list[Array], shift: Array) -> list[Array]:

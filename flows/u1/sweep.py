@@ -35,6 +35,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice
@@ -172,6 +173,7 @@ class Sweep:
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
         xp, backend = array_namespace(beta), backends.of(beta)
+        beta = of_rank(beta, 3)
         known = backend.asarray(hats(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
         if self.condition:  # quadratic in a map of beta from [0, infinity) to a bounded interval
             strength = (beta - self.stiffness) / (beta + self.stiffness + 1)

@@ -53,7 +53,7 @@ def info(
         str,
         typer.Argument(
             metavar="FILE",
-            help="a model file, ensemble, gauge field, recipe, run folder or the name of a shipped model",
+            help="a model file, ensemble, gauge field, recipe or run folder, or the name of a shipped model or recipe",
         ),
     ],
     lattice: Extents = None,
@@ -62,15 +62,17 @@ def info(
     theory: OwnTheory = "",
     flow: OwnFlow = "",
 ) -> None:
-    """Describe a file: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
+    """Describe a file in a screenful: a model's card, an ensemble's samplers, a run's state, a gauge field's checks.
+
+    With --json everything is printed.
 
     Exit code 1 if the links of a gauge file contradict its header.
     """
-    from haarflow.report.text import indented
+    from haarflow.report.overview import overview
     from haarflow.results.info import describe
 
     found = describe(path, own_of(theory, flow), extents(lattice), group)
-    show(found, as_json, lambda: indented(found))
+    show(found, as_json, lambda: overview(found))
     if found.get("agrees") is False:
         raise typer.Exit(1)
 

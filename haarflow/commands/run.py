@@ -120,17 +120,21 @@ def sample(
 ) -> None:
     """Draw configurations with a trained model, on any backend.
 
-    The folder will contain ensemble.h5, with the configurations, their observables and log weights, and summary.json.
+    The folder will contain ensemble.h5, with the configurations, their observables and log weights, and summary.json. By
+    default it is runs/sample-MODEL, or the next of runs/sample-MODEL-2, ... that holds no other draws.
     """
     use_threads(threads)
     from haarflow.pipeline import run as run_recipe
+    from haarflow.run.build import build
     from haarflow.run.progress import progress
     from haarflow.run.recipes import for_model
+    from haarflow.run.runfolder import vacant
+    from haarflow.run.toml import to_toml
 
     kind = "flow-metropolis" if metropolis else "flow-reweighting"
     own = own_of(theory, flow)
     asked = for_model(model, kind, number, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
-    folder = out or Path("runs") / asked.name
+    folder = out or vacant(Path("runs") / asked.name, to_toml(build(asked, own).recipe))
     summary = run_recipe(asked, folder, workers, progress(quiet), report=False, own=own)
     _show_summary(summary, as_json, f"The ensemble: {folder / 'ensemble.h5'}")
 

@@ -1,9 +1,11 @@
-"""The trained models that ship with the package, and the file that a model's name in a recipe stands for."""
+"""The trained models that ship with the package, and the file that a model's name stands for."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
+from typing import Any
 
 _FOLDER = Path(__file__).parent
 
@@ -31,3 +33,16 @@ def path_of(name: str) -> Path:
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise UnknownModel(f"there is no model {name!r}{hint}: give a model file or {shipped_ones}")
     return path
+
+
+def open_model(name: str | os.PathLike[str], backend: Any = None, **words: Any) -> Any:
+    """Open a shipped model by its name, or a model file or run folder by its path, as `flows.modelfile.open_model` does.
+
+    Raises UnknownModel if there is none of this name, ModelFileError if it is damaged.
+
+    >>> open_model("u1-freezing").model.prior.lattice
+    (16, 16)
+    """
+    from haarflow.flows import modelfile
+
+    return modelfile.open_model(path_of(os.fspath(name)), backend, **words)

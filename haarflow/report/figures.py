@@ -19,7 +19,7 @@ import numpy
 from haarflow.run.samplers import SAMPLERS
 
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#9a9a9a"
-COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7")
+COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#6b6b6b")
 # the same sampler, the same colour
 KNOWN = {name: row.colour for name, row in SAMPLERS.items() if row.colour is not None}
 STYLE: dict[Any, Any] = {
@@ -75,14 +75,14 @@ class Bar(NamedTuple):
 def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float], floor: float | None = None) -> str:
     """Return loss and ESS against CPU seconds in two panels; `floor` is the loss of a perfect model."""
     figure, (above, below) = _figure((5.0, 4.2), rows=2, sharex=True)
-    above.plot(cpu_s, loss, color=COLOURS[2])
+    above.plot(cpu_s, loss, color=INK)
     if floor is not None:
         above.axhline(floor, color=INK, linestyle="--", linewidth=1.0)
-        above.annotate("−ln Z, exact", (1.0, floor), xycoords=("axes fraction", "data"), xytext=(0, 4),
-                       textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
+        above.annotate("−ln Z, exact", (1.0, floor), xycoords=("axes fraction", "data"), xytext=(0, -3),
+                       textcoords="offset points", ha="right", va="top", fontsize=9)  # fmt: skip
     above.set_ylabel("loss")
     above.set_ylim(*_loss_range(numpy.asarray(loss, dtype=float), floor))
-    below.plot(cpu_s, ess, color=COLOURS[0])
+    below.plot(cpu_s, ess, color=INK)
     below.set_ylim(0.0, 1.0)
     below.set_ylabel("ESS of the weights")
     below.set_xlabel("CPU seconds of training, compilation included")
@@ -94,7 +94,7 @@ def training(cpu_s: Sequence[float], loss: Sequence[float], ess: Sequence[float]
 def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
     """Return the residual of Luescher's equation against the coupling, on a logarithmic scale."""
     figure, axes = _figure((5.0, 3.4))
-    axes.semilogy(couplings, sigma, color=COLOURS[0], marker="o", markersize=4)
+    axes.semilogy(couplings, sigma, color=INK, marker="o", markersize=4)
     axes.set_xlabel("b")
     axes.set_ylabel("σ(r) / √V")
     return _svg(figure)
@@ -108,7 +108,8 @@ def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]
     low = float(seen.min()) if floor is None else min(float(seen.min()), floor)
     high = max(float(numpy.quantile(seen, 0.9)), float(seen[-1]))
     margin = 0.08 * (high - low) or 1.0
-    return low - margin, high + margin
+    below = margin if floor is None else 3.0 * margin  # room for the floor's name, below every loss but its noise
+    return low - below, high + margin
 
 
 @_styled
@@ -119,23 +120,23 @@ def history(
     draws: int = 2000,
     wide: bool = True,
 ) -> str:
-    """Return the histories of one observable, a panel per sampler on shared axes, with its distribution on the right.
+    """Return the histories of one observable, a panel per sampler, with its distribution on the right.
 
-    The first chain is drawn in colour; up to three more chains in grey if the observable hardly moves. `exact` maps whole
+    Whole numbers share one scale, others have their panel's own. The first chain is drawn in colour; up to three more chains in grey if the observable hardly moves. `exact` maps whole
     numbers to their exact probabilities.
     """
     rows, size = len(panels), (10.0 if wide else 4.6, 0.6 + (1.45 if wide else 1.3) * len(panels))
-    figure, grid = _figure(size, rows=rows, columns=2, sharey=True, sharex="col", widths=(5.0 if wide else 3.2, 1.0))
+    figure, grid = _figure(size, rows=rows, columns=2, sharey="row", sharex="col", widths=(5.0 if wide else 3.2, 1.0))
     whole = exact is not None or all(is_whole(panel.series) for panel in panels)
-    span = _span(panels, whole)
     length = min(draws, max(100, min(len(panel.series) for panel in panels)))
     for colour, panel, (left, right) in zip(_colours([panel.name for panel in panels]), panels, grid, strict=True):
+        span = _span(panels if whole else [panel], whole)
         _draw_history(left, panel, colour, length)
         _draw_distribution(right, panel, colour, span, exact, whole)
         _title(left, panel, wide)
         left.set_ylabel(_literal(label))
-    grid[0][0].set_ylim(*span)
-    grid[0][0].yaxis.get_major_locator().set_params(nbins=5, integer=whole)
+        left.set_ylim(*span)
+        left.yaxis.get_major_locator().set_params(nbins=5, integer=whole)
     grid[0][0].set_xlim(0, length)
     cut = any(len(panel.series) > length for panel in panels)
     grid[-1][0].set_xlabel(f"draw number (the first {length:,})" if cut else "draw number")
@@ -242,26 +243,23 @@ def probabilities(found: Mapping[str, Mapping[int, Bar]], exact: Mapping[int, fl
     axes.set_xticks(numbers if len(numbers) < 16 else numbers[::2])
     axes.set_xlabel(_literal(label))
     axes.set_ylabel(_literal(f"p({label})"))
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
-    )
+    _legend_above(axes)
     return _svg(figure)
 
 
 @_styled
-def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str) -> str:
-    """Return the histogram of the log weights of each flow, `name -> (log_w - ln Z, ESS)`, one panel each.
+def weights(found: Mapping[str, tuple[numpy.ndarray, float]], label: str, samplers: Sequence[str] = ()) -> str:
+    """Return the histogram of the log weights of each flow, `name -> (log_w - ln Z, ESS)`, one panel and scale each.
 
-    Filled: the share of draws; line: the share of weight, which shows where the target lies.
+    `samplers` are all of the run, so that each has its colour in every figure. Filled: the share of draws; line: the share of weight, which shows where the target lies.
     """
     rows = len(found)
-    figure, grid = _figure((5.0, max(4.2, 1.0 + 1.6 * rows)), rows=rows, sharex=True)
-    values = numpy.concatenate([numpy.ravel(log_w) for log_w, _ in found.values()])
-    values = values[numpy.isfinite(values)]
-    low, high = (numpy.quantile(values, 0.002), values.max()) if values.size else (-1.0, 1.0)
-    edges = numpy.linspace(low - 0.2, high + 0.2, 61)
-    for axes, colour, (name, (log_w, ess)) in zip(numpy.ravel(grid), _colours(list(found)), found.items(), strict=True):
-        flat = numpy.ravel(log_w)[numpy.isfinite(numpy.ravel(log_w))]
+    figure, grid = _figure((5.0, max(4.2, 1.0 + 1.6 * rows)), rows=rows)
+    colours = dict(zip(samplers or found, _colours(list(samplers or found)), strict=True))
+    for axes, (name, (log_w, ess)) in zip(numpy.ravel(grid), found.items(), strict=True):
+        flat, colour = numpy.ravel(log_w)[numpy.isfinite(numpy.ravel(log_w))], colours[name]
+        low, high = (numpy.quantile(flat, 0.002), flat.max()) if flat.size else (-1.0, 1.0)
+        edges = numpy.linspace(low - 0.2, high + 0.2, 61)
         axes.hist(flat, edges, weights=numpy.full(flat.size, 1 / flat.size), color=colour, alpha=0.55, label="draws")
         relative = numpy.exp(flat - flat.max()) if flat.size else flat
         axes.hist(
@@ -289,9 +287,7 @@ def densities(panels: Sequence[Panel], label: str) -> str:
                   color=colour, label=_literal(panel.name))  # fmt: skip
     axes.set_xlabel(_literal(label))
     axes.set_ylabel("probability density")
-    axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=2, fontsize=9, columnspacing=1.2, handlelength=1.4
-    )
+    _legend_above(axes)
     return _svg(figure)
 
 

@@ -22,7 +22,7 @@ from haarflow.run.samplers import SAMPLERS
 
 
 def history(run: Run) -> Section:
-    """Return the histories of the slowest observable, all samplers on the same axes."""
+    """Return the histories of the slowest observable, a panel for each sampler."""
     name = history_of(run)
     shown = [_panel(run, label, name) for label in run.summary["samplers"]]
     exact = run.target.distribution(name)
@@ -203,7 +203,7 @@ def _log_weights(run: Run, flows: list[str]) -> Section:
         log_w = numpy.asarray(sampled.log_w)
         level = exact if exact is not None else statistics.log_z(log_w).value
         rows[label] = (_log_w(sampled) - (level or 0.0), statistics.ess_estimate(log_w).value or 0.0)
-    svg = figures.weights(rows, "log w − ln Z")
+    svg = figures.weights(rows, "log w − ln Z", list(run.summary["samplers"]))
     source = "exact" if exact is not None else "estimated from the weights themselves"
     words = prose(f"{WEIGHTS} ln Z is {source}.")
     return Section("Quality of the flow", picture(svg, "w", "histogram of log weights"), words, half=True)

@@ -187,6 +187,13 @@ def origin_table(recipe: Recipe, summary: Mapping[str, Any]) -> Markup:
         ["flow", f"{flow.get('kind') or flow.get('model') or 'none'} {words}".strip()],
         ["backend", f"{summary['backend']} on {recipe.run.device or 'its default device'}, {recipe.run.dtype}"],
         ["seed", str(summary["seed"])],
+        *[[name, text] for name, text in _made(summary.get("provenance") or {}).items()],
         ["versions", ", ".join(f"{name} {version}" for name, version in summary["versions"].items())],
     ]
     return table(["", ""], rows, "origin")
+
+
+def _made(found: Mapping[str, Any]) -> dict[str, str]:
+    """When, where and from which source the run was made, as far as its summary says so."""
+    said = {name: str(found[name]) for name in ("date", "host", "commit") if found.get(name)}
+    return said | ({"wall time": f"{found['wall_s']:,.1f} s"} if "wall_s" in found else {})

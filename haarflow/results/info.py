@@ -70,13 +70,15 @@ def _devices(name: str) -> list[str]:
 def describe(
     source: str, own: Own = NOTHING, lattice: tuple[int, ...] | None = None, group: str | None = None
 ) -> dict[str, Any]:
-    """Return the contents of a model file, an ensemble file, a gauge file, a recipe or a run folder.
+    """Return the contents of a model file, an ensemble file, a gauge file, a recipe or a run folder, or of what ships.
 
     `lattice` and `group` are those of a gauge file that does not say them.
 
     Raises UnknownModel if there is nothing of that name, and the error of the file's format if it is damaged.
     """
     path = Path(source)
+    if not path.exists() and source in recipes.names() and source not in models.shipped():
+        return {"recipe": as_table(recipes.load(source, own=own))}
     if not path.exists():
         path = models.path_of(source)
     if path.is_dir():

@@ -8,13 +8,15 @@ summary.json is a stable interface:
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
-                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}}}
+                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}},
+     "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
 Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
 needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why none of a sampler's
-numbers is to be trusted; each of them then has a note.
+numbers is to be trusted; each of them then has a note. `provenance` is about the process that finished the run; all else is the
+same for the same recipe, interrupted or not, but for CPU seconds.
 """
 
 from __future__ import annotations

@@ -94,6 +94,11 @@ class Setup:
         """The recipe, with its backend resolved."""
         return self.target.recipe
 
+    @property
+    def waiting(self) -> str:
+        """What a stage waits for until its first result: JAX compiles."""
+        return "compiling" if self.backend.name == "jax" else ""
+
     def stream(self, name: str) -> Array:
         """Return the random key for one purpose on the run's backend."""
         return stream(self.recipe.seed, name, self.backend)

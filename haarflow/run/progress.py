@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,10 +35,10 @@ def figures(values: Mapping[str, float]) -> str:
 
 
 class Task:
-    """One line of progress: `advance` it by the units done, with current values."""
+    """One line of progress: `advance` it by the units done, with current values; until the first it is `waiting`."""
 
-    def __init__(self, name: str, total: int, done: int = 0):
-        self.name, self.total, self.done = name, total, done
+    def __init__(self, name: str, total: int, done: int = 0, waiting: str = ""):
+        self.name, self.total, self.done, self.waiting = name, total, done, waiting
         self.since: tuple[int, float] | None = None  # units done and the time, once the first are
 
     def advance(self, values: Mapping[str, float], units: int = 1) -> None:
@@ -62,6 +63,24 @@ class PlainTask(Task):
 
     shown = 0.0
 
+    @contextlib.contextmanager
+    def clock(self) -> Iterator[None]:
+        """Say at once, and every ten seconds, what is waited for, until the first unit is done."""
+        begun, stop = time.monotonic(), threading.Event()
+
+        def tick() -> None:
+            while self.since is None:
+                print(f"{self.name}: {self.waiting}, {duration(time.monotonic() - begun)}", file=sys.stderr, flush=True)
+                if stop.wait(_LINE_EVERY):
+                    return
+
+        if self.waiting and self.done < self.total:
+            threading.Thread(target=tick, daemon=True).start()
+        try:
+            yield
+        finally:
+            stop.set()
+
     def show(self, values: Mapping[str, float]) -> None:
         now = time.monotonic()
         if now - self.shown < _LINE_EVERY and self.done < self.total:
@@ -77,7 +96,7 @@ class BarTask(Task):
     def attach(self, bars: Any) -> BarTask:
         """Add this task to the bars."""
         self.bars = bars
-        self.number = bars.add_task(self.name, total=self.total, completed=self.done, figures="", left="")
+        self.number = bars.add_task(self.name, total=self.total, completed=self.done, figures="", left=self.waiting)
         return self
 
     def show(self, values: Mapping[str, float]) -> None:
@@ -92,8 +111,8 @@ class Progress:
         """Show a sentence."""
 
     @contextlib.contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
-        """One stage of the run."""
+    def task(self, name: str, total: int, done: int = 0, waiting: str = "") -> Iterator[Task]:
+        """One stage of the run; `waiting`, such as "compiling", stands until its first unit is done."""
         yield Task(name, total, done)
 
 
@@ -104,8 +123,10 @@ class PlainProgress(Progress):
         print(text, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
-        yield PlainTask(name, total, done)
+    def task(self, name: str, total: int, done: int = 0, waiting: str = "") -> Iterator[Task]:
+        task = PlainTask(name, total, done, waiting)
+        with task.clock():
+            yield task
 
 
 class BarProgress(Progress):
@@ -120,7 +141,7 @@ class BarProgress(Progress):
         self.console.print(text, highlight=False, markup=False)
 
     @contextlib.contextmanager
-    def task(self, name: str, total: int, done: int = 0) -> Iterator[Task]:
+    def task(self, name: str, total: int, done: int = 0, waiting: str = "") -> Iterator[Task]:
         from rich import progress as rich
 
         columns = (
@@ -131,7 +152,7 @@ class BarProgress(Progress):
             rich.TextColumn("{task.fields[figures]}  {task.fields[left]}"),
         )
         with rich.Progress(*columns, console=self.console) as bars:
-            yield BarTask(name, total, done).attach(bars)
+            yield BarTask(name, total, done, waiting).attach(bars)
 
 
 def progress(quiet: bool = False) -> Progress:

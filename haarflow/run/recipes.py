@@ -92,7 +92,7 @@ def for_model(
     if own.flow and made_by != own.flow:
         raise ModelFileError(f"{path} was trained with {made_by}, not with {own.flow}: remove --flow {own.flow}")
     table: dict[str, Any] = {
-        "name": f"sample-{re.sub('[^A-Za-z0-9._-]', '-', Path(name).stem)[:50]}",
+        "name": f"sample-{_label(path)}",
         "lattice": list(theory["lattice"]),
         "fields_every": 1,
         "model": name,
@@ -102,6 +102,12 @@ def for_model(
     if SAMPLERS[kind].draws == "accepted":
         table["samplers"][kind]["warmup"] = number // 10
     return check(overridden(table, overrides, **fixed), own)
+
+
+def _label(path: Path) -> str:
+    """A model's name: that of its file or, for the model of a run, of its folder."""
+    label = path.resolve().parent.name if path.stem == "model" else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]", "-", label)[:50]
 
 
 def _definition_of(theory: Mapping[str, Any], own: Own) -> dict[str, Any]:

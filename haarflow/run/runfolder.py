@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
 import sys
@@ -188,6 +189,20 @@ def opened(path: str | Path, recipe_text: str) -> Iterator[RunFolder]:
         folder.blocks.mkdir(exist_ok=True)
         files.remove_leftovers(folder.blocks)
         yield folder
+
+
+def vacant(path: Path, recipe_text: str) -> Path:
+    """Return `path`, or the first of path-2, path-3, ... that is new or belongs to this recipe."""
+    others = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(place for place in itertools.chain([path], others) if _serves(place, recipe_text))
+
+
+def _serves(path: Path, recipe_text: str) -> bool:
+    try:
+        _check(RunFolder(path), recipe_text)
+    except FolderError:
+        return False
+    return True
 
 
 def _check(folder: RunFolder, recipe_text: str) -> None:

@@ -56,7 +56,7 @@ def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, execu
         first = next(number for number in range(plan.blocks + 1) if not folder.block(name, number).exists())
         missing = list(range(first, plan.blocks))
         blocks = _chain_blocks(setup, plan, missing, folder, progress) if missing else iter(())
-    with progress.task(f"{name}", plan.blocks, plan.blocks - len(missing)) as task:
+    with progress.task(name, plan.blocks, plan.blocks - len(missing), setup.waiting) as task:
         for line, arrays in blocks:
             folder.write_line(line)
             folder.write_block(name, line.block, arrays)

@@ -90,7 +90,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
             f"annealing from {start} to the theory's couplings in {settings.anneal_steps or settings.steps} steps"
         )
     try:
-        with progress.task("training", settings.steps, done) as task:
+        with progress.task("training", settings.steps, done, setup.waiting) as task:
             for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}

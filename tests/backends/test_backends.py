@@ -1,6 +1,7 @@
 """Backends: one record each, the same numbers, and one clear sentence where something is missing."""
 
 import math
+import os
 import pickle
 import subprocess
 import sys
@@ -136,7 +137,10 @@ def test_a_missing_gpu_is_one_sentence(name):
 
 
 def run_python(code):
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    """What a program prints that leaves JAX in its 32-bit mode; the tests' own processes do not."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    words = {"capture_output": True, "text": True, "timeout": 120}
+    return subprocess.run([sys.executable, "-c", code], env=environment, **words)
 
 
 def test_float64_of_jax_without_its_64_bit_mode_is_refused_with_the_remedy():

@@ -204,9 +204,6 @@ def test_the_committed_results_and_their_page_belong_together():
 @pytest.mark.parametrize("engine", ["jax", "torch"])
 def test_the_hmc_twins_end_where_ours_do(engine):
     pytest.importorskip(engine)
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     assert [pair.name for pair in twin_ratios.hmc([engine])] == ["u1 hmc", "su3 hmc"]
 
 

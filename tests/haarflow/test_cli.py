@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from haarflow import __version__
+from haarflow import __version__, open_model
 from haarflow.models import shipped
 from haarflow.run import progress, recipes
 from tests.support.runs import ROOT, haarflow, process, uniform_model, uniform_recipe
@@ -127,7 +127,7 @@ def test_info_tells_of_every_kind_of_file(finished, capsys):
     assert run["complete"] and run["blocks"]["hmc"] == 4 and run["recipe"]["lattice"] == [4, 4]
     assert printed(capsys, "info", finished / "uniform.toml")["recipe"]["theory"]["beta"] == 0.5
     assert haarflow("info", finished / "uniform.safetensors") == 0
-    assert "beta: 0.5" in capsys.readouterr().out
+    assert "theory: couplings (beta 0.5)" in capsys.readouterr().out
 
 
 def _observables(found):
@@ -242,10 +242,46 @@ def test_python_m_haarflow_is_the_command():
 
 
 @pytest.mark.parametrize("name", shipped() or ["none"])
-def test_shipped_models_open_and_draw(name, capsys):
+def test_shipped_models_open_by_name(name, capsys):
     if name == "none":
         pytest.skip("no model ships with this copy")
-    assert "theory" in printed(capsys, "info", name)["card"]
+    card = printed(capsys, "info", name)["card"]
+    assert card["theory"]["name"] == open_model(name).card["theory"]["name"]
+
+
+@pytest.mark.parametrize("name", [*shipped(), *recipes.names()])
+def test_info_fits_on_a_screen(name, capsys):
+    assert haarflow("info", name) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_info_of_a_run_fits_on_a_screen(finished, capsys):
+    for path in (finished / "run", finished / "run" / "ensemble.h5"):
+        assert haarflow("info", path) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_samples_of_one_model_do_not_collide(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in (20, 30, 20):
+        words = ("sample", finished / "uniform.safetensors", "-n", number, "--backend", "numpy", "--quiet")
+        assert haarflow(*words) == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["sample-uniform", "sample-uniform-2"]
+    capsys.readouterr()
+
+
+def test_a_batch_log_says_that_it_compiles_until_the_first_unit_is_done(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_EVERY", 0.01)
+    said = ""
+    with progress.PlainProgress().task("training", 20, waiting="compiling") as task:
+        while "compiling, 0s" not in said:
+            said += capsys.readouterr().err
+        task.advance({}, 20)
+    with progress.PlainProgress().task("hmc", 1) as task:
+        task.advance({})
+    assert "training: compiling, 0s" in said and capsys.readouterr().err.count("compiling, 0s") < 100
 
 
 def test_a_phi4_recipe_runs_without_a_flow(tmp_path, capsys):

@@ -77,7 +77,8 @@ def numbers(folder):
 
 def _without_times(value):
     if isinstance(value, dict):
-        return {name: _without_times(entry) for name, entry in value.items() if "cpu_s" not in name}
+        kept = {name: entry for name, entry in value.items() if "cpu_s" not in name and name != "provenance"}
+        return {name: _without_times(entry) for name, entry in kept.items()}
     return value
 
 

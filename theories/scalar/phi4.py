@@ -21,6 +21,7 @@ from array_api_compat import device as device_of
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.additive import Real
 from haarflow.core.lattice.geometry import check_lattice, shift, volume
 from haarflow.core.parts import Local, Symmetries
@@ -325,7 +326,8 @@ class Phi4:
         longest = [axis for axis in range(self.d) if self.lattice[axis] == extent]
         angle = 2 * math.pi * np.arange(extent) / extent
         tables = (np.cos(angle), np.sin(angle))
-        waves = [xp.asarray(table, dtype=field.dtype, device=device_of(field)) for table in tables]
+        rank = field.ndim - self.d + 1
+        waves = [of_rank(xp.asarray(table, dtype=field.dtype, device=device_of(field)), rank) for table in tables]
         parts = [xp.mean(self._slices(field, axis) * wave, axis=-1) for axis in longest for wave in waves]
         return _sum([part * part for part in parts]) * (volume(self.lattice) / len(longest))
 

@@ -45,9 +45,6 @@ def test_adam_equals_its_paper(backend, rate):
 
 def test_adam_equals_optax():
     optax = pytest.importorskip("optax")
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     backend = backends.get("jax")
     clipped = optax.chain(optax.clip_by_global_norm(0.7), optax.adam(0.05))
     for a, b in zip(run(Adam(0.05, clip=0.7), backend), run(clipped, backend), strict=True):

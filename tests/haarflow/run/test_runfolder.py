@@ -65,7 +65,13 @@ def test_the_recipe_is_complete_and_has_its_versions(whole):
 
 def test_the_summary_has_its_interface(whole):
     summary = json.loads((whole / "summary.json").read_text())
-    assert list(summary) == ["recipe", "versions", "backend", "seed", "theory", "lattice", "training", "samplers"]
+    first = ["recipe", "versions", "backend", "seed", "theory", "lattice", "training", "samplers"]
+    assert list(summary) == [*first, "provenance"] and summary["provenance"].keys() == {
+        "date",
+        "host",
+        "commit",
+        "wall_s",
+    }
     assert summary["theory"] == {"name": "u1", "beta": 0.5} and summary["lattice"] == [4, 4]
     for name, sampler in summary["samplers"].items():
         assert {"acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s", "observables"} <= sampler.keys(), name
