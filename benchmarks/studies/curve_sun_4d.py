@@ -60,7 +60,7 @@ def opened(name: str, backend: Any) -> tuple[LoopFlow, Any]:
 
 def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The curve's points, up to the first below END."""
-    backend, flow = backends.get(options.backend), dataclasses.replace(flow, steps=options.steps)
+    backend, flow = backends.get(options.backend), dataclasses.replace(flow, steps=options.steps, scheme=options.scheme)
     weigh, finer = weigher(flow, params, backend), weigher(flow.refined(2), params, backend)
     root, prior = random.fold_in(random.key(options.seed, backend), flow.order), HaarLinks(LATTICE, 3)
     for index, beta in enumerate(options.betas):
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--scheme", choices=("masked", "continuous"), default="continuous", help="that of the table in the docs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="jax")
     parser.add_argument("--json", type=Path)
@@ -107,7 +108,7 @@ def main() -> None:
 
         jax.config.update("jax_enable_x64", True)
     print(
-        f"SU(3) 4x4x4x4, {options.steps} steps, {options.backend}, float64, seed {options.seed}\n"
+        f"SU(3) 4x4x4x4, {options.steps} {options.scheme} steps, {options.backend}, float64, seed {options.seed}\n"
         f"{'flow':16}{'beta':>6}{'ESS':>9}{'error':>8}{'draws':>7}{'sigma':>8}{'normal':>9}{'integration':>13}{'CPU s/draw':>12}",
         flush=True,
     )

@@ -19,7 +19,7 @@ import math
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -67,17 +67,12 @@ def chosen(given: argparse.Namespace) -> tuple[LoopFlow, numpy.ndarray]:
     return fit.flow, fit.coefficients
 
 
-class Kept:
-    """The batches of log w of each case, in a file where one is named."""
+class Kept(NamedTuple):
+    """The batches of log w of each case, and the file that keeps them, if any, with the words that it is for."""
 
-    def __init__(self, path: str, words: dict[str, Any]) -> None:
-        self.path, self.words = Path(path) if path else None, words
-        self.found: dict[str, list[list[float]]] = {}
-        if self.path and self.path.exists():
-            stored = json.loads(self.path.read_text())
-            if stored["words"] != words:
-                raise SystemExit(f"{path} holds draws of {stored['words']}, not of {words}: name another file")
-            self.found = stored["log_w"]
+    path: Path | None
+    words: dict[str, Any]
+    found: dict[str, list[list[float]]]
 
     def batches(self, case: Case) -> list[list[float]]:
         """Return the batches of a case that there are."""
@@ -88,6 +83,16 @@ class Kept:
         self.batches(case).append(log_w.tolist())
         if self.path:
             write_bytes(self.path, json.dumps({"words": self.words, "log_w": self.found}).encode())
+
+
+def kept_in(path: str, words: dict[str, Any]) -> Kept:
+    """Return what a file keeps, nothing where there is none yet; draws of another flow are refused."""
+    if not path or not Path(path).exists():
+        return Kept(Path(path) if path else None, words, {})
+    stored = json.loads(Path(path).read_text())
+    if stored["words"] != words:
+        raise SystemExit(f"{path} holds draws of {stored['words']}, not of {words}: name another file")
+    return Kept(Path(path), words, stored["log_w"])
 
 
 def weigher(flow: LoopFlow, coefficients: Any, lattice: tuple[int, ...], backend: Any) -> Any:
@@ -143,7 +148,9 @@ def main() -> None:
     flow, coefficients = chosen(given)
     flow = dataclasses.replace(flow, scheme=given.scheme, steps=given.steps)
     lattice, backend = (given.extent,) * 2, backends.get(given.backend)
-    kept = Kept(given.json, {"flow": repr(flow), "lattice": list(lattice), "backend": given.backend, "fit": given.fit})
+    kept = kept_in(
+        given.json, {"flow": repr(flow), "lattice": list(lattice), "backend": given.backend, "fit": given.fit}
+    )
     program = weigher(flow, coefficients, lattice, backend)
     print(f"{'beta':>6}{'seed':>6}{'draws':>7}{'ESS':>8}{'error':>8}{'sigma':>8}{'ln Z':>11}{'- exact':>10}{'error':>8}"
           f"{'pull':>7}{'CPU s/draw':>12}")  # fmt: skip

@@ -102,7 +102,9 @@ def main() -> None:
 
     jax.config.update("jax_enable_x64", True)
     backend = backends.get("jax")
-    flow = LoopFlow(3, 4, options.order, max(options.betas), options.steps, options.degree, condition=("beta",))
+    flow = LoopFlow(
+        3, 4, options.order, max(options.betas), options.steps, options.degree, condition=("beta",), scheme="continuous"
+    )
     start = backend.to_numpy(flow.init(random.key(0, backend))["coefficients"])
     trained(flow, start, options, backend)
 

@@ -137,7 +137,7 @@ def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, im
     """
     for part in reversed(sweep) if implicit else sweep:
         if implicit:
-            part = Masks(part.plan, part.reads[::-1, ...], part.writes[::-1, ...])
+            part = Masks(part.plan, *(table[::-1, ...].copy() for table in part[1:]))
         carry = _one_by_one(n, part, carry, numbers if implicit else -numbers, _implicit if implicit else _explicit)
     return carry
 

@@ -15,6 +15,7 @@ from haarflow.flows.loops import algebra, equation, fields, tangents
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.loops.algebra import PLAQUETTE, RECTANGLE, product
 from haarflow.flows.loops.flow import LoopFlow
+from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.priors import HaarLinks
 from haarflow.theories import SUNGauge
 from haarflow.theories.exact import sun_torus
@@ -160,17 +161,33 @@ def test_leading_order_is_the_action_over_four_casimirs():
         assert numpy.allclose(equation.series(n, d, 1), [[wanted]], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("scheme", "lattice"), [("continuous", (3, 4)), ("masked", (2, 2))])
-def test_every_backend_flows_alike(backend, scheme, lattice):
-    flow = LoopFlow(3, 2, order=2, beta=2.0, steps=1, degree=2, condition=("beta",), chosen=(0, 1, 2), scheme=scheme)
+def alike(backend, flow, x, condition=None):
+    """What a compiled flow gives, compared with NumPy."""
     host = backends.get("numpy")
-    x = HaarLinks(lattice, 3).sample(random.key(0, host), 2)
-    params, ends = flow.init(random.key(0, host)), numpy.asarray([1.0, 2.0])
-    wanted = flow.forward(params, x, {"beta": ends})
+    params = flow.init(random.key(0, host))
+    wanted = flow.forward(params, x, condition)
     here = {"coefficients": backend.asarray(params["coefficients"])}
-    found = backend.jit(flow.forward)(here, backend.asarray(x, dtype="complex128"), {"beta": backend.asarray(ends)})
+    values = condition and {name: backend.asarray(value) for name, value in condition.items()}
+    found = backend.jit(flow.forward)(here, backend.asarray(x, dtype="complex128"), values)
     for a, b in zip(found, wanted, strict=True):
         assert numpy.allclose(backend.to_numpy(a), b, rtol=1e-11, atol=1e-11)
+
+
+def test_every_backend_flows_alike_in_continuous_time(backend):
+    flow = LoopFlow(3, 2, order=2, beta=2.0, steps=2, degree=2, condition=("beta",), scheme="continuous")
+    x = HaarLinks((3, 4), 3).sample(random.key(0, backends.get("numpy")), 2)
+    alike(backend, flow, x, {"beta": numpy.asarray([1.0, 2.0])})
+
+
+def test_every_backend_flows_alike_in_masked_steps(backend):
+    flow = LoopFlow(2, 2, order=1, beta=2.0, steps=2, degree=0, condition=("beta",))
+    x = HaarLinks((2, 3), 2).sample(random.key(0, backends.get("numpy")), 2)
+    alike(backend, flow, x, {"beta": numpy.asarray([1.0, 2.0])})
+
+
+def test_every_backend_moves_alike_the_links_that_a_product_passes_up_to_three_times(backend):
+    step = LoopStep(LoopFlow(2, 2, order=3, chosen=(5, 6, 11)), 1, implicit=True)
+    alike(backend, step, HaarLinks((2, 2), 2).sample(random.key(0, backends.get("numpy")), 2))
 
 
 def test_a_condition_ends_the_flow_there(host):

@@ -4,10 +4,11 @@ import json
 
 import numpy
 import pytest
+from array_api_compat import array_namespace
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from haarflow import models
+from haarflow import backends, models
 from haarflow.core import random
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_jacobian, link_rows
@@ -111,6 +112,34 @@ def test_an_implicit_step_that_does_not_converge_is_not_a_number(host, monkeypat
     step = LoopStep(LoopFlow(2, 2, order=1, beta=2.0), implicit=True)
     _, log_det = step.forward(step.init(random.key(0, host)), HaarLinks((2, 2), 2).sample(random.key(0, host), 2))
     assert numpy.isnan(log_det).all()
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_derivatives_through_a_step_are_differences(autodiff_backend, implicit):
+    """By the coefficients and by the links, to the rounding of the differences (of fourth order, at steps of 1e-3)."""
+    backend, host = autodiff_backend, backends.get("numpy")
+    step = LoopStep(LoopFlow(2, 2, order=3, chosen=(0, 6)), 1, implicit=implicit)
+    x, key = HaarLinks((2, 2), 2).sample(random.key(0, host), 2), random.key(1, host)
+    numbers, way = step.init(key)["coefficients"][:1], numpy.random.default_rng(0).normal(size=(2, 2, 3, 2, 2))
+    target = HaarLinks((2, 2), 2).sample(key, 2)
+
+    def total(numbers, size):
+        moved = SU(2, 2).update(backend.asarray(x, dtype="complex128"), size * backend.asarray(way))
+        y, log_det = step.forward({"coefficients": numbers}, moved)
+        xp = array_namespace(y)
+        return xp.sum(log_det) + xp.sum(xp.real(y * backend.asarray(target, dtype="complex128")))
+
+    start = backend.asarray(numbers), backend.asarray(0.1)
+    _, slopes = backend.jit(backend.value_and_grad(lambda both: total(*both)))(start)
+    value = backend.jit(total)
+    for way_of, slope in ((numpy.ones_like(numbers), slopes[0].sum()), (0.0 * numbers, slopes[1])):
+        along = float(not way_of.any())
+        ends = {
+            k: float(value(backend.asarray(numbers + k * 1e-3 * way_of), backend.asarray(0.1 + k * 1e-3 * along)))
+            for k in (-2, -1, 1, 2)
+        }
+        wanted = (8 * (ends[1] - ends[-1]) - (ends[2] - ends[-2])) / 12e-3
+        assert float(slope) == pytest.approx(wanted, rel=1e-8, abs=1e-8)
 
 
 def test_files_from_before_there_were_schemes_open_as_two_masked_steps(tmp_path):

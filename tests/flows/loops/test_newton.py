@@ -19,7 +19,7 @@ def action(y, beta):
 
 
 def started(order, degree):
-    flow = LoopFlow(2, 2, order=order, beta=BETA, steps=1, degree=degree, condition=("beta",))
+    flow = LoopFlow(2, 2, order=order, beta=BETA, steps=4, degree=degree, condition=("beta",), scheme="continuous")
     return flow, flow.init(random.key(0, backends.get("numpy")))["coefficients"]
 
 
