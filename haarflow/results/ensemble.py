@@ -74,7 +74,7 @@ def compose(setup: Setup, folder: RunFolder) -> None:
     Raises OSError, such as for a full disk, without changing an old ensemble.h5.
     """
     recipe = setup.recipe
-    with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
         file.attrs["format"] = FORMAT
         file.attrs["recipe"] = to_toml(recipe)
         file.attrs["theory"] = recipe.theory.name
@@ -197,7 +197,7 @@ def _opened(path: str | Path) -> h5py.File:
         raise EnsembleError(f"there is no ensemble file {path}")
     check_regular(path, EnsembleError)
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise EnsembleError(f"{path} is truncated or not an HDF5 file ({error})") from None
     try:
