@@ -273,7 +273,7 @@ def gauge_good():
 def gauge_files(draw):
     name = draw(st.sampled_from(sorted(gauge_good())))
     data = gauge_good()[name]
-    start = {"milc": 96, "openqcd": 24, "nersc": 400, "ildg": 700}[name.split("-")[0]]
+    start = {"milc": 96, "openqcd": 24, "nersc": 400, "ildg": 700}.get(name.split("-")[0], 64)
     return damage.broken(data, draw(damage.BYTES), 0, start if draw(st.integers(0, 4)) else None)
 
 
