@@ -171,7 +171,9 @@ def ensemble_files(draw):
         path.write_bytes(ensemble_good())
         with h5py.File(path, "a") as file:
             for _ in range(draw(st.integers(1, 2))):
-                with contextlib.suppress(RuntimeError, KeyError):  # the way to the second place leads through broken links
+                with contextlib.suppress(
+                    RuntimeError, KeyError
+                ):  # the way to the second place leads through broken links
                     damage_h5(file, draw(st.sampled_from(H5_PLACES)), draw(st.sampled_from(H5_WAYS)), draw)
         return path.read_bytes()
 
