@@ -201,13 +201,12 @@ def fields(path: str | Path, sampler: str) -> Iterator[Any]:
 
 def _field_parts(group: Any) -> tuple[dict[str, Any], bool]:
     """The arrays of a sampler's configurations by the name of their part, and whether there is only one, without a name."""
-    if isinstance(group["fields"], h5py.Dataset):
-        return {"": stored.dataset(group, "fields")}, True
-    inner = stored.group(group, "fields")
-    parts = {name: stored.dataset(inner, name) for name in inner}
-    if not parts or len({part.shape[:2] for part in parts.values()}) > 1:
-        raise ValueError("the parts of the configurations have different numbers of chains or draws")
-    return parts, False
+    whole = isinstance(group["fields"], h5py.Dataset)
+    inner = group if whole else stored.group(group, "fields")
+    parts = {"": stored.dataset(group, "fields")} if whole else {name: stored.dataset(inner, name) for name in inner}
+    if len({part.shape[:2] for part in parts.values()}) != 1 or any(part.ndim < 2 for part in parts.values()):
+        raise ValueError("the configurations are not arrays of the same numbers of chains and draws")
+    return parts, whole
 
 
 def _opened(path: str | Path) -> h5py.File:
