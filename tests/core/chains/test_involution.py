@@ -156,7 +156,8 @@ def test_scaling_samples_the_radius_of_a_gaussian(host):
 @pytest.mark.statistical
 def test_a_wrong_log_det_samples_something_else(host):
     estimate = gamma_method(chain(scaling(slope=0.0), host)["observables"]["r2"].T)
-    assert abs(estimate.value - 4.0) > 20.0 * estimate.error
+    spread = math.sqrt(8.0 / 200)  # of the mean over 200 independent Gaussians: far wider than an error bar would be
+    assert abs(estimate.value - 4.0) > 5.0 * spread, estimate  # the chain drifts, so that it may have no error bar
 
 
 @pytest.mark.statistical
