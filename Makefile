@@ -7,12 +7,12 @@ JOBS ?= 2
 SHARE = -n $(JOBS) --dist worksteal
 # The check shuffles modules, and the tests within each, by a seed that it prints: SEED=N repeats an order.
 SHUFFLE = --random-order $(if $(SEED),--random-order-seed=$(SEED))
-# What `make lowest` runs: every package that has a lower bound is used there.
-LOWEST = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_random.py tests/backends/compiled/test_vector.py
+# What `make lowest` and `make newest` run: every package that has a lower bound is used there.
+BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_random.py tests/backends/compiled/test_vector.py
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-statistical test-slow fuzz kill lowest check format clean help
+.PHONY: demo freezing test test-statistical test-slow fuzz kill lowest newest check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -56,7 +56,13 @@ lowest:          ## a subset of the tests with the lowest versions allowed, in a
 	$(VENV)-lowest/bin/pip install 'packaging>=24' 'pytest>=8.3' 'pytest-xdist>=3.6'
 	$(VENV)-lowest/bin/python tests/support/lowest.py > $(VENV)-lowest/pins.txt
 	$(VENV)-lowest/bin/pip install -r $(VENV)-lowest/pins.txt -e .
-	$(VENV)-lowest/bin/python -m pytest $(LOWEST)
+	$(VENV)-lowest/bin/python -m pytest $(BOUNDS)
+
+newest:          ## the same subset with the newest versions (torch apart)
+	$(PYTHON) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/pip install 'torch==2.13.0'
+	$(VENV)-newest/bin/pip install -e '.[dev,demo,torch]'
+	$(VENV)-newest/bin/python -m pytest $(BOUNDS)
 
 check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tests
 	$(BIN)/ruff check .
@@ -70,4 +76,4 @@ format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and build leftovers
-	rm -rf $(VENV) $(VENV)-lowest build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info

@@ -16,7 +16,7 @@ from haarflow.run.faults import fault, in_users_code, raised_on_purpose
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
-    "[bold]haarflow recipes[/bold] lists the built-in runs. [bold]haarflow run u1-tiny[/bold] takes under a minute, "
+    "[bold]haarflow recipes[/bold] lists the built-in runs. [bold]haarflow run u1-tiny[/bold] takes half a minute, "
     "[bold]haarflow run u1-2d[/bold] some minutes: it trains a flow, samples with it, with HMC and with the heat bath, compares "
     "them all with the exact result and writes report.html. [bold]haarflow new u1-2d > mine.toml[/bold] writes a commented "
     "recipe for you to change. To resume a run that was interrupted, repeat its command. [bold]haarflow verify[/bold] "

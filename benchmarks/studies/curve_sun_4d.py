@@ -98,7 +98,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=256)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--scheme", choices=("masked", "continuous"), default="continuous", help="that of the table in the docs")
+    parser.add_argument(
+        "--scheme", choices=("masked", "continuous"), default="continuous", help="that of the table in the docs"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--backend", default="jax")
     parser.add_argument("--json", type=Path)

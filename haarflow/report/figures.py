@@ -19,7 +19,7 @@ import numpy
 from haarflow.run.samplers import SAMPLERS
 
 INK, GREY, FAINT = "#1a1a1a", "#6b6b6b", "#9a9a9a"
-COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#6b6b6b")
+COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#f0e442")
 # the same sampler, the same colour
 KNOWN = {name: row.colour for name, row in SAMPLERS.items() if row.colour is not None}
 STYLE: dict[Any, Any] = {

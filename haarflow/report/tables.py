@@ -115,11 +115,17 @@ def _cell(samplers: Mapping[str, Any], label: str, name: str, notes: dict[str, i
     found = compared(samplers, label, name)
     mark = notes.setdefault(entry["note"], len(notes) + 1) if entry.get("note") else None
     says = [_distance(found)] if found.yardstick else []
-    says.append(f"τ {entry['tau_int']:.3g}" if entry["tau_int"] is not None else "τ unknown")
+    says.append(f"τ {_tau(entry)}" if entry["tau_int"] is not None else "τ unknown")
     value = _value(entry)
     small = " · ".join(filter(None, says))
     colour = "plain" if found.yardstick == "reference" else grade(found.sigmas)
     return piece("cell", colour, value, mark, small)
+
+
+def _tau(entry: Mapping[str, Any]) -> str:
+    """The autocorrelation time with its error, without one for weighted draws and in older summaries."""
+    error = entry.get("tau_error")
+    return with_error(entry["tau_int"], error) if error else f"{entry['tau_int']:.3g}"
 
 
 def _value(entry: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ summary.json is a stable interface:
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
-                         "observables": {NAME: {"value", "error", "tau_int", "exact", "note"}}}},
+                         "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
      "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
@@ -121,6 +121,7 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
                 "value": estimate.value,
                 "error": estimate.error,
                 "tau_int": estimate.tau_int,
+                "tau_error": estimate.tau_error,
                 "exact": None if exact.get(name) is None else float(exact[name]),
                 **({"note": estimate.note} if estimate.note else {}),
             }

@@ -127,7 +127,7 @@ def test_info_tells_of_every_kind_of_file(finished, capsys):
     assert run["complete"] and run["blocks"]["hmc"] == 4 and run["recipe"]["lattice"] == [4, 4]
     assert printed(capsys, "info", finished / "uniform.toml")["recipe"]["theory"]["beta"] == 0.5
     assert haarflow("info", finished / "uniform.safetensors") == 0
-    assert "theory: couplings (beta 0.5)" in capsys.readouterr().out
+    assert "couplings (beta 0.5)" in capsys.readouterr().out
 
 
 def _observables(found):

@@ -236,3 +236,21 @@ def test_drawing_leaves_matplotlib_as_it_was():
     before = dict(matplotlib.rcParams)
     figures.training([1.0, 2.0], [2.0, 1.0], [0.3, 0.4])
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_sampler_has_one_colour_in_every_figure():
+    names, series = ["flow-metropolis", "mine", "hmc"], numpy.linspace(0.0, 1.0, 40).reshape(20, 2)
+    panels = [figures.Panel(name, "", series) for name in names]
+    every = re.findall(r"stroke: (#[0-9a-f]{6})", figures.densities(panels, "E"))
+    log_w = numpy.linspace(-1.0, 1.0, 40)
+    for name in names:
+        alone = figures.weights({name: (log_w, 0.5)}, "log w", names)
+        mine = [colour for colour in figures.COLOURS if f"fill: {colour}" in alone]
+        assert len(mine) == 1 and every.count(mine[0]) == 2  # a curve and its line in the legend
+
+
+def test_real_observables_have_their_panels_own_scale_and_charges_share_one():
+    small, large = numpy.linspace(0.1, 0.2, 40).reshape(20, 2), numpy.linspace(10.5, 20.5, 40).reshape(20, 2)
+    ticks = figures.history([figures.Panel("a", "", small), figures.Panel("b", "", large)], "E")
+    numbers = [float(word) for word in re.findall(r">([0-9.]+)<", ticks)]
+    assert any(0.1 < number < 0.2 for number in numbers) and any(10.0 < number < 20.5 for number in numbers), numbers
