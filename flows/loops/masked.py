@@ -175,7 +175,7 @@ def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u:
     target, frozen = backend.stop_gradient((u, around))
 
     def fixed_point(moved: Array, _: None) -> tuple[Array, None]:
-        loop, _ = link_potential.loop_of(plan, frozen, moved)
+        loop = link_potential.loop_of(plan, frozen, moved)[0]
         return group.update(target, -link_jacobian.step_of(group, loop)), None
 
     def newton(moved: Array, _: None) -> tuple[Array, Array]:
