@@ -191,10 +191,10 @@ def _on_finer(law: Callable[..., Any]) -> Callable[[Any, Given], Verdict]:
 def _steps(model: Any, given: Given) -> Verdict:
     """Parameters are halved until steps are short enough."""
     axes = len(model.prior.field_shape)
-    more = [bind(traits(model.flow).refined(factor), given.backend, axes) for factor in (2, 4)]
+    finer, finest = (bind(model.flow.refined(factor), given.backend, axes) for factor in (2, 4))
     for share in _shares(model):
-        flow, *rest = case(model, given, share=share)
-        verdict = step_order(flow, *more, *rest)
+        flow, params, x, condition, group = case(model, given, share=share)
+        verdict = step_order(flow, finer, finest, params, x, condition, group)
         if verdict.example["errors"][0] <= SHORT:
             break
     return verdict

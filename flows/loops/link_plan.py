@@ -118,7 +118,7 @@ def link_plan(terms: tuple[Term, ...]) -> LinkPlan:
         levels,
         _table([(rows[left], rows[right]) for left, right in cut], 2),
         _factors([[loops[loop] + conj * len(loops) for loop, conj in z] for z in factors], 2 * len(loops)),
-        _sums(once, {(path,): row for path, row in rows.items()}),
+        _sums(once, _alone(rows)),
         _table([(rows[piece],) for piece in pieces], 1)[:, 0],
         _table([(sign, pieces[piece]) for sign, piece in heads], 2),
         tuple(_pairs(m, group, pieces, heads) for m, group in zip(counts, groups, strict=True)),
@@ -154,7 +154,7 @@ def _known(group: Group) -> list[String]:
 
 
 def _pairs(passages: int, group: Group, pieces: Numbers, heads: Numbers) -> Pairs:
-    (entries, closed), rows = group, {(piece,): n for piece, n in pieces.items()}
+    (entries, closed), rows = group, _alone(pieces)
     levels = []
     for _, level in itertools.groupby(_levels(_known(group), 2), key=len):
         new = list(level)
@@ -168,6 +168,11 @@ def _pairs(passages: int, group: Group, pieces: Numbers, heads: Numbers) -> Pair
         _factors([[traces[trace] for trace in z] for z in closed], len(traces)),
         tuple(_sums(kind, rows) for kind in entries.values()),
     )
+
+
+def _alone(rows: Numbers) -> dict[String, int]:
+    """The rows of strings of one piece from those of the pieces."""
+    return {(piece,): row for piece, row in rows.items()}
 
 
 def _levels(strings: Iterable[String], fewest: int) -> list[String]:

@@ -9,7 +9,7 @@ One step from b to b + h is
 of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/link_jacobian.py
 for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
 
-The implicit step is found by a fixed number of Newton steps; the last one starts from a constant and carries all first
+The implicit step is found by a fixed number of Newton steps, each from a constant, so that the last one carries all first
 derivatives (implicit function theorem). A link for which they do not converge makes log_det NaN. Where the links around one make
 a step so long that it might have several inverses it is shortened (`link_potential.shortened`): what the flow does then is
 less, but its inverse and log_det stay exact.
@@ -36,7 +36,7 @@ from haarflow.flows.loops.colours import colours
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
 
 FIXED_POINT_STEPS = 2  # of the implicit step, to start with
-NEWTON_STEPS = 3  # before the last one
+NEWTON_STEPS = 4  # then
 CONVERGED = {"float64": 1e-7, "float32": 1e-3}  # before the last Newton step, which squares the error
 
 
@@ -175,18 +175,17 @@ def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u:
     target, frozen = backend.stop_gradient((u, around))
 
     def fixed_point(moved: Array, _: None) -> tuple[Array, None]:
-        loop, _ = link_potential.loop_of(plan, frozen, moved)
+        loop = link_potential.loop_of(plan, frozen, moved)[0]
         return group.update(target, -link_jacobian.step_of(group, loop)), None
 
-    def newton(moved: Array, _: None) -> tuple[Array, None]:
-        return _newton(group, plan, moved, target, frozen)[0], None
+    def newton(moved: Array, _: None) -> tuple[Array, Array]:
+        return _newton(group, plan, backend.stop_gradient(moved), u, around)
 
     moved, _ = backend.scan(fixed_point, target, None, length=FIXED_POINT_STEPS)
-    moved, _ = backend.scan(newton, moved, None, length=NEWTON_STEPS)
-    moved, off = _newton(group, plan, backend.stop_gradient(moved), u, around)
+    moved, off = backend.scan(newton, moved, None, length=NEWTON_STEPS)
     change = -_explicit(group, plan, around, moved)[1]
-    far = xp.max(xp.abs(backend.stop_gradient(off)), axis=0) < CONVERGED[precision(off)]
-    return moved, xp.where(far, change, xp.full_like(change, math.nan))
+    near = xp.max(xp.abs(backend.stop_gradient(off[-1, ...])), axis=0) < CONVERGED[precision(u)]
+    return moved, xp.where(near, change, xp.full_like(change, math.nan))
 
 
 def _newton(
