@@ -82,8 +82,8 @@ def scatter(values: numpy.ndarray, present: numpy.ndarray) -> Scatter | None:
 def _sigmas(ratio: float, upper: float, lower: float) -> float:
     """The size of an F variable in standard deviations of a normal one (Paulson, by the cube roots of Wilson and Hilferty).
 
-    >>> round(_sigmas(3.0, 10.0, 1e6), 2)  # the chance of chi^2 > 30 with 10 degrees is 9e-4
-    3.14
+    >>> round(_sigmas(3.0, 10.0, 1e6), 2)  # the chance of chi^2 > 30 with 10 degrees is 8.6e-4, 3.14 sigma
+    3.12
     """
     a, b, root = 2.0 / (9.0 * upper), 2.0 / (9.0 * lower), math.cbrt(ratio)
     return float((root * (1.0 - b) - (1.0 - a)) / math.sqrt(a + b * root * root))

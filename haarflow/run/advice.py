@@ -38,7 +38,7 @@ def annealed(target: Target) -> Target:
     >>> from haarflow.run.target import target_of
     >>> train = annealed(target_of(load("u1-tiny", ["theory.beta=6.0"]))).recipe.train
     >>> train.anneal, train.anneal_steps
-    ({'beta': 1.0}, 40)
+    ({'beta': 1.0}, 133)
     """
     train, start = target.recipe.train, half_ordered(target)
     if train is None or start is None or train.anneal or train.between or train.start:
@@ -108,7 +108,7 @@ def next_things(target: Target) -> str:
     >>> from haarflow.run.recipes import load
     >>> from haarflow.run.target import target_of
     >>> next_things(target_of(load("u1-tiny")))
-    'try annealing, train.anneal.beta=0.5; more steps, train.steps=240; a larger batch, train.batch=128; another kind, flow.kind=sweep'
+    'try annealing, train.anneal.beta=0.5; more steps, train.steps=800; a larger batch, train.batch=128; another kind, flow.kind=sweep'
     """
     recipe = target.recipe
     parts: dict[str, Any] = {"train": recipe.train, "fit": recipe.fit, "model": recipe.model}

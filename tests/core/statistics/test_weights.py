@@ -44,10 +44,11 @@ def test_weights_are_invariant_under_a_constant_and_huge_ones_do_not_overflow():
 
 def test_strange_weights():
     assert ess([-math.inf, -math.inf]) == 0.0
-    assert ess([0.0, math.nan]) == 0.5
     assert log_z([-math.inf]).value is None
     assert reweight([0.0, -math.inf], [1.0, math.nan]).value == 1.0
     assert reweight([0.0, 0.0], [1.0, math.nan]).value is None
+    with pytest.raises(ValueError, match="1 of 2 log weights is NaN"):
+        ess([0.0, math.nan])
     assert "optimistic" in reweight(numpy.zeros(20), numpy.arange(20.0)).note
     with pytest.raises(ValueError, match="infinity"):
         ess([math.inf])

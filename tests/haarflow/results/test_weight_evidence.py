@@ -13,7 +13,7 @@ from haarflow.results.ensemble import Sampled
 from haarflow.results.weight_evidence import UNSEEN, evidence, judged
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
-from tests.core.test_weights import normal, two_wells
+from tests.core.statistics.test_coverage import normal, two_wells
 from tests.support.runs import haarflow, uniform_recipe
 
 ZERO = {"m": {"value": 0.01, "error": 0.01, "exact": 0.0}, "E": {"value": 2.0, "error": 0.01, "exact": 1.0}}

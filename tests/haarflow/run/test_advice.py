@@ -18,12 +18,12 @@ def target(recipe, *words):
 @pytest.mark.parametrize(
     ("recipe", "words", "named"),
     [
-        ("u1-tiny", (), ("train.anneal.beta=0.5", "train.steps=240", "flow.kind=sweep")),
+        ("u1-tiny", (), ("train.anneal.beta=0.5", "train.steps=800", "flow.kind=sweep")),
         ("u1-2d", ("theory.beta=7.0", "lattice=[4,4,4]"), ("train.anneal.beta=1", "flow.kind=stripes")),
         ("phi4-2d", (), ("train.anneal.m2=0", "flow.kind=copula")),
         ("su2-2d", (), ("flow.order=4", "fit.samples=1600", "flow.kind=sweep")),
         ("su3-2d-sweep", (), ("a model trained at these couplings",)),
-        ("u1-tiny", ("train.start=m.safetensors",), ("train.lr=0.0005",)),
+        ("u1-tiny", ("train.start=m.safetensors",), ("train.lr=0.002",)),
     ],
 )
 def test_advice_names_keys_of_the_recipe(recipe, words, named):

@@ -32,7 +32,7 @@ def test_builtin_recipes_are_sound_and_their_templates_say_the_same(name):
 def test_every_key_of_a_template_is_explained():
     lines = [line for line in template("u1-tiny").splitlines() if " = " in line]
     keys = [line.split(" = ")[0] for line in lines if "#" not in line]
-    assert set(keys) <= {"kind", "pieces", "block"}
+    assert set(keys) <= {"kind", "block", "depth", "map", "hidden"}  # arguments of the flow
 
 
 def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
