@@ -13,7 +13,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Group, Key
+from haarflow.backends.types import Array, Key
 from haarflow.core import random
 from haarflow.core.groups.matrices import complex_array, precision
 
@@ -27,16 +27,6 @@ def wrap(theta: Array) -> Array:
     """
     xp = array_namespace(theta)
     return theta - (2.0 * math.pi) * xp.floor(theta * (0.5 / math.pi) + 0.5)
-
-
-def quotient(group: Group, a: Array, b: Array) -> Array:
-    """Return `group.quotient(a, b)`, the element a b^{-1}.
-
-    >>> import numpy as np
-    >>> float(quotient(Real(), np.asarray(3.5), np.asarray(1.0)))
-    2.5
-    """
-    return group.quotient(a, b)
 
 
 class _Additive:

@@ -13,7 +13,6 @@ from haarflow import backends
 from haarflow.backends.types import Array, Kernel, Theory, Tree
 from haarflow.core.chains.integrators import Scheme
 from haarflow.core.chains.involution import Image
-from haarflow.core.groups.additive import quotient
 from haarflow.core.laws.law import EPSILON, Verdict, judge, largest, precision_of, to_host
 
 
@@ -101,7 +100,7 @@ def _growth(kernel: MolecularDynamics, field: Array, momentum: Array, new: Array
 def _distance(kernel: MolecularDynamics, a: Array, b: Array) -> float:
     """The largest entry of a b^{-1} - 1: angles on either side of the cut are close."""
     group = kernel.theory.group
-    ratio = quotient(group, a, b)
+    ratio = group.quotient(a, b)
     return largest(to_host(ratio) - to_host(group.identity(ratio)))
 
 
