@@ -17,10 +17,11 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array
-from haarflow.core import random
+from haarflow.backends.tree import leaves
+from haarflow.backends.types import Array, Tree
+from haarflow.core import fields, random
 from haarflow.core.acceleration import accelerated
-from haarflow.core.axes import batch_shape, field_shape, per_chain, spread, total
+from haarflow.core.axes import batch_shape, per_chain, spread, total
 from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, without_nan
 from haarflow.core.chains.checks import check_own_scale
@@ -89,9 +90,9 @@ class IndependenceMetropolis:
     """`tries` independent proposals a step from a model with `sample` and `log_density`, for a theory with `action`.
 
     `values = {"params": ..., "couplings": {...}, "condition": {...}}` (the last two may be absent). The cache is the
-    log weight -S - log q of the field, which `init` finds by one inverse pass. Fields are `(*batch, *field_shape)`, one
-    key for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and `log_w` of the new state.
-    Raises ValueError for tries < 1, TypeError for a field of several parts.
+    log weight -S - log q of the field, which `init` computes by one inverse pass. Fields are `(*batch, *field_shape)`, or
+    NamedTuples of such arrays; one key for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and
+    `log_w` of the new state. Raises ValueError for tries < 1, TypeError for a complex action.
     """
 
     proposal: Any
@@ -102,46 +103,53 @@ class IndependenceMetropolis:
     def __post_init__(self) -> None:
         if int(self.tries) != self.tries or self.tries < 1:
             raise ValueError(f"independence Metropolis makes a whole number of tries >= 1, got {self.tries!r}")
-        one_space(check_theory(self.theory), "independent proposals")
+        check_theory(self.theory)
 
     def with_values(self, values: Any) -> IndependenceMetropolis:
         """Return this kernel with other parameters, couplings or condition."""
         return replace(self, values=values)
 
-    def init(self, field: Array) -> State:
+    def init(self, field: Tree) -> State:
         """Return the state of a field, its log weight in the cache."""
-        xp, batch = array_namespace(field), batch_shape(self.theory, field)
-        flat = xp.reshape(field, (math.prod(batch), *field_shape(self.theory)))
+        batch, spaces = batch_shape(self.theory, field), described(self.theory).spaces
+        xp = array_namespace(leaves(field)[0])
+        flat = fields.map(lambda part, space: xp.reshape(part, (math.prod(batch), *space.shape)), field, spaces)
         log_q = self.proposal.log_density(self.values["params"], flat, self.values.get("condition"))
         return State(field, self._log_weight(field, xp.reshape(log_q, batch)))
 
     def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after `tries` proposals for each chain."""
-        old, xp = state.field, array_namespace(state.field)
+        old, xp = state.field, array_namespace(state.cache)
         batch = batch_shape(self.theory, old)
         draws, coin = random.fold_in(key, 0), random.fold_in(key, 1)
         new, log_q = self.proposal.sample(
             self.values["params"], draws, self.tries * math.prod(batch), self.values.get("condition")
         )
-        new = xp.reshape(new, (self.tries, *old.shape))
+        new = fields.map(lambda part, drawn: xp.reshape(drawn, (self.tries, *part.shape)), old, new)
         log_w = self._log_weight(new, xp.reshape(log_q, (self.tries, *batch)))
         uniforms = random.uniform(coin, (self.tries, *batch), log_w.dtype)
         index, accepted = independence_chain(log_w, uniforms, state.cache)
         last = index[-1, ...]
-        field = _pick(xp.concat([old[None, ...], new]), spread(last, old.ndim - len(batch)))
-        weight = _pick(xp.concat([state.cache[None, ...], log_w]), last)
+        field = fields.map(lambda part, drawn: _pick(part, drawn, last), old, new)
+        weight = _pick(state.cache, log_w, last)
         fraction = xp.mean(xp.astype(accepted, weight.dtype), axis=0)
         return State(field, weight), {"accepted": fraction, "log_w": weight}
 
-    def _log_weight(self, field: Array, log_q: Array) -> Array:
-        return -accelerated(self.theory).action(field, self.values.get("couplings")) - log_q
+    def _log_weight(self, field: Tree, log_q: Array) -> Array:
+        log_w = -accelerated(self.theory).action(field, self.values.get("couplings")) - log_q
+        if array_namespace(log_w).isdtype(log_w.dtype, "complex floating"):
+            raise TypeError(
+                f"Metropolis needs a real action, and that of {described(self.theory).name} is complex: reweight draws with "
+                "their phase instead"
+            )
+        return log_w
 
 
-def _pick(rows: Array, last: Array) -> Array:
-    """Row last + 1 of axis 0, chain by chain; `last` has extent one on the axes that move together."""
-    xp = array_namespace(rows)
-    where = xp.astype(xp.broadcast_to(last, rows.shape[1:]), xp.asarray(0, device=backends.place(last)).dtype)
-    return xp.take_along_axis(rows, where[None, ...] + 1, axis=0)[0, ...]
+def _pick(old: Array, new: Array, last: Array) -> Array:
+    """For each chain the proposal `last` of `new`, or `old` for -1."""
+    xp, rank = array_namespace(old), old.ndim - last.ndim
+    where = xp.astype(xp.broadcast_to(spread(last, rank), old.shape), xp.asarray(0, device=backends.place(old)).dtype)
+    return xp.take_along_axis(xp.concat([old[None, ...], new]), where[None, ...] + 1, axis=0)[0, ...]
 
 
 @dataclass(frozen=True)

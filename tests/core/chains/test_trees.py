@@ -19,10 +19,10 @@ from haarflow.core.parts import autodiff_force, check_theory, described
 from haarflow.core.spaces import Space
 from haarflow.core.statistics import gamma_method
 from haarflow.results import ensemble
-from haarflow.theories import Sum, U1Gauge
+from haarflow.theories import Sum, U1Gauge, with_parts
 from haarflow.theories.theory import check_field, check_finite
 from tests.support.runs import haarflow, process
-from tests.support.scalar_qed import Auto, Fields, ScalarQED, ring
+from tests.support.scalar_qed import Auto, Fields, ScalarQED, Uncoupled, ring
 
 COUPLINGS = {"beta": 1.3, "m2": 3.0, "kappa": 0.8}
 
@@ -131,8 +131,6 @@ def test_what_does_not_fit_is_refused(host):
         )
     with pytest.raises(TypeError, match="local moves move a field of one array"):
         LocalMetropolis(theory)
-    with pytest.raises(TypeError, match="independent proposals move a field of one array"):
-        IndependenceMetropolis(None, theory)
     with pytest.raises(TypeError, match="works on a single array"):
         _ = described(theory).field_shape
 
@@ -143,6 +141,51 @@ def test_what_does_not_fit_is_refused(host):
 
     with pytest.raises(TypeError, match="name its parts"):
         check_theory(Wrong())
+
+
+def independence(theory, couplings, tries=1):
+    values = {"params": {}, "couplings": couplings}
+    return IndependenceMetropolis(Uncoupled(theory, couplings["m2"]), theory, tries, values)
+
+
+def test_independent_proposals_move_all_parts_together(backend, host):
+    """Each chain keeps its old parts or takes those of one proposal, the same on every backend; the cache is exact."""
+    theory = ScalarQED((2, 3))
+    kernel, ends = independence(theory, COUPLINGS, tries=3), []
+    for one in (backend, host):
+        start = fields.map(one.asarray, on_host(host, drawn(theory, host, chains=8)))
+        state, info = kernel.step(random.key(5, one), kernel.init(start))
+        assert type(state.field) is Fields
+        ends.append(on_host(one, state.field))
+        numpy.testing.assert_allclose(
+            one.to_numpy(state.cache), one.to_numpy(kernel.init(state.field).cache), atol=1e-11
+        )
+    assert apart(*ends) < 1e-12
+    kept = [numpy.all(a == b, axis=tuple(range(1, a.ndim))) for a, b in zip(ends[1], on_host(host, start), strict=True)]
+    assert numpy.array_equal(kept[0], kept[1]) and numpy.array_equal(kept[0], info["accepted"] == 0.0)
+    new = kernel.proposal.sample({}, random.fold_in(random.key(5, host), 0), 24)[0]
+    for part, proposals in zip(ends[1], new, strict=True):
+        for chain in numpy.flatnonzero(~kept[0]):
+            assert any(numpy.array_equal(part[chain], proposals[chain + 8 * t]) for t in range(3))
+
+
+def test_independent_proposals_have_the_exact_means(host):
+    """Two numbers at five sigma, chance of luck 1e-6; the seed is fixed."""
+    couplings = {"beta": 0.7, "m2": 2.0, "kappa": 0.0}
+    theory = ScalarQED((2, 2))
+    kernel = independence(theory, couplings)
+    start = kernel.init(kernel.proposal.sample({}, random.key(1, host), 50)[0])
+    _, records = run(kernel, random.key(2, host), start, 200, measure=lambda x: theory.observables(x, couplings))
+    for name, exact in theory.exact(couplings).items():
+        estimate = gamma_method(numpy.real(records["observables"][name][20:]).T)
+        assert abs(estimate.value - exact) < 5.0 * estimate.error, (name, estimate, exact)
+
+
+def test_a_complex_action_is_refused(host):
+    theory = with_parts(ScalarQED((2, 2)), action=lambda field, couplings=None: 1j * field.U[..., 0, 0, 0])
+    with pytest.raises(TypeError, match="needs a real action"):
+        kernel = independence(theory, COUPLINGS)
+        kernel.init(kernel.proposal.sample({}, random.key(1, host), 2)[0])
 
 
 @pytest.mark.statistical
