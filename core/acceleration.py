@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial, singledispatch
+from functools import lru_cache, partial, singledispatch
 from typing import Any
 
 from haarflow.backends.types import Array, Couplings
@@ -36,6 +36,9 @@ class Kernels:
     plaquettes: Kernel = no_kernel
     evolve: Kernel = no_kernel
     sweep: Kernel = no_kernel
+
+
+NO_KERNELS = Kernels()
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,10 @@ def kernels_of(theory: Any) -> Kernels:
     True
     """
     made = accelerated(theory)
-    if not isinstance(made, Accelerated):
-        return Kernels()
-    return Kernels(**{name: partial(kernel, made.plain) for name, kernel in vars(made.kernels).items()})
+    return _bound(made.plain, made.kernels) if isinstance(made, Accelerated) else NO_KERNELS
+
+
+@lru_cache(maxsize=256)
+def _bound(theory: Any, kernels: Kernels) -> Kernels:
+    """The kernels with the theory put in: samplers ask for them at every step."""
+    return Kernels(**{name: partial(kernel, theory) for name, kernel in vars(kernels).items()})

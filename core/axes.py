@@ -35,6 +35,18 @@ def spread(x: Any, rank: int) -> Any:
     return array_namespace(x).reshape(x, (*x.shape, *(1,) * rank))
 
 
+def part(x: Array, axis: int, start: int | None, stop: int | None) -> Array:
+    """Return a slice of one axis.
+
+    >>> import numpy as np
+    >>> part(np.asarray([[1, 2, 3]]), -1, 1, None).tolist()
+    [[2, 3]]
+    """
+    index = [slice(None)] * x.ndim
+    index[axis] = slice(start, stop)
+    return x[tuple(index)]
+
+
 def field_shape(theory: Any) -> tuple[int, ...]:
     """Return the shape of one field: `theory.field_shape`, or the lattice where the theory declares none.
 

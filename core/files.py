@@ -1,13 +1,17 @@
 """Atomic files: a reader finds the old file or the whole new one, even after a power failure.
 
 A file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed over its final
-name; then the folder is flushed. This holds after SIGKILL and on a full disk too.
+name; then the folder is flushed. This holds after SIGKILL and on a full disk too. The new file takes over the old one's
+owner, permissions and extended attributes (access lists among them) as far as the system allows, and a symbolic link stays
+one: what it points to is replaced.
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     >>> [p.name for p in folder.iterdir()]
     ['a.txt']
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "only a regular file can be replaced, this is a device or a pipe", str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield temporary
         _flush(temporary)
+        _take_over(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -105,6 +112,23 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[str]:
     for path in leftovers:
         path.unlink(missing_ok=True)
     return [path.name for path in leftovers]
+
+
+def _take_over(old: Path, new: Path) -> None:
+    """Give a new file the owner, permissions and extended attributes of an old one, if there is one.
+
+    Only root may give files away, and not every file system has all of these: what cannot be kept is no error.
+    """
+    if not old.exists():
+        return
+    found = old.stat()
+    with contextlib.suppress(OSError):
+        os.chown(new, found.st_uid, found.st_gid)
+    with contextlib.suppress(OSError, AttributeError):
+        for name in os.listxattr(old):
+            os.setxattr(new, name, os.getxattr(old, name))
+    with contextlib.suppress(OSError):
+        os.chmod(new, stat.S_IMODE(found.st_mode))
 
 
 def _flush(path: Path) -> None:

@@ -63,7 +63,7 @@ def split(key: Array, n: int = 2) -> Array:
     (3, 2)
     """
     xp = array_namespace(key)
-    counters = xp.reshape(_counters(key, n), (n,) + (1,) * key.ndim)
+    counters = xp.reshape(indices(key, n), (n,) + (1,) * key.ndim)
     return xp.concat(_encipher(key[None, ...], counters, SPLIT), axis=-1)
 
 
@@ -160,7 +160,7 @@ def _dtype_name(xp: Any, dtype: Any) -> str:
 
 def _draw_pairs(key: Array, shape: tuple[int, ...], purpose: int) -> tuple[Array, Array]:
     xp = array_namespace(key)
-    counters = _counters(key, math.prod(shape))
+    counters = indices(key, math.prod(shape))
     first, second = _encipher(key, counters, purpose)
     target = key.shape[:-1] + tuple(shape)
     return xp.reshape(first, target), xp.reshape(second, target)
@@ -186,7 +186,8 @@ def _cipher(key: Array, counters: Array, purpose: int) -> tuple[Array, Array]:
     return threefry(key[..., 0:1], key[..., 1:2], counters, xp.full_like(counters, purpose))
 
 
-def _counters(key: Array, n: int) -> Array:
+def indices(key: Array, n: int) -> Array:
+    """Return 0, ..., n - 1 beside a key."""
     xp = array_namespace(key)
     return xp.arange(n, dtype=xp.int32, device=backends.place(key))
 

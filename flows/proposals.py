@@ -3,12 +3,17 @@
 A draw y carries log_w, such that the mean of w O(y) over the mean of w is <O>, and the mean of w is Z. A flow has a density,
 and log_w = -S(y) - log q(y). Annealed importance sampling or a stochastic flow has only a weight of its path, prior to
 field: log_w is then minus the work, and log_q is None. What samples, trains and reports needs log_w only.
+
+Where the action is complex the weight is e^{log_w + i phase} with both real: the phase stands beside log_w, and means are
+those of w e^{i phase} O over those of w e^{i phase}.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
+
+from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core.acceleration import accelerated
@@ -17,25 +22,27 @@ from haarflow.core.acceleration import accelerated
 class Draws(NamedTuple):
     """Fields `(n, *field_shape)` with their log weights `(n,)`; log q `(n,)` where there is a density, observables, info.
 
+    A field of several parts is a NamedTuple or dict of such arrays. `phase` `(n,)` in radians is None for real weights;
     `observables` is what a `measure` returned, complex where the theory's observables are; `info` holds arrays `(n,)` by
     name that a proposal reports beside its draws.
     """
 
-    field: Array
+    field: Tree
     log_w: Array
     log_q: Array | None = None
     observables: Tree = None
     info: dict[str, Array] | None = None
+    phase: Array | None = None
 
 
 class Density(Protocol):
     """A distribution of fields that can be drawn from and evaluated: what `Model` makes of a prior and a flow."""
 
-    def sample(self, params: Params, key: Key, n: int, condition: Condition = None) -> tuple[Array, Array]:
+    def sample(self, params: Params, key: Key, n: int, condition: Condition = None) -> tuple[Tree, Array]:
         """Return n fields `(n, *field_shape)` and their log-densities `(n,)`."""
         ...
 
-    def log_density(self, params: Params, y: Array, condition: Condition = None) -> Array:
+    def log_density(self, params: Params, y: Tree, condition: Condition = None) -> Array:
         """Return log q(y) `(*batch,)`."""
         ...
 
@@ -71,7 +78,8 @@ class Weighted:
     def draw(self, params: Params, key: Key, n: int, couplings: Couplings = None, condition: Condition = None) -> Draws:
         """Return n draws with their log-densities."""
         y, log_q = self.model.sample(params, key, n, condition)
-        return Draws(y, log_weight(accelerated(self.theory).action(y, couplings), log_q), log_q)
+        log_w, phase = modulus_and_phase(log_weight(accelerated(self.theory).action(y, couplings), log_q))
+        return Draws(y, log_w, log_q, phase=phase)
 
 
 def as_proposal(model: Density | Proposal, theory: Theory) -> Proposal:
@@ -86,3 +94,14 @@ def log_weight(action: Array, log_q: Array) -> Array:
     0.5
     """
     return -action - log_q
+
+
+def modulus_and_phase(log_w: Array) -> tuple[Array, Array | None]:
+    """Return ln |w| and the phase of weights w whose logarithm is complex, or a real log w as it is, and None.
+
+    >>> import numpy as np
+    >>> [part.tolist() for part in modulus_and_phase(np.asarray([1.0 - 0.5j]))], modulus_and_phase(np.asarray([1.0]))[1]
+    ([[1.0], [-0.5]], None)
+    """
+    xp = array_namespace(log_w)
+    return (xp.real(log_w), xp.imag(log_w)) if xp.isdtype(log_w.dtype, "complex floating") else (log_w, None)

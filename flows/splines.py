@@ -21,6 +21,7 @@ import numpy
 from array_api_compat import array_namespace, device
 
 from haarflow.backends.types import Array
+from haarflow.core.axes import part
 from haarflow.core.groups.additive import wrap
 
 MINIMUM = 1e-3  # the smallest bin, as a fraction of the interval, and the smallest slope at a knot
@@ -119,8 +120,8 @@ def _with_tails(run: TableMap, x: Array, raw: Array, bound: float, axis: int) ->
         raise ValueError(f"a spline with linear tails needs bound > 0, got {bound}")
     xp = array_namespace(x, raw)
     bins = _bins(raw, axis, extra=-1, kind="a spline with linear tails")
-    one = xp.ones_like(_part(raw, axis, 0, 1))
-    inner = _slopes(_part(raw, axis, 2 * bins, 3 * bins - 1))
+    one = xp.ones_like(part(raw, axis, 0, 1))
+    inner = _slopes(part(raw, axis, 2 * bins, 3 * bins - 1))
     table = _table(raw, bins, xp.concat([one, inner, one], axis=axis), bound, axis)
     inside = (x > -bound) & (x < bound)
     # Outside, the spline is evaluated at a harmless point, so that the unused branch adds no NaN to the gradient.
@@ -131,16 +132,16 @@ def _with_tails(run: TableMap, x: Array, raw: Array, bound: float, axis: int) ->
 def _circular_table(raw: Array, axis: int) -> tuple[Table, Array]:
     xp = array_namespace(raw)
     bins = _bins(raw, axis, extra=1, kind="a circular spline")
-    slopes = _slopes(_part(raw, axis, 2 * bins, 3 * bins))
-    seam = _part(slopes, axis, 0, 1)
+    slopes = _slopes(part(raw, axis, 2 * bins, 3 * bins))
+    seam = part(slopes, axis, 0, 1)
     table = _table(raw, bins, xp.concat([slopes, seam], axis=axis), math.pi, axis)
     return table, _only(raw, axis, 3 * bins)
 
 
 def _table(raw: Array, bins: int, slopes: Array, bound: float, axis: int) -> Table:
-    left, width = _bin_edges(_part(raw, axis, 0, bins), bound, axis)
-    bottom, height = _bin_edges(_part(raw, axis, bins, 2 * bins), bound, axis)
-    return Table(left, width, bottom, height, _part(slopes, axis, 0, bins), _part(slopes, axis, 1, bins + 1))
+    left, width = _bin_edges(part(raw, axis, 0, bins), bound, axis)
+    bottom, height = _bin_edges(part(raw, axis, bins, 2 * bins), bound, axis)
+    return Table(left, width, bottom, height, part(slopes, axis, 0, bins), part(slopes, axis, 1, bins + 1))
 
 
 def _bin_edges(raw: Array, bound: float, axis: int) -> tuple[Array, Array]:
@@ -210,8 +211,8 @@ def _bin_of(x: Array, edges: Array, table: Table, axis: int) -> list[Array]:
     """The table's row for the bin of x, selected by the difference of two step functions, without a gather."""
     xp = array_namespace(x)
     bins = edges.shape[axis]
-    passed = xp.astype(xp.expand_dims(x, axis=axis) >= _part(edges, axis, 1, bins), x.dtype)
-    one = xp.ones_like(_part(passed, axis, 0, 1))
+    passed = xp.astype(xp.expand_dims(x, axis=axis) >= part(edges, axis, 1, bins), x.dtype)
+    one = xp.ones_like(part(passed, axis, 0, 1))
     chosen = xp.concat([one, passed], axis=axis) - xp.concat([passed, 0 * one], axis=axis)
     return [xp.sum(chosen * row, axis=axis) for row in table]
 
@@ -224,11 +225,5 @@ def _bins(raw: Array, axis: int, extra: int, kind: str) -> int:
     return bins
 
 
-def _part(table: Array, axis: int, start: int, stop: int) -> Array:
-    index = [slice(None)] * table.ndim
-    index[axis] = slice(start, stop)
-    return table[tuple(index)]
-
-
 def _only(table: Array, axis: int, index: int) -> Array:
-    return array_namespace(table).squeeze(_part(table, axis, index, index + 1), axis=axis)
+    return array_namespace(table).squeeze(part(table, axis, index, index + 1), axis=axis)

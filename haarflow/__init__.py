@@ -15,6 +15,7 @@ _FROM = {
     "convert_gauge": "haarflow.gaugefiles",
     "gauge_info": "haarflow.gaugefiles",
     "open_model": "haarflow.flows.modelfile",
+    "measure_gauge": "haarflow.gaugefiles",
     "read_gauge": "haarflow.gaugefiles",
     "save_model": "haarflow.flows.modelfile",
     "run": "haarflow.pipeline",

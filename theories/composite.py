@@ -54,7 +54,7 @@ class Sum:
             _agree_on_fields(first, term)
         _merged_defaults(self.terms)
 
-    def __init_subclass__(cls, **words: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
 
     @property
@@ -143,16 +143,15 @@ class Sum:
     @property
     def labels(self) -> dict[str, str]:
         """What a report calls the terms' observables."""
-        return {
-            name: text for term in self.terms[::-1] for name, text in (described(term).part("labels") or {}).items()
-        }
+        return self._joined("labels")
 
     @property
     def derived(self) -> dict[str, Any]:
         """The terms' derived quantities."""
-        return {
-            name: value for term in self.terms[::-1] for name, value in (described(term).part("derived") or {}).items()
-        }
+        return self._joined("derived")
+
+    def _joined(self, part: str) -> dict[str, Any]:
+        return {name: value for term in self.terms[::-1] for name, value in (described(term).part(part) or {}).items()}
 
     @property
     def summary(self) -> tuple[str, ...]:

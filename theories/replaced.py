@@ -32,7 +32,7 @@ class Replaced:
         """Hash by the theory and the names: a part may be a dict."""
         return hash((self.theory, tuple(name for name, _ in self.parts)))
 
-    def __init_subclass__(cls, **words: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,13 +1,13 @@
-"""Other packages on the same work in the same run: a draw with its density, and the gradient of the reverse KL.
+"""The library beside other packages in one run: drawing with log q, and the gradient of the reverse KL.
 
     pip install -r benchmarks/peers/bijx.txt
     python -m haarflow.benchmarks.studies.beside_peers bijx [normflows zuko flowjax] [--pairs 7] [--json FILE]
 
 phi^4 on 8x8 in float64, one thread: 1,024 draws with log q, and value and gradient of mean log q + S over 64. bijx and
 normflows build the published architecture (16 affine couplings on a checkerboard, nets 8-8 with kernels 3 x 3; normflows
-wants s and t in nets of their own); zuko and flowjax have generic couplings with dense nets, 16 layers and 64-64 here,
-which is a fifth of the multiplications. Ours is the published architecture on JAX, and on Torch beside Torch packages.
-What runs on JAX is jitted, Torch is eager. They take turns; a ratio is the median within a turn with its 95% interval.
+needs separate nets for s and t); zuko and flowjax have generic couplings with dense nets, here 16 layers of 64-64,
+which take a fifth of the multiplications. Ours is the published architecture on JAX, and on Torch beside Torch packages.
+JAX code is jitted, Torch is eager. Both sides take turns; a ratio is the median within a turn with its 95% interval.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def normflows():
     from haarflow.benchmarks.twins.tutorial_torch import checkerboard
 
     class Context(nn.Module):
-        """One number a site from a convolutional net."""
+        """A convolutional net with one output per site."""
 
         def __init__(self):
             super().__init__()
@@ -195,7 +195,7 @@ PEERS = {
 
 
 def measure(name, turns):
-    """The rows of one peer."""
+    """Return the rows of one package."""
     from haarflow.benchmarks.harness.meter import median_interval
     from haarflow.benchmarks.studies.flow_speed import cpu_seconds
 
@@ -205,13 +205,13 @@ def measure(name, turns):
         mine = ours(engine)
         for what, left, right in zip((f"draw {DRAWN}", f"gradient of {TRAINED}"), mine, theirs, strict=True):
             left(), right(), left(), right()
-            found = [(cpu_seconds(left), cpu_seconds(right)) for _ in range(turns)]
-            ratio, low, high = median_interval([a / b for a, b in found])
+            seconds = [(cpu_seconds(left), cpu_seconds(right)) for _ in range(turns)]
+            ratio, low, high = median_interval([a / b for a, b in seconds])
             yield {
                 "work": f"{work}, {what}, ours on {engine}",
                 "peer": f"{name} {version}",
-                "ours_cpu_s": statistics.median(a for a, _ in found),
-                "peer_cpu_s": statistics.median(b for _, b in found),
+                "ours_cpu_s": statistics.median(a for a, _ in seconds),
+                "peer_cpu_s": statistics.median(b for _, b in seconds),
                 "ratio": ratio,
                 "interval": [low, high],
                 "faster": "ours" if high < 1.0 else name if low > 1.0 else "neither",
@@ -219,7 +219,7 @@ def measure(name, turns):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("peers", nargs="+", choices=list(PEERS))
     parser.add_argument("--pairs", type=int, default=7)

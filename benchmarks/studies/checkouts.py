@@ -1,14 +1,14 @@
-"""Two checkouts of this project taking turns: has the new one become slower than the old one?
+"""Compare the speed of two checkouts of this project: has the new one become slower?
 
     python -m haarflow.benchmarks.studies.checkouts OLD NEW [--subjects u1 su3] [--works hmc train] [--backends numpy jax]
                                             [--turns 9] [--json FILE]
 
-A row is one of the works of `haarflow bench` on one subject and one backend, on a small lattice, one thread. Each checkout
-does it in a process of its own, with its own folder alone on the path; after both have compiled they take turns, and
-what counts is the process CPU seconds of new over old within a turn. A row's figure is the median over its turns, with the
-95% interval of that median by bootstrap; a row whose whole interval lies above ROW_BAR is measured again in fresh
-processes, and both measurements are pooled. Exit code 1 where such a row stays above, where the geometric mean over all
-rows is above MEAN_BAR, or where one of the checkouts fails at what the other can do.
+A row is one workload of `haarflow bench` for one theory and one backend, on a small lattice, on one thread. Each checkout
+runs in its own process with only its own folder on the path; after both have compiled they take turns, and the ratio of
+process CPU seconds, new over old, is taken within each turn. A row shows the median over its turns with the 95% interval
+of that median by bootstrap; a row whose whole interval lies above ROW_BAR is measured again in fresh processes, and both
+measurements are pooled. The exit code is 1 if such a row stays above the bar, if the geometric mean over all rows is above
+MEAN_BAR, or if one checkout fails at what the other can do.
 
 All rows take about ten minutes on two quiet cores, most of it compilation; nine turns last about two seconds a row.
 """
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A row that one of the checkouts could not do."""
+    """A row that failed in one of the checkouts."""
 
     name: str
     reason: str
@@ -81,7 +81,7 @@ def interval(ratios: list[float]) -> tuple[float, float]:
 
 
 def mean(rows: list[Row]) -> tuple[float, float, float]:
-    """Return the geometric mean of the rows' ratios with its 95% interval, the turns of every row drawn anew.
+    """Return the geometric mean of the rows' ratios with its 95% interval, resampling the turns of every row.
 
     >>> mean([Row("a", 1.0, 2.0, [2.0, 2.0]), Row("b", 2.0, 1.0, [0.5, 0.5])])
     (1.0, 1.0, 1.0)
@@ -96,41 +96,41 @@ def mean(rows: list[Row]) -> tuple[float, float, float]:
 
 
 def measure(old: Path, new: Path, subject: str, work: str, backend: str, turns: int) -> Row | Failed | None:
-    """Return a row; None where the work does not apply to the subject, or the backend is not there, in both checkouts."""
+    """Return a row; None if, in both checkouts, the workload does not apply to the theory or the backend is missing."""
     name = f"{subject} {work} {backend}"
     problem = {"subject": subject, "lattice": LATTICES.get(subject, [8, 8]), "batch": BATCH, "seed": 1}
     order = {"engine": backend, "work": work, "problem": {**problem, "dtype": "float64"}, "threads": 1}
     with tempfile.TemporaryDirectory() as folder, Child(checkout=old) as one, Child(checkout=new) as other:
-        for number, child in enumerate((one, other)):
-            child.send("prepare", **order, answer=str(Path(folder) / f"{number}.npz"))
+        for index, child in enumerate((one, other)):
+            child.send("prepare", **order, answer=str(Path(folder) / f"{index}.npz"))
         first = [one.answer(), other.answer()]
-        if all(any(word in answer for word in SKIPPED) for answer in first):
+        if all(any(which in answer for which in SKIPPED) for answer in first):
             return None
-        for word, answer in zip(("old", "new"), first, strict=True):
+        for which, answer in zip(("old", "new"), first, strict=True):
             if "first" not in answer:
-                return Failed(name, f"{word}: {next(iter(answer.values()))}")
-        found = [taken(one, other, number) for number in range(turns)]
-    olds, news = (numpy.asarray(column) for column in zip(*found, strict=True))
+                return Failed(name, f"{which}: {next(iter(answer.values()))}")
+        seconds = [taken(one, other, index) for index in range(turns)]
+    olds, news = (numpy.asarray(column) for column in zip(*seconds, strict=True))
     return Row(name, float(numpy.median(olds)), float(numpy.median(news)), (news / olds).tolist())
 
 
-def taken(old: Child, new: Child, number: int) -> tuple[float, float]:
-    """Return the CPU seconds of both in one turn; who begins changes from turn to turn."""
-    order = (old, new) if number % 2 == 0 else (new, old)
+def taken(old: Child, new: Child, turn: int) -> tuple[float, float]:
+    """Return the CPU seconds of both in one turn; they alternate in going first."""
+    order = (old, new) if turn % 2 == 0 else (new, old)
     seconds = {child: child.ask("round")["cpu"] for child in order}
     return seconds[old], seconds[new]
 
 
 def measured(options: argparse.Namespace) -> Iterator[Row | Failed]:
-    """Measure row by row, those that look slower twice, and print each."""
+    """Measure and print row by row; rows that look slower are measured twice."""
     for subject, work, backend in itertools.product(options.subjects, options.works, options.backends):
-        found = measure(options.old, options.new, subject, work, backend, options.turns)
-        if isinstance(found, Row) and found.slower:
+        row = measure(options.old, options.new, subject, work, backend, options.turns)
+        if isinstance(row, Row) and row.slower:
             again = measure(options.old, options.new, subject, work, backend, options.turns)
-            found = found._replace(ratios=found.ratios + again.ratios) if isinstance(again, Row) else again
-        if found is not None:
-            print(line(found), flush=True)
-            yield found
+            row = row._replace(ratios=row.ratios + again.ratios) if isinstance(again, Row) else again
+        if row is not None:
+            print(line(row), flush=True)
+            yield row
 
 
 def line(row: Row | Failed) -> str:
@@ -146,15 +146,15 @@ def line(row: Row | Failed) -> str:
     return f"{row.name:22}{1e3 * row.old:8.3f}{1e3 * row.new:11.3f}{row.ratio:9.3f} ({low:.3f} to {high:.3f}){flag}"
 
 
-def verdict(found: list[Row | Failed]) -> int:
-    """Print the geometric mean and what is above its bar; return the exit code."""
-    rows = [row for row in found if isinstance(row, Row)]
+def verdict(outcomes: list[Row | Failed]) -> int:
+    """Print the geometric mean and the rows above the bar; return the exit code."""
+    rows = [row for row in outcomes if isinstance(row, Row)]
     if not rows:
         print("no row was measured: check the paths of the checkouts and the backends")
         return 1
     middle, low, high = mean(rows)
     slower = [row.name for row in rows if row.slower]
-    failed = [row.name for row in found if isinstance(row, Failed)]
+    failed = [row.name for row in outcomes if isinstance(row, Failed)]
     print(f"geometric mean of {len(rows)} rows: {middle:.3f} ({low:.3f} to {high:.3f}), bar {MEAN_BAR}")
     print(f"rows above {ROW_BAR} with their whole interval: {', '.join(slower) or 'none'}")
     print(f"rows that failed: {', '.join(failed) or 'none'}")
@@ -162,10 +162,10 @@ def verdict(found: list[Row | Failed]) -> int:
 
 
 def main() -> int:
-    """Measure all rows, print them with the verdict, and store them where asked."""
+    """Measure all rows, print them and the verdict, and store them if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("old", type=lambda word: Path(word).resolve(strict=True))
-    parser.add_argument("new", type=lambda word: Path(word).resolve(strict=True))
+    parser.add_argument("old", type=lambda path: Path(path).resolve(strict=True))
+    parser.add_argument("new", type=lambda path: Path(path).resolve(strict=True))
     for name, values in (("subjects", SUBJECTS), ("works", WORKS), ("backends", BACKENDS)):
         parser.add_argument(f"--{name}", nargs="+", default=values, choices=values)
     parser.add_argument("--turns", type=int, default=9)
@@ -173,14 +173,14 @@ def main() -> int:
     options = parser.parse_args()
     begin = time.perf_counter()
     print(f"{'row':22}{'old ms':>8}{'new ms':>11}{'new/old (95% interval)':>25}")
-    found = list(measured(options))
+    outcomes = list(measured(options))
     print(f"{time.perf_counter() - begin:.0f} s")
     if options.json:
-        store(options, found)
-    return verdict(found)
+        store(options, outcomes)
+    return verdict(outcomes)
 
 
-def store(options: argparse.Namespace, found: list[Row | Failed]) -> None:
+def store(options: argparse.Namespace, outcomes: list[Row | Failed]) -> None:
     """Write the rows with the machine and the versions."""
     from haarflow.benchmarks.harness.results import write
 
@@ -192,7 +192,7 @@ def store(options: argparse.Namespace, found: list[Row | Failed]) -> None:
             "ratio": row.ratio,
             "interval": list(row.interval),
         }
-        for row in found
+        for row in outcomes
         if isinstance(row, Row)
     ]
     write(options.json, "checkouts", {"turns": options.turns, "batch": BATCH}, rows)

@@ -1,10 +1,10 @@
-"""Speed of SU(N) couplings by the gradient of loops against a plain Torch twin of the same layers.
+"""Speed of SU(N) gradient couplings against a plain Torch twin of the same layers.
 
     python -m haarflow.benchmarks.studies.coupling_sun [--groups 2 3] [--lattices 8x8 4x4x4x4] [--batch 64] [--steps 2] [--pairs 9]
         [--json FILE]
 
-The flow is `architectures_sun.trivialising`: every link moves once a step. Forward with log_det, and the gradient of the
-reverse Kullback-Leibler divergence by all parameters. First the twin must give the library's links, log_det and gradient;
+The flow is `architectures_sun.trivialising`: every link moves once per step. Forward with log_det, and the gradient of the
+reverse Kullback-Leibler divergence with respect to all parameters. First the twin must give the library's links, log_det and gradient;
 then library (JAX, complex128) and twin run in turns, one thread, process CPU seconds: medians over the turns, and the
 median of their ratios with its 95% interval. Compilation is the first call.
 """
@@ -61,11 +61,11 @@ def layers(params, lattice):
     import numpy
     import torch
 
-    numbers = [numpy.array(params[str(place)]["rho"])[..., 0] for place in range(2 * len(lattice))]
+    numbers = [numpy.array(params[str(index)]["rho"])[..., 0] for index in range(2 * len(lattice))]
     return [
-        (place // 2, place % 2, torch.tensor(rho[step], requires_grad=True))
+        (index // 2, index % 2, torch.tensor(rho[step], requires_grad=True))
         for step in range(len(numbers[0]))
-        for place, rho in enumerate(numbers)
+        for index, rho in enumerate(numbers)
     ]
 
 
@@ -93,11 +93,11 @@ def twin(n, links, layers):
     return forward, lambda: torch.autograd.grad(coupling_sun_torch.loss(layers, links, BETA[n]), weights)
 
 
-def check(found, wanted, lattice):
+def check(result, wanted, lattice):
     """Raise AssertionError unless the twin gives the library's links, log_det and gradient."""
     import numpy
 
-    (y, log_det), grads = found
+    (y, log_det), grads = result
     (y_twin, log_twin), grads_twin = wanted
     close = partial(numpy.testing.assert_allclose, rtol=TOLERANCE, atol=TOLERANCE)
     close(matrices_last(y, len(lattice)).numpy(), y_twin.numpy())
@@ -107,7 +107,7 @@ def check(found, wanted, lattice):
 
 
 def measure(n, lattice, batch, steps, pairs):
-    """Check, then for forward pass and gradient a row: median seconds, our first call, the ratio and its interval."""
+    """Check the twin, then return a row for the forward pass and one for the gradient: median seconds, first call, ratio, interval."""
     *library, x, params = ours(n, lattice, batch, steps)
     plain = twin(n, matrices_last(x, len(lattice)), layers(params, lattice))
     first = [cpu_seconds(work) for work in library]
@@ -150,8 +150,8 @@ def main():
     print(f"{'group':8}{'lattice':10}{'work':10}{'haarflow ms':>12}{'twin ms':>11}{'first s':>9}{'factor':>8}  95%")
     rows = []
     for n in options.groups:
-        for word in options.lattices:
-            lattice = tuple(int(part) for part in word.split("x"))
+        for name in options.lattices:
+            lattice = tuple(int(part) for part in name.split("x"))
             for row in measure(n, lattice, options.batch, options.steps, options.pairs):
                 rows.append(row)
                 print(line(row), flush=True)

@@ -1,13 +1,14 @@
-"""ESS against beta of Luescher's trivialising flow for SU(3) in four dimensions: its series alone, and trained flows.
+"""ESS against beta of Luescher's trivialising flow for SU(3) in four dimensions: its series, and trained flows.
 
     python -m haarflow.benchmarks.studies.curve_sun_4d [--orders 1 2] [--models su3-4d-loops ...] [--betas 1 1.5 2 ...] [--only 3]
         [--draws 256] [--batch 16] [--steps 4] [--seed 0] [--backend jax] [--json FILE]
 
-`--models`: shipped ones or files, of one coupling (`--only` that) or conditioned on beta; they meet the draws that the
-series of their order met. A curve ends where the ESS has fallen below 0.01. Errors are by the jackknife over the draws.
-From n draws the ESS never comes out below 1/n and is optimistic where n ESS is not large; beside it stands exp(-Var log w),
-what it would be were log w normal. "integration" is the spread of what twice the steps change in log w, over 8 draws: a part of the error
-of each weight, to be held against sigma, the spread of log w. The first point's time holds compilation.
+`--models`: names of shipped models or files, for one coupling (give it by `--only`) or conditioned on beta; they are
+evaluated on the same draws as the series of their order. A curve ends where the ESS has fallen below 0.01. Errors are by the
+jackknife over the draws. With n draws the ESS is never below 1/n and is optimistic unless n ESS is large; beside it stands
+exp(-Var log w), its value for normal log w. "integration" is the spread, over 8 draws, of the change of log w when the steps
+are doubled: a part of the error of each weight, to be compared with sigma, the spread of log w. The time of the first
+point includes compilation.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def series(order: int, backend: Any) -> tuple[LoopFlow, Any]:
 
 def opened(name: str, backend: Any) -> tuple[LoopFlow, Any]:
     """A trained flow and its parameters."""
-    found = open_model(path_of(name), backend=backend, lattice=LATTICE)
-    return found.model.flow, found.params
+    loaded = open_model(path_of(name), backend=backend, lattice=LATTICE)
+    return loaded.model.flow, loaded.params
 
 
 def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -62,10 +63,10 @@ def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -
     backend, flow = backends.get(options.backend), dataclasses.replace(flow, steps=options.steps, scheme=options.scheme)
     weigh, finer = weigher(flow, params, backend), weigher(flow.refined(2), params, backend)
     root, prior = random.fold_in(random.key(options.seed, backend), flow.order), HaarLinks(LATTICE, 3)
-    for number, beta in enumerate(options.betas):
+    for index, beta in enumerate(options.betas):
         if options.only and beta not in options.only:
             continue
-        key, blocks, start = random.fold_in(root, number), [], time.process_time()
+        key, blocks, start = random.fold_in(root, index), [], time.process_time()
         for block in range(-(-options.draws // options.batch)):
             x = prior.sample(random.fold_in(key, block), options.batch)
             blocks.append(weigh(x, beta))
@@ -88,22 +89,22 @@ def curve(name: str, flow: LoopFlow, params: Any, options: argparse.Namespace) -
 
 
 def main() -> None:
-    """Measure, print, and store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--orders", type=int, nargs="*", default=[1, 2])
-    words.add_argument("--models", nargs="*", default=[])
-    words.add_argument("--betas", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
-    words.add_argument("--only", type=float, nargs="*", help="of --betas, on the draws that these have there")
-    words.add_argument("--draws", type=int, default=256)
-    words.add_argument("--batch", type=int, default=16)
-    words.add_argument("--steps", type=int, default=4)
-    words.add_argument(
+    """Measure, print, and store the results if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--orders", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--models", nargs="*", default=[])
+    parser.add_argument("--betas", type=float, nargs="+", default=[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0])
+    parser.add_argument("--only", type=float, nargs="*", help="run only these of --betas, on the same draws")
+    parser.add_argument("--draws", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument(
         "--scheme", choices=("masked", "continuous"), default="continuous", help="that of the table in the docs"
     )
-    words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--backend", default="jax")
-    words.add_argument("--json", type=Path)
-    options = words.parse_args()
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
     if options.backend == "jax":
         import jax
 

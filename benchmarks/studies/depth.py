@@ -1,13 +1,13 @@
-"""Deep flows: what compiling takes, what scanning costs at run time, and what a training step holds in memory.
+"""Deep flows: time to compile, cost of scanning at run time, and memory of a training step.
 
     python -m haarflow.benchmarks.studies.depth [--layers 48] [--batch 64] [--engines jax torch] [--json FILE]
 
-The published U(1) layers on 8x8 in float64, one thread. Each variant runs in a process of its own, so that compiling
-starts from nothing: forward and gradient of the reverse KL, the layers scanned (as the library has them) or written out
-one after another, and the gradient with recomputation (`Repeat(..., recompute=True)`: a layer's inner values are computed
-again in the backward pass). Compile: process CPU seconds of tracing and compiling. Memory: on JAX the temporaries that XLA
-allots to one call; on Torch the most that its tensors hold at once during one, as its profiler counts. The host's malloc
-keeps freed memory of tensors: the process itself rises by more ("process"), which its MALLOC_ words trade for time.
+The published U(1) layers on 8x8 in float64, one thread. Each variant runs in its own process, so that nothing
+is compiled beforehand: forward and gradient of the reverse KL, the layers scanned (as the library has them) or written out
+one after another, and the gradient with recomputation (`Repeat(..., recompute=True)`: a layer's intermediate values are
+computed again in the backward pass). Compile: process CPU seconds of tracing and compiling. Memory: on JAX the temporaries that XLA
+allocates for one call; on Torch the peak of its tensors during one, as its profiler counts. As malloc keeps freed memory,
+the process itself grows by more ("process"); the MALLOC_ environment variables trade this for time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VARIANTS = {
 
 
 def work(variant, layers, batch, backend):
-    """The function of the parameters that a variant names, and parameters and fields for it."""
+    """Return the function of the parameters for a variant, with parameters and fields."""
     from dataclasses import replace
 
     from haarflow.backends.tree import tree_map
@@ -56,7 +56,7 @@ def work(variant, layers, batch, backend):
     if "recomputed" in variant:
         flow = replace(flow, recompute=True)
     if "written out" in variant:
-        params = {str(number): tree_map(lambda p, row=number: p[row, ...], params) for number in range(flow.n)}
+        params = {str(index): tree_map(lambda p, row=index: p[row, ...], params) for index in range(flow.n)}
         flow = Chain((flow.flow,) * flow.n)
 
     def loss(params, x):
@@ -95,8 +95,8 @@ def on_torch(variant, layers, batch):
 
     backend = backends.get("torch")
     function, params, x = work(variant, layers, batch, backend)
-    small, *given = work(variant, 2, 1, backend)
-    small(*given)  # what loads on first use
+    small, *arguments = work(variant, 2, 1, backend)
+    small(*arguments)  # load what is imported on first use
     before = resident()[0]
     function(params, x)
     rise = resident()[1] - before
@@ -110,10 +110,10 @@ def on_torch(variant, layers, batch):
 
 
 def fresh(engine, variant, layers, batch):
-    """The figures of one variant from a process of its own."""
-    words = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
+    """Return the figures of one variant, measured in a fresh process."""
+    command = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
     done = subprocess.run(
-        [*words, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
+        [*command, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
     )
     return {"engine": engine, "variant": variant, "layers": layers, "batch": batch, **json.loads(done.stdout)}
 
@@ -131,7 +131,7 @@ def show(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=48)
     parser.add_argument("--batch", type=int, nargs="+", default=[64])

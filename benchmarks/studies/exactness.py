@@ -4,9 +4,9 @@
 
 U(1) at L = 8, beta = 2: plaquette, <Q>, <Q^2>, p(Q = 0), p(|Q| = 1) and p(|Q| = 2) of the two-dimensional torus.
 phi^4 at L = 8, m2 = -4, lam = 8: the identity 2 (4 + m2) <phi^2> + 4 lam <phi^4> - 8 E = 1. One model is trained for
-each theory (recipes `u1-2d`, `phi4-2d`) unless one is given, and every backend draws with it. A pull is
-(value - exact)/error; no pull may exceed 4 and the chi^2 of all must have p > 0.001. The charges of one run hang
-together, which widens the chi^2 of honest samplers a little.
+each theory (recipes `u1-2d`, `phi4-2d`) unless `--model` names one, and every backend draws with it. A pull is
+(value - exact)/error; no pull may exceed 4 and the chi^2 of all must have p > 0.001. The charges of one run are
+correlated, which widens the chi^2 of correct samplers a little.
 """
 
 from __future__ import annotations
@@ -45,26 +45,30 @@ DRAWS: dict[str, dict[str, dict[str, float]]] = {
 
 
 def main() -> None:
-    """Print every pull, then the chi^2."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--theories", nargs="+", default=list(RECIPES), choices=list(RECIPES))
-    words.add_argument(
+    """Print all pulls, then the chi^2."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--theories", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument(
         "--backends", nargs="+", default=[n for n in ("numpy", "jax", "torch") if backends.is_present(n)]
     )
-    words.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    words.add_argument("--model", nargs="*", default=[], metavar="THEORY=FILE", help="draw with these, train nothing")
-    words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
-    asked = words.parse_args()
-    given = dict(model.split("=", 1) for model in asked.model)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--model", nargs="*", default=[], metavar="THEORY=FILE", help="use these models instead of training"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a quick trial"
+    )
+    options = parser.parse_args()
+    models = dict(model.split("=", 1) for model in options.model)
     untrained()
     pulls: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        for theory in asked.theories:
-            model = given.get(theory) or _trained(theory, Path(folder) / theory)
-            for backend in asked.backends:
-                for seed in asked.seeds:
+        for theory in options.theories:
+            model = models.get(theory) or _trained(theory, Path(folder) / theory)
+            for backend in options.backends:
+                for seed in options.seeds:
                     out = Path(folder) / f"{theory}-{backend}-{seed}"
-                    pulls += _one(theory, backend, seed, model, out, asked.scale)
+                    pulls += _one(theory, backend, seed, model, out, options.scale)
     judge(pulls)
 
 
@@ -97,20 +101,20 @@ def _one(theory: str, backend: str, seed: int, model: str, out: Path, scale: flo
     }
     table["run"] = {"backend": backend}
     summary = run(recipes.check(table), out)
-    found = ensemble.read(out / "ensemble.h5")
+    sampled = ensemble.read(out / "ensemble.h5")
     pulls: list[float] = []
     for name, result in summary["samplers"].items():
         rows = {
-            word: (o["value"], o["error"], o["exact"])
-            for word, o in result["observables"].items()
+            label: (o["value"], o["error"], o["exact"])
+            for label, o in result["observables"].items()
             if o["exact"] is not None
         }
         if theory == "u1":
-            rows |= charges(found.samplers[name], found.lattice, found.couplings["beta"])
+            rows |= charges(sampled.samplers[name], sampled.lattice, sampled.couplings["beta"])
         effective = result["samples"] * (result["ess"] or 0.0)
-        here = {word: (value - exact) / error for word, (value, error, exact) in rows.items()}
-        pulls += here.values()
-        shown = " ".join(f"{word} {pull:+.2f}" for word, pull in here.items())
+        pull_of = {label: (value - exact) / error for label, (value, error, exact) in rows.items()}
+        pulls += pull_of.values()
+        shown = " ".join(f"{label} {pull:+.2f}" for label, pull in pull_of.items())
         print(f"{theory:5} {backend:6} seed {seed} {name:17} n_eff {effective:8.0f}  {shown}", flush=True)
     return pulls
 

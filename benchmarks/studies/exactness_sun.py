@@ -2,10 +2,10 @@
 
     python -m haarflow.benchmarks.studies.exactness_sun [--groups 2 3 4 5] [--backend numpy] [--scale 1] [--seed 0] [--json FILE]
 
-Markov chains start from unit links. A pull is (value - expected)/error, both errors joined; by luck one of 150 pulls is
-beyond 4 with a chance of 1%: none may be, and the chi^2 of all must have p > 0.001. In two dimensions the expected value is
-that of the character expansion on the very lattice. In four it is a Monte Carlo value with its error, or at strong coupling
-the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-6 and less at beta = 0.3.
+Markov chains start from unit links. A pull is (value - expected)/error, with both errors in quadrature; no pull may exceed 4
+(one of 150 does by chance with probability 1%), and the chi^2 of all must have p > 0.001. In two dimensions the expected
+value is that of the character expansion on the same lattice. In four it is a Monte Carlo value with its error, or at strong
+coupling the series up to beta^3 for SU(2) and beta^2 for SU(3), whose next terms are 2e-6 and less at beta = 0.3.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SITES, UNCOMPILED, BLOCK = 2**15, 2**10, 20  # sites of all chains together, whe
 
 
 class Case(NamedTuple):
-    """A theory at one coupling and what its plaquette is expected to be, with the error of that."""
+    """A theory at one coupling and its expected plaquette with an error."""
 
     n: int
     beta: float
@@ -56,7 +56,7 @@ class Case(NamedTuple):
 
     @property
     def known(self) -> str:
-        """The expected plaquette in words."""
+        """The expected plaquette as text."""
         return f"{self.expected:.5f} ± {self.error:.5f}" if self.error else f"{self.expected:.6f}"
 
 
@@ -89,7 +89,7 @@ CASES = (
 
 
 class Found(NamedTuple):
-    """A mean with its error, and how many independent draws it is worth."""
+    """A mean with its error, and the effective number of independent draws."""
 
     value: float
     error: float
@@ -97,7 +97,7 @@ class Found(NamedTuple):
 
 
 def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
-    """Return what measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
+    """Return the function that measures the plaquette along a Markov chain: `kernel(theory, couplings)` with its draws and warm-up."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, sites = accelerated(SUNGauge(case.lattice, case.n)), math.prod(case.lattice)
@@ -110,24 +110,26 @@ def chain(kernel: Any, draws: int, warmup: int) -> Callable[..., Found]:
             state, records = run(moves, key, state, BLOCK, begin, measure(theory, case.beta))
             if begin >= warmup:
                 rows.append(backend.to_numpy(records["observables"]))
-        found = statistics.gamma_method(numpy.concatenate(rows))
-        if found.value is None or found.error is None:
-            raise RuntimeError(f"{moves} at {case}: no error of the mean, {found.note}")
-        return Found(found.value, found.error, len(rows) * BLOCK * chains / (2.0 * (found.tau_int or math.nan)))
+        estimate = statistics.gamma_method(numpy.concatenate(rows))
+        if estimate.value is None or estimate.error is None:
+            raise RuntimeError(f"{moves} at {case}: no error of the mean, {estimate.note}")
+        return Found(
+            estimate.value, estimate.error, len(rows) * BLOCK * chains / (2.0 * (estimate.tau_int or math.nan))
+        )
 
     return measured
 
 
 @cache
 def measure(theory: Any, beta: float) -> Callable:
-    """Return `plaquette` of one theory and coupling, the same function for the same: it compiles once."""
+    """Return `plaquette` of one theory and coupling; cached, so that it compiles once."""
     return partial(plaquette, theory, beta)
 
 
 def plaquette(theory: Any, beta: float, field: Any) -> Any:
     """Return the mean plaquette of every configuration, by the action."""
-    number = theory.conjugates["beta"]["plaquette"]
-    return theory.action(field, {"beta": beta}) / (beta * number)
+    factor = theory.conjugates["beta"]["plaquette"]
+    return theory.action(field, {"beta": beta}) / (beta * factor)
 
 
 def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
@@ -139,7 +141,7 @@ def exactly(case: Case, backend: Any, scale: float, seed: int) -> Found:
 
 
 def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> Callable[..., Found]:
-    """Return what measures the plaquette by a flow's draws, each with its weight."""
+    """Return the function that measures the plaquette by reweighting a flow's draws."""
 
     def measured(case: Case, backend: Any, scale: float, seed: int) -> Found:
         theory, key = accelerated(SUNGauge(case.lattice, case.n)), random.key(seed, backend)
@@ -150,20 +152,20 @@ def weighed(open_flow: Callable[[Case, Any], tuple], draws: int, batch: int) -> 
             return -theory.action(y, {"beta": case.beta}) - log_q, plaquette(theory, case.beta, y)
 
         program = backend.jit(block)
-        parts = [program(random.fold_in(key, number)) for number in range(-(-int(scale * draws) // batch))]
+        parts = [program(random.fold_in(key, index)) for index in range(-(-int(scale * draws) // batch))]
         log_w, values = (
             numpy.concatenate([backend.to_numpy(part) for part in one]) for one in zip(*parts, strict=True)
         )
-        found = statistics.reweight(log_w, values)
-        return Found(known(found.value), known(found.error), len(log_w) * statistics.ess(log_w))
+        mean = statistics.reweight(log_w, values)
+        return Found(known(mean.value), known(mean.error), len(log_w) * statistics.ess(log_w))
 
     return measured
 
 
 def fitted(case: Case, backend: Any) -> tuple:
     """The shipped flow along loops."""
-    found = open_model(path_of(f"su{case.n}-{len(case.lattice)}d-loops"), backend=backend, lattice=case.lattice)
-    return found.model, found.params, {"beta": case.beta}
+    opened = open_model(path_of(f"su{case.n}-{len(case.lattice)}d-loops"), backend=backend, lattice=case.lattice)
+    return opened.model, opened.params, {"beta": case.beta}
 
 
 def swept(case: Case, backend: Any) -> tuple:
@@ -173,7 +175,7 @@ def swept(case: Case, backend: Any) -> tuple:
 
 
 def hmc(scheme: Any, least: int) -> Callable:
-    """Return HMC with trajectories of length 1: of the least number of steps in two dimensions, of more where dH is larger."""
+    """Return HMC with trajectories of length 1, with more steps where dH is larger."""
 
     def kernel(theory: Any, couplings: dict[str, float]) -> HMC:
         more = 1.0 if theory.d == 2 else 1.6 * (math.prod(theory.lattice) / 256) ** 0.25  # dH grows as V^1/2 h^2
@@ -220,45 +222,47 @@ SAMPLERS: dict[str, tuple[Callable[[Case], bool], Callable[..., Found]]] = {
 
 
 def rows_of(options: argparse.Namespace, done: dict[tuple, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Measure every case of the groups by every sampler that takes part; rows that are done are yielded as they are."""
+    """Measure every case of the groups by every sampler that takes part; rows of an earlier run are yielded unchanged."""
     backend = backends.get(options.backend)
     for case in (case for case in CASES if case.n in options.groups):
         for name, (takes_part, measured) in SAMPLERS.items():
-            words = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
+            key = f"SU({case.n})", "x".join(map(str, case.lattice)), case.beta, name
             if not takes_part(case):
                 continue
-            if words in done:
-                yield done[words]
+            if key in done:
+                yield done[key]
                 continue
             begun = time.process_time()
-            found = measured(case, backend, options.scale, options.seed)
+            result = measured(case, backend, options.scale, options.seed)
             yield {
-                **dict(zip(WORDS, words, strict=True)),
-                "value": found.value,
-                "error": found.error,
+                **dict(zip(WORDS, key, strict=True)),
+                "value": result.value,
+                "error": result.error,
                 "known": case.known,
                 "expected": case.expected,
                 "expected_error": case.error,
-                "pull": (found.value - case.expected) / math.hypot(found.error, case.error),
-                "effective": found.effective,
+                "pull": (result.value - case.expected) / math.hypot(result.error, case.error),
+                "effective": result.effective,
                 "cpu_s": time.process_time() - begun,
             }
 
 
 def key_of(row: dict[str, Any]) -> tuple:
-    """Return what a row is of."""
-    return tuple(row[word] for word in WORDS)
+    """Return the key of a row: group, lattice, beta and sampler."""
+    return tuple(row[column] for column in WORDS)
 
 
 def main() -> None:
-    """Print every pull, then the chi^2; store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
-    words.add_argument("--backend", default="numpy")
-    words.add_argument("--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a try")
-    words.add_argument("--seed", type=int, default=0)
-    words.add_argument("--json", type=Path, help="rows of the same command that stand there are not measured again")
-    options = words.parse_args()
+    """Print all pulls, then the chi^2; store them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--groups", type=int, nargs="+", default=[2, 3, 4, 5], metavar="N")
+    parser.add_argument("--backend", default="numpy")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the number of draws; below 1 for a quick trial"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="results; rows already in the file are not measured again")
+    options = parser.parse_args()
     if options.backend == "jax":
         import jax
 

@@ -1,11 +1,11 @@
-"""What a flow's inverse costs beside its forward pass: jitted JAX, float64, one thread, 256 configurations.
+"""The cost of a flow's inverse relative to its forward pass: jitted JAX, float64, one thread, 256 configurations.
 
     python -m haarflow.benchmarks.studies.flow_speed --inverse [--pairs 30]
 
-The flows: both published architectures, our convolutional ones and the sweep on 8 x 8 with parameters shaken by normal
-noise, and the two trained models that the library ships, on 16 x 16. Forward and inverse take turns on the same
+The flows: both published architectures, our convolutional ones and the sweep on 8 x 8 with parameters perturbed by
+normal noise, and the two trained models shipped with the library, on 16 x 16. Forward and inverse take turns on the same
 configurations; a factor is the median of the ratios within a turn, in process CPU seconds, with the 95% interval of
-that median. The inverse must give the configurations back.
+that median. The inverse must reproduce the configurations.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def flows(lattice, backend):
         "u1 convolutional": architectures_u1.convolutional(lattice),
         "u1 sweep": sweep.sweep(lattice),
     }
-    for number, (name, model) in enumerate(untrained.items()):
-        yield name, model, shaken(model, number, backend)
+    for index, (name, model) in enumerate(untrained.items()):
+        yield name, model, shaken(model, index, backend)
     for name in ("u1-freezing-convolutional", "u1-freezing"):
         opened = open_model(models.path_of(name), backend)
         yield f"{name}, trained", opened.model, opened.params
 
 
 def shaken(model, seed, backend):
-    """Fresh parameters and normal noise on each: a new flow is often the identity."""
+    """Return fresh parameters plus normal noise, as a new flow is often the identity."""
     from haarflow.backends.tree import flatten
     from haarflow.core import random
 
@@ -49,7 +49,7 @@ def shaken(model, seed, backend):
 
 
 def inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval):
-    """Seconds forward and back, their ratio with its interval, and how far the way back misses."""
+    """Return the seconds of both directions, their ratio with its interval, and the error of the round trip."""
     from haarflow.core import random
     from haarflow.core.groups.additive import wrap
 
@@ -63,21 +63,21 @@ def inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval):
     ]
     turns = [[cpu_seconds(work) for work in works] for _ in range(pairs)]
     return {
-        "forward": statistics.median(there for there, _ in turns),
+        "forward": statistics.median(forth for forth, _ in turns),
         "inverse": statistics.median(back for _, back in turns),
-        "ratio": median_interval([back / there for there, back in turns]),
+        "ratio": median_interval([back / forth for forth, back in turns]),
         "missed": missed,
     }
 
 
 def measure_inverses(lattice, pairs, cpu_seconds, median_interval):
-    """All flows' figures, printed as they come; raises AssertionError where an inverse is none."""
+    """Print and return the figures of all flows; raises AssertionError if an inverse is wrong."""
     from haarflow import backends
 
-    backend, found = backends.get("jax"), {}
+    backend, ratios = backends.get("jax"), {}
     print(f"inverse over forward, batch {BATCH}, float64, one thread, process CPU, {pairs} interleaved pairs")
     for name, model, params in flows(lattice, backend):
-        found[name] = figures = inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval)
+        ratios[name] = figures = inverse_ratio(model, params, backend, pairs, cpu_seconds, median_interval)
         middle, low, high = figures["ratio"]
         print(
             f"  {name:36}{1e3 * figures['forward']:8.1f} ms there{1e3 * figures['inverse']:8.1f} ms back   "
@@ -85,4 +85,4 @@ def measure_inverses(lattice, pairs, cpu_seconds, median_interval):
             flush=True,
         )
         assert figures["missed"] < TOLERANCE, f"the inverse of {name} misses by {figures['missed']}"
-    return found
+    return ratios

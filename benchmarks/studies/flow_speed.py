@@ -5,7 +5,7 @@
 First the twins must give the library's numbers (field, log-determinant, gradient), then all of them take turns in one
 process with one thread, in float64; figures are medians of process CPU seconds, factors the median of the ratios within
 a turn with the 95% interval of that median. A train step is batch 64: draw, reverse KL, gradient, Adam 1e-3.
-With --inverse instead: what the inverse of each flow costs beside its forward pass (flow_inverse.py).
+With --inverse, the cost of each flow's inverse relative to its forward pass (flow_inverse.py) instead.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def layers(params):
     """The library's parameters as host arrays [w0, b0, w1, b1, w2, b2] for each of the 16 layers."""
     import numpy
 
-    names = [f"{kind}{number}" for number in range(3) for kind in "wb"]
+    names = [f"{kind}{layer}" for layer in range(3) for kind in "wb"]
     return [[numpy.array(params[str(k % 2)]["net"][entry][k // 2]) for entry in names] for k in range(16)]
 
 
@@ -169,7 +169,7 @@ def cpu_seconds(work):
 
 
 def median_interval(values):
-    """The median and the order statistics that hold it with 95% (normal approximation of the binomial)."""
+    """Return the median and the order statistics that enclose it with 95% probability (normal approximation of the binomial)."""
     ordered, half = sorted(values), 0.98 * len(values) ** 0.5
     low, high = int(len(values) / 2 - half), int(len(values) / 2 + half)
     return statistics.median(values), ordered[max(low, 0)], ordered[min(high, len(values) - 1)]
@@ -215,7 +215,7 @@ def show(name, figures, pairs):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("flows", nargs="*", default="all", choices=[*COUPLINGS, "all"])
     parser.add_argument("--pairs", type=int, default=30)

@@ -1,13 +1,13 @@
-"""Cost of a site of SU(3) in four dimensions against volume, at equal batch x volume, and memory of a configuration.
+"""Cost per site of SU(3) in four dimensions against the volume, at equal batch x volume, and memory per configuration.
 
     python -m haarflow.benchmarks.studies.growth_sun [--works hmc heatbath forward] [--extents 4 6 8 16] [--sites 65536]
         [--engine jax] [--repeats 3] [--turns 1] [--json FILE]
 
 Works are the bench's: a trajectory of 10 leapfrog steps, a heat bath sweep, the trivialising flow of two steps with its
-log_det. Each size has a process of its own (one thread, process CPU seconds, median of the calls after the first); memory
-is what a call holds at most beyond its inputs, compiled code included, over the number of configurations. The batch is
-`sites` over the volume, rounded; the bar is that of time a site from 8^4 to 16^4. Large lattices live in the memory that a
-machine's users share: with `--turns` all sizes are measured so many times in turn and the ratio is the median of theirs.
+log_det. Each size runs in its own process (one thread, process CPU seconds, median of the calls after the first); memory is
+the peak of a call beyond its inputs, compiled code included, divided by the number of configurations. The batch is
+`sites` over the volume, rounded; the bar is on the time per site from 8^4 to 16^4. Large lattices depend on memory bandwidth
+that other processes share: with `--turns` all sizes are measured that many times in turn, and the ratio is their median.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ LINE = "{work:10}{extent:6d}^4{batch:7d}{us_a_site:13.3f}{mib_a_configuration:19
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--works", nargs="+", default=["hmc", "heatbath", "forward"])
     parser.add_argument("--extents", type=int, nargs="+", default=[4, 6, 8, 16])

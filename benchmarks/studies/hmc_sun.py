@@ -1,13 +1,13 @@
-"""Speed of SU(N) HMC, 10 leapfrog steps, against a plain Torch twin: trajectories and forces a process CPU second.
+"""Speed of SU(N) HMC, 10 leapfrog steps, against a plain Torch twin: trajectories and forces per process CPU second.
 
     python -m haarflow.benchmarks.studies.hmc_sun [--lattices 4x4x4x4 8x8x8x8 16x16] [--batch 4096] [--engines jax numpy torch plain]
         [--n 3] [--pairs 9] [--draws 4] [--json FILE]
 
 `--batch` is the number of sites of all chains together. Library (complex128) and twin run in turns, so that both see the
 same machine; the figures are medians over the turns and the factor the median of their ratios with the 95% interval of that
-median. Compilation is shown apart. One thread. The engine "plain" is JAX without the compiled kernels (package numba).
-The last two columns are the floating-point operations and bytes that the leapfrog steps cannot do without, over the time they take,
-as fractions of what the machine does in a product of large real matrices and in a copy of 64 MiB.
+median. Compilation is shown separately. One thread. The engine "plain" is JAX without the compiled kernels (package numba).
+The last two columns are the minimal floating-point operations and bytes of the leapfrog steps per second, as fractions of
+what the machine reaches in a product of large real matrices and in a copy of 64 MiB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STEPS, STEP_SIZE, BETA = 10, 0.1, 5.7
 
 
 class Case(NamedTuple):
-    """What is timed: `draws` trajectories of some chains on an engine."""
+    """The timed run: `draws` trajectories of some chains on an engine."""
 
     lattice: tuple[int, ...]
     n: int
@@ -95,7 +95,7 @@ def least_work(case):
 
 
 def machine():
-    """Bytes a second of a copy and operations a second of a matrix product, one thread."""
+    """Return the bytes per second of a copy and the operations per second of a matrix product on one thread."""
     import numpy
 
     x, y, a = numpy.ones(2**23), numpy.empty(2**23), numpy.ones((1024, 1024))
@@ -142,16 +142,16 @@ def line(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--lattices", nargs="+", default=["4x4x4x4", "8x8x8x8", "16x16"])
-    words.add_argument("--batch", type=int, default=4096, help="sites of all chains together, at least one chain")
-    words.add_argument("--engines", nargs="+", choices=["jax", "numpy", "torch", "plain"], default=["jax"])
-    words.add_argument("--n", type=int, default=3)
-    words.add_argument("--pairs", type=int, default=9)
-    words.add_argument("--draws", type=int, default=4)
-    words.add_argument("--json", type=Path)
-    options = words.parse_args()
+    """Measure, print, and store the results if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lattices", nargs="+", default=["4x4x4x4", "8x8x8x8", "16x16"])
+    parser.add_argument("--batch", type=int, default=4096, help="sites of all chains together, at least one chain")
+    parser.add_argument("--engines", nargs="+", choices=["jax", "numpy", "torch", "plain"], default=["jax"])
+    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
     print(f"{STEPS} leapfrog steps of {STEP_SIZE}, beta = {BETA}, complex128, process CPU seconds")
     print(
         "group     lattice  chains engine  trajectories/s   forces/s    twin/s   factor       (95%)"

@@ -1,9 +1,9 @@
-"""Speed of U(1) HMC: 16x16, 64 chains, 10 leapfrog steps, in trajectories and forces a process CPU second.
+"""Speed of U(1) HMC: 16x16, 64 chains, 10 leapfrog steps, in trajectories and forces per process CPU second.
 
     python -m haarflow.benchmarks.studies.hmc_u1 [--backend jax] [--dtype float32] [--pairs 15]
 
 Library and native twin run in turns, so that both see the same machine; the figures are medians over the turns and
-the factor the median of their ratios with the 95% interval of that median. Compilation is shown apart. One thread.
+the factor the median of their ratios with the 95% interval of that median. Compilation is shown separately. One thread.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def cpu_seconds(work):
 
 
 def median_interval(values):
-    """The order statistics that hold the median with 95% (normal approximation of the binomial)."""
+    """Return the order statistics that enclose the median with 95% probability (normal approximation of the binomial)."""
     ordered, half = sorted(values), 0.98 * len(values) ** 0.5
     low, high = int(len(values) / 2 - half), int(len(values) / 2 + half)
     return ordered[max(low, 0)], ordered[min(high, len(values) - 1)]

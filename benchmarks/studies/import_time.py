@@ -22,7 +22,7 @@ def seconds(code: str) -> float:
 
 
 def main() -> None:
-    """Print the median difference, and the engines that the import pulled in (none)."""
+    """Print the median difference, and the array libraries that the import loaded (none)."""
     pairs = [(seconds(BELOW), seconds(f"{BELOW}\nimport haarflow")) for _ in range(15)]
     extra = statistics.median(after - before for before, after in pairs)
     code = "import sys, haarflow; print([m for m in ('jax', 'torch', 'cupy', 'matplotlib') if m in sys.modules])"

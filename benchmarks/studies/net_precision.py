@@ -1,11 +1,11 @@
-"""Nets in single precision, fields and log-determinants in double: what that does to the ESS and to the speed.
+"""Effect on ESS and speed of nets in single precision, with fields and log-determinants in double.
 
     python -m haarflow.benchmarks.studies.net_precision [phi4 u1 phi4-convolutional u1-convolutional] [--engines jax torch]
         [--steps 1000] [--pairs 9] [--json FILE]
 
 Each flow on 8x8, the published ones ("phi4", "u1") and the library's own, is trained for some steps in double precision; the
-same parameters then weigh the same draws (same keys) with `net_precision` "field" and "float32". Speed: a draw of 1,024 and a train step of 64 of both, in turns, in
-process CPU seconds of one thread; a ratio is the median of those within a turn, with its 95% interval.
+same parameters then give weights of the same draws (same keys) with `net_precision` "field" and "float32". Speed: a draw of
+1,024 and a train step of 64 for both, in turns, in process CPU seconds of one thread; a ratio is the median of those within a turn, with its 95% interval.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def definitions(name):
     theory_name, _, architecture = name.partition("-")
     build = getattr({"phi4": architectures_phi4, "u1": architectures_u1}[theory_name], architecture or "tutorial")
     theory = flow_speed.definition(theory_name)[1]
-    return {word: build(flow_speed.LATTICE, net_precision=word) for word in WORDS}, theory
+    return {precision: build(flow_speed.LATTICE, net_precision=precision) for precision in WORDS}, theory
 
 
 def trained(model, theory, couplings, steps):
@@ -64,14 +64,14 @@ def weights(model, theory, couplings, params, backend):
         y, log_q = model.sample(params, key, DRAWS)
         return y, -theory.action(y, couplings) - log_q
 
-    found = [block(params, random.fold_in(random.key(7, backend), number)) for number in range(BLOCKS)]
-    y = found[-1][0]
-    x, there = backend.jit(model.flow.inverse)(params, y)
+    blocks = [block(params, random.fold_in(random.key(7, backend), index)) for index in range(BLOCKS)]
+    y = blocks[-1][0]
+    x, log_det = backend.jit(model.flow.inverse)(params, y)
     again, back = backend.jit(model.flow.forward)(params, x)
     turn = backend.to_numpy(again) - backend.to_numpy(y)
     turn = turn - 2 * numpy.pi * numpy.round(turn / (2 * numpy.pi)) if theory.group.name == "U1" else turn
-    off = max(numpy.abs(turn).max(), numpy.abs(backend.to_numpy(there) + backend.to_numpy(back)).max())
-    return numpy.concatenate([backend.to_numpy(log_w) for _, log_w in found]), float(off)
+    off = max(numpy.abs(turn).max(), numpy.abs(backend.to_numpy(log_det) + backend.to_numpy(back)).max())
+    return numpy.concatenate([backend.to_numpy(log_w) for _, log_w in blocks]), float(off)
 
 
 def measure(name, engines, steps, pairs):
@@ -90,14 +90,16 @@ def measure(name, engines, steps, pairs):
     for engine in engines:
         backend = backends.get(engine)
         params = tree_map(backend.asarray, host)
-        found = {word: weights(models[word], theory, couplings, params, backend) for word in WORDS}
-        works = {word: flow_speed.library(subject, models[word], theory, params, backend) for word in WORDS}
+        weighed = {precision: weights(models[precision], theory, couplings, params, backend) for precision in WORDS}
+        works = {
+            precision: flow_speed.library(subject, models[precision], theory, params, backend) for precision in WORDS
+        }
         row = {"work": name, "engine": engine, "draws": BLOCKS * DRAWS}
-        row |= {f"ess_{word}": float(ess(found[word][0])) for word in WORDS}
-        row |= {f"round_trip_{word}": found[word][1] for word in WORDS}
-        row["log_w_change"] = float(numpy.abs(found["float32"][0] - found["field"][0]).max())
-        for number, what in enumerate(("train step", "draw")):
-            field, single = (works[word][number] for word in WORDS)
+        row |= {f"ess_{precision}": float(ess(weighed[precision][0])) for precision in WORDS}
+        row |= {f"round_trip_{precision}": weighed[precision][1] for precision in WORDS}
+        row["log_w_change"] = float(numpy.abs(weighed["float32"][0] - weighed["field"][0]).max())
+        for index, what in enumerate(("train step", "draw")):
+            field, single = (works[precision][index] for precision in WORDS)
             for work in (field, single):
                 flow_speed.cpu_seconds(work)
             turns = [(flow_speed.cpu_seconds(single), flow_speed.cpu_seconds(field)) for _ in range(pairs)]
@@ -120,7 +122,7 @@ def line(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("flows", nargs="*", default=list(FLOWS), metavar="FLOW", help=", ".join(FLOWS))
     parser.add_argument("--engines", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])

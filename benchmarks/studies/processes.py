@@ -3,9 +3,9 @@
     python -m torch.distributed.run --standalone --nproc-per-node 2 -m haarflow.benchmarks.studies.processes [--steps 5] [--json FILE]
     python -m haarflow.benchmarks.studies.processes        # one process, the same numbers to rounding
 
-Nothing of the library changes for it: a prior that keeps this process's share of the draws and an estimator that averages
-over the processes are enough. Draws are keyed by the step, not by the worker: each process makes the whole batch of prior
-draws, which is cheap, and takes its rows, so that the number of processes changes roundings alone.
+This needs no change in the library: a prior that keeps this process's share of the draws and an estimator that averages
+over the processes are enough. Draws are keyed by the step, not by the worker: each process draws the whole batch from the
+prior, which is cheap, and keeps its rows, so that the number of processes affects rounding only.
 """
 
 from __future__ import annotations
@@ -97,19 +97,19 @@ def trained(rank, count, batch, steps):
 
     work = training(rank, count, batch)
     state = start(work, random.key(1, backend))
-    found: dict[str, list[float]] = {"loss": [], "ess": [], "grad_norm": []}
+    curves: dict[str, list[float]] = {"loss": [], "ess": [], "grad_norm": []}
     begin = time.perf_counter()
     for block in train(work, state, steps, COUPLINGS, every=1):
         state = block.state
-        for name, values in found.items():
+        for name, values in curves.items():
             values.extend(float(value) for value in block.records[name])
     wall = (time.perf_counter() - begin) / steps
     size = sum(float(leaf.abs().sum()) for leaf in leaves(state.params))
-    return {"processes": count, "batch": batch, **found, "params": size, "wall_s_a_step": wall}
+    return {"processes": count, "batch": batch, **curves, "params": size, "wall_s_a_step": wall}
 
 
 def main():
-    """Train in this process's part, and let the first process tell."""
+    """Train this process's share; the first process reports."""
     import json
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,11 +124,11 @@ def main():
     rank, count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if count > 1:
         distributed.init_process_group("gloo")
-    found = trained(rank, count, options.batch, options.steps)
+    record = trained(rank, count, options.batch, options.steps)
     if rank == 0:
-        print(json.dumps(found))
+        print(json.dumps(record))
         if options.json:
-            options.json.write_text(json.dumps(found))
+            options.json.write_text(json.dumps(record))
     if count > 1:
         distributed.destroy_process_group()
 

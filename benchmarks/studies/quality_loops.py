@@ -46,11 +46,11 @@ Case = tuple[float, int]  # coupling and seed
 def fitted(flow: LoopFlow, samples: int, products: int, seed: int) -> loop_fit.Fit:
     """Return the fit of a flow in two dimensions to exact samples."""
     host, theory = backends.get("numpy"), accelerated(SUNGauge(SMALL, n=flow.n))
-    found = [(0.0, HaarLinks(SMALL, flow.n).sample(random.key(seed, host), samples))]
-    for number, b in enumerate(numpy.linspace(0.0, flow.beta, COUPLINGS)[1:], start=1):
-        key = random.fold_in(random.key(seed, host), number)
-        found.append((float(b), exact_sample(theory, key, samples, {"beta": float(b)})))
-    return loop_fit.least_squares(flow, found, products)
+    samples_at = [(0.0, HaarLinks(SMALL, flow.n).sample(random.key(seed, host), samples))]
+    for index, b in enumerate(numpy.linspace(0.0, flow.beta, COUPLINGS)[1:], start=1):
+        key = random.fold_in(random.key(seed, host), index)
+        samples_at.append((float(b), exact_sample(theory, key, samples, {"beta": float(b)})))
+    return loop_fit.least_squares(flow, samples_at, products)
 
 
 def chosen(given: argparse.Namespace) -> tuple[LoopFlow, numpy.ndarray]:
@@ -119,23 +119,23 @@ def drawn(program: Any, kept: Kept, case: Case, draws: int, backend: Any) -> tup
 
 
 def parsed() -> argparse.Namespace:
-    """Return the command's words."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--n", type=int, default=3)
-    words.add_argument("--betas", type=float, nargs="+", default=[4.0, 5.0, 6.0])
-    words.add_argument("--extent", type=int, default=16)
-    words.add_argument("--draws", type=int, default=256)
-    words.add_argument("--seeds", type=int, nargs="+", default=[0])
-    words.add_argument("--scheme", choices=("masked", "continuous"), default="masked")
-    words.add_argument("--steps", type=int, default=2)
-    words.add_argument("--backend", default="jax")
-    words.add_argument("--json", default="", help="file that keeps all log w")
-    words.add_argument("--fit", action="store_true", help="fit the coefficients anew, with the words that follow")
-    words.add_argument("--order", type=int, default=3)
-    words.add_argument("--degree", type=int, default=2, help="of the polynomials in b")
-    words.add_argument("--products", type=int, default=20, help="0 keeps all")
-    words.add_argument("--samples", type=int, default=400, help="at each coupling of the fit")
-    return words.parse_args()
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--betas", type=float, nargs="+", default=[4.0, 5.0, 6.0])
+    parser.add_argument("--extent", type=int, default=16)
+    parser.add_argument("--draws", type=int, default=256)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--scheme", choices=("masked", "continuous"), default="masked")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--json", default="", help="file that keeps all log w")
+    parser.add_argument("--fit", action="store_true", help="fit the coefficients anew, with the options that follow")
+    parser.add_argument("--order", type=int, default=3)
+    parser.add_argument("--degree", type=int, default=2, help="of the polynomials in b")
+    parser.add_argument("--products", type=int, default=20, help="0 keeps all")
+    parser.add_argument("--samples", type=int, default=400, help="at each coupling of the fit")
+    return parser.parse_args()
 
 
 def main() -> None:

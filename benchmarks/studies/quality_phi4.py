@@ -1,9 +1,9 @@
-"""Quality of phi^4 flows for their training cost: what each idea bought (docs/ablation_phi4.md).
+"""Quality of phi^4 flows for their training cost: the effect of each idea (docs/ablation_phi4.md).
 
     python -m haarflow.benchmarks.studies.quality_phi4 convolutional tutorial --seed 0 [--steps 1500] [--out table.jsonl]
 
 phi^4, L = 8, m2 = -4, lam = 8. Each entry of ENTRIES is trained by reverse KL in float32 on one thread of JAX (CPU
-seconds are stated, compilation included), then weighed in float64 on fresh draws: acceptance of a chain of 10^5 draws
+seconds are stated, compilation included), then evaluated in float64 on fresh draws: acceptance of a chain of 10^5 draws
 with its first tenth dropped, ESS of the weights, KL = ln Z - E_q[log w] with ln Z from the weights, and mode-aware
 ESS = Z / E_p[w] from 51,200 HMC configurations.
 """
@@ -154,7 +154,7 @@ def main() -> None:
     """Train and weigh the entries named on the command line, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(ENTRIES), help=", ".join(ENTRIES))
-    parser.add_argument("--steps", type=int, default=None, help="training steps, in place of the entry's own")
+    parser.add_argument("--steps", type=int, default=None, help="training steps, instead of the entry's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=None, help="JSON lines are added to this file")
     asked = parser.parse_args()

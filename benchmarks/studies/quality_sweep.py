@@ -1,11 +1,11 @@
-"""Quality of the sweep flow for its training cost, and the making of the shipped 16x16 model.
+"""Quality of the sweep flow for its training cost; also makes the shipped 16x16 model.
 
     python -m haarflow.benchmarks.studies.quality_sweep u1-2d u1-freezing --seed 0 [--save FOLDER] [--out table.jsonl]
     python -m haarflow.benchmarks.studies.quality_sweep --file haarflow/models/u1-freezing.safetensors
 
 Each entry of ENTRIES is trained in float32 on one thread of JAX in stages, the first ones on fewer columns: the flow is
-the same on every volume. A stage's result is the mean of the parameters over its last quarter. It is weighed in float64 by NumPy on 10^5 fresh draws: ESS, acceptance and tau_int(Q) of the
-Metropolis chain through them with its first tenth dropped, ln Z against the exact one, and mode-aware ESS = Z / E_p[w]
+the same on every volume. A stage's result is the mean of the parameters over its last quarter. It is evaluated in
+float64 by NumPy on 10^5 fresh draws: ESS, acceptance and tau_int(Q) of the Metropolis chain through them with its first tenth dropped, ln Z against the exact one, and mode-aware ESS = Z / E_p[w]
 from exact samples. CPU seconds are those of the process, compilation included.
 """
 
@@ -77,7 +77,7 @@ def trained(name: str, seed: int):
     """Return the model, its parameters in float64 on the host, and what the training cost."""
     begin, row = time.process_time(), ENTRIES[name]
     backend, params = backends.get("jax", dtype="float32"), None
-    for number, stage in enumerate(row.stages):
+    for index, stage in enumerate(row.stages):
         model = sweep(stage.lattice, **row.options)
         rise = min(20, stage.steps // 10)
         adam = Adam(
@@ -85,7 +85,7 @@ def trained(name: str, seed: int):
         )  # b2: the gradient falls by orders
         action = accelerated(U1Gauge(stage.lattice)).action
         training = Training(model, action, adam, stage.estimator, stage.batch)
-        state = start(training, random.fold_in(random.key(seed, backend), number), params, "float32")
+        state = start(training, random.fold_in(random.key(seed, backend), index), params, "float32")
         late = []
         for progress in train(training, state, stage.steps, {"beta": row.beta}, every=10):
             late += [progress.state.params] if progress.step > 0.75 * stage.steps else []
@@ -103,8 +103,8 @@ def weighed(model, params, beta: float, seed: int) -> dict:
     begin, host, theory = time.process_time(), backends.get("numpy"), accelerated(U1Gauge(model.prior.lattice))
     couplings, sites = {"beta": beta}, math.prod(model.prior.lattice)
     key, weights, charges = random.key(1000 + seed, host), [], []
-    for number in range(PROPOSALS // BLOCK):
-        y, log_q = model.sample(params, random.fold_in(key, number), BLOCK)
+    for index in range(PROPOSALS // BLOCK):
+        y, log_q = model.sample(params, random.fold_in(key, index), BLOCK)
         weights.append(-theory.action(y, couplings) - log_q)
         charges.append(theory.charge(y))
     log_w, charge = np.concatenate(weights), np.concatenate(charges)
@@ -137,7 +137,7 @@ def _pull(estimate: statistics.Estimate, exact: float) -> float:
 
 
 def card(name: str, seed: int, row: dict) -> dict:
-    """Return the model card: what was trained, how, and what it came to."""
+    """Return the model card: what was trained, how, and the result."""
     entry = ENTRIES[name]
     stages = [
         f"{s.steps} steps of {s.batch} on {s.lattice}, {type(s.estimator).__name__}, rate {s.rate}"

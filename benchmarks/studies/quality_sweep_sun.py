@@ -2,7 +2,7 @@
 
     python -m haarflow.benchmarks.studies.quality_sweep_sun [--draws 2048] [--seed 0]
 
-Beside it the ESS of independent plaquettes that the last one closes, exactly (`sun_torus.ess_sweep`).
+Also the exact ESS of independent plaquettes closed by the last one (`sun_torus.ess_sweep`).
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ SHIPPED = {(3, 6.0): "su3-2d-sweep"}
 
 
 def measured(model: Any, params: Any, n: int, beta: float, draws: int, seed: int) -> tuple[float, float]:
-    """Return the ESS of a model's draws and the CPU seconds that one took."""
-    key, theory, found, start = (
+    """Return the ESS of a model's draws and the CPU seconds per draw."""
+    key, theory, parts, start = (
         random.key(seed, backends.get("numpy")),
         accelerated(SUNGauge(LATTICE, n=n)),
         [],
         time.process_time(),
     )
-    for number in range(-(-draws // BATCH)):
-        y, log_q = model.sample(params, random.fold_in(key, number), BATCH)
-        found.append(-theory.action(y, {"beta": beta}) - log_q)
-    log_w = numpy.concatenate(found)
+    for index in range(-(-draws // BATCH)):
+        y, log_q = model.sample(params, random.fold_in(key, index), BATCH)
+        parts.append(-theory.action(y, {"beta": beta}) - log_q)
+    log_w = numpy.concatenate(parts)
     return float(ess(log_w)), (time.process_time() - start) / len(log_w)
 
 
 def main() -> None:
     """Print one line for each case."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--draws", type=int, default=2048)
-    words.add_argument("--seed", type=int, default=0)
-    given = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
     print(f"{'group':6}{'beta':>6}  {'parameters':14}{'ESS':>7}{'ms/draw':>9}{'independent':>13}")
     for n, beta in CASES:
         model, plain = class_sweep(LATTICE, n, beta), sun_torus.ess_sweep(n, beta, 256)
@@ -55,7 +55,7 @@ def main() -> None:
             opened = open_model(models.path_of(SHIPPED[n, beta]), lattice=LATTICE)
             rows["shipped"] = (opened.model, opened.params)
         for name, pair in rows.items():
-            quality, cost = measured(*pair, n, beta, given.draws, given.seed)
+            quality, cost = measured(*pair, n, beta, options.draws, options.seed)
             print(f"SU({n}) {beta:6.1f}  {name:14}{quality:7.3f}{1e3 * cost:9.2f}{plain:13.3f}", flush=True)
 
 

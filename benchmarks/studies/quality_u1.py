@@ -1,9 +1,9 @@
-"""Quality of convolutional U(1) flows for their training cost: what each idea bought (docs/ablation_u1.md).
+"""Quality of convolutional U(1) flows for their training cost: the effect of each idea (docs/ablation_u1.md).
 
     python -m haarflow.benchmarks.studies.quality_u1 convolutional tutorial --seed 0 [--steps 2000] [--out table.jsonl]
 
 U(1), L = 8, beta = 2. Each entry of ENTRIES is trained in float32 on one thread of JAX (CPU seconds are stated,
-compilation included), then weighed in float64 on fresh draws: acceptance of a chain of 10^5 draws with its first tenth
+compilation included), then evaluated in float64 on fresh draws: acceptance of a chain of 10^5 draws with its first tenth
 dropped, ESS of the weights, KL = ln Z - E_q[log w] with the exact ln Z, and mode-aware ESS = Z / E_p[w] from 20,000
 exact configurations.
 """
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
 
 
 def small(**options) -> Entry:
-    """The coarse-to-fine flow with one mixture for each split, and other options: what the ideas are compared on."""
+    """The coarse-to-fine flow with one mixture for each split, and other options: the baseline for comparing ideas."""
     return Entry(architectures.convolutional, {"depth": 1, "harmonics": 2, "map": "moebius", "pieces": 4, **options})
 
 
@@ -140,7 +140,7 @@ def main() -> None:
     """Train and weigh the entries named on the command line, all of them by default."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(ENTRIES), help=", ".join(ENTRIES))
-    parser.add_argument("--steps", type=int, default=None, help="training steps, in place of the entry's own")
+    parser.add_argument("--steps", type=int, default=None, help="training steps, instead of the entry's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default=None, help="JSON lines are added to this file")
     asked = parser.parse_args()

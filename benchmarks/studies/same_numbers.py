@@ -3,9 +3,9 @@
     python -m haarflow.benchmarks.studies.same_numbers OLD NEW [OLD NEW]... [--renamed OLDNAME=NEWNAME ...]
 
 Of each pair of folders: every array and attribute of `ensemble.h5` (shape, type and bytes; of the recipe its values), and
-every figure of `summary.json`, but those that depend on the machine or the day. A figure that is in one folder only is
-paired with one of the same numbers under another name where there is exactly one, and told as renamed; `--renamed` says
-so beforehand for a part of a path. What is missing, added or different is printed; exit code 1 where there is any.
+every figure of `summary.json` except those that depend on the machine or the day. A figure in only one of the folders is
+paired with a figure of the same value under another name, if there is exactly one, and reported as renamed; `--renamed`
+states this beforehand for a part of a path. Missing, added and different figures are printed; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def is_time(path: str) -> bool:
     >>> is_time("samplers/hmc/cpu_s"), is_time("samplers/hmc/plaquette/value")
     (True, False)
     """
-    return any(any(part.endswith(word) or part == word for word in TIMES) for part in path.split("/"))
+    return any(any(part.endswith(name) or part == name for name in TIMES) for part in path.split("/"))
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -41,7 +41,7 @@ def flat(tree: Any, path: str = "") -> dict[str, Any]:
     if isinstance(tree, dict):
         inner = [flat(value, f"{path}/{name}".strip("/")) for name, value in tree.items()]
     elif isinstance(tree, list):
-        inner = [flat(value, f"{path}/{number}".strip("/")) for number, value in enumerate(tree)]
+        inner = [flat(value, f"{path}/{index}".strip("/")) for index, value in enumerate(tree)]
     else:
         return {path: tree}
     return {name: value for part in inner for name, value in part.items()}
@@ -49,19 +49,19 @@ def flat(tree: Any, path: str = "") -> dict[str, Any]:
 
 def arrays(file: Path) -> dict[str, Any]:
     """Return the arrays and attributes of an HDF5 file as (type, shape, bytes) by path."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
 
     def note(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = fingerprint(item[()])
-        found.update({f"{name}@{key}": fingerprint(value) for key, value in item.attrs.items()})
+            entries[name] = fingerprint(item[()])
+        entries.update({f"{name}@{key}": fingerprint(value) for key, value in item.attrs.items()})
 
     with h5py.File(file) as opened:
-        found.update({f"@{key}": fingerprint(value) for key, value in opened.attrs.items() if key != "recipe"})
+        entries.update({f"@{key}": fingerprint(value) for key, value in opened.attrs.items() if key != "recipe"})
         recipe = flat(tomllib.loads(str(opened.attrs.get("recipe", ""))), "@recipe")  # its comments are prose
-        found.update({path: fingerprint(value) for path, value in recipe.items()})
+        entries.update({path: fingerprint(value) for path, value in recipe.items()})
         opened.visititems(note)
-    return {path: value for path, value in found.items() if not is_time(path.replace("@", "/"))}
+    return {path: value for path, value in entries.items() if not is_time(path.replace("@", "/"))}
 
 
 def fingerprint(value: Any) -> tuple[str, tuple[int, ...], Any]:
@@ -78,7 +78,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], renamed: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return what differs, and what has another name but the same content, as lines.
+    """Return lines for what differs and for what was renamed.
 
     >>> differences({"a": 1, "b": 2}, {"a": 1, "c": 2}, {})
     ([], ['renamed: b -> c'])
@@ -91,15 +91,15 @@ def differences(old: dict[str, Any], new: dict[str, Any], renamed: dict[str, str
     added = {path: new[path] for path in new if path not in old}
     notes = []
     for path, value in list(missing.items()):
-        same = [other for other, there in added.items() if there == value]
-        if len(same) == 1 and sum(here == value for here in missing.values()) == 1:
+        same = [other for other, candidate in added.items() if candidate == value]
+        if len(same) == 1 and sum(candidate == value for candidate in missing.values()) == 1:
             notes.append(f"renamed: {path} -> {same[0]}")
             del missing[path], added[same[0]]
     return faults + [f"missing: {path}" for path in missing] + [f"added: {path}" for path in added], notes
 
 
 def rename(path: str, renamed: dict[str, str]) -> str:
-    """Return a path with the parts that have new names.
+    """Return a path with the new names of its parts.
 
     >>> rename("samplers/hmc/dH", {"dH": "energy_change"})
     'samplers/hmc/energy_change'
@@ -108,9 +108,9 @@ def rename(path: str, renamed: dict[str, str]) -> str:
 
 
 def compared(old: Path, new: Path, renamed: dict[str, str]) -> int:
-    """Print what differs between two run folders; return how many things do."""
+    """Print the differences of two run folders; return their number."""
     count = 0
-    for word, read, name in (("array", arrays, "ensemble.h5"), ("figure", figures, "summary.json")):
+    for kind, read, name in (("array", arrays, "ensemble.h5"), ("figure", figures, "summary.json")):
         paths = [folder / name for folder in (old, new)]
         if not all(path.is_file() for path in paths):
             absent = [str(path) for path in paths if not path.is_file()]
@@ -119,7 +119,7 @@ def compared(old: Path, new: Path, renamed: dict[str, str]) -> int:
             continue
         before, after = (read(path if read is arrays else path.parent) for path in paths)
         faults, notes = differences(before, after, renamed)
-        print(f"  {name}: {len(before)} {word}s, {len(faults)} faults, {len(notes)} renamed")
+        print(f"  {name}: {len(before)} {kind}s, {len(faults)} faults, {len(notes)} renamed")
         print("".join(f"    {row}\n" for row in faults + notes), end="")
         count += len(faults) + (not before)
     return count
@@ -133,7 +133,7 @@ def main() -> int:
     options = parser.parse_args()
     if len(options.folders) % 2:
         parser.error(f"folders come in pairs OLD NEW, got {len(options.folders)} of them")
-    renamed = dict(word.split("=", 1) for word in options.renamed)
+    renamed = dict(pair.split("=", 1) for pair in options.renamed)
     count = 0
     for old, new in zip(options.folders[::2], options.folders[1::2], strict=True):
         print(f"{old} -> {new}")

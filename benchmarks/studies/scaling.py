@@ -3,11 +3,11 @@
     python -m haarflow.benchmarks.studies.scaling [--series u1:force u1:forward phi4:force su3:hmc] [--engine jax]
         [--lattices 8x8 16x16 ...] [--batch 1] [--batches 16 64 ...] [--limit-mib 8000] [--repeats 3] [--json FILE]
 
-Two series for each subject and work: lattices at one batch, batches on the first lattice; each size in a process of its own
-(the bench's workers). Without `--lattices` the volume doubles, one extent after the other, until the memory of a process
-would pass the limit: by default a share SHARE of what is free now. What the next size would take is foretold by the
+Two series for each subject and work: lattices at one batch, batches on the first lattice; each size in its own process
+(the workers of the bench). Without `--lattices` the volume doubles, one extent after the other, until the memory of a process
+would exceed the limit, by default the share SHARE of the free memory. The memory of the next size is extrapolated by the
 straight line through the last two. The exponent is the slope of a straight line through the logarithms of the larger half
-of the sizes: the smaller ones measure the call itself. The memory is what a call holds beyond what was there before it.
+of the sizes: the smaller ones are dominated by the overhead of a call. The memory is what a call adds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SERIES = ("u1:force", "u1:forward", "phi4:force", "su3:hmc")
 
 
 def doubled(lattice: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield lattices from one on, each of twice the volume of that before: the last of the shortest extents doubles.
+    """Yield lattices that double in volume, starting from one: the last of the shortest extents doubles.
 
     >>> from itertools import islice
     >>> list(islice(doubled((4, 4)), 4))
@@ -58,7 +58,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def foretold(sizes: Sequence[float], values: Sequence[float], size: float) -> float:
-    """What the straight line through the last two says of a size; one alone grows in proportion.
+    """Extrapolate to a size by the straight line through the last two, or in proportion to a single one.
 
     >>> foretold([1, 2], [300.0, 400.0], 4), foretold([2], [100.0], 4)
     (600.0, 200.0)
@@ -72,36 +72,36 @@ def foretold(sizes: Sequence[float], values: Sequence[float], size: float) -> fl
 def series(
     plan: Plan, problems: Iterable[tuple[float, Problem]], work: str, rates: dict[str, float], limit_mib: float
 ) -> tuple[list[dict[str, Any]], float | None]:
-    """The timed rows of one work over growing sizes, and the MiB foretold for the size that does not fit any more."""
-    found: list[dict[str, Any]] = []
+    """The timed rows of one work over growing sizes, and the MiB extrapolated for the first size that does not fit."""
+    rows: list[dict[str, Any]] = []
     for size, problem in problems:
-        held = foretold([row["size"] for row in found], [row["process_mib"] for row in found], size) if found else 0.0
+        held = foretold([row["size"] for row in rows], [row["process_mib"] for row in rows], size) if rows else 0.0
         if held > limit_mib:
-            return found, held
+            return rows, held
         (row,) = rows_of(plan, problem, work, rates)
         if row["status"] != "timed":
             print(f"{row['status']} {work} of {problem.subject}: {row['reason']}", flush=True)
             break
-        found.append(row | {"size": size})
+        rows.append(row | {"size": size})
         print(
             f"  {problem.subject} {work} {_by(problem.lattice)} batch {problem.batch}: {1e3 * row['cpu_s']:.3g} CPU ms, "
             f"{row['work_mib']:.0f} MiB beyond its inputs, {row['process_mib']:.0f} MiB in all",
             flush=True,
         )
-    return found, None
+    return rows, None
 
 
-def summary(against: str, found: Sequence[dict[str, Any]], next_mib: float | None) -> dict[str, Any]:
-    """The exponents of a series, its largest member, and what the next one would have held."""
-    sizes, times = [row["size"] for row in found], [row["cpu_s"] for row in found]
-    memory, ends = [row["work_mib"] for row in found], [row["problem"] for row in (found[0], found[-1])]
+def summary(against: str, rows: Sequence[dict[str, Any]], next_mib: float | None) -> dict[str, Any]:
+    """The exponents of a series, its largest member, and the memory that the next one would need."""
+    sizes, times = [row["size"] for row in rows], [row["cpu_s"] for row in rows]
+    memory, ends = [row["work_mib"] for row in rows], [row["problem"] for row in (rows[0], rows[-1])]
     by_volume = against.startswith("volume")
     names = [_by(problem["lattice"]) if by_volume else str(problem["batch"]) for problem in ends]
     large = [(size, held) for size, held in zip(sizes, memory, strict=True) if held > MEASURED]
     return {
-        "subject": found[0]["problem"]["subject"],
-        "work": found[0]["work"],
-        "engine": found[0]["engine"],
+        "subject": rows[0]["problem"]["subject"],
+        "work": rows[0]["work"],
+        "engine": rows[0]["engine"],
         "against": against,
         "from": names[0],
         "to": names[1],
@@ -109,27 +109,27 @@ def summary(against: str, found: Sequence[dict[str, Any]], next_mib: float | Non
         "memory_exponent": exponent(*zip(*large, strict=True)) if len(large) > 1 else None,
         "largest_cpu_s": times[-1],
         "largest_mib": memory[-1],
-        "process_mib": found[-1]["process_mib"],
+        "process_mib": rows[-1]["process_mib"],
         "next_mib": next_mib,
-        "series": [[row["size"], row["cpu_s"], row["work_mib"], row["process_mib"]] for row in found],
+        "series": [[row["size"], row["cpu_s"], row["work_mib"], row["process_mib"]] for row in rows],
     }
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The summaries of all series."""
-    asked = [tuple(int(part) for part in word.split("x")) for word in options.lattices]
+    asked = [tuple(int(part) for part in name.split("x")) for name in options.lattices]
     with Child() as child:
         rates = child.ask("machine")
-    for subject, work in (word.split(":") for word in options.series):
+    for subject, work in (name.split(":") for name in options.series):
         plan = Plan((subject,), (work,), (options.engine,), repeats=options.repeats)
         lattices: Iterator[tuple[int, ...]] = iter(asked) if asked else doubled(START[subject])
         first = next(lattices)
         volumes = ((math.prod(one), Problem(subject, one, options.batch)) for one in chain([first], lattices))
         batches = ((batch, Problem(subject, first, batch)) for batch in options.batches)
         for against, problems in ((f"volume, batch {options.batch}", volumes), (f"batch, {_by(first)}", batches)):
-            found, next_mib = series(plan, problems, work, rates, options.limit_mib)
-            if len(found) > 1:
-                yield summary(against, found, next_mib)
+            rows, next_mib = series(plan, problems, work, rates, options.limit_mib)
+            if len(rows) > 1:
+                yield summary(against, rows, next_mib)
 
 
 def _by(lattice: Sequence[int]) -> str:
@@ -137,7 +137,7 @@ def _by(lattice: Sequence[int]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", nargs="+", default=list(SERIES), metavar="SUBJECT:WORK")
     parser.add_argument("--engine", default="jax")

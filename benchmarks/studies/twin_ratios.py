@@ -1,10 +1,10 @@
-"""What being array-agnostic costs: the library over hand-written code for one engine, doing the same.
+"""The cost of being array-agnostic: the library against hand-written code for one backend.
 
     python -m haarflow.benchmarks.studies.twin_ratios [flows hmc] [--engines jax torch] [--pairs 15] [--json FILE]
 
 For flows (both published architectures, 8x8; a draw of 1,024, a train step of 64) and HMC (U(1) 16x16, 64 chains; SU(3)
-4^4, 16 chains; 10 leapfrog steps) in float64 on one thread. First the twin must give the library's numbers, then the two
-take turns in one process; a ratio is the median of those within a turn, in process CPU seconds, with the 95% interval
+4^4, 16 chains; 10 leapfrog steps) in float64 on one thread. First the twin must reproduce the library's numbers, then the
+two take turns in one process; a ratio is the median of those within a turn, in process CPU seconds, with the 95% interval
 of that median. JAX is jitted, Torch eager, in the library and in the twins.
 """
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 def flows(engines):
-    """The pairs of both published flows on both engines, after the twins gave the library's numbers."""
+    """The pairs of both published flows on both backends, after the twins reproduced the library's numbers."""
     import numpy
 
     from haarflow import backends
@@ -66,7 +66,7 @@ def flows(engines):
 
 
 def hmc(engines):
-    """The pairs of U(1) and SU(3) HMC on both engines."""
+    """The pairs of U(1) and SU(3) HMC on both backends."""
     from haarflow import backends
     from haarflow.theories import SUNGauge, U1Gauge
 
@@ -77,7 +77,7 @@ def hmc(engines):
 
 
 def chains(backend, subject, theory, count, beta, draws):
-    """One pair of chains from the same start, after one trajectory of each agreed."""
+    """One pair of chains from the same start, after checking that one trajectory of each agrees."""
     from haarflow.core import random
     from haarflow.core.chains.hmc import HMC
     from haarflow.core.chains.kernel import run
@@ -85,9 +85,9 @@ def chains(backend, subject, theory, count, beta, draws):
     key, step_size = random.key(1, backend), 0.1
     kernel = HMC(theory, steps=STEPS, values={"couplings": {"beta": beta}, "step_size": step_size})
     state = kernel.init(theory.group.haar(key, (count, *theory.field_shape), "float64"))
-    twin, there, back, momenta = TWINS[subject, backend.name]()
-    agree(backend, kernel, state.field, (twin, there, back, momenta), (beta, step_size))
-    links = there(state.field)
+    twin, to_twin, to_library, momenta = TWINS[subject, backend.name]()
+    agree(backend, kernel, state.field, (twin, to_twin, to_library, momenta), (beta, step_size))
+    links = to_twin(state.field)
 
     def ours():
         return backend.to_numpy(run(kernel, key, state, draws)[1]["info"]["dH"])
@@ -117,13 +117,13 @@ def agree(backend, kernel, field, twin, numbers):
 
     from haarflow.core import random
 
-    module, there, back, momenta = twin
+    module, to_twin, to_library, momenta = twin
     beta, step_size = numbers
     momentum = kernel.theory.group.algebra_normal(random.key(2, backend), tuple(field.shape), "float64")
     wanted = kernel.trajectory(field, momentum)[0]
-    links = there(field)
-    found = module.leapfrog(links, momenta(kernel.theory.group, momentum), beta, step_size, STEPS)[0]
-    ours, theirs = backend.to_numpy(wanted), backend.to_numpy(back(found))
+    links = to_twin(field)
+    end = module.leapfrog(links, momenta(kernel.theory.group, momentum), beta, step_size, STEPS)[0]
+    ours, theirs = backend.to_numpy(wanted), backend.to_numpy(to_library(end))
     if ours.dtype.kind == "f":  # angles
         ours, theirs = numpy.exp(1j * ours), numpy.exp(1j * theirs)
     numpy.testing.assert_allclose(theirs, ours, rtol=0, atol=TOLERANCE)
@@ -150,13 +150,13 @@ def _su3_jax():
 def _su3_torch():
     from haarflow.benchmarks.twins import hmc_sun_torch
 
-    def there(u):
+    def to_twin(u):
         return u.permute(0, 1, *range(4, u.ndim), 2, 3).contiguous()
 
-    def back(u):
+    def to_library(u):
         return u.permute(0, 1, u.ndim - 2, u.ndim - 1, *range(2, u.ndim - 2))
 
-    return hmc_sun_torch, there, back, lambda group, w: there(1j * group.algebra(w))
+    return hmc_sun_torch, to_twin, to_library, lambda group, w: to_twin(1j * group.algebra(w))
 
 
 def _same(x):
@@ -180,13 +180,13 @@ def measure(group, engines, turns):
     rows = []
     for pair in GROUPS[group](engines):
         cpu_seconds(pair.ours), cpu_seconds(pair.twin)
-        found = [(cpu_seconds(pair.ours), cpu_seconds(pair.twin)) for _ in range(turns)]
-        ratio, low, high = median_interval([ours / twin for ours, twin in found])
+        seconds = [(cpu_seconds(pair.ours), cpu_seconds(pair.twin)) for _ in range(turns)]
+        ratio, low, high = median_interval([ours / twin for ours, twin in seconds])
         row = {
             "work": pair.name,
             "engine": pair.engine,
-            "ours_cpu_s": statistics.median(ours for ours, _ in found),
-            "twin_cpu_s": statistics.median(twin for _, twin in found),
+            "ours_cpu_s": statistics.median(ours for ours, _ in seconds),
+            "twin_cpu_s": statistics.median(twin for _, twin in seconds),
             "items": pair.items,
             "unit": pair.unit,
             "ratio": ratio,
@@ -210,7 +210,7 @@ def line(row):
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("groups", nargs="*", default="all", choices=[*GROUPS, "all"])
     parser.add_argument("--engines", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])

@@ -1,12 +1,13 @@
-"""Several workers on one work: JAX devices that share a batch, and processes that draw the farm's blocks.
+"""Several workers on one task: JAX devices that share a batch, and processes that draw blocks of a farm.
 
     python -m haarflow.benchmarks.studies.workers [devices farm dask] [--workers 1 2] [--json FILE]
 
-Devices: the published U(1) flow draws and trains with its batch spread over JAX devices; on a machine without several of
-them the host is cut into that many (XLA_FLAGS=--xla_force_host_platform_device_count), which shows that it works and that
-the numbers stay, not what an accelerator would gain. Nothing of the library changes for it: a prior that says where its
-draws live is enough, the compiler follows. Farm: blocks of the same flow on NumPy by `haarflow.flows.sampling.farm` on processes,
-every block from its own key; dask: the same on dask's workers, where it is installed (benchmarks/peers/dask.txt). Wall seconds; efficiency is the speed-up over one worker by the number of workers.
+Devices: the published U(1) flow draws and trains with its batch spread over JAX devices; on a machine with a single
+device the host is split into that many (XLA_FLAGS=--xla_force_host_platform_device_count), which shows that it works and
+that the numbers agree, not what an accelerator would gain. This needs no change in the library: a prior that places its
+draws is enough, and the compiler follows. Farm: blocks of the same flow on NumPy by `haarflow.flows.sampling.farm` on processes,
+every block from its own key; dask: the same on the workers of dask, if installed (benchmarks/peers/dask.txt). Times are
+wall seconds; efficiency is the speed-up over one worker divided by the number of workers.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Spread:
         return self.prior.lattice
 
     def sample(self, key, n, dtype="float64"):
-        """Return the prior's draws, where they belong."""
+        """Return the prior's draws, placed on the devices."""
         import jax
 
         return jax.lax.with_sharding_constraint(self.prior.sample(key, n, dtype), self.sharding)
@@ -49,7 +50,7 @@ class Spread:
 
 
 def on_devices(count, batch):
-    """Wall seconds of drawing and of a train step on `count` devices, and figures that must not depend on it."""
+    """Return the wall seconds of a draw and a train step on `count` devices, and figures that must not depend on it."""
     import jax
     import numpy
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -73,27 +74,27 @@ def on_devices(count, batch):
     draw = jax.jit(lambda params, key: model.sample(params, key, batch))
     training = Training(model, U1Gauge(LATTICE), Adam(1e-3), batch=batch)
     state = start(training, key, params)
-    found = {}
+    record = {}
     for name, call in (
         ("draw", lambda: draw(params, key)),
         ("train step", lambda: train_step(training, state, COUPLINGS)),
     ):
         _, result = timed(call, backend)
-        found[name] = min(timed(call, backend)[0].wall for _ in range(ROUNDS))
+        record[name] = min(timed(call, backend)[0].wall for _ in range(ROUNDS))
         if name == "draw":
-            found["devices"] = len(result[0].sharding.device_set)
-            found["log_q"] = float(result[1].sum())
+            record["devices"] = len(result[0].sharding.device_set)
+            record["log_q"] = float(result[1].sum())
         else:
-            found["grad_norm"] = float(result[1]["grad_norm"])
-    return found
+            record["grad_norm"] = float(result[1]["grad_norm"])
+    return record
 
 
 def devices(counts, batch):
     """A row for drawing and one for training on each number of devices."""
-    found = {}
+    records = {}
     for count in counts:
         flags = f"--xla_force_host_platform_device_count={count} --xla_cpu_multi_thread_eigen=false"
-        words = [
+        command = [
             sys.executable,
             "-m",
             "haarflow.benchmarks.studies.workers",
@@ -102,32 +103,34 @@ def devices(counts, batch):
             "--batch",
             str(batch),
         ]
-        done = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "XLA_FLAGS": flags})
-        found[count] = json.loads(done.stdout)
-        assert found[count]["devices"] == count
-    for what, word in (("draw", "log_q"), ("train step", "grad_norm")):
-        first = found[counts[0]]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={**os.environ, "XLA_FLAGS": flags}
+        )
+        records[count] = json.loads(done.stdout)
+        assert records[count]["devices"] == count
+    for what, figure in (("draw", "log_q"), ("train step", "grad_norm")):
+        first = records[counts[0]]
         for count in counts:
-            apart = abs(found[count][word] / first[word] - 1.0)
+            apart = abs(records[count][figure] / first[figure] - 1.0)
             equal = f"equal to {apart:.0e}" if apart < 1e-9 else f"DIFFERENT by {apart:.0e}"
             yield row(
-                f"u1 {what}, batch {batch}, JAX devices", count, found[count][what], first[what] * counts[0], equal
+                f"u1 {what}, batch {batch}, JAX devices", count, records[count][what], first[what] * counts[0], equal
             )
 
 
 @dataclass(frozen=True)
 class Task:
-    """Block n: `draws` configurations of the U(1) flow on NumPy from the key of number n; returns their log densities."""
+    """Block n: `draws` configurations of the U(1) flow on NumPy from key n; returns their log densities."""
 
     draws: int = DRAWS
 
-    def __call__(self, number):
+    def __call__(self, index):
         from haarflow.backends import numpy as backend
         from haarflow.core import random
         from haarflow.flows.u1 import architectures
 
         model, key = architectures.tutorial(LATTICE), random.key(1, backend)
-        return model.sample(model.init(key), random.fold_in(key, number), self.draws)[1]
+        return model.sample(model.init(key), random.fold_in(key, index), self.draws)[1]
 
 
 def farm(counts, batch):
@@ -138,7 +141,7 @@ def farm(counts, batch):
 
 
 def on_dask(counts, batch):
-    """A row for each number of dask's workers on this machine: its client gives an executor as good as any."""
+    """A row for each number of dask's workers on this machine: its client provides an executor."""
     yield from farmed(dask_workers, "dask workers", counts, batch)
 
 
@@ -147,13 +150,13 @@ def dask_workers(count):
     """An executor of `count` processes of dask, of one thread each (benchmarks/peers/dask.txt)."""
     from distributed import Client
 
-    words = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with Client(**words) as client, client.get_executor() as executor:
+    options = {"n_workers": count, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with Client(**options) as client, client.get_executor() as executor:
         yield executor
 
 
 def farmed(executors, name, counts, batch):
-    """A row for each number of workers of `executors(count)`; they are started before the clock is."""
+    """A row for each number of workers of `executors(count)`; they are started before the timing."""
     import time
 
     import numpy
@@ -173,7 +176,7 @@ def farmed(executors, name, counts, batch):
 
 
 def row(work, workers, wall, one, equal):
-    """The figures of one number of workers; `one` is the wall time of a single one."""
+    """Return the figures for one number of workers; `one` is the wall time of a single one."""
     speedup = one / wall
     return {
         "work": work,
@@ -190,7 +193,7 @@ DEFAULT = ("devices", "farm")
 
 
 def main():
-    """Measure, print, and store where asked."""
+    """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; without: devices and farm")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
@@ -206,11 +209,11 @@ def main():
         return
     rows = []
     for part in options.parts or DEFAULT:
-        for found in PARTS[part](options.workers, options.batch):
-            rows.append(found)
+        for row in PARTS[part](options.workers, options.batch):
+            rows.append(row)
             print(
-                f"{found['work']}: {found['workers']} workers, {found['wall_s']:.3g} s, speed-up {found['speedup']:.2f}, "
-                f"efficiency {found['efficiency']:.0%}, {found['equal']}",
+                f"{row['work']}: {row['workers']} workers, {row['wall_s']:.3g} s, speed-up {row['speedup']:.2f}, "
+                f"efficiency {row['efficiency']:.0%}, {row['equal']}",
                 flush=True,
             )
     if options.json:

@@ -1,1 +1,1 @@
-"""Hand-written native twins of what the library does, for timings beside it."""
+"""Hand-written native versions of what the library does, to compare timings."""

@@ -1,7 +1,7 @@
-"""Plain PyTorch: couplings of SU(N) links by the gradient of plaquettes, matrices last and `@`, as one writes them by hand.
+"""Plain PyTorch: couplings of SU(N) links by the gradient of plaquettes, matrices last and `@`, as written by hand.
 
 Links are `(n, d, *lattice, N, N)`, complex128. A layer moves the links along mu of one transverse colour, U' = e^{iw} U with
-w_a = -Im tr(T_a W), W = U sum_k rho_k V_k; staples on the whole lattice by rolls, the rest on the active links alone. The
+w_a = -Im tr(T_a W), W = U sum_k rho_k V_k; staples on the whole lattice by rolls, the rest on the active links only. The
 Jacobian of a link in the algebra frame is 1 + f(-A) M up to a rotation, A_ab = f_abc w_c, f(A) = (e^A - 1)/A by its series,
 M_ab = -Re tr(T_a T_b W), and its determinant is `torch.linalg.slogdet`'s.
 """
@@ -35,7 +35,7 @@ def active(lattice, mu, period, colour):
 
 
 def staples(links, mu, rho):
-    """The sum of the staples of the links along mu, each plane with its number."""
+    """The sum of the staples of the links along mu, each plane with its coefficient."""
     d, first, total, plane = links.shape[1], links[:, mu], 0.0, 0
     for nu in range(d):
         if nu == mu:
@@ -71,7 +71,7 @@ def log_jacobian(numbers, w):
 
 
 def coupling(links, mu, colour, rho, bound=1.0, period=2):
-    """Return (y, log_det) of one layer; rho `(d-1,)` as parameters, bounded here."""
+    """Return (y, log_det) of one layer; the parameters rho `(d-1,)` are bounded inside."""
     share = bound / (2 * len(rho))
     where = active(links.shape[2:-2], mu, period, colour)
     link = links[:, mu][:, where]

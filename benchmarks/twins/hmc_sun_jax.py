@@ -1,4 +1,4 @@
-"""Plain native JAX: leapfrog HMC of SU(3) in any dimension by hand, for one engine and one group.
+"""Plain native JAX: leapfrog HMC of SU(3) in any dimension, for one backend and one group.
 
 Links are `(chain, d, 3, 3, *lattice)`, lattice last and products written out, as the fastest of the layouts tried;
 momenta are anti-Hermitian matrices; the exponential of a drift by the theorem of Cayley and Hamilton
@@ -27,7 +27,7 @@ def shifted(u, mu, steps=1):
 
 
 def kept(u):
-    """u, computed once: XLA on the CPU would otherwise compute a product again for everyone who reads it."""
+    """u, computed once: XLA on the CPU would otherwise recompute a product for each use."""
     return jax.lax.cond(0.0 * u.real.ravel()[0] > 1.0, jnp.negative, lambda u: u, u)
 
 
@@ -39,21 +39,21 @@ def staples(links):
         for nu in range(mu + 1, d):
             first, second = links[:, mu], links[:, nu]
             far, top = shifted(second, mu), shifted(first, nu)
-            there, back = kept(product(first, far)), kept(product(second, top))
-            sums[mu] += [product(far, dagger(back)), shifted(kept(product(dagger(there), second)), nu, -1)]
-            sums[nu] += [product(top, dagger(there)), shifted(kept(product(dagger(back), first)), mu, -1)]
+            forth, back = kept(product(first, far)), kept(product(second, top))
+            sums[mu] += [product(far, dagger(back)), shifted(kept(product(dagger(forth), second)), nu, -1)]
+            sums[nu] += [product(top, dagger(forth)), shifted(kept(product(dagger(back), first)), mu, -1)]
     return [kept(sum(parts)) for parts in sums]
 
 
 def force(links, beta):
     """Anti-Hermitian traceless F with P' = -F for momenta P, U' = P U."""
-    found = []
+    forces = []
     for mu, staple in enumerate(staples(links)):
         loop = product(links[:, mu], staple)
         anti = 0.5 * (loop - dagger(loop))
         trace = (anti[:, 0, 0] + anti[:, 1, 1] + anti[:, 2, 2]) / N
-        found.append(beta / (2 * N) * (anti - trace[:, None, None] * eye(links)))
-    return jnp.stack(found, 1)
+        forces.append(beta / (2 * N) * (anti - trace[:, None, None] * eye(links)))
+    return jnp.stack(forces, 1)
 
 
 def eye(links):

@@ -34,13 +34,13 @@ def staples(links, mu):
 
 def force(links, beta):
     """Anti-Hermitian traceless F with P' = -F for momenta P, U' = P U."""
-    n, found = links.shape[-1], []
+    n, forces = links.shape[-1], []
     for mu in range(links.shape[1]):
         loop = links[:, mu] @ staples(links, mu)
         anti = 0.5 * (loop - dagger(loop))
         trace = torch.diagonal(anti, dim1=-2, dim2=-1).sum(-1)[..., None, None] / n
-        found.append(beta / (2 * n) * (anti - trace * torch.eye(n, dtype=links.dtype)))
-    return torch.stack(found, dim=1)
+        forces.append(beta / (2 * n) * (anti - trace * torch.eye(n, dtype=links.dtype)))
+    return torch.stack(forces, dim=1)
 
 
 def action(links, beta):
@@ -72,9 +72,9 @@ def kinetic(momentum):
 def leapfrog(links, momentum, beta, step_size, steps):
     """Links and momenta after `steps` leapfrog steps; neighbouring half steps of the links are one."""
     new, final = torch.matrix_exp(0.5 * step_size * momentum) @ links, momentum
-    for number in range(steps):
+    for step in range(steps):
         final = final - step_size * force(new, beta)
-        last = number == steps - 1
+        last = step == steps - 1
         new = torch.matrix_exp((0.5 if last else 1.0) * step_size * final) @ new
     return new, final
 

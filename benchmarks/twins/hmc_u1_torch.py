@@ -18,9 +18,9 @@ def force(links, beta):
 def leapfrog(links, momentum, beta, step_size, steps):
     """Links and momenta after `steps` leapfrog steps; neighbouring half steps of the links are one."""
     links = links + 0.5 * step_size * momentum
-    for number in range(steps):
+    for step in range(steps):
         momentum = momentum - step_size * force(links, beta)
-        links = links + (0.5 if number == steps - 1 else 1.0) * step_size * momentum
+        links = links + (0.5 if step == steps - 1 else 1.0) * step_size * momentum
     return links, momentum
 
 

@@ -1,6 +1,6 @@
-"""The two published architectures by hand in native JAX: what the library's flows cost beside code for one engine.
+"""The two published architectures by hand in native JAX: the cost of the library's flows relative to code for one backend.
 
-Same layers, same algorithm (convolutions by circulants of half rows, circle maps on active stripes alone), no
+Same layers, same algorithm (convolutions by circulants of half rows, circle maps on active stripes only), no
 abstraction: jnp, lax.scan, jax.random. Parameters as in tutorial_torch, stacked over pairs of layers.
 """
 
@@ -32,18 +32,18 @@ def conv(halves, w, b):
     """Periodic 3 x 3 convolution of halves of rows `(C, Y/2, X, n)` to `(O, Y/2, X, n)`."""
     out, channels = w.shape[:2]
     half, *others = halves[0].shape[1:]
-    found = []
+    outputs = []
     for rows, taps in zip(mix(*halves), circulants(2 * half), strict=True):
         matrix = jnp.tensordot(w, taps, 1)
         if channels < out:
             matrix = jnp.reshape(jnp.transpose(matrix, (0, 4, 2, 1, 3)), (out * half, -1))
             rows = jnp.concatenate([jnp.roll(rows, 1, 2), rows, jnp.roll(rows, -1, 2)], 0)
-            found.append(jnp.reshape(matrix @ jnp.reshape(rows, (3 * channels * half, -1)), (out, half, *others)))
+            outputs.append(jnp.reshape(matrix @ jnp.reshape(rows, (3 * channels * half, -1)), (out, half, *others)))
         else:
             matrix = jnp.reshape(jnp.transpose(matrix, (2, 0, 4, 1, 3)), (-1, channels * half))
             rows = jnp.reshape(matrix @ jnp.reshape(rows, (channels * half, -1)), (3, out, half, *others))
-            found.append(jnp.roll(rows[0], 1, 2) + rows[1] + jnp.roll(rows[2], -1, 2))
-    return [part + b[:, None, None, None] for part in mix(*found)]
+            outputs.append(jnp.roll(rows[0], 1, 2) + rows[1] + jnp.roll(rows[2], -1, 2))
+    return [part + b[:, None, None, None] for part in mix(*outputs)]
 
 
 def net(weights, x):
@@ -51,9 +51,9 @@ def net(weights, x):
     n, channels, extent, length = x.shape
     x = jnp.transpose(jnp.reshape(x, (n, channels, extent, 2, length // 2)), (3, 1, 4, 2, 0))
     halves = [x[0], x[1]]
-    for number in range(3):
-        halves = conv(halves, weights[2 * number], weights[2 * number + 1])
-        halves = [jnp.where(x > 0, x, 0.01 * x) for x in halves] if number < 2 else halves
+    for layer in range(3):
+        halves = conv(halves, weights[2 * layer], weights[2 * layer + 1])
+        halves = [jnp.where(x > 0, x, 0.01 * x) for x in halves] if layer < 2 else halves
     return jnp.reshape(jnp.transpose(jnp.stack(halves), (4, 1, 3, 0, 2)), (n, -1, extent, length))
 
 
@@ -127,8 +127,8 @@ def u1_flow(pairs, x):
 
 def u1_layer(weights, x, mu, nu):
     """One coupling with active stripes at x_nu = 0 modulo 4: the net on the whole lattice, the map on the stripes."""
-    place = numpy.arange(x.shape[2 + nu]) % 4
-    frozen = ((place == 1) | (place == 2)).reshape((-1, 1) if nu == 0 else (1, -1))
+    position = numpy.arange(x.shape[2 + nu]) % 4
+    frozen = ((position == 1) | (position == 2)).reshape((-1, 1) if nu == 0 else (1, -1))
     loops = plaquettes(x, mu, nu)
     seen = jnp.where(frozen, loops, 0.0)
     raw = net(weights, jnp.stack([jnp.cos(seen), jnp.sin(seen)], 1))

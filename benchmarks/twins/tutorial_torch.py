@@ -1,4 +1,4 @@
-"""The two published architectures in plain PyTorch, as one writes them there: masks of zeros and ones on the whole lattice.
+"""The two published architectures in plain PyTorch, as usually written: masks of zeros and ones on the whole lattice.
 
 phi^4: 16 affine couplings on alternating colours; U(1): 16 couplings of mixtures of non-compact projections on stripes
 of period 4. Nets of two hidden layers, kernels 3 x 3, circular padding. Parameters are a list over layers of lists
@@ -13,9 +13,9 @@ from torch.nn.functional import conv2d, leaky_relu, pad
 
 def net(weights, x):
     """Three convolutions, leaky ReLU between them."""
-    for number in range(3):
-        x = conv2d(pad(x, (1, 1, 1, 1), mode="circular"), weights[2 * number], weights[2 * number + 1])
-        x = leaky_relu(x) if number < 2 else x
+    for layer in range(3):
+        x = conv2d(pad(x, (1, 1, 1, 1), mode="circular"), weights[2 * layer], weights[2 * layer + 1])
+        x = leaky_relu(x) if layer < 2 else x
     return x
 
 
@@ -35,8 +35,8 @@ def phi4_flow(layers, x):
     """Return (y, log_det) of the affine couplings."""
     log_det = 0.0
     masks = [checkerboard(x.shape[1:], parity) for parity in (0, 1)]
-    for number, weights in enumerate(layers):
-        active = masks[number % 2]
+    for index, weights in enumerate(layers):
+        active = masks[index % 2]
         s, t = torch.tanh(net(weights, ((1 - active) * x)[:, None])).unbind(1)
         s, t = active * s, active * t
         x = x * torch.exp(s) + t
@@ -86,11 +86,11 @@ def projections(x, s):
 def u1_flow(layers, x):
     """Return (y, log_det) of the stripe couplings: layer k moves links along k mod 2 with offset k // 2 mod 4.
 
-    The library's field has moved by (-1, -1) sites after each pair of layers; here it moves once, at the end.
+    The library moves the field by (-1, -1) sites after each pair of layers; this twin moves it once, at the end.
     """
     log_det = 0.0
-    for number, weights in enumerate(layers):
-        mu, nu, offset = number % 2, 1 - number % 2, number // 2 % 4
+    for index, weights in enumerate(layers):
+        mu, nu, offset = index % 2, 1 - index % 2, index // 2 % 4
         active = stripes(x.shape[2:], nu, offset)
         frozen = stripes(x.shape[2:], nu, offset + 1) + stripes(x.shape[2:], nu, offset + 2)
         loops = plaquettes(x, mu, nu)

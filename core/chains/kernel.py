@@ -173,7 +173,7 @@ def _compiled(
             state, info = _several(kernel, key, state, number * thin, thin)
             return state, {"info": info, "observables": None if measure is None else measure(state.field)}
 
-        return backend.scan(draw, state, _numbers(key, draws) + start)
+        return backend.scan(draw, state, random.indices(key, draws) + start)
 
     return backend.jit(block)
 
@@ -186,7 +186,7 @@ def _several(kernel: Kernel, key: Array, state: State, first: int | Array, n: in
     def one(state: State, number: Array) -> tuple[State, dict[str, Any]]:
         return kernel.step(random.fold_in(key, number), state)
 
-    state, infos = backends.of(key).scan(one, state, _numbers(key, n) + first)
+    state, infos = backends.of(key).scan(one, state, random.indices(key, n) + first)
     return state, tree_map(_mean, infos)
 
 
@@ -194,11 +194,6 @@ def _mean(rows: Array) -> Array:
     xp = array_namespace(rows)
     counted = rows if xp.isdtype(rows.dtype, "real floating") else xp.astype(rows, xp.float32)
     return xp.mean(counted, axis=0)
-
-
-def _numbers(key: Array, n: int) -> Array:
-    xp = array_namespace(key)
-    return xp.arange(n, dtype=xp.int32, device=backends.place(key))
 
 
 def as_floats(values: Tree) -> Tree:

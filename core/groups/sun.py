@@ -259,20 +259,6 @@ class SU:
         parts = [xp.real(a + e), xp.imag(b + c), xp.real(b - c), xp.imag(a - e)]
         return 0.5 * xp.stack(parts, axis=-d - 1)
 
-    def embed(self, a: Array, i: int, j: int) -> Array:
-        """Return the elements that are a0 + i a.sigma in the block (i, j) and the identity elsewhere, for unit quaternions a.
-
-        >>> import numpy as np
-        >>> SU(3).embed(np.asarray([0.0, 0.0, 1.0, 0.0]), 0, 2).real.tolist()
-        [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
-        """
-        block = matrices.entries(SU(2, self.d)._from_quaternion(a), self.d)
-        zero = array_namespace(a).zeros_like(block[0][0])
-        rows = [[zero + float(k == l) for l in range(self.n)] for k in range(self.n)]
-        for k, row in zip((i, j), block, strict=True):
-            rows[k][i], rows[k][j] = row
-        return matrices.assemble(rows, self.d)
-
     def _from_quaternion(self, a: Array) -> Array:
         a0, a1, a2, a3 = (a[(..., k) + (slice(None),) * self.d] for k in range(4))
         rows = [[complex_array(a0, a3), complex_array(a2, a1)], [complex_array(-a2, a1), complex_array(a0, -a3)]]

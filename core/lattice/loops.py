@@ -177,8 +177,12 @@ def path(links: Array, steps: tuple[int, ...], d: int, group: Group = COVER) -> 
     return total
 
 
-def clover(links: Array, mu: int, nu: int, d: int, group: Group = COVER) -> tuple[Array, Array, Array, Array]:
-    """Return the four plaquettes of the plane (mu, nu) that start and end at x, all oriented from mu to nu.
+def clover(
+    links: Array, mu: int, nu: int, d: int, group: Group = COVER, size: int = 1
+) -> tuple[Array, Array, Array, Array]:
+    """Return the four squares of the plane (mu, nu) that start and end at x, all oriented from mu to nu.
+
+    Their sides have `size` links; 1 makes them plaquettes.
 
     The leaves lie in the quadrants (+mu, +nu), (+nu, -mu), (-mu, -nu), (-nu, +mu), each `(*batch, [N, N,] *lattice)`.
 
@@ -186,18 +190,18 @@ def clover(links: Array, mu: int, nu: int, d: int, group: Group = COVER) -> tupl
     >>> [leaf.shape for leaf in clover(np.zeros((2, 4, 4)), 0, 1, d=2)]
     [(4, 4), (4, 4), (4, 4), (4, 4)]
     """
-    first, second = direction(links, mu, d, group), direction(links, nu, d, group)
-    far, high = shift(second, mu, d), shift(first, nu, d)
+    first, second = (line(direction(links, axis, d, group), axis, d, size, group) for axis in (mu, nu))
+    far, high = shift(second, mu, d, size), shift(first, nu, d, size)
     there, back = group.compose(first, far), group.inverse(group.compose(second, high))
-    # one plaquette, cut open at each of its four corners
+    # one square, cut open at each of its four corners
     leaves = (
         group.compose(there, back),
         group.compose(group.compose(far, back), first),
         group.compose(back, there),
         group.compose(group.compose(group.inverse(second), there), group.inverse(high)),
     )
-    around = shift(leaves[2], mu, d, -1)
-    return leaves[0], shift(leaves[1], mu, d, -1), shift(around, nu, d, -1), shift(leaves[3], nu, d, -1)
+    around = shift(leaves[2], mu, d, -size)
+    return leaves[0], shift(leaves[1], mu, d, -size), shift(around, nu, d, -size), shift(leaves[3], nu, d, -size)
 
 
 def gauge_transform(links: Array, sites: Array, d: int, group: Group = COVER) -> Array:

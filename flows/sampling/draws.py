@@ -18,7 +18,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
+from haarflow.backends.types import Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
@@ -26,7 +26,7 @@ from haarflow.flows.proposals import Density, Draws, Proposal
 from haarflow.flows.sampling.farm import farm
 from haarflow.flows.sampling.integrated import proposal_of
 
-Measure = Callable[[Array], Tree]
+Measure = Callable[[Tree], Tree]
 
 
 def draw(
@@ -80,7 +80,8 @@ class DrawBlock:
     """The task of a farm: block i consists of `n` draws of the model with the key `fold_in(key, i)`.
 
     It is pickled on its way to a worker: parameters and the two integers of the key as NumPy arrays, the backend as its
-    name. A call returns host arrays `field`, `log_w` and `observables` together with `cpu_s`, its process time in seconds.
+    name. A call returns host arrays `field`, `log_w`, `phase` and `observables` together with `cpu_s`, its process time in
+    seconds; `phase` is None for real weights.
     `measures(theory, couplings)` returns the function that measures a field; it must be importable by name.
     """
 
@@ -104,8 +105,9 @@ class DrawBlock:
         draws = draw(self.model, params, self.theory, key, self.n, self.couplings, self.condition, measure)
         host = self.backend.to_numpy
         return {
-            "field": host(draws.field) if self.keep_fields else None,
+            "field": tree_map(host, draws.field) if self.keep_fields else None,
             "log_w": host(draws.log_w),
+            "phase": tree_map(host, draws.phase),
             "observables": tree_map(host, draws.observables),
             "cpu_s": time.process_time() - start,
         }
@@ -114,7 +116,7 @@ class DrawBlock:
 class FarmedChain(NamedTuple):
     """One Markov chain made of independent blocks: fields `(T, *field_shape)`, accepted `(T,)`, log_w `(T,)`."""
 
-    field: numpy.ndarray
+    field: Tree
     accepted: numpy.ndarray
     log_w: numpy.ndarray
 
@@ -123,12 +125,17 @@ def farmed_chain(task: DrawBlock, blocks: Iterable[int], executor: Executor | No
     """Draw blocks with the executor's workers (None: in this process) and combine them into one Markov chain.
 
     The result depends on the task and the block indices, not on the number of workers; `log_w` is that of the proposals.
+    Raises ValueError for weights with a phase.
     """
     done = [block for _, block in farm(task, blocks, executor)]
+    if done[0]["phase"] is not None:
+        raise ValueError(
+            "a Markov chain needs real weights, but the action is complex: reweight the draws with their phase"
+        )
     log_w = numpy.concatenate([block["log_w"] for block in done])
     indices, accepted = metropolis(log_w, task.key)
-    fields = numpy.concatenate([block["field"] for block in done])
-    return FarmedChain(fields[indices], accepted, log_w)
+    field = tree_map(lambda *parts: numpy.concatenate(parts)[indices], *(block["field"] for block in done))
+    return FarmedChain(field, accepted, log_w)
 
 
 def metropolis(log_w: numpy.ndarray, key: tuple[int, int]) -> tuple[numpy.ndarray, numpy.ndarray]:

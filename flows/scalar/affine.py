@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Params
 from haarflow.flows.flow import constant
-from haarflow.flows.scalar.checkerboard import merge, split
+from haarflow.flows.scalar import coupling
+from haarflow.flows.scalar.coupling import check_parity, context, write_back
 from haarflow.flows.scalar.nets import ContextNet
 from haarflow.flows.scalar.tails import inverse_quartic_tail, quartic_tail
 
@@ -43,19 +43,9 @@ class AffineCoupling:
     parity: int = 0
     tail: float = 0.0
 
-    @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Those that the net leaves to a checkerboard coupling."""
-        return coupling_symmetries(self.net)
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Two sites along each axis: a translation by one exchanges the colours."""
-        return (2,) * self.net.d
-
-    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
-        """Return on the host which sites of a field move."""
-        return active(lattice, self.parity)
+    symmetries = property(coupling.symmetries)
+    periods = property(coupling.periods)
+    moves = coupling.moves
 
     def __post_init__(self) -> None:
         check_parity(self.parity)
@@ -91,41 +81,3 @@ class AffineCoupling:
         moving, frozen, raw = context(self.net, self.parity, 1, 1, params["net"], x, condition)
         s, t = backends.of(raw).unstack(raw)
         return moving, frozen, s, t
-
-
-def coupling_symmetries(net: ContextNet) -> tuple[str, ...]:
-    """Return the symmetries of a checkerboard coupling: the point group for tied kernels, Z2 for a symmetric net."""
-    return ("translation", *(("reflection", "hypercubic") if net.tied else ()), *(("Z2",) if net.symmetric else ()))
-
-
-def active(lattice: tuple[int, ...], parity: int) -> np.ndarray:
-    """Return on the host which sites have a parity.
-
-    >>> active((2, 2), 0).tolist()
-    [[True, False], [False, True]]
-    """
-    sites: np.ndarray = np.indices(lattice).sum(axis=0) % 2 == parity
-    return sites
-
-
-def context(
-    net: ContextNet, parity: int, even: int, odd: int, params: Params, x: Array, condition: Condition
-) -> tuple[Array, Array, Array]:
-    """Return the active and the frozen sublattice, and the net's output for the active one."""
-    backends.of(x, params)
-    moving, frozen = split(x, net.d, parity)
-    lattice = tuple(x.shape[x.ndim - net.d :])
-    return moving, frozen, net.apply(params, frozen, lattice, parity, even, odd, condition)
-
-
-def write_back(moved: Array, frozen: Array, log_slope: Array, parity: int, like: Array, d: int) -> tuple[Array, Array]:
-    """Return the field, of the shape of `like`, and log_det of the batch's shape, summed over active sites."""
-    xp = array_namespace(moved)
-    log_det = xp.reshape(xp.sum(log_slope, axis=0), tuple(like.shape[: like.ndim - d]))
-    return merge(moved, frozen, parity, like.shape, d), log_det
-
-
-def check_parity(parity: int) -> None:
-    """Raise ValueError for a parity other than 0 and 1."""
-    if parity not in (0, 1):
-        raise ValueError(f"a checkerboard's parity is 0 (even sites active) or 1 (odd sites active), got {parity!r}")

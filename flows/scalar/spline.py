@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Condition, Params
-from haarflow.flows.scalar.affine import active, check_parity, context, coupling_symmetries, write_back
+from haarflow.flows.scalar import coupling
+from haarflow.flows.scalar.coupling import check_parity, context, write_back
 from haarflow.flows.scalar.nets import ContextNet
 from haarflow.flows.splines import inverse_line_spline, line_channels, line_spline
 
@@ -43,19 +43,9 @@ class SplineCoupling:
     bins: int = 8
     bound: float = 1.5
 
-    @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Those that the net leaves to a checkerboard coupling."""
-        return coupling_symmetries(self.net)
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Two sites along each axis: a translation by one exchanges the colours."""
-        return (2,) * self.net.d
-
-    def moves(self, lattice: tuple[int, ...]) -> np.ndarray:
-        """Return on the host which sites of a field move."""
-        return active(lattice, self.parity)
+    symmetries = property(coupling.symmetries)
+    periods = property(coupling.periods)
+    moves = coupling.moves
 
     def __post_init__(self) -> None:
         check_parity(self.parity)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array
+from haarflow.core.axes import part
 from haarflow.core.groups import weyl_cell
 from haarflow.flows.splines import MINIMUM, Table, inverse_spline, spline
 
@@ -39,7 +40,7 @@ def bend(direction: str, coordinates: list[Array], raw: Array, bins: int, axis: 
     """
     xp, run = array_namespace(raw), {"forward": spline, "inverse": inverse_spline}[direction]
     count = 3 * bins + 1
-    parts = [_part(raw, axis, k * count, (k + 1) * count) for k in range(raw.shape[axis] // count)]
+    parts = [part(raw, axis, k * count, (k + 1) * count) for k in range(raw.shape[axis] // count)]
     r, slope = run(coordinates[0], interval(parts[0], bins, axis), axis)
     new, slopes = [r], [slope]
     if len(coordinates) == 2:
@@ -57,10 +58,10 @@ def interval(raw: Array, bins: int, axis: int) -> Table:
     >>> interval(np.zeros((7, 1)), 2, 0).bottom.ravel().tolist()
     [0.0, 0.5]
     """
-    left, width = _edges(_part(raw, axis, 0, bins), axis)
-    bottom, height = _edges(_part(raw, axis, bins, 2 * bins), axis)
-    slopes = MINIMUM + positive(_part(raw, axis, 2 * bins, 3 * bins + 1) + START) * (1 - MINIMUM)
-    return Table(left, width, bottom, height, _part(slopes, axis, 0, bins), _part(slopes, axis, 1, bins + 1))
+    left, width = _edges(part(raw, axis, 0, bins), axis)
+    bottom, height = _edges(part(raw, axis, bins, 2 * bins), axis)
+    slopes = MINIMUM + positive(part(raw, axis, 2 * bins, 3 * bins + 1) + START) * (1 - MINIMUM)
+    return Table(left, width, bottom, height, part(slopes, axis, 0, bins), part(slopes, axis, 1, bins + 1))
 
 
 def positive(x: Array) -> Array:
@@ -76,13 +77,7 @@ def _edges(raw: Array, axis: int) -> tuple[Array, Array]:
     xp, bins = array_namespace(raw), raw.shape[axis]
     weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
     size = MINIMUM + (1 - MINIMUM * bins) * weight / xp.sum(weight, axis=axis, keepdims=True)
-    rows = [0.0 * _part(size, axis, 0, 1)]
+    rows = [0.0 * part(size, axis, 0, 1)]
     for index in range(bins - 1):
-        rows.append(rows[-1] + _part(size, axis, index, index + 1))
+        rows.append(rows[-1] + part(size, axis, index, index + 1))
     return xp.concat(rows, axis=axis), size
-
-
-def _part(x: Array, axis: int, start: int, stop: int) -> Array:
-    index = [slice(None)] * x.ndim
-    index[axis] = slice(start, stop)
-    return x[tuple(index)]

@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Tree
+from haarflow.core.axes import part
 from haarflow.core.groups.additive import wrap
 
 LARGEST = 0.999  # bound on |omega|: slopes stay below about 2000
@@ -127,10 +128,3 @@ def _centres(raw: Array, axis: int) -> tuple[tuple[Array, Array], Array]:
     a, b, shift = (part(raw, axis, *ends) for ends in ((0, components), (components, 2 * components), (-1, None)))
     scale = LARGEST / xp.sqrt(1.0 + a * a + b * b)
     return (scale * a, scale * b), xp.squeeze(shift, axis=axis)
-
-
-def part(raw: Array, axis: int, start: int | None, stop: int | None) -> Array:
-    """Return a slice of one axis."""
-    index = [slice(None)] * raw.ndim
-    index[axis] = slice(start, stop)
-    return raw[tuple(index)]

@@ -25,8 +25,9 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.axes import part
 from haarflow.core.groups.additive import wrap
-from haarflow.flows.u1.moebius import LARGEST, part
+from haarflow.flows.u1.moebius import LARGEST
 
 APART = 0.5  # initial raw parameters of the centres of a pair are +-APART
 

@@ -15,8 +15,9 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.axes import part
 from haarflow.core.groups.additive import wrap
-from haarflow.flows.u1.moebius import inverse_mixture, mixture, part
+from haarflow.flows.u1.moebius import inverse_mixture, mixture
 
 
 def noncompact_channels(components: int) -> int:

@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
-from haarflow.commands.options import Json, show
+from haarflow.commands.options import Extents, Group, Json, extents, show
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD or MILC v5")],
-    destination: Annotated[Path, typer.Argument(metavar="B", help="the new file: .lime, .ildg, .nersc or .openqcd")],
+    source: Annotated[Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD, HiRep or MILC v5")],
+    destination: Annotated[
+        Path, typer.Argument(metavar="B", help="the new file: .lime, .ildg, .nersc, .openqcd or .hirep")
+    ],
     format: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="ildg, nersc (two rows), nersc-3x3 or openqcd; by default B's suffix"),
+        typer.Option(
+            "--format", "-f", help="ildg, nersc (two rows), nersc-3x3, openqcd or hirep; by default B's suffix"
+        ),
     ] = None,
     precision: Annotated[str | None, typer.Option(help="float64 or float32; by default that of A")] = None,
     project: Annotated[
@@ -27,12 +31,23 @@ def convert(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="refuse a file whose links contradict its header")
     ] = True,
+    lattice: Extents = None,
+    group: Group = None,
     as_json: Json = False,
 ) -> None:
     """Convert a gauge file into another format and check it; `haarflow info` describes a file."""
     from haarflow.gaugefiles import convert_gauge
     from haarflow.report.text import indented
 
-    done = convert_gauge(source, destination, format, precision=precision, project=project, check=check)
+    done = convert_gauge(
+        source,
+        destination,
+        format,
+        precision=precision,
+        project=project,
+        check=check,
+        lattice=extents(lattice),
+        group=group,
+    )
     found = {"read": done.source.as_dict(), "written": done.target.as_dict()}
     show(found, as_json, lambda: indented(found))

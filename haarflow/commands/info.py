@@ -7,18 +7,43 @@ from typing import Annotated
 
 import typer
 
-from haarflow.commands.options import Json, OwnFlow, OwnTheory, own_of, show
+from haarflow.commands.options import Extents, Group, Json, OwnFlow, OwnTheory, extents, own_of, show
 
 
 def measure(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run folder or an ensemble.h5")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run folder, an ensemble.h5 or a gauge file")],
     as_json: Json = False,
     theory: OwnTheory = "",
+    lattice: Extents = None,
+    group: Group = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", "-b", help="what computes for a gauge file: numpy (default), cupy, jax or torch"),
+    ] = None,
+    step: Annotated[float, typer.Option(help="the step of the gradient flow of a gauge file")] = 0.05,
+    flow_time: Annotated[
+        float | None,
+        typer.Option("--flow-time", help="its longest time, by default L^2/32 of the smallest extent L; 0 for no flow"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="refuse a gauge file whose links contradict its header")
+    ] = True,
 ) -> None:
-    """Re-analyse an ensemble: every observable with its error, autocorrelation time and exact value."""
-    from haarflow.report.text import observables_table
+    """Re-analyse an ensemble: every observable with its error, autocorrelation time and exact value.
+
+    Of a gauge file: the plaquette, Wilson and Polyakov loops, the flow scales t0 and w0, the topological charge.
+    """
+    from haarflow.gaugefiles.formats import is_gauge_file
+    from haarflow.report.text import gauge_table, observables_table
     from haarflow.results.summary import measured
 
+    if is_gauge_file(path):
+        from haarflow import backends
+        from haarflow.gaugefiles import measure_gauge
+
+        row, given = backends.get(backend or "numpy"), extents(lattice)
+        observables = measure_gauge(path, row, step=step, flow_time=flow_time, check=check, lattice=given, group=group)
+        return show(observables, as_json, lambda: gauge_table(observables))
     found = measured(path / "ensemble.h5" if path.is_dir() else path, own_of(theory))
     show(found, as_json, lambda: observables_table(found))
 
@@ -31,6 +56,8 @@ def info(
             help="a model file, ensemble, gauge field, recipe, run folder or the name of a shipped model",
         ),
     ],
+    lattice: Extents = None,
+    group: Group = None,
     as_json: Json = False,
     theory: OwnTheory = "",
     flow: OwnFlow = "",
@@ -42,7 +69,7 @@ def info(
     from haarflow.report.text import indented
     from haarflow.results.info import describe
 
-    found = describe(path, own_of(theory, flow))
+    found = describe(path, own_of(theory, flow), extents(lattice), group)
     show(found, as_json, lambda: indented(found))
     if found.get("agrees") is False:
         raise typer.Exit(1)

@@ -41,6 +41,13 @@ Report = Annotated[bool, typer.Option("--report/--no-report", help="write report
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="do not show progress")]
 
 
+Extents = Annotated[
+    str | None,
+    typer.Option("--lattice", help="TxXxYxZ, the lattice of a gauge file that does not say it, such as 16x8x8x8"),
+]
+Group = Annotated[
+    str | None, typer.Option("--group", help="su3, u1, ...: the group of a gauge file that does not say it")
+]
 OwnTheory = Annotated[
     str,
     typer.Option(
@@ -69,6 +76,20 @@ def own_of(theory: str, flow: str = "") -> Any:
     own = Own(theory, flow)
     _ = own.theories, own.flows("")
     return own
+
+
+def extents(word: str | None) -> tuple[int, ...] | None:
+    """Return the lattice of the option --lattice; raises ValueError for one that is not a row of integers.
+
+    >>> extents("16x8x8x8"), extents("[8,8]")
+    ((16, 8, 8, 8), (8, 8))
+    """
+    if word is None:
+        return None
+    found = word.strip("[]() ").replace(",", "x").split("x")
+    if not all(extent.strip().isdecimal() and len(extent) < 10 for extent in found):
+        raise ValueError(f"--lattice is a row of extents such as 16x8x8x8, got {word!r}")
+    return tuple(map(int, found))
 
 
 def backend_overrides(backend: str | None, device: str | None, dtype: str | None, seed: int | None) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Gauge-field files: ILDG/LIME, NERSC and openQCD read and written, MILC v5 read; slab by slab, everything checked.
+"""Gauge-field files: ILDG/LIME, NERSC, openQCD and HiRep read and written, MILC v5 read; slab by slab, everything checked.
 
-`read_gauge`, `write_gauge`, `gauge_info` and `convert_gauge` are also attributes of `haarflow` itself.
+`read_gauge`, `write_gauge`, `gauge_info`, `convert_gauge` and `measure_gauge` are also attributes of `haarflow` itself.
 """
 
 from haarflow.gaugefiles.formats import recognised
 from haarflow.gaugefiles.layouts import from_layout, to_layout
+from haarflow.gaugefiles.measuring import measure_gauge
 from haarflow.gaugefiles.reading import gauge_info, read_gauge
 from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Report
 from haarflow.gaugefiles.writing import Converted, convert_gauge, write_gauge
@@ -18,6 +19,7 @@ __all__ = [
     "convert_gauge",
     "from_layout",
     "gauge_info",
+    "measure_gauge",
     "read_gauge",
     "recognised",
     "to_layout",

@@ -27,6 +27,8 @@ def checks(header: Header, found: Measured, sums: tuple[int, ...], project: bool
     rows: list[Check] = []
     if header.checksum:
         rows.append(Check("checksum", _hex(header.checksum), _hex(sums), 0.0, header.checksum == sums))
+    elif header.unreadable:
+        rows.append(Check("checksum", header.unreadable, _hex(sums), 0.0, False))
     for name, recorded, value in (
         ("plaquette", header.plaquette, found.plaquette),
         ("link trace", header.link_trace, found.link_trace),

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from haarflow.gaugefiles import ildg, milc, nersc, openqcd
-from haarflow.gaugefiles.records import GaugeFileError, Header, Slab
+from haarflow.gaugefiles import hirep, ildg, milc, nersc, openqcd
+from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab, group_name
 
 START = 64
 
@@ -20,7 +20,7 @@ class Format(NamedTuple):
 
     title: str
     recognises: Callable[[bytes, int], bool]
-    read_header: Callable[[BinaryIO, int], Header]
+    read_header: Callable[[BinaryIO, int, Asked], Header]
     slabs: Callable[[BinaryIO, Header], Iterator[Slab]]
     combine: Callable[[tuple[int, ...], tuple[int, ...]], tuple[int, ...]]
     write: Callable[[BinaryIO, Header, Iterator[Any]], tuple[int, ...]] | None
@@ -28,7 +28,7 @@ class Format(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-# openQCD comes last: it has no magic number and is recognised by plausible values
+# HiRep and openQCD come last: they have no magic number and are recognised by plausible values
 FORMATS = {
     "ildg": Format(
         "ILDG/LIME",
@@ -51,6 +51,9 @@ FORMATS = {
         nersc.FREE_WORDS,
     ),
     "milc": Format("MILC v5", milc.recognises, milc.read_header, milc.slabs, milc.combine, None, None),
+    "hirep": Format(
+        "HiRep", hirep.recognises, hirep.read_header, hirep.slabs, hirep.combine, hirep.write, hirep.finish
+    ),
     "openqcd": Format(
         "openQCD",
         openqcd.recognises,
@@ -68,9 +71,10 @@ WRITABLE: dict[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = {
     "nersc": ("nersc", 2, ("big", "little"), ("float64", "float32")),
     "nersc-3x3": ("nersc", 3, ("big", "little"), ("float64", "float32")),
     "openqcd": ("openqcd", 3, ("little",), ("float64",)),
+    "hirep": ("hirep", 3, ("big",), ("float64",)),
 }
 
-SUFFIXES = {".ildg": "ildg", ".lime": "ildg", ".nersc": "nersc", ".openqcd": "openqcd"}
+SUFFIXES = {".ildg": "ildg", ".lime": "ildg", ".nersc": "nersc", ".openqcd": "openqcd", ".hirep": "hirep"}
 
 
 def recognised(path: str | Path) -> str | None:
@@ -81,6 +85,11 @@ def recognised(path: str | Path) -> str | None:
     with open(path, "rb") as file:
         start = file.read(START)
     return next((name for name, row in FORMATS.items() if row.recognises(start, path.stat().st_size)), None)
+
+
+def is_gauge_file(path: str | Path) -> bool:
+    """Return whether a file's content is that of a gauge file, or at least its name says so."""
+    return recognised(path) is not None or (Path(path).suffix.lower() in SUFFIXES and not Path(path).is_dir())
 
 
 def known(path: str | Path) -> str:
@@ -138,10 +147,30 @@ def target(
         raise ValueError(
             f"{word} files store {' or '.join(precisions)} in {' or '.join(orders)} byte order, not {precision} in {order}"
         )
+    if name != "ildg" and (n == 1 or len(lattice) != 4):
+        raise ValueError(
+            f"{word} files store SU(N) in four dimensions, got {group_name(n)} in {len(lattice)} dimensions: use ildg"
+        )
     if name == "openqcd":
         openqcd.check_extents(lattice)
         if n != 3:
             raise ValueError(f"openQCD files store SU(3), got SU({n}): use ildg or nersc")
-    t, x, y, z = lattice
     start = openqcd.HEAD["little"].size if name == "openqcd" else 0
-    return Header(name, n, (t, x, y, z), precision, order, rows if n == 3 else n, start)
+    return Header(name, n, lattice, precision, order, _rows(name, n, rows), start)
+
+
+def precision_of(path: str | Path, word: str | None, precision: str) -> str:
+    """Return the precision to write by default: that of the links if the format can store it.
+
+    >>> precision_of("u.lime", None, "float32"), precision_of("u.openqcd", None, "float32")
+    ('float32', 'float64')
+    """
+    possible = WRITABLE[wanted(path, word)][3]
+    return precision if precision in possible else possible[0]
+
+
+def _rows(name: str, n: int, rows: int) -> int:
+    """How many rows a format stores: those of the table for SU(3), quaternions for SU(2) in HiRep, else all."""
+    if n == 3:
+        return rows
+    return 1 if name == "hirep" and n == 2 else n

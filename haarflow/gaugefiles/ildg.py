@@ -1,29 +1,30 @@
 """ILDG files: LIME records `ildg-format` (XML), `ildg-binary-data` and `scidac-checksum` (XML).
 
-Links big-endian, `[t][z][y][x][mu][a][b]`, mu = x, y, z, t, all rows. The format defines su3gauge; other groups are
-written and read as su2gauge, su4gauge, ... by the same rule. Two conventions store plaquette and link trace: the XML
-`usqcdInfo` in a record scidac-record-xml, which is written here too, and lines `plaquette = ...` in xlf-info.
-SciDAC files, with `scidac-binary-data` and the sizes in private XML records, are read as well.
+Links big-endian, `[t][z][y][x][mu][a][b]`, mu = x, y, z, t, all rows. The format defines su3gauge in four dimensions.
+Other groups are written and read by the same rule as su2gauge, su4gauge, ..., and as u1gauge with the numbers e^{i theta};
+lattices of three or two dimensions have no lz, or no lz and no ly, and no links in these directions. Three conventions
+store plaquette and link trace: the XML `usqcdInfo` in a record scidac-record-xml, which is written here too, lines
+`plaquette = ...` in xlf-info, and BQCD's records bqcd-plaquette and bqcd-cksum (as the command cksum, in decimal).
+SciDAC files, with `scidac-binary-data` and the sizes in private XML records, are read as well, and with the caller's
+lattice and group files that hold nothing but the links.
 Source: ILDG binary file format 1.1, https://www-zeuthen.desy.de/~pleiter/ildg/ildg-file-format-1.1.pdf.
 """
 
 from __future__ import annotations
 
-import re
-import xml.etree.ElementTree as xml
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy
 
-from haarflow.gaugefiles import lime, sites
-from haarflow.gaugefiles.checksums import Sums, combine_xor, scidac
-from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded, whole
+from haarflow.gaugefiles import informing, lime, sites, sizes
+from haarflow.gaugefiles.checksums import Sums, combine_xor, posix, scidac
+from haarflow.gaugefiles.lime import LimeRecord
+from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab
 
 NAMESPACE = "http://www.lqcd.org/ildg"
 BINARY = ("ildg-binary-data", "scidac-binary-data")
-TEXTS = ("ildg-format", "scidac-checksum", "scidac-record-xml", "scidac-private-file-xml", "scidac-private-record-xml")
-WORDS = {"F": "float32", "D": "float64", "32": "float32", "64": "float64"}
 
 
 def recognises(start: bytes, size: int) -> bool:
@@ -31,25 +32,26 @@ def recognises(start: bytes, size: int) -> bool:
     return start[:4] == lime.MAGIC.to_bytes(4, "big")
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
-    """Return the header of a LIME file with links; raises GaugeFileError if a record is missing or inconsistent."""
-    found = lime.records(file, size)
-    data = [record for record in found if record.kind in BINARY]
-    if not data:
-        kinds = ", ".join(record.kind for record in found)
-        raise GaugeFileError(f"the LIME file holds no links: wanted a record ildg-binary-data, got {kinds}")
-    texts = {record.kind: lime.text(file, record) for record in reversed(found) if record.kind in (*TEXTS, "xlf-info")}
-    lfn = {record.kind: lime.text(file, record) for record in found if record.kind == "ildg-data-lfn"}
-    header = _from_format(texts["ildg-format"]) if "ildg-format" in texts else _from_scidac(texts)
-    _check_length(data[0], header)
-    plaquette, link_trace = _measured(texts)
+def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
+    """Return the header of a LIME file with links; what only informs and cannot be read becomes a note.
+
+    Raises GaugeFileError if the links or their sizes are missing or inconsistent.
+    """
+    found, filling = lime.records(file, size)
+    data = _data(found)
+    before, behind = _neighbours(found, data)
+    header = sizes.sizes_of(file, [*reversed(before), *found], data, asked)
+    sizes.check_length(data, header)
+    plaquette, link_trace, notes = informing.means(file, [*behind, *before])
+    checksum, unreadable = informing.checksum(file, [*behind, *before])
     return header._replace(
-        start=data[0].start,
+        start=data.start,
         plaquette=plaquette,
         link_trace=link_trace,
-        checksum=_checksum(texts.get("scidac-checksum")),
-        metadata=lfn,
-        notes=_notes(found, len(data)),
+        checksum=checksum,
+        unreadable=unreadable,
+        metadata={record.kind: lime.text(file, record) for record in found if _is_name(record)},
+        notes=(*notes, *_notes(found, data.kind, filling)),
     )
 
 
@@ -97,12 +99,12 @@ def format_xml(header: Header) -> str:
     >>> "<lt>8</lt>" in format_xml(Header("ildg", 3, (8, 4, 4, 4), "float64", "big", 3))
     True
     """
-    t, x, y, z = header.lattice
-    numbers = {"precision": header.precision[5:], "lx": x, "ly": y, "lz": z, "lt": t}
+    space = dict(zip(("lx", "ly", "lz"), header.lattice[1:], strict=False))
+    numbers = {"precision": header.precision[5:], **space, "lt": header.lattice[0]}
     body = "".join(f"<{name}>{value}</{name}>" for name, value in numbers.items())
     schema = f'xmlns="{NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
     location = f'xsi:schemaLocation="{NAMESPACE} http://www.lqcd.org/ildg/filefmt.xsd"'
-    head = f"<version>1.0</version><field>su{header.n}gauge</field>"
+    head = f"<version>1.0</version><field>{'u1' if header.n == 1 else f'su{header.n}'}gauge</field>"
     return f'<?xml version="1.0" encoding="UTF-8"?><ildgFormat {schema} {location}>{head}{body}</ildgFormat>'
 
 
@@ -111,99 +113,41 @@ def _xml(root: str, body: str) -> str:
 
 
 def _share(raw: numpy.ndarray, header: Header, t: int) -> Sums:
-    _, x, y, z = header.lattice
-    return scidac(raw.reshape(x * y * z, -1).view(numpy.uint8), t * x * y * z)
+    if len(header.checksum) == 1:
+        return posix(raw.tobytes(), t * raw.nbytes, sites.data_bytes(header))
+    volume = math.prod(header.lattice[1:])
+    return scidac(raw.reshape(volume, -1).view(numpy.uint8), t * volume)
 
 
-def _from_format(source: str) -> Header:
-    found = _elements(source, "ildg-format")
-    group = re.fullmatch(r"su(\d{1,4})gauge", _wanted(found, "field", "ildg-format"))
-    if not group:
-        raise GaugeFileError(f"links of SU(N) were wanted (su3gauge), the file holds the field {found['field']!r}")
-    t, x, y, z = (_number(found, name) for name in ("lt", "lx", "ly", "lz"))
-    precision = _wanted(found, "precision", "ildg-format")
-    return _header(int(group[1]), (t, x, y, z), precision)
+def _data(found: list[LimeRecord]) -> LimeRecord:
+    """The record of the first links: ILDG's, or SciDAC's in a file that has none."""
+    for kind in BINARY:
+        for record in found:
+            if record.kind == kind:
+                return record
+    kinds = ", ".join(record.kind for record in found)
+    raise GaugeFileError(f"the LIME file holds no links: wanted a record ildg-binary-data, got {kinds}")
 
 
-def _from_scidac(texts: dict[str, str]) -> Header:
-    """The sizes of a SciDAC file without ildg-format: dims x y z t, colours and precision in its private XML."""
-    for kind in ("scidac-private-file-xml", "scidac-private-record-xml"):
-        if kind not in texts:
-            raise GaugeFileError(
-                f"the sizes of the lattice were wanted in a record ildg-format or {kind}, there is none"
-            )
-    file, record = (
-        _elements(texts[f"scidac-private-{kind}-xml"], f"scidac-private-{kind}-xml") for kind in ("file", "record")
-    )
-    dims = [int(word) for word in re.findall(r"\d+", _wanted(file, "dims", "scidac-private-file-xml"))]
-    if len(dims) != 4 or record.get("datacount", "4") != "4":
-        raise GaugeFileError(
-            f"four links on a four-dimensional lattice were wanted, the SciDAC file has {dims} and "
-            f"{record.get('datacount')} matrices a site"
-        )
-    x, y, z, t = dims
-    return _header(_number(record, "colors"), (t, x, y, z), _wanted(record, "precision", "scidac-private-record-xml"))
+def _neighbours(found: list[LimeRecord], data: LimeRecord) -> tuple[list[LimeRecord], list[LimeRecord]]:
+    """The records before and behind the links, without those that belong to other data."""
+    place, first = found.index(data), 0
+    kinds = [record.kind for record in found]
+    for i, kind in enumerate(kinds[:place]):
+        if kind in BINARY or (kind == "scidac-checksum" and first):
+            first = i + 1
+    others = [i for i in range(place + 1, len(found)) if kinds[i] in BINARY]
+    starts = [i for i in range(place + 1, len(found)) if kinds[i] in (*BINARY, *sizes.SIZES)]
+    return found[first:place], found[place + 1 : starts[0] if others else len(found)]
 
 
-def _header(n: int, lattice: tuple[int, int, int, int], precision: str) -> Header:
-    if precision not in WORDS:
-        raise GaugeFileError(f"precision 32 or 64 was wanted in the header, got {precision!r}")
-    if n < 2 or min(lattice) < 1:
-        raise GaugeFileError(f"a group SU(N) on a lattice of extents >= 1 was wanted, got SU({n}) on {lattice}")
-    return Header("ildg", n, lattice, WORDS[precision], "big", n)
+def _is_name(record: LimeRecord) -> bool:
+    return record.kind == "ildg-data-lfn" and record.length <= lime.LONGEST_TEXT
 
 
-def _check_length(data: lime.LimeRecord, header: Header) -> None:
-    wanted = sites.data_bytes(header)
-    if data.length != wanted:
-        t, x, y, z = header.lattice
-        raise GaugeFileError(
-            f"{header.precision} links of SU({header.n}) on {t}x{x}x{y}x{z} (T X Y Z) take {wanted} bytes, the record "
-            f"{data.kind} has {data.length}: the header belongs to another lattice, group or precision"
-        )
-
-
-def _notes(found: list[lime.LimeRecord], configurations: int) -> tuple[str, ...]:
+def _notes(found: list[LimeRecord], kind: str, filling: int) -> tuple[str, ...]:
+    configurations = sum(record.kind == kind for record in found)
     several = f"{configurations} configurations in the file, this is the first"
     unended = "the last record does not end its message: records behind the links may have been cut off"
-    return (several,) * (configurations > 1) + (unended,) * (not found[-1].ends)
-
-
-def _checksum(source: str | None) -> Sums:
-    if source is None:
-        return ()
-    found = _elements(source, "scidac-checksum")
-    try:
-        return tuple(int(_wanted(found, name, "scidac-checksum"), 16) for name in ("suma", "sumb"))
-    except ValueError:
-        raise GaugeFileError(f"hexadecimal sums were wanted in scidac-checksum, got {source!r}") from None
-
-
-def _measured(texts: dict[str, str]) -> tuple[Recorded | None, Recorded | None]:
-    """Plaquette and link trace if a record contains them."""
-    usqcd = texts.get("scidac-record-xml", "")
-    if "usqcdInfo" in usqcd:
-        found = _elements(usqcd, "scidac-record-xml")
-        plaquette, trace = (recorded(found[name]) if name in found else None for name in ("plaq", "linktr"))
-        return plaquette, trace
-    line = re.search(r"plaquette\s*=\s*([-+.\deE]+)", texts.get("xlf-info", ""))
-    return (recorded(line[1]) if line else None), None
-
-
-def _elements(source: str, kind: str) -> dict[str, str]:
-    """The texts of all elements by their names without namespaces."""
-    try:
-        root = xml.fromstring(source.encode())
-    except (xml.ParseError, ValueError, LookupError) as error:  # the latter two: unknown encodings
-        raise GaugeFileError(f"the LIME record {kind} holds no XML ({error}): the file is damaged") from None
-    return {element.tag.rpartition("}")[2]: (element.text or "").strip() for element in root.iter()}
-
-
-def _wanted(found: dict[str, str], name: str, kind: str) -> str:
-    if name not in found:
-        raise GaugeFileError(f"the element {name} was wanted in the record {kind}, it has {', '.join(found)}")
-    return found[name]
-
-
-def _number(found: dict[str, str], name: str) -> int:
-    return whole(_wanted(found, name, "XML"), name)
+    behind = f"{filling} bytes of zeros or blanks behind the last record"
+    return (several,) * (configurations > 1) + (unended,) * (not found[-1].ends) + (behind,) * (filling > 0)

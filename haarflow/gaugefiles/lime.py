@@ -18,6 +18,7 @@ MAGIC = 0x456789AB
 HEAD = struct.Struct(">IHHQ128s")
 BEGIN, END = 1 << 15, 1 << 14
 LONGEST_TEXT = 1 << 24
+FILLING = b"\0 \t\r\n"
 
 
 class LimeRecord(NamedTuple):
@@ -57,8 +58,8 @@ def text_record(kind: str, text: str, begins: bool = False, ends: bool = False) 
     return head(kind, len(payload), begins, ends) + payload + bytes(padding(len(payload)))
 
 
-def records(file: BinaryIO, size: int) -> list[LimeRecord]:
-    """Return the records of an open LIME file of `size` bytes.
+def records(file: BinaryIO, size: int) -> tuple[list[LimeRecord], int]:
+    """Return the records of an open LIME file of `size` bytes, and the number of bytes of zeros or blanks behind the last one.
 
     Raises GaugeFileError if a record has no header or the file ends inside one.
     """
@@ -67,6 +68,8 @@ def records(file: BinaryIO, size: int) -> list[LimeRecord]:
     while position < size:
         file.seek(position)
         block = file.read(HEAD.size)
+        if entries and not block.strip(FILLING) and _only_filling(file):
+            return entries, size - position
         if len(block) < HEAD.size:
             raise GaugeFileError(f"record {len(entries)} of the LIME file is cut short: fetch the file again")
         magic, _, bits, length, kind = HEAD.unpack(block)
@@ -83,15 +86,24 @@ def records(file: BinaryIO, size: int) -> list[LimeRecord]:
             )
         entries.append(LimeRecord(name, position + HEAD.size, length, bool(bits & END)))
         position += HEAD.size + length + padding(length)
-    return entries
+    return entries, 0
 
 
 def text(file: BinaryIO, record: LimeRecord) -> str:
-    """Return the text of a record without trailing zeros; raises GaugeFileError if it is not text."""
+    """Return the text of a record without trailing zeros, read as Latin-1 if it is not UTF-8.
+
+    Raises GaugeFileError for one that is too long to be text.
+    """
     if record.length > LONGEST_TEXT:
         raise GaugeFileError(f"text was wanted in the LIME record {record.kind}, got {record.length} bytes")
     file.seek(record.start)
+    found = file.read(record.length).rstrip(b"\0 \n")
     try:
-        return file.read(record.length).rstrip(b"\0 \n").decode()
+        return found.decode()
     except UnicodeDecodeError:
-        raise GaugeFileError(f"the LIME record {record.kind} holds no text: the file is damaged") from None
+        return found.decode("latin-1")
+
+
+def _only_filling(file: BinaryIO) -> bool:
+    """Whether nothing but zeros and blanks is left of a file."""
+    return not any(block.strip(FILLING) for block in iter(lambda: file.read(1 << 20), b""))

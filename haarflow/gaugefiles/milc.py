@@ -1,8 +1,9 @@
-"""MILC version 5 files, which are only read: a 96-byte header, then float32 links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
+"""MILC version 5 files, which are only read: a 96-byte header, then links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
 
     int32 20103, int32 extents X Y Z T, char[64] time stamp, int32 order (0: all sites lexicographic), uint32 sum29, sum31
 
-in either byte order, as the first word shows. The sums are over the 32-bit words (`checksums.milc`).
+in either byte order, as the first word shows. The sums are over the 32-bit words (`checksums.milc`). MILC writes float32
+and SU(3); the header says neither, so that the length of the file tells float64, and the caller another group.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import numpy
 
 from haarflow.gaugefiles import sites
 from haarflow.gaugefiles.checksums import Sums, combine_xor, milc
-from haarflow.gaugefiles.records import GaugeFileError, Header, Slab
+from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab
 
 MAGIC = 20103
 FIELDS = "5i64si2I"
-WORDS = 4 * 9 * 2  # 32-bit words of a site
 
 
 def recognises(start: bytes, size: int) -> bool:
@@ -27,7 +27,7 @@ def recognises(start: bytes, size: int) -> bool:
     return _order(start) is not None
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
+def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
     """Return the header; raises GaugeFileError if it is truncated or the sites are in another order."""
     file.seek(0)
     block = file.read(struct.calcsize("<" + FIELDS))
@@ -41,10 +41,13 @@ def read_header(file: BinaryIO, size: int) -> Header:
         )
     if min(x, y, z, t) < 1:
         raise GaugeFileError(f"extents >= 1 were wanted in the MILC header, got X Y Z T = {x} {y} {z} {t}")
-    date = stamp.partition(b"\0")[0].decode("ascii", "replace").strip()
+    date, n = stamp.partition(b"\0")[0].decode("ascii", "replace").strip(), asked.n or 3
     header = Header(
-        "milc", 3, (t, x, y, z), "float32", order, 3, len(block), checksum=(sum29, sum31), metadata={"date": date}
+        "milc", n, (t, x, y, z), "float32", order, n, len(block), checksum=(sum29, sum31), metadata={"date": date}
     )
+    double = header._replace(precision="float64")
+    if size == double.start + sites.data_bytes(double):
+        return double
     sites.check_size("the MILC file", size, header)
     return header
 

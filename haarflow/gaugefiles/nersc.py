@@ -1,6 +1,7 @@
 """NERSC archive files: a text header, then links `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
 
-DATATYPE 4D_SU3_GAUGE stores the first two rows, 4D_SU3_GAUGE_3x3 all (4D_SU2_GAUGE_2x2, ... likewise);
+DATATYPE 4D_SU3_GAUGE stores the first two rows, 4D_SU3_GAUGE_3x3 all (4D_SU2_GAUGE_2x2, ... likewise). Codes disagree
+on 4D_SU4_GAUGE, three rows or all: the length of the file tells.
 FLOATING_POINT is IEEE32 or IEEE64 with BIG, LITTLE or SMALL (= LITTLE), or without: then the order
 is determined from the links. CHECKSUM is the sum of the 32-bit words, PLAQUETTE = <1/N Re tr P>, LINK_TRACE = <1/N Re tr U>.
 """
@@ -15,7 +16,7 @@ import numpy
 
 from haarflow.gaugefiles import sites
 from haarflow.gaugefiles.checksums import Sums, combine_add, nersc
-from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab, recorded, whole
+from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Recorded, Slab, recorded, whole
 
 BEGIN, END = b"BEGIN_HEADER", b"END_HEADER"
 LONGEST = 1 << 14
@@ -37,13 +38,14 @@ def recognises(start: bytes, size: int) -> bool:
     return start.lstrip().startswith(BEGIN)
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
+def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
     """Return the header; raises GaugeFileError if a line is missing or inconsistent, or the file has another length."""
     words, start = _lines(file)
     n, rows = _group(_wanted(words, "DATATYPE"))
     precision, order, certain = _floating_point(_wanted(words, "FLOATING_POINT"))
     x, y, z, t = (whole(_wanted(words, name), name) for name in EXTENTS)
-    plaquette, trace = (recorded(words[name]) if name in words else None for name in ("PLAQUETTE", "LINK_TRACE"))
+    means, notes = _means(words)
+    checksum, unreadable = _checksum(words.get("CHECKSUM"))
     header = Header(
         "nersc",
         n,
@@ -53,12 +55,16 @@ def read_header(file: BinaryIO, size: int) -> Header:
         rows,
         start,
         certain,
-        plaquette,
-        trace,
-        _checksum(words.get("CHECKSUM")),
+        means.get("PLAQUETTE"),
+        means.get("LINK_TRACE"),
+        checksum,
         {name: words[name] for name in FREE_WORDS if name in words},
-        _boundaries(words),
+        (*_boundaries(words), *notes),
+        unreadable,
     )
+    every = header._replace(rows=n)
+    if n > 3 and size == start + sites.data_bytes(every):
+        return every
     sites.check_size("the NERSC file", size, header)
     return header
 
@@ -149,8 +155,6 @@ def _group(datatype: str) -> tuple[int, int]:
     n, full = int(found[1]), found[2] is not None
     if (full and found[2] != found[1]) or (full and found[3] != found[1]) or n < 2:
         raise GaugeFileError(f"DATATYPE 4D_SUN_GAUGE_NxN with one N >= 2 was wanted, got {datatype!r}")
-    if not full and n > 3:
-        raise GaugeFileError(f"all rows were wanted for N > 3 (4D_SU{n}_GAUGE_{n}x{n}), got {datatype!r}")
     return n, n if full else n - 1
 
 
@@ -161,13 +165,25 @@ def _floating_point(word: str) -> tuple[str, str, bool]:
     return f"float{found[1]}", ORDERS[found[2] or ""], found[2] is not None
 
 
-def _checksum(word: str | None) -> Sums:
-    if word is None:
-        return ()
+def _means(words: dict[str, str]) -> tuple[dict[str, Recorded], list[str]]:
+    """Plaquette and link trace, and a note on a line that is no number."""
+    means: dict[str, Recorded] = {}
+    notes = []
+    for name in ("PLAQUETTE", "LINK_TRACE"):
+        if name in words:
+            try:
+                means[name] = recorded(words[name])
+            except GaugeFileError as error:
+                notes.append(f"the line {name} was not used: {error}")
+    return means, notes
+
+
+def _checksum(word: str | None) -> tuple[Sums, str]:
+    """The checksum, and its text if that is not hexadecimal."""
     try:
-        return (int(word, 16),)
+        return () if word is None else (int(word, 16),), ""
     except ValueError:
-        raise GaugeFileError(f"a hexadecimal CHECKSUM was wanted in the NERSC header, got {word!r}") from None
+        return (), f"unreadable ({word!r:.40})"
 
 
 def _boundaries(words: dict[str, str]) -> tuple[str, ...]:

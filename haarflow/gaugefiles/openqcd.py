@@ -7,6 +7,7 @@ number and no checksum: a file is recognised by extents that fit its length.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ import numpy
 
 from haarflow.gaugefiles import sites
 from haarflow.gaugefiles.checksums import Sums, combine_xor
-from haarflow.gaugefiles.records import GaugeFileError, Header, Recorded, Slab
+from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Recorded, Slab
 
 N = 3
 HEAD = {"little": struct.Struct("<4id"), "big": struct.Struct(">4id")}
@@ -27,6 +28,14 @@ def recognises(start: bytes, size: int) -> bool:
     return any(_sensible(start, order) for order in HEAD)
 
 
+def fits(start: bytes, size: int) -> bool:
+    """Return whether a file begins like this and has the length of its links."""
+    for order, head in HEAD.items():
+        if _sensible(start, order) and size == head.size + math.prod(head.unpack_from(start)[:4]) * 8 * 8 * N * N:
+            return True
+    return False
+
+
 def _sensible(start: bytes, order: str) -> bool:
     if len(start) < HEAD[order].size:
         return False
@@ -34,13 +43,13 @@ def _sensible(start: bytes, order: str) -> bool:
     return all(1 <= extent <= LARGEST for extent in extents) and not abs(plaquette) > 8
 
 
-def read_header(file: BinaryIO, size: int) -> Header:
+def read_header(file: BinaryIO, size: int, asked: Asked) -> Header:
     """Return the header; raises GaugeFileError for odd extents, a big-endian file, or a length that does not fit."""
     file.seek(0)
     block = file.read(HEAD["little"].size)
     if not _sensible(block, "little"):
         raise GaugeFileError(
-            "a little-endian openQCD file was wanted, this one is big-endian: swap the bytes of its words first"
+            "a little-endian openQCD file was wanted, this one is big-endian: swap the bytes of its numbers first (four of an integer, eight of a real)"
         )
     t, x, y, z, plaquette = HEAD["little"].unpack(block)
     check_extents((t, x, y, z))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -11,10 +11,20 @@ import array_api_compat
 import numpy
 
 from haarflow.backends.types import Array
+from haarflow.core.lattice.geometry import check_lattice
 from haarflow.gaugefiles.checks import PROJECTABLE, checks, remedy, sentence, verdict
 from haarflow.gaugefiles.formats import FORMATS, known
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
-from haarflow.gaugefiles.records import Check, Gauge, GaugeFileError, Header, Report
+from haarflow.gaugefiles.records import (
+    Asked,
+    Check,
+    Gauge,
+    GaugeFileError,
+    Header,
+    Report,
+    group_name,
+    group_number,
+)
 from haarflow.gaugefiles.sites import size_of
 from haarflow.gaugefiles.unitarity import defects, projected
 
@@ -38,13 +48,17 @@ def read_gauge(
     check: bool = True,
     project: bool | None = None,
     byte_order: str | None = None,
+    lattice: Sequence[int] | None = None,
+    group: int | str | None = None,
 ) -> Gauge:
-    """Read a gauge field from an ILDG, NERSC, openQCD or MILC file; the format is recognised from its content.
+    """Read a gauge field from an ILDG, NERSC, openQCD, HiRep or MILC file; the format is recognised from its content.
 
     Returns `links` `(mu, N, N, T, X, Y, Z)`, complex128 on the host or arrays of a `backend` in its precision, and
-    `report`. Checksum, plaquette and link trace of the header are compared with those of the links, and the links
-    with SU(N). `project`: project the links onto SU(N), by default if the file has single precision. `byte_order`: "big" or
-    "little" overrides the header.
+    `report`; fewer dimensions lack Z, or Y and Z, and links of U(1) are angles `(mu, T, X, ...)` in [-pi, pi]. Checksum,
+    plaquette and link trace of the header are compared with those of the links, and the links with SU(N). `project`:
+    project the links onto SU(N), by default if the file has single precision. `byte_order`: "big" or "little" overrides
+    the header. `lattice` (T, X, Y, Z) and `group` (3, "su3", "u1", ...): for files that say neither; another file must
+    agree with them.
 
     Raises GaugeFileError if the file is not a complete gauge file, and if a check fails unless `check` is False.
 
@@ -55,25 +69,31 @@ def read_gauge(
     >>> links.shape, report.plaquette, report.checksum
     ((4, 3, 3, 4, 2, 2, 2), 1.0, 'agrees')
     """
-    with opened(path, check, byte_order) as source:
-        header = source.header
-        single = backend is not None and backend.dtype == "float32"
-        shape = (4, header.n, header.n, *header.lattice)
-        links = numpy.empty(shape, numpy.complex64 if single else numpy.complex128)
+    with opened(path, byte_order, lattice, group) as source:
+        links = _space_for(source.header, backend is not None and backend.dtype == "float32")
 
         def keep(t: int, slab: numpy.ndarray) -> None:
-            links[:, :, :, t] = slab
+            if source.header.n == 1:
+                links[:, t] = numpy.angle(slab[:, 0, 0])
+            else:
+                links[:, :, :, t] = slab
 
         report = drained(stream(source, check, project), keep)
     return Gauge(links if backend is None else _handed_over(links, backend), report)
 
 
-def gauge_info(path: str | Path, *, byte_order: str | None = None) -> Report:
+def gauge_info(
+    path: str | Path,
+    *,
+    byte_order: str | None = None,
+    lattice: Sequence[int] | None = None,
+    group: int | str | None = None,
+) -> Report:
     """Return the report on a gauge file, with a few time slices in memory at a time; a failed check is not an error.
 
-    Raises GaugeFileError if the file is not a complete gauge file.
+    `byte_order`, `lattice` and `group` as in `read_gauge`. Raises GaugeFileError if the file is not a complete gauge file.
     """
-    with opened(path, False, byte_order) as source:
+    with opened(path, byte_order, lattice, group) as source:
         report = drained(stream(source, check=False, project=False), lambda t, slab: None)
     if report.precision == "float64":
         return report
@@ -81,14 +101,20 @@ def gauge_info(path: str | Path, *, byte_order: str | None = None) -> Report:
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, check: bool, byte_order: str | None = None) -> Iterator[Opened]:
+def opened(
+    path: str | Path,
+    byte_order: str | None = None,
+    lattice: Sequence[int] | None = None,
+    group: int | str | None = None,
+) -> Iterator[Opened]:
     """Open a gauge file, find its byte order, and name the path in every error."""
-    row = FORMATS[known(path)]
+    row, asked = FORMATS[known(path)], _asked(lattice, group)
     if byte_order not in (None, *OTHER):
         raise ValueError(f"a byte order is big or little, got {byte_order!r}")
     with open(path, "rb") as file:
         try:
-            header = row.read_header(file, size_of(file))
+            header = row.read_header(file, size_of(file), asked)
+            _check_asked(header, asked)
             agrees = True
             if byte_order is not None:
                 header = header._replace(byte_order=byte_order)
@@ -132,6 +158,29 @@ def drained(slabs: Stream, take: Callable[[int, numpy.ndarray], None]) -> Report
         t += 1
 
 
+def _asked(lattice: Sequence[int] | None, group: int | str | None) -> Asked:
+    extents = None if lattice is None else check_lattice(lattice)
+    if extents is not None and not 2 <= len(extents) <= 4:
+        raise ValueError(f"a lattice of gauge links has two to four extents, (T, X, Y, Z), got {extents}")
+    return Asked(extents, None if group is None else group_number(group))
+
+
+def _check_asked(header: Header, asked: Asked) -> None:
+    """Raise GaugeFileError if the file says something else than the caller."""
+    if asked.lattice not in (None, header.lattice):
+        raise GaugeFileError(f"the file holds the lattice {header.lattice}, lattice={asked.lattice} was given")
+    if asked.n not in (None, header.n):
+        raise GaugeFileError(f"the file holds links of {header.group}, group={group_name(asked.n or 0)} was given")
+
+
+def _space_for(header: Header, single: bool) -> numpy.ndarray:
+    """An empty array for the links of a file."""
+    d, n = len(header.lattice), header.n
+    if n == 1:
+        return numpy.empty((d, *header.lattice), numpy.float32 if single else numpy.float64)
+    return numpy.empty((d, n, n, *header.lattice), numpy.complex64 if single else numpy.complex128)
+
+
 def _ordered(file: BinaryIO, header: Header) -> tuple[Header, bool]:
     """The header with the byte order in which the first slice is plausible, and whether the header agrees."""
     turned = header._replace(byte_order=OTHER[header.byte_order])
@@ -172,12 +221,12 @@ def _report(source: Opened, found: Measured, sums: tuple[int, ...], project: boo
         made = (Check("byte order", header.byte_order, OTHER[header.byte_order], 0.0, False), *made)
     notes = header.notes
     if moved:
-        notes = (*notes, f"links projected onto SU({header.n}): entries moved by at most {moved:.2g}")
+        notes = (*notes, f"links projected onto {header.group}: entries moved by at most {moved:.2g}")
     return Report(
         source.path,
         FORMATS[header.format].title,
         header.lattice,
-        f"SU({header.n})",
+        header.group,
         header.precision,
         header.byte_order,
         *found,

@@ -1,11 +1,13 @@
 """Records of gauge files: what the header says and what was measured; and the error of this folder.
 
-Links in memory are `(mu, N, N, T, X, Y, Z)`, time is axis 0 and mu = 0. A slab is one time slice of them,
-`(mu, N, N, X, Y, Z)`.
+Links in memory are `(mu, N, N, T, X, Y, Z)`, time is axis 0 and mu = 0; a lattice of fewer dimensions lacks Z, or Y and Z.
+U(1) is N = 1. A slab is one time slice, `(mu, N, N, X, Y, Z)`.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,16 +24,24 @@ class Recorded(NamedTuple):
     resolution: float = 0.0
 
 
+class Asked(NamedTuple):
+    """What the caller says of a file: its lattice (T, X, Y, Z) and N, for files whose header has neither."""
+
+    lattice: tuple[int, ...] | None = None
+    n: int | None = None
+
+
 class Header(NamedTuple):
     """The header of a gauge file, the same for every format.
 
     `rows` of the N rows of each matrix are stored, `start` is the first byte of the links, `order_certain` says whether the
-    header states the byte order. A number that the format does not store is None, a missing checksum is empty.
+    header states the byte order. A number that the format does not store is None, a missing checksum is empty, and
+    `unreadable` is the text of one that is no number.
     """
 
     format: str
     n: int
-    lattice: tuple[int, int, int, int]
+    lattice: tuple[int, ...]
     precision: str
     byte_order: str
     rows: int
@@ -42,6 +52,12 @@ class Header(NamedTuple):
     checksum: tuple[int, ...] = ()
     metadata: Mapping[str, str] = MappingProxyType({})
     notes: tuple[str, ...] = ()
+    unreadable: str = ""
+
+    @property
+    def group(self) -> str:
+        """The group's name, such as SU(3) or U(1)."""
+        return group_name(self.n)
 
 
 class Slab(NamedTuple):
@@ -105,21 +121,52 @@ class Gauge(NamedTuple):
     report: Report
 
 
+def group_name(n: int) -> str:
+    """Return the group of n x n links.
+
+    >>> group_name(1), group_name(3)
+    ('U(1)', 'SU(3)')
+    """
+    return "U(1)" if n == 1 else f"SU({n})"
+
+
+def group_number(group: int | str) -> int:
+    """Return N of a group given as a number or a name, 1 for U(1); raises ValueError for anything else.
+
+    >>> group_number("su3"), group_number("SU(2)"), group_number("u1"), group_number(4)
+    (3, 2, 1, 4)
+    """
+    found = re.fullmatch(r"(?:su\(?(?!1\b)|u\(?(?=1\b))?([1-9]\d{0,3})\)?", str(group).strip().lower())
+    if not found:
+        raise ValueError(f"a group is 3, SU(3), su3, U(1), u1 or the like, got {group!r}")
+    return int(found[1])
+
+
+def size_words(lattice: tuple[int, ...]) -> str:
+    """Return the extents of a lattice for a message.
+
+    >>> size_words((8, 4, 4, 4)), size_words((8, 4))
+    ('8x4x4x4 (T X Y Z)', '8x4 (T X)')
+    """
+    return f"{'x'.join(map(str, lattice))} ({' '.join('TXYZ'[: len(lattice)])})"
+
+
 def recorded(text: str) -> Recorded:
     """Return a printed number with half a unit of its last digit.
 
-    Raises GaugeFileError if the text is not a number.
+    Raises GaugeFileError if the text is not a finite number.
 
     >>> recorded("0.588"), recorded("5.88e+02")
     (Recorded(value=0.588, resolution=0.0005), Recorded(value=588.0, resolution=0.5))
     """
     mantissa, _, exponent = text.strip().lower().partition("e")
     try:
-        return Recorded(float(text), 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
+        found = Recorded(float(text), 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])))
+        if math.isfinite(found.value):
+            return found
     except (ValueError, OverflowError):
-        raise GaugeFileError(
-            f"a number was wanted in the header, got {text.strip()!r}: the header is damaged"
-        ) from None
+        pass
+    raise GaugeFileError(f"a number was wanted in the header, got {text.strip()[:40]!r}")
 
 
 def whole(text: str, name: str) -> int:

@@ -1,21 +1,21 @@
 """Links in files that go site by site, time slowest and x fastest: `[t][z][y][x][mu][a][b]`, mu = x, y, z, t.
 
-ILDG, NERSC and MILC share this order; they differ in headers, precision, stored rows and checksums.
+ILDG, NERSC and MILC share this order; they differ in headers, precision, stored rows and checksums. In fewer dimensions
+z, or y and z, are left out. The file's direction (mu - 1) mod d is ours mu.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy
 
-from haarflow.gaugefiles.records import GaugeFileError, Header, Slab
+from haarflow.gaugefiles.records import GaugeFileError, Header, Slab, size_words
 from haarflow.gaugefiles.unitarity import completed
 
-FILE_DIRECTIONS = (3, 0, 1, 2)  # positions of mu = t, x, y, z among the file's x, y, z, t
-OUR_DIRECTIONS = (1, 2, 3, 0)  # and the inverse
 LETTERS = {"big": ">", "little": "<"}
 
 
@@ -34,8 +34,7 @@ def slab_count(header: Header) -> int:
     >>> slab_count(Header("nersc", 3, (8, 2, 2, 2), "float32", "big", 2))
     384
     """
-    _, x, y, z = header.lattice
-    return x * y * z * 4 * header.rows * header.n * 2
+    return math.prod(header.lattice[1:]) * len(header.lattice) * header.rows * header.n * 2
 
 
 def data_bytes(header: Header) -> int:
@@ -48,9 +47,8 @@ def check_size(path: str, size: int, header: Header) -> None:
     wanted = header.start + data_bytes(header)
     if size == wanted:
         return
-    t, x, y, z = header.lattice
     what = (
-        f"{path}: the header promises {header.precision} links of SU({header.n}) on {t}x{x}x{y}x{z} (T X Y Z), "
+        f"{path}: the header promises {header.precision} links of {header.group} on {size_words(header.lattice)}, "
         f"{wanted} bytes in all, the file has {size}"
     )
     if size < wanted:
@@ -87,24 +85,27 @@ def slabs(
 
 def ours(raw: numpy.ndarray, header: Header) -> numpy.ndarray:
     """Return stored numbers of a time slice as complex128 links `(mu, N, N, X, Y, Z)`, missing rows completed."""
-    _, x, y, z = header.lattice
-    stored = raw.reshape(z, y, x, 4, header.rows, header.n, 2)
-    links = numpy.empty((4, header.rows, header.n, x, y, z), numpy.complex128)
+    space = header.lattice[1:]
+    d, axes = len(header.lattice), len(space)
+    stored = raw.reshape(*reversed(space), d, header.rows, header.n, 2)
+    links = numpy.empty((d, header.rows, header.n, *space), numpy.complex128)
+    turned = (axes, axes + 1, *reversed(range(axes)))
     with numpy.errstate(all="ignore"):  # numbers in the wrong byte order overflow, which the checks report
-        for mu, where in enumerate(FILE_DIRECTIONS):
-            links[mu].real = stored[:, :, :, where, :, :, 0].transpose(3, 4, 2, 1, 0)
-            links[mu].imag = stored[:, :, :, where, :, :, 1].transpose(3, 4, 2, 1, 0)
+        for mu in range(d):
+            links[mu].real = stored[..., (mu - 1) % d, :, :, 0].transpose(turned)
+            links[mu].imag = stored[..., (mu - 1) % d, :, :, 1].transpose(turned)
         return completed(links) if header.rows < header.n else links
 
 
 def theirs(links: Any, header: Header) -> numpy.ndarray:
     """Return links `(mu, N, N, X, Y, Z)` as a file stores them: real numbers `(site, number)`."""
-    x, y, z = links.shape[3:]
-    stored = numpy.empty((z, y, x, 4, header.rows, header.n, 2), float_type(header))
-    for where, mu in enumerate(OUR_DIRECTIONS):
-        link = links[mu, : header.rows].transpose(4, 3, 2, 0, 1)
-        stored[:, :, :, where, :, :, 0], stored[:, :, :, where, :, :, 1] = link.real, link.imag
-    return stored.reshape(x * y * z, -1)
+    d, space = links.shape[0], links.shape[3:]
+    stored = numpy.empty((*reversed(space), d, header.rows, header.n, 2), float_type(header))
+    turned = (*reversed(range(2, 2 + len(space))), 0, 1)
+    for mu in range(d):
+        link = links[mu, : header.rows].transpose(turned)
+        stored[..., (mu - 1) % d, :, :, 0], stored[..., (mu - 1) % d, :, :, 1] = link.real, link.imag
+    return stored.reshape(math.prod(space), -1)
 
 
 def size_of(file: BinaryIO) -> int:

@@ -46,6 +46,8 @@ def determinant(u: Array) -> Array:
     array([6.])
     """
     n = u.shape[0]
+    if n == 1:
+        return u[0, 0]
     if n == 2:
         return u[0, 0] * u[1, 1] - u[0, 1] * u[1, 0]
     if n == 3:
@@ -55,6 +57,8 @@ def determinant(u: Array) -> Array:
 
 def defects(links: Array) -> tuple[float, float]:
     """Return max |U^+ U - 1| over all entries and max |det U - 1| of links `(mu, N, N, *sites)`; NaN if an entry is.
+
+    U(1), N = 1, has no condition on its determinant: the second number is 0.
 
     >>> defects(numpy.eye(3).reshape(1, 3, 3, 1) * 1j)
     (0.0, 1.4142135623730951)
@@ -66,29 +70,24 @@ def defects(links: Array) -> tuple[float, float]:
                 for j in range(i, n):
                     total = entry(dagger(u), u, i, j) - (i == j)
                     unitarity.append(numpy.max(numpy.abs(total)))
-            unit_determinant.append(numpy.max(numpy.abs(determinant(u) - 1)))
+            unit_determinant.append(numpy.max(numpy.abs(determinant(u) - 1)) if n > 1 else 0.0)
     return float(numpy.max(unitarity)), float(numpy.max(unit_determinant))
 
 
 def completed(rows: Array) -> Array:
-    """Return links `(mu, N, N, *sites)` of SU(2) or SU(3) from their first N-1 rows.
+    """Return links `(mu, N, N, *sites)` of SU(N) from their first N-1 rows: the last row is that of the conjugate cofactors.
 
-    The last row of SU(3) is conj(first x second), that of SU(2) is (-conj b, conj a).
-
-    >>> completed(numpy.eye(3)[None, :2, :, None])[0, 2, :, 0]
-    array([0., 0., 1.])
+    >>> abs(completed(numpy.eye(4)[None, :3, :, None])[0, 3, :, 0])
+    array([0., 0., 0., 1.])
     """
-    if rows.shape[1] == 1:
-        last = numpy.conj(numpy.stack([-rows[:, 0, 1], rows[:, 0, 0]], axis=1))
-    else:
-        a, b = rows[:, 0], rows[:, 1]
-        cross = [a[:, i] * b[:, j] - a[:, j] * b[:, i] for i, j in ((1, 2), (2, 0), (0, 1))]
-        last = numpy.conj(numpy.stack(cross, axis=1))
+    n = rows.shape[2]
+    minors = [determinant(numpy.moveaxis(numpy.delete(rows, j, axis=2), 0, 2)) for j in range(n)]
+    last = numpy.conj(numpy.stack([minor if (n + j) % 2 else -minor for j, minor in enumerate(minors)], axis=1))
     return numpy.concatenate([rows, last[:, None]], axis=1)
 
 
 def projected(links: Array) -> Array:
-    """Return nearly unitary links `(mu, N, N, *sites)` projected onto SU(N).
+    """Return nearly unitary links `(mu, N, N, *sites)` projected onto SU(N), for N = 1 onto U(1).
 
     The polar factor by the Newton-Schulz iteration U -> U (3 - U^+ U)/2, then U -> U (det U)^(-1/N). Raises ValueError if a
     link is too far from unitary for that (max |U^+ U - 1| > 0.1).
@@ -112,4 +111,6 @@ def _projected(u: Array) -> Array:
         u = u - 0.5 * step
         if numpy.max(numpy.abs(step)) < 1e-15:
             break
+    if n == 1:
+        return u
     return u * numpy.exp(-1j / n * numpy.angle(determinant(u)))

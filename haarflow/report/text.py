@@ -90,6 +90,22 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     return f"{head}\n\n{glance}\n\n{observables_table(summary)}"
 
 
+def gauge_table(found: Mapping[str, Any]) -> str:
+    """Return the observables of a gauge file with a column of notes, followed by the notes on the file."""
+    lattice = "x".join(map(str, found["lattice"]))
+    rows = [[name, _value(entry["value"]), entry.get("note", "")] for name, entry in found["observables"].items()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"{name:<{widths[0]}}  {value:>{widths[1]}}  {note}".rstrip() for name, value, note in rows]
+    head = f"{found['gauge_file']}: {found['format']}, {found['group']} {lattice}"
+    return "\n".join([head, "", *lines, "", *found["notes"]])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_value, value))
+    return _number(value, ".8g")
+
+
 def backends_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the backends with their abilities, and how to install those that are missing."""
     rows = [

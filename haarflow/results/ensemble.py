@@ -71,7 +71,7 @@ def compose(setup: Setup, folder: RunFolder) -> None:
     Raises OSError, such as for a full disk, without changing an old ensemble.h5.
     """
     recipe = setup.recipe
-    with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+    with files.replacing(folder.ensemble) as temporary, h5py.File(temporary, "w", libver="v110", locking=False) as file:
         file.attrs["format"] = FORMAT
         file.attrs["recipe"] = to_toml(recipe)
         file.attrs["theory"] = recipe.theory.name
@@ -184,7 +184,7 @@ def _opened(path: str | Path) -> h5py.File:
     if not Path(path).is_file():
         raise EnsembleError(f"there is no ensemble file {path}")
     try:
-        file = h5py.File(path, "r")
+        file = h5py.File(path, "r", locking=False)
     except OSError as error:
         raise EnsembleError(f"{path} is truncated or not an HDF5 file ({error})") from None
     if file.attrs.get("format") != FORMAT:

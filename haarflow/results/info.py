@@ -67,8 +67,12 @@ def _devices(name: str) -> list[str]:
     return found
 
 
-def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
+def describe(
+    source: str, own: Own = NOTHING, lattice: tuple[int, ...] | None = None, group: str | None = None
+) -> dict[str, Any]:
     """Return the contents of a model file, an ensemble file, a gauge file, a recipe or a run folder.
+
+    `lattice` and `group` are those of a gauge file that does not say them.
 
     Raises UnknownModel if there is nothing of that name, and the error of the file's format if it is damaged.
     """
@@ -81,8 +85,8 @@ def describe(source: str, own: Own = NOTHING) -> dict[str, Any]:
         return _ensemble(path)
     if path.suffix == ".toml":
         return {"recipe": as_table(recipes.load(path, own=own))}
-    if formats.recognised(path) or path.suffix.lower() in formats.SUFFIXES:
-        return gauge_info(path).as_dict()
+    if formats.is_gauge_file(path):
+        return gauge_info(path, lattice=lattice, group=group).as_dict()
     return _model(path)
 
 

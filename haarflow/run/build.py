@@ -295,7 +295,7 @@ def _kernels(setup: Setup) -> dict[str, Kernel]:
 def try_theory(target: Target, backend: Backend) -> None:
     """Compute the action and the observables of two fields, so that mistakes in a custom theory show before the run.
 
-    Raises what the theory raises, and ValueError for values of the wrong shape.
+    Raises what the theory raises, and ValueError for values of the wrong shape and for a complex action.
     """
     fields = target.hot_start(random.key(0, backend), 2, backend.dtype)
     name = described(target.theory).name
@@ -304,6 +304,11 @@ def try_theory(target: Target, backend: Backend) -> None:
         raise ValueError(
             f"{name}.action returned {_named_shape(actions)} for two fields: sum over all axes of the field except the "
             "batch, so that each field has one number"
+        )
+    if numpy.iscomplexobj(backend.to_numpy(actions)):
+        raise ValueError(
+            f"{name}.action is complex, and a run needs real weights: draw from Python with haarflow.flows.sampling.draws.draw, "
+            "whose draws have a phase"
         )
     for observable, values in observables_of(target.theory)(fields, target.couplings).items():
         if _shape(values)[:1] != (2,):

@@ -15,9 +15,11 @@ without a file is dropped.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,9 @@ from safetensors.numpy import save
 from haarflow.core import files
 from haarflow.run.records import Line, Log, as_json, from_json, log_of
 
+# a file system without locks: Lustre mounted without flock, NFS without lockd, others
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+NO_LOCK_NOTE = "this file system has no locks, so take care that no other process uses the folder"
 COMPLEX = "|re,im"  # suffix of complex arrays, for which safetensors has no double precision
 
 
@@ -211,10 +216,17 @@ def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time; the lock ends with its process, even after SIGKILL."""
+    """Only one process at a time; the lock ends with its process, even after SIGKILL.
+
+    On a file system without locks the run goes on with a note.
+    """
     with open(path / ".lock", "a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderError(f"another process is using {path}: wait for it or choose another --out") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            print(f"{path}: {NO_LOCK_NOTE}", file=sys.stderr)
         yield

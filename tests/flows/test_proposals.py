@@ -16,6 +16,7 @@ from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain
 from haarflow.flows.training.gradients import log_mean_exp
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact.free_field import log_z
+from tests.support.scalar_qed import Fields, ScalarQED, Uncoupled
 
 LATTICE, M2 = (2, 2), 1.5
 
@@ -134,3 +135,45 @@ def test_complex_observables_pass_through_draws_and_farms(name):
     phase = block["observables"]["phase"]
     assert phase.dtype == numpy.complex128 and numpy.abs(phase.imag).min() > 0.0
     assert numpy.allclose(phase, numpy.exp(1j * block["field"]).mean(axis=(1, 2, 3)), atol=1e-14)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tilted(Free):
+    """The free field with an imaginary source, S + i h sum phi."""
+
+    h: float = 0.4
+
+    def action(self, field, couplings=None):
+        xp = array_namespace(field)
+        return super().action(field) + 1j * self.h * xp.sum(field, axis=(-2, -1))
+
+
+def test_a_complex_action_has_a_phase_beside_the_weight(backend):
+    """The draws are exact but for the source: log w is constant and the phase -h sum phi, whose sum has variance V / 2 m2.
+
+    Three numbers at 5 sigma: chance of luck 2e-6; the seed is fixed.
+    """
+    model = Model(FreeField(LATTICE, M2), Translate((0, 0)))
+    draws = draw(model, {}, Tilted(), random.key(4, backend), 4000)
+    field, log_w, phase = (backend.to_numpy(part) for part in (draws.field, draws.log_w, draws.phase))
+    assert log_w.dtype.kind == "f" and numpy.ptp(log_w) < 1e-12
+    assert numpy.allclose(phase, -0.4 * field.sum(axis=(-2, -1)), atol=1e-13)
+    mean = numpy.exp(1j * phase)
+    exact = math.exp(-(0.4**2) * math.prod(LATTICE) / (4 * M2))
+    for part, wanted in ((mean.real, exact), (mean.imag, 0.0)):
+        assert abs(part.mean() - wanted) < 5 * part.std() / math.sqrt(part.size)
+    block = DrawBlock(model, Tilted(), 3, backend, {}, (5, 6))
+    assert block(0)["phase"].shape == (3,) and draw(model, {}, Free(), random.key(4, backend), 2).phase is None
+    with pytest.raises(ValueError, match="real weights"):
+        farmed_chain(block, range(2))
+
+
+def test_a_farm_draws_fields_of_several_parts():
+    theory = ScalarQED((2, 3))
+    couplings = {"beta": 0.7, "m2": 2.0, "kappa": 0.0}
+    block = DrawBlock(Uncoupled(theory, 2.0), theory, 30, backends.get("numpy"), {}, (5, 6), couplings)
+    chain = farmed_chain(block, range(3))
+    assert type(chain.field) is Fields and chain.field.U.shape == (90, 2, 2, 3) and chain.field.phi.shape == (90, 2, 3)
+    moved = numpy.any(chain.field.U[1:] != chain.field.U[:-1], axis=(1, 2, 3))
+    assert numpy.array_equal(moved, chain.accepted[1:]) and 0 < moved.sum() < 89
+    assert numpy.array_equal(moved, numpy.any(chain.field.phi[1:] != chain.field.phi[:-1], axis=(1, 2)))

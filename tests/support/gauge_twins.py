@@ -60,6 +60,16 @@ def word_sums(data, order):
     return total, a, b
 
 
+def cksum(data):
+    """What the command cksum prints: the POSIX CRC of the bytes and of their number, bit by bit."""
+    crc = 0
+    for byte in [*data, *len(data).to_bytes((len(data).bit_length() + 7) // 8, "little")]:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = ((crc << 1) ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return crc ^ 0xFFFFFFFF
+
+
 def nersc_file(links, rows=2, floating="IEEE64BIG", order=">", kind="d", **changes):
     """A NERSC file; `changes` replace or, with None, remove header lines."""
     _, n, _, t, x, y, z = links.shape
@@ -96,10 +106,25 @@ def openqcd_file(links, order="<"):
     return b"".join(found)
 
 
-def milc_file(links, order="<", magic=20103, arrangement=0):
-    """A MILC version 5 file."""
-    _, _, _, t, x, y, z = links.shape
-    data = b"".join(packed(links, order, "f", 3))
+def hirep_file(links, order=">", rows=None):
+    """A HiRep file; `rows` = 1 stores SU(2) as four real numbers."""
+    _, n, _, *lattice = links.shape
+    found = [struct.pack(f"{order}5id", n, *lattice, plaquette(links))]
+    for site in itertools.product(*map(range, lattice)):
+        for mu in range(4):
+            u = links[(mu, slice(None), slice(None), *site)]
+            if rows == 1:
+                numbers = [u[0, 0].real, u[1, 0].imag, u[1, 0].real, -u[1, 1].imag]
+            else:
+                numbers = [part for entry in u.reshape(-1) for part in (entry.real, entry.imag)]
+            found.append(struct.pack(f"{order}{len(numbers)}d", *numbers))
+    return b"".join(found)
+
+
+def milc_file(links, order="<", magic=20103, arrangement=0, kind="f"):
+    """A MILC version 5 file, in single precision as MILC writes it or in double."""
+    _, n, _, t, x, y, z = links.shape
+    data = b"".join(packed(links, order, kind, n))
     head = struct.pack(f"{order}5i64si", magic, x, y, z, t, b"Thu Jan  1 00:00:00 1970", arrangement)
     return head + struct.pack(f"{order}2I", *word_sums(data, order)[1:]) + data
 
@@ -187,6 +212,7 @@ def files_of(field):
         "openqcd": openqcd_file(field),
         "milc": milc_file(field),
         "milc-big": milc_file(field, ">"),
+        "hirep": hirep_file(field),
     }
 
 

@@ -1,11 +1,13 @@
 """A theory of two arrays, U(1) links and a complex scalar: scalar electrodynamics without self-coupling."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
 
+from haarflow.core import random
 from haarflow.core.groups.additive import U1, Complex
 from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.geometry import shift
@@ -123,3 +125,22 @@ def ring(extent, m2, kappa, points=4096):
     means = {"density": (1.0 / modes).mean(axis=1), "hop": (cosines / modes).mean(axis=1)}
     exact = {name: float((weight * mean).sum() / weight.sum()) for name, mean in means.items()}
     return {"density": exact["density"], "hop": complex(exact["hop"])}
+
+
+@dataclass(frozen=True)
+class Uncoupled:
+    """Haar links and Gaussian scalars, e^{-m2 |phi|^2}: for kappa = 0 exact but for the gauge action."""
+
+    theory: ScalarQED
+    m2: float
+
+    def sample(self, params, key, n, condition=None):
+        links, scalars = self.theory.spaces
+        u = links.group.haar(random.fold_in(key, 0), (n, *links.shape))
+        phi = scalars.group.algebra_normal(random.fold_in(key, 1), (n, *scalars.shape)) / math.sqrt(2 * self.m2)
+        return Fields(u, phi), self.log_density(params, Fields(u, phi))
+
+    def log_density(self, params, y, condition=None):
+        xp = array_namespace(y.phi)
+        squares = xp.sum(xp.real(y.phi) ** 2 + xp.imag(y.phi) ** 2, axis=(-2, -1))
+        return math.prod(self.theory.lattice) * math.log(self.m2 / math.pi) - self.m2 * squares

@@ -6,6 +6,8 @@ The kernels are imported when the first of them is called.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from haarflow.backends.compiled import vector
@@ -16,63 +18,24 @@ from haarflow.theories.composite import Sum
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.scalar.phi4 import Phi4
-from haarflow.theories.theory import check_field
 
 
-def _action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
-    from haarflow.theories.compiled import gauge_action
-
-    check_field(theory, field)
-    return gauge_action.action(theory, field, couplings)
+def _kernel(module: str, function: str) -> Callable[..., Any]:
+    """A function of a module of this package that is imported by the first call, as the compiler takes long to load."""
+    return partial(_call, module, function)
 
 
-def _force(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
-    from haarflow.theories.compiled import gauge_action
-
-    check_field(theory, field)
-    return gauge_action.force(theory, field, couplings)
+def _call(module: str, function: str, theory: Theory, *arguments: Any) -> Any:
+    return vars(import_module(f"haarflow.theories.compiled.{module}"))[function](theory, *arguments)
 
 
-def _plaquettes(theory: Theory, field: Array) -> Array | None:
-    from haarflow.theories.compiled import gauge_action
-
-    check_field(theory, field)
-    return gauge_action.plaquettes(theory, field)
+_action, _force, _plaquettes = (_kernel("gauge_action", name) for name in ("action", "force", "plaquettes"))
+_evolve, _sweep = _kernel("gauge_trajectory", "compiled"), _kernel("heatbath", "compiled")
 
 
 def _observables_of_angles(theory: U1Gauge, field: Array, couplings: Couplings) -> dict[str, Array]:
     """The observables, measured on compiled plaquettes."""
     return theory.observables(field, couplings, angles=_plaquettes(theory, field))
-
-
-def _evolve(theory: Theory, *args: Any) -> tuple[Array, Array, Array] | None:
-    from haarflow.theories.compiled import gauge_trajectory
-
-    return gauge_trajectory.compiled(theory, *args)
-
-
-def _sweep(theory: Theory, *args: Any) -> tuple[Array, Array] | None:
-    from haarflow.theories.compiled import heatbath
-
-    return heatbath.compiled(theory, *args)
-
-
-def _phi4_action(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
-    from haarflow.theories.compiled import phi4
-
-    return phi4.action(theory, field, couplings)
-
-
-def _phi4_force(theory: Theory, field: Array, couplings: Couplings) -> Array | None:
-    from haarflow.theories.compiled import phi4
-
-    return phi4.force(theory, field, couplings)
-
-
-def _phi4_evolve(theory: Theory, *args: Any) -> tuple[Array, Array, Array] | None:
-    from haarflow.theories.compiled import phi4
-
-    return phi4.trajectory(theory, *args)
 
 
 class Row(NamedTuple):
@@ -112,25 +75,32 @@ TABLE: tuple[Row, ...] = (
     Row(SUNGauge, _small_and_even, Kernels(_action, _force, plaquettes=_plaquettes, evolve=_evolve, sweep=_sweep)),
     Row(SUNGauge, _small, Kernels(_action, _force, plaquettes=_plaquettes, evolve=_evolve)),
     Row(SUNGauge, _even, Kernels(sweep=_sweep)),
-    Row(Phi4, lambda theory: True, Kernels(_phi4_action, _phi4_force, evolve=_phi4_evolve)),
+    Row(
+        Phi4,
+        lambda theory: True,
+        Kernels(_kernel("phi4", "action"), _kernel("phi4", "force"), evolve=_kernel("phi4", "trajectory")),
+    ),
 )
 
 
 @accelerated.register(U1Gauge)
 @accelerated.register(SUNGauge)
 @accelerated.register(Phi4)
-def by_table(theory: Theory) -> Any:
+def by_table(theory: Any) -> Any:
     """Return the theory with the kernels of its row, or the theory itself if it has none or numba is not installed.
 
     >>> from haarflow.theories import SUNGauge
     >>> by_table(SUNGauge((4, 4), n=5))
     SUNGauge(lattice=(4, 4), n=5, rectangle=0.0)
     """
-    if not vector.is_present():
-        return theory
-    rows = (row.kernels for row in TABLE if type(theory) is row.kind and row.applies(theory))
-    kernels = next(rows, None)
+    kernels = _kernels(theory) if vector.is_present() else None
     return theory if kernels is None else Accelerated(theory, kernels)
+
+
+@lru_cache(maxsize=256)
+def _kernels(theory: Any) -> Kernels | None:
+    """The kernels of a theory's row: samplers ask for them at every step."""
+    return next((row.kernels for row in TABLE if type(theory) is row.kind and row.applies(theory)), None)
 
 
 @accelerated.register(Sum)

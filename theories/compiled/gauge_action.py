@@ -1,4 +1,4 @@
-"""Single calls of action, force and plaquettes of U(1), SU(2) and SU(3) as compiled kernels, for arrays in the host's memory.
+"""Action, force and plaquettes of U(1), SU(2) and SU(3) as compiled kernels, for arrays in host memory.
 
 They use the rows and bodies of a compiled trajectory (theories/compiled/gauge_trajectory.py); the force is what a kick adds
 to vanishing momenta. The references are the array code of `action`, `force` and `plaquettes`, with which they agree to
@@ -32,7 +32,7 @@ from haarflow.theories.compiled.gauge_trajectory import (
     to_components,
 )
 from haarflow.theories.compiled.row_order import order_of
-from haarflow.theories.theory import couplings_for
+from haarflow.theories.theory import check_field, couplings_for
 
 Into = Sequence[numpy.ndarray]
 
@@ -56,8 +56,9 @@ def force(theory: Any, field: Array, couplings: Couplings) -> Array | None:
 
 
 def plaquettes(theory: Any, field: Array) -> Array | None:
-    """Return `theory.plaquettes(field)`, or None where there is no kernel: also for angles in short rows, which array
-    code adds up faster than they are laid out."""
+    """Return `theory.plaquettes(field)`, or None where there is no kernel: for one, angles in short rows, for which
+    array code is faster."""
+    check_field(theory, field)
     if not theory.group.matrix_axes and theory.lattice[-1] < NUMBERS:
         return None
     twin = lambda field: (theory.plaquettes(field),)  # noqa: E731
@@ -72,18 +73,18 @@ def _called(
     field: Array,
     own: tuple[int, ...],
     real: bool,
-    *numbers: Any,
+    *values: Any,
 ) -> Array | None:
-    """The result of a kernel for a field and one number per chain: `(*batch, *own)`, real or of the field's type."""
+    """Return what a kernel writes for a field and per-chain values: `(*batch, *own)`, real or of the field's type."""
     if precision(field) != "float64":
         return None
     bodies = bodies_of(theory)
     batch, xp, device = batch_shape(theory, field), array_namespace(field), backends.place(field)
     like = (xp.empty((*batch, *own), dtype=xp.float64 if real else field.dtype, device=device),)
-    per_chain = [number * xp.ones(batch, dtype=xp.float64, device=device) for number in numbers]
+    per_chain = [value * xp.ones(batch, dtype=xp.float64, device=device) for value in values]
     work = partial(kernel, bodies, theory.lattice)
-    found = backends.of(field).on_host(work, twin, like, field, *per_chain, numbers=PASSES * math.prod(field.shape))
-    return None if found is None else found[0]
+    result = backends.of(field).on_host(work, twin, like, field, *per_chain, numbers=PASSES * math.prod(field.shape))
+    return None if result is None else result[0]
 
 
 def summed(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.ndarray, beta: numpy.ndarray) -> None:
@@ -92,7 +93,7 @@ def summed(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.nd
     if beta.size:
         laid = _laid_out(bodies, lattice, field)
         codes = _trace(bodies, laid.parts, laid.volume, laid.stride)
-        gauge_action_loops.traces(laid.links, sums, laid.rows, *_order(lattice), laid.block, _places(codes))
+        gauge_action_loops.traces(laid.links, sums, laid.rows, *_order(lattice), laid.block, _addresses(codes))
     into[0][...] = -beta * sums.reshape(beta.shape)
 
 
@@ -102,9 +103,11 @@ def differentiated(
     """Write the force on every link; beta has the batch's shape."""
     if beta.size:
         laid = _laid_out(bodies, lattice, field)
-        found, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.volume, laid.stride)
+        result, codes = _in_rows(into[0], len(lattice), laid), _kick(bodies, laid.parts, laid.volume, laid.stride)
         strengths = -bodies.strength * beta.reshape(-1)
-        gauge_action_loops.forces(laid.links, found, strengths, laid.rows, *_order(lattice), laid.block, _places(codes))
+        gauge_action_loops.forces(
+            laid.links, result, strengths, laid.rows, *_order(lattice), laid.block, _addresses(codes)
+        )
 
 
 def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: numpy.ndarray) -> None:
@@ -112,12 +115,12 @@ def multiplied(bodies: Bodies, lattice: tuple[int, ...], into: Into, field: nump
     if field.size:
         laid = _laid_out(bodies, lattice, field)
         planes, order = _order(lattice)
-        found, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.volume, laid.stride)
-        gauge_action_loops.plaquettes(laid.links, found, laid.rows, planes, order, laid.block, _places(codes))
+        result, codes = _in_rows(into[0], len(planes), laid), _loop(bodies, laid.parts, laid.volume, laid.stride)
+        gauge_action_loops.plaquettes(laid.links, result, laid.rows, planes, order, laid.block, _addresses(codes))
 
 
 class Laid(NamedTuple):
-    """Links `(chains, d, entries, rows, extent, parts)`, room for rows of them, and the chains of a block."""
+    """Links `(chains, d, entries, rows, extent, parts)`, a buffer for their rows, and the number of chains in a block."""
 
     links: numpy.ndarray
     rows: numpy.ndarray
@@ -125,35 +128,35 @@ class Laid(NamedTuple):
 
     @property
     def parts(self) -> int:
-        """Numbers of an entry: two where it is complex."""
+        """Real numbers in an entry: two if it is complex."""
         return int(self.links.shape[-1])
 
     @property
     def volume(self) -> int:
-        """Sites of the lattice."""
+        """The number of sites."""
         return int(self.links.shape[3] * self.links.shape[4])
 
     @property
     def stride(self) -> int:
-        """From a row's component to the next, in bytes."""
+        """The distance between two components of a row, in bytes."""
         return int(self.rows.shape[-1]) * vector.BYTES
 
 
 def _laid_out(bodies: Bodies, lattice: tuple[int, ...], field: numpy.ndarray) -> Laid:
-    parts, extent, number, d = field.itemsize // vector.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
+    parts, extent, rows, d = field.itemsize // vector.BYTES, lattice[-1], math.prod(lattice[:-1]), len(lattice)
     links = numpy.ascontiguousarray(field).view("float64")
-    links = links.reshape(-1, d, bodies.components // parts, number, extent, parts)
-    # matrices are laid out by a body, which is faster than several chains together
-    alone = parts == 2 and extent % vector.WIDTH == 0
-    block = 1 if alone else block_of(extent, len(links), bodies.components)
+    links = links.reshape(-1, d, bodies.components // parts, rows, extent, parts)
+    # a compiled body lays out matrices of one chain faster than several chains are laid out together
+    single = parts == 2 and extent % vector.WIDTH == 0
+    block = 1 if single else block_of(extent, len(links), bodies.components)
     homes = 1 + order_of(lattice).home.max()
     return Laid(links, numpy.zeros((homes, d, bodies.components, (extent + 1) * block)), block)
 
 
 def _in_rows(x: numpy.ndarray, lead: int, laid: Laid) -> numpy.ndarray:
-    """Forces or plaquettes shaped as the links, `lead` directions or planes of them."""
-    chains, _, _, number, extent, _ = laid.links.shape
-    return x.view("float64").reshape(chains, lead, -1, number, extent, x.itemsize // vector.BYTES)
+    """Forces or plaquettes in the layout of the links, for `lead` directions or planes."""
+    chains, _, _, rows, extent, _ = laid.links.shape
+    return x.view("float64").reshape(chains, lead, -1, rows, extent, x.itemsize // vector.BYTES)
 
 
 @cache
@@ -182,5 +185,5 @@ def _loop(bodies: Bodies, parts: int, volume: int, stride: int) -> tuple[vector.
     return to_components(*laid, stride), from_components(*laid, stride), loop
 
 
-def _places(codes: tuple[vector.Code, ...]) -> tuple[int, ...]:
+def _addresses(codes: tuple[vector.Code, ...]) -> tuple[int, ...]:
     return tuple(code.address for code in codes)

@@ -1,7 +1,7 @@
-"""The loops of single works on gauge links over the blocks of chains, see theories/compiled/gauge_action.py.
+"""Compiled loops for action, force and plaquettes of gauge links, over blocks of chains; see theories/compiled/gauge_action.py.
 
-Links are `(chains, d, entries, rows, extent, parts)`, u is room for rows of them. A row is laid out when the first visit wants
-it, at the place (`order.home`) that it leaves after the last: few are there at a time, and they stay in the cache.
+Links are `(chains, d, entries, rows, extent, parts)`, u is a buffer for their rows. A row is copied there at the first visit
+that needs it, to the slot `order.home`, and frees the slot after the last: few rows are held at a time and stay in the cache.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from haarflow.theories.compiled.row_order import Order
 def traces(
     links: Array, sums: Array, u: Array, planes: Array, order: Order, block: int, bodies: tuple[int, ...]
 ) -> None:
-    """Write the sum of what a body adds at every plaquette of a chain."""
+    """Write for each chain the sum over all plaquettes of what the body adds."""
     split, trace = bodies
     chains, _, _, rows, extent, _ = links.shape
     total, laid = numpy.zeros((1, len(planes), extent * block)), numpy.zeros(rows)
@@ -44,7 +44,7 @@ def traces(
 @loop
 def forces(
     links: Array,
-    found: Array,
+    result: Array,
     strengths: Array,
     u: Array,
     planes: Array,
@@ -52,11 +52,11 @@ def forces(
     block: int,
     bodies: tuple[int, ...],
 ) -> None:
-    """Write what a kick of the chains' strengths gives to momenta at rest."""
+    """Write the momenta that a kick of each chain's strength gives to links at rest."""
     split, copy, plane, kicked = bodies
     chains, _, _, rows, extent, _ = links.shape
     _, d, components, length = u.shape
-    lanes, momenta = extent * block, found.shape[2]
+    lanes, momenta = extent * block, result.shape[2]
     v, w = numpy.zeros((max(order.home) + 1, d, components, length)), numpy.zeros((momenta, length))
     spare, strength, largest = numpy.zeros(2 * components * length), numpy.zeros(lanes), numpy.zeros(16)
     laid = numpy.zeros(rows)
@@ -73,13 +73,13 @@ def forces(
                 for mu in range(d):
                     w[:] = 0.0
                     kick(u[home, mu], v[home, mu], w, strength, largest, kicked)
-                    bring_back_row(w, found, mu, row, block, first, count, copy)
+                    bring_back_row(w, result, mu, row, block, first, count, copy)
             moved = order.ready[visit]
 
 
 @loop
 def plaquettes(
-    links: Array, found: Array, u: Array, planes: Array, order: Order, block: int, bodies: tuple[int, ...]
+    links: Array, result: Array, u: Array, planes: Array, order: Order, block: int, bodies: tuple[int, ...]
 ) -> None:
     """Write the plaquettes, `(chains, planes, entries, rows, extent, parts)`."""
     split, merge, body = bodies
@@ -93,11 +93,13 @@ def plaquettes(
         for visit in range(rows):
             lay_out_visit(links, u, laid, order, visit, block, first, count, split)
             row = order.sweep[visit]
-            for number in range(len(planes)):
-                mu, nu = planes[number]
-                places = corners(u, lanes, planes[number], home[row], home[ahead[mu, row]], home[ahead[nu, row]])
-                call(body, 8 * lanes, (*places, product.ctypes.data, spare.ctypes.data))
-                bring_back_row(product, found, number, row, block, first, count, merge)
+            for index in range(len(planes)):
+                mu, nu = planes[index]
+                links_of_plaquette = corners(
+                    u, lanes, planes[index], home[row], home[ahead[mu, row]], home[ahead[nu, row]]
+                )
+                call(body, 8 * lanes, (*links_of_plaquette, product.ctypes.data, spare.ctypes.data))
+                bring_back_row(product, result, index, row, block, first, count, merge)
 
 
 @loop
@@ -112,7 +114,7 @@ def lay_out_visit(
     count: int,
     split: int,
 ) -> None:
-    """Lay out the rows of a visit that are not there yet: that of its corner and those one site on."""
+    """Lay out the rows that a visit needs and that are not in the buffer yet: the corner's row and those one site on."""
     corner = order.sweep[visit]
     for axis in range(-1, len(order.ahead)):
         row = corner if axis < 0 else order.ahead[axis, corner]

@@ -1,7 +1,7 @@
-"""What a compiled trajectory does at one site, for each gauge group: bodies of `backends.simd`.
+"""The compiled trajectory at one site, for each gauge group: bodies for `backends.compiled.vector`.
 
 A plaquette is A B^+ with A = U_mu(x) U_nu(x+mu) and B = U_nu(x) U_mu(x+nu). From A and B come the staples of its four
-links, two products each in all: six for a plane. Plain twins: `SUNGauge.staples`, `U1Gauge.force`, `density` and `restore`.
+links, two products each in all: six for a plane. References: `SUNGauge.staples`, `U1Gauge.force`, `density` and `restore`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from haarflow.theories.compiled import matrices
 NEAR, NEAR_TERMS = 1.0, 16  # |w| below which 16 terms leave 1e-18: |X| <= |w|/sqrt 3, 0.58^17/17! = 2e-19
 
 
-Body = Callable[..., None]  # what a compiled loop does at one site, of rows
+Body = Callable[..., None]  # acts on one site of rows
 
 
 class Bodies(NamedTuple):
-    """Components of a link and of its momentum, what beta is multiplied with in a kick, and the bodies.
+    """Components of a link and of its momentum, the factor of beta in a kick, and the bodies.
 
     `plane(u_mu, u_nu, far, high, v_mu, v_nu, v_high, v_far, spare)` adds a plaquette's staples to those of its links;
     `kick(u, v, w, strength, largest)` adds strength x the force to w, clears v and keeps the largest w^2;
     `near(u, w, scale)` and `far(u, w, scale)` move u by exp(scale w), the one for |scale w| <= NEAR;
     `restore(u)` brings u back onto the group; `density(u_mu, u_nu, far, high, change)` writes the plaquette's part of the
-    action at beta = 1, less what stood in its place; `trace(u_mu, u_nu, far, high, total)` adds Re tr / N of the plaquette,
-    `loop(u_mu, u_nu, far, high, found, spare)` writes the plaquette itself.
+    action at beta = 1, less the previous value; `trace(u_mu, u_nu, far, high, total)` adds Re tr / N of the plaquette,
+    `loop(u_mu, u_nu, far, high, result, spare)` writes the plaquette itself.
     """
 
     components: int
@@ -48,17 +48,53 @@ class Bodies(NamedTuple):
 @cache
 def su(n: int) -> Bodies:
     """The bodies of SU(n), n = 2 or 3."""
+    return Bodies(
+        components=2 * n * n, momenta=n * n - 1, strength=0.5 / n, **su_plaquettes(n), **su_density(n), **su_links(n)
+    )
+
+
+def su_plaquettes(n: int) -> dict[str, Body]:
+    """The bodies of SU(n) that multiply the links of a plaquette."""
+
+    def halves(u_mu: Row, u_nu: Row, far: Row, high: Row, spare: Row) -> tuple[matrices.Stored, matrices.Stored]:
+        first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
+        a, b = spare, spare.behind(2 * n * n)
+        matrices.product(first, ahead, a)
+        matrices.product(second, above, b)
+        return matrices.Stored(a, n), matrices.Stored(b, n)
 
     def plane(
         u_mu: Row, u_nu: Row, far: Row, high: Row, v_mu: Row, v_nu: Row, v_high: Row, v_far: Row, spare: Row
     ) -> None:
         first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
-        there, back = spare, spare.behind(2 * n * n)
-        matrices.product(first, ahead, there)
-        matrices.product(second, above, back)
-        a, b = matrices.Stored(there, n).dagger(), matrices.Stored(back, n).dagger()
+        a, b = (half.dagger() for half in halves(u_mu, u_nu, far, high, spare))
         for left, right, staple in ((ahead, b, v_mu), (above, a, v_nu), (a, second, v_high), (b, first, v_far)):
             matrices.product(left, right, staple, add=True)
+
+    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, result: Row, spare: Row) -> None:
+        a, b = halves(u_mu, u_nu, far, high, spare)
+        matrices.product(a, b.dagger(), result)
+
+    return {"plane": plane, "loop": loop}
+
+
+def su_density(n: int) -> dict[str, Body]:
+    """The bodies of SU(n) that want a plaquette's trace alone."""
+
+    def plaquette(u_mu: Row, u_nu: Row, far: Row, high: Row) -> matrices.Number:
+        return (1.0 / n) * matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
+
+    def density(u_mu: Row, u_nu: Row, far: Row, high: Row, change: Row) -> None:
+        change[0] = 1.0 - plaquette(u_mu, u_nu, far, high) - change[0]
+
+    def trace(u_mu: Row, u_nu: Row, far: Row, high: Row, total: Row) -> None:
+        total[0] = total[0] + plaquette(u_mu, u_nu, far, high)
+
+    return {"density": density, "trace": trace}
+
+
+def su_links(n: int) -> dict[str, Body]:
+    """The bodies of SU(n) that change a link or its momentum."""
 
     def kick(u: Row, v: Row, w: Row, strength: Row, largest: Row) -> None:
         loop = matrices.product_entries(matrices.Stored(u, n), matrices.Stored(v, n))
@@ -81,35 +117,12 @@ def su(n: int) -> Bodies:
     def restore(u: Row) -> None:
         matrices.store(matrices.restored(matrices.Stored(u, n).loaded()), u)
 
-    def plaquette(u_mu: Row, u_nu: Row, far: Row, high: Row) -> matrices.Number:
-        return (1.0 / n) * matrices.real_trace(*(matrices.Stored(row, n) for row in (u_mu, far, u_nu, high)))
-
-    def density(u_mu: Row, u_nu: Row, far: Row, high: Row, change: Row) -> None:
-        change[0] = 1.0 - plaquette(u_mu, u_nu, far, high) - change[0]
-
-    def trace(u_mu: Row, u_nu: Row, far: Row, high: Row, total: Row) -> None:
-        total[0] = total[0] + plaquette(u_mu, u_nu, far, high)
-
-    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, found: Row, spare: Row) -> None:
-        first, second, ahead, above = (matrices.Stored(row, n) for row in (u_mu, u_nu, far, high))
-        there, back = spare, spare.behind(2 * n * n)
-        matrices.product(first, ahead, there)
-        matrices.product(second, above, back)
-        matrices.product(matrices.Stored(there, n), matrices.Stored(back, n).dagger(), found)
-
-    return Bodies(
-        components=2 * n * n,
-        momenta=n * n - 1,
-        strength=0.5 / n,
-        plane=plane,
-        kick=kick,
-        near=lambda u, w, scale: moved(u, w, scale, NEAR_TERMS, 0, 0.0),
-        far=lambda u, w, scale: moved(u, w, scale, TERMS, DOUBLINGS, BOUND),
-        restore=restore,
-        density=density,
-        trace=trace,
-        loop=loop,
-    )
+    return {
+        "kick": kick,
+        "near": lambda u, w, scale: moved(u, w, scale, NEAR_TERMS, 0, 0.0),
+        "far": lambda u, w, scale: moved(u, w, scale, TERMS, DOUBLINGS, BOUND),
+        "restore": restore,
+    }
 
 
 @cache
@@ -144,8 +157,8 @@ def u1() -> Bodies:
         half = sine_of(0.5 * angle(u_mu, u_nu, far, high))
         total[0] = total[0] + (1.0 - 2.0 * half * half)
 
-    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, found: Row, spare: Row) -> None:
-        found[0] = angle(u_mu, u_nu, far, high)
+    def loop(u_mu: Row, u_nu: Row, far: Row, high: Row, result: Row, spare: Row) -> None:
+        result[0] = angle(u_mu, u_nu, far, high)
 
     return Bodies(
         components=1,

@@ -1,11 +1,11 @@
-"""Trajectories of molecular dynamics on gauge links as one compiled kernel, for arrays in the host's memory.
+"""Trajectories of molecular dynamics on gauge links as one compiled kernel, for arrays in host memory.
 
-Links are laid out in rows along the last axis of the lattice: component by component, in each the sites of the row and at
-every site the chains of a block, so that neighbouring numbers are neighbouring sites or chains and fill vector registers
-whatever their mix. A row has one site more, a copy of its first: "one site on" is then an offset, and what is added there
-goes back to the first. A row moves on as soon as its staples are complete, while it is still in the cache.
+Links are laid out in rows along the last axis of the lattice: a row has its components one after another, each with all sites
+of the row and at every site the chains of a block, so that neighbouring numbers (sites or chains) fill vector registers. A row
+has an extra site, a copy of its first: "one site on" is then an offset, and what is added to the copy is added to the
+original afterwards. A row is updated as soon as its staples are complete, while it is still in the cache.
 
-The plain twin is `core.hmc.molecular_dynamics` by the plain theory's `force` and density; both agree to rounding.
+The reference is `core.hmc.molecular_dynamics` by the plain theory's `force` and density; both agree to rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from haarflow.theories.compiled.gauge_trajectory_loops import trajectory
 from haarflow.theories.compiled.row_order import order_of
 from haarflow.theories.theory import couplings_for
 
-NUMBERS = 256  # of a row's links in one direction: enough to hide the loops around them, few enough for the cache
+NUMBERS = 256  # in a row's links of one direction: enough to hide the cost of the loops, few enough for the cache
 
 
 def compiled(
@@ -56,12 +56,12 @@ def compiled(
         return molecular_dynamics(theory, field, momentum, scheme, step_size, steps, {"beta": beta})
 
     kernel = partial(evolve, bodies, scheme, int(steps), theory.lattice)
-    given = field, momentum, beta * ones, step_size * ones
-    return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *given)
+    arguments = field, momentum, beta * ones, step_size * ones
+    return backends.of(field).on_host(kernel, plain, (field, momentum, ones), *arguments)
 
 
 def bodies_of(theory: Any) -> Bodies:
-    """Return what is compiled for Wilson's action of a theory's group, U(1), SU(2) or SU(3)."""
+    """Return the bodies of Wilson's action for a theory's group, U(1), SU(2) or SU(3)."""
     return gauge_bodies.su(theory.n) if theory.group.matrix_axes else gauge_bodies.u1()
 
 
@@ -80,13 +80,13 @@ def evolve(
     extent, d, chains = lattice[-1], len(lattice), beta.size
     if not chains:
         return
-    *found, action = into
+    *end, action = into
     change = numpy.zeros(chains)
     drifts, kicks = coefficients(scheme, steps)
     rows, block = math.prod(lattice[:-1]), block_of(extent, chains, bodies.components)
-    given = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
+    start = numpy.ascontiguousarray(field), numpy.ascontiguousarray(momentum)
     trajectory(
-        *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*given, *found)),
+        *(x.view("float64").reshape(chains, d, -1, rows, extent, x.itemsize // 8) for x in (*start, *end)),
         change,
         *(numpy.zeros((rows, d, k, (extent + 1) * block)) for k in (bodies.components, bodies.momenta)),
         numpy.outer(drifts, step_size),
@@ -105,14 +105,14 @@ def evolve(
 
 
 def block_of(extent: int, chains: int, components: int) -> int:
-    """Chains of a block: no more than fill a row with NUMBERS numbers, in whole registers."""
+    """Return how many chains make a block: whole registers, and rows of at most about NUMBERS numbers."""
     least = vector.WIDTH // math.gcd(extent, vector.WIDTH)
     return least * max(1, min(-(-chains // least), NUMBERS // (components * extent * least)))
 
 
 @cache
 def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[vector.Code, ...]:
-    """The bodies as machine code for a lattice's volume and rows of a length, in the order in which the loops want them."""
+    """The bodies as machine code for a volume and a length of rows, in the order in which the loops take them."""
     stride = length * vector.BYTES
     laid = layout(parts, bodies.components, volume), layout(1, bodies.momenta, volume)
     return (
@@ -122,12 +122,12 @@ def _compiled(bodies: Bodies, parts: int, volume: int, length: int) -> tuple[vec
         vector.compiled(bodies.far, 3, stride),
         vector.compiled(bodies.restore, 1, stride),
         vector.compiled(bodies.density, 5, stride),
-        *(make(*words, stride) for words in laid for make in (to_components, from_components)),
+        *(make(*options, stride) for options in laid for make in (to_components, from_components)),
     )
 
 
 def layout(parts: int, components: int, volume: int) -> tuple[int, int, int]:
-    """Return the parts of an entry of links or momenta, the number of entries, and how many bytes they are apart.
+    """Return the real numbers in an entry of links or momenta, the number of entries, and their distance in bytes.
 
     >>> layout(2, 18, 16)
     (2, 9, 256)
@@ -137,13 +137,13 @@ def layout(parts: int, components: int, volume: int) -> tuple[int, int, int]:
 
 @cache
 def to_components(parts: int, entries: int, apart: int, stride: int) -> vector.Code:
-    """Return the body that takes a row's entries, numbers of one or two parts and some bytes apart, to their components."""
+    """Return the body that splits a row's entries, real or complex and `apart` bytes apart, into components."""
 
     def split(x: Array, components: Any) -> None:
         for entry in range(entries):
             line = x.further(entry * apart)
-            for part, number in enumerate(line.pairs() if parts == 2 else (line[0],)):
-                components[parts * entry + part] = number
+            for part, value in enumerate(line.pairs() if parts == 2 else (line[0],)):
+                components[parts * entry + part] = value
 
     return vector.compiled(split, 2, stride, paired=parts - 1)
 

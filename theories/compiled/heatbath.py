@@ -1,12 +1,12 @@
-"""Heat bath and over-relaxation of SU(N) links as one compiled kernel, for arrays in the host's memory.
+"""Heat bath and over-relaxation of SU(N) links as one compiled kernel, for arrays in host memory.
 
-Even and odd sites stand apart, packed in pairs along the last axis as in core/lattice/evenodd.py: the links of one direction and
-parity move while all that their staples hold stand still. A row holds, component by component, a line of pairs along the last
-axis and at each pair the chains of a block; in front of it stands a copy of its last pair and behind it one of its first, so
-that a neighbour is an offset. Uniform numbers are made where they are used, by the counters that `core.random` gives them,
-and of the tries only as many as are wanted.
+Even and odd sites are stored separately, packed in pairs along the last axis as in core/lattice/evenodd.py: the links of one
+direction and parity are updated while all links of their staples are held. A row holds, component by component, a line of
+pairs along the last axis and at each pair the chains of a block, between a copy of its last pair in front and one of its first
+pair behind, so that a neighbour is an offset. Uniform numbers are generated where they are used, from the counters that
+`core.random` assigns to them, and only as many tries are drawn as are needed.
 
-The plain twin is `core.heatbath_sun.SubgroupHeatBath`; both agree to rounding.
+The reference is `core.chains.heatbath_sun.SUNHeatBath`; both agree to rounding.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from haarflow.core.groups.sun import SU
 from haarflow.theories.compiled import heatbath_bodies
 from haarflow.theories.compiled.heatbath_loops import sweeps
 
-FILLED = 16  # lanes of a row: enough to hide the loops around them
-CACHED = 2**17  # numbers of the rows of a block, 1 MiB
+FILLED = 16  # lanes of a row: enough to hide the cost of the loops
+CACHED = 2**17  # numbers in the rows of a block, 1 MiB
 
 
 class Neighbours(NamedTuple):
@@ -55,7 +55,7 @@ def compiled(
     lattice, batch, d, xp = theory.lattice, batch_shape(theory, field), theory.d, array_namespace(field)
     share, pairs = per_chain(key, batch), math.prod(lattice) // 2
     stride = math.prod(share) * pairs
-    if 2 * len(theory.group.subgroups) * _numbers(tries) * stride >= 2**31:  # more than a word counts
+    if 2 * len(theory.group.subgroups) * _numbers(tries) * stride >= 2**31:  # the counters are 32-bit
         return None
     ones = xp.ones(batch, dtype=xp.float64, device=backends.place(field))
     keys = xp.stack([random.fold_in(key, mu) for mu in range(d)], axis=-2)
@@ -92,14 +92,14 @@ def sweep(
     chains, d, extent, components = first.size, len(lattice), lattice[-1], 2 * n * n
     if not chains:
         return
-    found, failed = into
+    swept, failed = into
     failed[...] = 0.0
     rows = math.prod(lattice[:-1])
     block = _block(extent // 2, chains, components, 2 * rows * d)
     length = (extent // 2 + 2) * block
     draws, turns, *others = _compiled(n, tries, length)
     sweeps(
-        *(x.view("float64").reshape(chains, d, -1, rows, extent, 2) for x in (numpy.ascontiguousarray(field), found)),
+        *(x.view("float64").reshape(chains, d, -1, rows, extent, 2) for x in (numpy.ascontiguousarray(field), swept)),
         failed.reshape(-1),
         numpy.zeros((2, rows, d, components, length)),
         numpy.ascontiguousarray(keys).reshape(chains, d, 2),
@@ -119,24 +119,24 @@ def sweep(
 def neighbours(lattice: tuple[int, ...]) -> Neighbours:
     """Return the neighbours of a lattice's rows.
 
-    >>> found = neighbours((4, 2))
-    >>> found.ahead.tolist(), found.behind.tolist(), found.odd.tolist()
+    >>> rows = neighbours((4, 2))
+    >>> rows.ahead.tolist(), rows.behind.tolist(), rows.odd.tolist()
     ([[1, 2, 3, 0], [0, 1, 2, 3]], [[3, 0, 1, 2], [0, 1, 2, 3]], [0, 1, 0, 1])
     """
     rows = numpy.arange(math.prod(lattice[:-1])).reshape(lattice[:-1])
-    there = [[*(numpy.roll(rows, step, axis) for axis in range(rows.ndim)), rows] for step in (-1, 1)]
-    ahead, behind = (numpy.stack(tables).reshape(len(lattice), -1) for tables in there)
+    shifted = [[*(numpy.roll(rows, step, axis) for axis in range(rows.ndim)), rows] for step in (-1, 1)]
+    ahead, behind = (numpy.stack(tables).reshape(len(lattice), -1) for tables in shifted)
     return Neighbours(ahead, behind, numpy.indices(lattice[:-1]).sum(axis=0).reshape(-1) % 2)
 
 
 def _numbers(tries: int) -> int:
-    """Uniform numbers of one subgroup step."""
+    """The number of uniform numbers in one subgroup step."""
     return NUMBERS * tries + 2
 
 
 def _block(pairs: int, chains: int, components: int, rows: int) -> int:
-    """Chains of a block, in whole registers and evenly filled: no more than make a row FILLED numbers long, and one where
-    the rows of two do not stay in the cache."""
+    """The number of chains in a block: whole registers, evenly filled, rows of at most about FILLED numbers, and rows of all
+    chains that fit into the cache."""
     least = vector.WIDTH // math.gcd(pairs, vector.WIDTH)
     most = max(1, min(FILLED // pairs, CACHED // (rows * components * pairs)) // least)
     groups = -(-chains // least)
@@ -147,7 +147,7 @@ def _block(pairs: int, chains: int, components: int, rows: int) -> int:
 def _compiled(
     n: int, tries: int, length: int
 ) -> tuple[list[vector.Code], list[vector.Code], vector.Code, vector.Code, vector.Code]:
-    """The bodies as machine code for rows of a length: draws and reflections of all subgroups, staples, loops, restore."""
+    """The bodies as machine code for a length of rows: draws and reflections of all subgroups, staples, loops, restore."""
     stride, pairs = length * vector.BYTES, SU(n, 1).subgroups
     return (
         [vector.compiled(heatbath_bodies.heat_bath(n, pair, tries), 4, stride, fixed=1) for pair in pairs],

@@ -1,4 +1,4 @@
-"""What a compiled heat bath of SU(N) does at one site: bodies of `backends.simd`, by the formulas of core/chains/heatbath_sun.py."""
+"""The compiled heat bath of SU(N) at one site: bodies for `backends.compiled.vector`, by the formulas of core/chains/heatbath_sun.py."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from haarflow.theories.compiled.gauge_bodies import Body
 from haarflow.theories.compiled.matrices import Complex, Number
 
 KEY0, KEY1, COUNTER, COUPLING, MISSED = range(5)  # the numbers of a lane
-TINY = 1e-300  # no root of a sum of squares but zero is less
+TINY = 1e-300  # every non-zero root of a sum of squares is larger
 START, STRIDE = range(2)  # of a subgroup's visit: its first counter, and the distance of two uniform numbers
 
 
 def staples(n: int) -> Body:
     """The body that adds the two staples of a link in a plane, U_mu V being the plaquettes ahead and behind."""
 
-    def body(here: Row, top: Row, far: Row, below: Row, side: Row, corner: Row, staple: Row, spare: Row) -> None:
-        first, second, third, fourth = (matrices.Stored(row, n) for row in (here, top, below, corner))
+    def body(left: Row, top: Row, far: Row, below: Row, side: Row, corner: Row, staple: Row, spare: Row) -> None:
+        first, second, third, fourth = (matrices.Stored(row, n) for row in (left, top, below, corner))
         room = matrices.Stored(spare, n).dagger()
         matrices.product(first, second, spare)
         matrices.product(matrices.Stored(far, n), room, staple, add=True)
@@ -55,22 +55,22 @@ def heat_bath(n: int, pair: tuple[int, int], tries: int) -> Body:
         stride = visit[STRIDE].word()
 
         def numbers(begin: int, end: int) -> list[Number]:
-            return uniforms(key, [first + stride * place for place in range(begin, end)], UNIFORM)
+            return uniforms(key, [first + stride * index for index in range(begin, end)], UNIFORM)
 
         size, unit = _unit_quaternion(m, n, pair)
         k = (2.0 * lane[COUPLING]) * size
         height, turn, *once = numbers(0, 2 + NUMBERS)
         begins = [2 + NUMBERS * t for t in range(1, tries)]
         again: list[Callable[[], list[Number]]] = [partial(numbers, begin, begin + NUMBERS) for begin in begins]
-        drop, found = _one_minus_cosine(k, once, again)
+        drop, accepted = _one_minus_cosine(k, once, again)
         cosine, height = 1.0 - drop, 2.0 * height - 1.0
-        radius = found.below(0.5, 0.0, drop * (1.0 + cosine)).sqrt()
+        radius = accepted.below(0.5, 0.0, drop * (1.0 + cosine)).sqrt()
         sine_of, cosine_of = sine_and_cosine_of_turns(turn)
         flat = radius * (1.0 - height * height).sqrt()
         g = divided([cosine, flat * cosine_of, flat * sine_of, radius * height], unit)
-        g = [found.below(0.5, float(place == 0), part) for place, part in enumerate(g)]
+        g = [accepted.below(0.5, float(index == 0), part) for index, part in enumerate(g)]
         _rotate((u, m), n, pair, g)
-        lane[MISSED] = lane[MISSED] + (1.0 - found)
+        lane[MISSED] = lane[MISSED] + (1.0 - accepted)
 
     return body
 
@@ -94,9 +94,9 @@ def restore(n: int) -> Body:
 
 
 def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable[[], list[Number]]]) -> tuple[Number, Number]:
-    """`heatbath_sun.one_minus_cosine` and 1 where it found something, 0 elsewhere.
+    """`heatbath_sun.one_minus_cosine`, and 1 where a try was accepted, 0 elsewhere.
 
-    `once` are the uniform numbers of the first try, `again` give those of the others, which end when all lanes have found.
+    `once` are the uniform numbers of the first try, `again` return those of the others, until every lane has accepted one.
     """
     k = k.below(FLOOR, FLOOR, k)
     cut = k.below(SMALL, one_minus_exponential(2.0 * k.below(SMALL, k, SMALL)), 1.0)
@@ -109,20 +109,20 @@ def _one_minus_cosine(k: Number, once: list[Number], again: list[Callable[[], li
         level = (2.0 - proposal) * k.below(SMALL, proposal, 0.5)
         return proposal, level.below(coin * coin, 0.0, 1.0)
 
-    def after(drop: Number, found: Number, numbers: Callable[[], list[Number]]) -> list[Number]:
+    def after(drop: Number, accepted: Number, numbers: Callable[[], list[Number]]) -> list[Number]:
         proposal, good = attempt(*numbers())
-        return [found.below(0.5, proposal, drop), found.largest(good)]
+        return [accepted.below(0.5, proposal, drop), accepted.largest(good)]
 
-    drop, found = attempt(*once)
+    drop, accepted = attempt(*once)
     for numbers in again:
-        drop, found = found.where_any_zero([drop, found], partial(after, drop, found, numbers))
-    return drop, found
+        drop, accepted = accepted.where_any_zero([drop, accepted], partial(after, drop, accepted, numbers))
+    return drop, accepted
 
 
 def _unit_quaternion(m: Row, n: int, pair: tuple[int, int]) -> tuple[Number, list[Number]]:
     """|q| and q/|q| of the block `pair` of a matrix in memory, the unit quaternion where q = 0."""
     (i, j), stored = pair, matrices.Stored(m, n)
-    a, b, c, e = (stored.entry(*place) for place in ((i, i), (i, j), (j, i), (j, j)))
+    a, b, c, e = (stored.entry(*indices) for indices in ((i, i), (i, j), (j, i), (j, j)))
     parts = [a.real + e.real, b.imaginary + c.imaginary, b.real - c.real, a.imaginary - e.imaginary]
     parts = [0.5 * part for part in parts]
     size = sum((part * part for part in parts[1:]), parts[0] * parts[0]).sqrt()
@@ -140,5 +140,5 @@ def _rotate(rows: tuple[Row, ...], n: int, pair: tuple[int, int], g: list[Number
             x, y = stored.entry(i, column), stored.entry(j, column)
             new = matrices.dot([a, b], [x, y]), matrices.dot([Complex(-b.real, b.imaginary), a.adjoint()], [x, y])
             for line, z in zip(pair, new, strict=True):
-                place = 2 * (line * n + column)
-                row[place], row[place + 1] = z.real, z.imaginary
+                entry = 2 * (line * n + column)
+                row[entry], row[entry + 1] = z.real, z.imaginary

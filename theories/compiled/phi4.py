@@ -1,7 +1,7 @@
-"""Action, force and trajectories of phi^4 as compiled loops, for arrays in the host's memory.
+"""Action, force and trajectories of phi^4 as compiled loops, for arrays in host memory.
 
-Array code passes over memory for every shift, product and sum; here a row of sites is read with its neighbours and written
-once. The plain twins are `Phi4.action` and `Phi4.force`, and `core.hmc.molecular_dynamics`.
+Array code passes over memory for every shift, product and sum; these loops read a row of sites with its neighbours and write
+it once. The references are `Phi4.action`, `Phi4.force` and `core.chains.hmc.molecular_dynamics`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Couplings, Theory
-from haarflow.core.axes import batch_shape
 from haarflow.core.chains.hmc import molecular_dynamics
 from haarflow.core.chains.integrators import Scheme, coefficients
+from haarflow.core.groups.matrices import precision
 from haarflow.theories.compiled import phi4_loops
-from haarflow.theories.theory import check_field, couplings_for
+from haarflow.theories.theory import couplings_for
 
 Into = Sequence[numpy.ndarray]
 
@@ -45,9 +45,9 @@ def trajectory(
     couplings: Couplings = None,
 ) -> tuple[Array, Array, Array] | None:
     """Return `HMC.trajectory`, or None where there is no kernel."""
-    if not _known(theory, field):
+    ones, names, values = _per_chain(theory, field, couplings)
+    if precision(field) != "float64":
         return None
-    ones, names, values = _numbers(theory, field, couplings)
 
     def plain(field: Array, momentum: Array, step_size: Array, *values: Array) -> tuple[Array, Array, Array]:
         return molecular_dynamics(
@@ -62,12 +62,12 @@ def trajectory(
 
 def actions(theory: Theory, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the actions of host fields, `(*batch,)` like the values of the couplings."""
-    phi4_loops.actions(_rows(theory, field), into[0].reshape(-1), *_given(theory, names, values))
+    phi4_loops.actions(_rows(theory, field), into[0].reshape(-1), *_coefficients(theory, names, values))
 
 
 def forces(theory: Theory, names: tuple[str, ...], into: Into, field: numpy.ndarray, *values: numpy.ndarray) -> None:
     """Write the forces of host fields."""
-    phi4_loops.forces(_rows(theory, field), _rows(theory, into[0]), *_given(theory, names, values))
+    phi4_loops.forces(_rows(theory, field), _rows(theory, into[0]), *_coefficients(theory, names, values))
 
 
 def trajectories(
@@ -88,7 +88,7 @@ def trajectories(
         *(_rows(theory, x) for x in (new, final, field)),
         change.reshape(-1),
         *(numpy.outer(factors, step_size) for factors in coefficients(scheme, steps)),
-        *_given(theory, names, values),
+        *_coefficients(theory, names, values),
     )
 
 
@@ -112,29 +112,25 @@ def _single(
     couplings: Couplings,
     whole: bool,
 ) -> Array | None:
-    """What `kernel` makes of one field: a field where `whole`, else a number for each of the batch."""
-    if not _known(theory, field):
+    """Return what `kernel` writes for a field: a field if `whole`, else an array of the batch's shape."""
+    ones, names, values = _per_chain(theory, field, couplings)
+    if precision(field) != "float64":
         return None
-    ones, names, values = _numbers(theory, field, couplings)
 
     def twin(field: Array, *values: Array) -> tuple[Array]:
         return (plain(field, dict(zip(names, values, strict=True))),)
 
     like, size = (field if whole else ones,), math.prod(field.shape)
-    found = backends.of(field).on_host(partial(kernel, theory, names), twin, like, field, *values, numbers=size)
-    return None if found is None else found[0]
+    written = backends.of(field).on_host(partial(kernel, theory, names), twin, like, field, *values, numbers=size)
+    return None if written is None else written[0]
 
 
-def _known(theory: Theory, field: Array) -> bool:
-    check_field(theory, field)
-    return bool(field.dtype == array_namespace(field).float64)
-
-
-def _numbers(theory: Theory, field: Array, couplings: Couplings) -> tuple[Array, tuple[str, ...], list[Array]]:
+def _per_chain(theory: Theory, field: Array, couplings: Couplings) -> tuple[Array, tuple[str, ...], list[Array]]:
     """Ones of the batch's shape, the couplings' names, and their values in that shape."""
-    found = couplings_for(theory, field, couplings, over=0)
-    ones = array_namespace(field).ones(batch_shape(theory, field), dtype=field.dtype, device=backends.place(field))
-    return ones, tuple(found), [value * ones for value in found.values()]
+    values, xp = couplings_for(theory, field, couplings, over=0), array_namespace(field)
+    batch = tuple(field.shape[: field.ndim - len(theory.lattice)])
+    ones = xp.ones(batch, dtype=field.dtype, device=backends.place(field))
+    return ones, tuple(values), [value * ones for value in values.values()]
 
 
 def _rows(theory: Theory, x: numpy.ndarray) -> numpy.ndarray:
@@ -142,7 +138,7 @@ def _rows(theory: Theory, x: numpy.ndarray) -> numpy.ndarray:
     return numpy.ascontiguousarray(x).reshape(-1, math.prod(theory.lattice[:-1]), theory.lattice[-1])
 
 
-def _given(theory: Any, names: tuple[str, ...], values: tuple[numpy.ndarray, ...]) -> list[numpy.ndarray]:
+def _coefficients(theory: Any, names: tuple[str, ...], values: tuple[numpy.ndarray, ...]) -> list[numpy.ndarray]:
     """(k, a, lam) of every chain, and the neighbours of the rows."""
-    found = theory.coefficients({name: numpy.ravel(value) for name, value in zip(names, values, strict=True)})
-    return [*(part + numpy.zeros(values[0].size) for part in found), neighbours(theory.lattice)]
+    per_chain = theory.coefficients({name: numpy.ravel(value) for name, value in zip(names, values, strict=True)})
+    return [*(part + numpy.zeros(values[0].size) for part in per_chain), neighbours(theory.lattice)]

@@ -14,24 +14,24 @@ from haarflow.backends.types import Array
 
 
 @loop
-def actions(x: Array, found: Array, k: Array, a: Array, lam: Array, rows: Array) -> None:
+def actions(x: Array, result: Array, k: Array, a: Array, lam: Array, rows: Array) -> None:
     """Write the actions of fields `(chains, rows, extent)`."""
     terms, ahead = numpy.empty(x.shape[2]), numpy.empty(x.shape[2])
     for chain in range(len(x)):
         terms[:] = 0.0
         for row in range(x.shape[1]):
             add_density(x[chain], row, 1.0, k[chain], a[chain], lam[chain], rows, ahead, terms)
-        found[chain] = numpy.sum(terms)
+        result[chain] = numpy.sum(terms)
 
 
 @loop
-def forces(x: Array, found: Array, k: Array, a: Array, lam: Array, rows: Array) -> None:
+def forces(x: Array, result: Array, k: Array, a: Array, lam: Array, rows: Array) -> None:
     """Write the forces of fields `(chains, rows, extent)`."""
     around = numpy.empty(x.shape[2])
     for chain in range(len(x)):
         for row in range(x.shape[1]):
-            found[chain, row] = 0.0
-            add_force(x[chain], row, 1.0, k[chain], a[chain], lam[chain], rows, around, found[chain, row])
+            result[chain, row] = 0.0
+            add_force(x[chain], row, 1.0, k[chain], a[chain], lam[chain], rows, around, result[chain, row])
 
 
 @loop
@@ -50,20 +50,20 @@ def trajectories(
     """Move fields and momenta `(chains, rows, extent)` by the drifts and kicks of every chain; `change` becomes S(x) - S(old)."""
     around, terms = numpy.empty(x.shape[2]), numpy.empty(x.shape[2])
     for chain in range(len(x)):
-        here, momentum, before = x[chain], w[chain], old[chain]
-        for number in range(len(moves)):
-            if number > 0:
-                strength = -kicks[number - 1, chain]
+        phi, momentum, before = x[chain], w[chain], old[chain]
+        for index in range(len(moves)):
+            if index > 0:
+                strength = -kicks[index - 1, chain]
                 for row in range(x.shape[1]):
-                    add_force(here, row, strength, k[chain], a[chain], lam[chain], rows, around, momentum[row])
-            step = moves[number, chain]
+                    add_force(phi, row, strength, k[chain], a[chain], lam[chain], rows, around, momentum[row])
+            step = moves[index, chain]
             for row in range(x.shape[1]):
-                line, speed = here[row], momentum[row]
+                line, speed = phi[row], momentum[row]
                 for site in range(len(line)):
                     line[site] += step * speed[site]
         terms[:] = 0.0
         for row in range(x.shape[1]):
-            add_density(here, row, 1.0, k[chain], a[chain], lam[chain], rows, around, terms)
+            add_density(phi, row, 1.0, k[chain], a[chain], lam[chain], rows, around, terms)
             add_density(before, row, -1.0, k[chain], a[chain], lam[chain], rows, around, terms)
         change[chain] = numpy.sum(terms)
 
@@ -72,7 +72,7 @@ def trajectories(
 def add_force(
     x: Array, row: int, factor: float, k: float, a: float, lam: float, rows: Array, around: Array, total: Array
 ) -> None:
-    """Add factor x F of a row's sites to `total`; `around` is room for the sums of their neighbours."""
+    """Add factor x F of a row's sites to `total`; `around` is a buffer for the sums over neighbours."""
     line, last = x[row], x.shape[1] - 1
     around[0] = line[last]
     for site in range(1, last + 1):
@@ -94,7 +94,7 @@ def add_force(
 def add_density(
     x: Array, row: int, factor: float, k: float, a: float, lam: float, rows: Array, ahead: Array, total: Array
 ) -> None:
-    """Add factor x the action's terms at a row's sites to `total`; `ahead` is room for the sums of the next sites."""
+    """Add factor x the action's terms at a row's sites to `total`; `ahead` is a buffer for the sums over next sites."""
     line, last = x[row], x.shape[1] - 1
     for site in range(last):
         ahead[site] = line[site + 1]

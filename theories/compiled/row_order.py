@@ -1,9 +1,9 @@
-"""In which order a compiled trajectory visits the rows of a lattice, see theories/compiled/gauge_trajectory.py.
+"""The order in which a compiled trajectory visits the rows of a lattice, see theories/compiled/gauge_trajectory.py.
 
-A row is a line of sites along the last axis. The plaquettes with corners in a row hold links of this row and of the rows one
-site on; a row may move on when those of its own corner and of the corners one site back are done. Corners are visited in
+A row is a line of sites along the last axis. The plaquettes with corners in a row contain links of this row and of the rows
+one site on; a row may be updated when the plaquettes at its corner and at the corners one site back are done. Corners are visited in
 tubes along axis 0, ACROSS sites wide in the axes between: the rows that a tube has begun and not finished stay in the cache
-on large lattices too, which lexicographic order does only for small ones. Measured on SU(3), 16^4: a step 1.15 times faster.
+even on large lattices; with lexicographic order they would on small ones only. Measured on SU(3), 16^4: a step 1.15 times faster.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ACROSS = 4
 
 
 class Order(NamedTuple):
-    """`ahead`: the row one site on along every axis, `(d, rows)`, along the last the row itself. `sweep`: the corners' rows
-    in the order of the visits. `done`: the rows in the order in which they move on, the first
-    `ready[k]` of them after visit k. `home`: the rows' places for the sums of their staples, given to others afterwards."""
+    """`ahead`: the row one site on along every axis, `(d, rows)`; along the last axis the row itself. `sweep`: the rows of the
+    corners in the order of the visits. `done`: the rows in the order in which they are updated, the first `ready[k]` of them
+    after visit k. `home`: the slots for the sums of the rows' staples, reused afterwards."""
 
     ahead: numpy.ndarray
     sweep: numpy.ndarray
@@ -43,15 +43,15 @@ def order_of(lattice: tuple[int, ...]) -> Order:
     sweep = numpy.lexsort([*others[::-1], first, *(axis // ACROSS for axis in others[::-1])])
     visit = numpy.argsort(sweep)
     last = visit.copy()
-    for there in ahead:
-        numpy.maximum.at(last, there, visit)
+    for rows_ahead in ahead:
+        numpy.maximum.at(last, rows_ahead, visit)
     done = numpy.argsort(last, kind="stable")
     ready = numpy.searchsorted(last[done], numpy.arange(len(last)), side="right")
     return Order(ahead, sweep, done, ready, _homes(ahead, sweep, done, ready))
 
 
 def _homes(ahead: numpy.ndarray, sweep: numpy.ndarray, done: numpy.ndarray, ready: numpy.ndarray) -> numpy.ndarray:
-    """A place for every row from the first visit that adds to its staples until it moves on."""
+    """A slot for every row from the first visit that adds to its staples until it is updated."""
     home, begin = numpy.full(len(sweep), -1), 0
     free: list[int] = []
     for corner, end in zip(sweep, ready, strict=True):

@@ -5,7 +5,8 @@ B' = D G (Luescher, arXiv:1006.4518, eq. 1.4). One step of size e is the third-o
 
     W1 = exp(Z0/4) W0,  W2 = exp(8/9 Z1 - 17/36 Z0) W1,  V(t+e) = exp(3/4 Z2 - 8/9 Z1 + 17/36 Z0) W2,  Zi = -e dS(Wi).
 
-The field strength at a site is the mean of the four clover leaves, F_a = 2 tr T_a Im(leaf mean). The scales are the
+The field strength at a site is the mean of the four clover leaves, F_a = 2 tr T_a Im(leaf mean), or without its error of
+order a^2 (4 F(1) - F(2))/3, F(2) being a quarter of that from leaves of twice the side. The scales are the
 times where t^2 <E> = 0.3 (t0) and t d/dt t^2 <E> = 0.3 (w0^2, arXiv:1203.4469), in units of the lattice spacing.
 """
 
@@ -27,13 +28,15 @@ LEVEL = 0.3
 class Flowed(NamedTuple):
     """The field at the end, and E and the charge `(steps + 1, *batch)` at the times `(steps + 1,)` from 0 on.
 
-    `charge` is None away from four dimensions.
+    `energy` and `charge` are those of the clover, `plaquette_energy` is that of the plaquettes; `charge` is None away from
+    four dimensions.
     """
 
     field: Array
     times: numpy.ndarray
     energy: Array
     charge: Array | None
+    plaquette_energy: Array
 
 
 def step(theory: Any, field: Array, size: Any) -> Array:
@@ -74,8 +77,10 @@ def flow(theory: Any, field: Array, size: float, steps: int) -> Flowed:
     xp, backend = array_namespace(field), backends.of(field)
 
     def measured(field: Array) -> tuple[Array, ...]:
-        strengths = field_strengths(theory, field)
-        return (_energy(theory, strengths), *((_charge(theory, strengths),) if theory.d == 4 else ()))
+        leaves = _leaves(theory, field)
+        strengths = [_strength(theory, four) for four in leaves]
+        energies = _plaquette_energy(theory, [four[0] for four in leaves]), _energy(theory, strengths)
+        return (*energies, *((_charge(theory, strengths),) if theory.d == 4 else ()))
 
     def one(field: Array, _: Any) -> tuple[Array, tuple[Array, ...]]:
         field = theory.group.restore(step(theory, field, size))
@@ -84,17 +89,13 @@ def flow(theory: Any, field: Array, size: float, steps: int) -> Flowed:
     start = measured(field)
     field, rows = backend.scan(one, field, None, length=int(steps))
     series = [xp.concat([first[None, ...], row]) for first, row in zip(start, rows, strict=True)]
-    return Flowed(field, size * numpy.arange(int(steps) + 1), series[0], series[1] if len(series) > 1 else None)
+    times, charges = size * numpy.arange(int(steps) + 1), series[2] if len(series) > 2 else None
+    return Flowed(field, times, series[1], charges, series[0])
 
 
 def field_strengths(theory: Any, field: Array) -> list[Array]:
     """Return F_a of every plane in the order of `loops.planes(d)`, each real `(*batch, N^2-1, *lattice)`."""
-    group, d = theory.group, theory.d
-    strengths = []
-    for mu, nu in loops.planes(d):
-        leaves = loops.clover(field, mu, nu, d, group)
-        strengths.append(group.coordinates(-0.25j * (leaves[0] + leaves[1] + leaves[2] + leaves[3])))
-    return strengths
+    return [_strength(theory, four) for four in _leaves(theory, field)]
 
 
 def energy(theory: Theory, field: Array) -> Array:
@@ -108,10 +109,22 @@ def energy(theory: Theory, field: Array) -> Array:
     return _energy(theory, field_strengths(theory, field))
 
 
-def charge(theory: Any, field: Array) -> Array:
+def plaquette_energy(theory: Any, field: Array) -> Array:
+    """Return E = 2 sum_P Re tr(1 - U_P) per site, `(*batch,)` (arXiv:1006.4518, eq. 3.1).
+
+    >>> import numpy as np
+    >>> from haarflow.theories import SUNGauge
+    >>> float(plaquette_energy(SUNGauge((2, 2)), SUNGauge((2, 2)).group.exp(np.zeros((2, 8, 2, 2)))))
+    0.0
+    """
+    planes = loops.planes(theory.d)
+    return _plaquette_energy(theory, [loops.plaquette(field, mu, nu, theory.d, theory.group) for mu, nu in planes])
+
+
+def charge(theory: Any, field: Array, improved: bool = False) -> Array:
     """Return Q = 1/(32 pi^2) sum_x eps_mnrs tr F_mn F_rs, `(*batch,)`: close to integers on flowed fields.
 
-    Raises ValueError away from four dimensions.
+    `improved` takes the field strength without its error of order a^2. Raises ValueError away from four dimensions.
 
     >>> import numpy as np
     >>> from haarflow.theories import SUNGauge
@@ -121,7 +134,11 @@ def charge(theory: Any, field: Array) -> Array:
     """
     if theory.d != 4:
         raise ValueError(f"the charge of SU(N) is defined in four dimensions, got d = {theory.d}")
-    return _charge(theory, field_strengths(theory, field))
+    strengths = field_strengths(theory, field)
+    if improved:
+        wide = [_strength(theory, four) for four in _leaves(theory, field, 2)]
+        strengths = [(4.0 * f - 0.25 * g) / 3.0 for f, g in zip(strengths, wide, strict=True)]
+    return _charge(theory, strengths)
 
 
 def scales(times: Any, energies: Any, level: float = LEVEL) -> dict[str, float]:
@@ -148,6 +165,20 @@ def _crossing(times: numpy.ndarray, rising: numpy.ndarray, level: float) -> floa
     k = int(above[0])
     share = (level - rising[k]) / (rising[k + 1] - rising[k])
     return float(times[k] + share * (times[k + 1] - times[k]))
+
+
+def _leaves(theory: Any, field: Array, size: int = 1) -> list[tuple[Array, Array, Array, Array]]:
+    return [loops.clover(field, mu, nu, theory.d, theory.group, size) for mu, nu in loops.planes(theory.d)]
+
+
+def _strength(theory: Any, leaves: tuple[Array, Array, Array, Array]) -> Array:
+    return theory.group.coordinates(-0.25j * (leaves[0] + leaves[1] + leaves[2] + leaves[3]))
+
+
+def _plaquette_energy(theory: Any, plaquettes: list[Array]) -> Array:
+    xp, sites = array_namespace(plaquettes[0]), tuple(range(-theory.d, 0))
+    means = [xp.mean(xp.real(theory.group.trace(plaquette)), axis=sites) for plaquette in plaquettes]
+    return 2.0 * (float(theory.n * len(means)) - sum(means[1:], means[0]))
 
 
 def _energy(theory: Any, strengths: list[Array]) -> Array:

@@ -9,7 +9,7 @@ from haarflow.backends.types import Array, Couplings
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.theories.names import WILSON
-from haarflow.theories.theory import Theory, check_couplings, check_field, couplings_for, refuse
+from haarflow.theories.theory import Theory, check_couplings, check_field, checked, couplings_for, refuse
 
 BETA = 2.0  # the default coupling
 LABELS = MappingProxyType(
@@ -61,6 +61,14 @@ def check_beta(theory: Theory, couplings: Couplings = None) -> dict[str, Any]:
     beta = values["beta"]
     refuse(theory, beta=(beta, not isinstance(beta, float) or beta >= 0, "beta >= 0"))
     return values
+
+
+def single_beta(theory: Theory, couplings: Couplings = None) -> float:
+    """Return beta for the exact samplers, which draw at one value; raises TypeError for an array."""
+    beta = checked(theory, couplings)["beta"]
+    if not isinstance(beta, float):
+        raise TypeError(f"the exact sampler wants beta as a number, got {type(beta).__name__}: call it once per value")
+    return beta
 
 
 def beta_for(theory: Theory, field: Array, couplings: Couplings, over: int) -> Any:

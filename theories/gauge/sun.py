@@ -64,7 +64,7 @@ class SUNGauge:
             raise ValueError(f"the weight of the rectangles must be finite, got {self.rectangle}")
         SU(self.n, self.d)
 
-    def __init_subclass__(cls, **words: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
 
     @property
@@ -112,13 +112,8 @@ class SUNGauge:
         plaquettes_only = self.rectangle == 0.0
         return LinkWeight(self.staple, self.local_coupling, plaquettes_only, self._reach, rectangular=True)
 
-    def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one."""
-        return gauge.check_beta(self, couplings)
-
-    def plaquettes(self, field: Array) -> Array:
-        """Return the plaquettes, `(*batch, plane, N, N, *lattice)`, see `gauge.plaquettes`."""
-        return gauge.plaquettes(self, field)
+    check = gauge.check_beta
+    plaquettes = gauge.plaquettes
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, N, N, *lattice)`.

@@ -64,7 +64,7 @@ class U1Gauge:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", links.lattice_of_links(self.lattice))
 
-    def __init_subclass__(cls, **words: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
 
     @property
@@ -97,13 +97,8 @@ class U1Gauge:
         """The weight of one link, see `local_weight` and `staple`."""
         return AngleWeight(self.local_weight, self.staple)
 
-    def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings, or raise ValueError for a misspelt, non-finite or negative one."""
-        return links.check_beta(self, couplings)
-
-    def plaquettes(self, field: Array) -> Array:
-        """Return the plaquettes' angles, sums that are not wrapped, `(*batch, plane, *lattice)`, see `gauge.plaquettes`."""
-        return links.plaquettes(self, field)
+    check = links.check_beta
+    plaquettes = links.plaquettes
 
     def action(self, field: Array, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape, for links `(*batch, d, *lattice)`.

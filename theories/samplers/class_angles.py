@@ -5,10 +5,10 @@ g_i = theta_i - theta_{i+1} >= 0, sum g_i <= 2 pi, the density is (Weyl's integr
 
     f(g) = prod_{i<j} sin^2((theta_i - theta_j)/2) e^{(beta/N) sum_i (cos theta_i - 1)}.
 
-The simplex is cut into boxes, the finest where f leaves most room under its bound; the bound of a box is the product of
-the largest values of its factors, which are known on intervals, so it holds without any search. A box is chosen by the
-area under its bound (Walker's table of aliases), a uniform point of it is kept with probability f/bound. All tries are
-bounded; where all fail, `found` says so. Mean acceptance of one try: about 0.98 (SU(2)), 0.83 (SU(3)), 0.5 (SU(4)).
+The simplex is cut into boxes, which are finest where f lies far below its bound; the bound of a box is the product of the
+largest values of its factors, which are known on intervals, so that no search is needed. A box is chosen by the area under
+its bound (Walker's alias table), and a uniform point in it is accepted with probability f/bound. The number of tries is
+fixed, and draws for which all of them fail are marked. Mean acceptance of one try: about 0.98 (SU(2)), 0.83 (SU(3)), 0.5 (SU(4)).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BOXES = {2: 256, 3: 4096}  # above: 16384
 
 
 class Boxes(NamedTuple):
-    """Corners and widths `(boxes, N-1)`, log-bounds, alias table, and the share of tries that is accepted."""
+    """Corners and widths `(boxes, N-1)`, log-bounds, and the alias table."""
 
     lower: numpy.ndarray
     width: numpy.ndarray
@@ -38,34 +38,34 @@ class Boxes(NamedTuple):
 
 
 def draw(key: Array, n: int, beta: float, shape: tuple[int, ...], tries: int, dtype: str) -> tuple[Array, Array]:
-    """Return angles `(N, *shape)` that sum to 0, and where `(*shape)` one of the tries succeeded.
+    """Return angles `(N, *shape)` that sum to 0, and `(*shape)` whether one of the tries was accepted.
 
     >>> from haarflow.backends import numpy as backend
-    >>> angles, found = draw(random.key(0, backend), 3, 6.0, (5,), 8, "float64")
-    >>> angles.shape, bool(found.all()), bool((abs(angles.sum(0)) < 1e-12).all())
+    >>> angles, accepted = draw(random.key(0, backend), 3, 6.0, (5,), 8, "float64")
+    >>> angles.shape, bool(accepted.all()), bool((abs(angles.sum(0)) < 1e-12).all())
     ((3, 5), True, True)
     """
     u = random.uniform(key, (n + 1, tries, *shape), dtype)
     xp, backend, boxes = array_namespace(u), backends.of(u), cut(n, beta)
     count = len(boxes.keep)
-    place = count * u[0, ...]
-    first = xp.reshape(xp.astype(xp.floor(place), xp.int32) % count, (-1,))
+    position = count * u[0, ...]
+    first = xp.reshape(xp.astype(xp.floor(position), xp.int32) % count, (-1,))
 
     def table(values: numpy.ndarray) -> Array:
         return backend.asarray(values, dtype="int32" if values.dtype.kind == "i" else dtype)
 
-    keep = xp.reshape(place - xp.floor(place), (-1,)) < xp.take(table(boxes.keep), first)
+    keep = xp.reshape(position - xp.floor(position), (-1,)) < xp.take(table(boxes.keep), first)
     index = xp.where(keep, first, xp.take(table(boxes.alias), first))
 
     def at(values: numpy.ndarray) -> Array:
-        return xp.reshape(xp.take(table(values), index), place.shape)
+        return xp.reshape(xp.take(table(values), index), position.shape)
 
     gaps = [at(boxes.lower[:, i]) + at(boxes.width[:, i]) * u[1 + i, ...] for i in range(n - 1)]
     good = (sum(gaps[1:], gaps[0]) <= 2 * math.pi) & (xp.log(u[n, ...]) < log_density(gaps, beta) - at(boxes.log_bound))
     chosen, done = [gap[0, ...] for gap in gaps], good[0, ...]
-    for number in range(1, tries):
-        chosen = [xp.where(done, value, gap[number, ...]) for value, gap in zip(chosen, gaps, strict=True)]
-        done = done | good[number, ...]
+    for attempt in range(1, tries):
+        chosen = [xp.where(done, value, gap[attempt, ...]) for value, gap in zip(chosen, gaps, strict=True)]
+        done = done | good[attempt, ...]
     return xp.stack(angles_of(chosen), axis=0), done
 
 
@@ -94,7 +94,7 @@ def log_density(gaps: list[Array], beta: float) -> Array:
 
 @lru_cache(maxsize=32)
 def cut(n: int, beta: float) -> Boxes:
-    """Return the boxes for SU(n) at beta; they are made on the host, once.
+    """Return the boxes for SU(n) at beta, which are computed on the host and kept.
 
     >>> boxes = cut(2, 2.2)
     >>> boxes.lower.shape, bool(boxes.width.min() > 0)
@@ -117,7 +117,7 @@ def cut(n: int, beta: float) -> Boxes:
 
 
 def acceptance(n: int, beta: float) -> float:
-    """Return the mean share of tries that is accepted, from c_0 of the character expansion.
+    """Return the mean acceptance of a try, from c_0 of the character expansion.
 
     >>> round(acceptance(2, 2.2), 2)
     0.98
@@ -132,7 +132,7 @@ def acceptance(n: int, beta: float) -> float:
 
 
 def aliases(chances: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return Walker's table: choose i uniformly, keep it with probability keep[i], else take alias[i].
+    """Return Walker's alias table: choose i uniformly, keep it with probability keep[i], else take alias[i].
 
     >>> keep, alias = aliases(numpy.asarray([0.75, 0.25]))
     >>> keep.tolist(), alias.tolist()
@@ -151,7 +151,7 @@ def aliases(chances: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def _log_bound(lower: numpy.ndarray, width: numpy.ndarray, n: int, beta: float) -> numpy.ndarray:
-    """The log of a number that f nowhere exceeds in each box."""
+    """The log of an upper bound of f in each box."""
     angles, differences = _forms(n)
     middle, half = lower + 0.5 * width, 0.5 * width
     centre, reach = middle @ angles.T, half @ numpy.abs(angles).T

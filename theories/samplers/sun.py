@@ -1,19 +1,19 @@
 """Exact, independent configurations of SU(N) on the two-dimensional torus, without a Markov chain and without a flow.
 
-In a tree gauge the links are V - 1 free plaquettes, two free holonomies, and units; the map is made of left and right
-translations, so Haar measure stays Haar measure, and the weight e^{(beta/N) sum Re tr P} makes the V - 1 plaquettes
-independent but for the last one, which the others close. So: draw them from their one-plaquette distribution
-(`class_angles`, turned by Haar matrices) and the holonomies from Haar measure, accept with the probability
-e^{beta (Re tr P_last/N - 1)}, and turn what was accepted by a uniform gauge transformation. The mean acceptance is
+In a tree gauge the links are V - 1 free plaquettes, two free holonomies, and units; the map consists of left and right
+translations, which preserve Haar measure, and under the weight e^{(beta/N) sum Re tr P} the V - 1 plaquettes are
+independent except that they fix the last one. So: draw them from the one-plaquette distribution (`class_angles`,
+conjugated by Haar matrices) and the holonomies from Haar measure, accept with probability
+e^{beta (Re tr P_last/N - 1)}, and apply a uniform gauge transformation. The mean acceptance is
 Z / (c_0^(V-1) e^beta), about c_0 e^-beta: 0.9% for SU(3) at beta = 6.
 
-Where rows are long enough this is done in two stages. The product R of the last m plaquettes, a strip at the end of the
-row, is fixed by all others; given them it has the density K_m(R) (`class_kernels`), nearly flat for m of 4 to 16. So
-accept the others with K_m(R)/K_m(1), then draw strips for what was accepted until one of them closes: of V plaquettes
-only m are thrown away with each refusal at c_0 e^-beta. m = 1 is the one stage from above.
+If rows are long enough this is done in two stages. The product R of the last m plaquettes, a strip at the end of the
+last row, is fixed by all others; conditioned on them it has the density K_m(R) (`class_kernels`), nearly flat for m of 4
+to 16. So accept the others with probability K_m(R)/K_m(1), then draw strips for each accepted candidate until one closes:
+each rejection at the rate c_0 e^-beta then wastes only m plaquettes instead of V. m = 1 is the single stage above.
 
-Tries are bounded inside a round of candidates (one that failed anywhere is dropped as a whole, those accepted are taken
-in the order of drawing); rounds go on in a loop on the host until there are enough. N = 2, 3, 4.
+The number of tries is fixed within a round of candidates (a candidate that failed anywhere is dropped as a whole, accepted
+ones are taken in the order of drawing); a loop on the host repeats rounds until there are enough. N = 2, 3, 4.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice, volume
 from haarflow.theories.exact import sun_torus
+from haarflow.theories.gauge.links import single_beta
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.replaced import weight_of
 from haarflow.theories.samplers import class_kernels, sun_strips
-from haarflow.theories.theory import checked
 
 BLOCK = 2**15  # plaquettes that are in memory at once
 STRIPS = (4, 8, 16)
@@ -56,8 +56,8 @@ class Candidates(NamedTuple):
 def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: str = "float64") -> Array:
     """Return `n` independent configurations `(n, 2, N, N, T, X)` of two-dimensional SU(N), exactly as e^{-S}/Z.
 
-    `theory` is a `SUNGauge` theory of two axes without rectangles, beta a number. `key` is a key of one chain and no
-    tracer: the rounds are a loop on the host. Raises ValueError for another dimension or action, N > 4, n < 1 and
+    `theory` is a `SUNGauge` theory of two axes without rectangles, beta a number. `key` is a single key and not
+    traced, as the rounds are a loop on the host. Raises ValueError for another dimension or action, N > 4, n < 1 and
     couplings that the theory refuses; TypeError for a beta that is an array.
 
     >>> from haarflow.backends import numpy as backend
@@ -65,16 +65,16 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: 
     >>> exact_sample(SUNGauge((2, 2), n=3), random.key(0, backend), 5, {"beta": 2.0}).shape
     (5, 2, 3, 3, 2, 2)
     """
-    beta = checked(theory, couplings)["beta"]
-    _refuse(theory, n, beta)
+    beta = single_beta(theory, couplings)
+    _refuse(theory, n)
     lattice, rank = tuple(theory.lattice), theory.group.n
     strip, backend = strip_for(rank, beta, lattice), backends.of(key)
     count = max(1, min(int(1.2 * n / acceptance(rank, beta, lattice, strip)) + 8, BLOCK // volume(lattice)))
     compiled = _round(rank, float(beta), lattice, count, strip, dtype, backend)
-    found: list[list[numpy.ndarray]] = []
-    while sum(len(rows) for rows, *_ in found) < n:
-        found.append(_on_host(compiled(random.fold_in(key, 2 * len(found))), backend))
-    whole, time, space = (numpy.concatenate(part)[:n] for part in zip(*found, strict=True))
+    rounds: list[list[numpy.ndarray]] = []
+    while sum(len(rows) for rows, *_ in rounds) < n:
+        rounds.append(_on_host(compiled(random.fold_in(key, 2 * len(rounds))), backend))
+    whole, time, space = (numpy.concatenate(part)[:n] for part in zip(*rounds, strict=True))
     if strip > 1:
         drawn_strips = sun_strips.until_closed(key, beta, whole, time, space, strip, dtype, backend)
         whole[..., -1, -strip:-1] = drawn_strips
@@ -84,7 +84,7 @@ def exact_sample(theory: Any, key: Array, n: int, couplings: Any = None, dtype: 
 
 
 def acceptance(n: int, beta: float, lattice: tuple[int, ...], strip: int = 1) -> float:
-    """Return the mean share of candidates that is accepted, Z / (c_0^(V-m) K_m(1)), m = `strip`, K_1(1) = e^beta.
+    """Return the mean acceptance of a candidate, Z / (c_0^(V-m) K_m(1)), m = `strip`, K_1(1) = e^beta.
 
     >>> round(acceptance(3, 6.0, (16, 16)), 4), round(acceptance(3, 6.0, (16, 16), 4), 2)
     (0.0085, 0.61)
@@ -97,7 +97,7 @@ def acceptance(n: int, beta: float, lattice: tuple[int, ...], strip: int = 1) ->
 
 
 def strip_for(n: int, beta: float, lattice: tuple[int, ...]) -> int:
-    """Return the length of the strip that costs the fewest plaquettes: 1, or 4, 8, ... where the rows are as long.
+    """Return the length of the strip that needs the fewest plaquettes: 1, or 4, 8, ... if the rows are that long.
 
     >>> strip_for(3, 6.0, (16, 16)), strip_for(3, 6.0, (2, 2))
     (4, 1)
@@ -115,12 +115,12 @@ def strip_for(n: int, beta: float, lattice: tuple[int, ...]) -> int:
 def candidates(
     key: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str, strip: int = 1
 ) -> Candidates:
-    """Return `count` candidates, units in all of the strip but its last plaquette, and which of them are accepted."""
+    """Return `count` candidates, whose strips are units except for the last plaquette, and which of them are accepted."""
     return weighed(beta, strip, *drawn(random.split(key, 5), n, beta, lattice, count, dtype))
 
 
 def drawn(keys: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str) -> tuple[Array, ...]:
-    """Return what candidates are made of, by five keys: one for coins, free plaquettes, holonomies, which were found."""
+    """Return, from five keys, the parts of candidates: key of the coins, free plaquettes, both holonomies, which draws succeeded."""
     free, good = sun_strips.free_plaquettes(keys[0, :], keys[1, :], n, beta, lattice, count, dtype)
     time, space = (SU(n).haar(keys[i, :], (count, n, n), dtype) for i in (2, 3))
     return keys[4, :], free, time, space, good
@@ -156,17 +156,17 @@ def random_links(key: Array, plaquettes: Array, time: Array, space: Array) -> Ar
 def _round(
     n: int, beta: float, lattice: tuple[int, ...], count: int, strip: int, dtype: str, backend: Backend
 ) -> Callable[[Key], Candidates]:
-    """One compiled round: of `count` candidates the first that were accepted, as many as there will hardly be more of."""
+    """One compiled round: the accepted ones of `count` candidates, in an array large enough for almost every round."""
     mean = count * acceptance(n, beta, lattice, strip)
     kept = min(count, math.ceil(mean + 6 * math.sqrt(mean) + 19))
 
     def first_accepted(*parts: Array) -> Candidates:
-        found = weighed(beta, strip, *parts)
-        xp = array_namespace(found.time)
-        order = xp.argsort(xp.astype(~found.accepted, xp.int32))[:kept]  # stable: in the order of drawing
-        return Candidates(*(xp.take(part, order, axis=0) for part in found))
+        drawn = weighed(beta, strip, *parts)
+        xp = array_namespace(drawn.time)
+        order = xp.argsort(xp.astype(~drawn.accepted, xp.int32))[:kept]  # stable: in the order of drawing
+        return Candidates(*(xp.take(part, order, axis=0) for part in drawn))
 
-    # programs of their own, keys too: joined to one, XLA compiles it for four times as long
+    # two programs, keys apart: XLA takes four times as long to compile them as one
     draw = backend.jit(lambda keys: drawn(keys, n, beta, lattice, count, dtype))
     weigh = backend.jit(first_accepted)
     return lambda key: weigh(*draw(random.split(key, 5)))
@@ -179,20 +179,18 @@ def _turned(backend: Backend) -> Callable[..., Array]:
 
 
 def _on_host(drawn: Candidates, backend: Backend) -> list[numpy.ndarray]:
-    """Plaquettes and holonomies of those accepted; how many they are is known on the host alone."""
+    """Plaquettes and holonomies of the accepted candidates, whose number is known on the host only."""
     accepted = backend.to_numpy(drawn.accepted)
     return [backend.to_numpy(part)[accepted] for part in drawn[:3]]
 
 
-def _refuse(theory: Any, n: int, beta: Any) -> None:
+def _refuse(theory: Any, n: int) -> None:
     lattice = check_lattice(theory.lattice)
     if len(lattice) != 2 or n < 1 or theory.group.n > 4 or not _plaquettes_only(theory):
         raise ValueError(
             "exact sampling of SU(N) needs N = 2, 3 or 4, two dimensions, an action of plaquettes only and n >= 1, got "
             f"{theory}, n = {n}"
         )
-    if not isinstance(beta, float):
-        raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
 
 
 def _plaquettes_only(theory: Theory) -> bool:

@@ -2,7 +2,7 @@
 
 The last row of plaquettes ends in a strip of m; U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) leads through it
 (see `closed`) and the last plaquette follows. m - 1 independent draws are accepted with the probability
-e^{beta (Re tr P_last/N - 1)}: exactly the distribution of the strip, given all that surrounds it.
+e^{beta (Re tr P_last/N - 1)}: exactly the distribution of the strip conditioned on its surroundings.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ TRIES = 2**12  # strips of one round
 def free_plaquettes(
     key: Array, turn: Array, n: int, beta: float, lattice: tuple[int, ...], count: int, dtype: str
 ) -> tuple[Array, Array]:
-    """Return independent plaquettes `(count, N, N, T, X)`, and `(count,)` where every one of them was found."""
+    """Return independent plaquettes `(count, N, N, T, X)`, and `(count,)` whether all of them were accepted."""
     group, shape = SU(n, len(lattice)), (count, *lattice)
-    angles, found = class_angles.draw(key, n, beta, shape, _tries(n, beta, volume(lattice)), dtype)
+    angles, accepted = class_angles.draw(key, n, beta, shape, _tries(n, beta, volume(lattice)), dtype)
     xp = array_namespace(angles)
     sine, cosine = backends.of(angles).sincos(xp.moveaxis(angles, 0, 1))
     phases = matrices.complex_array(cosine, sine)
     frame = group.haar(turn, (count, n, n, *lattice), dtype)
-    return group.compose(frame * phases[:, None, ...], group.inverse(frame)), xp.all(found, axis=(-2, -1))
+    return group.compose(frame * phases[:, None, ...], group.inverse(frame)), xp.all(accepted, axis=(-2, -1))
 
 
 def until_closed(
@@ -50,8 +50,8 @@ def until_closed(
 ) -> numpy.ndarray:
     """Return the first `strip` - 1 plaquettes of each configuration's strip, `(c, N, N, strip - 1)`, on the host.
 
-    `whole`, `time`, `space` are accepted candidates of `samplers.sun` with units in the strip. Strips are tried for all
-    configurations that have none yet, each takes the first that is accepted.
+    `whole`, `time`, `space` are accepted candidates of `samplers.sun` with units in the strip. Strips are drawn for all
+    configurations that still lack one, and each takes the first that is accepted.
     """
     group = SU(whole.shape[1])
     columns, start = _surroundings(whole, time, space, strip)
@@ -59,11 +59,11 @@ def until_closed(
     filled, pending, rounds = numpy.zeros_like(columns[..., 1:]), numpy.arange(len(whole)), 0
     tries = _compiled(group.n, float(beta), strip, dtype, backend)
     while len(pending):
-        place = numpy.resize(pending, TRIES)
-        own = (backend.asarray(part[place], dtype=str(whole.dtype)) for part in (start, columns, around))
+        owners = numpy.resize(pending, TRIES)
+        own = (backend.asarray(part[owners], dtype=str(whole.dtype)) for part in (start, columns, around))
         drawn, closes = tries(random.fold_in(key, 3 + 2 * rounds), *own)
         hits = numpy.flatnonzero(backend.to_numpy(closes))
-        served, first = numpy.unique(place[hits], return_index=True)
+        served, first = numpy.unique(owners[hits], return_index=True)
         filled[served] = backend.to_numpy(drawn)[hits[first]]
         pending, rounds = numpy.setdiff1d(pending, served), rounds + 1
     return filled
@@ -72,7 +72,7 @@ def until_closed(
 def _surroundings(
     whole: numpy.ndarray, time: numpy.ndarray, space: numpy.ndarray, strip: int
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The links along the strip in space, `(c, N, N, strip)`, and the one in time where it begins."""
+    """The spatial links along the strip, `(c, N, N, strip)`, and the temporal link at its beginning."""
     _, links = closed(whole, time, space)
     return links[:, 1, :, :, -1, -strip:], links[:, 0, :, :, -1, -strip]
 
@@ -80,8 +80,8 @@ def _surroundings(
 def closed(plaquettes: Array, time: Array, space: Array) -> tuple[Array, Array]:
     """Return plaquettes `(c, N, N, T, X)` whose last one closes the torus, and links that have them.
 
-    The links in time are units but in the last row, those in space at t = 0 units but for the last, which is the
-    holonomy in space; the first link of the last row is the one in time. What stood in the last plaquette is not used.
+    Temporal links are units except in the last row, spatial links at t = 0 are units except for the last, which is the
+    spatial holonomy; the first link of the last row is the temporal holonomy. The last plaquette of the input is not used.
 
         U_1(t+1, x) = P(t, x) U_1(t, x),    U_0(T-1, x+1) = U_1(T-1, x)^+ P(T-1, x)^+ U_0(T-1, x) U_1(0, x)
     """
@@ -105,7 +105,7 @@ def closed(plaquettes: Array, time: Array, space: Array) -> tuple[Array, Array]:
 
 
 def closing(plaquettes: Array, start: Array, columns: Array, around: Array) -> Array:
-    """Return the last plaquette of strips whose first ones are `(c, N, N, m - 1)`."""
+    """Return the last plaquette of strips, of which the others are `(c, N, N, m - 1)`."""
     group, link = SU(start.shape[-1]), start
     for x in range(plaquettes.shape[-1]):
         ahead = group.compose(plaquettes[..., x], columns[..., x])
@@ -134,7 +134,7 @@ def _compiled(n: int, beta: float, strip: int, dtype: str, backend: Backend) -> 
 
 
 def _tries(n: int, beta: float, sites: int) -> int:
-    """So many that 98% of the candidates find all their plaquettes."""
+    """Return a number of tries with which 98% of the candidates complete all their plaquettes."""
     miss, tries = 1 - class_angles.acceptance(n, beta), 1
     while sites * miss**tries > 0.02:
         tries += 1

@@ -1,14 +1,14 @@
 """Exact, independent configurations of U(1) on the two-dimensional torus, without a Markov chain and without a flow.
 
 In normalised Haar measure the weight e^{beta sum cos P} makes the V plaquettes independent von Mises angles under the
-one constraint sum P = 0 (mod 2 pi). So: draw V - 1 of them, let the last close the sum, and accept with the probability
-e^{beta (cos P_V - 1)}, on average e^{-beta} I_0(beta), about (2 pi beta)^{-1/2}. Then links that have these plaquettes,
-two uniform holonomies, and a uniform gauge transformation.
+single constraint sum P = 0 (mod 2 pi). So: draw V - 1 of them, let the last one satisfy the constraint, and accept with
+probability e^{beta (cos P_V - 1)}, on average e^{-beta} I_0(beta), about (2 pi beta)^{-1/2}. Then construct links with
+these plaquettes, two uniform holonomies, and a uniform gauge transformation.
 
-A von Mises angle comes from strips of equal area under steps over e^{beta cos x}, x in [0, pi], which falls: a uniform
-point of a strip is kept when it lies under the curve. All tries are bounded. A candidate with one failed angle is
-rejected as a whole, and those accepted are taken in the order of drawing, so they are exact; a configuration for which
-no candidate is left is NaN and marked, never a rejected candidate (chance below 1e-8 for each group of draws).
+A von Mises angle is drawn by rejection from a staircase of strips of equal area above e^{beta cos x}, x in [0, pi]: a
+uniform point of a strip is accepted if it lies under the curve. The number of tries is fixed. A candidate with a failed
+angle is rejected as a whole, and accepted ones are taken in the order of drawing, so they are exact; a configuration for
+which no candidate is left is NaN and marked, never a rejected candidate (probability below 1e-8 per group of draws).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from haarflow.core.groups.additive import U1, wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import volume
 from haarflow.theories.exact import bessel
+from haarflow.theories.gauge.links import single_beta
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.replaced import weight_of
-from haarflow.theories.theory import checked
 
 STRIPS = 256
-BLOCK = 2**20  # angles that are in memory at once
+BLOCK = 2**20  # angles in memory at a time
 
 
 class ExactDraw(NamedTuple):
-    """Links `(n, 2, T, X)` and which of them were found `(n,)`; the others are NaN."""
+    """Links `(n, 2, T, X)` and `(n,)` which of them were accepted; the others are NaN."""
 
     field: Array
-    found: Array
+    accepted: Array
 
 
 class Plan(NamedTuple):
-    """How many candidates of how many tries serve a group of draws, and the mean share that is accepted."""
+    """Draws of a group, its candidates and their tries, and the mean acceptance of a candidate."""
 
     group: int
     candidates: int
@@ -60,10 +60,10 @@ def exact_sample(theory: Theory, key: Array, n: int, couplings: Couplings = None
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import U1Gauge
     >>> draw = exact_sample(U1Gauge((4, 4)), random.key(0, backend), 3, {"beta": 2.0})
-    >>> draw.field.shape, draw.found.tolist()
+    >>> draw.field.shape, draw.accepted.tolist()
     ((3, 2, 4, 4), [True, True, True])
     """
-    beta = _number(theory, couplings)
+    beta = single_beta(theory, couplings)
     lattice = tuple(theory.lattice)
     if not isinstance(weight_of(theory), U1Gauge):
         raise ValueError(f"exact sampling of U(1) needs Wilson's action, the theory U1Gauge, got {theory}")
@@ -74,15 +74,15 @@ def exact_sample(theory: Theory, key: Array, n: int, couplings: Couplings = None
 
     def draw(carry: Array, key: Array) -> tuple[Array, tuple[Array, Array]]:
         keys = random.split(key, 2)
-        plaquettes, found = closed_plaquettes(keys[0, :], beta, volume(lattice), plan, dtype)
+        plaquettes, accepted = closed_plaquettes(keys[0, :], beta, volume(lattice), plan, dtype)
         flux = array_namespace(plaquettes).reshape(plaquettes, (plan.group, *lattice))
-        return carry, (random_links(keys[1, :], flux), found)
+        return carry, (random_links(keys[1, :], flux), accepted)
 
-    _, (field, found) = backends.of(key).scan(draw, key, random.split(key, groups))
+    _, (field, accepted) = backends.of(key).scan(draw, key, random.split(key, groups))
     xp = array_namespace(field)
     field = xp.reshape(field, (-1, 2, *lattice))[:n, ...]
-    found = xp.reshape(found, (-1,))[:n]
-    return ExactDraw(xp.where(found[:, None, None, None], field, math.nan * xp.ones_like(field)), found)
+    accepted = xp.reshape(accepted, (-1,))[:n]
+    return ExactDraw(xp.where(accepted[:, None, None, None], field, math.nan * xp.ones_like(field)), accepted)
 
 
 def closed_plaquettes(key: Array, beta: float, sites: int, plan: Plan, dtype: str) -> tuple[Array, Array]:
@@ -98,51 +98,51 @@ def closed_plaquettes(key: Array, beta: float, sites: int, plan: Plan, dtype: st
 
 
 def von_mises(key: Array, beta: float, shape: tuple[int, ...], tries: int, dtype: str) -> tuple[Array, Array]:
-    """Return angles `shape` with the density e^{beta cos x} / 2 pi I_0(beta), and where one of the tries succeeded."""
+    """Return angles `shape` with the density e^{beta cos x} / 2 pi I_0(beta), and whether one of the tries was accepted."""
     u = random.uniform(key, (2, tries, *shape), dtype)
     backend, xp = backends.of(u), array_namespace(u)
-    place, coin = 2 * STRIPS * u[0, ...], u[1, ...]
-    strip = xp.floor(place)
-    edges = backend.asarray(numpy.asarray(strips(beta)[0]), dtype=place.dtype)
+    position, coin = 2 * STRIPS * u[0, ...], u[1, ...]
+    strip = xp.floor(position)
+    edges = backend.asarray(numpy.asarray(strips(beta)[0]), dtype=position.dtype)
     index = xp.reshape(xp.astype(strip, xp.int32) % STRIPS, (-1,))
-    left, right = (xp.reshape(xp.take(edge, index), place.shape) for edge in (edges[:-1], edges[1:]))
-    x = left + (place - strip) * (right - left)
+    left, right = (xp.reshape(xp.take(edge, index), position.shape) for edge in (edges[:-1], edges[1:]))
+    x = left + (position - strip) * (right - left)
     under = (x < math.pi) & (xp.log(coin) < beta * (xp.cos(x) - xp.cos(left)))
     x = xp.where(strip < STRIPS, x, -x)
     angle = x[0, ...]
-    for number in range(1, tries):
-        angle = xp.where(xp.any(under[:number, ...], axis=0), angle, x[number, ...])
+    for attempt in range(1, tries):
+        angle = xp.where(xp.any(under[:attempt, ...], axis=0), angle, x[attempt, ...])
     return angle, xp.any(under, axis=0)
 
 
 @lru_cache(maxsize=32)
 def strips(beta: float) -> tuple[tuple[float, ...], float]:
-    """Return the edges of STRIPS strips of equal area over e^{beta (cos x - 1)} on [0, pi], and the share under it.
+    """Return the edges of STRIPS strips of equal area over e^{beta (cos x - 1)} on [0, pi], and the share of their area under the curve.
 
     >>> edges, share = strips(7.0)
     >>> len(edges), edges[-1] >= math.pi, share > 0.97
     (257, True, True)
     """
 
-    def edges(area: float) -> list[float]:
-        found = [0.0]
+    def edges_of(area: float) -> list[float]:
+        edges = [0.0]
         for _ in range(STRIPS):
-            fall = beta * (math.cos(found[-1]) - 1) if found[-1] < math.pi else 0.0
-            found.append(found[-1] + area * math.exp(min(-fall, 700.0)))
-        return found
+            fall = beta * (math.cos(edges[-1]) - 1) if edges[-1] < math.pi else 0.0
+            edges.append(edges[-1] + area * math.exp(min(-fall, 700.0)))
+        return edges
 
-    low, high = 0.0, math.pi / STRIPS * (1 + 1e-9)  # enough at beta = 0 in spite of rounding
+    low, high = 0.0, math.pi / STRIPS * (1 + 1e-9)  # enough at beta = 0 despite rounding
     for _ in range(60):
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if edges(middle)[-1] >= math.pi else (middle, high)
+        low, high = (low, middle) if edges_of(middle)[-1] >= math.pi else (middle, high)
     under = math.pi * math.exp(bessel.log_i0(beta) - beta)
-    return tuple(edges(high)), under / (STRIPS * high)
+    return tuple(edges_of(high)), under / (STRIPS * high)
 
 
 def plan_for(beta: float, sites: int, n: int) -> Plan:
-    """Return group size and candidates such that a group runs short of accepted ones with a chance below 1e-8.
+    """Return group size and candidates such that a group has too few accepted ones with a probability below 1e-8.
 
-    The number accepted is binomial; its mean is set to group + 6 sqrt(group) + 19.
+    The number of accepted candidates is binomial; its mean is set to group + 6 sqrt(group) + 19.
 
     >>> round(plan_for(0.0, 16, 4).acceptance, 9)
     1.0
@@ -160,7 +160,7 @@ def plan_for(beta: float, sites: int, n: int) -> Plan:
 
 
 def random_links(key: Array, plaquettes: Array) -> Array:
-    """Return links `(n, 2, T, X)` with the given plaquettes `(n, T, X)`, which sum to 0 (mod 2 pi), and else uniform.
+    """Return links `(n, 2, T, X)` that have the plaquettes `(n, T, X)`, whose sum is 0 (mod 2 pi), and are otherwise uniform.
 
     Maximal gauge first: theta_1 from the sums of P in time, theta_0 in the last row from those of whole columns.
     """
@@ -180,10 +180,3 @@ def random_links(key: Array, plaquettes: Array) -> Array:
 def _sums_before(x: Array, axis: int) -> Array:
     """Exclusive cumulative sums."""
     return array_namespace(x).cumulative_sum(x, axis=axis) - x
-
-
-def _number(theory: Theory, couplings: Couplings) -> float:
-    beta = checked(theory, couplings)["beta"]
-    if not isinstance(beta, float):
-        raise TypeError(f"the exact sampler draws at one beta, a number, got {type(beta).__name__}: call it for each")
-    return beta

@@ -122,7 +122,7 @@ class Phi4:
         if self.parameterisation not in COUPLINGS:
             raise ValueError(f"phi^4 is written as {' or '.join(map(repr, COUPLINGS))}, got {self.parameterisation!r}")
 
-    def __init_subclass__(cls, **words: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
 
     @property

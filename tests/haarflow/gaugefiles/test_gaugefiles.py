@@ -75,7 +75,7 @@ def test_openqcd_bytes_are_those_of_the_twin(links, tmp_path):
     assert mean == pytest.approx(3 * twins.plaquette(links), abs=1e-13)
 
 
-@pytest.mark.parametrize("name", ["ildg", "ildg-32", "nersc", "nersc-3x3", "openqcd", "milc", "milc-big"])
+@pytest.mark.parametrize("name", ["ildg", "ildg-32", "nersc", "nersc-3x3", "openqcd", "milc", "milc-big", "hirep"])
 def test_what_the_twin_wrote_is_read(links, tmp_path, name):
     path = twins.stored(tmp_path, twins.files_of(links)[name])
     found, report = read_gauge(path)
@@ -85,7 +85,7 @@ def test_what_the_twin_wrote_is_read(links, tmp_path, name):
     assert report.precision == ("float32" if single else "float64") and report.projected == single
     assert report.plaquette == pytest.approx(twins.plaquette(links), abs=1e-7 if single else 1e-14)
     assert report.link_trace == pytest.approx(twins.link_trace(links), abs=1e-7 if single else 1e-14)
-    assert report.checksum == ("none" if name == "openqcd" else "agrees")
+    assert report.checksum == ("none" if name in ("openqcd", "hirep") else "agrees")
     assert max(defects(found.reshape(4, 3, 3, -1))) < 4e-15
     assert (1e-9 if single else 1e-17) < report.unitarity_defect < (1e-6 if single else 1e-14)
 
@@ -103,7 +103,7 @@ def test_every_word_for_the_byte_order(tiny, tmp_path, word, order, certain, kin
 
 
 def test_no_name_tells_the_format(tiny_files, tmp_path):
-    titles = {"ildg": "ildg", "nersc": "nersc", "openqcd": "openqcd", "milc": "milc"}
+    titles = {"ildg": "ildg", "nersc": "nersc", "openqcd": "openqcd", "milc": "milc", "hirep": "hirep"}
     for name, data in tiny_files.items():
         assert recognised(twins.stored(tmp_path, data, "wrong.nersc")) == titles[name.split("-")[0]]
     assert recognised(twins.stored(tmp_path, b"")) is None and recognised(tmp_path / "absent") is None
@@ -338,13 +338,13 @@ def printed(capsys, *words, code=0):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["ildg", "nersc", "openqcd", "milc"])
+@pytest.mark.parametrize("name", ["ildg", "nersc", "openqcd", "milc", "hirep"])
 def test_info_tells_what_a_gauge_file_holds(tiny, tiny_files, tmp_path, capsys, name):
     path = twins.stored(tmp_path, tiny_files[name], "u.1000")
     found = printed(capsys, "info", path)
     assert found["lattice"] == [2, 2, 2, 2] and found["group"] == "SU(3)" and found["agrees"]
     assert found["plaquette"] == pytest.approx(twins.plaquette(tiny), abs=1e-6)
-    assert found["checksum"] == ("none" if name == "openqcd" else "agrees")
+    assert found["checksum"] == ("none" if name in ("openqcd", "hirep") else "agrees")
     assert {"format", "precision", "byte_order", "link_trace", "unitarity_defect", "checks"} <= set(found)
     assert haarflow("info", path) == 0
     assert f"plaquette: {found['plaquette']}" in capsys.readouterr().out

@@ -261,3 +261,9 @@ def test_bench_and_verify_take_the_same_options(here, capsys):
     capsys.readouterr()
     assert haarflow("verify", "--theory", "own_xy:Whole", "-b", "numpy", "-l", "force_by_differences", "-q") == 0
     assert "own_xy:Whole" in capsys.readouterr().out
+
+
+def test_a_complex_action_is_refused(here, capsys):
+    (here / "own_xy.py").write_text(MODULE.replace("return -beta * xp.sum(", "return (1j - beta) * xp.sum("))
+    assert haarflow("run", "mine.toml", "--theory", "own_xy:XY", "-b", "numpy", "-q", "-o", here / "run") != 0
+    assert "XY.action is complex" in " ".join(capsys.readouterr().err.split())

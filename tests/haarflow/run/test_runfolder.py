@@ -1,5 +1,7 @@
 """A run's folder: what it holds, that it is refused to others, and that SIGKILL at any moment changes no number."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -197,6 +199,35 @@ def test_two_processes_in_one_folder_are_refused(tmp_path):
     again = opened(tmp_path / "run", "name = 'x'\n")
     with opened(tmp_path / "run", "name = 'x'\n"), pytest.raises(FolderError, match="another process"), again:
         pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_gets_a_note(tmp_path, monkeypatch, capsys, code):
+    def refused(file, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(runfolder.fcntl, "flock", refused)
+    with opened(tmp_path / "run", "name = 'x'\n") as folder:
+        assert folder.recipe.is_file()
+    assert "has no locks" in capsys.readouterr().err
+
+
+def test_another_failure_of_the_lock_is_an_error(tmp_path, monkeypatch):
+    def refused(file, operation):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(runfolder.fcntl, "flock", refused)
+    with pytest.raises(OSError, match="Input/output"), opened(tmp_path / "run", "name = 'x'\n"):
+        pass
+
+
+def test_the_ensemble_is_read_without_locks(whole):
+    """HDF5's own lock is never asked for: whole files are renamed into place, and many clusters have no locks."""
+    read = f"from haarflow.results import ensemble; print(len(ensemble.read({str(whole / 'ensemble.h5')!r}).samplers))"
+    with open(whole / "ensemble.h5", "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # HDF5 would refuse a file that another holds
+        found = process(code=read)
+    assert found.stdout.strip() == "5", found.stderr
 
 
 def test_other_versions_must_not_go_on_with_a_run_begun(tmp_path):

@@ -78,7 +78,7 @@ def test_configurations_do_not_repeat_over_rounds(host, monkeypatch):
         (SUNGauge((2, 2), n=5), 1, {"beta": 1.0}, ValueError, "N = 2, 3 or 4"),
         (SUNGauge((2, 2)), 0, {"beta": 1.0}, ValueError, "n = 0"),
         (SUNGauge((2, 2)), 1, {"beta": -1.0}, ValueError, "beta >= 0"),
-        (SUNGauge((2, 2)), 1, {"beta": numpy.ones(2)}, TypeError, "at one beta"),
+        (SUNGauge((2, 2)), 1, {"beta": numpy.ones(2)}, TypeError, "beta as a number"),
     ],
 )
 def test_bad_input(host, theory, n, couplings, error, words):
