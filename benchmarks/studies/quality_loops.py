@@ -30,7 +30,7 @@ from scipy.stats import chi2
 from haarflow import backends, models
 from haarflow.core import random
 from haarflow.core.files import write_bytes
-from haarflow.core.statistics import ess, jackknife, log_z
+from haarflow.core.statistics import Estimate, ess, jackknife, log_z
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.modelfile import open_model
@@ -138,6 +138,12 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _numbers(found: Estimate) -> tuple[float, float]:
+    """Value and error of an estimate that has both."""
+    assert found.value is not None and found.error is not None
+    return found.value, found.error
+
+
 def main() -> None:
     """Print one line for each coupling and seed, and the chi^2 of all ln Z."""
     given = parsed()
@@ -160,10 +166,14 @@ def main() -> None:
         backend.to_numpy(program(random.key(0, backend), backend.asarray(beta)))  # compiled outside the clock
         for seed in given.seeds:
             log_w, spent = drawn(program, kept, (beta, seed), given.draws, backend)
-            size, found = (jackknife(f, log_w, blocks=BLOCKS) for f in (ess, lambda part: log_z(part).value))
-            pulls.append((found.value - exact) / found.error)
-            print(f"{beta:6.2f}{seed:6d}{len(log_w):7d}{size.value:8.3f}{size.error:8.3f}{log_w.std():8.3f}{found.value:11.4f}"
-                  f"{found.value - exact:+10.4f}{found.error:8.4f}{pulls[-1]:+7.2f}{spent:12.4f}", flush=True)  # fmt: skip
+            size, found = (_numbers(jackknife(f, log_w, blocks=BLOCKS)) for f in (ess, lambda part: log_z(part).value))
+            off = found[0] - exact
+            pulls.append(off / found[1])
+            print(
+                f"{beta:6.2f}{seed:6d}{len(log_w):7d}{size[0]:8.3f}{size[1]:8.3f}{log_w.std():8.3f}{found[0]:11.4f}{off:+10.4f}"
+                f"{found[1]:8.4f}{pulls[-1]:+7.2f}{spent:12.4f}",
+                flush=True,
+            )
     total = float(numpy.sum(numpy.square(pulls)))
     print(f"chi^2 {total:.2f} of {len(pulls)}, p = {chi2.sf(total, len(pulls)):.3f}, largest pull {max(map(abs, pulls)):.2f}"
           f" (at most {LARGEST})")  # fmt: skip
