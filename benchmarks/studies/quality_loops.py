@@ -30,7 +30,7 @@ from scipy.stats import chi2
 from haarflow import backends, models
 from haarflow.core import random
 from haarflow.core.files import write_bytes
-from haarflow.core.statistics import ess, jackknife, log_z
+from haarflow.core.statistics import Estimate, ess, jackknife, log_z
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.modelfile import open_model
@@ -119,23 +119,29 @@ def drawn(program: Any, kept: Kept, case: Case, draws: int, backend: Any) -> tup
 
 
 def parsed() -> argparse.Namespace:
-    """Return the command's words."""
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    words.add_argument("--n", type=int, default=3)
-    words.add_argument("--betas", type=float, nargs="+", default=[4.0, 5.0, 6.0])
-    words.add_argument("--extent", type=int, default=16)
-    words.add_argument("--draws", type=int, default=256)
-    words.add_argument("--seeds", type=int, nargs="+", default=[0])
-    words.add_argument("--scheme", choices=("masked", "continuous"), default="masked")
-    words.add_argument("--steps", type=int, default=2)
-    words.add_argument("--backend", default="jax")
-    words.add_argument("--json", default="", help="file that keeps all log w")
-    words.add_argument("--fit", action="store_true", help="fit the coefficients anew, with the words that follow")
-    words.add_argument("--order", type=int, default=3)
-    words.add_argument("--degree", type=int, default=2, help="of the polynomials in b")
-    words.add_argument("--products", type=int, default=20, help="0 keeps all")
-    words.add_argument("--samples", type=int, default=400, help="at each coupling of the fit")
-    return words.parse_args()
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--betas", type=float, nargs="+", default=[4.0, 5.0, 6.0])
+    parser.add_argument("--extent", type=int, default=16)
+    parser.add_argument("--draws", type=int, default=256)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--scheme", choices=("masked", "continuous"), default="masked")
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--json", default="", help="file that keeps all log w")
+    parser.add_argument("--fit", action="store_true", help="fit the coefficients anew, with the options that follow")
+    parser.add_argument("--order", type=int, default=3)
+    parser.add_argument("--degree", type=int, default=2, help="of the polynomials in b")
+    parser.add_argument("--products", type=int, default=20, help="0 keeps all")
+    parser.add_argument("--samples", type=int, default=400, help="at each coupling of the fit")
+    return parser.parse_args()
+
+
+def _numbers(found: Estimate) -> tuple[float, float]:
+    """Value and error of an estimate that has both."""
+    assert found.value is not None and found.error is not None
+    return found.value, found.error
 
 
 def main() -> None:
@@ -160,10 +166,14 @@ def main() -> None:
         backend.to_numpy(program(random.key(0, backend), backend.asarray(beta)))  # compiled outside the clock
         for seed in given.seeds:
             log_w, spent = drawn(program, kept, (beta, seed), given.draws, backend)
-            size, found = (jackknife(f, log_w, blocks=BLOCKS) for f in (ess, lambda part: log_z(part).value))
-            pulls.append((found.value - exact) / found.error)
-            print(f"{beta:6.2f}{seed:6d}{len(log_w):7d}{size.value:8.3f}{size.error:8.3f}{log_w.std():8.3f}{found.value:11.4f}"
-                  f"{found.value - exact:+10.4f}{found.error:8.4f}{pulls[-1]:+7.2f}{spent:12.4f}", flush=True)  # fmt: skip
+            size, found = (_numbers(jackknife(f, log_w, blocks=BLOCKS)) for f in (ess, lambda part: log_z(part).value))
+            off = found[0] - exact
+            pulls.append(off / found[1])
+            print(
+                f"{beta:6.2f}{seed:6d}{len(log_w):7d}{size[0]:8.3f}{size[1]:8.3f}{log_w.std():8.3f}{found[0]:11.4f}{off:+10.4f}"
+                f"{found[1]:8.4f}{pulls[-1]:+7.2f}{spent:12.4f}",
+                flush=True,
+            )
     total = float(numpy.sum(numpy.square(pulls)))
     print(f"chi^2 {total:.2f} of {len(pulls)}, p = {chi2.sf(total, len(pulls)):.3f}, largest pull {max(map(abs, pulls)):.2f}"
           f" (at most {LARGEST})")  # fmt: skip

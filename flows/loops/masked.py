@@ -126,8 +126,8 @@ def flow(
         return carry, None
 
     zero = xp.zeros((rows.shape[-1],), dtype=size.dtype, device=backends.place(rows)) + 0.0 * size
-    carry, _ = backend.scan(step, (rows, zero), backend.asarray(halves, dtype=size.dtype))
-    return carry
+    (moved, log_det), _ = backend.scan(step, (rows, zero), backend.asarray(halves, dtype=size.dtype))
+    return moved, log_det
 
 
 def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, implicit: bool) -> Carry:
@@ -158,8 +158,8 @@ def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -
         return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
 
     tables = (backend.asarray(part.reads), backend.asarray(part.writes))
-    carry, _ = backend.scan(backend.checkpoint(mask), carry, tables)
-    return carry
+    (rows, log_det), _ = backend.scan(backend.checkpoint(mask), carry, tables)
+    return rows, log_det
 
 
 def _explicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:

@@ -36,7 +36,8 @@ class LoopStep:
     def moves(self, lattice: tuple[int, ...]) -> numpy.ndarray:
         """Return which links move, booleans `(d, *lattice)`."""
         part = self._part(lattice)
-        return (part.writes[0] >= part.writes.shape[1]).reshape(len(lattice), *lattice)
+        moving: numpy.ndarray = part.writes[0] >= part.writes.shape[1]
+        return moving.reshape(len(lattice), *lattice)
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the flow's own coefficients."""

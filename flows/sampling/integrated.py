@@ -20,7 +20,7 @@ from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Th
 from haarflow.core.acceleration import accelerated
 from haarflow.core.statistics import Estimate, log_z, reweight
 from haarflow.flows.flow import precision
-from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal, log_weight
+from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal, log_weight, modulus_and_phase
 from haarflow.flows.traits import traits
 
 ORDER = 3  # of the scheme of the flows along loops
@@ -44,7 +44,8 @@ class Extrapolated:
         (_, coarse), (y, fine) = (
             _weighed(model, self.theory, params, x, couplings, condition) for model in (self.model, finer)
         )
-        return Draws(y, limit(coarse, fine))
+        log_w, phase = modulus_and_phase(limit(coarse, fine))
+        return Draws(y, log_w, phase=phase)
 
 
 class IntegrationError(NamedTuple):
@@ -89,7 +90,7 @@ class IntegrationError(NamedTuple):
         >>> IntegrationError(0.1, 0.0, 0.01).factor(10_000)
         3
         """
-        return max(math.ceil((self.spread * math.sqrt(draws) / NEGLIGIBLE) ** (1.0 / ORDER)), 1)
+        return max(math.ceil(math.pow(self.spread * math.sqrt(draws) / NEGLIGIBLE, 1.0 / ORDER)), 1)
 
 
 def _numbers(found: Estimate) -> tuple[float, float]:
@@ -103,7 +104,7 @@ def integration_error(log_w: Callable[[Any], numpy.ndarray], flow: Any) -> Integ
 
     >>> from haarflow.flows.loops.flow import LoopFlow
     >>> flow = LoopFlow(2, 2, scheme="continuous", steps=2)
-    >>> integration_error(lambda flow: numpy.asarray([1.0, 2.0]) - 0.08 / flow.steps**3, flow).shift
+    >>> round(integration_error(lambda flow: numpy.asarray([1.0, 2.0]) - 0.08 / flow.steps**3, flow).shift, 9)
     0.01
     """
     one, two, four = (numpy.asarray(log_w(flow if factor == 1 else flow.refined(factor))) for factor in (1, 2, 4))
@@ -120,7 +121,7 @@ def measured(
 
     def log_w(flow: Any) -> numpy.ndarray:
         found = _weighed(dataclasses.replace(model, flow=flow), theory, params, x, couplings, condition)[1]
-        return numpy.asarray(backends.of(found).to_numpy(found))
+        return numpy.asarray(backends.of(found).to_numpy(modulus_and_phase(found)[0]))
 
     return integration_error(log_w, model.flow)
 

@@ -251,7 +251,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "loop flow",
         "model",
         by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1, condition=("beta",))),
-        ((2, 2), (2, 3), (2, 1)),
+        ((2, 1), (2, 3), (2, 2)),
     ),
     Entry("loop step, SU(3)", "model", by_loops(LoopStep(LoopFlow(3, 2, order=2), 1)), ((2, 2), (2, 3))),
     Entry(
