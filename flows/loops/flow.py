@@ -219,6 +219,7 @@ def polynomial(numbers: Array, b: Array) -> Array:
     >>> polynomial(numpy.ones((3, 2, 1)), numpy.asarray([2.0])).tolist()
     [[7.0], [7.0]]
     """
+    b = b[None, :]
     c: Array = 0.0 * b
     for power in range(numbers.shape[0] - 1, -1, -1):
         c = c * b + numbers[power, ...]

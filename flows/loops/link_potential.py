@@ -27,6 +27,8 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core import broadcasting
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups import matrices
 from haarflow.core.groups.generators import generators
 from haarflow.core.groups.matrices import precision
@@ -143,7 +145,7 @@ def scaled(around: Surroundings, share: Array) -> Surroundings:
     single, pieces, forms, weights = around
 
     def times(part: Array | None) -> Array | None:
-        return None if part is None else share * part
+        return None if part is None else broadcasting.scaled(share, part)
 
     return Surroundings(
         times(single), pieces, (times(forms[0]), times(forms[1])), tuple(tuple(map(times, row)) for row in weights)
@@ -171,7 +173,7 @@ def curvature(forms: Forms, u: Array) -> Array | None:
 
 def _carried(form: Array, turned: Array) -> Array:
     """X_ij,kl -> Y_kn,ij = sum_l X_ij,kl U_nl."""
-    moved = matrices.matmul(form, turned, LATTICE)
+    moved = matrices.matmul(form, of_rank(turned, form.ndim), LATTICE)
     return array_namespace(form).permute_dims(moved, (2, 3, 0, 1, 4, 5))
 
 
@@ -189,7 +191,11 @@ def _projected(q: Array) -> Array:
 def _slope(forms: Forms, u: Array) -> Array:
     """S u + (H u)*, `(N, N, active, batch)`."""
     xp, (s, h) = array_namespace(u), forms
-    parts = [f(xp.sum(form * u, axis=(2, 3))) for f, form in ((_same, s), (xp.conj, h)) if form is not None]
+    parts = [
+        f(xp.sum(form * of_rank(u, form.ndim), axis=(2, 3)))
+        for f, form in ((_same, s), (xp.conj, h))
+        if form is not None
+    ]
     return sum(parts[1:], parts[0])
 
 
@@ -247,7 +253,7 @@ def _weights(sums: Sums, coefficients: Array, z: Array, divisor: int) -> Array:
     xp, backend = array_namespace(z), backends.of(z)
     parts = xp.take(coefficients, backend.asarray(sums.owners), axis=0)
     shares = backend.asarray(sums.shares / divisor, dtype=parts.dtype)
-    return (parts * shares[:, None])[:, None, :] * gather(z, sums.factors)
+    return broadcasting.of_type((parts * shares[:, None])[:, None, :], z) * gather(z, sums.factors)
 
 
 def _grouped(sums: Sums, weights: Array, store: Array) -> Array:

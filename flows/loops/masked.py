@@ -27,6 +27,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_jacobian
@@ -121,7 +122,7 @@ def flow(
 
     def step(carry: Carry, times: Array) -> tuple[Carry, None]:
         for half in (0, 1):
-            numbers = (0.5 * h) * size * coefficients(times[half])
+            numbers = of_rank((0.5 * h) * size, 2) * coefficients(times[half])
             carry = half_step(n, sweep, carry, numbers, implicit=half == 1)
         return carry, None
 
