@@ -66,13 +66,12 @@ class IntegrationError(NamedTuple):
         0.5
         """
         found = log_z(log_w)
-        value, error = _numbers(found)
-        return found._replace(value=value + self.shift, error=math.hypot(error, self.error))
+        value = None if found.value is None else found.value + self.shift
+        return _widened(found._replace(value=value), self.error)
 
     def reweight(self, log_w: Any, values: Any) -> Estimate:
         """Return a mean over weights of the flow; its error includes the bound spread x sigma on what the weights' errors do."""
-        found, spread = reweight(log_w, values), float(numpy.std(numpy.asarray(values)))
-        return found._replace(error=math.hypot(_numbers(found)[1], self.spread * spread))
+        return _widened(reweight(log_w, values), self.spread * float(numpy.std(numpy.asarray(values))))
 
     def allowed(self, draws: int) -> bool:
         """Return whether weights are so nearly right that n independent draws cannot tell.
@@ -93,10 +92,9 @@ class IntegrationError(NamedTuple):
         return max(math.ceil(math.pow(self.spread * math.sqrt(draws) / NEGLIGIBLE, 1.0 / ORDER)), 1)
 
 
-def _numbers(found: Estimate) -> tuple[float, float]:
-    """Value and error of an estimate, NaN where there is none."""
-    value, error = (math.nan if number is None else number for number in (found.value, found.error))
-    return value, error
+def _widened(found: Estimate, error: float) -> Estimate:
+    """The estimate with another error added in quadrature; without one where there is none."""
+    return found if found.error is None else found._replace(error=math.hypot(found.error, error))
 
 
 def integration_error(log_w: Callable[[Any], numpy.ndarray], flow: Any) -> IntegrationError:

@@ -164,7 +164,7 @@ def generator_with(**functions):
 
 def split_as_uniform(key, n=2):
     xp = array_namespace(key)
-    numbers = xp.reshape(random._counters(key, n), (n,) + (1,) * key.ndim)
+    numbers = xp.reshape(random.indices(key, n), (n,) + (1,) * key.ndim)
     return xp.concat(random._encipher(key[None, ...], numbers, random.UNIFORM), axis=-1)
 
 

@@ -16,10 +16,10 @@ from haarflow.theories import SUNGauge
 LATTICE, COUPLINGS, DRAWS = (2, 2), {"beta": 2.0}, 8
 
 
-def started(host, steps):
+def started(host, steps, draws=DRAWS):
     flow = LoopFlow(2, 2, order=1, beta=2.0, steps=steps, degree=0, scheme="continuous")
     model, theory = Model(HaarLinks(LATTICE, 2), flow), SUNGauge(LATTICE, n=2)
-    return model, flow.init(random.key(0, host)), theory, model.prior.sample(random.key(1, host), DRAWS)
+    return model, flow.init(random.key(0, host)), theory, model.prior.sample(random.key(1, host), draws)
 
 
 @pytest.mark.parametrize("draws", [DRAWS, pytest.param(64, marks=pytest.mark.statistical)])
@@ -53,7 +53,7 @@ def test_draws_carry_the_weights_of_continuous_time(host):
 
 
 def test_estimates_carry_the_error_of_integration(host):
-    model, params, theory, x = started(host, 1)
+    model, params, theory, x = started(host, 1, draws=64)
     stated = measured(model, params, theory, x, COUPLINGS)
     y, log_det = model.flow.forward(params, x)
     log_w = log_det - theory.action(y, COUPLINGS)
