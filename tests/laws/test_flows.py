@@ -29,6 +29,7 @@ from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.classes import modules_of, representatives
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
 from tests.conftest import member
+from tests.mutants import loop_flows
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
@@ -39,6 +40,7 @@ COMPILED = ("gauge coupling, moebius_pairs", "affine coupling", "free field")
 HARD = {"seed": 3, "style": "seam", "size": "large"}
 # On strict arrays, one object for each class of the library.
 SIMPLEST = tuple(entry.name for entry in representatives(FLOW_ENTRIES))
+SLOW = pytest.mark.slow  # flows along loops: half a minute on strict arrays, ten seconds of compilation for a mutant
 
 
 def check(law, obj, given):
@@ -80,7 +82,7 @@ def test_every_object_keeps_every_law_in_single_precision(host, name):
     assert broken(OBJECTS[name], host, {"seed": 5, "dtype": "float32", "size": "small"}) == []
 
 
-@pytest.mark.parametrize("name", SIMPLEST)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name == "loop flow" else ()) for name in SIMPLEST])
 def test_objects_keep_every_law_on_strict_arrays(name):
     assert broken(OBJECTS[name], member("strict"), {"seed": 3, "style": "seam"}) == []
 
@@ -111,7 +113,11 @@ def caught_by_its_laws(backend, name, mutant):
         assert not verdict.passed, f"{law} misses {mutant.name} on {name}: {verdict.residual} <= {verdict.tolerance}"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize(
+    "mutant",
+    [pytest.param(mutant, marks=SLOW if mutant in loop_flows.MUTANTS else ()) for mutant in MUTANTS],
+    ids=lambda mutant: mutant.name,
+)
 def test_every_mutant_is_caught_where_shapes_compile(mutant):
     """The first of its laws is enough, since residuals are the same as on NumPy."""
     caught_by_its_laws(member("jax"), "jax", mutant._replace(laws=mutant.laws[:1]))
