@@ -6,7 +6,7 @@ import re
 from typing import BinaryIO
 
 from haarflow.gaugefiles import lime, sites
-from haarflow.gaugefiles.elements import elements, number, wanted
+from haarflow.gaugefiles.lime import elements, number, wanted
 from haarflow.gaugefiles.lime import LimeRecord
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, size_words
 
