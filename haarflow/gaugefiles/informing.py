@@ -11,8 +11,7 @@ from typing import BinaryIO
 
 from haarflow.gaugefiles import lime
 from haarflow.gaugefiles.checksums import Sums
-from haarflow.gaugefiles.lime import elements, wanted
-from haarflow.gaugefiles.lime import LimeRecord
+from haarflow.gaugefiles.lime import LimeRecord, elements, wanted
 from haarflow.gaugefiles.records import GaugeFileError, Recorded, recorded
 
 

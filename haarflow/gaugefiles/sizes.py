@@ -6,8 +6,7 @@ import re
 from typing import BinaryIO
 
 from haarflow.gaugefiles import lime, sites
-from haarflow.gaugefiles.lime import elements, number, wanted
-from haarflow.gaugefiles.lime import LimeRecord
+from haarflow.gaugefiles.lime import LimeRecord, elements, number, wanted
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, size_words
 
 SIZES = ("ildg-format", "scidac-private-file-xml", "scidac-private-record-xml")
