@@ -73,7 +73,9 @@ class ExplicitTwice(LoopFlow):
 
     def forward(self, params, x, condition=None):
         def again(group, plan, around, u):
-            return masked._explicit(group, plan, link_potential.scaled(around, -1.0), u)
+            xp = array_namespace(u)
+            back = -xp.ones_like(xp.real(u[0, 0, ...]))
+            return masked._explicit(group, plan, link_potential.scaled(around, back), u)
 
         with patch.object(masked, "_implicit", again):
             return super().forward(params, x, condition)
