@@ -23,7 +23,7 @@ FEWEST = 8  # draws per chain below which no autocorrelation is estimated
 LEAST = 10  # effective draws below which there is no error bar
 FEWEST_CHAINS = 4  # chains below which their spread is no error
 DOUBT = 2.0  # sigmas of the scatter of the means from which it enlarges the error: 2% of estimates by chance
-LARGEST_STAY = 0.3  # share of the longest stay in the sum of squared stays from which it rules the error
+LARGEST_STAY = 0.2  # share of the longest stay in the sum of squared stays from which it rules the error
 MANY_CHAINS = 16  # chains whose spread is an error as good as any
 
 

@@ -8,18 +8,10 @@ from haarflow.benchmarks.studies.calibration import HIGH, LOW, Covered, measured
 
 REPEATS = 400
 SIGMA = math.sqrt(0.683 * 0.317 / REPEATS)  # 0.023 of a share
-# their note, on the tail of the weights, is decided by more than the ESS
-WITHOUT_NOTE = ("reweighted, heavy weights (sigma = 2), 5,000",)
-
-
-def cases():
-    for row in rows():
-        marks = [pytest.mark.xfail(strict=True)] if row.name in WITHOUT_NOTE else []
-        yield pytest.param(row, id=row.name, marks=marks)
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("row", cases())
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
 def test_intervals_are_calibrated_or_noted(row):
     """Within three sigma of the bar: an interval that covers 0.683 fails once in 10^5 rows; the draws are fixed."""
     found = measured(row, REPEATS)
