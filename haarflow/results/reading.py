@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.results import ensemble
 from haarflow.results.ensemble import Ensemble, EnsembleError, Sampled
-from haarflow.results.summary import estimate_of, warnings
-from haarflow.run import recipes
+from haarflow.results.summary import estimate_of, target_in, warnings
 from haarflow.run.own import Own
-from haarflow.run.target import Target, target_of
+from haarflow.run.target import Target
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Draws:
         """The names of the measured observables; a complex one is there as NAME.re and NAME.im."""
         return tuple(sorted(self._sampled.observables))
 
-    @property
+    @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Why none of this sampler's numbers is to be trusted, one sentence each; usually empty."""
         return tuple(warnings(self.target, self._sampled))
@@ -83,8 +83,8 @@ class Draws:
         Where the sampler has warnings the note says so. Raises EnsembleError for a name that is neither, and for observables
         of several numbers.
         """
-        derived = self.target.theory.derived if hasattr(self.target.theory, "derived") else {}
-        if name not in (derived or {}) and self.series(name).dtype.kind == "c":
+        derived = described(self.target.theory).part("derived") or {}
+        if name not in derived and self.series(name).dtype.kind == "c":
             raise EnsembleError(f"{name} is complex: take {name}.re and {name}.im, each has its own error")
         found = estimate_of(self.target.theory, self._sampled, name)
         if found is None:
@@ -146,6 +146,5 @@ def read_ensemble(path: str | Path, sampler: str = "", theory: str = "") -> Draw
     """
     file = Path(path) / "ensemble.h5" if Path(path).is_dir() else Path(path)
     contents = ensemble.read(file)
-    target = target_of(recipes.check(tomllib.loads(contents.recipe), Own(theory)))
-    draws = Draws(file, "", contents, target)
+    draws = Draws(file, "", contents, target_in(file, contents, Own(theory)))
     return draws.choose(sampler or draws.samplers[0])

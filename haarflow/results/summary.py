@@ -171,13 +171,18 @@ def _reweighted(log_w: Any, series: list[numpy.ndarray], function: Callable[...,
     return statistics.reweight_derived(function, log_w, *series)
 
 
+def target_in(path: str | Path, found: Ensemble, own: Own = NOTHING) -> Target:
+    """Return the target of the recipe that an ensemble file holds."""
+    return target_of(recipes.check(parsed_toml(path, found.recipe), own))
+
+
 def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
     """Return the analysis of an ensemble file, {"theory", "lattice", "samplers": {...}}.
 
     Raises EnsembleError for a file that is not an ensemble.
     """
     found = ensemble.read(path)
-    target = target_of(recipes.check(parsed_toml(path, found.recipe), own))
+    target = target_in(path, found, own)
     samplers = {name: _sampler(target, sampled, 0.0) for name, sampled in found.samplers.items()}
     for entry in samplers.values():
         del entry["cpu_s"], entry["samples_per_cpu_s"]

@@ -8,11 +8,11 @@ counted apart, not as caught.
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections import Counter
 from pathlib import Path
 
+from haarflow.core.statistics.coverage import lower_limit
 from tests.mutation.run import results
 from tests.mutation.sample import PACKAGES, read
 
@@ -26,8 +26,7 @@ def interval(caught: int, n: int, z: float = 1.96) -> tuple[float, float]:
     [0.826, 0.945]
     """
     share = caught / n
-    middle, width = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (middle - width) / (1 + z * z / n), (middle + width) / (1 + z * z / n)
+    return lower_limit(share, n, z), 1.0 - lower_limit(1.0 - share, n, z)
 
 
 def equivalent() -> dict[str, str]:
