@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.broadcasting import of_type
 from haarflow.core.groups.matrices import precision
@@ -122,10 +123,12 @@ class HoppingExponential:
 
     def _exponential(self, prepared: Any, series: list[Array], x: Array, count: int) -> Array:
         """exp(X) x with X = sum_j series_j Y^j, by Horner's rule."""
-        result = x
-        for n in range(count, 0, -1):
-            result = x + self._polynomial(prepared, series, result) / n
-        return result
+        factors = backends.of(x).asarray([1.0 / n for n in range(count, 0, -1)], dtype=precision(x))
+
+        def term(result: Array, factor: Array) -> tuple[Array, None]:
+            return x + of_type(factor, x) * self._polynomial(prepared, series, result), None
+
+        return backends.of(x).scan(term, x, factors)[0]
 
     def _polynomial(self, prepared: Any, series: list[Array], x: Array) -> Array:
         """sum_j series_j Y^j x, j = 1 ... J, with J products."""
