@@ -7,7 +7,7 @@ the same structure, with a `Space` in place of each array.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from haarflow.backends.tree import CONTAINERS, part_names
 from haarflow.backends.types import Array, Group, Tree
@@ -24,6 +24,13 @@ class Space:
 
     group: Group
     shape: tuple[int, ...]
+
+
+class Pair(NamedTuple):
+    """Gauge links U and the pseudofermion field phi on them, with the same batch axes; or the spaces of both."""
+
+    U: Any
+    phi: Any
 
 
 def batch_shape(spaces: Tree, field: Tree, owner: str = "") -> tuple[int, ...]:

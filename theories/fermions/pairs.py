@@ -1,0 +1,157 @@
+"""Two flavours of fermions by a pseudofermion field: a theory of pairs (U, phi) in which no determinant is computed.
+
+    S(U, phi) = S_g(U) + phi^+ (Dhat Dhat^+)^-1 phi,     integral d phi e^{-phi^+ (Dhat Dhat^+)^-1 phi} = pi^n det(Dhat Dhat^+)
+
+with Dhat the even-odd form of Wilson's operator, phi on the n odd components, and det Dhat = det D: the marginal weight of U is
+that of two flavours, times pi^n (Weingarten and Petcher, Phys. Lett. B 99 (1981) 333).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+from array_api_compat import array_namespace
+
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.axes import total
+from haarflow.core.groups.additive import Complex
+from haarflow.core.parts import Symmetries, described
+from haarflow.core.solvers.cg import cg
+from haarflow.core.solvers.solution import Solution
+from haarflow.core.spaces import Pair, Space
+from haarflow.theories.fermions.evenodd import EvenOdd
+from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.theory import check_couplings, check_field, checked, couplings_for, no_subclass
+
+KAPPA = 0.1  # the default hopping parameter
+
+
+@final
+@dataclass(frozen=True)
+class WithPseudofermions:
+    """A gauge theory with two flavours of the operator's fermions, of fields `Pair(U, phi)`.
+
+    Couplings: those of the gauge theory and `kappa`. Where a solve does not reach `tolerance`, a relative residual, within
+    `max_steps`, the action is NaN. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
+    whose mean is exactly n. Raises ValueError for an operator on other links than those of the theory.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import U1Gauge
+    >>> from haarflow.theories.fermions.wilson import Wilson
+    >>> theory = WithPseudofermions(U1Gauge((4, 4)), EvenOdd(Wilson((4, 4))))
+    >>> field = Pair(np.zeros((2, 4, 4)), np.ones((2, 8)) + 0j)
+    >>> round(float(theory.action(field, {"beta": 1.0, "kappa": 0.0})), 12)  # -16 plaquettes, 16 components
+    0.0
+    """
+
+    gauge: Any
+    form: EvenOdd
+    tolerance: float = 1e-10
+    max_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        operator, spaces = self.form.operator, described(self.gauge).spaces
+        if spaces != Space(operator.group, operator.field_shape):
+            raise ValueError(
+                f"the operator lives on links {operator.field_shape} of {operator.group}, the fields of "
+                f"{described(self.gauge).name} are {spaces}"
+            )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        raise no_subclass(cls)
+
+    @property
+    def name(self) -> str:
+        """The name in messages."""
+        return f"{described(self.gauge).name} with pseudofermions"
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The lattice's extents, time first."""
+        return tuple(self.gauge.lattice)
+
+    @property
+    def spaces(self) -> Pair:
+        """The spaces of links and pseudofermions."""
+        return Pair(described(self.gauge).spaces, Space(Complex(), self.form.packed_shape))
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return {**(described(self.gauge).couplings or {}), "kappa": KAPPA}
+
+    @property
+    def n(self) -> int:
+        """The N of SU(N), 1 for U(1)."""
+        return self.form.operator.n
+
+    def hops(self, kappa: float) -> OddHops:
+        """Return the map Y = kappa^2 H_oe H_eo, Dhat = 1 - Y, of which flows make conditional pseudofermions."""
+        return OddHops(self.form, kappa)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a report calls the observables."""
+        own = {"pseudofermion": "φ⁺(D̂D̂⁺)⁻¹φ, pseudofermion action"}
+        return {**(described(self.gauge).part("labels") or {}), **own}
+
+    @property
+    def symmetries(self) -> Symmetries:
+        """Gauge transformations of both fields are not among those that act on links alone."""
+        return Symmetries()
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The observables of a report."""
+        return (*(described(self.gauge).part("summary") or ()), "pseudofermion")
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings; raises ValueError and TypeError as the gauge theory does."""
+        values = check_couplings(self, couplings)
+        return values | checked(self.gauge, self._own(values))
+
+    def action(self, field: Pair, couplings: Couplings = None) -> Array:
+        """Return S of the batch's shape."""
+        values = couplings_for(self, field, couplings, over=0)
+        return self.gauge.action(field.U, self._own(values)) + self._pseudofermion(field, values["kappa"])
+
+    def observables(self, field: Pair, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the per-configuration values by name; `action` is that of both fields."""
+        values = couplings_for(self, field, couplings, over=0)
+        measured = described(self.gauge).observables
+        found = {} if measured is None else dict(measured(field.U, self._own(values)))
+        own = self._pseudofermion(field, values["kappa"])
+        gauge = found.get("action")
+        action = {} if gauge is None else {"action": gauge + own}
+        return found | {"pseudofermion": own} | action
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return what is known: the mean of the pseudofermion action, the number n of its complex components.
+
+        >>> from haarflow.theories import U1Gauge
+        >>> from haarflow.theories.fermions.wilson import Wilson
+        >>> WithPseudofermions(U1Gauge((4, 4)), EvenOdd(Wilson((4, 4)))).exact()
+        {'pseudofermion': 16.0}
+        """
+        return {"pseudofermion": float(math.prod(self.form.packed_shape))}
+
+    def solve(self, field: Pair, kappa: Any) -> Solution:
+        """Return X = (Dhat Dhat^+)^-1 phi with its residual, by conjugate gradients."""
+        links = self.form.prepare(field.U)
+
+        def squared(x: Array) -> Array:
+            return self.form.schur(links, kappa, self.form.schur_adjoint(links, kappa, x))
+
+        batch = check_field(self, field)
+        return cg(squared, field.phi, self.tolerance, self.max_steps, batch_axes=batch)
+
+    def _pseudofermion(self, field: Pair, kappa: Any) -> Array:
+        """phi^+ (Dhat Dhat^+)^-1 phi, NaN where the solve has not converged."""
+        xp, solution = array_namespace(field.phi), self.solve(field, kappa)
+        value = total(Complex().inner(field.phi, solution.x), solution.converged.ndim)
+        return xp.where(solution.converged, value, math.nan)
+
+    def _own(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name != "kappa"}

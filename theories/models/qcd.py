@@ -1,0 +1,27 @@
+"""QCD: SU(N) gauge theory with two degenerate flavours of Wilson fermions, as links and a pseudofermion field.
+
+    S(U, phi) = -(beta/N) sum_P Re tr U_P + phi^+ (Dhat Dhat^+)^-1 phi,    D = 1 - kappa H
+
+The first flows for it in four dimensions: arXiv:2208.03832, 4^4, beta = 1, kappa = 0.1.
+"""
+
+from __future__ import annotations
+
+from haarflow.theories.fermions.evenodd import EvenOdd
+from haarflow.theories.fermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.gauge.sun import SUNGauge
+
+
+def QCD(  # noqa: N802 (a theory's name)
+    lattice: tuple[int, ...], n: int = 3, antiperiodic: bool = True, tolerance: float = 1e-10, max_steps: int = 1000
+) -> WithPseudofermions:
+    """Return the theory on a lattice of even extents, in two or four dimensions, of fields `Pair(U, phi)`.
+
+    `tolerance` and `max_steps` are those of the solves. Raises ValueError for odd extents.
+
+    >>> QCD((4, 4, 4, 4)).spaces.phi.shape
+    (4, 3, 128)
+    """
+    form = EvenOdd(Wilson(lattice, n, antiperiodic))
+    return WithPseudofermions(SUNGauge(form.operator.lattice, n=n), form, tolerance, max_steps)
