@@ -19,7 +19,7 @@ class Row(NamedTuple):
 
     `options` names the class, and its fields, to which the constructor passes `**options`; `takes` are the options that
     default to the theory's definition and couplings where [flow] does not set them; `small` are lattices and arguments
-    for the laws.
+    for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out [train].
     """
 
     constructor: str | Callable[..., Any]
@@ -27,6 +27,7 @@ class Row(NamedTuple):
     options: tuple[str, tuple[str, ...]] | None = None
     takes: tuple[str, ...] = ()
     small: tuple[tuple[Lattices, dict[str, Any]], ...] = ()
+    untrained: bool = False
 
 
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
@@ -63,6 +64,14 @@ FLOWS: dict[str, dict[str, Row]] = {
         ),
         "sweep": Row("sun.sweep:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
     },
+    "qcd": {
+        "loops-hopping": Row(
+            "pairs:loops_and_hops",
+            "links along loops, pseudofermions by the exponential of a hopping series, arXiv:2207.08945; even extents",
+            takes=("hops", *LINKS, "kappa"),
+            untrained=True,
+        ),
+    },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
@@ -74,7 +83,7 @@ FLOWS: dict[str, dict[str, Row]] = {
     },
 }
 
-# every class that a model file may name -> its module in haarflow.flows
+# every class that a model file may name -> its module in haarflow.flows, or in haarflow for what a conditional flow acts by
 CLASSES: dict[str, str] = {
     "Chain": "flow",
     "Model": "flow",
@@ -91,13 +100,20 @@ CLASSES: dict[str, str] = {
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
+    "HoppingExponential": "fermions.hopping",
+    "PairFlow": "pairs",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
     "ClassSweep": "sun.sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
     "HaarLinks": "priors",
+    "Noise": "priors",
+    "PairPrior": "pairs",
     "UniformLinks": "priors",
+    "OddHops": "haarflow.theories.fermions.hops",
+    "EvenOdd": "haarflow.theories.fermions.evenodd",
+    "Wilson": "haarflow.theories.fermions.wilson",
 }
 
 # class -> a field that older files lack, and what they mean
@@ -142,4 +158,4 @@ def flow_class(name: str) -> type | None:
 def _named(path: str) -> Any:
     module, _, name = path.partition(":")
     # the tables hold names, so that a flow is imported only when it is used
-    return getattr(import_module(f"haarflow.flows.{module}"), name)
+    return getattr(import_module(module if module.startswith("haarflow.") else f"haarflow.flows.{module}"), name)

@@ -29,7 +29,14 @@ BOUNDS = {"d": 6, "order": 1024, "kernel": 33, "reach": 64, "own": 1024, "contex
 FEW = 1 << 16  # numbers that a draw may always have, so that the message can name what is missing
 TABLE = 1 << 20  # entries of a kernel of `kernel` or `reach` sites along each of `d` axes
 SERIES = {2: 3, 3: 2, 4: 2}  # dimensions -> order of Luescher's series; what lies beyond takes minutes
-ROLES = {"prior": "sample", "flow": "forward", "flows": "forward", "net": "apply"}  # field -> the method of its objects
+# field -> the method of its objects
+ROLES = {
+    **dict.fromkeys(("prior", "links", "noise"), "sample"),
+    **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
+    **dict.fromkeys(("net", "hops"), "apply"),
+    "form": "schur",
+    "operator": "hop",
+}
 
 
 class DefinitionError(ValueError):

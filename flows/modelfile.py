@@ -82,7 +82,8 @@ def open_model(
     """Open a model file on `backend` (a record or a name; NumPy when None).
 
     `definition` supplies what is not in the library's table: a Model, a flow, or the class (or classes) that the file
-    names. `theory` is the expected name; `lattice` puts a translation-invariant flow on another volume. Raises
+    names. `theory` is the expected name; `lattice` puts a translation-invariant flow on another volume, but no flow of pairs,
+    whose operator lives on one lattice. Raises
     ModelFileError for a truncated file, a newer version, another theory, an unknown kind, and parameters whose names or
     shapes do not match the definition; FileNotFoundError if there is no file.
     """
@@ -92,7 +93,7 @@ def open_model(
     with reading(path, ModelFileError, WHAT):
         model = _definition(path, header.get("definition"), definition)
     if lattice is not None:
-        model = dataclasses.replace(model, prior=_on_lattice(model.prior, tuple(lattice)))
+        model = dataclasses.replace(model, prior=_on_lattice(path, model.prior, tuple(lattice)))
     backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
     return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header["versions"]})
 
@@ -198,7 +199,13 @@ def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> Mod
     return model
 
 
-def _on_lattice(prior: Any, lattice: tuple[int, ...]) -> Prior:
+def _on_lattice(path: str | os.PathLike[str], prior: Any, lattice: tuple[int, ...]) -> Prior:
+    if lattice == tuple(prior.lattice):
+        return prior
+    if "lattice" not in {field.name for field in dataclasses.fields(prior)}:
+        raise ModelFileError(
+            f"{path} holds a flow for the lattice {tuple(prior.lattice)} alone, not for {lattice}: make one there"
+        )
     enlarged: Prior = dataclasses.replace(prior, lattice=lattice)
     return enlarged
 

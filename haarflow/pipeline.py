@@ -92,11 +92,14 @@ def _has_block(folder: RunFolder, line: Line) -> bool:
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     from haarflow.run.fitting_stage import run_fit
     from haarflow.run.training_stage import run_training
+    from haarflow.run.untrained import write_untrained
 
     if folder.model.exists():
         progress.say("the flow is already trained")
     elif setup.recipe.fit is not None:
         run_fit(setup, folder, progress)
+    elif setup.recipe.train is None:
+        write_untrained(setup, folder)
     else:
         run_training(setup, folder, progress)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
+from haarflow.theories.models.qcd import QCD
 from haarflow.theories.scalar.phi4 import Phi4
 
 Lattices = tuple[tuple[int, ...], ...]
@@ -175,6 +176,21 @@ THEORIES: dict[str, Row] = {
         LINKS,
         {"rectangle": RECTANGLE, "n": Option("the N of SU(N)", "N", 2, required=True)},
         (Small("SU(2) improved d=4", ((2, 2, 2, 2),), {"n": 2, "rectangle": -0.331}),),
+        dimensions=2,
+    ),
+    "qcd": Row(
+        QCD,
+        "qcd",
+        "QCD with two flavours",
+        "S = -(beta/N) sum_P Re tr U_P + phi^+ (Dhat Dhat^+)^-1 phi, D = 1 - kappa H",
+        {**BETA, "kappa": Coupling("hopping parameter, 1/(2 m + 2 d)", "κ", 0)},
+        ("flow",),
+        {
+            "n": Option("the N of SU(N)", "N", 2),
+            "antiperiodic": Option("whether fermions are antiperiodic in time"),
+            "tolerance": Option("relative residual of the solves"),
+            "max_steps": Option("steps that a solve may take"),
+        },
         dimensions=2,
     ),
     "phi4": Row(

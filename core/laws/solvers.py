@@ -90,7 +90,9 @@ class Solved(NamedTuple):
     slack: numpy.ndarray  # rounding of a residual, in its units
 
 
-def solved(solver: Solver, given: Given, matrices: numpy.ndarray, b: numpy.ndarray, tolerance: float, steps: int) -> Solved:
+def solved(
+    solver: Solver, given: Given, matrices: numpy.ndarray, b: numpy.ndarray, tolerance: float, steps: int
+) -> Solved:
     """Return what the solver gives on the backend, beside residuals in double precision."""
     a, rhs = given.array(matrices), given.array(b)
     result = _program(given.backend.jit, solver, tolerance, steps)(a, rhs)
@@ -196,7 +198,9 @@ def rows_apart(solver: Solver, given: Given) -> Verdict:
     b[0] = c[0] = b[0] if given.size != "zero" else b[1]
     one, two = (solved(solver, given, a, rhs, tolerance, STEPS) for a, rhs in ((ours, b), (others, c)))
     faults = [largest(getattr(one, name)[:, 0] - getattr(two, name)[:, 0]) for name in ("x", "residual", "steps")]
-    return judge(rows_apart, max(faults), 0.0, "the same program on the same numbers", ours=ours, others=others, b=b, c=c)
+    return judge(
+        rows_apart, max(faults), 0.0, "the same program on the same numbers", ours=ours, others=others, b=b, c=c
+    )
 
 
 def batch_as_single(solver: Solver, given: Given) -> Verdict:
@@ -234,7 +238,9 @@ def bounded_error(approximation: Approximation, given: Given) -> Verdict:
     found = approximation.make(n, lowest * highest, highest)
     x = highest * numpy.geomspace(lowest, 1.0, 4001)
     product = numpy.asarray([found(float(one)) for one in x]) * numpy.sqrt(x)
-    poles = found.scale * (1.0 + sum(r / (x + p) for r, p in zip(found.residues, found.poles, strict=True))) * numpy.sqrt(x)
+    poles = (
+        found.scale * (1.0 + sum(r / (x + p) for r, p in zip(found.residues, found.poles, strict=True))) * numpy.sqrt(x)
+    )
     rounding = 1e-12 * max(1.0, 1e-3 / lowest)
     reached = abs(largest(product - 1.0) - found.error) / (1e-3 * found.error + rounding)
     fault = max(reached, largest(poles - product) / rounding)
@@ -276,7 +282,10 @@ def _of(kind: type) -> Callable[[Any], str | None]:
 
 
 SOLVER_LAWS: tuple[Law, ...] = (
-    *(Law(law, law, _of(Solver)) for law in (true_residual, equals_dense, says_unconverged, rows_apart, batch_as_single)),
+    *(
+        Law(law, law, _of(Solver))
+        for law in (true_residual, equals_dense, says_unconverged, rows_apart, batch_as_single)
+    ),
     Law(bounded_error, bounded_error, _of(Approximation)),
     Law(ends_of_spectrum, ends_of_spectrum, _of(Spectrum)),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from haarflow.backends.types import Array, Condition, Flow, Params
+from haarflow.backends.tree import CONTAINERS, leaves, paths
+from haarflow.backends.types import Array, Condition, Flow, Params, Tree
 from haarflow.core.laws.law import Verdict, judge
 
 
@@ -27,7 +28,7 @@ def shapes(flow: Flow, params: Params, x: Array, condition: Condition = None) ->
     return judge(shapes, 0.0, 0.0, "shapes are exact", x=x)
 
 
-def misshapen(name: str, result: Any, x: Array) -> str:
+def misshapen(name: str, result: Any, x: Tree) -> str:
     """Return what is wrong with the shapes of a flow's result for fields `(batch, *field_shape)`, "" for nothing.
 
     >>> from haarflow.backends import numpy as backend
@@ -38,23 +39,25 @@ def misshapen(name: str, result: Any, x: Array) -> str:
     if not isinstance(result, tuple) or len(result) != 2:
         return f"{name} returns a {type(result).__name__}, wanted the pair (y, log_det)"
     y, log_det = result
-    shape = tuple(x.shape)
+    shape, batch = _shape(x), tuple(leaves(x)[0].shape[:1])
     if _shape(y) != shape:
         return f"{name} of a field {shape} returns y {_described(y)}, wanted the same shape"
-    if _shape(log_det) != shape[:1]:
-        wanted = f"wanted one number for each field, {shape[:1]}"
+    if _shape(log_det) != batch:
+        wanted = f"wanted one number for each field, {batch}"
         return f"{name} of a field {shape} returns log_det {_described(log_det)}, {wanted}"
     return ""
 
 
-def _shape(x: Array) -> tuple[int, ...] | None:
-    """The shape of an array; None for what is none."""
+def _shape(x: Tree) -> Any:
+    """The shape of an array, those of the parts of a field by name; None for what is neither."""
+    if isinstance(x, CONTAINERS):
+        return {name: _shape(part) for name, part in paths(x).items()}
     try:
         return tuple(x.shape)
     except AttributeError:  # a user's function may return anything, without a shape too
         return None
 
 
-def _described(x: Array) -> str:
+def _described(x: Tree) -> str:
     shape = _shape(x)
     return f"as a {type(x).__name__}" if shape is None else f"of the shape {shape}"

@@ -25,6 +25,7 @@ from haarflow.backends.types import Array
 from haarflow.core import random
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
+from haarflow.core.spaces import batch_shape
 from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.laws.shapes import misshapen
@@ -37,7 +38,7 @@ from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
-from haarflow.theories.theory import checked, field_shape
+from haarflow.theories.theory import checked
 
 CHECKED = 8  # draws on which the error of integration of a flow in continuous time is measured
 
@@ -348,8 +349,7 @@ def try_model(target: Target, model: Model, params: Any = None, condition: dict[
 
     Raises what the model or the theory raises, and ValueError for a field or log density of the wrong shape.
     """
-    host, shape = backends.get("numpy"), field_shape(target.theory)
-    key = random.key(0, host)
+    key, offered = random.key(0, backends.get("numpy")), described(target.theory)
     params = model.init(key) if params is None else params
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
@@ -358,9 +358,13 @@ def try_model(target: Target, model: Model, params: Any = None, condition: dict[
             f"the flow {type(model.flow).__name__} does not fit the lattice {list(target.recipe.lattice)}: {wrong}"
         )
     field, log_q = mapped[0], model.prior.log_density(x) - mapped[1]
-    if tuple(field.shape) != (1, *shape) or tuple(log_q.shape) != (1,):
+    try:
+        batch = batch_shape(offered.spaces, field, offered.name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the flow does not fit the lattice {list(target.recipe.lattice)}: {error}") from None
+    if batch != (1,) or tuple(log_q.shape) != (1,):
         raise ValueError(
-            f"the flow does not fit {described(target.theory).name} on the lattice {list(target.recipe.lattice)}: one draw "
-            f"has the shape {tuple(field.shape)}, wanted {(1, *shape)}, and its log density {tuple(log_q.shape)}, wanted (1,)"
+            f"the flow does not fit {offered.name} on the lattice {list(target.recipe.lattice)}: one draw has the batch {batch}, "
+            f"and its log density the shape {tuple(log_q.shape)}, wanted (1,) of both"
         )
     target.theory.action(field, target.couplings)

@@ -177,7 +177,7 @@ def check(table: Mapping[str, Any], own: Own = NOTHING) -> Recipe:
     recipe = _table(Recipe, "", {**rest, "theory": None}, errors)
     if not errors:
         recipe = dataclasses.replace(recipe, theory=theory, samplers=samplers, **tables)
-        errors += _cross_field_errors(recipe)
+        errors += _cross_field_errors(recipe, own)
     _flow(table, own, errors)
     if errors:
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
@@ -361,7 +361,7 @@ def _whole_numbers(value: Any) -> list[int]:
     return [value] if isinstance(value, int) else []
 
 
-def _cross_field_errors(recipe: Recipe) -> Errors:
+def _cross_field_errors(recipe: Recipe, own: Own) -> Errors:
     """The errors that involve more than one table."""
     errors = Errors()
     needs_model = [name for name, entry in recipe.samplers.items() if needs_flow(entry) and not entry.model]
@@ -371,7 +371,7 @@ def _cross_field_errors(recipe: Recipe) -> Errors:
         )
     if recipe.model and recipe.flow:
         errors.append("model and flow exclude each other: a recipe opens a model or trains a flow")
-    if recipe.flow and recipe.train is None and recipe.fit is None:
+    if recipe.flow and recipe.train is None and recipe.fit is None and not _untrained(recipe, own):
         errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
         errors += _fit_errors(recipe, recipe.fit)
@@ -381,6 +381,11 @@ def _cross_field_errors(recipe: Recipe) -> Errors:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
         errors += _range_errors(recipe, recipe.train)
     return errors
+
+
+def _untrained(recipe: Recipe, own: Own) -> bool:
+    """Whether the recipe's flow is a sampler without training."""
+    return own.flows(recipe.theory.row.family)[str(recipe.flow["kind"])].untrained
 
 
 def _tuning_errors(name: str, entry: Any) -> Errors:
