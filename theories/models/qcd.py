@@ -13,7 +13,7 @@ from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
 
 
-def QCD(  # noqa: N802 (a theory's name)
+def QCD(
     lattice: tuple[int, ...], n: int = 3, antiperiodic: bool = True, tolerance: float = 1e-10, max_steps: int = 1000
 ) -> WithPseudofermions:
     """Return the theory on a lattice of even extents, in two or four dimensions, of fields `Pair(U, phi)`.
