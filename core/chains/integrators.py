@@ -73,25 +73,41 @@ def integrate(
     >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, space)[0].round(3).tolist()
     [-0.416]
     """
-    first = leaves(momentum)[0]
-    backend = backends.of(first)
 
-    def drift(field: Tree, momentum: Tree, c: float | Array) -> Tree:
-        return fields.move(spaces, field, momentum, c * step_size)
+    def drift(field: Tree, momentum: Tree, time: float | Array) -> tuple[Tree, Tree]:
+        return fields.move(spaces, field, momentum, time), momentum
 
-    def kick(field: Tree, momentum: Tree, k: float) -> Tree:
-        return fields.axpy(-k * step_size, force(field), momentum)
+    return alternate(drift, force, field, momentum, scheme, step_size, steps)
+
+
+def alternate(
+    drift: Callable[[Tree, Tree, float | Array], tuple[Tree, Tree]],
+    force: Callable[[Tree], Tree],
+    field: Tree,
+    momentum: Tree,
+    scheme: Scheme,
+    step_size: float | Array,
+    steps: int,
+) -> tuple[Tree, Tree]:
+    """Return field and momentum after `steps` steps of drifts and kicks, where `drift(field, momentum, time)` is any
+    reversible map of both: the flow of what the force leaves out of the Hamiltonian, see `nested`.
+
+    >>> import numpy as np
+    >>> free = lambda x, w, time: (x + time * w, w)
+    >>> alternate(free, lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4)[0].round(3).tolist()
+    [-0.416]
+    """
+    like = leaves(momentum)[0]
+    backend = backends.of(like)
 
     def one_step(carry: tuple[Tree, Tree], first: Array) -> tuple[tuple[Tree, Tree], None]:
         field, momentum = carry
         for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
-            field = drift(field, momentum, c)
-            momentum = kick(field, momentum, k)
+            field, momentum = drift(field, momentum, c * step_size)
+            momentum = fields.axpy(-k * step_size, force(field), momentum)
         return (field, momentum), None
 
     joined = scheme.drifts[-1] + scheme.drifts[0]
     firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
-    (field, momentum), _ = backend.scan(
-        one_step, (field, momentum), backend.asarray(firsts, dtype=fields.precision(first))
-    )
-    return drift(field, momentum, scheme.drifts[-1]), momentum
+    carry, _ = backend.scan(one_step, (field, momentum), backend.asarray(firsts, dtype=fields.precision(like)))
+    return drift(*carry, scheme.drifts[-1] * step_size)
