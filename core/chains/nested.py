@@ -48,9 +48,10 @@ def nested(
     """
     if not levels:
         raise ValueError("a trajectory has one level of forces or more, got none")
+    for level in levels:
+        if int(level.steps) != level.steps or level.steps < 1:
+            raise ValueError(f"each level takes a whole number of steps >= 1, got {level.steps!r}")
     (force, scheme, steps), *inner = levels
-    if int(steps) != steps or steps < 1:
-        raise ValueError(f"each level takes a whole number of steps >= 1, got {steps!r}")
 
     def drift(field: Tree, momentum: Tree, time: float | Array) -> tuple[Tree, Tree]:
         if inner:

