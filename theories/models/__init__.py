@@ -1,0 +1,1 @@
+"""Theories composed of others: gauge fields with fermions."""
