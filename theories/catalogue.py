@@ -189,7 +189,10 @@ THEORIES: dict[str, Row] = {
             "flavours": Option("number of flavours of equal mass", "N_f", 1),
             "antiperiodic": Option("fermions antiperiodic in time, else periodic"),
         },
-        (Small("Schwinger model", ((4, 4), (2, 2), (3, 4), (2, 1))), Small("Schwinger model, one flavour, periodic", ((2, 4), (3, 3)), {"flavours": 1, "antiperiodic": False})),
+        (
+            Small("Schwinger model", ((4, 4), (2, 2), (3, 4), (2, 1))),
+            Small("Schwinger model, one flavour, periodic", ((2, 4), (3, 3)), {"flavours": 1, "antiperiodic": False}),
+        ),
         dimensions=2,
     ),
     "phi4": Row(

@@ -17,32 +17,31 @@ from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.core import fields
 from haarflow.core.acceleration import accelerated
 from haarflow.core.chains.accept import action_difference
-from haarflow.core.chains.integrators import Scheme, alternate
+from haarflow.core.chains.integrators import Map, Scheme, alternate, drift, kick
 from haarflow.core.parts import check_theory, described, force_of
 
 
 class Level(NamedTuple):
-    """A force F(U), the scheme that integrates it, and the number of steps that take the place of one drift of the level
-    above.
+    """The flow of one part of the Hamiltonian, (state, time) -> state, the scheme that alternates it with the rest, and the
+    number of steps that take the place of one drift of the level above.
     """
 
-    force: Callable[[Tree], Tree]
+    kick: Map
     scheme: Scheme
     steps: int
 
 
-def nested(
-    levels: tuple[Level, ...], field: Tree, momentum: Tree, step_size: float | Array, spaces: Tree
-) -> tuple[Tree, Tree]:
-    """Return field and momentum after the trajectory of several levels, the slowest first; `step_size` is the first's.
+def nested(levels: tuple[Level, ...], free: Map, state: Tree, step_size: float | Array) -> Tree:
+    """Return the state after the trajectory of several levels, the slowest first, around the free motion `free`.
 
-    One level is `integrate`. Raises ValueError without levels and for steps < 1.
+    `step_size` is that of the first level. A state is any tree, such as (field, momentum); see `kick`.
+    Raises ValueError without levels and for steps < 1.
 
     >>> import numpy as np
-    >>> from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
-    >>> from haarflow.core.groups.additive import Real
-    >>> soft, stiff = Level(lambda x: x, LEAPFROG, 4), Level(lambda x: 9.0 * x, OMELYAN, 5)
-    >>> x, w = nested((soft, stiff), np.ones(1), np.zeros(1), 0.25, fields.Space(Real(), (1,)))
+    >>> from haarflow.core.chains.integrators import LEAPFROG, OMELYAN, kick
+    >>> levels = Level(kick(lambda x: x), LEAPFROG, 4), Level(kick(lambda x: 9.0 * x), OMELYAN, 5)
+    >>> free = lambda state, time: (state[0] + time * state[1], state[1])
+    >>> x, w = nested(levels, free, (np.ones(1), np.zeros(1)), 0.25)
     >>> float(abs(x - np.cos(np.sqrt(10.0))).round(2)[0])
     0.0
     """
@@ -51,14 +50,12 @@ def nested(
     for level in levels:
         if int(level.steps) != level.steps or level.steps < 1:
             raise ValueError(f"each level takes a whole number of steps >= 1, got {level.steps!r}")
-    (force, scheme, steps), *inner = levels
+    outer, *inner = levels
 
-    def drift(field: Tree, momentum: Tree, time: float | Array) -> tuple[Tree, Tree]:
-        if inner:
-            return nested(tuple(inner), field, momentum, time / inner[0].steps, spaces)
-        return fields.move(spaces, field, momentum, time), momentum
+    def rest(state: Tree, time: float | Array) -> Tree:
+        return nested(tuple(inner), free, state, time / inner[0].steps) if inner else free(state, time)
 
-    return alternate(drift, force, field, momentum, scheme, step_size, steps)
+    return alternate(rest, outer.kick, state, outer.scheme, step_size, outer.steps)
 
 
 class Term(NamedTuple):
@@ -104,9 +101,9 @@ class Nested:
     ) -> tuple[Tree, Tree, Array]:
         """Return the field in standard form and the momentum at the end, and the change of the action of `theory`."""
         terms = (Term(self.outer, scheme, steps), *self.inner)
-        levels = tuple(Level(_force(term.theory, couplings), term.scheme, term.steps) for term in terms)
+        levels = tuple(Level(kick(_force(term.theory, couplings)), term.scheme, term.steps) for term in terms)
         spaces = described(theory).spaces
-        new, final = nested(levels, old, momentum, step_size, spaces)
+        new, final = nested(levels, drift(spaces), (old, momentum), step_size)
         new = fields.restore(spaces, new)
         return new, final, action_difference(accelerated(theory), new, old, couplings)
 

@@ -16,12 +16,11 @@ from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
-from haarflow.core.chains.involution import Involutive
-from haarflow.core.chains.kernel import Cycle, Kernel, Repeat
+from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
-from haarflow.theories.gauge.flux_hit import FluxHit
+from haarflow.theories.gauge.flux_hit import FluxHits
 
 
 class Proposal(NamedTuple):
@@ -53,8 +52,7 @@ def _with_hits(kernel: Any, settings: Any) -> Kernel:
     hits = settings.hits if isinstance(settings, _Hits) else 0
     if not hits:
         return kernel
-    hit = Involutive(kernel.theory, FluxHit(kernel.theory, {"couplings": kernel.values["couplings"]}))
-    return Cycle((kernel, hit if hits == 1 else Repeat(hit, hits)))
+    return Cycle((kernel, FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]})))
 
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:

@@ -23,7 +23,8 @@ from haarflow import backends
 from haarflow.backends.types import Array, Key, Tree
 from haarflow.core import fields, random
 from haarflow.core.axes import batch_shape, per_chain, spread
-from haarflow.core.chains.involution import Image
+from haarflow.core.chains.involution import Image, Involutive
+from haarflow.core.chains.kernel import Cacheless, Repeat, State
 from haarflow.core.groups.additive import U1, wrap
 from haarflow.core.parts import described
 from haarflow.core.spaces import Space
@@ -33,8 +34,8 @@ from haarflow.core.spaces import Space
 class FluxHit:
     """The proposal theta -> theta + s I for a theory over the links of U(1) in two dimensions, I the instanton, s = +1 or -1.
 
-    An `Involution` with the auxiliary variable s; `Involutive(theory, FluxHit(theory, values))` is its kernel and
-    `Cycle((hmc, ...))` alternates it with another one. `values = {"couplings": {...}}` as for HMC. Raises TypeError for a
+    An `Involution` with the auxiliary variable s; `Involutive(theory, FluxHit(theory, values))` is its kernel, and
+    `Cycle((hmc, FluxHits(theory, 1, values)))` alternates trajectories with hits. `values = {"couplings": {...}}` as for HMC. Raises TypeError for a
     theory of other fields.
 
     >>> from haarflow.backends import numpy as backend
@@ -70,6 +71,36 @@ class FluxHit:
     def energy_change(self, x: Array, v: Array, image: Image) -> float:
         """Return 0: both signs have equal odds."""
         return 0.0
+
+
+@dataclass(frozen=True)
+class FluxHits(Cacheless):
+    """The kernel of `hits` flux hits, one after the other; its info is `hits`, the share that was accepted.
+
+    Raises ValueError for hits < 1.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core.chains.kernel import run
+    >>> from haarflow.theories import U1Gauge
+    >>> hits = FluxHits(U1Gauge((2, 2)), 3, {"couplings": {"beta": 0.0}})
+    >>> run(hits, random.key(0, backend), hits.init(backend.xp.zeros((5, 2, 2, 2))), 1)[1]["info"]["hits"].tolist()
+    [[1.0, 1.0, 1.0, 1.0, 1.0]]
+    """
+
+    theory: Any
+    hits: int = 1
+    values: Any = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        FluxHit(self.theory)
+        if int(self.hits) != self.hits or self.hits < 1:
+            raise ValueError(f"flux hits are counted by a whole number >= 1, got {self.hits!r}")
+
+    def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
+        """Return the state after the hits, and `{"hits"}`."""
+        hit = Involutive(self.theory, FluxHit(self.theory, self.values))
+        state, info = Repeat(hit, self.hits).step(key, state)
+        return state, {"hits": info["accepted"]}
 
 
 def no_flux(theory: Any) -> str | None:

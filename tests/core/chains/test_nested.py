@@ -7,7 +7,7 @@ import pytest
 
 from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
-from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, OMELYAN4, integrate
+from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, OMELYAN4, drift, integrate, kick
 from haarflow.core.chains.nested import Level, Nested, Term, nested
 from haarflow.core.groups.additive import Real
 from haarflow.core.parts import described
@@ -34,6 +34,11 @@ def together(x):
     return stiff(x) + soft(x)
 
 
+def trajectory(levels, x, w, step_size):
+    levels = tuple(Level(kick(force), scheme, steps) for force, scheme, steps in levels)
+    return nested(levels, drift(SPACE), (x, w), step_size)
+
+
 def by_recursion(levels, x, w, time):
     """The flow of the levels for a time: plain loops over a list of drifts and kicks."""
     if not levels:
@@ -55,16 +60,16 @@ def by_recursion(levels, x, w, time):
 def test_one_level_is_the_plain_integrator(backend, scheme):
     x, w = start(backend)
     plain = integrate(together, x, w, scheme, 0.1, 5, SPACE)
-    ours = nested((Level(together, scheme, 5),), x, w, 0.1, SPACE)
+    ours = trajectory([(together, scheme, 5)], x, w, 0.1)
     for one, other in zip(plain, ours, strict=True):
         assert numpy.array_equal(backend.to_numpy(one), backend.to_numpy(other))
 
 
 def test_two_and_three_levels_equal_the_recursion(backend):
     x, w = start(backend)
-    levels = (Level(soft, OMELYAN, 3), Level(stiff, LEAPFROG, 4), Level(soft, OMELYAN4, 2))
+    levels = ((soft, OMELYAN, 3), (stiff, LEAPFROG, 4), (soft, OMELYAN4, 2))
     for count in (2, 3):
-        ours = nested(levels[:count], x, w, 0.1, SPACE)
+        ours = trajectory(levels[:count], x, w, 0.1)
         twin = by_recursion(levels[:count], *start_on_host(backend, x, w), 0.3)
         for one, other in zip(ours, twin, strict=True):
             assert numpy.allclose(backend.to_numpy(one), other, rtol=1e-12, atol=1e-12)
@@ -79,7 +84,7 @@ def test_it_converges_to_one_trajectory_with_the_order_of_its_schemes(host, oute
     x, w = start(host)
     exact = integrate(together, x, w, OMELYAN4, 1.0 / 400, 400, SPACE)[0]
     errors = [
-        numpy.abs(nested((Level(soft, outer, n), Level(stiff, inner, 3)), x, w, 1.0 / n, SPACE)[0] - exact).max()
+        numpy.abs(trajectory([(soft, outer, n), (stiff, inner, 3)], x, w, 1.0 / n)[0] - exact).max()
         for n in (10, 20, 40)
     ]
     slope = math.log2(errors[1] / errors[2])
@@ -97,7 +102,7 @@ def test_a_small_inner_step_removes_the_error_of_a_stiff_force(host):
         return numpy.abs(energy(*pair) - energy(x, w)).max()
 
     plain = violation(integrate(together, x, w, LEAPFROG, 0.1, 10, SPACE))
-    ours = violation(nested((Level(soft, LEAPFROG, 10), Level(stiff, LEAPFROG, 10)), x, w, 0.1, SPACE))
+    ours = violation(trajectory([(soft, LEAPFROG, 10), (stiff, LEAPFROG, 10)], x, w, 0.1))
     assert ours < 0.1 * plain
 
 
@@ -117,8 +122,8 @@ def test_hmc_of_two_terms_is_that_of_their_sum(backend, theory):
 def test_wrong_levels_are_refused(host):
     x, w = start(host)
     with pytest.raises(ValueError, match="one level of forces or more, got none"):
-        nested((), x, w, 0.1, SPACE)
+        trajectory([], x, w, 0.1)
     with pytest.raises(ValueError, match="whole number of steps >= 1, got 0"):
-        nested((Level(soft, LEAPFROG, 1), Level(stiff, LEAPFROG, 0)), x, w, 0.1, SPACE)
+        trajectory([(soft, LEAPFROG, 1), (stiff, LEAPFROG, 0)], x, w, 0.1)
     with pytest.raises(TypeError, match="a theory has lattice, group"):
         Nested(3, ())
