@@ -73,6 +73,7 @@ TITLES = {
     "backend": "Backends, each of those named above",
     "random": "Random numbers, on each of them",
     "group": "Groups",
+    "solver": "Solvers of linear systems, rational approximations, ends of spectra",
     "kernel": "Kernels",
     "theory": "Theories",
     "prior": "Priors",

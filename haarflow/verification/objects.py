@@ -12,15 +12,17 @@ from haarflow.theories.laws import tables as theory_laws
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.flow_objects import FLOW_ENTRIES
+from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import THEORY_ENTRIES
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "backend": core_laws.BACKEND_LAWS,
     "random": core_laws.RANDOM_LAWS,
     "group": core_laws.GROUP_LAWS,
+    "solver": core_laws.SOLVER_LAWS,
     "kernel": core_laws.KERNEL_LAWS,
     "theory": theory_laws.THEORY_LAWS,
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }
-ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)
+ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *SOLVER_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)
