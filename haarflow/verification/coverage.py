@@ -75,6 +75,7 @@ TITLES = {
     "group": "Groups",
     "kernel": "Kernels",
     "theory": "Theories",
+    "operator": "Dirac operators",
     "prior": "Priors",
     "model": "Flows, on a prior",
 }
