@@ -76,6 +76,7 @@ TITLES = {
     "solver": "Solvers of linear systems, rational approximations, ends of spectra",
     "kernel": "Kernels",
     "theory": "Theories",
+    "operator": "Dirac operators",
     "prior": "Priors",
     "model": "Flows, on a prior",
 }
