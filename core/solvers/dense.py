@@ -23,7 +23,8 @@ def fits(b: Array, batch_axes: int = 0) -> bool:
     (True, False)
     """
     size = 16 if array_namespace(b).isdtype(b.dtype, "complex floating") else 8
-    return 3 * size * math.prod(b.shape[:batch_axes]) * math.prod(b.shape[batch_axes:]) ** 2 <= MEMORY
+    needed: int = 3 * size * math.prod(b.shape[:batch_axes]) * math.prod(b.shape[batch_axes:]) ** 2
+    return needed <= MEMORY
 
 
 def matrix(apply: Map, like: Array, batch_axes: int = 0) -> Array:

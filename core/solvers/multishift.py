@@ -9,9 +9,10 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type
 from haarflow.core.solvers.cg import cg_pass
 from haarflow.core.solvers.refinement import refined
-from haarflow.core.solvers.rows import Map, counts, norm, ratio, real_inner, rows_of, times
+from haarflow.core.solvers.rows import Map, counts, divergence, norm, ratio, real_inner, rows_of, times
 from haarflow.core.solvers.solution import Solution
 
 
@@ -43,15 +44,15 @@ def multishift(
     system, backend = rows_of(apply, b, batch_axes), backends.of(b)
     smallest, size = min(sigma), norm(system.b)
     unit = times(ratio(array_namespace(b).ones_like(size), size), system.b)
-    shifted = system._replace(apply=lambda x: system.apply(x) + smallest * x)
     above = backend.asarray([shift - smallest for shift in sigma], dtype=size.dtype)
-    x, steps = _one_space(shifted.apply, unit, above, tolerance, max_steps)
+    x, steps = _one_space(lambda x: system.apply(x) + smallest * x, unit, above, tolerance, max_steps)
 
     def refine(carry: None, entry: tuple[Array, Array, Array]) -> tuple[None, Solution]:
         shift, guess, used = entry
-        apply_shifted = lambda x: apply(x) + _like(shift, x) * x  # noqa: E731
         guess = system.field(times(size, guess))
-        return None, refined(cg_pass, apply_shifted, b, tolerance, max_steps, batch_axes, guess, used)
+        return None, refined(
+            cg_pass, lambda x: apply(x) + of_type(shift, x) * x, b, tolerance, max_steps, batch_axes, guess, used
+        )
 
     every = backend.asarray(sigma, dtype=size.dtype)
     _, solutions = backend.scan(refine, None, (every, x, steps))
@@ -65,10 +66,13 @@ def _one_space(apply: Map, b: Array, shifts: Array, tolerance: float, max_steps:
     steps, 1/q = 1 + alpha sigma + (1 - q_before) alpha beta_before / alpha_before.
     """
     xp, number = array_namespace(b), shifts.shape[0]
-    copies = lambda x: xp.broadcast_to(x, (number, *x.shape)) + xp.zeros((), dtype=x.dtype, device=backends.place(x))  # noqa: E731
+
+    def copies(x: Array) -> Array:
+        return xp.stack([x] * number, axis=0)
+
     square = real_inner(b, b)
     ones, all_b, steps = xp.ones_like(square), copies(b), copies(counts(b))
-    sigma, aim = shifts[:, None], tolerance * tolerance
+    sigma, aim, limit = shifts[:, None], tolerance * tolerance, divergence(b)
     first = (0 * all_b, all_b, copies(ones), copies(ones), b, b, square, ones, 0 * ones, steps, copies(square > 0))
 
     def step(state: Any) -> Any:
@@ -86,12 +90,8 @@ def _one_space(apply: Map, b: Array, shifts: Array, tolerance: float, max_steps:
         base = r + times(beta, base)
         p = xp.where(on, times(zeta, copies(r)) + times(beta * q * q, p), p)
         steps = steps + xp.astype(active, steps.dtype)
-        active = active & (zeta * zeta * after > aim) & (curvature > 0) & (steps < max_steps)
+        active = active & (zeta * zeta * after > aim) & (after < limit) & (curvature > 0) & (steps < max_steps)
         return x, p, zeta, q, r, base, after, alpha, beta, steps, active
 
     x, *_, steps, _ = backends.of(b).while_loop(lambda state: xp.any(state[-1]), step, first)
     return x, steps
-
-
-def _like(shift: Array, x: Array) -> Array:
-    return array_namespace(x).astype(shift, x.dtype)

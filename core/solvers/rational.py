@@ -86,7 +86,8 @@ def _jacobi(part: float, kp: float) -> tuple[float, float]:
 
     With u = part K and K = pi / (2 a_N), the amplitude begins at 2^N a_N u = 2^N part pi / 2.
     """
-    a, b, c, ratios = 1.0, kp, math.sqrt(1.0 - kp * kp), []
+    a, b, c = 1.0, kp, math.sqrt(1.0 - kp * kp)
+    ratios: list[float] = []
     while abs(c) > 1e-17 * a and len(ratios) < LANDEN:
         a, b, c = 0.5 * (a + b), math.sqrt(a * b), 0.5 * (a - b)
         ratios.append(c / a)
