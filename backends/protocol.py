@@ -49,7 +49,8 @@ class Backend:
 
     # Derivatives, of functions of trees of arrays. with_slopes(f, slopes, d) is f of arrays `(*batch, *axes, *lattice)` of
     # one d-dimensional lattice, each with further axes of its own, to numbers `(*batch, *lattice)`; it is differentiated not
-    # through f but by slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over those axes.
+    # through f but by slopes(*args) = (f(*args), (s_1, s_2, ...)), df = sum of s_i dargs_i over those axes. With has_aux=True
+    # f returns (numbers, an array beside them that has no derivative), such as a sign.
     autodiff: bool = field(compare=False, repr=False)
     value_and_grad: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
     vjp: Callable[..., tuple[Tree, Callable[[Tree], Tree]]] = field(compare=False, repr=False)

@@ -89,7 +89,7 @@ def identity(x: Any) -> Any:
     return x
 
 
-def with_slopes(f: Callable[..., Array], slopes: Callable[..., Any], d: int) -> Callable[..., Array]:
+def with_slopes(f: Callable[..., Any], slopes: Callable[..., Any], d: int, has_aux: bool = False) -> Callable[..., Any]:
     """Return f: the slopes are needed by autodiff only."""
     return f
 

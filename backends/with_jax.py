@@ -185,14 +185,16 @@ def _vjp(f: Any, x: Any) -> Any:
     return y, lambda dy: pullback(dy)[0]
 
 
-def with_slopes(f: Any, slopes: Any, d: int) -> Any:
+def with_slopes(f: Any, slopes: Any, d: int, has_aux: bool = False) -> Any:
     """Return f with its derivative given by its slopes; second derivatives differentiate the slopes."""
     known = jax.custom_jvp(f)
 
-    def along(args: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        y, factors = slopes(*args)
+    def along(args: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Any, Any]:
+        value, factors = slopes(*args)
+        y, aux = value if has_aux else (value, None)
         terms = [jnp.sum(s * dx, axis=standard.own_axes(s, y, d)) for s, dx in zip(factors, tangents, strict=True)]
-        return y, sum(terms[1:], terms[0])
+        dy = sum(terms[1:], terms[0])
+        return (value, (dy, jax.tree.map(jnp.zeros_like, aux))) if has_aux else (y, dy)
 
     known.defjvp(along)
     return known

@@ -156,31 +156,35 @@ class _Sloped(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(f: Any, slopes: Any, d: int, *args: Any) -> Any:
+    def forward(f: Any, slopes: Any, d: int, has_aux: bool, *args: Any) -> Any:
         return f(*args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        _, ctx.slopes, ctx.d, *args = inputs
+        _, ctx.slopes, ctx.d, ctx.has_aux, *args = inputs
+        if ctx.has_aux:
+            ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(*args)
         ctx.save_for_forward(*args)
 
     @staticmethod
-    def backward(ctx: Any, dy: Any) -> tuple[Any, ...]:
+    def backward(ctx: Any, dy: Any, *_: Any) -> tuple[Any, ...]:
         slopes = ctx.slopes(*ctx.saved_tensors)[1]
         rows = [dy[(..., *(None,) * (s.ndim - dy.ndim), *(slice(None),) * ctx.d)] * s for s in slopes]
-        return None, None, None, *rows
+        return None, None, None, None, *rows
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        y, slopes = ctx.slopes(*ctx.saved_tensors)
-        pairs = [(s, dx) for s, dx in zip(slopes, tangents[3:], strict=True) if dx is not None]
-        return sum((s * dx).sum(standard.own_axes(s, y, ctx.d)) if s.ndim > y.ndim else s * dx for s, dx in pairs)
+        value, slopes = ctx.slopes(*ctx.saved_tensors)
+        y = value[0] if ctx.has_aux else value
+        pairs = [(s, dx) for s, dx in zip(slopes, tangents[4:], strict=True) if dx is not None]
+        dy = sum((s * dx).sum(standard.own_axes(s, y, ctx.d)) if s.ndim > y.ndim else s * dx for s, dx in pairs)
+        return (dy, torch.zeros_like(value[1])) if ctx.has_aux else dy
 
 
-def with_slopes(f: Any, slopes: Any, d: int) -> Any:
+def with_slopes(f: Any, slopes: Any, d: int, has_aux: bool = False) -> Any:
     """Return f with its derivative given by its slopes; second derivatives differentiate the slopes."""
-    return partial(_Sloped.apply, f, slopes, d)
+    return partial(_Sloped.apply, f, slopes, d, has_aux)
 
 
 CONVOLUTIONS = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}

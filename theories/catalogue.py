@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.models.qcd import QCD
+from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.scalar.phi4 import Phi4
 
 Lattices = tuple[tuple[int, ...], ...]
@@ -191,6 +192,23 @@ THEORIES: dict[str, Row] = {
             "tolerance": Option("relative residual of the solves"),
             "max_steps": Option("steps that a solve may take"),
         },
+        dimensions=2,
+    ),
+    "schwinger": Row(
+        Schwinger,
+        "u1",
+        "Schwinger model",
+        "S = -beta sum_P cos theta_P - N_f ln|det(1 - kappa H)|",
+        {"beta": Coupling("inverse coupling", "β", 0), "kappa": Coupling("hopping parameter of the quarks", "κ", 0)},
+        ("flow", "hmc", "pseudofermions"),
+        {
+            "flavours": Option("number of flavours of equal mass", "N_f", 1),
+            "antiperiodic": Option("fermions antiperiodic in time, else periodic"),
+        },
+        (
+            Small("Schwinger model", ((4, 4), (2, 2), (3, 4), (2, 1))),
+            Small("Schwinger model, one flavour, periodic", ((2, 4), (3, 3)), {"flavours": 1, "antiperiodic": False}),
+        ),
         dimensions=2,
     ),
     "phi4": Row(

@@ -71,15 +71,26 @@ class HMC(Cacheless):
         return Image(new, tree_map(operator.neg, final), None, change)
 
     def energy_change(self, x: Tree, v: Tree, image: Image) -> Array:
-        """Return the change of the kinetic energy, 1/2 sum (w' - w)(w' + w): a sum of per-site differences."""
-        difference, total = (tree_map(f, image.auxiliary, v) for f in (operator.sub, operator.add))
-        return 0.5 * fields.inner(described(self.theory).spaces, difference, total)
+        """Return the change of the kinetic energy."""
+        return kinetic_change(self.theory, image.auxiliary, v)
 
     def trajectory(self, old: Tree, momentum: Tree) -> tuple[Tree, Tree, Array]:
         """Return field and momentum at the end of one trajectory and the change of the action."""
         evolve = evolved if self.evolve is None else self.evolve
         options = self.scheme, self.values["step_size"], self.steps, self.values.get("couplings")
         return evolve(self.theory, old, momentum, *options)
+
+
+def kinetic_change(theory: Any, new: Tree, old: Tree) -> Array:
+    """Return 1/2 sum (w' - w)(w' + w), the change of the kinetic energy as a sum of per-site differences.
+
+    >>> import numpy as np
+    >>> from haarflow.theories import Phi4
+    >>> float(kinetic_change(Phi4((2, 2)), np.ones((2, 2)), np.zeros((2, 2))))
+    2.0
+    """
+    difference, total = (tree_map(f, new, old) for f in (operator.sub, operator.add))
+    return 0.5 * fields.inner(described(theory).spaces, difference, total)
 
 
 def evolved(

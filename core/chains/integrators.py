@@ -15,6 +15,9 @@ from haarflow import backends
 from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array, Tree
 from haarflow.core import fields
+from haarflow.core.groups.matrices import precision
+
+Map = Callable[[Tree, float | Array], Tree]  # of a state and a time
 
 
 class Scheme(NamedTuple):
@@ -73,25 +76,61 @@ def integrate(
     >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, space)[0].round(3).tolist()
     [-0.416]
     """
-    first = leaves(momentum)[0]
+    moved: tuple[Tree, Tree] = alternate(drift(spaces), kick(force), (field, momentum), scheme, step_size, steps)
+    return moved
+
+
+def alternate(drift: Map, kick: Map, state: Tree, scheme: Scheme, step_size: float | Array, steps: int) -> Tree:
+    """Return the state after `steps` steps of two maps (state, time) -> state, the flows of two parts of a Hamiltonian.
+
+    Each is reversible, and so is their alternation. A step size of the batch's shape is passed on as it is.
+
+    >>> import numpy as np
+    >>> drift = lambda state, time: (state[0] + time * state[1], state[1])
+    >>> kick = lambda state, time: (state[0], state[1] - time * state[0])
+    >>> alternate(drift, kick, (np.ones(1), np.zeros(1)), OMELYAN4, 0.5, 4)[0].round(3).tolist()
+    [-0.416]
+    """
+    first = leaves(state)[0]
     backend = backends.of(first)
 
-    def drift(field: Tree, momentum: Tree, c: float | Array) -> Tree:
-        return fields.move(spaces, field, momentum, c * step_size)
-
-    def kick(field: Tree, momentum: Tree, k: float) -> Tree:
-        return fields.axpy(-k * step_size, force(field), momentum)
-
-    def one_step(carry: tuple[Tree, Tree], first: Array) -> tuple[tuple[Tree, Tree], None]:
-        field, momentum = carry
+    def one_step(state: Tree, first: Array) -> tuple[Tree, None]:
         for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
-            field = drift(field, momentum, c)
-            momentum = kick(field, momentum, k)
-        return (field, momentum), None
+            state = kick(drift(state, c * step_size), k * step_size)
+        return state, None
 
     joined = scheme.drifts[-1] + scheme.drifts[0]
     firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
-    (field, momentum), _ = backend.scan(
-        one_step, (field, momentum), backend.asarray(firsts, dtype=fields.precision(first))
-    )
-    return drift(field, momentum, scheme.drifts[-1]), momentum
+    state, _ = backend.scan(one_step, state, backend.asarray(firsts, dtype=precision(first)))
+    return drift(state, scheme.drifts[-1] * step_size)
+
+
+def kick(force: Callable[[Tree], Tree]) -> Map:
+    """Return the flow w -> w - t F(U) of a state (U, w).
+
+    >>> import numpy as np
+    >>> kick(lambda x: 2.0 * x)((np.ones(1), np.ones(1)), 0.25)[1].tolist()
+    [0.5]
+    """
+
+    def moved(state: tuple[Tree, Tree], time: float | Array) -> tuple[Tree, Tree]:
+        field, momentum = state
+        return field, fields.axpy(-time, force(field), momentum)
+
+    return moved
+
+
+def drift(spaces: Tree) -> Map:
+    """Return the free motion U -> exp(t w) U of a state (U, w).
+
+    >>> from haarflow.core.groups.additive import Real
+    >>> import numpy as np
+    >>> drift(fields.Space(Real(), (1,)))((np.zeros(1), np.ones(1)), 0.5)[0].tolist()
+    [0.5]
+    """
+
+    def moved(state: tuple[Tree, Tree], time: float | Array) -> tuple[Tree, Tree]:
+        field, momentum = state
+        return fields.move(spaces, field, momentum, time), momentum
+
+    return moved

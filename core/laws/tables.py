@@ -1,4 +1,4 @@
-"""The laws of this layer by kind: backends, random numbers, groups, Markov kernels.
+"""The laws of this layer by kind: backends, random numbers, groups, solvers, Markov kernels.
 
 A row of a table is a `Law`. To check a further object against all laws of its kind, add one line where objects are listed.
 """
@@ -26,9 +26,10 @@ from haarflow.core.laws.group import GROUP_LAWS
 from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.laws.memory import LATTICES, remembers_nothing
 from haarflow.core.laws.sizes import LENGTHS, ROWS, any_length, chains_apart
+from haarflow.core.laws.solvers import SOLVER_LAWS
 from haarflow.core.laws.stationary import Chained, ExactScalars, exact_draws
 
-__all__ = ["BACKEND_LAWS", "GROUP_LAWS", "KERNEL_LAWS", "RANDOM_LAWS", "Chained", "ExactScalars"]
+__all__ = ["BACKEND_LAWS", "GROUP_LAWS", "KERNEL_LAWS", "RANDOM_LAWS", "SOLVER_LAWS", "Chained", "ExactScalars"]
 
 COMPILED_LENGTHS = (3, 129, 4097)  # of draws, where each is a program
 

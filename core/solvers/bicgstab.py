@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.solvers.refinement import refined
-from haarflow.core.solvers.rows import Map, counts, inner, ratio, real_inner, times
+from haarflow.core.solvers.rows import Map, counts, divergence, inner, ratio, real_inner, times
 from haarflow.core.solvers.solution import Solution
 
 
@@ -37,8 +37,8 @@ def bicgstab(
 
 def bicgstab_pass(apply: Map, b: Array, wanted: Array, budget: Array) -> tuple[Array, Array]:
     """Return (x, steps) of the recursion from x = 0, in rows, until its residual is at most `wanted`, the budget is spent or
-    the recursion breaks down."""
-    xp, aim = array_namespace(b), wanted * wanted
+    the recursion breaks down. The rows of b are unit vectors."""
+    xp, aim, limit = array_namespace(b), wanted * wanted, divergence(b)
     first = (xp.zeros_like(b), b, b, inner(b, b), counts(b), budget > 0)
 
     def step(state: Any) -> Any:
@@ -51,11 +51,11 @@ def bicgstab_pass(apply: Map, b: Array, wanted: Array, budget: Array) -> tuple[A
         on = active[:, None]
         x = xp.where(on, x + times(alpha, p) + times(omega, s), x)
         r = xp.where(on, s - times(omega, t), r)
-        after = inner(b, r)
+        after, square = inner(b, r), real_inner(r, r)
         beta = ratio(after, rho) * ratio(alpha, omega)
         p = xp.where(on, r + times(beta, p - times(omega, image)), p)
         steps = steps + xp.astype(active, steps.dtype)
-        active = active & (real_inner(r, r) > aim) & (beta != 0) & (steps < budget)
+        active = active & (square > aim) & (square < limit) & (beta != 0) & (steps < budget)
         return x, r, p, after, steps, active
 
     x, *_, steps, _ = backends.of(b).while_loop(lambda state: xp.any(state[-1]), step, first)

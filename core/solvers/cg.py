@@ -9,7 +9,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.solvers.refinement import refined
-from haarflow.core.solvers.rows import Map, counts, ratio, real_inner, times
+from haarflow.core.solvers.rows import Map, counts, divergence, ratio, real_inner, times
 from haarflow.core.solvers.solution import Solution
 
 
@@ -39,7 +39,7 @@ def cg(
 
 def cg_pass(apply: Map, b: Array, wanted: Array, budget: Array) -> tuple[Array, Array]:
     """Return (x, steps) of the recursion from x = 0, in rows, until its residual is at most `wanted` or the budget is spent."""
-    xp, aim = array_namespace(b), wanted * wanted
+    xp, aim, limit = array_namespace(b), wanted * wanted, divergence(b)
     square = real_inner(b, b)
     first = (xp.zeros_like(b), b, b, square, counts(b), budget > 0)
 
@@ -54,7 +54,7 @@ def cg_pass(apply: Map, b: Array, wanted: Array, budget: Array) -> tuple[Array, 
         after = real_inner(r, r)
         p = xp.where(on, r + times(ratio(after, square), p), p)
         steps = steps + xp.astype(active, steps.dtype)
-        active = active & (after > aim) & (curvature > 0) & (steps < budget)
+        active = active & (after > aim) & (after < limit) & (curvature > 0) & (steps < budget)
         return x, r, p, after, steps, active
 
     x, *_, steps, _ = backends.of(b).while_loop(lambda state: xp.any(state[-1]), step, first)

@@ -12,7 +12,7 @@ from haarflow.backends.types import Array
 from haarflow.core.broadcasting import of_type
 from haarflow.core.solvers.cg import cg_pass
 from haarflow.core.solvers.refinement import refined
-from haarflow.core.solvers.rows import Map, counts, norm, ratio, real_inner, rows_of, times
+from haarflow.core.solvers.rows import Map, counts, divergence, norm, ratio, real_inner, rows_of, times
 from haarflow.core.solvers.solution import Solution
 
 
@@ -72,7 +72,7 @@ def _one_space(apply: Map, b: Array, shifts: Array, tolerance: float, max_steps:
 
     square = real_inner(b, b)
     ones, all_b, steps = xp.ones_like(square), copies(b), copies(counts(b))
-    sigma, aim = shifts[:, None], tolerance * tolerance
+    sigma, aim, limit = shifts[:, None], tolerance * tolerance, divergence(b)
     first = (0 * all_b, all_b, copies(ones), copies(ones), b, b, square, ones, 0 * ones, steps, copies(square > 0))
 
     def step(state: Any) -> Any:
@@ -90,7 +90,7 @@ def _one_space(apply: Map, b: Array, shifts: Array, tolerance: float, max_steps:
         base = r + times(beta, base)
         p = xp.where(on, times(zeta, copies(r)) + times(beta * q * q, p), p)
         steps = steps + xp.astype(active, steps.dtype)
-        active = active & (zeta * zeta * after > aim) & (curvature > 0) & (steps < max_steps)
+        active = active & (zeta * zeta * after > aim) & (after < limit) & (curvature > 0) & (steps < max_steps)
         return x, p, zeta, q, r, base, after, alpha, beta, steps, active
 
     x, *_, steps, _ = backends.of(b).while_loop(lambda state: xp.any(state[-1]), step, first)

@@ -125,5 +125,15 @@ def counts(like: Array, number: int = 0) -> Array:
     return xp.full((like.shape[0],), number, dtype=xp.int32, device=backends.place(like))
 
 
+def divergence(like: Array) -> float:
+    """Return the square of a residual at which a recursion that began at one has lost all digits: 1/u^2.
+
+    >>> import numpy as np
+    >>> divergence(np.ones(1)) == 2.0**104
+    True
+    """
+    return float(array_namespace(like).finfo(like.dtype).eps) ** -2
+
+
 def _is_complex(x: Array) -> bool:
     return bool(array_namespace(x).isdtype(x.dtype, "complex floating"))

@@ -20,6 +20,7 @@ from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
+from haarflow.theories.gauge.flux_hit import FluxHits
 
 
 class Proposal(NamedTuple):
@@ -43,7 +44,15 @@ def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: 
 
 def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     values = {"couplings": couplings, "step_size": settings.step_size}
-    return HybridMonteCarlo(theory, SCHEMES[settings.scheme], settings.steps, values=values)
+    return _with_hits(HybridMonteCarlo(theory, SCHEMES[settings.scheme], settings.steps, values=values), settings)
+
+
+def _with_hits(kernel: Any, settings: Any) -> Kernel:
+    """A kernel with the flux hits of its settings after each step, if there are any."""
+    hits = settings.hits if isinstance(settings, _Hits) else 0
+    if not hits:
+        return kernel
+    return Cycle((kernel, FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]})))
 
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -138,7 +147,14 @@ class _Trajectory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HMC(_Trajectory, _Sampler):
+class _Hits:
+    hits: Annotated[
+        int, count("flux hits after each trajectory, which change the charge: for U(1) links in two dimensions", 0)
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HMC(_Hits, _Trajectory, _Sampler):
     """Hybrid Monte Carlo."""
 
     __pydantic_config__ = STRICT

@@ -18,6 +18,7 @@ PUBLIC = {
     "group": ("haarflow.core", ("compose", "haar", "project")),
     "kernel": ("haarflow.core", ("init", "step", "with_values")),
     "theory": ("haarflow.theories", ("action",)),
+    "operator": ("haarflow.theories", ("prepare", "hop", "apply", "adjoint")),
     "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
 }

@@ -14,18 +14,20 @@ from haarflow.core import random
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
-from haarflow.core.chains.integrators import SCHEMES
+from haarflow.core.chains.integrators import LEAPFROG, OMELYAN, SCHEMES
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.chains.nested import Nested, Term
 from haarflow.core.groups.additive import U1, Complex, Real
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.laws.stationary import Chained, ExactScalars
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
-from haarflow.theories import Phi4, SUNGauge, U1Gauge
+from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge
 from haarflow.theories.exact import sun_torus
+from haarflow.theories.gauge.flux_hit import FluxHit
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
 from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.verification.entry import Entry
@@ -154,6 +156,17 @@ def hmc_of_links(kind: Any = HMC, scheme: str = "leapfrog", steps: int = 3, step
     return kind(LINKS, SCHEMES[scheme], steps, {"couplings": BETA, "step_size": step_size})
 
 
+def hmc_on_time_scales(kind: Any = Nested, inner: Any = LEAPFROG) -> Any:
+    """HMC of U(1), whose action is divided into two equal terms on nested time scales."""
+    half = {"couplings": {"beta": 0.5 * BETA["beta"]}, "step_size": 0.7}
+    return HMC(Sum((LINKS, LINKS)), OMELYAN, 3, half, kind(LINKS, (Term(LINKS, inner, 2),)))
+
+
+def flux_hit(kind: Any = FluxHit) -> Any:
+    """The instanton hit of U(1)."""
+    return Involutive(LINKS, kind(LINKS, {"couplings": BETA}))
+
+
 def local(theory: Any = SCALARS, kind: Any = LocalMetropolis) -> Any:
     """A sweep of local moves."""
     couplings = PHI4 if theory is SCALARS else BETA
@@ -194,6 +207,10 @@ KERNELS = {
     "hmc_su2": matrices(hmc_of_matrices(n=2), reversible=True),
     "hmc_su3_omelyan": matrices(hmc_of_matrices(scheme="omelyan", step_size=0.7), reversible=True, burn_in=8),
     "involutive_phi4": scalars(Involutive(SCALARS, hmc_of_scalars()), reversible=True),
+    "hmc_u1_nested": links(hmc_on_time_scales(), reversible=True),
+    "hmc_u1_nested_volume": Involutive(LINKS, hmc_on_time_scales()),
+    "flux_hit": flux_hit(),
+    "hmc_with_flux_hits": links(Cycle((hmc_of_links(), flux_hit()))),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),
     "local_su2": matrices(LocalMetropolis(SUNGauge((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),

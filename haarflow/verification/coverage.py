@@ -73,8 +73,10 @@ TITLES = {
     "backend": "Backends, each of those named above",
     "random": "Random numbers, on each of them",
     "group": "Groups",
+    "solver": "Solvers of linear systems, rational approximations, ends of spectra",
     "kernel": "Kernels",
     "theory": "Theories",
+    "operator": "Dirac operators",
     "prior": "Priors",
     "model": "Flows, on a prior",
 }

@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from haarflow.core.laws import tables as core_laws
 from haarflow.core.laws.law import Law
+from haarflow.core.laws.operator import OPERATOR_LAWS
 from haarflow.flows.laws import tables as flow_laws
 from haarflow.theories.laws import tables as theory_laws
+from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.flow_objects import FLOW_ENTRIES
+<<<<<<< HEAD
+from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import THEORY_ENTRIES
+=======
+from haarflow.verification.theory_objects import OPERATOR_ENTRIES, THEORY_ENTRIES
+>>>>>>> fermion-operator
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "backend": core_laws.BACKEND_LAWS,
     "random": core_laws.RANDOM_LAWS,
     "group": core_laws.GROUP_LAWS,
+    "solver": core_laws.SOLVER_LAWS,
     "kernel": core_laws.KERNEL_LAWS,
     "theory": theory_laws.THEORY_LAWS,
+    "operator": (*OPERATOR_LAWS, *FERMION_LAWS),
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }
-ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)
+<<<<<<< HEAD
+ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *SOLVER_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)
+=======
+ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *THEORY_ENTRIES, *OPERATOR_ENTRIES, *FLOW_ENTRIES)
+>>>>>>> fermion-operator

@@ -1,7 +1,7 @@
 """The entries for the laws that a user's subject stands for: an object, `module:name`, a model file, a recipe, or everything.
 
 The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
-`action` and `lattice`, a kernel `init` and `step`, a prior `sample` and `log_density`, a group `compose` and `haar`.
+`action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a prior `sample` and `log_density`, a group `compose` and `haar`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ KINDS = {
     "model": ("prior", "flow"),
     "flow": ("forward", "inverse", "init"),
     "theory": ("action", "lattice", "group"),
+    "operator": ("prepare", "hop", "apply", "adjoint", "lattice", "spinor_shape"),
     "kernel": ("init", "step", "values"),
     "prior": ("sample", "log_density", "lattice", "group", "field_shape"),
     "group": ("compose", "inverse", "exp", "log"),
@@ -180,7 +181,7 @@ def _made(factory: Callable[[Lattice], Any], name: str, source: str) -> Entry:
 def _lattice_of(obj: Any) -> Lattice:
     """The object's own lattice, its prior's or its theory's; (4, 4) where there is none, as for a group."""
     kind = kind_of(obj)
-    if kind in ("theory", "prior"):
+    if kind in ("theory", "operator", "prior"):
         return tuple(obj.lattice)
     if kind == "model":
         return tuple(obj.prior.lattice)

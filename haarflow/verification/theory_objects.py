@@ -14,6 +14,7 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
+from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -115,4 +116,10 @@ THEORY_ENTRIES: tuple[Entry, ...] = (
     Entry("SU(2) of two actions d=2", "theory", two_actions, ((3, 4), (5, 3))),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),
+)
+OPERATOR_ENTRIES: tuple[Entry, ...] = (
+    Entry("Wilson U(1) d=2", "operator", Wilson, ((2, 2), (4, 6), (3, 4), (1, 2))),
+    Entry("Wilson periodic d=2", "operator", partial(Wilson, antiperiodic=False), ((2, 2), (3, 4))),
+    Entry("Wilson SU(2) d=2", "operator", partial(Wilson, n=2), ((2, 4), (3, 2))),
+    Entry("Wilson SU(3) d=4", "operator", partial(Wilson, n=3), ((2, 2, 2, 2), (2, 1, 3, 2))),
 )

@@ -14,7 +14,7 @@ class Mutant(NamedTuple):
     """
 
     name: str
-    kind: str  # "backend", "random", "group", "theory", "kernel", "prior", "flow", "model"
+    kind: str  # "backend", "random", "group", "theory", "kernel", "operator", "prior", "flow", "model"
     make: Callable
     laws: tuple[str, ...]
     given: dict[str, Any] = {}  # noqa: RUF012 (a constant, never written)

@@ -15,16 +15,20 @@ from haarflow.core.chains.integrators import FOREST_RUTH, LEAPFROG, OMELYAN, Sch
 from haarflow.core.chains.involution import Image, Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, State
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
+from haarflow.core.chains.nested import Nested
 from haarflow.core.groups.additive import U1, wrap
 from haarflow.core.parts import described
+from haarflow.theories.gauge.flux_hit import FluxHit
 from haarflow.verification.core_objects import (
     BETA,
     LINKS,
     PHI4,
     SCALARS,
+    flux_hit,
     heat_bath,
     hmc_of_links,
     hmc_of_scalars,
+    hmc_on_time_scales,
     independent,
     links,
     local,
@@ -592,6 +596,33 @@ class EachItsOwn(LocalMetropolis):
     __hash__ = object.__hash__
 
 
+@dataclass(frozen=True)
+class KicksTheInnerTermTwice(Nested):
+    """The outer force is that of the whole action: the inner term acts in both levels."""
+
+    def __call__(self, theory, *args):
+        return Nested(theory, self.inner)(theory, *args)
+
+
+SKEW = Scheme((0.6, 0.4), (1.0,), 2)
+
+
+@dataclass(frozen=True)
+class HitsUpwards(FluxHit):
+    """The charge is only ever raised."""
+
+    def auxiliary(self, key, x):
+        return array_namespace(x).abs(FluxHit.auxiliary(self, key, x))
+
+
+@dataclass(frozen=True)
+class HitsTwice(FluxHit):
+    """The sign is kept, so that a second hit adds to the first."""
+
+    def involution(self, x, v):
+        return FluxHit.involution(self, x, v)._replace(auxiliary=v)
+
+
 def kernel(name, make, *laws, **given):
     return Mutant(name, "kernel", lambda lattice: make(), laws, given)
 
@@ -619,6 +650,10 @@ KERNELS = (
     kernel("momenta too wide", of_links(kept(LINKS, group=WideMomenta())), "exp_minus_dh", "stationary"),
     kernel("force off by two", lambda: scalars(hmc_of_scalars(ForceHalved)), "energy_order"),
     kernel("an involution with friction", lambda: Involutive(SCALARS, hmc_of_scalars(Friction)), "applied_twice", "involution_volume"),
+    kernel("a term on two time scales at once", lambda: links(hmc_on_time_scales(KicksTheInnerTermTwice)), "energy_order"),
+    kernel("an inner level that is no palindrome", lambda: links(hmc_on_time_scales(inner=SKEW)), "reversible"),
+    kernel("a flux hit that only raises", lambda: links(Cycle((hmc_of_links(), flux_hit(HitsUpwards)))), "stationary"),
+    kernel("a flux hit that keeps its sign", lambda: flux_hit(HitsTwice), "applied_twice"),
     kernel("stationary, not balanced", lambda: links(hmc_of_links(Drifting), reversible=True), "time_reversal"),
     kernel("Metropolis with the ratio turned", lambda: scalars(independent(WeightTurned)), "detailed_balance", "stationary", "equilibrium"),
     kernel("Metropolis forgets the proposal", lambda: scalars(independent(ForgetsTheProposal)), "detailed_balance", "stationary"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.core import random
 from haarflow.core.groups.additive import U1, Real
+from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories.theory import autodiff_force, couplings_for
@@ -222,3 +225,56 @@ class NoInverse:
 
     def forward(self, params, x, condition=None):
         return x, site_sum(0.0 * x)
+
+
+@dataclass(frozen=True)
+class Staggered:
+    """D = 1 - kappa H with H psi = sum_mu eta_mu(x) [U_mu(x) psi(x+mu) - U_mu(x-mu)^* psi(x-mu)], eta = 1, (-1)^t."""
+
+    lattice: tuple[int, int]
+    backward: int = -1  # the sign of the charge on the way back
+    group = U1()
+
+    @property
+    def field_shape(self):
+        return (2, *self.lattice)
+
+    @property
+    def spinor_shape(self):
+        return self.lattice
+
+    def prepare(self, field):
+        return field
+
+    def hop(self, field, psi):
+        xp, total = array_namespace(psi), 0.0
+        for mu in (0, 1):
+            theta = field[..., mu, :, :]
+            there = complex_array(xp.cos(theta), xp.sin(theta)) * shift(psi, mu, 2)
+            back = self.backward * shift(theta, mu, 2, -1)
+            total = total + self.eta(psi, mu) * (
+                there - complex_array(xp.cos(back), xp.sin(back)) * shift(psi, mu, 2, -1)
+            )
+        return total
+
+    def eta(self, psi, mu):
+        signs = numpy.indices(self.lattice)[0] % 2 * (-2.0 * mu) + 1.0
+        return backends.of(psi).asarray(signs + 0j, dtype=psi.dtype)
+
+    def apply(self, field, kappa, psi):
+        factor = kappa if isinstance(kappa, float) else kappa[..., None, None]
+        return psi - factor * self.hop(field, psi)
+
+    def adjoint(self, field, kappa, psi):
+        return psi + kappa * self.hop(field, psi)
+
+    def hop_force(self, field, x, y):
+        """d/dtheta 2 Re x^+ H y."""
+        xp, forces = array_namespace(y), []
+        for mu in (0, 1):
+            theta = field[..., mu, :, :]
+            link, here, there = complex_array(xp.cos(theta), xp.sin(theta)), self.eta(y, mu), self.eta(x, mu)
+            forward = xp.conj(x) * here * link * shift(y, mu, 2)
+            backward = xp.conj(shift(x, mu, 2)) * shift(there, mu, 2) * xp.conj(link) * y
+            forces.append(-2.0 * xp.imag(forward + backward))
+        return xp.stack(forces, axis=-3)

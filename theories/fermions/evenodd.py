@@ -9,7 +9,7 @@ Packed spinors are `(*batch, spin, [n,] V/2)`, the sites of one parity in row-ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final
 
 import numpy
 from array_api_compat import array_namespace
@@ -20,7 +20,29 @@ from haarflow.core.axes import spread
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.sites import neighbours_across, parities, positions
 from haarflow.theories.fermions.hopping import check_shape, flat, hop, less
-from haarflow.theories.fermions.wilson import Wilson
+
+
+class Hopping(Protocol):
+    """What the even-odd form needs of an operator: its shapes, and links for both directions of a hop at flat sites."""
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The extents, time first."""
+        ...
+
+    @property
+    def colour(self) -> tuple[int, ...]:
+        """The colour axes of a spinor."""
+        ...
+
+    @property
+    def spinor_shape(self) -> tuple[int, ...]:
+        """The shape of one spinor field."""
+        ...
+
+    def prepare(self, field: Array) -> Array:
+        """Return U_mu(x), and after them U_mu(x-mu)^+, `(*batch, 2 d, [n, n,] V)`."""
+        ...
 
 
 class Halves(NamedTuple):
@@ -36,13 +58,14 @@ class EvenOdd:
     """The even-odd form of an operator; raises ValueError for odd extents.
 
     >>> import numpy as np
-    >>> form = EvenOdd(Wilson((4, 4)))
+    >>> from haarflow.theories.fermions.wilson import Wilson
+    >>> form = Wilson((4, 4)).even_odd
     >>> links, odd = form.prepare(np.zeros((2, 4, 4))), np.ones((2, 8)) + 0j
     >>> form.schur(links, 0.1, odd).shape, form.packed_shape
     ((2, 8), (2, 8))
     """
 
-    operator: Wilson
+    operator: Hopping
 
     def __post_init__(self) -> None:
         parities(self.operator.lattice)
@@ -50,7 +73,7 @@ class EvenOdd:
     @property
     def packed_shape(self) -> tuple[int, ...]:
         """The shape of the spinors on one parity."""
-        own = self.operator.spinor_shape[: -self.operator.d]
+        own = self.operator.spinor_shape[: -len(self.operator.lattice)]
         return (*own, len(parities(self.operator.lattice)[0]))
 
     def prepare(self, field: Array) -> Halves:
@@ -61,11 +84,12 @@ class EvenOdd:
         """Return the spinors on even and on odd sites.
 
         >>> import numpy as np
-        >>> EvenOdd(Wilson((2, 2))).split(np.arange(8.0).reshape(2, 2, 2)).odd.tolist()
+        >>> from haarflow.theories.fermions.wilson import Wilson
+        >>> Wilson((2, 2)).even_odd.split(np.arange(8.0).reshape(2, 2, 2)).odd.tolist()
         [[1.0, 2.0], [5.0, 6.0]]
         """
         check_shape(psi, self.operator.spinor_shape, "a spinor field")
-        return self._divided(flat(psi, self.operator.d))
+        return self._divided(flat(psi, len(self.operator.lattice)))
 
     def merge(self, even: Array, odd: Array) -> Array:
         """Return the spinors on all sites, the inverse of `split`."""

@@ -45,12 +45,16 @@ def gathered(psi: Array, table: Array, axis: int) -> Array:
 
 def transported(links: Array, halves: Array, axis: int) -> Array:
     """Return the half spinors multiplied by the links."""
-    rank = max(links.ndim - (-1 - axis) + 1, halves.ndim)  # matrices have one colour axis more, half spinors the spin
     if axis == -2:
-        return of_rank(links[..., None, :], rank) * of_rank(halves, rank)
-    wide = of_rank(links[..., None, :, :, :], rank + 1)
-    terms = [wide[..., k, :] * of_rank(halves[..., None, k, :], rank) for k in range(links.shape[-2])]
+        return product(links[..., None, :], halves)
+    terms = [product(links[..., None, :, k, :], halves[..., None, k, :]) for k in range(links.shape[-2])]
     return sum(terms[1:], terms[0])
+
+
+def product(x: Array, y: Array) -> Array:
+    """Return x y, of which one may lack batch axes."""
+    rank = max(x.ndim, y.ndim)
+    return of_rank(x, rank) * of_rank(y, rank)
 
 
 def collected(halves: Array, axis: int) -> Array:

@@ -28,6 +28,7 @@ from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.geometry import check_lattice, shift
 from haarflow.core.lattice.sites import neighbours
+from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hopping import check_shape, flat, hop, less
 
 
@@ -84,6 +85,11 @@ class Wilson:
         (4, 3, 4, 4, 4, 8)
         """
         return (spinors.components(self.d), *self.colour, *self.lattice)
+
+    @property
+    def even_odd(self) -> EvenOdd:
+        """The form on even and odd sites; raises ValueError for odd extents."""
+        return EvenOdd(self)
 
     def links(self, field: Array) -> Array:
         """Return complex links `(*batch, d, [n, n,] *lattice)` with the sign of the boundary.

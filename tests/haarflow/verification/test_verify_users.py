@@ -156,3 +156,14 @@ def test_no_law_allocates_more_than_its_memory(subject, monkeypatch):
         tracemalloc.stop()
     assert not found.failed and peak < 2**27
     assert found.results or {result.reason.partition(":")[0] for result in found.skipped} >= {"too large for this law"}
+
+
+def test_a_users_dirac_operator_gets_a_verdict_with_a_counterexample():
+    """Staggered fermions on the usual links keep all laws; one that moves back by the same phase is not covariant."""
+    found = library.verify(users.Staggered((4, 2)), backend="numpy")
+    assert [(result.law, result.reason) for result in found.failed] == []
+    assert {"gauge_covariance", "adjoint_product", "bilinear_by_differences"} <= {r.law for r in found.results}
+    assert {"gamma5_hermiticity", "dense_matrix", "even_odd_form", "plane_waves"} <= {r.law for r in found.skipped}
+    wrong = {r.law: r for r in library.verify(users.Staggered((4, 2), backward=1), backend="numpy").failed}
+    assert {"gauge_covariance", "adjoint_product", "bilinear_by_differences"} <= set(wrong)
+    assert "Given(lattice=(4, 2)" in wrong["gauge_covariance"].example

@@ -8,7 +8,7 @@ from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.wilson import Wilson
 from tests.support import dirac_twins
 
-FORMS = {"U1_2d": EvenOdd(Wilson((4, 6))), "SU3_4d": EvenOdd(Wilson((2, 2, 2, 4), n=3))}
+FORMS = {"U1_2d": Wilson((4, 6)).even_odd, "SU3_4d": Wilson((2, 2, 2, 4), n=3).even_odd}
 
 
 @pytest.fixture(params=FORMS)

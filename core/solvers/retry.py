@@ -1,0 +1,120 @@
+"""One retry of a solve inside a compiled function: more steps, then a dense matrix, and no number where both have failed.
+
+`persistent` does the same on the host and raises; a trajectory cannot, so it carries a record of its solves, and whoever has
+the numbers on the host raises for it (`check_solved`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array
+from haarflow.core.solvers.solution import RETRY, Solution, Unconverged
+
+
+class Solves(NamedTuple):
+    """The record of several solves, of the batch's shape: whether all have converged, the largest residual, all steps."""
+
+    converged: Array
+    residual: Array
+    steps: Array
+
+
+def retried(solve: Callable[[int], Solution], max_steps: int, dense: Callable[[], Solution] | None = None) -> Solution:
+    """Return the solution after `solve(max_steps)`, where it has not converged after RETRY times as many steps, and then
+    `dense()`; what has not converged even so is NaN.
+
+    The later attempts are made only if a configuration needs them; one that has converged keeps its numbers.
+
+    >>> import numpy as np
+    >>> from haarflow.core.solvers.cg import cg
+    >>> a, b = np.diag([1.0, 10.0, 100.0]), np.ones((1, 3))
+    >>> retried(lambda steps: cg(lambda x: x @ a, b, 1e-12, steps, 1), 1).steps.tolist()
+    [3]
+    """
+    solution = solve(max_steps)
+    for attempt in (lambda: solve(RETRY * max_steps), dense):
+        if attempt is not None:
+            solution = _completed(solution, attempt)
+    xp, x = array_namespace(solution.x), solution.x
+    known = xp.reshape(solution.converged, (*solution.converged.shape, *(1,) * (x.ndim - solution.converged.ndim)))
+    return solution._replace(x=xp.where(known, x, float("nan") * xp.ones_like(x)))
+
+
+def _completed(first: Solution, attempt: Callable[[], Solution]) -> Solution:
+    """The solution, with another attempt in the places that have not converged, if there are any."""
+    xp, backend = array_namespace(first.x), backends.of(first.x)
+
+    def missing(state: tuple[Solution, Array]) -> Array:
+        solution, tries = state
+        return xp.any(~solution.converged) & (tries == 0)
+
+    def again(state: tuple[Solution, Array]) -> tuple[Solution, Array]:
+        solution, tries = state
+        second, kept = attempt(), solution.converged
+        wide = xp.reshape(kept, (*kept.shape, *(1,) * (first.x.ndim - kept.ndim)))
+        parts = [xp.where(kept, one, other) for one, other in zip(solution[1:], second[1:], strict=True)]
+        return Solution(xp.where(wide, solution.x, second.x), *parts), tries + 1
+
+    none_yet = xp.zeros((), dtype=xp.int32, device=backends.place(first.x))
+    completed: Solution = backend.while_loop(missing, again, (first, none_yet))[0]
+    return completed
+
+
+def record(solution: Solution) -> Solves:
+    """Return the record of one solve."""
+    return Solves(solution.converged, solution.residual, solution.steps)
+
+
+def together(first: Solves, second: Solves) -> Solves:
+    """Return the record of both.
+
+    >>> import numpy as np
+    >>> one = Solves(np.asarray([True]), np.asarray([1e-9]), np.asarray([7]))
+    >>> together(one, one).steps.tolist()
+    [14]
+    """
+    xp = array_namespace(first.residual)
+    return Solves(
+        first.converged & second.converged,
+        xp.maximum(first.residual, second.residual),
+        first.steps + second.steps,
+    )
+
+
+def no_solves(like: Array) -> Solves:
+    """Return the record of no solve at all, for residuals of the type and shape of `like`, `(*batch,)`."""
+    xp = array_namespace(like)
+    none = xp.zeros_like(like)
+    return Solves(none == none, none, xp.astype(none, xp.int32))
+
+
+def check_solved(info: Any, at: str, first: int = 0) -> None:
+    """Raise Unconverged where the info of a chain's draws, with leaves `(draw, *batch)`, has solves that have not converged.
+
+    `at` names the parameters in the message, `first` is the number of the first draw. It reads numbers on the host.
+
+    >>> import numpy as np
+    >>> info = {"converged": np.asarray([[True, False]]), "residual": np.asarray([[1e-9, 0.02]])}
+    >>> check_solved(info, "kappa = 0.4", first=10)
+    Traceback (most recent call last):
+        ...
+    haarflow.core.solvers.solution.Unconverged: at kappa = 0.4 a solve of chain 1, draw 10, has not converged: it reached a \
+relative residual of 2.0e-02. The run stops, for to go on would bias the ensemble; allow more steps, a larger tolerance or a \
+smaller kappa
+    """
+    host = backends.of(info["residual"]).to_numpy
+    failed = host(info["converged"]) < 1  # a share where several steps are one draw
+    if not failed.any():
+        return
+    draw, *chain = (int(index[0]) for index in failed.nonzero())
+    named = f" of chain {', '.join(map(str, chain))}" if chain else ""
+    residual = float(host(info["residual"])[(draw, *chain)])
+    raise Unconverged(
+        f"at {at} a solve{named}, draw {first + draw}, has not converged: it reached a relative residual of {residual:.1e}. "
+        "The run stops, for to go on would bias the ensemble; allow more steps, a larger tolerance or a smaller kappa"
+    )

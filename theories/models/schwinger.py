@@ -1,0 +1,150 @@
+"""The Schwinger model: U(1) gauge theory in two dimensions with N_f flavours of Wilson fermions.
+
+    S = -beta sum_P cos theta_P - N_f ln|det D|,    D = 1 - kappa H
+
+At beta = 2, kappa = 0.276 two flavours are nearly massless on lattices of 8 to 16 sites, where HMC freezes in a sector of the
+charge (arXiv:2202.11712). A kernel over this theory uses the exact determinant; `fermions.pseudofermion_hmc` estimates it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from haarflow.backends.types import Array, Couplings
+from haarflow.core.groups.additive import U1
+from haarflow.core.parts import Symmetries
+from haarflow.theories.composite import Sum
+from haarflow.theories.fermions.action import Fermions
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.gauge.u1 import U1Gauge
+from haarflow.theories.theory import Derived, no_subclass, number_of
+
+FERMIONIC = ("condensate", "log_det")
+
+
+@final
+@dataclass(frozen=True)
+class Schwinger:
+    """The sum of `U1Gauge` and `Fermions`, couplings `beta` and `kappa`; antiperiodic or periodic in time.
+
+    Raises ValueError for a lattice that has not two dimensions and for flavours < 1.
+
+    >>> import numpy as np
+    >>> theory = Schwinger((4, 4))
+    >>> round(float(theory.action(np.zeros((2, 4, 4)), {"beta": 2.0, "kappa": 0.276})) + 32.0, 9)
+    -4.498346354
+    """
+
+    lattice: tuple[int, ...]
+    flavours: int = 2
+    antiperiodic: bool = True
+
+    group = U1()
+
+    def __post_init__(self) -> None:
+        if len(self.lattice) != 2:
+            raise ValueError(f"the Schwinger model lives in two dimensions, got the lattice {list(self.lattice)}")
+        object.__setattr__(self, "lattice", self.gauge.lattice)
+        if not isinstance(self.antiperiodic, bool):
+            raise TypeError(f"antiperiodic must be True or False, got {self.antiperiodic!r}")
+        _ = self.fermions
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        raise no_subclass(cls)
+
+    @property
+    def gauge(self) -> U1Gauge:
+        """The gauge action."""
+        return U1Gauge(self.lattice)
+
+    @property
+    def operator(self) -> Wilson:
+        """The Dirac operator."""
+        return Wilson(self.lattice, antiperiodic=self.antiperiodic)
+
+    @property
+    def fermions(self) -> Fermions:
+        """The action of the flavours."""
+        return Fermions(self.operator, self.flavours)
+
+    @property
+    def terms(self) -> tuple[U1Gauge, Fermions]:
+        """The terms of the action."""
+        return self.gauge, self.fermions
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one field of links."""
+        return self.gauge.field_shape
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return self._sum.couplings
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a report calls the observables."""
+        return self._sum.labels
+
+    @property
+    def symmetries(self) -> Symmetries:
+        """Those of both terms."""
+        return self._sum.symmetries
+
+    @property
+    def derived(self) -> dict[str, Derived]:
+        """The topological susceptibility."""
+        return self.gauge.derived
+
+    @property
+    def conjugates(self) -> dict[str, dict[str, float]]:
+        """What beta multiplies in the action."""
+        return self.gauge.conjugates
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """The observables of a report; with an odd number of flavours the sign of the determinant, too."""
+        return (*self.gauge.summary, *FERMIONIC, *(("sign",) if self.flavours % 2 else ()))
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings; raises ValueError and TypeError as the terms do."""
+        return self._sum.check(couplings)
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S of the batch's shape, for angles `(*batch, 2, T, L)`."""
+        return self._sum.action(field, couplings)
+
+    def force(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return F = dS/dtheta, shaped as the links."""
+        force: Array = self._sum.force(field, couplings)
+        return force
+
+    def difference(self, new: Array, old: Array, couplings: Couplings = None) -> Array:
+        """Return S(new) - S(old), that of the gauge action plaquette by plaquette."""
+        return self._sum.difference(new, old, couplings)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return those of `U1Gauge` and of `Fermions`, the plaquette, Q, condensate, ..., and the action of both."""
+        return self._sum.observables(field, couplings)
+
+    def charge(self, field: Array) -> Array:
+        """Return the topological charge Q."""
+        return self.gauge.charge(field)
+
+    def exact(self, couplings: Couplings = None) -> dict[str, float]:
+        """Return what is known: <Q> = 0, and at kappa = 0, where the fermions are infinitely heavy, all of pure gauge theory.
+
+        >>> Schwinger((8, 8)).exact({"beta": 2.0, "kappa": 0.0})["plaquette"] == U1Gauge((8, 8)).exact({"beta": 2.0})["plaquette"]
+        True
+        """
+        if number_of(self, couplings, "kappa") != 0.0:
+            return {"Q": 0.0}
+        gauge = self.gauge.exact({"beta": number_of(self, couplings, "beta")})
+        heavy = {"condensate": 2.0, "log_det": 0.0, "sign": 1.0}
+        return {name: value for name, value in gauge.items() if not name.startswith("ess_")} | heavy
+
+    @property
+    def _sum(self) -> Sum:
+        return Sum(self.terms)
