@@ -112,7 +112,6 @@ CLASSES: dict[str, str] = {
     "PairPrior": "pairs",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
-    "EvenOdd": "haarflow.theories.fermions.evenodd",
     "Wilson": "haarflow.theories.fermions.wilson",
 }
 

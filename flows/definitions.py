@@ -34,7 +34,6 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
-    "form": "schur",
     "operator": "hop",
 }
 

@@ -23,7 +23,7 @@ from safetensors.numpy import save
 from haarflow import backends
 from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import flatten, paths
-from haarflow.backends.types import Array, Prior, Tree
+from haarflow.backends.types import Array, Tree
 from haarflow.core.files import plain, write_bytes
 from haarflow.core.untrusted import check_regular, parsed_json, reading
 from haarflow.flows.definitions import DefinitionError, decode, encode, outline, shapes
@@ -199,15 +199,14 @@ def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> Mod
     return model
 
 
-def _on_lattice(path: str | os.PathLike[str], prior: Any, lattice: tuple[int, ...]) -> Prior:
+def _on_lattice(path: str | os.PathLike[str], prior: Any, lattice: tuple[int, ...]) -> Any:
     if lattice == tuple(prior.lattice):
         return prior
     if "lattice" not in {field.name for field in dataclasses.fields(prior)}:
         raise ModelFileError(
             f"{path} holds a flow for the lattice {tuple(prior.lattice)} alone, not for {lattice}: make one there"
         )
-    enlarged: Prior = dataclasses.replace(prior, lattice=lattice)
-    return enlarged
+    return dataclasses.replace(prior, lattice=lattice)
 
 
 def _params(path: str | os.PathLike[str], model: Model, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:

@@ -70,10 +70,9 @@ class PairFlow:
     >>> from haarflow.flows.fermions.hopping import HoppingExponential
     >>> from haarflow.flows.flow import Model, Translate
     >>> from haarflow.flows.priors import Noise, UniformLinks
-    >>> from haarflow.theories.fermions.evenodd import EvenOdd
     >>> from haarflow.theories.fermions.hops import OddHops
     >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> hops = OddHops(EvenOdd(Wilson((4, 4))), kappa=0.1)
+    >>> hops = OddHops(Wilson((4, 4)), kappa=0.1)
     >>> flow = PairFlow(Translate((0, 0), internal=1), HoppingExponential(hops))
     >>> model = Model(PairPrior(UniformLinks((4, 4)), Noise(hops.shape)), flow)
     >>> pair, log_q = model.sample(model.init(random.key(0, backend)), random.key(1, backend), 3)
@@ -142,4 +141,4 @@ def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
     >>> effective_beta(1.0, 0.1, 3, 4)
     1.0096
     """
-    return beta + 8.0 * 2 ** (d // 2) * n * kappa**4
+    return beta + 8.0 * (1 << d // 2) * n * kappa**4

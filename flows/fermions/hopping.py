@@ -67,10 +67,9 @@ class HoppingExponential:
 
     >>> import numpy as np
     >>> from haarflow.flows.fermions.hopping import HoppingExponential
-    >>> from haarflow.theories.fermions.evenodd import EvenOdd
     >>> from haarflow.theories.fermions.hops import OddHops
     >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> flow = HoppingExponential(OddHops(EvenOdd(Wilson((4, 4))), kappa=0.1), order=2)
+    >>> flow = HoppingExponential(OddHops(Wilson((4, 4)), kappa=0.1), order=2)
     >>> chi, links = np.ones((3, 2, 8)) + 0j, {"links": np.zeros((3, 2, 4, 4))}
     >>> phi, log_det = flow.forward({"coefficients": np.ones(2)}, chi, links)
     >>> back, minus = flow.inverse({"coefficients": np.ones(2)}, phi, links)

@@ -41,7 +41,7 @@ def test_partition_function_with_two_flavours():
     drawn = draw(MODEL, MODEL.init(key), THEORY, key, 1024, COUPLINGS)
     by_pairs = jackknife(lambda log_w: log_z(log_w).value, drawn.log_w, blocks=16)
     links = exact_sample(THEORY.gauge, random.key(3, host), 1024, {"beta": COUPLINGS["beta"]})
-    operator = THEORY.form.operator
+    operator = THEORY.operator
     dense = operator.matrix(operator.prepare(links), COUPLINGS["kappa"])
     log_det = 2 * numpy.linalg.slogdet(dense)[1]
     mean = jackknife(lambda x: log_z(x).value, log_det, blocks=16)
@@ -67,9 +67,9 @@ def test_metropolis_of_pairs_keeps_the_exact_mean():
 
 def test_leading_term_of_two_flavours_is_a_shift_of_beta():
     """2 ln det D = 1/2 kappa^4 tr H^4 ... of a plaquette alone: what `effective_beta` adds multiplies Re tr U_P / n."""
-    form, kappa = QCD((6, 6), n=3).form, 0.1
+    operator, kappa = QCD((6, 6), n=3).operator, 0.1
     cold = numpy.zeros((2, 3, 3, 6, 6)) + numpy.eye(3)[:, :, None, None] + 0j
-    flavours = -2 * kappa**4 * traces(form, cold, 2)[1] / 2  # ln det Dhat = -tr Y - tr Y^2/2 - ...
+    flavours = -2 * kappa**4 * traces(operator, cold, 2)[1] / 2  # ln det Dhat = -tr Y - tr Y^2/2 - ...
     shift = effective_beta(0.0, kappa, 3, 2)
     assert abs(shift * 36 - flavours) < 1e-12
 
@@ -84,9 +84,12 @@ def test_model_file_holds_the_operator(tmp_path):
         open_model(tmp_path / "pairs.safetensors", lattice=(6, 6))
 
 
-def test_unconverged_solves_are_no_numbers():
+def test_a_solve_that_is_too_short_is_retried_and_else_no_number():
     host = backends.get("numpy")
     pair, _ = MODEL.sample(MODEL.init(random.key(0, host)), random.key(1, host), 2)
-    short = QCD(LATTICE, n=2, max_steps=2)
-    assert numpy.isnan(short.action(pair, COUPLINGS)).all()
-    assert not short.solve(pair, COUPLINGS["kappa"]).converged.any()
+    retried, exact = (QCD(LATTICE, n=2, max_steps=steps).action(pair, COUPLINGS) for steps in (2, 1000))
+    numpy.testing.assert_allclose(retried, exact, rtol=1e-9)
+    impossible = QCD(LATTICE, n=2, tolerance=1e-30)
+    action, solves = impossible.pseudofermion(pair, COUPLINGS["kappa"])
+    assert numpy.isnan(action).all()
+    assert not solves.converged.any()

@@ -11,20 +11,28 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
 from haarflow.theories.fermions.traces import traces
+from haarflow.theories.fermions.wilson import Wilson
 
 
 @final
 @dataclass(frozen=True)
 class OddHops:
-    """Y of an operator in its even-odd form, at one hopping parameter kappa.
+    """Y of an operator at one hopping parameter kappa; raises ValueError for odd extents.
 
-    >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> OddHops(EvenOdd(Wilson((4, 4, 4, 4), n=3)), kappa=0.1).bound
+    >>> OddHops(Wilson((4, 4, 4, 4), n=3), kappa=0.1).bound
     0.6400000000000001
     """
 
-    form: EvenOdd
+    operator: Wilson
     kappa: float
+
+    def __post_init__(self) -> None:
+        _ = self.form
+
+    @property
+    def form(self) -> EvenOdd:
+        """The even-odd form; raises ValueError for odd extents."""
+        return EvenOdd(self.operator)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -34,7 +42,7 @@ class OddHops:
     @property
     def bound(self) -> float:
         """(2 d kappa)^2: each of the 2 d hops is a projector times two and a unitary link."""
-        return (2 * self.form.operator.d * self.kappa) ** 2
+        return (2 * self.operator.d * self.kappa) ** 2
 
     def prepare(self, links: Array) -> Halves:
         """Return the links of the hops."""
@@ -46,6 +54,6 @@ class OddHops:
 
     def traces(self, links: Array, powers: int) -> Array:
         """Return tr Y^j for j = 1 ... powers, `(*batch, powers)`."""
-        found = traces(self.form, links, powers)
+        found = traces(self.operator, links, powers)
         scales = self.kappa ** (2 * numpy.arange(1.0, powers + 1))
         return found * backends.of(found).asarray(scales, dtype=found.dtype)

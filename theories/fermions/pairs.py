@@ -12,18 +12,17 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
-from array_api_compat import array_namespace
-
-from haarflow.backends.types import Array, Couplings
-from haarflow.core.axes import total
+from haarflow.backends.types import Array, Couplings, Group
 from haarflow.core.groups.additive import Complex
 from haarflow.core.parts import Symmetries, described
-from haarflow.core.solvers.cg import cg
-from haarflow.core.solvers.solution import Solution
+from haarflow.core.solvers.retry import Solves
 from haarflow.core.spaces import Pair, Space
+from haarflow.theories.fermions import pseudofermion
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hops import OddHops
-from haarflow.theories.theory import check_couplings, check_field, checked, couplings_for, no_subclass
+from haarflow.theories.fermions.pseudofermion import Accuracy, Factor
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
 
 KAPPA = 0.1  # the default hopping parameter
 
@@ -34,25 +33,24 @@ class WithPseudofermions:
     """A gauge theory with two flavours of the operator's fermions, of fields `Pair(U, phi)`.
 
     Couplings: those of the gauge theory and `kappa`. Where a solve does not reach `tolerance`, a relative residual, within
-    `max_steps`, the action is NaN. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
+    `max_steps`, nor after one retry, the action is NaN. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
     whose mean is exactly n. Raises ValueError for an operator on other links than those of the theory.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
-    >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> theory = WithPseudofermions(U1Gauge((4, 4)), EvenOdd(Wilson((4, 4))))
+    >>> theory = WithPseudofermions(U1Gauge((4, 4)), Wilson((4, 4)))
     >>> field = Pair(np.zeros((2, 4, 4)), np.ones((2, 8)) + 0j)
     >>> round(float(theory.action(field, {"beta": 1.0, "kappa": 0.0})), 12)  # -16 plaquettes, 16 components
     0.0
     """
 
     gauge: Any
-    form: EvenOdd
+    operator: Wilson
     tolerance: float = 1e-10
     max_steps: int = 1000
 
     def __post_init__(self) -> None:
-        operator, spaces = self.form.operator, described(self.gauge).spaces
+        _, operator, spaces = self.form, self.operator, described(self.gauge).spaces
         if spaces != Space(operator.group, operator.field_shape):
             raise ValueError(
                 f"the operator lives on links {operator.field_shape} of {operator.group}, the fields of "
@@ -73,6 +71,11 @@ class WithPseudofermions:
         return tuple(self.gauge.lattice)
 
     @property
+    def group(self) -> Group:
+        """The group of the links."""
+        return self.operator.group
+
+    @property
     def spaces(self) -> Pair:
         """The spaces of links and pseudofermions."""
         return Pair(described(self.gauge).spaces, Space(Complex(), self.form.packed_shape))
@@ -83,13 +86,18 @@ class WithPseudofermions:
         return {**(described(self.gauge).couplings or {}), "kappa": KAPPA}
 
     @property
+    def form(self) -> EvenOdd:
+        """The even-odd form of the operator; raises ValueError for odd extents."""
+        return EvenOdd(self.operator)
+
+    @property
     def n(self) -> int:
         """The N of SU(N), 1 for U(1)."""
-        return self.form.operator.n
+        return self.operator.n
 
     def hops(self, kappa: float) -> OddHops:
         """Return the map Y = kappa^2 H_oe H_eo, Dhat = 1 - Y, of which flows make conditional pseudofermions."""
-        return OddHops(self.form, kappa)
+        return OddHops(self.operator, kappa)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -115,14 +123,14 @@ class WithPseudofermions:
     def action(self, field: Pair, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape."""
         values = couplings_for(self, field, couplings, over=0)
-        return self.gauge.action(field.U, self._own(values)) + self._pseudofermion(field, values["kappa"])
+        return self.gauge.action(field.U, self._own(values)) + self.pseudofermion(field, values["kappa"])[0]
 
     def observables(self, field: Pair, couplings: Couplings = None) -> dict[str, Array]:
         """Return the per-configuration values by name; `action` is that of both fields."""
         values = couplings_for(self, field, couplings, over=0)
         measured = described(self.gauge).observables
         found = {} if measured is None else dict(measured(field.U, self._own(values)))
-        own = self._pseudofermion(field, values["kappa"])
+        own = self.pseudofermion(field, values["kappa"])[0]
         gauge = found.get("action")
         action = {} if gauge is None else {"action": gauge + own}
         return found | {"pseudofermion": own} | action
@@ -131,27 +139,15 @@ class WithPseudofermions:
         """Return what is known: the mean of the pseudofermion action, the number n of its complex components.
 
         >>> from haarflow.theories import U1Gauge
-        >>> from haarflow.theories.fermions.wilson import Wilson
-        >>> WithPseudofermions(U1Gauge((4, 4)), EvenOdd(Wilson((4, 4)))).exact()
+        >>> WithPseudofermions(U1Gauge((4, 4)), Wilson((4, 4))).exact()
         {'pseudofermion': 16.0}
         """
         return {"pseudofermion": float(math.prod(self.form.packed_shape))}
 
-    def solve(self, field: Pair, kappa: Any) -> Solution:
-        """Return X = (Dhat Dhat^+)^-1 phi with its residual, by conjugate gradients."""
-        links = self.form.prepare(field.U)
-
-        def squared(x: Array) -> Array:
-            return self.form.schur(links, kappa, self.form.schur_adjoint(links, kappa, x))
-
-        batch = check_field(self, field)
-        return cg(squared, field.phi, self.tolerance, self.max_steps, batch_axes=batch)
-
-    def _pseudofermion(self, field: Pair, kappa: Any) -> Array:
-        """phi^+ (Dhat Dhat^+)^-1 phi, NaN where the solve has not converged."""
-        xp, solution = array_namespace(field.phi), self.solve(field, kappa)
-        value = total(Complex().inner(field.phi, solution.x), solution.converged.ndim)
-        return xp.where(solution.converged, value, math.nan)
+    def pseudofermion(self, field: Pair, kappa: Any) -> tuple[Array, Solves]:
+        """Return phi^+ (Dhat Dhat^+)^-1 phi, NaN where the solve has not converged, and the record of the solve."""
+        gauge = pseudofermion.background(self.operator, field.U)
+        return pseudofermion.action(gauge, Factor(kappa), field.phi, Accuracy(self.tolerance, self.max_steps))
 
     def _own(self, values: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name != "kappa"}

@@ -17,47 +17,48 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.groups.additive import U1
+from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops, spinors
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
+from haarflow.theories.fermions.wilson import Wilson
 
 CLOSED_FORMS = 2  # powers whose loops are written out
 
 
-def traces(form: EvenOdd, field: Array, powers: int) -> Array:
+def traces(operator: Wilson, field: Array, powers: int) -> Array:
     """Return tr (H_oe H_eo)^j for j = 1 ... powers, real numbers `(*batch, powers)`.
 
     By closed forms up to the second power where no extent is 2; else by unit vectors, exact too, at the cost of as many hops
     as there are components on the odd sites for each power.
 
     >>> import numpy as np
-    >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> traces(EvenOdd(Wilson((4, 4))), np.zeros((2, 4, 4)), 2).tolist()
+    >>> traces(Wilson((4, 4)), np.zeros((2, 4, 4)), 2).tolist()
     [0.0, -256.0]
     """
-    if powers > CLOSED_FORMS or 2 in form.operator.lattice:
-        return traces_by_unit_vectors(form, field, powers)
-    xp, squared = array_namespace(field), squared_trace(form, field)
+    if powers > CLOSED_FORMS or 2 in operator.lattice:
+        return traces_by_unit_vectors(operator, field, powers)
+    xp, squared = array_namespace(field), squared_trace(operator, field)
     return xp.stack([xp.zeros_like(squared), squared][:powers], axis=-1)
 
 
-def squared_trace(form: EvenOdd, field: Array) -> Array:
+def squared_trace(operator: Wilson, field: Array) -> Array:
     """Return tr (H_oe H_eo)^2 by plaquettes and lines of four links, `(*batch,)`; no extent may be 2."""
-    operator, spin = form.operator, spinors.components(form.operator.d)
-    d, group = operator.d, loops.COVER if operator.n == 1 else operator.group
-    total = -8.0 * spin * _sum(form, loops.plaquettes(field, d, group), axes=d + 1)
+    d, spin = operator.d, spinors.components(operator.d)
+    group = loops.COVER if operator.n == 1 else operator.group
+    total = -8.0 * spin * _sum(operator, loops.plaquettes(field, d, group), axes=d + 1)
     for mu in (mu for mu in range(d) if operator.lattice[mu] == 4):
         sign = -1.0 if operator.antiperiodic and mu == 0 else 1.0
         # a line begins at each of its four sites
-        total = total + sign * 8.0 * spin * _sum(form, loops.polyakov(field, mu, operator.lattice, group), axes=d)
+        total = total + sign * 8.0 * spin * _sum(operator, loops.polyakov(field, mu, operator.lattice, group), axes=d)
     return total
 
 
-def traces_by_unit_vectors(form: EvenOdd, field: Array, powers: int) -> Array:
+def traces_by_unit_vectors(operator: Wilson, field: Array, powers: int) -> Array:
     """Return what `traces` does for any extents and powers, by applying the hops to every unit vector."""
+    form = EvenOdd(operator)
     xp, shape = array_namespace(field), form.packed_shape
     links, size = form.prepare(field), math.prod(shape)
-    behind = (slice(None),) * (links.odd.ndim - (field.ndim - len(form.operator.field_shape)))
+    behind = (slice(None),) * (links.odd.ndim - (field.ndim - len(operator.field_shape)))
     wide = Halves(*(half[(..., None, *behind)] for half in links))
     units = xp.reshape(xp.eye(size, dtype=links.odd.dtype, device=backends.place(field)), (size, *shape))
     found, columns = [], units
@@ -68,8 +69,9 @@ def traces_by_unit_vectors(form: EvenOdd, field: Array, powers: int) -> Array:
     return xp.stack(found, axis=-1)
 
 
-def _sum(form: EvenOdd, loop: Array, axes: int) -> Array:
+def _sum(operator: Wilson, loop: Array, axes: int) -> Array:
     """The sum of Re tr of loops over their last axes, planes and lattice."""
-    xp, group = array_namespace(loop), form.operator.group
-    traced = backends.of(loop).cos(loop) if isinstance(group, U1) else xp.real(group.trace(loop))
-    return xp.sum(traced, axis=tuple(range(-axes, 0)))
+    xp, group = array_namespace(loop), operator.group
+    traced = xp.real(group.trace(loop)) if isinstance(group, SU) else backends.of(loop).cos(loop)
+    summed: Array = xp.sum(traced, axis=tuple(range(-axes, 0)))
+    return summed

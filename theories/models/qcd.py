@@ -7,7 +7,6 @@ The first flows for it in four dimensions: arXiv:2208.03832, 4^4, beta = 1, kapp
 
 from __future__ import annotations
 
-from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
@@ -23,5 +22,5 @@ def QCD(
     >>> QCD((4, 4, 4, 4)).spaces.phi.shape
     (4, 3, 128)
     """
-    form = EvenOdd(Wilson(lattice, n, antiperiodic))
-    return WithPseudofermions(SUNGauge(form.operator.lattice, n=n), form, tolerance, max_steps)
+    operator = Wilson(lattice, n, antiperiodic)
+    return WithPseudofermions(SUNGauge(operator.lattice, n=n), operator, tolerance, max_steps)
