@@ -1,0 +1,161 @@
+"""QCD with two flavours from a flow that nobody trained: ESS of pairs (U, phi), and of the conditional flow at fixed links.
+
+    python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--order 2] [--hop-order 2]
+        [--draws 2048] [--seed 1] [--dense 0] [--json FILE]
+
+Links come from loops of `--order` of Luescher's series at the coupling that the leading term of two flavours makes of beta,
+pseudofermions from a hopping exponential. A line for every ESS: of the pairs, of the links alone by their own gauge action
+(what the marginal flow would have without fermions), errors by a jackknife over 16 blocks. --json keeps the log weights of all
+batches, and an interrupted command goes on from them.
+
+--dense N prints, for N of the configurations, the exact ESS of the conditional flow at fixed links for hopping orders 1, 2, 3:
+with W = A^+ (Dhat Dhat^+)^-1 A it is det(2 W - 1)/det(W)^2, if no eigenvalue of W is 1/2 or less: else the variance of the
+weights is infinite. It takes dense matrices of the odd sites, 768 components at 4^4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.files import write_bytes
+from haarflow.core.spaces import Pair
+from haarflow.core.statistics import ess, jackknife, log_z
+from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.pairs import loops_and_hops
+from haarflow.theories.models.qcd import QCD
+
+BATCH, BLOCKS, ORDERS = 8, 16, (1, 2, 3)
+
+
+def parsed() -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--extents", type=int, nargs="+", default=[4, 4, 4, 4])
+    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--beta", type=float, default=1.0)
+    parser.add_argument("--kappa", type=float, default=0.1)
+    parser.add_argument("--order", type=int, default=2, help="of Luescher's series")
+    parser.add_argument("--hop-order", type=int, default=2)
+    parser.add_argument("--draws", type=int, default=2048)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--backend", default="jax")
+    parser.add_argument("--dense", type=int, default=0, help="configurations with the exact ESS at fixed links")
+    parser.add_argument("--json", default="", help="file that keeps all log weights")
+    return parser.parse_args()
+
+
+def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
+    """Return the theory and the model."""
+    theory = QCD(tuple(given.extents), n=given.n)
+    model = loops_and_hops(
+        tuple(given.extents), theory.hops, given.n, given.beta, given.kappa, given.hop_order, given.order
+    )
+    return theory, model
+
+
+def weigher(given: argparse.Namespace, backend: Any) -> Any:
+    """Return the compiled weights of a batch: log w of the pairs, log w of the links by the gauge action, both of a key."""
+    theory, model = set_up(given)
+    couplings = {"beta": given.beta, "kappa": given.kappa}
+    params = model.init(random.key(0, backend))
+
+    def weights(key: Any) -> tuple[Any, Any]:
+        x = model.prior.sample(key, BATCH)
+        links, log_det = model.flow.marginal.forward(params["marginal"], x.U)
+        phi, further = model.flow.conditional.forward(params["conditional"], x.phi, {"links": links})
+        gauge = log_det - theory.gauge.action(links, {"beta": model.flow.marginal.beta})
+        log_q = model.prior.log_density(x) - log_det - further
+        return -theory.action(Pair(links, phi), couplings) - log_q, gauge
+
+    return backend.jit(weights)
+
+
+def drawn(program: Any, given: argparse.Namespace, backend: Any) -> tuple[numpy.ndarray, float]:
+    """Return both log weights `(2, draws)`, those that are missing drawn now, and CPU seconds for each new draw."""
+    words = {name: value for name, value in vars(given).items() if name not in ("draws", "json", "dense")}
+    path, kept = Path(given.json), []
+    if given.json and path.exists():
+        stored = json.loads(path.read_text())
+        if stored["words"] != words:
+            raise SystemExit(f"{path} holds draws of {stored['words']}, not of {words}: name another file")
+        kept = stored["log_w"]
+    key, spent, new = random.key(given.seed, backend), 0.0, 0
+    for number in range(len(kept), -(-given.draws // BATCH)):
+        start = time.process_time()
+        kept.append([backend.to_numpy(part).round(9).tolist() for part in program(random.fold_in(key, number))])
+        spent, new = spent + time.process_time() - start, new + BATCH
+        if given.json:
+            write_bytes(path, json.dumps({"words": words, "log_w": kept}).encode())
+    both = numpy.concatenate([numpy.asarray(batch) for batch in kept], axis=1)[:, : given.draws]
+    return both, spent / new if new else math.nan
+
+
+def dense_of(linear: Any, shape: tuple[int, ...]) -> numpy.ndarray:
+    """Return the matrix of a linear map of fields of a shape, by all unit vectors at once."""
+    size = math.prod(shape)
+    units = numpy.eye(size, dtype=complex).reshape(size, *shape)
+    return numpy.asarray(linear(units)).reshape(size, size).T
+
+
+def exact_ess(given: argparse.Namespace, links: numpy.ndarray, order: int) -> tuple[float, float]:
+    """Return the ESS at fixed links, zero where it is infinitely bad, and the smallest eigenvalue of W."""
+    hops = set_up(given)[0].hops(given.kappa)
+    form, prepared = hops.form, hops.form.prepare(links)
+    flow = HoppingExponential(hops, order)
+    params = flow.init(random.key(0, backends.get("numpy")))
+    dhat = dense_of(lambda x: form.schur(prepared, given.kappa, x), hops.shape)
+    a = dense_of(lambda x: flow.forward(params, x, {"links": links})[0], hops.shape)
+    solved = numpy.linalg.solve(dhat, a)
+    values = numpy.linalg.eigvalsh(solved.conj().T @ solved)
+    if values.min() <= 0.5:
+        return 0.0, float(values.min())
+    return float(numpy.exp(numpy.sum(numpy.log(2 * values - 1) - 2 * numpy.log(values)))), float(values.min())
+
+
+def main() -> None:
+    """Print the table."""
+    given = parsed()
+    if given.backend == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    backend = backends.get(given.backend)
+    program = weigher(given, backend)
+    backend.to_numpy(program(random.key(0, backend))[0])  # compiled outside the clock
+    (pairs, gauge), seconds = drawn(program, given, backend)
+    print(f"{'':>12}{'draws':>7}{'ESS':>8}{'error':>8}{'sigma':>8}{'ln Z':>12}{'error':>8}")
+    for name, log_w in (("(U, phi)", pairs), ("U alone", gauge)):
+        size, free = (jackknife(f, log_w, blocks=BLOCKS) for f in (ess, lambda part: log_z(part).value))
+        print(
+            f"{name:>12}{len(log_w):7d}{size.value:8.4f}{size.error:8.4f}{log_w.std():8.3f}{free.value:12.4f}{free.error:8.4f}"
+        )
+    print(f"{seconds:.3f} CPU s a draw, {1 / seconds:.1f} draws a CPU second" if seconds == seconds else "no new draws")
+    host = backends.get("numpy")
+    if given.dense:
+        _, model = set_up(given)
+        x = model.prior.sample(random.key(given.seed, host), given.dense)
+        links, _ = model.flow.marginal.forward(model.init(random.key(0, host))["marginal"], x.U)
+        print(f"{'hop order':>12}{'ESS at fixed U':>16}{'min':>8}{'max':>8}{'least eigenvalue of W':>24}")
+        for order in ORDERS:
+            found = [exact_ess(given, links[index], order) for index in range(given.dense)]
+            sizes = [one for one, _ in found]
+            print(
+                f"{order:12d}{numpy.mean(sizes):16.4f}{min(sizes):8.4f}{max(sizes):8.4f}{min(least for _, least in found):24.4f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
