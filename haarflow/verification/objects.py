@@ -14,12 +14,8 @@ from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.flow_objects import FLOW_ENTRIES
-<<<<<<< HEAD
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
-from haarflow.verification.theory_objects import THEORY_ENTRIES
-=======
 from haarflow.verification.theory_objects import OPERATOR_ENTRIES, THEORY_ENTRIES
->>>>>>> fermion-operator
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "backend": core_laws.BACKEND_LAWS,
@@ -32,8 +28,4 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }
-<<<<<<< HEAD
-ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *SOLVER_ENTRIES, *THEORY_ENTRIES, *FLOW_ENTRIES)
-=======
-ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *THEORY_ENTRIES, *OPERATOR_ENTRIES, *FLOW_ENTRIES)
->>>>>>> fermion-operator
+ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *SOLVER_ENTRIES, *THEORY_ENTRIES, *OPERATOR_ENTRIES, *FLOW_ENTRIES)

@@ -42,7 +42,9 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
     found = slices.eliminate(chain, keep=force)
     if not force:
         return Determinant(found.log_abs, found.sign)
-    return Determinant(found.log_abs, found.sign, _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice)))
+    return Determinant(
+        found.log_abs, found.sign, _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice))
+    )
 
 
 def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Array:

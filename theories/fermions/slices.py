@@ -53,7 +53,9 @@ def chain(links: Array, kappa: Any, d: int, colours: int) -> Chain:
     xp, turned = array_namespace(links), spinors.gamma(d)[:d, :half, half:]
     steps = [_step(_by_time(links, mu, d, colours), _one_hot(links, space, mu)) for mu in range(1, d)]
     one = xp.eye(steps[0].shape[-1] * half, dtype=links.dtype, device=backends.place(links))
-    along = sum((_with_spin(numpy.eye(half), m + _dagger(m)) for m in steps[1:]), _with_spin(numpy.eye(half), _both(steps[0])))
+    along = sum(
+        (_with_spin(numpy.eye(half), m + _dagger(m)) for m in steps[1:]), _with_spin(numpy.eye(half), _both(steps[0]))
+    )
     turning = sum(_with_spin(turned[k + 1], m - _dagger(m)) for k, m in enumerate(steps))
     w, n = one - _times(kappa, along, 2), _times(kappa, turning, 2)
     blocks = xp.concat([xp.concat([w, -n], axis=-1), xp.concat([n, w], axis=-1)], axis=-2)
@@ -77,7 +79,13 @@ def eliminate(slices: Chain, keep: bool = False) -> Eliminated:
         back = _adjoint(hop)
         own, its = xp.linalg.slogdet(a)
         after = _plus_minus(block, -_right(_left(back, x_pm), hop))
-        carry = (after, -_left(back, to_plus), loss + xp.matmul(_dagger(c), to_minus), log_abs + its, sign * xp.real(own))
+        carry = (
+            after,
+            -_left(back, to_plus),
+            loss + xp.matmul(_dagger(c), to_minus),
+            log_abs + its,
+            sign * xp.real(own),
+        )
         return carry, (x_pp, x_pm, x_mp, to_plus, to_minus, hop) if keep else None
 
     first, kept = (blocks[1 % len_of(blocks), ...], c, zero, number, number + 1.0), None
@@ -233,7 +241,11 @@ def _right(x: Array, hop: Array) -> Array:
     """Matrices `(..., rows, spin/2 n V)` times the links at their sites."""
     xp, transposed = array_namespace(x), hop.ndim
     turned = xp.permute_dims(hop, (*range(transposed - 3), transposed - 2, transposed - 3, transposed - 1))
-    return xp.matrix_transpose(_left(turned, xp.matrix_transpose(x))) if x.shape[-1] != hop.shape[-1] else x * hop[..., 0, 0, None, :]
+    return (
+        xp.matrix_transpose(_left(turned, xp.matrix_transpose(x)))
+        if x.shape[-1] != hop.shape[-1]
+        else x * hop[..., 0, 0, None, :]
+    )
 
 
 def _quarters(x: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
