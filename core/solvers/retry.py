@@ -1,4 +1,4 @@
-"""One retry of a solve inside a compiled function: more steps, then a dense matrix, and no number where both have failed.
+"""The retry of a solve inside a compiled function: more steps, then a dense matrix, and no number where both have failed.
 
 `persistent` does the same on the host and raises; a trajectory cannot, so it carries a record of its solves, and whoever has
 the numbers on the host raises for it (`check_solved`).
@@ -25,10 +25,9 @@ class Solves(NamedTuple):
 
 
 def retried(solve: Callable[[int], Solution], max_steps: int, dense: Callable[[], Solution] | None = None) -> Solution:
-    """Return the solution after `solve(max_steps)`, where it has not converged after RETRY times as many steps, and then
-    `dense()`; what has not converged even so is NaN.
-
-    The later attempts are made only if a configuration needs them; one that has converged keeps its numbers.
+    """Return the solution of `solve(steps)` with max_steps steps and, in the one retry, RETRY times as many, that is of the
+    latter at once, for a solver only takes the steps that it needs; where it has not converged, of `dense()`, which is called
+    only then. What has not converged even so is NaN.
 
     >>> import numpy as np
     >>> from haarflow.core.solvers.cg import cg
@@ -36,10 +35,8 @@ def retried(solve: Callable[[int], Solution], max_steps: int, dense: Callable[[]
     >>> retried(lambda steps: cg(lambda x: x @ a, b, 1e-12, steps, 1), 1).steps.tolist()
     [3]
     """
-    solution = solve(max_steps)
-    for attempt in (lambda: solve(RETRY * max_steps), dense):
-        if attempt is not None:
-            solution = _completed(solution, attempt)
+    solution = solve(RETRY * max_steps)
+    solution = solution if dense is None else _completed(solution, dense)
     xp, x = array_namespace(solution.x), solution.x
     known = xp.reshape(solution.converged, (*solution.converged.shape, *(1,) * (x.ndim - solution.converged.ndim)))
     return solution._replace(x=xp.where(known, x, float("nan") * xp.ones_like(x)))

@@ -20,6 +20,8 @@ from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
+from haarflow.theories.fermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 
 
@@ -55,6 +57,14 @@ def _with_hits(kernel: Any, settings: Any) -> Kernel:
     return Cycle((kernel, FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]})))
 
 
+def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    values = {"couplings": couplings, "step_size": settings.step_size, "masses": tuple(map(float, settings.masses))}
+    inner = tuple(Inner(SCHEMES[scheme], steps) for scheme, steps in settings.inner)
+    accuracies = (Accuracy(tolerance, settings.max_steps) for tolerance in (settings.action, settings.force))
+    kernel = PseudofermionHMC(theory, SCHEMES[settings.scheme], settings.steps, values, inner, *accuracies)
+    return _with_hits(kernel, settings)
+
+
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     kind: Any = U1HeatBath if theory.group.name == "U1" else SUNHeatBath
     return kind(
@@ -81,6 +91,7 @@ class Part(NamedTuple):
 KERNELS: dict[str, Part] = {
     "flow": Part(_flow, "flow"),
     "hmc": Part(_hmc, "hmc"),
+    "pseudofermions": Part(_pseudofermions, "pseudofermions"),
     "heatbath": Part(_heatbath, "heatbath"),
     "metropolis": Part(_metropolis, "metropolis"),
 }
@@ -163,6 +174,29 @@ class HMC(_Hits, _Trajectory, _Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pseudofermions(_Hits, _Trajectory, _Sampler):
+    """Hybrid Monte Carlo with pseudofermions in place of the determinant."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["pseudofermions"] = "pseudofermions"
+    thin: Steps = 1
+    masses: Annotated[
+        tuple[Annotated[float, number("hopping parameter", gt=0)], ...],
+        Field(description="Hasenbusch's hopping parameters, falling from below kappa; empty: none"),
+    ] = ()
+    inner: Annotated[
+        tuple[tuple[Scheme, Annotated[int, count("steps within one drift")]], ...],
+        Field(
+            description="schemes and steps of the faster forces, those of the heavier factors and then the gauge force, "
+            'such as [["omelyan", 2]]; empty: all forces together'
+        ),
+    ] = ()
+    action: Annotated[float, number("relative residual of the solves for the action", gt=0, lt=1)] = ACTION.tolerance
+    force: Annotated[float, number("relative residual of the solves for the force", gt=0, lt=1)] = FORCE.tolerance
+    max_steps: Annotated[int, count("steps of a solve before its retry with more")] = FORCE.max_steps
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeatBath(_Sampler):
     """Heat bath sweeps of a gauge theory."""
 
@@ -221,6 +255,7 @@ SAMPLERS: dict[str, Row] = {
     "flow-metropolis": Row(FlowMetropolis, "accepted", ("flow",), "one proposal of the flow", 0),
     "flow-reweighting": Row(FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1),
     "hmc": Row(HMC, "chain", ("hmc",), "one HMC trajectory (times thin)", 2),
+    "pseudofermions": Row(Pseudofermions, "chain", ("pseudofermions",), "one pseudofermion trajectory (times thin)", 4),
     "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
     "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
     "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),

@@ -9,7 +9,7 @@ like all others and dropped when the ensemble is composed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any
 
@@ -22,6 +22,7 @@ from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains import warmup
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
+from haarflow.core.solvers.solution import Unconverged
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
@@ -37,6 +38,15 @@ Block = tuple[SampleLine, dict[str, Any]]
 Blocks = Iterator[Block]
 
 NEVER = 100  # measured steps, over all chains, after which one that has accepted nothing is stopped
+
+
+# what the steps of a chain record of themselves, averaged over the kernels of a cycle, and its name in a block
+MEASURED: dict[str, Callable[[Any], Any]] = {
+    "accepted": lambda rows: rows.astype(float),
+    "hits": lambda rows: rows.astype(float),
+    "dH": lambda rows: numpy.exp(-rows.astype(float)),
+}
+RECORDED = {"dH": "exp_minus_dH"}
 
 
 class ChainStopped(ArithmeticError):
@@ -110,12 +120,12 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     target, begun, stride = setup.target, time.process_time(), weighing.every(setup, plan)
     with_field = bool(setup.recipe.fields_every or stride)
     measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
-    key, thin = setup.stream(plan.name), plan.settings.thin
+    key = setup.stream(plan.name)
     kernel, field = _begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
     for number in numbers:
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
-        state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
+        state, records = _drawn(plan, kernel, key, field, number, measure)
         field = state.field
         observables, fields = records["observables"] if with_field else (records["observables"], None)
         arrays = _chain_arrays(setup, plan, number, observables, fields, records["info"])
@@ -127,6 +137,16 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
             arrays |= weighing.weighed(setup, plan, fields, kept_draws(plan, number, stride))
         begun = time.process_time()
         yield SampleLine(plan.name, number, plan.block * plan.chains, acceptance=acceptance, cpu_s=cpu), arrays
+
+
+def _drawn(plan: Plan, kernel: Kernel, key: Any, field: Any, number: int, measure: Any) -> tuple[Any, Any]:
+    """The state and the records of a block; raises Unconverged, with the sampler's name, for a solve that failed in it."""
+    try:
+        return kernels.run(
+            kernel, key, kernel.init(field), plan.block, number * plan.block, measure, plan.settings.thin
+        )
+    except Unconverged as failure:
+        raise Unconverged(f"samplers.{plan.name}: {failure}; finished blocks are kept") from None
 
 
 def _begun(
@@ -213,9 +233,10 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
 def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field: Any, info: Any) -> dict[str, Any]:
     every, host = setup.recipe.fields_every, setup.backend.to_numpy
     arrays = {f"observables/{name}": host(array) for name, array in observables.items()}
-    accepted = [array for name, array in paths(info).items() if name.split(".")[-1] == "accepted"]
-    if accepted:
-        arrays["accepted"] = numpy.mean([host(array).astype(float) for array in accepted], axis=0)
+    for name, change in MEASURED.items():
+        found = [array for path, array in paths(info).items() if path.split(".")[-1] == name]
+        if found:
+            arrays[RECORDED.get(name, name)] = numpy.mean([change(host(array)) for array in found], axis=0)
     if every:
         kept = kept_draws(plan, number, every)
         arrays |= {path: host(part)[kept] for path, part in spaces.paths(field).items()}
