@@ -185,7 +185,7 @@ THEORIES: dict[str, Row] = {
         "QCD with two flavours",
         "S = -(beta/N) sum_P Re tr U_P + phi^+ (Dhat Dhat^+)^-1 phi, D = 1 - kappa H",
         {**BETA, "kappa": Coupling("hopping parameter, 1/(2 m + 2 d)", "κ", 0)},
-        ("flow",),
+        ("flow", "pseudofermions"),
         {
             "n": Option("the N of SU(N)", "N", 2),
             "antiperiodic": Option("whether fermions are antiperiodic in time"),

@@ -18,8 +18,10 @@ from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.parts import described
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
+from haarflow.theories.fermions.pair_hmc import PairHMC
 from haarflow.theories.fermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
@@ -61,8 +63,9 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
     values = {"couplings": couplings, "step_size": settings.step_size, "masses": tuple(map(float, settings.masses))}
     inner = tuple(Inner(SCHEMES[scheme], steps) for scheme, steps in settings.inner)
     accuracies = (Accuracy(tolerance, settings.max_steps) for tolerance in (settings.action, settings.force))
-    kernel = PseudofermionHMC(theory, SCHEMES[settings.scheme], settings.steps, values, inner, *accuracies)
-    return _with_hits(kernel, settings)
+    links = described(theory).part("marginal")  # of a theory of pairs (U, phi)
+    kernel = PseudofermionHMC(links or theory, SCHEMES[settings.scheme], settings.steps, values, inner, *accuracies)
+    return _with_hits(kernel, settings) if links is None else PairHMC(theory, kernel)
 
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:

@@ -17,7 +17,9 @@ from haarflow.core.groups.additive import Complex
 from haarflow.core.parts import Symmetries, described
 from haarflow.core.solvers.retry import Solves
 from haarflow.core.spaces import Pair, Space
+from haarflow.theories.composite import Sum
 from haarflow.theories.fermions import pseudofermion
+from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pseudofermion import Accuracy, Factor
@@ -94,6 +96,11 @@ class WithPseudofermions:
     def n(self) -> int:
         """The N of SU(N), 1 for U(1)."""
         return self.operator.n
+
+    @property
+    def marginal(self) -> Sum:
+        """The theory of the links alone, with the determinant of two flavours: what is left when phi is integrated out."""
+        return Sum((self.gauge, Fermions(self.operator, flavours=2)))
 
     def hops(self, kappa: float) -> OddHops:
         """Return the map Y = kappa^2 H_oe H_eo, Dhat = 1 - Y, of which flows make conditional pseudofermions."""
