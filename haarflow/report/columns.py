@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from haarflow.results.chain_evidence import warnings_of
@@ -10,12 +10,15 @@ from haarflow.run.samplers import SAMPLERS
 
 
 class Column(NamedTuple):
-    """A column: its heading, its value for a sampler's entry in summary.json, its format, and what stands for None."""
+    """A column: its heading, its value for a sampler's entry in summary.json, its format, what stands for None,
+    and whether it is left out where no sampler has a value.
+    """
 
     head: str
     value: Callable[[Mapping[str, Any]], float | None]
     form: str
     absent: str = "–"
+    optional: bool = False
 
     def cell(self, sampler: Mapping[str, Any]) -> str:
         """Return the text of one sampler's cell."""
@@ -44,8 +47,22 @@ def _effective_per_second(sampler: Mapping[str, Any]) -> float | None:
     return effective / cpu if effective is not None and cpu else None
 
 
+def shown(samplers: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Return the columns of a table of samplers: an optional one only where one of them has a value.
+
+    >>> [column.head for column in shown([{"hits": None}])][:2]
+    ['acceptance', 'ESS']
+    """
+    every = list(samplers)
+    return tuple(
+        column for column in COLUMNS if not column.optional or any(column.value(one) is not None for one in every)
+    )
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("acceptance", lambda sampler: sampler["acceptance"], ".3f"),
+    Column("hits accepted", lambda sampler: sampler.get("hits"), ".3f", optional=True),
+    Column("⟨e^−dH⟩", lambda sampler: sampler.get("exp_minus_dH", {}).get("value"), ".4f", optional=True),
     Column("ESS", lambda sampler: sampler["ess"], ".3f", "unknown"),
     Column("samples", lambda sampler: sampler["samples"], ",d"),
     Column("effective samples", effective_samples, ",.0f", "unknown"),

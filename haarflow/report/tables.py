@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from haarflow.report import coverage
-from haarflow.report.columns import COLUMNS
+from haarflow.report.columns import shown
 from haarflow.report.html import piece, prose, table
 from haarflow.report.text import tuning, with_error
 from haarflow.report.verdict import Line, between, pull, trusted
@@ -148,8 +148,9 @@ def cost_table(
     samplers: Mapping[str, Any], training: Mapping[str, Any] | None, fit: Mapping[str, Any] | None = None
 ) -> tuple[Markup, str]:
     """Return the cost table of the samplers and its caption."""
-    rows = [[label, *(column.cell(sampler) for column in COLUMNS)] for label, sampler in samplers.items()]
-    head = ["sampler", *(column.head for column in COLUMNS)]
+    columns = shown(samplers.values())
+    rows = [[label, *(column.cell(sampler) for column in columns)] for label, sampler in samplers.items()]
+    head = ["sampler", *(column.head for column in columns)]
     words = "No flow was trained in this run."
     if training:
         ess = "" if training["ess"] is None else f", where the ESS of a batch was {training['ess']:.3f}"

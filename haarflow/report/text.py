@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haarflow.report import coverage
-from haarflow.report.columns import COLUMNS
+from haarflow.report.columns import shown
 from haarflow.report.verdict import pull, verdict
 from haarflow.results.chain_evidence import warnings_of
 
@@ -89,8 +89,9 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     if training:
         head += f"\ntraining: {training['steps']} steps, {training['cpu_s']:.1f} CPU s, ESS {_number(training['ess'], '.3f')}"
         head += f"\n{tuned}" if (tuned := tuning(training)) else ""
-    rows = [[name, *(column.cell(sampler) for column in COLUMNS)] for name, sampler in summary["samplers"].items()]
-    glance = table(["sampler", *(column.head for column in COLUMNS)], rows)
+    columns = shown(summary["samplers"].values())
+    rows = [[name, *(column.cell(sampler) for column in columns)] for name, sampler in summary["samplers"].items()]
+    glance = table(["sampler", *(column.head for column in columns)], rows)
     return "\n\n".join(filter(None, [head, glance, coverage_table(summary["samplers"]), observables_table(summary)]))
 
 

@@ -4,6 +4,8 @@
     /SAMPLER                         attributes: kind, fields_every
     /SAMPLER/observables/NAME        (chain, draw[, n])
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
+    /SAMPLER/exp_minus_dH            (chain, draw)      HMC: e^{-dH} of each trajectory, whose mean is 1
+    /SAMPLER/hits                    (chain, draw)      the share of flux hits that were accepted, where there are some
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
     /SAMPLER/target_log_w/CHAIN      (chain, kept)      flows: log weights of configurations of the Markov chain CHAIN
     /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
@@ -38,6 +40,7 @@ from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 WHAT = "an ensemble file of this version"
+STEPS = ("exp_minus_dH", "hits")
 
 
 class EnsembleError(ValueError):
@@ -47,6 +50,7 @@ class EnsembleError(ValueError):
 class Sampled(NamedTuple):
     """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`.
 
+    `steps` holds what a chain's steps record of themselves beside `accepted`, `(chain, draw)` by name, see STEPS.
     `target_log_w` holds, of a flow, its log weights `(chain, kept)` of configurations of each Markov chain beside it. An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
     """
 
@@ -55,6 +59,7 @@ class Sampled(NamedTuple):
     log_w: numpy.ndarray | None
     accepted: numpy.ndarray | None
     target_log_w: Mapping[str, numpy.ndarray] = MappingProxyType({})
+    steps: Mapping[str, numpy.ndarray] = MappingProxyType({})
 
     @property
     def weighted(self) -> bool:
@@ -255,7 +260,8 @@ def _sampled(group: Any) -> Sampled:
         raise ValueError(f"{group.name} has no weights log_w")
     observables = real_parts({name: column[...] for name, column in data.items()})
     log_w, accepted = (columns[name][...] if name in columns else None for name in ("log_w", "accepted"))
-    return Sampled(kind, observables, log_w, accepted, _beside(group))
+    steps = {name: stored.dataset(group, name)[...] for name in STEPS if name in group}
+    return Sampled(kind, observables, log_w, accepted, _beside(group), steps)
 
 
 def _beside(group: Any) -> dict[str, numpy.ndarray]:

@@ -6,6 +6,7 @@ summary.json is a stable interface:
      "training": {"steps", "cpu_s", "ess", "fine_tuning": a `FineTuneLine` if it started from a model} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
+                         "exp_minus_dH": {"value", "error"} of HMC, "hits": share of accepted flux hits,
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
                          "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
@@ -82,6 +83,7 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
     entry = {
         "kind": sampled.kind,
         "acceptance": acceptance,
+        **_steps(sampled),
         "ess": _ess(sampled, table),
         "cpu_s": cpu_s,
         "samples": samples,
@@ -90,6 +92,17 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
         **({} if coverage is None else {"coverage": coverage}),
     }
     return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry) + warnings})
+
+
+def _steps(sampled: Sampled) -> dict[str, Any]:
+    """What a chain's steps tell of themselves: <e^{-dH}>, which is 1, with its error, and the share of accepted hits."""
+    found: dict[str, Any] = {}
+    if "exp_minus_dH" in sampled.steps:
+        estimate = statistics.gamma_method(sampled.steps["exp_minus_dH"])
+        found["exp_minus_dH"] = {"value": estimate.value, "error": estimate.error}
+    if "hits" in sampled.steps:
+        found["hits"] = float(numpy.mean(sampled.steps["hits"]))
+    return found
 
 
 def warnings(target: Target, sampled: Sampled) -> list[str]:

@@ -22,7 +22,7 @@ from haarflow.core import untrusted
 from haarflow.core.chains.warmup import LEAST
 from haarflow.flows.catalogue import options
 from haarflow.run.own import NOTHING, Own
-from haarflow.run.samplers import KERNELS, SAMPLERS, kernels_of, needs_flow, target_acceptance
+from haarflow.run.samplers import KERNELS, SAMPLERS, hits_of, kernels_of, needs_flow, target_acceptance
 from haarflow.run.schema import NAME, NAMED, theory_settings
 from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Train
 from haarflow.theories import catalogue
@@ -376,6 +376,7 @@ def _cross_field_errors(recipe: Recipe, own: Own) -> Errors:
     if recipe.fit is not None:
         errors += _fit_errors(recipe, recipe.fit)
     errors += [line for name, entry in recipe.samplers.items() for line in _tuning_errors(name, entry)]
+    errors += [line for name, entry in recipe.samplers.items() for line in _hits_errors(recipe, name, entry)]
     errors += _theory_errors(recipe, recipe.theory.row)
     if recipe.train is not None:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
@@ -392,13 +393,24 @@ def _tuning_errors(name: str, entry: Any) -> Errors:
     """The errors of a sampler whose warm-up is to tune the step size."""
     if not target_acceptance(entry):
         return []
-    if "hmc" not in kernels_of(entry):
+    if not {"hmc", "pseudofermions"} & set(kernels_of(entry)):
         return [f"samplers.{name}.target_acceptance tunes HMC: add hmc to samplers.{name}.kernels, or remove it"]
     if entry.warmup < LEAST:
         return [
             f"samplers.{name}.warmup must be {LEAST} or more to tune the step size to target_acceptance, got {entry.warmup}"
         ]
     return []
+
+
+def _hits_errors(recipe: Recipe, name: str, entry: Any) -> Errors:
+    """The error of a sampler with flux hits where there is no flux."""
+    fluxes = recipe.theory.row.family == "u1" and len(recipe.lattice) == 2
+    if not hits_of(entry) or fluxes:
+        return []
+    return [
+        f"samplers.{name}.hits: flux hits are for U(1) links in two dimensions, got {recipe.theory.name} on "
+        f"{list(recipe.lattice)}: remove them"
+    ]
 
 
 def _theory_errors(recipe: Recipe, row: catalogue.Row) -> list[str]:

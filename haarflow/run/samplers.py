@@ -53,7 +53,7 @@ def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: P
 
 def _with_hits(kernel: Any, settings: Any) -> Kernel:
     """A kernel with the flux hits of its settings after each step, if there are any."""
-    hits = settings.hits if isinstance(settings, _Hits) else 0
+    hits = hits_of(settings)
     if not hits:
         return kernel
     return Cycle((kernel, FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]})))
@@ -290,6 +290,15 @@ def target_acceptance(settings: Any) -> float:
     (0.8, 0.0)
     """
     return settings.target_acceptance if isinstance(settings, _Trajectory) else 0.0
+
+
+def hits_of(settings: Any) -> int:
+    """Return how many flux hits follow each trajectory of a sampler.
+
+    >>> hits_of(HMC(hits=2)), hits_of(HeatBath())
+    (2, 0)
+    """
+    return settings.hits if isinstance(settings, _Hits) else 0
 
 
 def needs_flow(settings: Any) -> bool:

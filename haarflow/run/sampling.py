@@ -44,9 +44,10 @@ NEVER = 100  # measured steps, over all chains, after which one that has accepte
 MEASURED: dict[str, Callable[[Any], Any]] = {
     "accepted": lambda rows: rows.astype(float),
     "hits": lambda rows: rows.astype(float),
-    "dH": lambda rows: numpy.exp(-rows.astype(float)),
+    "dH": lambda rows: numpy.exp(numpy.minimum(-rows.astype(float), LARGE)),
 }
 RECORDED = {"dH": "exp_minus_dH"}
+LARGE = 700.0  # e^700 is a number
 
 
 class ChainStopped(ArithmeticError):

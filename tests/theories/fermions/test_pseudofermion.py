@@ -1,0 +1,106 @@
+"""Pseudofermions: drawn exactly, an action whose integral is the determinant, forces by differences, and Hasenbusch's factors."""
+
+import math
+
+import numpy
+import pytest
+
+from haarflow.core import random
+from haarflow.core.laws.deviations import largest_pull
+from haarflow.theories.fermions import pseudofermion
+from haarflow.theories.fermions.determinant import log_det
+from haarflow.theories.fermions.evenodd import EvenOdd
+from haarflow.theories.fermions.hasenbusch import factors
+from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
+from haarflow.theories.fermions.wilson import Wilson
+
+TIGHT = Accuracy(1e-13, 500)
+OPERATORS = [Wilson((4, 2)), Wilson((2, 4), antiperiodic=False), Wilson((2, 2), n=2)]
+FACTORS = [Factor(0.23), Factor(0.23, 0.15)]
+
+
+def links(operator, backend, batch=2, seed=1):
+    return operator.group.haar(random.key(seed, backend), (batch, *operator.field_shape))
+
+
+def moved(operator, field, site, h):
+    """The field with one coordinate of its algebra displaced."""
+    w = numpy.zeros_like(operator.group.zeros(field))
+    w[(slice(None), *site)] = h
+    return operator.group.update(field, w)
+
+
+def action_at(operator, field, factor, phi):
+    return pseudofermion.action(background(operator, field), factor, phi, TIGHT)[0]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("factor", FACTORS)
+def test_a_drawn_field_has_the_action_of_its_noise(backend, operator, factor):
+    """phi = A chi, so that |A^-1 phi|^2 = |chi|^2."""
+    key, gauge = random.key(3, backend), background(operator, links(operator, backend))
+    phi, solved = pseudofermion.drawn(gauge, factor, key, TIGHT)
+    value, _ = pseudofermion.action(gauge, factor, phi, TIGHT)
+    chi = backend.to_numpy(pseudofermion.noise(EvenOdd(operator), key, (2,), "float64"))
+    wanted = (numpy.abs(chi) ** 2).reshape(2, -1).sum(axis=1)
+    assert numpy.allclose(backend.to_numpy(value), wanted, rtol=1e-10)
+    assert (backend.to_numpy(solved.steps) > 0).all() == (factor.heavier is not None)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("factor", FACTORS)
+def test_the_force_is_the_derivative_of_the_solved_action(host, operator, factor):
+    field = links(operator, host)
+    gauge = background(operator, field)
+    phi = pseudofermion.drawn(gauge, factor, random.key(4, host), TIGHT)[0]
+    force = pseudofermion.force(gauge, factor, phi, TIGHT)[0]
+    h, shape = 1e-3, force.shape[1:]
+    for site in [tuple(0 for _ in shape), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)]:
+        once, twice = (
+            (
+                action_at(operator, moved(operator, field, site, step), factor, phi)
+                - action_at(operator, moved(operator, field, site, -step), factor, phi)
+            )
+            / (2 * step)
+            for step in (h, 2 * h)
+        )
+        assert numpy.allclose(force[(slice(None), *site)], (4 * once - twice) / 3, atol=1e-8)
+
+
+@pytest.mark.parametrize("operator", OPERATORS[:2])
+def test_the_force_is_the_same_on_every_backend(backend, host, operator):
+    gauge, own = (background(operator, links(operator, where)) for where in (backend, host))
+    phi, ours = (
+        pseudofermion.drawn(g, FACTORS[1], random.key(4, w), TIGHT)[0] for g, w in ((gauge, backend), (own, host))
+    )
+    found, wanted = (pseudofermion.force(g, FACTORS[1], p, TIGHT)[0] for g, p in ((gauge, phi), (own, ours)))
+    assert numpy.allclose(backend.to_numpy(found), wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("factor", [Factor(0.12), Factor(0.16, 0.1)])
+def test_the_integral_is_the_determinant(host, factor):
+    """E over q(phi) = e^{-|phi|^2}/pi^n of e^{-S}/q is pi^n det A A^+: 5 sigma, chance of luck 6e-7; the seed is fixed."""
+    operator, draws = Wilson((4, 2)), 3000
+    field = 0.0 * links(operator, host, draws) + links(operator, host, 1, seed=7)
+    phi = pseudofermion.noise(EvenOdd(operator), random.key(8, host), (draws,), "float64")
+    value = action_at(operator, field, factor, phi)
+    weights = numpy.exp((numpy.abs(phi) ** 2).reshape(draws, -1).sum(axis=1) - value)
+    exact = 2.0 * log_det(operator, field[:1], factor.kappa)[0][0]
+    if factor.heavier is not None:
+        exact -= 2.0 * log_det(operator, field[:1], factor.heavier)[0][0]
+    assert largest_pull(weights[:, None], math.exp(exact)) < 5.0
+    assert weights.std() < 1.5 * weights.mean()
+
+
+def test_factors_multiply_to_the_determinant():
+    chain = factors(0.276, (0.25, 0.2))
+    assert chain == (Factor(0.276, 0.25), Factor(0.25, 0.2), Factor(0.2, None))
+    for masses in ((0.28,), (0.2, 0.25), (0.2, -0.1), (0.2, 0.2)):
+        with pytest.raises(ValueError, match=r"fall from kappa = 0.276 towards 0"):
+            factors(0.276, masses)
+
+
+def test_odd_extents_are_refused(host):
+    operator = Wilson((3, 4))
+    with pytest.raises(ValueError, match="even"):
+        background(operator, links(operator, host))

@@ -1,0 +1,152 @@
+"""HMC with pseudofermions: an involution, time scales, tolerances, what stops it, and the means of the exact determinant."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy
+import pytest
+
+from haarflow.core import random
+from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
+from haarflow.core.chains.involution import Involutive
+from haarflow.core.chains.kernel import Cycle, run
+from haarflow.core.laws.involution import involution_volume
+from haarflow.core.solvers.solution import Unconverged
+from haarflow.core.statistics import gamma_method
+from haarflow.theories import Sum, U1Gauge
+from haarflow.theories.fermions import pseudofermion
+from haarflow.theories.fermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
+from haarflow.theories.gauge.flux_hit import FluxHits
+from haarflow.theories.models.schwinger import Schwinger
+
+COUPLINGS = {"beta": 2.0, "kappa": 0.25}
+THEORY = Schwinger((2, 4))
+
+
+def kernel(theory=THEORY, masses=(), inner=(), steps=3, step_size=0.2, couplings=COUPLINGS, **words):
+    values = {"couplings": couplings, "step_size": step_size, "masses": masses}
+    return PseudofermionHMC(theory, OMELYAN, steps, values, inner, **words)
+
+
+def start(backend, theory=THEORY, chains=3):
+    return random.normal(random.key(1, backend), (chains, *theory.field_shape))
+
+
+def distance(a, b):
+    return float(numpy.abs((a - b + numpy.pi) % (2 * numpy.pi) - numpy.pi).max())
+
+
+@pytest.mark.parametrize(("masses", "inner"), [((), ()), ((0.2,), (Inner(OMELYAN, 1), Inner(LEAPFROG, 2)))])
+@pytest.mark.parametrize("tolerance", [1e-12, 1e-6])
+def test_it_is_reversible_to_the_tolerance_of_its_forces(host, masses, inner, tolerance):
+    hmc = kernel(masses=masses, inner=inner, force=Accuracy(tolerance, 500))
+    x = start(host)
+    v = hmc.auxiliary(random.key(2, host), x)
+    there = hmc.involution(x, v)
+    back = hmc.involution(there.field, there.auxiliary)
+    assert distance(back.field, x) < 100 * tolerance + 1e-12
+    assert numpy.abs(back.auxiliary.momenta - v.momenta).max() < 100 * tolerance + 1e-12
+    assert numpy.allclose(back.change, -there.change, atol=1000 * tolerance + 1e-10)
+    assert all(numpy.array_equal(a, b) for a, b in zip(back.auxiliary.phi, v.phi, strict=True))
+
+
+def test_it_preserves_volume(host):
+    theory = Schwinger((2, 2))
+    hmc = kernel(theory, masses=(0.2,), inner=(Inner(OMELYAN, 1), Inner(LEAPFROG, 2)), force=Accuracy(1e-13, 500))
+    x = start(host, theory, 1)
+    v = hmc.auxiliary(random.key(2, host), x)
+    one = v._replace(momenta=v.momenta[0], phi=tuple(phi[0] for phi in v.phi))
+    assert involution_volume(Involutive(theory, hmc), x[0], one).passed
+
+
+@pytest.mark.parametrize("masses", [(), (0.2,)])
+def test_the_energy_is_conserved_with_the_order_of_the_scheme(host, masses):
+    x = start(host)
+    v = kernel(masses=masses).auxiliary(random.key(2, host), x)
+    sizes = []
+    for steps in (8, 16, 32):
+        hmc = kernel(masses=masses, steps=steps, step_size=0.4 / steps, force=Accuracy(1e-13, 500))
+        image = hmc.involution(x, v)
+        sizes.append(numpy.abs(image.change + hmc.energy_change(x, v, image)).max())
+    assert abs(numpy.log2(sizes[1] / sizes[2]) - 2.0) < 0.2, sizes
+
+
+def test_the_same_on_every_backend(backend, host):
+    hmc, key = kernel(masses=(0.2,), inner=(Inner(OMELYAN, 1), Inner(OMELYAN, 1)), steps=2), random.key
+    infos = []
+    for where in (backend, host):
+        state, records = run(hmc, key(3, where), hmc.init(where.asarray(host.to_numpy(start(host)))), 2)
+        infos.append((where.to_numpy(state.field), where.to_numpy(records["info"]["dH"])))
+    assert distance(infos[0][0], infos[1][0]) < 1e-7 and numpy.allclose(infos[0][1], infos[1][1], atol=1e-7)
+
+
+def test_four_flavours_take_two_pairs(host):
+    theory = Schwinger((2, 4), flavours=4)
+    assert len(kernel(theory, masses=(0.2,)).auxiliary(random.key(2, host), start(host)).phi) == 4
+
+
+def test_a_solve_that_fails_stops_the_run_and_leaves_the_state(host, monkeypatch):
+    """Neither a number nor a rejection: `run` raises, naming chain, draw, kappa and residual."""
+    monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)
+    hopeless = kernel(couplings={"beta": 2.0, "kappa": 0.28}, force=Accuracy(1e-12, 1))
+    state = hopeless.init(start(host))
+    before = state.field.copy()
+    with pytest.raises(
+        Unconverged, match=r"at beta = 2, kappa = 0.28 a solve of chain \d, draw 7, .* residual of \d.\de"
+    ):
+        run(hopeless, random.key(3, host), state, 2, start=7)
+    assert numpy.array_equal(state.field, before)
+    _, info = hopeless.step(random.key(3, host), state)
+    assert not info["converged"].any() and numpy.isnan(info["dH"]).all()
+
+
+def test_a_dense_solve_replaces_one_that_fails(host):
+    plain, dense = (kernel(force=Accuracy(1e-11, steps)) for steps in (500, 1))
+    x = start(host)
+    v = plain.auxiliary(random.key(2, host), x)
+    assert distance(plain.involution(x, v).field, dense.involution(x, v).field) < 1e-9
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="pairs of flavours, got flavours = 1"):
+        kernel(Schwinger((2, 4), flavours=1))
+    with pytest.raises(ValueError, match="even"):
+        kernel(Schwinger((3, 4)))
+    with pytest.raises(ValueError, match=r"inner lists the forces that are faster than the first, here 2 .* got 1"):
+        kernel(masses=(0.2,), inner=(Inner(OMELYAN, 1),))
+    with pytest.raises(ValueError, match=r"fall from kappa = 0.25 towards 0, got 0.26"):
+        kernel(masses=(0.26,))
+    with pytest.raises(ValueError, match="replace one term Fermions of a sum of actions, and U1Gauge has 0"):
+        kernel(U1Gauge((2, 4)))
+    assert kernel(Sum((U1Gauge((2, 4)), THEORY.fermions))).gauge == THEORY.gauge
+    assert replace(kernel(), steps=5).steps == 5
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("tolerance", [1e-9, 1e-4])
+def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, tolerance):
+    """<exp(-dH)> = 1 and the exact determinant's plaquette on 2x4 at 4 sigma (chance of luck 1e-4); the seeds are fixed."""
+    hits = FluxHits(THEORY, 1, {"couplings": COUPLINGS})
+    pseudo = Cycle((kernel(steps=3, step_size=0.3, force=Accuracy(tolerance, 500)), hits))
+    measure = partial(THEORY.observables, couplings=COUPLINGS)
+    state = pseudo.init(start(host, chains=200))
+    state, _ = run(pseudo, random.key(4, host), state, 30)
+    _, records = run(pseudo, random.key(4, host), state, 100, start=30, measure=measure)
+    ratio = gamma_method(numpy.exp(-records["info"]["0"]["dH"]).T)
+    assert abs(ratio.value - 1.0) < 4.0 * ratio.error
+    found = gamma_method(records["observables"]["plaquette"].T)
+    assert abs(found.value - plaquette_by_reweighting()) < 4.0 * found.error + 4.0 * 0.0006
+
+
+def plaquette_by_reweighting():
+    """<plaquette> by 200,000 exact draws of pure gauge theory with weight det^2; its error is below 0.0006."""
+    from haarflow.backends import numpy as host
+    from haarflow.core.statistics import reweight
+    from haarflow.theories.samplers.u1 import exact_sample
+
+    fields = exact_sample(THEORY.gauge, random.key(9, host), 200_000, {"beta": 2.0}).field
+    values = THEORY.observables(fields, COUPLINGS)
+    estimate = reweight(2.0 * values["log_det"][None], values["plaquette"][None])
+    assert estimate.error < 0.0006
+    return estimate.value
