@@ -23,7 +23,7 @@ from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.broadcasting import of_type
 from haarflow.core.groups.matrices import precision
-from haarflow.flows.flow import constant
+from haarflow.flows.flow import constant, zero_log_det
 
 ROUNDING = {"float64": 2.0**-54, "float32": 2.0**-26}
 STEP = 1.5  # the largest exponent of one Taylor series: beyond, its terms are larger than their sum
@@ -107,7 +107,9 @@ class HoppingExponential:
         given = xp.where(xp.abs(given) <= self.largest, given, math.nan)
         series = [given[j, ...] * (sign / (j + 1)) for j in range(self.order)]
         traces = self.hops.traces(links, self.order)
-        log_det = 2.0 * sum(c * traces[..., j] for j, c in enumerate(series))
+        log_det = zero_log_det(x, len(self.hops.shape))  # of the batch of both, fields and links
+        for j, c in enumerate(series):
+            log_det = log_det + 2.0 * c * traces[..., j]
         prepared, (steps, count) = self.hops.prepare(links), self._steps(precision(x))
         parts = [of_type(c / steps, x) for c in series]
         for _ in range(steps):

@@ -228,6 +228,11 @@ def _equivariant(model: Any, given: Given) -> Verdict:
     return equivariance(*case(model, given), seed=given.seed, lattice=tuple(model.prior.lattice))
 
 
+def _has_other_lattices(model: Model) -> str | None:
+    named = {field.name for field in dataclasses.fields(model.prior)}
+    return None if "lattice" in named else "the flow is made for one lattice"
+
+
 def _has_symmetries(obj: Any) -> str | None:
     return None if declared(obj) else "it declares no symmetries"
 
@@ -409,7 +414,7 @@ MODEL_LAWS: tuple[Law, ...] = (
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
     Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
-    Law(remembers_nothing, _memory, programs=True),
+    Law(remembers_nothing, _memory, _has_other_lattices, programs=True),
     Law(sample_is_its_density, _sample, _is_exact),
     Law(file_keeps_the_model, _file, _is_saved),
 )

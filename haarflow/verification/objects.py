@@ -14,6 +14,7 @@ from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.flow_objects import FLOW_ENTRIES
+from haarflow.verification.pair_objects import PAIR_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import OPERATOR_ENTRIES, THEORY_ENTRIES
 
@@ -34,4 +35,5 @@ ENTRIES: tuple[Entry, ...] = (
     *THEORY_ENTRIES,
     *OPERATOR_ENTRIES,
     *FLOW_ENTRIES,
+    *PAIR_ENTRIES,
 )

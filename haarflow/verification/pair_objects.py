@@ -1,0 +1,190 @@
+"""Flows and priors of pseudofermions, and of pairs, as ones of a single real array: what the laws of flows are checked on.
+
+A complex field is its real and imaginary part, a pair of real fields is stacked; both are a first axis of two. Links that a
+conditional flow is told are drawn once, from a fixed seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core import random
+from haarflow.core.groups.additive import Real
+from haarflow.core.groups.matrices import complex_array, precision
+from haarflow.core.spaces import Pair
+from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.flow import Model, constant
+from haarflow.flows.pairs import PairFlow, PairPrior
+from haarflow.flows.priors import Gaussian, Noise
+from haarflow.flows.scalar.tails import QuarticTail
+from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.verification.entry import Entry
+
+SEED = 5
+
+Join = Callable[[Array, Array], Any]
+
+
+def joined(x: Array, axes: int, join: Join) -> Any:
+    """Return `join` of the two halves of the first of the field's axes, of which there are `axes` and that one."""
+    rest = (slice(None),) * axes
+    return join(x[(..., 0, *rest)], x[(..., 1, *rest)])
+
+
+def parted(first: Array, second: Array, axes: int) -> Array:
+    """Undo `joined`."""
+    return array_namespace(first).stack([first, second], axis=-1 - axes)
+
+
+@dataclass(frozen=True)
+class Parted:
+    """A prior of complex fields, or of pairs of real ones, as one of real fields `(*batch, 2, *shape)`."""
+
+    prior: Any
+
+    group = Real()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one half."""
+        return tuple(self.prior.links.field_shape if isinstance(self.prior, PairPrior) else self.prior.field_shape)
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The axes of the real fields."""
+        return (2, *self.shape)
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one real field."""
+        return self.lattice
+
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
+        """Return n real fields."""
+        drawn = self.prior.sample(key, n, dtype)
+        return parted(*_halves(drawn), axes=len(self.shape))
+
+    def log_density(self, x: Array) -> Array:
+        """Return the log-density of the field that they stand for."""
+        join: Join = Pair if isinstance(self.prior, PairPrior) else complex_array
+        density: Array = self.prior.log_density(joined(x, len(self.shape), join))
+        return density
+
+
+@dataclass(frozen=True)
+class AtLinks:
+    """A hopping exponential at fixed links, as a flow of real and imaginary parts."""
+
+    flow: HoppingExponential
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the parameters of the flow."""
+        return self.flow.init(key, dtype)
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Map the complex field that x stands for."""
+        return self._apply(self.flow.forward, params, x)
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Undo `forward`."""
+        return self._apply(self.flow.inverse, params, y)
+
+    def _apply(self, apply: Any, params: Params, x: Array) -> tuple[Array, Array]:
+        hops: Any = self.flow.hops
+        axes, operator = len(hops.shape), hops.operator
+        links = operator.group.haar(random.key(SEED, backends.get("numpy")), operator.field_shape)
+        kind = precision(x) if operator.n == 1 else {"float32": "complex64", "float64": "complex128"}[precision(x)]
+        condition = {"links": backends.of(x).asarray(links, dtype=kind)}
+        y, log_det = apply(params, joined(x, axes, complex_array), condition)
+        return parted(*_halves(y), axes=axes), log_det
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """phi e^{a tanh U}, site by site: the simplest conditional flow of a real field."""
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return a = 1/2."""
+        return {"a": constant(key, 0.5, (), dtype)}
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Return phi and the sum of the exponents."""
+        return self._apply(params, x, condition, 1.0)
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Undo `forward`."""
+        return self._apply(params, y, condition, -1.0)
+
+    def _apply(self, params: Params, x: Array, condition: Condition, sign: float) -> tuple[Array, Array]:
+        assert condition is not None
+        xp = array_namespace(x)
+        exponent = sign * params["a"] * xp.tanh(condition["links"])
+        return x * xp.exp(exponent), xp.sum(exponent, axis=(-2, -1))
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A flow of pairs of real fields as one of fields `(*batch, 2, *lattice)`, of two dimensions."""
+
+    flow: PairFlow
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return the parameters of the flow."""
+        return self.flow.init(key, dtype)
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Map both fields."""
+        y, log_det = self.flow.forward(params, joined(x, 2, Pair), condition)
+        return parted(*y, axes=2), log_det
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Undo `forward`."""
+        x, log_det = self.flow.inverse(params, joined(y, 2, Pair), condition)
+        return parted(*x, axes=2), log_det
+
+
+def _halves(x: Any) -> tuple[Array, Array]:
+    """Both fields of a pair, or the real and the imaginary part."""
+    if isinstance(x, Pair):
+        return x.U, x.phi
+    xp = array_namespace(x)
+    return xp.real(x), xp.imag(x)
+
+
+def hopping(n: int, order: int, kappa: float = 0.15) -> Callable[[tuple[int, ...]], Model]:
+    """Return the function that makes a model of pseudofermions at fixed links, for any lattice of even extents.
+
+    >>> hopping(1, 2)((2, 4)).prior.field_shape
+    (2, 2, 4)
+    """
+
+    def make(lattice: tuple[int, ...]) -> Model:
+        hops = OddHops(Wilson(lattice, n), kappa)
+        return Model(Parted(Noise(hops.shape)), AtLinks(HoppingExponential(hops, order)))
+
+    return make
+
+
+def pairs(lattice: tuple[int, ...]) -> Model:
+    """Return a model of pairs of real fields.
+
+    >>> pairs((2, 2)).prior.lattice
+    (2, 2, 2)
+    """
+    return Model(Parted(PairPrior(Gaussian(lattice), Gaussian(lattice))), Stacked(PairFlow(QuarticTail(2), Scaled())))
+
+
+PAIR_ENTRIES: tuple[Entry, ...] = (
+    Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
+    Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
+    Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),
+    Entry("noise of pseudofermions", "prior", lambda lattice: Parted(Noise((2, *lattice))), ((2,), (3,))),
+    Entry("prior of pairs", "prior", lambda lattice: pairs(lattice).prior, ((2, 2), (1, 3))),
+)
