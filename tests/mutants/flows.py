@@ -24,7 +24,7 @@ from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant, hidden, loop_flows
+from tests.mutants import Mutant, hidden, loop_flows, pairs
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
 NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)
@@ -569,6 +569,7 @@ MUTANTS: tuple[Mutant, ...] = (
         TWO,
     ),
     *loop_flows.MUTANTS,
+    *pairs.MUTANTS,
     *hidden.FLOWS,
     Mutant("a density missing an arc of the circle", "prior", MissingArc, ("integrates_to_one",), TWO),
     Mutant("draws of another mass", "prior", WrongWidth, ("prior_moments",), TWO),

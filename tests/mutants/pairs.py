@@ -1,0 +1,148 @@
+"""Wrong flows of pseudofermions and of pairs: traces without a loop, determinants of other components, inverses of other maps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from haarflow.core.lattice import loops
+from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.flow import Model
+from haarflow.flows.pairs import PairFlow, PairPrior
+from haarflow.flows.priors import Gaussian, Noise
+from haarflow.flows.scalar.tails import QuarticTail
+from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.verification.pair_objects import AtLinks, Parted, Scaled, Stacked
+from tests.mutants import Mutant
+
+JACOBIAN = ("log_det_by_differences",)
+
+
+@dataclass(frozen=True)
+class Hops:
+    """The map of odd sites, for parts of it to be replaced."""
+
+    operator: Any
+    kappa: float
+
+    @property
+    def right(self):
+        return OddHops(self.operator, self.kappa)
+
+    @property
+    def shape(self):
+        return self.right.shape
+
+    @property
+    def bound(self):
+        return self.right.bound
+
+    def prepare(self, links):
+        return self.right.prepare(links)
+
+    def apply(self, prepared, x):
+        return self.right.apply(prepared, x)
+
+    def traces(self, links, powers):
+        return self.right.traces(links, powers)
+
+
+class WithoutLines(Hops):
+    """The straight lines that close after four links are forgotten, which no lattice of six would show."""
+
+    def traces(self, links, powers):
+        return super().traces(links, powers) - self.kappa**4 * self.lines(links)
+
+    def lines(self, links):
+        xp, lattice = array_namespace(links), self.operator.lattice
+        total = 0.0 * links[..., 0, 0, 0]
+        for mu in range(2):
+            sign = -1.0 if mu == 0 and self.operator.antiperiodic else 1.0
+            line = loops.polyakov(links, mu, lattice, loops.COVER)
+            total = total + sign * 16.0 * xp.sum(xp.cos(line), axis=(-2, -1))
+        return xp.stack([0.0 * total, total], axis=-1)
+
+
+class PeriodicLines(WithoutLines):
+    """Lines in time have the sign of periodic fermions."""
+
+    def lines(self, links):
+        return super().lines(links) - PeriodicHops(self.operator, 1.0).lines(links)
+
+
+class PeriodicHops(WithoutLines):
+    """The lines of the periodic operator."""
+
+    def lines(self, links):
+        return WithoutLines(Wilson(self.operator.lattice, antiperiodic=False), 1.0).lines(links)
+
+
+class ComplexDeterminant(HoppingExponential):
+    """The determinant of the complex map, one power too few for its real components."""
+
+    def _applied(self, params, x, condition, sign):
+        y, log_det = super()._applied(params, x, condition, sign)
+        return y, 0.5 * log_det
+
+
+class SameSign(HoppingExponential):
+    """The inverse has the exponent of the map itself."""
+
+    def inverse(self, params, y, condition=None):
+        x, log_det = self.forward(params, y, condition)
+        return x, -log_det
+
+
+class FewTerms(HoppingExponential):
+    """Taylor's series ends after three terms."""
+
+    def _steps(self, dtype):
+        return 1, 3
+
+
+class MarginalOnly(PairFlow):
+    """The log-determinant leaves out the conditional flow."""
+
+    def forward(self, params, x, condition=None):
+        y, _ = super().forward(params, x, condition)
+        return y, self.marginal.forward(params["marginal"], x.U, condition)[1]
+
+
+class ToldTheNoise(PairFlow):
+    """On the way back the conditional flow is told the links before their map."""
+
+    def inverse(self, params, y, condition=None):
+        x, log_det = super().inverse(params, y, condition)
+        chi, _ = self.conditional.inverse(params["conditional"], y.phi, {"links": x.U})
+        return x._replace(phi=chi), log_det
+
+
+def at_links(kind=HoppingExponential, hops=OddHops):
+    """A model of pseudofermions at fixed links, with another flow or other hops."""
+
+    def make(lattice):
+        map_of_odd_sites = hops(Wilson(lattice), 0.2)
+        return Model(Parted(Noise(map_of_odd_sites.shape)), AtLinks(kind(map_of_odd_sites, 2)))
+
+    return make
+
+
+def paired(kind):
+    """A model of pairs of real fields, by another flow."""
+    return lambda lattice: Model(
+        Parted(PairPrior(Gaussian(lattice), Gaussian(lattice))), Stacked(kind(QuarticTail(2), Scaled()))
+    )
+
+
+TWO, FOUR = {"lattice": (2, 2)}, {"lattice": (4, 4)}
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("traces without lines of four links", "model", at_links(hops=WithoutLines), JACOBIAN, FOUR),
+    Mutant("lines in time of periodic fermions", "model", at_links(hops=PeriodicLines), JACOBIAN, FOUR),
+    Mutant("the determinant of complex components", "model", at_links(ComplexDeterminant), JACOBIAN, TWO),
+    Mutant("an exponential that is its own inverse", "model", at_links(SameSign), ("round_trip",), TWO),
+    Mutant("an exponential of three terms", "model", at_links(FewTerms), ("round_trip",), TWO),
+    Mutant("pairs without the conditional log-det", "model", paired(MarginalOnly), JACOBIAN, TWO),
+    Mutant("a conditional flow told the noise", "model", paired(ToldTheNoise), ("round_trip",), TWO),
+)
