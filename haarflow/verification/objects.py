@@ -13,6 +13,7 @@ from haarflow.theories.laws import tables as theory_laws
 from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
+from haarflow.verification.fermion_objects import FERMION_ENTRIES
 from haarflow.verification.flow_objects import FLOW_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import OPERATOR_ENTRIES, THEORY_ENTRIES
@@ -28,4 +29,11 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }
-ENTRIES: tuple[Entry, ...] = (*CORE_ENTRIES, *SOLVER_ENTRIES, *THEORY_ENTRIES, *OPERATOR_ENTRIES, *FLOW_ENTRIES)
+ENTRIES: tuple[Entry, ...] = (
+    *CORE_ENTRIES,
+    *SOLVER_ENTRIES,
+    *THEORY_ENTRIES,
+    *OPERATOR_ENTRIES,
+    *FERMION_ENTRIES,
+    *FLOW_ENTRIES,
+)
