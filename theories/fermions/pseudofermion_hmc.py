@@ -135,7 +135,7 @@ class PseudofermionHMC(Cacheless):
         """Return the change of the kinetic energy; that of S_pf stands in `image.change` with that of the gauge action."""
         return kinetic_change(self.theory, image.auxiliary.momenta, v.momenta)
 
-    def trajectory(self, x: Array, v: Auxiliary) -> tuple[Array, Array, Solves]:
+    def _trajectory(self, x: Array, v: Auxiliary) -> tuple[Array, Array, Solves]:
         """Return the field in standard form and the momenta at the end, and the record of the solves for the forces."""
         spaces = described(self.theory).spaces
         momenta, like = v.momenta, kinetic_change(self.theory, v.momenta, v.momenta)
@@ -144,7 +144,7 @@ class PseudofermionHMC(Cacheless):
         return fields.restore(spaces, new), final, solves
 
     def _moved(self, x: Array, v: Auxiliary) -> tuple[Image, Solves]:
-        new, final, solves = self.trajectory(x, v)
+        new, final, solves = self._trajectory(x, v)
         couplings = _own(self.gauge, self.values["couplings"])
         change = action_difference(accelerated(self.gauge), new, x, couplings)
         ends = [background(self.fermions.operator, end) for end in (new, x)]

@@ -1,0 +1,148 @@
+"""The Schwinger model: its parts against dense twins, limits that are known, and numbers of two flavours on 4x4."""
+
+import math
+from functools import partial
+
+import numpy
+import pytest
+
+from haarflow import backends
+from haarflow.core import random
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.integrators import OMELYAN
+from haarflow.core.chains.kernel import Cycle, run
+from haarflow.core.statistics import gamma_method, reweight
+from haarflow.theories import Sum, U1Gauge
+from haarflow.theories.fermions.action import Fermions
+from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.gauge.flux_hit import FluxHits
+from haarflow.theories.models.schwinger import Schwinger
+from haarflow.theories.samplers.u1 import exact_sample
+from tests.support.dirac_twins import dense
+
+COUPLINGS = {"beta": 2.0, "kappa": 0.276}
+# two flavours on 4x4 at these couplings, by an independent program: values and errors
+KNOWN = {
+    "plaquette": (0.7626, 0.0006),
+    "condensate": (1.4688, 0.0009),
+    "Q2": (0.0573, 0.0013),
+    "p_Q0": (0.9433, 0.0013),
+    "log_det": (1.810, 0.005),
+}
+
+
+def links(lattice, backend, batch=3, seed=1):
+    return random.normal(random.key(seed, backend), (batch, 2, *lattice))
+
+
+@pytest.mark.parametrize("lattice", [(4, 4), (2, 6), (3, 4)])
+@pytest.mark.parametrize("antiperiodic", [True, False])
+def test_observables_equal_those_of_the_dense_operator(backend, lattice, antiperiodic):
+    """det D, tr D^-1 and the pion correlator, source by source, of the operator written out site by site."""
+    theory, field = Schwinger(lattice, antiperiodic=antiperiodic), links(lattice, backend)
+    found = {name: backend.to_numpy(x) for name, x in theory.observables(field, COUPLINGS).items()}
+    sites, times = math.prod(lattice), lattice[0]
+    for index, angles in enumerate(backend.to_numpy(field)):
+        d = dense(numpy.exp(1j * angles)[:, None, None], COUPLINGS["kappa"], antiperiodic)
+        sign, log_abs = numpy.linalg.slogdet(d)
+        inverse = numpy.linalg.inv(d).reshape(2, sites, 2, sites)
+        pion = numpy.zeros(times)
+        for source in range(sites):
+            for sink in range(sites):
+                t = (sink // lattice[1] - source // lattice[1]) % times
+                pion[t] += (numpy.abs(inverse[:, sink, :, source]) ** 2).sum() / sites
+        assert found["log_det"][index] == pytest.approx(log_abs, abs=1e-10)
+        assert found["sign"][index] == pytest.approx(sign.real)
+        assert found["condensate"][index] == pytest.approx(numpy.einsum("axax->", inverse).real / sites, abs=1e-9)
+        assert numpy.allclose(found["pion"][index], pion, atol=1e-9)
+
+
+@pytest.mark.parametrize("flavours", [1, 2, 3])
+def test_it_is_the_sum_of_its_terms(backend, flavours):
+    theory, field = Schwinger((4, 4), flavours), links((4, 4), backend)
+    both = Sum((U1Gauge((4, 4)), Fermions(Wilson((4, 4)), flavours)))
+    for method in ("action", "force"):
+        one, other = (backend.to_numpy(getattr(it, method)(field, COUPLINGS)) for it in (theory, both))
+        assert numpy.array_equal(one, other)
+    log_det = backend.to_numpy(theory.observables(field, COUPLINGS)["log_det"])
+    gauge = backend.to_numpy(theory.gauge.action(field, {"beta": 2.0}))
+    assert numpy.allclose(backend.to_numpy(theory.action(field, COUPLINGS)), gauge - flavours * log_det, atol=1e-10)
+
+
+def test_without_hopping_it_is_pure_gauge_theory(backend):
+    theory, field = Schwinger((4, 4)), links((4, 4), backend)
+    heavy = {"beta": 2.0, "kappa": 0.0}
+    values = {name: backend.to_numpy(x) for name, x in theory.observables(field, heavy).items()}
+    assert numpy.allclose(values["condensate"], 2.0) and numpy.allclose(values["log_det"], 0.0, atol=1e-12)
+    assert numpy.allclose(values["pion"], [2.0, 0.0, 0.0, 0.0], atol=1e-12)
+    exact, gauge = theory.exact(heavy), theory.gauge.exact({"beta": 2.0})
+    assert all(exact[name] == gauge[name] for name in ("plaquette", "Q2", "ln_Z"))
+    assert theory.exact(COUPLINGS) == {"Q": 0.0}
+
+
+def test_on_two_sites_the_weight_integrates_to_the_known_partition_function():
+    """2x1: three angles after gauge fixing; <plaquette> by quadrature equals its Fourier form at kappa = 0 and moves with kappa."""
+    host = backends.get("numpy")
+    theory, points = Schwinger((2, 1)), 40
+    grid = 2 * math.pi * numpy.arange(points) / points
+    a, b, c = (x.ravel() for x in numpy.meshgrid(grid, grid, grid, indexing="ij"))
+    field = host.asarray(numpy.zeros((points**3, 2, 2, 1)))
+    field[:, 0, 1, 0], field[:, 1, 0, 0], field[:, 1, 1, 0] = a, b, c
+    means = []
+    for kappa in (0.0, 0.3):
+        couplings = {"beta": 1.5, "kappa": kappa}
+        weight = numpy.exp(-theory.action(field, couplings))
+        plaquette = theory.gauge.observables(field, {"beta": 1.5})["plaquette"]
+        means.append((weight * plaquette).sum() / weight.sum())
+    assert means[0] == pytest.approx(theory.exact({"beta": 1.5, "kappa": 0.0})["plaquette"], abs=1e-10)
+    assert means[1] - means[0] > 1e-3
+
+
+def test_wrong_definitions_are_refused():
+    with pytest.raises(ValueError, match=r"lives in two dimensions, got the lattice \[4, 4, 4\]"):
+        Schwinger((4, 4, 4))
+    with pytest.raises(ValueError, match="flavours must be a whole number >= 1, got 0"):
+        Schwinger((4, 4), flavours=0)
+    with pytest.raises(TypeError, match="antiperiodic must be True or False, got 'no'"):
+        Schwinger((4, 4), antiperiodic="no")
+    with pytest.raises(ValueError, match="did you mean 'kappa'"):
+        Schwinger((4, 4)).check({"kapa": 0.1})
+
+
+# Statistical: 4 sigma, chance of luck 6e-5 a number; the seeds are fixed.
+
+
+def compared(estimates, known=KNOWN):
+    for name, (value, error) in known.items():
+        found = estimates[name]
+        assert abs(found.value - value) < 4.0 * math.hypot(found.error, error), (name, found)
+
+
+@pytest.mark.statistical
+def test_exact_draws_reweighted_give_the_numbers_of_two_flavours(host):
+    """20,000 exact draws of pure gauge theory with weight det^2, whose ESS is 0.33."""
+    theory = Schwinger((4, 4))
+    field = exact_sample(theory.gauge, random.key(5, host), 20_000, {"beta": 2.0}).field
+    values = theory.observables(field, COUPLINGS)
+    log_w = 2.0 * values["log_det"][None]
+    compared({name: reweight(log_w, values[name][None]) for name in KNOWN})
+
+
+@pytest.mark.statistical
+def test_hmc_with_hits_gives_the_numbers_of_two_flavours():
+    """64 chains of 400 trajectories with the exact determinant on JAX, or NumPy without it."""
+    where = backends.get("jax" if backends.is_present("jax") else "numpy")
+    theory = Schwinger((4, 4))
+    hmc = HMC(theory, OMELYAN, 4, {"couplings": COUPLINGS, "step_size": 0.35})
+    both = Cycle((hmc, FluxHits(theory, 1, {"couplings": COUPLINGS})))
+    measure, state = partial(theory.observables, couplings=COUPLINGS), both.init(0.3 * links((4, 4), where, 64))
+    state, _ = run(both, random.key(6, where), state, 50, measure=measure)
+    blocks = []
+    for block in range(1, 9):
+        state, records = run(both, random.key(6, where), state, 50, start=50 * block, measure=measure)
+        blocks.append(records)
+    series = {name: numpy.concatenate([where.to_numpy(one["observables"][name]) for one in blocks]).T for name in KNOWN}
+    compared({name: gamma_method(values) for name, values in series.items()})
+    d_h = numpy.concatenate([where.to_numpy(one["info"]["0"]["dH"]) for one in blocks]).T
+    ratio = gamma_method(numpy.exp(-d_h))
+    assert abs(ratio.value - 1.0) < 4.0 * ratio.error
