@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, final
 
@@ -95,7 +95,7 @@ def weight_of(theory: Theory) -> Any:
 
 
 def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
-    """Return the same theory on another lattice, or None if a replaced function ties it to its own.
+    """Return the same theory on another lattice, or None if a replaced function or a part of it ties it to its own.
 
     >>> from haarflow.theories import Phi4
     >>> on_lattice(with_parts(Phi4((8, 8)), couplings={"m2": 1.0, "lam": 0.0}), (2, 1)).lattice
@@ -111,7 +111,8 @@ def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
         moved = on_lattice(theory.theory, lattice)
         tied = any(callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight)) for _, part in theory.parts)
         return None if tied or moved is None else Replaced(moved, theory.parts)
-    return replace(theory, lattice=lattice) if is_dataclass(theory) and not isinstance(theory, type) else None
+    movable = is_dataclass(theory) and not isinstance(theory, type) and "lattice" in {one.name for one in fields(theory)}
+    return replace(theory, lattice=lattice) if movable else None  # type: ignore[type-var]
 
 
 def _measured(theory: Theory, action: Callable[..., Array]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from haarflow.theories.laws import tables as theory_laws
 from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
-from haarflow.verification.fermion_objects import FERMION_ENTRIES
 from haarflow.verification.flow_objects import FLOW_ENTRIES
 from haarflow.verification.pair_objects import PAIR_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES

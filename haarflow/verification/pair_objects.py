@@ -1,4 +1,4 @@
-"""Flows and priors of pseudofermions, and of pairs, as ones of a single real array: what the laws of flows are checked on.
+"""Flows, priors and theories of pseudofermions and pairs as ones of a single array: what the laws are checked on.
 
 A complex field is its real and imaginary part, a pair of real fields is stacked; both are a first axis of two. Links that a
 conditional flow is told are drawn once, from a fixed seed.
@@ -13,7 +13,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.backends.types import Array, Condition, Couplings, Key, Params
 from haarflow.core import random
 from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import complex_array, precision
@@ -24,7 +24,9 @@ from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.fermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.models.qcd import QCD
 from haarflow.verification.entry import Entry
 
 SEED = 5
@@ -150,6 +152,52 @@ class Stacked:
         return parted(*x, axes=2), log_det
 
 
+@dataclass(frozen=True)
+class AtNoise:
+    """A theory of pairs as one of its links, at a fixed pseudofermion field."""
+
+    theory: WithPseudofermions
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The lattice's extents."""
+        return self.theory.lattice
+
+    @property
+    def group(self) -> Any:
+        """The group of the links."""
+        return self.theory.group
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one field of links."""
+        return self.theory.operator.field_shape
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return self.theory.couplings
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings as the theory checks them."""
+        return self.theory.check(couplings)
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S(U, phi)."""
+        return self.theory.action(self._pair(field), couplings)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the theory's observables of the pair."""
+        return self.theory.observables(self._pair(field), couplings)
+
+    def _pair(self, field: Array) -> Pair:
+        xp, shape = array_namespace(field), self.theory.form.packed_shape
+        batch = tuple(field.shape[: field.ndim - len(self.field_shape)])
+        noise = Noise(shape).sample(random.key(SEED, backends.get("numpy")), 1, precision(field))[0]
+        phi = xp.broadcast_to(backends.of(field).asarray(noise, dtype=noise.dtype.name), (*batch, *shape))
+        return Pair(field, phi)
+
+
 def _halves(x: Any) -> tuple[Array, Array]:
     """Both fields of a pair, or the real and the imaginary part."""
     if isinstance(x, Pair):
@@ -185,6 +233,7 @@ PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
     Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
     Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),
+    Entry("QCD, two dimensions", "theory", lambda lattice: AtNoise(QCD(lattice, n=2)), ((2, 2), (4, 2))),
     Entry("noise of pseudofermions", "prior", lambda lattice: Parted(Noise((2, *lattice))), ((2,), (3,))),
     Entry("prior of pairs", "prior", lambda lattice: pairs(lattice).prior, ((2, 2), (1, 3))),
 )
