@@ -6,15 +6,15 @@ import pkgutil
 
 import pytest
 
-import haarflow
-
 PACKAGES = ("core", "backends", "theories", "flows")
 
 
 def dataclasses_of(package):
     """The dataclasses that the modules of a package define."""
     found = {}
-    for module in pkgutil.walk_packages(importlib.import_module(f"haarflow.{package}").__path__, f"haarflow.{package}."):
+    for module in pkgutil.walk_packages(
+        importlib.import_module(f"haarflow.{package}").__path__, f"haarflow.{package}."
+    ):
         if module.name.rsplit(".", 1)[-1] in ("with_cupy",):
             continue
         for value in vars(importlib.import_module(module.name)).values():
