@@ -291,3 +291,11 @@ def test_kernels_are_asked_term_by_term_and_the_plain_path_has_a_name():
 def test_a_heat_bath_of_matrices_refuses_an_angles_weight():
     with pytest.raises(TypeError, match="a LinkWeight, which U1Gauge does not offer"):
         SUNHeatBath(U1Gauge((4, 4)))
+
+
+def test_a_sum_of_one_term_is_that_term():
+    theory = U1Gauge((3, 4))
+    alone, field = Sum((theory,)), numpy.random.default_rng(0).uniform(-3, 3, (2, 3, 4))
+    assert (alone.name, alone.lattice, alone.field_shape) == ("U1Gauge", (3, 4), (2, 3, 4))
+    assert alone.action(field, {"beta": 1.5}) == theory.action(field, {"beta": 1.5})
+    numpy.testing.assert_array_equal(alone.force(field, {"beta": 1.5}), theory.force(field, {"beta": 1.5}))
