@@ -266,7 +266,11 @@ def _right(x: Array, hop: Array) -> Array:
     """Matrices `(..., rows, spin/2 n V)` times the links at their sites."""
     xp, transposed = array_namespace(x), hop.ndim
     turned = xp.permute_dims(hop, (*range(transposed - 3), transposed - 2, transposed - 3, transposed - 1))
-    return xp.matrix_transpose(_left(turned, xp.matrix_transpose(x))) if x.shape[-1] != hop.shape[-1] else x * hop[..., 0, 0, None, :]
+    return (
+        xp.matrix_transpose(_left(turned, xp.matrix_transpose(x)))
+        if x.shape[-1] != hop.shape[-1]
+        else x * hop[..., 0, 0, None, :]
+    )
 
 
 def _quarters(x: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
