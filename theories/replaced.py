@@ -111,7 +111,9 @@ def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
         moved = on_lattice(theory.theory, lattice)
         tied = any(callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight)) for _, part in theory.parts)
         return None if tied or moved is None else Replaced(moved, theory.parts)
-    movable = is_dataclass(theory) and not isinstance(theory, type) and "lattice" in {one.name for one in fields(theory)}
+    movable = (
+        is_dataclass(theory) and not isinstance(theory, type) and "lattice" in {one.name for one in fields(theory)}
+    )
     return replace(theory, lattice=lattice) if movable else None  # type: ignore[type-var]
 
 
