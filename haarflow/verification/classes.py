@@ -17,7 +17,7 @@ from haarflow.verification.entry import Entry
 PUBLIC = {
     "group": ("haarflow.core", ("compose", "haar", "project")),
     "kernel": ("haarflow.core", ("init", "step", "with_values")),
-    "theory": ("haarflow.theories", ("action",)),
+    "theory": ("haarflow.theories", ("action", "lattice")),
     "operator": ("haarflow.theories", ("prepare", "hop", "apply", "adjoint")),
     "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
     "model": ("haarflow.flows", ("init", "forward", "inverse")),

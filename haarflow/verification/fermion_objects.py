@@ -1,4 +1,4 @@
-"""The kernels with fermions that the laws check, on a lattice so small that exact draws are cheap."""
+"""Fermions as a term of an action, and the kernels with fermions that the laws check, where exact draws are cheap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle
 from haarflow.core.laws.stationary import Chained
+from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
+from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.flux_hit import FluxHits
 from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.samplers.u1 import exact_sample
@@ -76,6 +78,7 @@ def _this(obj: Any, lattice: tuple[int, ...]) -> Any:
     return obj
 
 
-FERMION_ENTRIES: tuple[Entry, ...] = tuple(
-    Entry(name, "kernel", partial(_this, kernel), ((2, 2),)) for name, kernel in KERNELS.items()
+FERMION_ENTRIES: tuple[Entry, ...] = (
+    Entry("two flavours", "theory", lambda lattice: Fermions(Wilson(lattice)), ((2, 2), (2, 4))),
+    *(Entry(name, "kernel", partial(_this, kernel), ((2, 2),)) for name, kernel in KERNELS.items()),
 )
