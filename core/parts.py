@@ -33,6 +33,7 @@ OPTIONAL = (
     "symmetries",
     "observables",
     "labels",
+    "correlators",
     "derived",
     "summary",
     "conjugates",

@@ -291,6 +291,26 @@ def densities(panels: Sequence[Panel], label: str) -> str:
     return _svg(figure)
 
 
+@_styled
+def correlator(found: Mapping[str, Any], label: str) -> str:
+    """Return C(t) on a log scale above its effective mass, `name -> (estimates of C, estimates of m)`."""
+    figure, (above, below) = _figure((5.0, 4.6), rows=2, sharex=True)
+    for index, (colour, (name, curves)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
+        shift = 0.08 * (index - 0.5 * (len(found) - 1))
+        for axes, first, curve in zip((above, below), (0, 1), curves, strict=True):
+            points = [(first + t + shift, one) for t, one in enumerate(curve) if one.value is not None]
+            errors = [one.error or 0.0 for _, one in points]
+            axes.errorbar([t for t, _ in points], [one.value for _, one in points], yerr=errors, fmt="o", markersize=3.5,
+                          color=colour, elinewidth=1.0, label=_literal(name))  # fmt: skip
+    above.set_yscale("log")
+    above.set_ylabel(_literal(f"{label}(t)"))
+    below.set_ylabel("effective mass")
+    below.set_xlabel("t")
+    below.xaxis.get_major_locator().set_params(integer=True)
+    _legend_above(above)
+    return _svg(figure)
+
+
 def _legend_above(axes: Any) -> None:
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.24), "ncols": 2}
     axes.legend(**place, fontsize=9, columnspacing=1.2, handlelength=1.4)

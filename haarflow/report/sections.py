@@ -11,6 +11,7 @@ from markupsafe import Markup
 from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.report import figures
+from haarflow.report.correlators import correlators
 from haarflow.report.figures import Bar, Panel
 from haarflow.report.html import Section, picture, piece, prose
 from haarflow.report.run_data import Run
@@ -138,7 +139,7 @@ def small(run: Run) -> list[Section]:
         parts.append(_training(run))
     if run.summary.get("fit"):
         parts.append(_fit(run))
-    return parts
+    return parts + correlators(run)
 
 
 def _distribution(run: Run) -> Section:

@@ -28,12 +28,23 @@ def judged(sampler: Mapping[str, Any]) -> list[str]:
         return []
     acceptance = sampler.get("acceptance")
     said = [f"accepted only {acceptance:.1%} of its steps"] if acceptance is not None and acceptance < STUCK else []
+    said += _sign(sampler["observables"].get("sign"))
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, entry in sampler["observables"].items():
-        if entry["tau_int"] is None:
+        if entry["tau_int"] is None and name != "sign":  # a determinant may well be positive everywhere
             note = entry.get("note") or "the error cannot be estimated"
             groups.setdefault(note.partition("(")[0].partition(",")[0], []).append((name, note))
     return said + [f"{found[0][1]} ({', '.join(name for name, _ in found)})" for found in groups.values()]
+
+
+def _sign(entry: Mapping[str, Any] | None) -> list[str]:
+    """What is wrong with the sign of a weight, by which means are divided."""
+    if entry is None or not entry["error"] or abs(entry["value"]) > 3.0 * entry["error"]:
+        return []
+    return [
+        f"the mean sign {entry['value']:.2g} of the weight is within three errors of 0, so that nothing can be divided by it: "
+        "take an even number of flavours, a smaller kappa or a smaller lattice"
+    ]
 
 
 def warnings_of(sampler: Mapping[str, Any]) -> list[str]:

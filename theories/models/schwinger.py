@@ -21,6 +21,7 @@ from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.theory import Derived, no_subclass, number_of
 
 FERMIONIC = ("condensate", "log_det")
+SIGNED = ("plaquette", "Q2", "p_Q0", "condensate")  # reweighted by the sign where N_f is odd
 
 
 @final
@@ -41,6 +42,7 @@ class Schwinger:
     antiperiodic: bool = True
 
     group = U1()
+    correlators = ("pion",)
 
     def __post_init__(self) -> None:
         if len(self.lattice) != 2:
@@ -95,8 +97,9 @@ class Schwinger:
 
     @property
     def derived(self) -> dict[str, Derived]:
-        """The topological susceptibility."""
-        return self.gauge.derived
+        """The topological susceptibility; for an odd number of flavours <O sign>/<sign>, the mean with the weight det D."""
+        signed = {f"signed_{name}": Derived((f"{name}_times_sign", "sign"), _ratio) for name in SIGNED}
+        return self.gauge.derived | (signed if self.flavours % 2 else {})
 
     @property
     def conjugates(self) -> dict[str, dict[str, float]]:
@@ -105,8 +108,9 @@ class Schwinger:
 
     @property
     def summary(self) -> tuple[str, ...]:
-        """The observables of a report; with an odd number of flavours the sign of the determinant, too."""
-        return (*self.gauge.summary, *FERMIONIC, *(("sign",) if self.flavours % 2 else ()))
+        """The observables of a report; for an odd number of flavours the sign of the determinant and what it reweights, too."""
+        signed = ("sign", *(f"signed_{name}" for name in SIGNED)) if self.flavours % 2 else ()
+        return (*self.gauge.summary, *FERMIONIC, *signed)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings; raises ValueError and TypeError as the terms do."""
@@ -126,8 +130,13 @@ class Schwinger:
         return self._sum.difference(new, old, couplings)
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
-        """Return those of `U1Gauge` and of `Fermions`, the plaquette, Q, condensate, ..., and the action of both."""
-        return self._sum.observables(field, couplings)
+        """Return those of `U1Gauge` and of `Fermions`, the plaquette, Q, condensate, ..., and the action of both; for an odd
+        number of flavours also products with the sign, `plaquette_times_sign`, ..., for `derived`.
+        """
+        values = self._sum.observables(field, couplings)
+        if self.flavours % 2:
+            values |= {f"{name}_times_sign": values[name] * values["sign"] for name in SIGNED if name in values}
+        return values
 
     def charge(self, field: Array) -> Array:
         """Return the topological charge Q."""
@@ -148,3 +157,7 @@ class Schwinger:
     @property
     def _sum(self) -> Sum:
         return Sum(self.terms)
+
+
+def _ratio(times_sign: Any, sign: Any) -> Any:
+    return times_sign / sign

@@ -70,3 +70,10 @@ def test_a_stuck_chain_is_told_by_its_acceptance():
 
 def test_weighted_draws_are_no_chain():
     assert chain_evidence.judged({**sampler(E=entry(1.0, None)), "kind": "flow-reweighting"}) == []
+
+
+@pytest.mark.parametrize(("value", "error", "wrong"), [(0.02, 0.01, True), (0.9, 0.01, False), (1.0, None, False)])
+def test_a_mean_sign_near_zero_is_a_warning_and_a_constant_one_is_not(value, error, wrong):
+    entry = {"value": value, "error": error, "tau_int": error and 0.5, "note": "" if error else "constant"}
+    found = chain_evidence.judged({"kind": "hmc", "acceptance": 0.9, "observables": {"sign": entry}})
+    assert bool(found) == wrong and all("within three errors of 0" in line for line in found)
