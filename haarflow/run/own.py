@@ -22,6 +22,7 @@ from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
 from haarflow.run.faults import fault, in_users_code
 from haarflow.theories import catalogue as theories
+from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.theory import Space, check_theory
 
 # the lattices on which a theory is tried to see what it offers; the first that it accepts is enough
@@ -212,10 +213,17 @@ def _options(make: Any) -> dict[str, theories.Option]:
 
 
 def _samplers(theory: Any) -> tuple[str, ...]:
-    """The kernels that the theory's parts allow; automatic differentiation always gives a force."""
+    """The kernels that the theory's parts allow; automatic differentiation gives a force, but not through the solves of a
+    theory of pairs, whose links move by that of its `marginal`."""
     offered = described(theory)
-    heatbath, local = offered.conditional is not None, offered.local is not None
-    return ("flow", "hmc", *(["heatbath"] if heatbath else []), *(["metropolis"] if local else []))
+    if offered.part("marginal") is not None:
+        return ("flow", "pseudofermions")
+    further = {
+        "heatbath": offered.conditional is not None,
+        "metropolis": offered.local is not None,
+        "pseudofermions": any(isinstance(term, Fermions) for term in offered.part("terms") or ()),
+    }
+    return ("flow", "hmc", *(name for name, allowed in further.items() if allowed))
 
 
 def _family(theory: Any) -> str:

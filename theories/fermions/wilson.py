@@ -3,7 +3,7 @@
     (H psi)(x) = sum_mu [ (1 - gamma_mu) U_mu(x) psi(x+mu) + (1 + gamma_mu) U_mu(x-mu)^+ psi(x-mu) ]
 
 Fermions are antiperiodic in time: the links of the last time slice carry the sign. gamma_5 D gamma_5 = D^+. The bare mass is
-kappa = 1/(2 m_0 + 2 d) (Wilson, Phys. Rev. D 10 (1974) 2445; in this form arXiv:0811.0479, section 2).
+kappa = 1/(2 m_0 + 2 d) (Wilson, Phys. Rev. D 10 (1974) 2445).
 
 Links are stored twice, U_mu(x) and U_mu(x-mu)^+, so that a hop takes products with links at its own site. All half spinors of
 a site are made at once, then all products, then the sum: three programs over flat sites.
