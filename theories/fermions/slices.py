@@ -11,7 +11,8 @@ to psi_+(0), by c^+ from the - rows of slice 0 to its psi_-. With X = A^-1 the n
     A = S less the loss F^+ X_{+-} F of its block (+, -),  c = -F^+ X_{++} c,  and the block (-, +) of slice 0 loses c^+ X_{-+} c.
 
 gamma_5, which exchanges + and -, makes X_{+-} and X_{-+} Hermitian and X_{--} = X_{++}^+. Nothing is amplified, as it is in
-products of transfer matrices. The cost is T times that of a dense slice. The elimination is
+products of transfer matrices. Digits are lost where an open chain of slices has no determinant though D has one: on fields of
+measure zero beyond kappa = 1/(2 d), and for U = 1 at kappa = 1/2 in two dimensions. The cost is T times that of a dense slice. The elimination is
 that of block LU (Golub and Van Loan, section 4.5), in these variables derived here.
 """
 
