@@ -68,7 +68,7 @@ def record(solution: Solution) -> Solves:
 
 
 def together(first: Solves, second: Solves) -> Solves:
-    """Return the record of both.
+    """Return the record of both, one after the other: the residual is the largest, or that of the first failure.
 
     >>> import numpy as np
     >>> one = Solves(np.asarray([True]), np.asarray([1e-9]), np.asarray([7]))
@@ -76,11 +76,9 @@ def together(first: Solves, second: Solves) -> Solves:
     [14]
     """
     xp = array_namespace(first.residual)
-    return Solves(
-        first.converged & second.converged,
-        xp.maximum(first.residual, second.residual),
-        first.steps + second.steps,
-    )
+    larger = xp.maximum(first.residual, second.residual)
+    residual = xp.where(first.converged, larger, first.residual)  # after a failure there are no more numbers
+    return Solves(first.converged & second.converged, residual, first.steps + second.steps)
 
 
 def no_solves(like: Array) -> Solves:
