@@ -36,7 +36,18 @@ class SignInSpace(Wilson):
 
 
 @dataclass(frozen=True)
-class OtherProjector(Wilson):
+class ByHop(Wilson):
+    """Products that are made of `hop` and gamma_5, whatever they are."""
+
+    def apply(self, prepared, kappa, psi):
+        return less(psi, spread(kappa, len(self.spinor_shape)), self.hop(prepared, psi))
+
+    def adjoint(self, prepared, kappa, psi):
+        return self.gamma5(self.apply(prepared, kappa, self.gamma5(psi)))
+
+
+@dataclass(frozen=True)
+class OtherProjector(ByHop):
     """(1 + gamma_mu) on the forward hop too."""
 
     def hop(self, prepared, psi):
@@ -44,7 +55,7 @@ class OtherProjector(Wilson):
 
 
 @dataclass(frozen=True)
-class ProjectorsExchanged(Wilson):
+class ProjectorsExchanged(ByHop):
     """(1 + gamma_mu) forward, (1 - gamma_mu) backward: gamma_5 hermitian, and of the wrong handedness."""
 
     def hop(self, prepared, psi):
@@ -92,8 +103,8 @@ class Transposed(Wilson):
 class LinkOfTheSite(Wilson):
     """U_mu(x)^+ on the backward hop, the link that leaves the site."""
 
-    def prepare(self, field):
-        return Wilson.prepare(self, field) if self.n > 1 else unshifted(self, field)
+    def doubled(self, field):
+        return unshifted(self, field)
 
 
 def unshifted(operator, field):
@@ -111,7 +122,7 @@ class KappaInHop(Wilson):
 
 
 @dataclass(frozen=True)
-class AdjointWithoutGamma5(Wilson):
+class AdjointWithoutGamma5(ByHop):
     """D in the place of D^+."""
 
     def adjoint(self, prepared, kappa, psi):
@@ -119,7 +130,7 @@ class AdjointWithoutGamma5(Wilson):
 
 
 @dataclass(frozen=True)
-class UpperGamma5(Wilson):
+class UpperGamma5(ByHop):
     """gamma_5 in another basis than the operator's: it exchanges the halves."""
 
     def gamma5(self, psi):
@@ -139,7 +150,7 @@ class MatrixTransposed(Wilson):
 
 
 @dataclass(frozen=True)
-class ConjugateHop(Wilson):
+class ConjugateHop(ByHop):
     """Antilinear: H conj(psi)."""
 
     def hop(self, prepared, psi):
@@ -180,7 +191,7 @@ class PeriodicForce(Wilson):
 
 
 @dataclass(frozen=True)
-class RealHop(Wilson):
+class RealHop(ByHop):
     """Loses the imaginary part."""
 
     def hop(self, prepared, psi):
@@ -201,8 +212,7 @@ class KappaOnce(EvenOdd):
     """Dhat = 1 - kappa H_oe H_eo."""
 
     def schur(self, prepared, kappa, odd):
-        factor = spread(kappa, len(self.packed_shape))
-        return less(odd, factor, self.hop_oe(prepared, self.hop_eo(prepared, odd)))
+        return self._hop(prepared, self.hop_eo(prepared, odd), 1, 1, odd, kappa)
 
 
 @dataclass(frozen=True)
