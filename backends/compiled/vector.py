@@ -262,6 +262,17 @@ class Row:
         """The row that begins some bytes later."""
         return Row(self.builder, self.builder.add(self.address, _bytes(distance)), self.stride, self.register)
 
+    def prefetch(self, distance: int) -> None:
+        """Ask for the cache line that lies some bytes further."""
+        from llvmlite import ir
+
+        byte, word, module = ir.IntType(8), ir.IntType(32), self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+        name = "llvm.prefetch.p0i8"
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        pointer = self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), byte.as_pointer())
+        self.builder.call(function, [pointer, word(0), word(3), word(1)])
+
     def _load(self, distance: int) -> Any:
         return self.builder.load(self._at(distance), align=self.register.bytes)
 

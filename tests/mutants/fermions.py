@@ -8,6 +8,7 @@ from array_api_compat import array_namespace
 from haarflow.core.axes import spread
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.geometry import shift
+from haarflow.theories.fermions import hopping
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
 from haarflow.theories.fermions.hopping import less
 from haarflow.theories.fermions.wilson import Wilson
@@ -243,6 +244,15 @@ class WithForm(Wilson):
         return self.form(self)
 
 
+def turned_adjoint(links, psi, sites, sign=1, *added):
+    """A kernel that hops with the projectors of D for D^+ too."""
+    return hopping.hop(links, psi, sites, 1, *added)
+
+
+def kernel_without_the_adjoint(lattice):
+    return Wilson(lattice, hopping=replace(hopping.ARRAYS, hop=turned_adjoint))
+
+
 def operator(name, kind, *laws, **given):
     n = given.pop("n", 1)
     words = {"lattice": (4, 4), **given}
@@ -255,6 +265,13 @@ def form(name, kind, *laws):
 
 
 MUTANTS = (
+    Mutant(
+        "a kernel without the adjoint",
+        "operator",
+        kernel_without_the_adjoint,
+        ("equals_arrays", "adjoint_product"),
+        {"lattice": (4, 4)},
+    ),
     operator("periodic time", PeriodicTime, "plane_waves"),
     operator("the sign of the boundary in space", SignInSpace, "plane_waves"),
     operator("(1 + gamma) on the forward hop", OtherProjector, "plane_waves", "gamma5_hermiticity", "adjoint_product"),

@@ -65,6 +65,8 @@ def hopped(neighbours: list[Row], links: Row, d: int, n: int, sign: int) -> tupl
     lower: Any = None
     for row, (mu, projector) in enumerate(directions(2 * d)):
         s = sign * projector
+        for number in range(2 * n * n):  # half a row ahead, so that the links' way from memory is hidden
+            links.prefetch(((row + d) * 2 * n * n + number) * links.stride)
         moved = carried(Stored(links.behind(row * 2 * n * n), n), projected(neighbours[row], d, n, mu, s))
         turned = [[moved[column][a] for a in range(n)] for column, _ in adjoint(d, mu)]
         factors = [s * entry for _, entry in adjoint(d, mu)]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy
 
@@ -22,6 +23,7 @@ from haarflow.theories.fermions.hopping import Sites
 
 ADDRESSES = 8  # of neighbours, as many as there are in four dimensions
 SIZES = {"float64": 8, "float32": 4}
+UNUSED = {number: numpy.zeros((), dtype=number) for number in SIZES}  # the factor of a bare hop
 
 
 def row_shape(sites: Sites) -> tuple[int, int]:
@@ -74,19 +76,39 @@ def places(sites: Sites, size: int) -> numpy.ndarray:
 
 
 @cache
-def codes(sites: Sites, number: str, sign: int, fused: bool) -> tuple[vector.Code, ...]:
-    """Return the bodies that spread a row, copy it and hop; see `hop_bodies.hop`. The code is that of any parity."""
-    (rows, extent), size, count = row_shape(sites), SIZES[number], numbers_of(sites)
+def codes(d: int, n: int, shape: tuple[int, int], number: str, sign: int, fused: bool) -> tuple[vector.Code, ...]:
+    """Return the bodies that spread a row, copy it and hop, see `hop_bodies.hop`, for spinors of `shape` (rows, extent)."""
+    (rows, extent), size, count = shape, SIZES[number], 2 * spinors.components(d) * n
     apart, line, wide = 2 * rows * extent * size, extent * size, (extent + 2) * size
     register, strides = register_of(number, extent), [line] * (ADDRESSES + 4)
-    for row in (sites.d - 1, 2 * sites.d - 1):
+    for row in (d - 1, 2 * d - 1):
         strides[2 + row] = wide
-    body = hop_bodies.hop(sites.d, sites.n, sign, apart, fused)
+    body = hop_bodies.hop(d, n, sign, apart, fused)
     return (
         vector.compiled(hop_bodies.spread(count // 2, apart), 2, line, paired=1, register=register),
         vector.compiled(hop_bodies.copy(count), 2, (line, wide), register=register),
         vector.compiled(body, ADDRESSES + 4, strides, fixed=1, paired=2, register=register),
     )
+
+
+class Plan(NamedTuple):
+    """What the calls of a hop share: shapes, neighbours, the addresses of the bodies, the width of a register."""
+
+    rows: int
+    extent: int
+    count: int
+    places: numpy.ndarray
+    bodies: tuple[int, ...]
+    width: int
+
+
+@cache
+def plan(sites: Sites, number: str, sign: int, fused: bool) -> Plan:
+    """Return the plan of a hop, made once."""
+    shape = row_shape(sites)
+    made = codes(sites.d, sites.n, shape, number, sign, fused)
+    bodies, width = tuple(code.address for code in made), register_of(number, shape[1]).width
+    return Plan(*shape, numbers_of(sites), places(sites, SIZES[number]), bodies, width)
 
 
 def hop(
@@ -103,36 +125,35 @@ def hop(
     `links` are `(*batch, rows, 2 d 2 n^2, extent)`, spinors `(*batch, spin, [n,] sites)`, the factor has the batch's shape; batch
     axes broadcast.
     """
-    (result,), (rows, extent), count = into, row_shape(sites), numbers_of(sites)
+    (result,), own = into, sites.spinor_axes
     if not result.size:
         return
-    number, fused = "float64" if result.itemsize == 16 else "float32", base is not None
-    lead, axes, width = (
-        result.shape[: result.ndim - sites.spinor_axes],
-        sites.spinor_axes,
-        register_of(number, extent).width,
-    )
-    added = result if base is None else base
-    strength = numpy.zeros((), dtype=number) if factor is None else factor
-    end = rows * count * extent
-    buffer = numpy.empty(end + count * (extent + 2), dtype=number)
+    number = "float64" if result.itemsize == 16 else "float32"
+    made = plan(sites, number, sign, base is not None)
+    added, strength = (psi, UNUSED[number]) if base is None or factor is None else (base, factor)
+    lead, end = result.shape[: result.ndim - own], made.rows * made.count * made.extent
+    spinors = (-1, made.count // 2, made.rows, made.extent, 2)
+    buffer = numpy.empty(end + made.count * (made.extent + 2), dtype=number)
+    factors = numpy.empty((*lead, made.width), dtype=number)
+    factors[...] = strength[..., None]
     hop_rows(
-        *(_in_rows(x, number, (-1, count // 2, rows, extent, 2)) for x in (result, added, psi)),
+        *(numpy.ascontiguousarray(x).view(number).reshape(spinors) for x in (result, added, psi)),
         numpy.ascontiguousarray(links).reshape(-1, *links.shape[-3:]),
-        numpy.stack([_order(x, lead, own) for x, own in ((psi, axes), (links, 3), (added, axes))]),
-        numpy.broadcast_to(strength[..., None], (*lead, width)).astype(number).reshape(-1, width),
-        places(sites, SIZES[number]) + buffer.ctypes.data,
-        buffer[:end].reshape(rows, count, extent),
-        buffer[end:].reshape(count, extent + 2),
-        tuple(code.address for code in codes(sites, number, sign, fused)),
+        orders(lead, psi.shape[: psi.ndim - own], links.shape[: links.ndim - 3], added.shape[: added.ndim - own]),
+        factors.reshape(-1, made.width),
+        made.places,
+        buffer[:end].reshape(made.rows, made.count, made.extent),
+        buffer[end:].reshape(made.count, made.extent + 2),
+        made.bodies,
     )
 
 
-def _order(x: numpy.ndarray, lead: tuple[int, ...], own: int) -> numpy.ndarray:
-    """Which row of x, with `own` axes behind its batch, belongs to each of the broadcast batch axes `lead`."""
-    batch = x.shape[: x.ndim - own]
-    return numpy.broadcast_to(numpy.arange(math.prod(batch)).reshape(batch), lead).reshape(-1)
+@lru_cache(maxsize=256)
+def orders(lead: tuple[int, ...], *batches: tuple[int, ...]) -> numpy.ndarray:
+    """Return which row of arrays with these batch axes belongs to each of the broadcast axes `lead`.
 
-
-def _in_rows(x: numpy.ndarray, number: str, shape: tuple[int, ...]) -> numpy.ndarray:
-    return numpy.ascontiguousarray(x).view(number).reshape(shape)
+    >>> orders((2, 3), (3,), (2, 1)).tolist()
+    [[0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1]]
+    """
+    rows = [numpy.arange(math.prod(batch)).reshape(batch) for batch in batches]
+    return numpy.stack([numpy.broadcast_to(row, lead).reshape(-1) for row in rows])
