@@ -179,7 +179,7 @@ class _Sloped(torch.autograd.Function):
         y = value[0] if ctx.has_aux else value
         pairs = [(s, dx) for s, dx in zip(slopes, tangents[4:], strict=True) if dx is not None]
         dy = sum((s * dx).sum(standard.own_axes(s, y, ctx.d)) if s.ndim > y.ndim else s * dx for s, dx in pairs)
-        return (dy, torch.zeros_like(value[1])) if ctx.has_aux else dy
+        return (dy, None) if ctx.has_aux else dy
 
 
 def with_slopes(f: Any, slopes: Any, d: int, has_aux: bool = False) -> Any:

@@ -77,6 +77,7 @@ TITLES = {
     "kernel": "Kernels",
     "theory": "Theories",
     "operator": "Dirac operators",
+    "determinant": "Determinants of Dirac operators, in each of their forms",
     "prior": "Priors",
     "model": "Flows, on a prior",
 }

@@ -10,13 +10,14 @@ from haarflow.core.laws.law import Law
 from haarflow.core.laws.operators.tables import OPERATOR_LAWS
 from haarflow.flows.laws import tables as flow_laws
 from haarflow.theories.laws import tables as theory_laws
+from haarflow.theories.laws.determinant import DETERMINANT_LAWS
 from haarflow.theories.laws.fermions import FERMION_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.fermion_objects import FERMION_ENTRIES
 from haarflow.verification.flow_objects import FLOW_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
-from haarflow.verification.theory_objects import OPERATOR_ENTRIES, THEORY_ENTRIES
+from haarflow.verification.theory_objects import DETERMINANT_ENTRIES, OPERATOR_ENTRIES, THEORY_ENTRIES
 
 LAWS: dict[str, tuple[Law, ...]] = {
     "backend": core_laws.BACKEND_LAWS,
@@ -26,6 +27,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "kernel": core_laws.KERNEL_LAWS,
     "theory": theory_laws.THEORY_LAWS,
     "operator": (*OPERATOR_LAWS, *FERMION_LAWS),
+    "determinant": DETERMINANT_LAWS,
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }
@@ -34,6 +36,7 @@ ENTRIES: tuple[Entry, ...] = (
     *SOLVER_ENTRIES,
     *THEORY_ENTRIES,
     *OPERATOR_ENTRIES,
+    *DETERMINANT_ENTRIES,
     *FERMION_ENTRIES,
     *FLOW_ENTRIES,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +15,9 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
+from haarflow.theories.fermions.determinant import FORMS, log_det, log_det_force
 from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.laws.determinant import Form
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
 
@@ -122,4 +125,24 @@ OPERATOR_ENTRIES: tuple[Entry, ...] = (
     Entry("Wilson periodic d=2", "operator", partial(Wilson, antiperiodic=False), ((2, 2), (3, 4))),
     Entry("Wilson SU(2) d=2", "operator", partial(Wilson, n=2), ((2, 4), (3, 2))),
     Entry("Wilson SU(3) d=4", "operator", partial(Wilson, n=3), ((2, 2, 2, 2), (2, 1, 3, 2))),
+)
+
+
+def determinant_of(form: str, options: Mapping[str, Any], lattice: tuple[int, ...]) -> Form:
+    """Return one form of the determinant of Wilson's operator."""
+    return Form(Wilson(lattice, **options), partial(log_det, form=form), partial(log_det_force, form=form))
+
+
+EVEN, ANY = ((4, 4), (2, 4)), ((4, 4), (3, 2), (1, 3), (4, 1), (2, 2))
+DETERMINANT_ENTRIES: tuple[Entry, ...] = (
+    *(
+        Entry(f"{form} U(1) d=2", "determinant", partial(determinant_of, form, {}), EVEN if form == "even-odd" else ANY)
+        for form in FORMS
+    ),
+    Entry("slices periodic d=2", "determinant", partial(determinant_of, "slices", {"antiperiodic": False}), ((3, 4),)),
+    *(Entry(f"{form} SU(2) d=2", "determinant", partial(determinant_of, form, {"n": 2}), ((2, 4),)) for form in FORMS),
+    *(
+        Entry(f"{form} SU(3) d=4", "determinant", partial(determinant_of, form, {"n": 3}), ((2, 2, 2, 2),))
+        for form in FORMS
+    ),
 )

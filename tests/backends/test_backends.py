@@ -232,6 +232,19 @@ def test_with_slopes_differentiates_by_them(autodiff_backend, generator):
     assert float(xp.abs(twice - 12.0 * x).max()) < 1e-13
 
 
+def test_with_slopes_has_numbers_without_a_derivative_beside(autodiff_backend):
+    b, xp = autodiff_backend, autodiff_backend.xp
+    x = b.asarray([[1.0, -2.0], [0.5, 3.0]])
+    value = lambda x: (xp.sum(x * x, axis=1), xp.sum(x, axis=1))  # noqa: E731
+    known = b.with_slopes(value, lambda x: (value(x), (3.0 * x,)), 0, has_aux=True)
+    assert [b.to_numpy(part).tolist() for part in known(x)] == [[5.0, 9.25], [-1.0, 3.5]]
+    loss = lambda x: xp.sum(known(x)[0] * known(x)[1])  # noqa: E731
+    for differentiate in (b.value_and_grad(loss), b.jit(b.value_and_grad(loss))):
+        assert b.to_numpy(differentiate(x)[1]).tolist() == [[-3.0, 6.0], [5.25, 31.5]]
+    _, dy = b.jvp(lambda x: known(x)[0], x, xp.ones_like(x))
+    assert b.to_numpy(dy).tolist() == [-3.0, 10.5]
+
+
 def test_threads_are_chosen_before_an_array_library_is_loaded():
     """The variables of the environment count when a library is loaded: choosing threads must load none."""
     code = (

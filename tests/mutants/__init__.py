@@ -14,7 +14,7 @@ class Mutant(NamedTuple):
     """
 
     name: str
-    kind: str  # "backend", "random", "group", "theory", "kernel", "operator", "prior", "flow", "model"
+    kind: str  # of haarflow.verification.objects.LAWS, or "flow"
     make: Callable
     laws: tuple[str, ...]
     given: dict[str, Any] = {}  # noqa: RUF012 (a constant, never written)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.mutants import Mutant, core, fermions, flows, solvers, theories
+from tests.mutants import Mutant, core, determinants, fermion_kernels, fermions, flows, solvers, theories
 
 HEAD = """# Every law bites
 
 Deliberately wrong members of every kind, and the laws meant for them. The tests hold each mutant against each of its laws
 on NumPy, array-api-strict, JAX and PyTorch, as far as an engine can host it, and fail where one passes
 (tests/laws/test_core.py, tests/laws/test_solvers.py, tests/laws/test_theories.py, tests/laws/test_operators.py,
-tests/laws/test_flows.py; most kernels' on JAX by `make test-slow`). They write
+tests/laws/test_determinants.py, tests/laws/test_flows.py; most kernels' on JAX by `make test-slow`). They write
 this page, too:
 
     python -m tests.mutants.table > docs/mutants.md
@@ -22,7 +22,15 @@ this page, too:
 
 def everything() -> tuple[Mutant, ...]:
     """Return the mutants of all layers."""
-    return (*core.MUTANTS, *solvers.MUTANTS, *theories.MUTANTS, *fermions.MUTANTS, *flows.MUTANTS)
+    return (
+        *core.MUTANTS,
+        *solvers.MUTANTS,
+        *theories.MUTANTS,
+        *fermions.MUTANTS,
+        *fermion_kernels.MUTANTS,
+        *determinants.MUTANTS,
+        *flows.MUTANTS,
+    )
 
 
 def statement() -> str:

@@ -27,8 +27,6 @@ from haarflow.theories.fermions import slices
 from haarflow.theories.fermions.dense import Determinant, by_even_odd, by_matrix
 from haarflow.theories.fermions.wilson import Wilson
 
-Form = Callable[..., Determinant]
-
 
 def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -> Determinant:
     """Return the determinant by elimination of time slices, see `slices`.
@@ -39,12 +37,18 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
     """
     links = operator.links(field)
     chain = slices.chain(links, kappa, operator.d, operator.n)
-    found = slices.eliminate(chain, keep=force)
+    found = slices.eliminate(chain, _inversion(operator, kappa), keep=force)
     if not force:
         return Determinant(found.log_abs, found.sign)
     return Determinant(
         found.log_abs, found.sign, _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice))
     )
+
+
+def _inversion(operator: Wilson, kappa: Any) -> slices.Inversion:
+    """By the inverse of W in two dimensions, where it is above 1 - 2 kappa; kappa may be traced, and is then below 1/2."""
+    sure = hasattr(kappa, "dtype") or abs(kappa) < 0.45
+    return slices.by_complement if operator.d == 2 and sure else slices.pivoted
 
 
 def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Array:
@@ -58,7 +62,7 @@ def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Arra
     return _times(kappa, group.coordinates(-1j * group.compose(links, q)), operator.d + 2)
 
 
-FORMS: dict[str, Form] = {"dense": by_matrix, "even-odd": by_even_odd, "slices": by_slices}
+FORMS: dict[str, Callable[..., Determinant]] = {"dense": by_matrix, "even-odd": by_even_odd, "slices": by_slices}
 
 
 def forms_for(operator: Any) -> tuple[str, ...]:
@@ -118,7 +122,7 @@ def log_det_force(operator: Any, field: Array, kappa: Any, form: str = "auto") -
     return force
 
 
-def _chosen(operator: Any, form: str) -> Form:
+def _chosen(operator: Any, form: str) -> Callable[..., Determinant]:
     known = forms_for(operator)
     if form != "auto" and form not in known:
         raise ValueError(f"the determinant of {operator!r} has the forms auto, {', '.join(known)}, got {form!r}")
