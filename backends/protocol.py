@@ -60,11 +60,13 @@ class Backend:
     checkpoint: Callable[..., Any] = field(compare=False, repr=False)
     with_slopes: Callable[..., Callable[..., Array]] = field(compare=False, repr=False)
 
-    # Transformations of functions, and loops. scan(f, init, xs, length): carry, y = f(carry, x) over axis 0 of xs
+    # Transformations of functions, loops and branches. scan(f, init, xs, length): carry, y = f(carry, x) over axis 0 of xs;
+    # cond(predicate, f, g) is f() or g(), of one structure, and computes nothing of the other
     jit: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
     vmap: Callable[..., Callable[..., Any]] = field(compare=False, repr=False)
     scan: Callable[..., tuple[Any, Any]] = field(compare=False, repr=False)
     while_loop: Callable[..., Any] = field(compare=False, repr=False)
+    cond: Callable[..., Any] = field(compare=False, repr=False)
 
     # Kernels. roll(x, steps, axis); unstack(x, axis=0), one operation backwards where indexing is many; axpy(a, x, y) is
     # a x + y; materialise(x) is x, which a compiler that fuses computes once and keeps, not again for everyone who reads it.

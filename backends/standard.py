@@ -34,6 +34,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "vmap": vmap,
         "scan": scan,
         "while_loop": while_loop,
+        "cond": cond,
         "conv": conv,
         "matmul": matmul,
         "roll": roll,
@@ -152,6 +153,11 @@ def while_loop(cond: Callable[[Tree], Array], body: Callable[[Tree], Tree], init
     while bool(cond(state)):
         state = body(state)
     return state
+
+
+def cond(predicate: Array, then: Callable[[], Tree], otherwise: Callable[[], Tree]) -> Tree:
+    """Return `then()` where the predicate, a single truth value, holds, else `otherwise()`; only one of them is called."""
+    return then() if bool(predicate) else otherwise()
 
 
 def vmap(f: Callable[..., Tree]) -> Callable[..., Tree]:

@@ -58,6 +58,7 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         vmap=jax.vmap,
         scan=jax.lax.scan,
         while_loop=jax.lax.while_loop,
+        cond=jax.lax.cond,
         conv=jax_convolutions.conv,
         conv_net=jax_convolutions.conv_net,
         matmul=matmul,

@@ -14,15 +14,30 @@ from __future__ import annotations
 import ctypes
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import util
-from typing import Any
+from typing import Any, NamedTuple
 
 WIDTH = 4  # doubles per register (AVX2); other machines split or join them
 BYTES = 8
 NUMBERS = itertools.count()  # the names of compiled functions
 FLAGS = ("contract", "nsz")  # a product and a sum may be fused; nothing else is rearranged
+
+
+class Register(NamedTuple):
+    """What a vector register holds: `width` numbers of a type, "float64" or "float32"."""
+
+    number: str = "float64"
+    width: int = WIDTH
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one number."""
+        return 8 if self.number == "float64" else 4
+
+
+DOUBLES = Register()
 
 
 @cache
@@ -129,7 +144,7 @@ class Lanes:
         return Lanes(self.builder, self.builder.select(trusted, _constant(0.0), _constant(math.nan)))
 
     def _value(self, other: Any) -> Any:
-        return other.value if isinstance(other, Lanes) else _constant(other)
+        return other.value if isinstance(other, Lanes) else _constant(other, self.value.type)
 
     def _by(self, name: str) -> Lanes:
         from llvmlite import ir
@@ -206,36 +221,38 @@ class Words:
 class Row:
     """Memory seen from one lane on: component k is `k * stride` bytes further."""
 
-    def __init__(self, builder: Any, address: Any, stride: int):
-        self.builder, self.address, self.stride = builder, address, stride
+    def __init__(self, builder: Any, address: Any, stride: int, register: Register = DOUBLES):
+        self.builder, self.address, self.stride, self.register = builder, address, stride, register
 
     def __getitem__(self, component: int) -> Lanes:
-        return Lanes(self.builder, self.builder.load(self._pointer(component), align=BYTES))
+        return Lanes(self.builder, self._load(component * self.stride))
 
     def __setitem__(self, component: int, number: Any) -> None:
-        value = number.value if isinstance(number, Lanes) else _constant(number)
-        self.builder.store(value, self._pointer(component), align=BYTES)
+        value = number.value if isinstance(number, Lanes) else _constant(number, _vector(self.register))
+        self._store(value, component * self.stride)
 
     def pairs(self) -> tuple[Lanes, Lanes]:
-        """The next 2 WIDTH numbers, split into those at even and those at odd positions."""
+        """The next 2 x width numbers, split into those at even and those at odd positions."""
         from llvmlite import ir
 
-        mask, parts = ir.VectorType(ir.IntType(32), WIDTH), []
-        halves = [self.builder.load(self._at(half * WIDTH * BYTES), align=BYTES) for half in range(2)]
+        width = self.register.width
+        mask, parts = ir.VectorType(ir.IntType(32), width), []
+        halves = [self._load(half * width * self.register.bytes) for half in range(2)]
         for odd in range(2):
-            positions = ir.Constant(mask, [2 * lane + odd for lane in range(WIDTH)])
+            positions = ir.Constant(mask, [2 * lane + odd for lane in range(width)])
             parts.append(Lanes(self.builder, self.builder.shuffle_vector(*halves, positions)))
         return parts[0], parts[1]
 
     def put_pairs(self, even: Lanes, odd: Lanes) -> None:
-        """Undo `pairs`: write the next 2 WIDTH numbers."""
+        """Undo `pairs`: write the next 2 x width numbers."""
         from llvmlite import ir
 
-        mask = ir.VectorType(ir.IntType(32), WIDTH)
+        width = self.register.width
+        mask = ir.VectorType(ir.IntType(32), width)
         for half in range(2):
-            lanes = [half * WIDTH // 2 + lane // 2 + WIDTH * (lane % 2) for lane in range(WIDTH)]
-            numbers = self.builder.shuffle_vector(even.value, odd.value, ir.Constant(mask, lanes))
-            self.builder.store(numbers, self._at(half * WIDTH * BYTES), align=BYTES)
+            places = range(half * width, (half + 1) * width)
+            lanes = ir.Constant(mask, [place // 2 + width * (place % 2) for place in places])
+            self._store(self.builder.shuffle_vector(even.value, odd.value, lanes), places[0] * self.register.bytes)
 
     def behind(self, components: int) -> Row:
         """The row that begins some components later."""
@@ -243,21 +260,43 @@ class Row:
 
     def further(self, distance: int) -> Row:
         """The row that begins some bytes later."""
-        return Row(self.builder, self.builder.add(self.address, _bytes(distance)), self.stride)
+        return Row(self.builder, self.builder.add(self.address, _bytes(distance)), self.stride, self.register)
 
-    def _pointer(self, component: int) -> Any:
-        return self._at(component * self.stride)
+    def prefetch(self, distance: int) -> None:
+        """Ask for the cache line that lies some bytes further."""
+        from llvmlite import ir
+
+        byte, word, module = ir.IntType(8), ir.IntType(32), self.builder.module
+        kind = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), word, word, word])
+        name = "llvm.prefetch.p0i8"
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        pointer = self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), byte.as_pointer())
+        self.builder.call(function, [pointer, word(0), word(3), word(1)])
+
+    def _load(self, distance: int) -> Any:
+        return self.builder.load(self._at(distance), align=self.register.bytes)
+
+    def _store(self, value: Any, distance: int) -> None:
+        self.builder.store(value, self._at(distance), align=self.register.bytes)
 
     def _at(self, distance: int) -> Any:
-        return self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), _vector().as_pointer())
+        pointer = _vector(self.register).as_pointer()
+        return self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), pointer)
 
 
-def compiled(body: Callable[..., None], rows: int, stride: int, fixed: int = 0, paired: int = 0) -> Code:
+def compiled(
+    body: Callable[..., None],
+    rows: int,
+    stride: int | Sequence[int],
+    fixed: int = 0,
+    paired: int = 0,
+    register: Register = DOUBLES,
+) -> Code:
     """Return machine code for `body(*rows)` at all lanes.
 
-    Rows are float64 arrays `(component, lane)` whose length is a multiple of the register's, components `stride` bytes
-    apart, fixed at compilation so that no addresses are computed later. The last `fixed` rows do not move with the lanes;
-    the first `paired` hold two adjacent numbers per lane, see `Row.pairs`.
+    Rows are arrays `(component, lane)` of the register's numbers whose length is a multiple of the register's, components
+    `stride` bytes apart (a number, or one for each row), fixed at compilation so that no addresses are computed later. The
+    last `fixed` rows do not move with the lanes; the first `paired` hold two adjacent numbers per lane, see `Row.pairs`.
 
     >>> import numpy
     >>> def double(x, y):
@@ -279,8 +318,10 @@ def compiled(body: Callable[..., None], rows: int, stride: int, fixed: int = 0, 
     lane = builder.phi(word)
     moving = [builder.add(address, lane) for address in addresses[: rows - fixed]]
     moving[:paired] = [builder.add(address, lane) for address in moving[:paired]]
-    body(*(Row(builder, address, stride) for address in [*moving, *addresses[rows - fixed :]]))
-    following = builder.add(lane, ir.Constant(word, WIDTH * BYTES))
+    strides = [stride] * rows if isinstance(stride, int) else stride
+    found = zip([*moving, *addresses[rows - fixed :]], strides, strict=True)
+    body(*(Row(builder, address, apart, register) for address, apart in found))
+    following = builder.add(lane, ir.Constant(word, register.width * register.bytes))
     lane.add_incoming(ir.Constant(word, 0), entry)
     lane.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
@@ -308,7 +349,7 @@ class Code:
 
     def __call__(self, *rows: Any) -> None:
         """Run on arrays `(component, lane)` of the stride it was compiled for."""
-        integers = [rows[0].shape[-1] * BYTES, *(row.ctypes.data for row in rows)]
+        integers = [rows[0].shape[-1] * rows[0].itemsize, *(row.ctypes.data for row in rows)]
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(integers))(self.address)(*integers)
 
 
@@ -328,10 +369,10 @@ def _compiler() -> tuple[Any, Any]:
     return machine, binding.create_mcjit_compiler(binding.parse_assembly(""), owned)
 
 
-def _vector() -> Any:
+def _vector(register: Register = DOUBLES) -> Any:
     from llvmlite import ir
 
-    return ir.VectorType(ir.DoubleType(), WIDTH)
+    return ir.VectorType(ir.DoubleType() if register.number == "float64" else ir.FloatType(), register.width)
 
 
 def _bytes(number: int) -> Any:
@@ -346,10 +387,11 @@ def _words(bits: int) -> Any:
     return ir.VectorType(ir.IntType(bits), WIDTH)
 
 
-def _constant(number: float) -> Any:
+def _constant(number: float, vector: Any = None) -> Any:
     from llvmlite import ir
 
-    return ir.Constant(_vector(), [float(number)] * WIDTH)
+    vector = vector or _vector()
+    return ir.Constant(vector, [float(number)] * vector.count)
 
 
 def _integer(bits: int, number: int) -> Any:

@@ -176,6 +176,24 @@ def looping(backend: Backend, start: Array) -> Verdict:
     return judge(looping, residual, tolerance, "one rounding per pass", start=start)
 
 
+def branching(backend: Backend, x: Array) -> Verdict:
+    """cond(x_0 > 0, f, g) is f() where x_0 > 0, else g().
+
+    >>> branching(backends.get("numpy"), numpy.asarray([1.0])).passed
+    True
+    """
+
+    def chosen(value: Array) -> Array:
+        return backend.cond(value[0] > 0.0, lambda: 2.0 * value, lambda: value - 1.0)
+
+    run, off = backend.jit(chosen), 0.0
+    for value in (x, -x, 0.0 * x):
+        host = to_host(value)
+        plain = 2.0 * host if host[0] > 0.0 else host - 1.0
+        off = max(off, largest(backend.to_numpy(run(value)) - plain))
+    return judge(branching, off, 4 * ULP[precision_of(x)] * (1.0 + largest(x)), "one rounding", x=x)
+
+
 def _tripled(state: Tree) -> Tree:
     return 3.0 * state[0] + 1.0, state[1] + 1.0
 
@@ -329,6 +347,7 @@ BACKEND_LAWS: tuple[Law, ...] = (
     Law(sine_and_cosine, lambda obj, given: sine_and_cosine(obj, _angles(obj, given))),
     Law(scanning, _scans),
     Law(looping, lambda obj, given: looping(obj, _array(obj, given, given.generator().uniform(0.1, 2.0, 3)))),
+    Law(branching, lambda obj, given: branching(obj, _array(obj, given, given.generator().uniform(0.1, 2.0, 3)))),
     Law(mapping, lambda obj, given: mapping(obj, _normal(obj, given, (3, 2), 1), _normal(obj, given, (3, 2), 2))),
     Law(derivatives, _derivatives, _differentiates),
     Law(inputs_unchanged, lambda obj, given: inputs_unchanged(obj, *_features(obj, given))),

@@ -43,22 +43,19 @@ def retried(solve: Callable[[int], Solution], max_steps: int, dense: Callable[[]
 
 
 def _completed(first: Solution, attempt: Callable[[], Solution]) -> Solution:
-    """The solution, with another attempt in the places that have not converged, if there are any."""
+    """The solution, with another attempt in the places that have not converged, made only if there are any.
+
+    It is a branch: of a loop, a compiler would compute beforehand what does not change in it.
+    """
     xp, backend = array_namespace(first.x), backends.of(first.x)
 
-    def missing(state: tuple[Solution, Array]) -> Array:
-        solution, tries = state
-        return xp.any(~solution.converged) & (tries == 0)
-
-    def again(state: tuple[Solution, Array]) -> tuple[Solution, Array]:
-        solution, tries = state
-        second, kept = attempt(), solution.converged
+    def again() -> Solution:
+        second, kept = attempt(), first.converged
         wide = xp.reshape(kept, (*kept.shape, *(1,) * (first.x.ndim - kept.ndim)))
-        parts = [xp.where(kept, one, other) for one, other in zip(solution[1:], second[1:], strict=True)]
-        return Solution(xp.where(wide, solution.x, second.x), *parts), tries + 1
+        parts = [xp.where(kept, one, other) for one, other in zip(first[1:], second[1:], strict=True)]
+        return Solution(xp.where(wide, first.x, second.x), *parts)
 
-    none_yet = xp.zeros((), dtype=xp.int32, device=backends.place(first.x))
-    completed: Solution = backend.while_loop(missing, again, (first, none_yet))[0]
+    completed: Solution = backend.cond(xp.all(first.converged), lambda: first, again)
     return completed
 
 
@@ -68,7 +65,7 @@ def record(solution: Solution) -> Solves:
 
 
 def together(first: Solves, second: Solves) -> Solves:
-    """Return the record of both.
+    """Return the record of both, one after the other: the residual is the largest, or that of the first failure.
 
     >>> import numpy as np
     >>> one = Solves(np.asarray([True]), np.asarray([1e-9]), np.asarray([7]))
@@ -76,11 +73,9 @@ def together(first: Solves, second: Solves) -> Solves:
     [14]
     """
     xp = array_namespace(first.residual)
-    return Solves(
-        first.converged & second.converged,
-        xp.maximum(first.residual, second.residual),
-        first.steps + second.steps,
-    )
+    larger = xp.maximum(first.residual, second.residual)
+    residual = xp.where(first.converged, larger, first.residual)  # after a failure there are no more numbers
+    return Solves(first.converged & second.converged, residual, first.steps + second.steps)
 
 
 def no_solves(like: Array) -> Solves:

@@ -65,11 +65,12 @@ def effective_mass(before: Any, here: Any, after: Any) -> Any:
 
 def _estimate(sampled: Sampled, series: list[Any], function: Any = None) -> Estimate:
     """The estimate of a mean, or of a function of means; none where the function has no value there."""
+    log_w = sampled.log_w if sampled.weighted else None
     if function is None:
-        return statistics.reweight(sampled.log_w, series[0]) if sampled.weighted else statistics.gamma_method(series[0])
-    weights = numpy.exp(sampled.log_w - numpy.max(sampled.log_w)) if sampled.weighted else None
+        return statistics.gamma_method(series[0]) if log_w is None else statistics.reweight(log_w, series[0])
+    weights = None if log_w is None else numpy.exp(log_w - numpy.max(log_w))
     if not numpy.isfinite(function(*(numpy.average(one, weights=weights) for one in series))):
         return Estimate(None, None)
-    if sampled.weighted:
-        return statistics.reweight_derived(function, sampled.log_w, *series)
-    return statistics.gamma_method(series, function)
+    if log_w is None:
+        return statistics.gamma_method(series, function)
+    return statistics.reweight_derived(function, log_w, *series)

@@ -57,7 +57,8 @@ class ChainStopped(ArithmeticError):
 def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, executor: Executor | None = None) -> None:
     """Draw the blocks of one sampler that are not yet in the folder.
 
-    Raises ChainStopped for chains that accept nothing after the warm-up, NotTuned where no step size is accepted.
+    Raises ChainStopped for chains that accept nothing after the warm-up, NotTuned where no step size is accepted,
+    Unconverged for a solve that failed in a step.
     """
     plan = setup.plans[name]
     if plan.from_flow:
@@ -68,10 +69,13 @@ def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, execu
         missing = list(range(first, plan.blocks))
         blocks = _chain_blocks(setup, plan, missing, folder, progress) if missing else iter(())
     with progress.task(name, plan.blocks, plan.blocks - len(missing), setup.waiting) as task:
-        for line, arrays in blocks:
-            folder.write_line(line)
-            folder.write_block(name, line.block, arrays)
-            task.advance(_shown(line))
+        try:
+            for line, arrays in blocks:
+                folder.write_line(line)
+                folder.write_block(name, line.block, arrays)
+                task.advance(_shown(line))
+        except Unconverged as failure:
+            raise Unconverged(f"samplers.{name}: {failure}; finished blocks are kept") from None
 
 
 def _shown(line: SampleLine) -> dict[str, float]:
@@ -121,12 +125,12 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     target, begun, stride = setup.target, time.process_time(), weighing.every(setup, plan)
     with_field = bool(setup.recipe.fields_every or stride)
     measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
-    key = setup.stream(plan.name)
+    key, thin = setup.stream(plan.name), plan.settings.thin
     kernel, field = _begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
     for number in numbers:
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
-        state, records = _drawn(plan, kernel, key, field, number, measure)
+        state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field
         observables, fields = records["observables"] if with_field else (records["observables"], None)
         arrays = _chain_arrays(setup, plan, number, observables, fields, records["info"])
@@ -138,16 +142,6 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
             arrays |= weighing.weighed(setup, plan, fields, kept_draws(plan, number, stride))
         begun = time.process_time()
         yield SampleLine(plan.name, number, plan.block * plan.chains, acceptance=acceptance, cpu_s=cpu), arrays
-
-
-def _drawn(plan: Plan, kernel: Kernel, key: Any, field: Any, number: int, measure: Any) -> tuple[Any, Any]:
-    """The state and the records of a block; raises Unconverged, with the sampler's name, for a solve that failed in it."""
-    try:
-        return kernels.run(
-            kernel, key, kernel.init(field), plan.block, number * plan.block, measure, plan.settings.thin
-        )
-    except Unconverged as failure:
-        raise Unconverged(f"samplers.{plan.name}: {failure}; finished blocks are kept") from None
 
 
 def _begun(

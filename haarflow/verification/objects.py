@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from haarflow.core.laws import tables as core_laws
 from haarflow.core.laws.law import Law
-from haarflow.core.laws.operator import OPERATOR_LAWS
+from haarflow.core.laws.operators.tables import OPERATOR_LAWS
 from haarflow.flows.laws import tables as flow_laws
 from haarflow.theories.laws import tables as theory_laws
 from haarflow.theories.laws.determinant import DETERMINANT_LAWS

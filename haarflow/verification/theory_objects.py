@@ -15,6 +15,7 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
+from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinant import FORMS, log_det, log_det_force
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.laws.determinant import Form
@@ -117,6 +118,7 @@ THEORY_ENTRIES: tuple[Entry, ...] = (
     Entry("phi^4 with a source d=2", "theory", with_source, SQUARE),
     Entry("U(1) twice d=3", "theory", lambda lattice: Sum((U1Gauge(lattice),) * 2), ((2, 2, 2), (3, 2, 4))),
     Entry("SU(2) of two actions d=2", "theory", two_actions, ((3, 4), (5, 3))),
+    Entry("two flavours d=2", "theory", lambda lattice: Fermions(Wilson(lattice)), ((4, 4), (2, 2), (3, 4))),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),
 )

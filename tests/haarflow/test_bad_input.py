@@ -280,3 +280,41 @@ def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
     monkeypatch.setattr("haarflow.cli.in_users_code", lambda error: False)
     assert haarflow("recipes") == 1
     assert "not enough memory (Unable to allocate 6.7 GiB)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("lattice=[5, 4]", "even"),
+        ("theory.flavours=1", "pseudofermions come in pairs of flavours, got flavours = 1: take hmc"),
+        ("theory.flavours=0", "theory.flavours must be greater than or equal to 1"),
+        ("lattice=[4, 4, 4]", "flux hits are for U(1) links in two dimensions, got schwinger on [4, 4, 4]"),
+        (
+            "samplers.pseudofermions.masses=[0.28]",
+            "Hasenbusch masses are hopping parameters that fall from kappa = 0.276",
+        ),
+        ("samplers.pseudofermions.inner=[['omelyan', 0]]", "samplers.pseudofermions.inner"),
+        (
+            "samplers.pseudofermions.inner=[['omelyan', 2], ['omelyan', 2]]",
+            "here 1 (the heavier factors and the gauge force)",
+        ),
+        ("samplers.heatbath={}", "a heat bath exists for gauge theories only"),
+    ],
+)
+def test_a_schwinger_model_that_cannot_run(override, says, tmp_path, capsys):
+    assert says in refused(capsys, tmp_path / "run", "run", "schwinger-2d", override, "--backend", "numpy")
+
+
+def test_a_solve_that_does_not_converge_stops_the_run(tmp_path, capsys, monkeypatch):
+    """Where no dense matrix fits: one sentence with sampler, kappa and residual, and the blocks before it are kept."""
+    from haarflow.theories.fermions import pseudofermion
+
+    monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)
+    only = [f"samplers.{name}=false" for name in ("hmc", "hmc-hits", "pseudofermions-hits")]
+    few = ["lattice=[4, 4]", "samplers.pseudofermions.max_steps=2", "samplers.pseudofermions.chains=2"]
+    folder = tmp_path / "run"
+    assert haarflow("run", "schwinger-2d", *only, *few, "--backend", "numpy", "--out", folder, "--quiet") == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and "finished blocks are kept" in said
+    for word in ("samplers.pseudofermions", "kappa = 0.276", "a relative residual of", "a smaller kappa"):
+        assert word in said

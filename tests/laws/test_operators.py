@@ -49,8 +49,10 @@ def test_every_law_bites(mutant, backend):
     for name in mutant.laws:
         assert OPERATOR_LAWS[name].applies(operator) is None, f"{name} does not apply"
         verdict = OPERATOR_LAWS[name].verdict(operator, Given(**mutant.given, seed=1, backend=backend))
-        bites = not verdict.passed or verdict.void
-        assert bites, f"{name} lets it pass: {verdict.residual} <= {verdict.tolerance}"
+        without = name == "bilinear_by_autodiff" and not backend.autodiff
+        assert verdict.void if without else not verdict.passed, (
+            f"{name} lets it pass: {verdict.residual} <= {verdict.tolerance}"
+        )
 
 
 def test_every_law_has_a_mutant():

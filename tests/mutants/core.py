@@ -88,6 +88,11 @@ def scan_backwards(record):
     return scan
 
 
+def other_branch(record):
+    """The branch that the predicate does not name."""
+    return lambda predicate, then, otherwise: record.cond(predicate, otherwise, then)
+
+
 def while_once_more(record):
     return lambda cond, body, init: body(record.while_loop(cond, body, init))
 
@@ -143,6 +148,7 @@ BACKENDS = (
     Mutant("sincos of six digits", "backend", spoiled(sincos=sincos_by_a_short_series), ("sine_and_cosine",)),
     Mutant("scan stacks backwards", "backend", spoiled(scan=scan_backwards), ("scanning",)),
     Mutant("while once more", "backend", spoiled(while_loop=while_once_more), ("looping",)),
+    Mutant("the other branch", "backend", spoiled(cond=other_branch), ("branching",)),
     Mutant("vmap of the first row", "backend", spoiled(vmap=vmap_of_the_first), ("mapping",)),
     Mutant("asarray changes the host", "backend", spoiled(asarray=asarray_that_writes), ("border",)),
     Mutant("asarray by way of float32", "backend", spoiled(asarray=asarray_in_single), ("border",)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.mutants import Mutant, core, determinants, fermions, flows, solvers, theories
+from tests.mutants import Mutant, core, determinants, fermion_kernels, fermions, flows, solvers, theories
 
 HEAD = """# Every law bites
 
@@ -27,6 +27,7 @@ def everything() -> tuple[Mutant, ...]:
         *solvers.MUTANTS,
         *theories.MUTANTS,
         *fermions.MUTANTS,
+        *fermion_kernels.MUTANTS,
         *determinants.MUTANTS,
         *flows.MUTANTS,
     )

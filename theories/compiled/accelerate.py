@@ -6,6 +6,7 @@ The kernels are imported when the first of them is called.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.acceleration import Accelerated, Kernels, accelerated
 from haarflow.core.lattice import evenodd
 from haarflow.theories.composite import Sum
+from haarflow.theories.fermions.hopping import Hopping
+from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.scalar.phi4 import Phi4
@@ -107,3 +110,17 @@ def _kernels(theory: Any) -> Kernels | None:
 def term_by_term(theory: Sum) -> Sum:
     """Return the sum of the accelerated terms."""
     return Sum(tuple(accelerated(term) for term in theory.terms))
+
+
+IN_ROWS = Hopping(*(_kernel("hop", name) for name in ("prepare", "axes", "hop")))
+COLOURS = (1, 2, 3)  # a link and a half spinor stay in registers
+
+
+@accelerated.register(Wilson)
+def by_rows(operator: Wilson) -> Wilson:
+    """Return the operator with the compiled hop, or itself for other groups or where numba is not installed.
+
+    >>> by_rows(Wilson((4, 4), n=5)) == Wilson((4, 4), n=5)
+    True
+    """
+    return replace(operator, hopping=IN_ROWS) if vector.is_present() and operator.n in COLOURS else operator

@@ -11,19 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, final
 
-import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.axes import spread
 from haarflow.core.lattice import spinors
-from haarflow.core.lattice.sites import neighbours_across, parities, positions
-from haarflow.theories.fermions.hopping import check_shape, flat, hop, less
+from haarflow.core.lattice.sites import parities, positions
+from haarflow.theories.fermions.hopping import Hopping, Sites, check_shape, flat
 
 
-class Hopping(Protocol):
-    """What the even-odd form needs of an operator: its shapes, and links for both directions of a hop at flat sites."""
+class Whole(Protocol):
+    """What the even-odd form needs of an operator: its shapes, how it hops, and links for both directions of a hop."""
 
     @property
     def lattice(self) -> tuple[int, ...]:
@@ -31,8 +29,8 @@ class Hopping(Protocol):
         ...
 
     @property
-    def colour(self) -> tuple[int, ...]:
-        """The colour axes of a spinor."""
+    def hopping(self) -> Hopping:
+        """How it hops."""
         ...
 
     @property
@@ -40,8 +38,12 @@ class Hopping(Protocol):
         """The shape of one spinor field."""
         ...
 
-    def prepare(self, field: Array) -> Array:
+    def doubled(self, field: Array) -> Array:
         """Return U_mu(x), and after them U_mu(x-mu)^+, `(*batch, 2 d, [n, n,] V)`."""
+        ...
+
+    def sites(self, parity: int | None = None) -> Sites:
+        """Return where a hop ends."""
         ...
 
 
@@ -65,7 +67,7 @@ class EvenOdd:
     ((2, 8), (2, 8))
     """
 
-    operator: Hopping
+    operator: Whole
 
     def __post_init__(self) -> None:
         parities(self.operator.lattice)
@@ -78,7 +80,8 @@ class EvenOdd:
 
     def prepare(self, field: Array) -> Halves:
         """Return the links of the hops to even sites and to odd sites, for gauge fields `(*batch, d, [n, n,] *lattice)`."""
-        return self._divided(self.operator.prepare(field))
+        halves, operator = self._divided(self.operator.doubled(field)), self.operator
+        return Halves(*(operator.hopping.prepare(x, operator.sites(parity)) for parity, x in enumerate(halves)))
 
     def split(self, psi: Array) -> Halves:
         """Return the spinors on even and on odd sites.
@@ -99,29 +102,27 @@ class EvenOdd:
 
     def hop_eo(self, prepared: Halves, odd: Array) -> Array:
         """Return H_eo psi_o, on the even sites."""
-        return self._hop(prepared.even, odd, 0)
+        return self._hop(prepared, odd, 0)
 
     def hop_oe(self, prepared: Halves, even: Array) -> Array:
         """Return H_oe psi_e, on the odd sites."""
-        return self._hop(prepared.odd, even, 1)
+        return self._hop(prepared, even, 1)
 
     def schur(self, prepared: Halves, kappa: Any, odd: Array) -> Array:
         """Return Dhat psi_o = psi_o - kappa^2 H_oe H_eo psi_o; kappa is a number or has the batch's shape."""
-        factor = spread(kappa, len(self.packed_shape))
-        return less(odd, factor * factor, self.hop_oe(prepared, self.hop_eo(prepared, odd)))
+        return self._hop(prepared, self._hop(prepared, odd, 0), 1, 1, odd, kappa * kappa)
 
     def schur_adjoint(self, prepared: Halves, kappa: Any, odd: Array) -> Array:
         """Return Dhat^+ psi_o = gamma_5 Dhat gamma_5 psi_o."""
-        return self.gamma5(self.schur(prepared, kappa, self.gamma5(odd)))
+        return self._hop(prepared, self._hop(prepared, odd, 0, -1), 1, -1, odd, kappa * kappa)
 
     def gamma5(self, packed: Array) -> Array:
         """Return gamma_5 psi of packed spinors."""
         return spinors.gamma5(packed, -len(self.packed_shape))
 
-    def _hop(self, links: Array, psi: Array, parity: int) -> Array:
+    def _hop(self, prepared: Halves, psi: Array, parity: int, *further: Any) -> Array:
         check_shape(psi, self.packed_shape, "a packed spinor field")
-        table: numpy.ndarray = neighbours_across(self.operator.lattice)[parity]
-        return hop(links, psi, table, len(self.operator.colour))
+        return self.operator.hopping.hop(prepared[parity], psi, self.operator.sites(parity), *further)
 
     def _divided(self, x: Array) -> Halves:
         backend, xp = backends.of(x), array_namespace(x)

@@ -8,37 +8,85 @@ kept apart by `materialise`, each number is made once.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.axes import spread
 from haarflow.core.broadcasting import of_rank, of_type
 from haarflow.core.lattice import spinors
+from haarflow.core.lattice.sites import neighbours, neighbours_across
 
 
-def hop(links: Array, psi: Array, table: numpy.ndarray, colours: int) -> Array:
-    """Return H psi at the sites of the links.
+class Sites(NamedTuple):
+    """Where a hop ends: on all sites of a lattice, or on those of one parity (0 even, 1 odd); n is that of SU(n), 1 for U(1)."""
 
-    `table` `(2 d, sites)` holds their neighbours among the sites of psi; `colours` is the number of colour axes, 0 or 1.
+    lattice: tuple[int, ...]
+    n: int = 1
+    parity: int | None = None
 
-    >>> from haarflow.core.lattice.sites import neighbours
-    >>> hop(numpy.ones((4, 4)) + 0j, numpy.ones((2, 4)) + 0j, neighbours((2, 2)), colours=0).real.tolist()
+    @property
+    def d(self) -> int:
+        """The lattice's dimension."""
+        return len(self.lattice)
+
+    @property
+    def spinor_axes(self) -> int:
+        """The axes of a spinor at flat sites: spin, colour where there is one, sites."""
+        return 2 if self.n == 1 else 3
+
+    @property
+    def link_axes(self) -> int:
+        """The axes of complex links at flat sites.
+
+        >>> Sites((4, 4)).link_axes, Sites((4, 4), n=3).link_axes
+        (2, 4)
+        """
+        return 2 if self.n == 1 else 4
+
+    @property
+    def table(self) -> numpy.ndarray:
+        """The neighbours `(2 d, sites)` among all sites, or among those of the other parity."""
+        return neighbours(self.lattice) if self.parity is None else neighbours_across(self.lattice)[self.parity]
+
+
+@dataclass(frozen=True)
+class Hopping:
+    """How an operator hops: `prepare(links, sites)` lays complex links out as `hop` reads them, in arrays of `axes(links, sites)`
+    axes behind the batch.
+
+    `hop(links, psi, sites, sign, base, factor)` returns H psi, for sign -1 H^+ psi; with `base`, base - factor times that,
+    where the factor is a number or has the batch's shape.
+    """
+
+    prepare: Callable[[Array, Sites], Array]
+    axes: Callable[[Array, Sites], int]
+    hop: Callable[..., Array]
+
+
+def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | None = None, factor: Any = None) -> Array:
+    """Return H psi at the sites of the links (H^+ psi for sign -1), or base - factor H psi.
+
+    >>> hop(numpy.ones((4, 4)) + 0j, numpy.ones((2, 4)) + 0j, Sites((2, 2))).real.tolist()
     [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
     """
-    backend, axis = backends.of(links, psi), -2 - colours
-    halves = backend.materialise(gathered(psi, backend.asarray(table), axis))
-    return collected(backend.materialise(transported(links, halves, axis)), axis)
+    backend, axis = backends.of(links, psi), -sites.spinor_axes
+    halves = backend.materialise(gathered(psi, backend.asarray(sites.table), axis, sign))
+    found = collected(backend.materialise(transported(links, halves, axis)), axis, sign)
+    return found if base is None else less(base, spread(factor, sites.spinor_axes), found)
 
 
-def gathered(psi: Array, table: Array, axis: int) -> Array:
+def gathered(psi: Array, table: Array, axis: int, sign: int) -> Array:
     """Return the half spinors of every direction at the neighbours, `(*batch, 2 d, spin/2, [N,] sites)`."""
     xp = array_namespace(psi)
     halves = [
-        xp.take(spinors.project(psi, mu, sign, axis), table[row, :], axis=-1)
-        for row, (mu, sign) in enumerate(directions(table.shape[0]))
+        xp.take(spinors.project(psi, mu, sign * s, axis), table[row, :], axis=-1)
+        for row, (mu, s) in enumerate(directions(table.shape[0]))
     ]
     return xp.stack(halves, axis=axis - 1)
 
@@ -57,11 +105,11 @@ def product(x: Array, y: Array) -> Array:
     return of_rank(x, rank) * of_rank(y, rank)
 
 
-def collected(halves: Array, axis: int) -> Array:
+def collected(halves: Array, axis: int, sign: int) -> Array:
     """Return the sum over directions of the spinors that the half spinors stand for."""
     xp, behind = array_namespace(halves), (slice(None),) * -axis
     parts = [halves[(..., row, *behind)] for row in range(halves.shape[axis - 1])]
-    lower = [spinors.lower(h, mu, sign, axis) for h, (mu, sign) in zip(parts, directions(len(parts)), strict=True)]
+    lower = [spinors.lower(h, mu, sign * s, axis) for h, (mu, s) in zip(parts, directions(len(parts)), strict=True)]
     return xp.concat([sum(parts[1:], parts[0]), sum(lower[1:], lower[0])], axis=axis)
 
 
@@ -101,3 +149,6 @@ def check_shape(x: Array, shape: tuple[int, ...], what: str) -> None:
     """
     if tuple(x.shape[-len(shape) :]) != shape:
         raise ValueError(f"{what} has the last axes {shape}, got the shape {tuple(x.shape)}")
+
+
+ARRAYS = Hopping(lambda links, sites: links, lambda links, sites: sites.link_axes, hop)

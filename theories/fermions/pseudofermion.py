@@ -35,8 +35,14 @@ class Factor(NamedTuple):
     heavier: Any = None
 
 
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
+ROUNDINGS = 64  # the least relative residual that is asked for, in units of the precision
+
+
 class Accuracy(NamedTuple):
-    """The relative residual of a solve and the steps that it may take before its one retry."""
+    """The relative residual of a solve, though no less than ROUNDINGS of the field's precision, and the steps that it may take
+    before its one retry.
+    """
 
     tolerance: float
     max_steps: int
@@ -68,16 +74,16 @@ def solve(gauge: Background, kappa: Any, b: Array, accuracy: Accuracy) -> tuple[
     No first guess is carried along a trajectory, so that its forces depend on the field alone and it is reversible.
     """
     form, links = gauge.form, gauge.links
-    axes = gauge.batch_axes
+    axes, tolerance = gauge.batch_axes, max(accuracy.tolerance, ROUNDINGS * EPSILON[precision(gauge.field)])
 
     def normal(x: Array) -> Array:
         return form.schur(links, kappa, form.schur_adjoint(links, kappa, x))
 
     def by_matrix() -> Any:
-        return dense(normal, b, accuracy.tolerance, axes)
+        return dense(normal, b, tolerance, axes)
 
     solution = retried(
-        lambda steps: cg(normal, b, accuracy.tolerance, steps, axes),
+        lambda steps: cg(normal, b, tolerance, steps, axes),
         accuracy.max_steps,
         by_matrix if fits(b, axes) else None,
     )

@@ -62,7 +62,7 @@ class PseudofermionHMC(Cacheless):
     `values = {"couplings": {...}, "step_size": h, "masses": (k_1, ...)}`, the last being Hasenbusch's hopping parameters,
     kappa > k_1 > ... (none by default). `scheme` and `steps` are those of the slowest force. `inner` lists the others, the
     slowest first: those of the heavier factors, then the gauge force, so one more than there are masses; without it all
-    forces are kicked together. `action` and `force` are the accuracies of the solves. Info: `dH`, `accepted`, and of the solves
+    forces are kicked together. `for_action` and `for_force` are the accuracies of the solves. Info: `dH`, `accepted`, and of the solves
     `converged`, `residual`, the largest, and `solver_steps`, of the batch's shape. Where a solve has not converged dH is NaN,
     and `run` raises Unconverged: such a step is no draw.
 
@@ -79,8 +79,8 @@ class PseudofermionHMC(Cacheless):
     steps: int = 10
     values: Any = field(default_factory=lambda: {"step_size": 0.1}, compare=False)
     inner: tuple[Inner, ...] = ()
-    action: Accuracy = ACTION
-    force: Accuracy = FORCE
+    for_action: Accuracy = ACTION
+    for_force: Accuracy = FORCE
 
     def __post_init__(self) -> None:
         check_theory(self.theory)
@@ -149,7 +149,7 @@ class PseudofermionHMC(Cacheless):
         change = action_difference(accelerated(self.gauge), new, x, couplings)
         ends = [background(self.fermions.operator, end) for end in (new, x)]
         for factor, phi in zip(self._factors(), v.phi, strict=True):
-            (after, first), (before, second) = (pseudofermion.action(end, factor, phi, self.action) for end in ends)
+            (after, first), (before, second) = (pseudofermion.action(end, factor, phi, self.for_action) for end in ends)
             change, solves = change + (after - before), together(solves, together(first, second))
         return Image(new, Auxiliary(tree_map(operator.neg, final), v.phi), None, change), solves
 
@@ -159,7 +159,7 @@ class PseudofermionHMC(Cacheless):
         momenta = fields.normal(random.fold_in(key, 0), described(self.theory).spaces, batch, fields.precision(x))
         gauge, solves, drawn = background(self.fermions.operator, x), None, []
         for index, factor in enumerate(self._factors()):
-            phi, one = pseudofermion.drawn(gauge, factor, random.fold_in(key, index + 1), self.action)
+            phi, one = pseudofermion.drawn(gauge, factor, random.fold_in(key, index + 1), self.for_action)
             drawn.append(phi)
             solves = one if solves is None else together(solves, one)
         assert solves is not None
@@ -189,7 +189,7 @@ class PseudofermionHMC(Cacheless):
             (x, momenta), solves = state
             gauge = background(self.fermions.operator, x)
             for factor, one in zip(factors, phi, strict=True):
-                force, record = pseudofermion.force(gauge, factor, one, self.force)
+                force, record = pseudofermion.force(gauge, factor, one, self.for_force)
                 momenta, solves = fields.axpy(-time, force, momenta), together(solves, record)
             return (x, momenta), solves
 

@@ -12,7 +12,7 @@ a site are made at once, then all products, then the sum: three programs over fl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy
@@ -27,9 +27,8 @@ from haarflow.core.groups.matrices import complex_array, dagger, precision
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.geometry import check_lattice, shift
-from haarflow.core.lattice.sites import neighbours
 from haarflow.theories.fermions.evenodd import EvenOdd
-from haarflow.theories.fermions.hopping import check_shape, flat, hop, less
+from haarflow.theories.fermions.hopping import ARRAYS, Hopping, Sites, check_shape, flat
 
 
 @final
@@ -50,6 +49,7 @@ class Wilson:
     lattice: tuple[int, ...]
     n: int = 1
     antiperiodic: bool = True
+    hopping: Hopping = field(default=ARRAYS, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -109,35 +109,41 @@ class Wilson:
         signs = signs.reshape(self.d, *(1 for _ in 2 * self.colour), -1, *(1 for _ in self.lattice[1:]))
         return scaled(backends.of(field).asarray(signs, dtype=precision(field)), links)
 
-    def prepare(self, field: Array) -> Array:
-        """Return U_mu(x), and after them U_mu(x-mu)^+, at flat sites: `(*batch, 2 d, [n, n,] V)`.
+    def doubled(self, field: Array) -> Array:
+        """Return U_mu(x), and after them U_mu(x-mu)^+, at flat sites: complex `(*batch, 2 d, [n, n,] V)`.
 
         >>> import numpy as np
-        >>> Wilson((2, 4), n=3).prepare(np.zeros((5, 2, 3, 3, 2, 4)) + 0j).shape
+        >>> Wilson((2, 4), n=3).doubled(np.zeros((5, 2, 3, 3, 2, 4)) + 0j).shape
         (5, 4, 3, 3, 8)
         """
         links, rest = self.links(field), (slice(None),) * (self.d + 2 * len(self.colour))
         forward = [links[(..., mu, *rest)] for mu in range(self.d)]
         backward = [self._reversed(shift(link, mu, self.d, -1)) for mu, link in enumerate(forward)]
-        doubled = array_namespace(links).stack(forward + backward, axis=-1 - len(rest))
-        return flat(doubled, self.d)
+        return flat(array_namespace(links).stack(forward + backward, axis=-1 - len(rest)), self.d)
+
+    def prepare(self, field: Array) -> Array:
+        """Return the links as `hop` reads them, made once for many products.
+
+        >>> import numpy as np
+        >>> Wilson((2, 4)).prepare(np.zeros((5, 2, 2, 4))).shape
+        (5, 4, 8)
+        """
+        return self.hopping.prepare(self.doubled(field), self.sites())
 
     def hop(self, prepared: Array, psi: Array) -> Array:
         """Return H psi, `(*batch, spin, [n,] *lattice)`; batch axes of links and spinors broadcast.
 
         Raises ValueError for spinors of another shape.
         """
-        check_shape(psi, self.spinor_shape, "a spinor field")
-        result = hop(prepared, flat(psi, self.d), neighbours(self.lattice), len(self.colour))
-        return array_namespace(psi).reshape(result, (*result.shape[:-1], *self.lattice))
+        return self._shaped(self.hopping.hop(prepared, self._flat(psi), self.sites()))
 
     def apply(self, prepared: Array, kappa: Any, psi: Array) -> Array:
         """Return D psi = psi - kappa H psi; kappa is a number or an array of the batch's shape."""
-        return less(psi, spread(kappa, len(self.spinor_shape)), self.hop(prepared, psi))
+        return self._less(prepared, kappa, psi, 1)
 
     def adjoint(self, prepared: Array, kappa: Any, psi: Array) -> Array:
-        """Return D^+ psi = gamma_5 D gamma_5 psi."""
-        return self.gamma5(self.apply(prepared, kappa, self.gamma5(psi)))
+        """Return D^+ psi = gamma_5 D gamma_5 psi: the projectors of the hops change their signs."""
+        return self._less(prepared, kappa, psi, -1)
 
     def gamma5(self, psi: Array) -> Array:
         """Return gamma_5 psi."""
@@ -152,9 +158,9 @@ class Wilson:
         np.float64(8.0)
         """
         xp, size = array_namespace(prepared), math.prod(self.spinor_shape)
-        own = (slice(None),) * (2 + 2 * len(self.colour))
+        own = (slice(None),) * self.hopping.axes(prepared, self.sites())
         units = xp.reshape(
-            xp.eye(size, dtype=prepared.dtype, device=backends.place(prepared)), (size, *self.spinor_shape)
+            xp.eye(size, dtype=self._complex(prepared), device=backends.place(prepared)), (size, *self.spinor_shape)
         )
         columns = self.apply(prepared[(..., None, *own)], spread(kappa, 1), units)
         flattened = xp.reshape(columns, (*columns.shape[: -len(self.spinor_shape)], size))
@@ -171,6 +177,25 @@ class Wilson:
         links, rest = self.links(field), (slice(None),) * (self.d + 2 * len(self.colour))
         forces = [self._link_force(links[(..., mu, *rest)], mu, x, y) for mu in range(self.d)]
         return array_namespace(field).stack(forces, axis=-1 - self.d - len(self.colour))
+
+    def sites(self, parity: int | None = None) -> Sites:
+        """Return where a hop ends: on all sites, or on those of a parity."""
+        return Sites(self.lattice, self.n, parity)
+
+    def _complex(self, prepared: Array) -> Any:
+        xp = array_namespace(prepared)
+        return xp.complex64 if precision(prepared) == "float32" else xp.complex128
+
+    def _flat(self, psi: Array) -> Array:
+        check_shape(psi, self.spinor_shape, "a spinor field")
+        return flat(psi, self.d)
+
+    def _shaped(self, psi: Array) -> Array:
+        return array_namespace(psi).reshape(psi, (*psi.shape[:-1], *self.lattice))
+
+    def _less(self, prepared: Array, kappa: Any, psi: Array, sign: int) -> Array:
+        flattened = self._flat(psi)
+        return self._shaped(self.hopping.hop(prepared, flattened, self.sites(), sign, flattened, kappa))
 
     def _reversed(self, link: Array) -> Array:
         return array_namespace(link).conj(link) if self.n == 1 else dagger(link, self.d)

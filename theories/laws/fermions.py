@@ -1,16 +1,22 @@
-"""The law that only Wilson's operator obeys: its dispersion relation."""
+"""Laws of Wilson's operator alone: its dispersion relation, and its compiled hop against array code."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.acceleration import accelerated
 from haarflow.core.lattice import spinors
-from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, precision_of, to_host
+from haarflow.core.lattice.evenodd import packable
+from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, largest, precision_of, to_host
+from haarflow.core.laws.operators import measures
+from haarflow.theories.fermions.hopping import ARRAYS
 from haarflow.theories.fermions.wilson import Wilson
 
 
@@ -42,6 +48,39 @@ def plane_waves(operator: Any, phases: Array, momentum: tuple[int, ...], u: Arra
     return judge(plane_waves, to_host(hopped) - expected, tolerance, reason, phases=host, momentum=momentum)
 
 
+def equals_arrays(operator: Any, field: Array, psi: Array, kappa: float) -> Verdict:
+    """The compiled D psi, D^+ psi and, on even extents, Dhat psi equal those of array code.
+
+    >>> psi = numpy.ones((1, 2, 2, 2)) + 0j
+    >>> equals_arrays(Wilson((2, 2)), numpy.ones((1, 2, 2, 2)), psi, 0.1).passed
+    True
+    """
+    found, expected = (
+        at_once(partial(_products, one, kappa), field, psi) for one in (_compiled(operator), _by_arrays(operator))
+    )
+    residual = max(largest(to_host(x) - to_host(y)) for x, y in zip(found, expected, strict=True))
+    tolerance = measures.terms(operator) * measures.rounding(operator, psi)  # of two hops in Dhat
+    return judge(equals_arrays, residual, tolerance, f"{measures.ROUNDING}, twice", field=field, kappa=kappa)
+
+
+def _products(operator: Any, kappa: float, field: Array, psi: Array) -> list[Array]:
+    links = operator.prepare(field)
+    found = [operator.apply(links, kappa, psi), operator.adjoint(links, kappa, psi)]
+    if packable(operator.lattice):
+        form = operator.even_odd
+        found.append(form.schur(form.prepare(field), kappa, form.split(psi).odd))
+    return found
+
+
+def _by_arrays(operator: Any) -> Any:
+    return replace(operator, hopping=ARRAYS)
+
+
+def _compiled(operator: Any) -> Any:
+    """The operator with its own hop if that is not array code, else with the library's compiled one."""
+    return accelerated(operator) if operator.hopping == ARRAYS else operator
+
+
 def _constant(operator: Any, phases: numpy.ndarray) -> numpy.ndarray:
     """Constant links with these phases: angles, or diagonal matrices."""
     values = phases[:, 0] if operator.n == 1 else numpy.stack([numpy.diag(numpy.exp(1j * row)) for row in phases])
@@ -62,4 +101,20 @@ def _of_wilson(operator: Any) -> str | None:
     return None if isinstance(operator, Wilson) else "it is not Wilson's operator"
 
 
-FERMION_LAWS: tuple[Law, ...] = (Law(plane_waves, _check, _of_wilson),)
+def _arrays(operator: Any, given: Given) -> Verdict:
+    field = given.field(operator.group, operator.field_shape)
+    real, imaginary = given.generator(24).standard_normal((2, given.batch, *operator.spinor_shape))
+    return equals_arrays(operator, field, given.array(real + 1j * imaginary), kappa=0.2)
+
+
+def _has_kernels(operator: Any) -> str | None:
+    reason = _of_wilson(operator)
+    if reason is None and _compiled(operator).hopping == ARRAYS:
+        return "it has no compiled kernels"
+    return reason
+
+
+FERMION_LAWS: tuple[Law, ...] = (
+    Law(plane_waves, _check, _of_wilson),
+    Law(equals_arrays, _arrays, _has_kernels, programs=True),
+)

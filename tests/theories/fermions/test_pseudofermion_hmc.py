@@ -40,7 +40,7 @@ def distance(a, b):
 @pytest.mark.parametrize(("masses", "inner"), [((), ()), ((0.2,), (Inner(OMELYAN, 1), Inner(LEAPFROG, 2)))])
 @pytest.mark.parametrize("tolerance", [1e-12, 1e-6])
 def test_it_is_reversible_to_the_tolerance_of_its_forces(host, masses, inner, tolerance):
-    hmc = kernel(masses=masses, inner=inner, force=Accuracy(tolerance, 500))
+    hmc = kernel(masses=masses, inner=inner, for_force=Accuracy(tolerance, 500))
     x = start(host)
     v = hmc.auxiliary(random.key(2, host), x)
     there = hmc.involution(x, v)
@@ -53,7 +53,7 @@ def test_it_is_reversible_to_the_tolerance_of_its_forces(host, masses, inner, to
 
 def test_it_preserves_volume(host):
     theory = Schwinger((2, 2))
-    hmc = kernel(theory, masses=(0.2,), inner=(Inner(OMELYAN, 1), Inner(LEAPFROG, 2)), force=Accuracy(1e-13, 500))
+    hmc = kernel(theory, masses=(0.2,), inner=(Inner(OMELYAN, 1), Inner(LEAPFROG, 2)), for_force=Accuracy(1e-13, 500))
     x = start(host, theory, 1)
     v = hmc.auxiliary(random.key(2, host), x)
     one = v._replace(momenta=v.momenta[0], phi=tuple(phi[0] for phi in v.phi))
@@ -66,7 +66,7 @@ def test_the_energy_is_conserved_with_the_order_of_the_scheme(host, masses):
     v = kernel(masses=masses).auxiliary(random.key(2, host), x)
     sizes = []
     for steps in (8, 16, 32):
-        hmc = kernel(masses=masses, steps=steps, step_size=0.4 / steps, force=Accuracy(1e-13, 500))
+        hmc = kernel(masses=masses, steps=steps, step_size=0.4 / steps, for_force=Accuracy(1e-13, 500))
         image = hmc.involution(x, v)
         sizes.append(numpy.abs(image.change + hmc.energy_change(x, v, image)).max())
     assert abs(numpy.log2(sizes[1] / sizes[2]) - 2.0) < 0.2, sizes
@@ -89,7 +89,7 @@ def test_four_flavours_take_two_pairs(host):
 def test_a_solve_that_fails_stops_the_run_and_leaves_the_state(host, monkeypatch):
     """Neither a number nor a rejection: `run` raises, naming chain, draw, kappa and residual."""
     monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)
-    hopeless = kernel(couplings={"beta": 2.0, "kappa": 0.28}, force=Accuracy(1e-12, 1))
+    hopeless = kernel(couplings={"beta": 2.0, "kappa": 0.28}, for_force=Accuracy(1e-12, 1))
     state = hopeless.init(start(host))
     before = state.field.copy()
     with pytest.raises(
@@ -102,7 +102,7 @@ def test_a_solve_that_fails_stops_the_run_and_leaves_the_state(host, monkeypatch
 
 
 def test_a_dense_solve_replaces_one_that_fails(host):
-    plain, dense = (kernel(force=Accuracy(1e-11, steps)) for steps in (500, 1))
+    plain, dense = (kernel(for_force=Accuracy(1e-11, steps)) for steps in (500, 1))
     x = start(host)
     v = plain.auxiliary(random.key(2, host), x)
     assert distance(plain.involution(x, v).field, dense.involution(x, v).field) < 1e-9
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused():
 def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, tolerance):
     """<exp(-dH)> = 1 and the exact determinant's plaquette on 2x4 at 4 sigma (chance of luck 1e-4); the seeds are fixed."""
     hits = FluxHits(THEORY, 1, {"couplings": COUPLINGS})
-    pseudo = Cycle((kernel(steps=3, step_size=0.3, force=Accuracy(tolerance, 500)), hits))
+    pseudo = Cycle((kernel(steps=3, step_size=0.3, for_force=Accuracy(tolerance, 500)), hits))
     measure = partial(THEORY.observables, couplings=COUPLINGS)
     state = pseudo.init(start(host, chains=200))
     state, _ = run(pseudo, random.key(4, host), state, 30)

@@ -1,0 +1,139 @@
+"""The hop of Wilson's operator as one compiled kernel, for arrays in host memory: `hopping.Hopping` with another layout.
+
+Sites are taken in rows along the last axis. Links are laid out once: for each row the 2 d links of all its sites, real and
+imaginary parts apart, so that a hop reads them in the order in which they lie. Real links are such rows, complex ones belong to
+the array code of theories/fermions/hopping.py, which serves where there is no host memory or the work is too small; both
+agree to rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy
+from array_api_compat import array_namespace
+
+from haarflow import backends
+from haarflow.backends.types import Array
+from haarflow.core.groups.matrices import complex_array, precision
+from haarflow.theories.compiled import hop_kernel
+from haarflow.theories.compiled.hop_kernel import row_shape
+from haarflow.theories.fermions import hopping
+from haarflow.theories.fermions.hopping import Sites
+
+ROW_AXES = 3
+PASSES = 2  # of array code over the links, at least
+
+
+def prepare(links: Array, sites: Sites) -> Array:
+    """Return complex links at flat sites as real rows `(*batch, rows, 2 d 2 n^2, extent)` where the kernel serves, else as
+    they are."""
+    xp, (rows, extent) = array_namespace(links), row_shape(sites)
+    shape = (*links.shape[: links.ndim - sites.link_axes], rows, 4 * sites.d * sites.n**2, extent)
+    real = xp.float32 if precision(links) == "float32" else xp.float64
+    like = (xp.empty(shape, dtype=real, device=backends.place(links)),)
+    work, twin = partial(write_rows, sites), lambda links: (in_rows(links, sites),)
+    found = backends.of(links).on_host(work, twin, like, links, numbers=PASSES * math.prod(links.shape))
+    return links if found is None else found[0]
+
+
+def axes(links: Array, sites: Sites) -> int:
+    """Return the axes of prepared links behind the batch."""
+    return ROW_AXES if are_rows(links) else sites.link_axes
+
+
+def are_rows(links: Array) -> bool:
+    """Return whether links are laid out in rows: then they are real."""
+    return not array_namespace(links).isdtype(links.dtype, "complex floating")
+
+
+def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | None = None, factor: Any = None) -> Array:
+    """Return `hopping.hop` of links as `prepare` gives them."""
+    if not are_rows(links):
+        return hopping.hop(links, psi, sites, sign, base, factor)
+
+    def plain(rows: Array, psi: Array, *added: Array) -> tuple[Array]:
+        return (hopping.hop(from_rows(rows, sites), psi, sites, sign, *added),)
+
+    arrays = _of_one_rank(sites, links, psi, *(() if base is None else (base, _number(factor, psi))))
+    found = None
+    if precision(links) == precision(psi):
+        like, work = _result(sites, *arrays), partial(hop_kernel.hop, sites, sign)
+        found = backends.of(psi).on_host(work, plain, (like,), *arrays, numbers=PASSES * math.prod(links.shape))
+    return plain(*arrays)[0] if found is None else found[0]
+
+
+def _number(factor: Any, psi: Array) -> Array:
+    """A factor as a real array of psi's precision."""
+    xp = array_namespace(psi)
+    if hasattr(factor, "dtype"):
+        return xp.astype(factor, xp.float32 if precision(psi) == "float32" else xp.float64)
+    return backends.of(psi).asarray(numpy.asarray(factor), dtype=precision(psi))
+
+
+def _of_one_rank(sites: Sites, links: Array, psi: Array, *added: Array) -> list[Array]:
+    """The arrays with as many batch axes as the one that has most: under `vmap` a further axis then stands in front of all."""
+    split = [_split(x, own) for x, own in zip((links, psi, *added), _own(sites, added), strict=True)]
+    rank = max(len(batch) for batch, _ in split)
+    return [
+        array_namespace(x).reshape(x, (1,) * (rank - len(batch)) + batch + last)
+        for x, (batch, last) in zip((links, psi, *added), split, strict=True)
+    ]
+
+
+def _result(sites: Sites, links: Array, psi: Array, *added: Array) -> Array:
+    """An array of the result's shape and type."""
+    split = [_split(x, own) for x, own in zip((links, psi, *added), _own(sites, added), strict=True)]
+    shape = (*numpy.broadcast_shapes(*(batch for batch, _ in split)), *split[1][1])
+    if tuple(psi.shape) == shape:
+        return psi
+    return array_namespace(psi).empty(shape, dtype=psi.dtype, device=backends.place(psi))
+
+
+def _own(sites: Sites, added: tuple[Array, ...]) -> tuple[int, ...]:
+    """The axes behind the batch of links, psi, base and factor."""
+    return (ROW_AXES, sites.spinor_axes, sites.spinor_axes, 0)[: 2 + len(added)]
+
+
+def _split(x: Array, own: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    shape = tuple(x.shape)
+    return shape[: len(shape) - own], shape[len(shape) - own :]
+
+
+def write_rows(sites: Sites, into: Sequence[numpy.ndarray], links: numpy.ndarray) -> None:
+    """Write `in_rows`."""
+    into[0][...] = in_rows(links, sites)
+
+
+def in_rows(links: Array, sites: Sites) -> Array:
+    """Return complex links `(*batch, 2 d, [n, n,] sites)` as real rows `(*batch, rows, 2 d 2 n^2, extent)`.
+
+    >>> in_rows(numpy.ones((4, 3, 3, 8)) + 0j, Sites((2, 4), n=3)).shape
+    (2, 72, 4)
+    """
+    xp, (rows, extent) = array_namespace(links), row_shape(sites)
+    batch = tuple(links.shape[: links.ndim - sites.link_axes])
+    entries = 2 * sites.d * sites.n**2
+    parts = xp.stack([xp.real(links), xp.imag(links)], axis=-2)
+    parts = xp.reshape(parts, (*batch, entries * 2, rows, extent))
+    count = len(batch)
+    return xp.permute_dims(parts, (*range(count), count + 1, count, count + 2))
+
+
+def from_rows(rows: Array, sites: Sites) -> Array:
+    """Return complex links at flat sites, the inverse of `in_rows`.
+
+    >>> links = numpy.random.default_rng(1).normal(size=(2, 4, 3, 3, 8)) + 1j
+    >>> bool((from_rows(in_rows(links, Sites((2, 4), n=3)), Sites((2, 4), n=3)) == links).all())
+    True
+    """
+    xp, (count, extent) = array_namespace(rows), row_shape(sites)
+    batch = tuple(rows.shape[: rows.ndim - ROW_AXES])
+    axes = len(batch)
+    parts = xp.permute_dims(rows, (*range(axes), axes + 1, axes, axes + 2))
+    colours = () if sites.n == 1 else (sites.n, sites.n)
+    parts = xp.reshape(parts, (*batch, 2 * sites.d, *colours, 2, count * extent))
+    return complex_array(parts[..., 0, :], parts[..., 1, :])

@@ -1,0 +1,50 @@
+"""The loops of a compiled hop over spinors and rows; see theories/compiled/hop.py for the layout."""
+
+from __future__ import annotations
+
+from haarflow.backends.compiled.loops import call, loop
+from haarflow.backends.types import Array
+
+
+@loop
+def hop_rows(
+    into: Array,
+    base: Array,
+    psi: Array,
+    links: Array,
+    which: Array,
+    factors: Array,
+    places: Array,
+    spread: Array,
+    wide: Array,
+    bodies: tuple[int, int, int],
+) -> None:
+    """Write H psi, or base - factor H psi, for spinors `(count, components, rows, extent, 2)`, row by row.
+
+    `links` are `(fields, rows, components, extent)`; `which` `(3, count)` says which psi, links and base belong to a result.
+    `spread` `(rows, components, extent)` holds one psi, and `wide` one row of it with a site more at both ends; `places`
+    `(rows, 8)` are the addresses of a row's neighbours, counted from the begin of `spread`, which `wide` follows.
+    """
+    split, copy, body = bodies
+    count, _, rows, extent, _ = into.shape
+    size, start, held = into.itemsize, spread.ctypes.data, -1
+    end, line, numbers = size * extent, into.strides[2], spread.shape[1]
+    for one in range(count):
+        if which[0, one] != held:
+            held = which[0, one]
+            for row in range(rows):
+                here = start + row * spread.strides[0]
+                call(split, end, (psi.ctypes.data + held * psi.strides[0] + row * line, here))
+        result = into.ctypes.data + one * into.strides[0]
+        link = links.ctypes.data + which[1, one] * links.strides[0]
+        added = base.ctypes.data + which[2, one] * base.strides[0]
+        factor = factors.ctypes.data + one * factors.strides[0]
+        for row in range(rows):
+            call(copy, end, (start + row * spread.strides[0], wide.ctypes.data + size))
+            for number in range(numbers):
+                wide[number, 0] = spread[row, number, extent - 1]
+                wide[number, extent + 1] = spread[row, number, 0]
+            a, b, c, d, e, f, g, h = places[row]
+            own = (result + row * line, added + row * line)
+            around = (a + start, b + start, c + start, d + start, e + start, f + start, g + start, h + start)
+            call(body, end, (*own, *around, link + row * links.strides[1], factor))
