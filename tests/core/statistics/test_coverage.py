@@ -227,7 +227,7 @@ def test_chains_that_never_move_have_the_error_of_their_number():
 
 def test_marks_are_worth_what_the_spread_of_the_chains_allows():
     """n_eff = p (1 - p) chains / variance of the chains' means, whole or not; a single chain has no such spread."""
-    shares = numpy.asarray([0.2, 0.5, 0.6])
+    shares = numpy.asarray([0.2, 0.5, 0.65])
     marks = (numpy.arange(100) * 0.01 + 0.005 < shares[:, None]).astype(float)
     share, between = shares.mean(), shares.var(ddof=1)
     assert independent_draws(marks) == pytest.approx(max(3.0, share * (1 - share) * 3 / between), rel=1e-12)
