@@ -75,3 +75,10 @@ def test_errors_of_the_system_and_promised_ones_pass_and_the_cause_is_kept():
 def test_types_of_values():
     assert fits([1, 2.5], list[float]) and not fits([True], list[int]) and not fits((1, 2), tuple[int])
     assert fits(None, int | None) and not fits("1", int) and not fits(1.0, int) and fits(1, float)
+
+
+def test_long_causes_are_cut_after_200_characters():
+    for length, said in ((200, "x" * 200), (201, "x" * 200 + "...")):
+        with pytest.raises(Refused) as caught, reading("f", Refused, "a file"):
+            raise ValueError("x" * length)
+        assert f"({said})" in str(caught.value)

@@ -101,7 +101,7 @@ def test_every_backend_agrees(backend, host):
         assert np.max(np.abs(backend.to_numpy(backend.jit(loop)(mine)) - loop(links))) < 1e-13
 
 
-@pytest.mark.parametrize("extent", [(0, 1), (1, -1)])
+@pytest.mark.parametrize("extent", [(0, 1), (1, 0), (1, -1)])
 def test_a_rectangle_has_positive_extents(extent):
     with pytest.raises(ValueError, match="extents >= 1"):
         loops.rectangle(draw((3, 3)), 0, 1, extent, 2)

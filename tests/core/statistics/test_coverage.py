@@ -4,7 +4,9 @@ Seeds are fixed; sigmas and chances are those of fresh ones.
 """
 
 import math
+import warnings
 
+import arviz
 import numpy
 import pytest
 
@@ -12,7 +14,9 @@ from haarflow.core.statistics import (
     coverage_of,
     error_growth,
     ess,
+    ess_difference,
     ess_estimate,
+    jackknife,
     log_normal_ess,
     log_z,
     mode_aware_ess,
@@ -21,7 +25,7 @@ from haarflow.core.statistics import (
     reweight_derived,
     target_log_z,
 )
-from haarflow.core.statistics.coverage import independent_draws, lower_limit
+from haarflow.core.statistics.coverage import _spreads, independent_draws, lower_limit
 
 
 def normal(sigma, n, seed):
@@ -211,3 +215,40 @@ def test_configurations_of_density_zero_are_missed():
     found = coverage_of(numpy.zeros(100), numpy.asarray([[0.0, math.inf]] * 10))
     assert found.above.value == 0.5 and found.ess.value == 0.0 and "density zero" in found.ess.note
     assert found.log_z.value == pytest.approx(math.log(2.0))
+
+
+def test_chains_that_never_move_have_the_error_of_their_number():
+    """Three chains that stand still: the error of the mean of 1/w is that of three numbers, with n - 1 below the root."""
+    values = numpy.log([1.0, 0.98, 1.05])
+    inverse = numpy.exp(-values)
+    expected = inverse.std(ddof=1) / math.sqrt(3) / inverse.mean()
+    assert _spreads(numpy.repeat(inverse[:, None], 50, axis=1))[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_marks_are_worth_what_the_spread_of_the_chains_allows():
+    """n_eff = p (1 - p) chains / variance of the chains' means, whole or not; a single chain has no such spread."""
+    shares = numpy.asarray([0.2, 0.5, 0.6])
+    marks = (numpy.arange(100) * 0.01 + 0.005 < shares[:, None]).astype(float)
+    share, between = shares.mean(), shares.var(ddof=1)
+    assert independent_draws(marks) == pytest.approx(max(3.0, share * (1 - share) * 3 / between), rel=1e-12)
+    alternating = (numpy.arange(1000) % 3 == 0).astype(float)[None, :]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert independent_draws(alternating) == pytest.approx(1000.0, rel=0.01)
+
+
+def test_the_difference_of_two_ess_has_the_error_of_the_jackknife():
+    log_w = normal(1.0, 4000, 11)
+    other = 0.5 * log_w + normal(0.3, 4000, 12)
+    found = ess_difference(log_w, other)
+    assert found.value == pytest.approx(ess(log_w) - ess(other), abs=1e-12)
+    twin = jackknife(lambda a, b: ess(a) - ess(b), log_w, other, blocks=200)
+    assert found.error == pytest.approx(twin.error, rel=0.25)  # 4 sigma of a jackknife of 200 blocks and more
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.6, 1.0])
+def test_the_pareto_shape_is_that_of_arviz(shape):
+    """10,000 weights have 300 in the tail by both conventions, and the same fit."""
+    uniforms = numpy.random.default_rng(int(10 * shape)).uniform(size=10_000)
+    log_w = -shape * numpy.log(uniforms)
+    assert pareto_shape(log_w).value == pytest.approx(float(arviz.psislw(log_w)[1]), abs=1e-6)

@@ -199,3 +199,20 @@ def test_many_short_chains_have_the_error_of_their_spread():
     exact = math.sqrt((4 + 6 * 0.9 + 4 * 0.81 + 2 * 0.729) / 16 / 2000)
     found = gamma_method(x)
     assert found.error == pytest.approx(exact, rel=4 / math.sqrt(4000)) and "(chain, draw)" in found.note
+
+
+@pytest.mark.parametrize(("others", "noted"), [(380, True), (420, False)])
+def test_a_stay_is_noted_where_its_square_is_a_fifth_of_the_sum_of_squares(others, noted):
+    """A stay of 10 among moves at every draw: 100 against 0.2 (100 + others), which are equal at 400."""
+    x = numpy.random.default_rng(3).normal(size=others + 10)
+    x[200:210] = x[200]
+    assert ("keeps one value for 10 draws" in gamma_method(x).note) == noted
+
+
+@pytest.mark.parametrize(("draws", "noted"), [(49, True), (50, False)])
+def test_independent_draws_are_few_below_a_hundred_half_times(draws, noted):
+    """Where tau_int is 1/2 or less, 100 autocorrelation times are 50 draws."""
+    x = numpy.random.default_rng(1).normal(size=draws) + 0.3 * (-1.0) ** numpy.arange(draws)
+    found = gamma_method(x)
+    assert found.tau_int <= 0.5
+    assert ("below 100" in found.note) == noted
