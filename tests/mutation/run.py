@@ -1,8 +1,10 @@
 """Run the tests that reach each mutant, in a copy of the checkout, the quickest first, until one fails.
 
-    python -m tests.mutation.run [--shard 0/2] [--limit 300]
+    python -m tests.mutation.run [--shard 0/2] [--limit 200] [--longest 150]
 
-Resumable: results.jsonl has a line for each mutant that has been tried.
+Every bundle of tests is a fork of this process, in which the array libraries are imported and haarflow is not. A test that
+fails is tried once without the mutant too: what fails there tells nothing, and the mutant goes on without it. Resumable:
+results.jsonl has a line for each mutant that has been tried; `--again` tries those that survived once more.
 """
 
 from __future__ import annotations
@@ -10,22 +12,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.mutation.reached import REACHED, TESTS
-from tests.mutation.sample import ROOT, Mutant, mutated, read
+from tests.mutation.reached import REACHED
+from tests.mutation.sample import COMPILED, ROOT, SAMPLES, Mutant, mutated, read, sample_of
 
 RESULTS = Path(__file__).parent / "results.jsonl"
+EQUIVALENT = Path(__file__).parent / "equivalent.toml"
 BUNDLES = (4.0, 30.0)  # seconds of tests in the first and the second process; the rest goes into a third
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".mutation", "__pycache__", "runs", "*.egg-info")
+IMPORTED = ("pytest", "hypothesis", "numpy", "scipy.special", "numba", "h5py", "torch", "jax")
+LAWS_ON_COMPILED = ("tests/laws/test_theories.py", "tests/core/chains", "tests/core/test_random.py")
+ON_DEFINITIONS = ("tests/laws/test_values.py",)  # for lines that run when a module is imported
+WAIT = 20  # seconds of the clock for each second of processor time that a process may take
 
 
 class Result(NamedTuple):
@@ -44,21 +53,31 @@ class Reach(NamedTuple):
     lines: dict[str, dict[str, list[str]]]
     seconds: dict[str, float]
 
-    def tests(self, mutant: Mutant) -> list[str]:
-        """Return the tests that reach a mutant, the quickest first; of a line run at import, those of its folder."""
-        lines = self.lines.get(mutant.file, {})
-        reached = lines.get(str(mutant.line)) or [
-            test for test in self.seconds if test.startswith(_mirror(mutant.file))
-        ]
-        return sorted(reached, key=lambda test: self.seconds.get(test, 0.0))
+    def tests(self, mutant: Mutant, longest: float) -> list[str]:
+        """Return the examples in a mutant's file and the tests that reach it, the quickest first, of `longest` seconds in
+        all; of a line run at import, those of its folder."""
+        mirrored = [*ON_DEFINITIONS, *(test for test in self.seconds if test.startswith(_mirrors(mutant.file)))]
+        reached = self.lines.get(mutant.file, {}).get(str(mutant.line), mirrored)
+        ranked, total = [f"haarflow/{mutant.file}"], 0.0
+        for test in sorted(reached, key=self._time):
+            total += self._time(test)
+            if len(ranked) > 1 and total > longest:
+                break
+            ranked.append(test)
+        return ranked
+
+    def _time(self, test: str) -> float:
+        return self.seconds.get(test, 0.0)
 
 
-def _mirror(file: str) -> str:
-    """The folder of the tests that mirror a file's."""
+def _mirrors(file: str) -> tuple[str, ...]:
+    """The folder of the tests that mirror a file's; for compiled code, in which no line is seen, the laws on it too."""
     folder = Path("tests") / Path(file).parent
-    while not any(str(folder).startswith(known) for known in TESTS):
+    if sample_of(file) == COMPILED:
+        return f"{folder}/", *LAWS_ON_COMPILED
+    while not (ROOT / folder).is_dir():
         folder = folder.parent
-    return f"{'tests/laws' if folder.name == 'laws' else folder}"
+    return ("tests/laws" if folder.name == "laws" else str(folder),)
 
 
 def bundles(tests: list[str], seconds: dict[str, float]) -> Iterator[list[str]]:
@@ -74,40 +93,87 @@ def bundles(tests: list[str], seconds: dict[str, float]) -> Iterator[list[str]]:
         yield bundle
 
 
-def failing(tests: list[str], checkout: Path, limit: float) -> tuple[str, str]:
-    """Return (outcome, failing test) of a pytest process."""
-    listed = checkout / ".tests"
-    listed.write_text("\n".join(tests), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", f"@{listed}"]
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command, cwd=checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    try:
-        output = process.communicate(timeout=limit)[0].decode(errors="replace")
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return "timeout", ""
-    if process.returncode == 0:
-        return "survived", ""
-    failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return "caught", failed[0].split(" - ")[0] if failed else output.strip().splitlines()[-1]
+class Checkout(NamedTuple):
+    """A copy of the checkout in which the tests run, and the processor seconds that one process of tests may take."""
+
+    folder: Path
+    limit: int
+
+    def failing(self, tests: list[str]) -> tuple[str, str]:
+        """Return (outcome, failing test) of a process of tests: survived, caught, or timeout."""
+        printed = self.folder / ".printed"
+        child = os.fork()
+        if child == 0:
+            self._test(tests, printed)
+        code = _wait(child, time.monotonic() + WAIT * self.limit)
+        if code is None:
+            return "timeout", ""
+        if code == 0:
+            return "survived", ""
+        lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
+        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+        return "caught", failed[0].split(" - ")[0] if failed else (lines or ["it crashed"])[-1]
+
+    def _test(self, tests: list[str], printed: Path) -> None:
+        """Run the tests in this process, a fork, and end it."""
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (self.limit, self.limit + 5))
+        file = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.chdir(self.folder)
+        os.environ |= {"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = True
+        for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "haarflow")]:
+            del sys.modules[name]
+        sys.path[:] = [str(self.folder), *(path for path in sys.path if Path(path).resolve() != ROOT.resolve())]
+        import pytest
+
+        code = pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", *tests])
+        sys.stdout.flush()
+        os._exit(int(code))
 
 
-def tried(mutant: Mutant, reach: Reach, checkout: Path, limit: float) -> Result:
-    """Return what became of a mutant; `limit` seconds for each process of tests."""
-    path, begun, tests = checkout / mutant.file, time.monotonic(), reach.tests(mutant)
-    source, outcome, test = path.read_text(encoding="utf-8"), "unreached", ""
-    try:
-        path.write_text(mutated(mutant, source), encoding="utf-8")
-        for bundle in bundles(tests, reach.seconds):
-            outcome, test = failing(bundle, checkout, limit)
-            if outcome != "survived":
+def _wait(child: int, until: float) -> int | None:
+    """Return the exit code of a fork, None where it took too long; end whatever it has started."""
+    code: int | None = None
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            break
+        time.sleep(0.02)
+    else:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return None if code in (-signal.SIGXCPU, -signal.SIGKILL) else code
+
+
+def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout: Checkout) -> Result:
+    """Return what became of a mutant."""
+    path, begun = checkout.folder / mutant.file, time.monotonic()
+    source, left, outcome, test = path.read_text(encoding="utf-8"), list(tests), "unreached", ""
+    change = mutated(mutant, source)
+    for bundle in bundles(tests, seconds):
+        while bundle := [test for test in bundle if test in left]:
+            path.write_text(change, encoding="utf-8")
+            try:
+                outcome, test = checkout.failing(bundle)
+            finally:
+                path.write_text(source, encoding="utf-8")
+            blamed = next((one for one in bundle if test.partition(" ")[2].startswith(one)), None)
+            if outcome != "caught" or blamed is None or passes(checkout, blamed):
                 break
-    finally:
-        path.write_text(source, encoding="utf-8")
-    return Result(mutant.name, outcome, test, len(tests), round(time.monotonic() - begun, 1))
+            left.remove(blamed)
+        if outcome in ("caught", "timeout"):
+            break
+    return Result(mutant.name, outcome, test, len(left), round(time.monotonic() - begun, 1))
+
+
+@cache
+def passes(checkout: Checkout, test: str) -> bool:
+    """Whether a test passes here without any mutant."""
+    return checkout.failing([test])[0] == "survived"
 
 
 def results() -> list[Result]:
@@ -118,24 +184,45 @@ def results() -> list[Result]:
     return [Result(**json.loads(line)) for line in lines]
 
 
+def equivalent() -> dict[str, str]:
+    """Return the reasons why mutants compute the same, by name."""
+    return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+
+
+def latest() -> dict[str, Result]:
+    """Return the newest result of each mutant."""
+    return {result.name: result for result in results()}
+
+
 def main() -> None:
     """Try every mutant of a shard that has no result yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shard", default="0/1", help="i/N: every N-th mutant, from the i-th on")
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds for each process of tests")
+    parser.add_argument("--limit", type=int, default=200, help="processor seconds for each process of tests")
+    parser.add_argument("--longest", type=float, default=150.0, help="seconds of tests for one mutant")
+    parser.add_argument("--samples", nargs="+", default=list(SAMPLES), help="core, theories, flows, compiled, laws")
+    parser.add_argument("--also", nargs="+", default=[], help="tests that are tried first, such as new ones")
+    parser.add_argument("--again", action="store_true", help="try what survived once more")
     options = parser.parse_args()
     index, count = map(int, options.shard.split("/"))
     table: dict[str, Any] = json.loads(REACHED.read_text(encoding="utf-8"))
-    reach, done = Reach(table["lines"], table["seconds"]), {result.name for result in results()}
+    reach, known = Reach(table["lines"], table["seconds"]), latest()
+    done = {name for name, result in known.items() if not options.again or result.outcome == "caught"}
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # as tests/conftest.py, before JAX is imported
+    done |= equivalent().keys()
+    for name in IMPORTED:
+        __import__(name)
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Path(folder) / "checkout"
-        shutil.copytree(ROOT, checkout, symlinks=True, ignore=LEFT_OUT)
-        for mutant in read()[index::count]:
-            if mutant.name not in done:
-                result = tried(mutant, reach, checkout, options.limit)
-                with RESULTS.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(result._asdict()) + "\n")
-                print(f"{result.outcome:9s} {result.seconds:6.1f} s  {result.name}  {result.test}", flush=True)
+        checkout = Checkout(Path(folder) / "checkout", options.limit)
+        shutil.copytree(ROOT, checkout.folder, symlinks=True, ignore=LEFT_OUT)
+        wanted = [mutant for mutant in read() if sample_of(mutant.file) in options.samples]
+        waiting = sorted(wanted, key=lambda mutant: SAMPLES.index(sample_of(mutant.file)))
+        for mutant in [mutant for mutant in waiting if mutant.name not in done][index::count]:
+            tests = [*options.also, *reach.tests(mutant, options.longest)]
+            result = tried(mutant, tests, reach.seconds, checkout)
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(result._asdict()) + "\n")
+            print(f"{result.outcome:9s} {result.seconds:6.1f} s  {result.name}  {result.test}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,23 @@
 
     python -m tests.mutation.sample [--seed 2026] [--count 150]
 
-Positions in annotations, docstrings and `__all__` are passed over: what stands there is never computed. Compiled bodies
-are not sampled, since a compiler reads them; their mutants are planted by hand (tests/mutants).
+Positions in annotations, docstrings and `__all__` are passed over: what stands there is never computed. Laws judge, and what
+judges them are the wrong objects of tests/mutants: the mutants of laws that are drawn are counted apart, beside as many of
+each package as were wanted. What a compiler reads, the folders `compiled`, is a sample of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import random
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cosmic_ray.plugins
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -24,7 +27,8 @@ from cosmic_ray.mutating import mutate_code
 ROOT = Path(__file__).parents[2]
 SAMPLE = Path(__file__).parent / "sample.json"
 PACKAGES = ("core", "theories", "flows")
-ABROAD = ("compiled",)  # folders that are not sampled
+LAWS, COMPILED = "laws", "compiled"  # folders, wherever they stand
+SAMPLES = (*PACKAGES, COMPILED, LAWS)
 # A variable replaced by another one is no fault that people make; what these need is configured, not drawn.
 NEVER = ("core/VariableInserter", "core/VariableReplacer")
 
@@ -44,16 +48,29 @@ class Mutant(NamedTuple):
 
 
 def mutated(mutant: Mutant, source: str) -> str:
-    """Return the changed source of a mutant's file."""
+    """Return the changed source of a mutant's file; raises ValueError for a file that is not the one it was drawn from."""
+    if digest(source) != sources()[mutant.file]:
+        raise ValueError(
+            f"{mutant.file} has changed since commit {stored()['commit']}, from which the sample was drawn: try mutants in a "
+            "checkout of that commit, with the tests of this one, or draw a new sample"
+        )
     changed = mutate_code(source, cosmic_ray.plugins.get_operator(mutant.operator)(), mutant.occurrence)
     if changed is None or changed == source:
-        raise ValueError(f"{mutant.name} changes nothing: the file is not the one it was drawn from; draw a new sample")
+        raise ValueError(f"{mutant.name} changes nothing")
     return str(changed)
 
 
-def files(package: str) -> list[Path]:
-    """Return the source files of a package that are sampled."""
-    return [p for p in sorted((ROOT / package).rglob("*.py")) if not set(ABROAD) & set(p.relative_to(ROOT).parts)]
+def sample_of(file: str) -> str:
+    """Return the sample that counts a file."""
+    parts = Path(file).parts
+    return next((name for name in (COMPILED, LAWS) if name in parts), parts[0])
+
+
+def files(sample: str) -> list[Path]:
+    """Return the source files from which a sample is drawn, those of a package with its laws."""
+    roots = ("theories", "backends") if sample == COMPILED else (sample,)
+    paths = [path for root in roots for path in sorted((ROOT / root).rglob("*.py"))]
+    return [path for path in paths if (sample_of(str(path.relative_to(ROOT))) == COMPILED) == (sample == COMPILED)]
 
 
 def code_lines(source: str) -> set[int]:
@@ -103,12 +120,12 @@ def _positions(operator, tree) -> Iterator[tuple[int, int]]:
             yield start
 
 
-def draw(package: str, count: int, seed: int) -> list[Mutant]:
-    """Return `count` different mutants of a package."""
-    generator, paths = random.Random(f"{seed} {package}"), files(package)
+def draw(sample: str, count: int, seed: int) -> list[Mutant]:
+    """Return `count` different mutants of a sample, and those of laws that are drawn on the way."""
+    generator, paths = random.Random(f"{seed} {sample}"), files(sample)
     weights = [len(code_lines(path.read_text(encoding="utf-8"))) for path in paths]
     drawn: dict[str, Mutant] = {}
-    while len(drawn) < count:
+    while sum(sample_of(mutant.file) == sample for mutant in drawn.values()) < count:
         (path,) = generator.choices(paths, weights)
         positions = mutations(path)
         if positions:
@@ -117,20 +134,47 @@ def draw(package: str, count: int, seed: int) -> list[Mutant]:
     return sorted(drawn.values())
 
 
+def digest(source: str) -> str:
+    """Return a short digest of a source."""
+    return hashlib.sha256(source.encode()).hexdigest()[:12]
+
+
+@cache
+def stored() -> dict[str, Any]:
+    """Return the sample that is committed: seed, commit, digests of the sources, mutants."""
+    table: dict[str, Any] = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    return table
+
+
+def sources() -> dict[str, str]:
+    """Return the digests of the sources that the sample was drawn from."""
+    digests: dict[str, str] = stored()["sources"]
+    return digests
+
+
 def read() -> list[Mutant]:
-    """Return the sample that is committed."""
-    return [Mutant(*row) for row in json.loads(SAMPLE.read_text(encoding="utf-8"))["mutants"]]
+    """Return the mutants that are committed."""
+    return [Mutant(*row) for row in stored()["mutants"]]
 
 
 def main() -> None:
     """Draw the sample."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=2026)
-    parser.add_argument("--count", type=int, default=150, help="mutants of each package")
+    parser.add_argument(
+        "--count", type=int, default=150, help="mutants of each package, a third of it of compiled code"
+    )
     options = parser.parse_args()
-    rows = [row for package in PACKAGES for row in draw(package, options.count, options.seed)]
+    counts = {sample: options.count for sample in PACKAGES} | {COMPILED: options.count // 3}
+    rows = [row for sample, count in counts.items() for row in draw(sample, count, options.seed)]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = sorted({row.file for row in rows})
+    digests = {name: digest((ROOT / name).read_text(encoding="utf-8")) for name in names}
     listed = ",\n".join(json.dumps(row) for row in rows)
-    SAMPLE.write_text(f'{{"seed": {options.seed}, "mutants": [\n{listed}\n]}}\n', encoding="utf-8")
+    head = f'"seed": {options.seed}, "commit": "{commit.stdout.strip()}",\n"sources": {json.dumps(digests)}'
+    SAMPLE.write_text(f'{{{head},\n"mutants": [\n{listed}\n]}}\n', encoding="utf-8")
     print(f"{len(rows)} mutants in {SAMPLE}")
 
 
