@@ -45,6 +45,8 @@ class DefinitionError(ValueError):
 def encode(value: Any) -> Any:
     """Return a definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
 
+    Fields that a repr leaves out, such as an operator's kernels, are no part of it: they have their defaults when it is read.
+
     Raises TypeError for anything else that is not a number, a string or None.
 
     >>> from haarflow.flows.priors import Gaussian
@@ -52,8 +54,8 @@ def encode(value: Any) -> Any:
     {'kind': 'Gaussian', 'fields': {'lattice': [4, 4], 'sigma': 1.0}}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):  # whose fields are known only by name
-        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
-        return {"kind": type(value).__name__, "fields": fields}
+        shown = [field.name for field in dataclasses.fields(value) if field.init and field.repr]
+        return {"kind": type(value).__name__, "fields": {name: encode(getattr(value, name)) for name in shown}}
     if isinstance(value, tuple | list):
         return [encode(entry) for entry in value]
     if value is None or isinstance(value, bool | int | float | str):
