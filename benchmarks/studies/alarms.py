@@ -23,7 +23,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -89,7 +88,8 @@ CASES = {case.name: case for case in (*WRONG, TINY, *RIGHT)}
 class Row(NamedTuple):
     """What one run said: the least ESS of its flows, the samplers' warnings, grave words about distances, notes by number.
 
-    `off` is the largest distance of a sampler's numbers from exact values, in their own errors.
+    `off` is the largest distance of a sampler's numbers from exact values, in their own errors; `cpu_s` is that of training and
+    samplers.
     """
 
     case: str
@@ -99,7 +99,7 @@ class Row(NamedTuple):
     grave: list[str]
     notes: dict[str, str]
     off: dict[str, float]
-    cpu_s: float = 0.0
+    cpu_s: float
 
     @property
     def flagged(self) -> bool:
@@ -137,6 +137,7 @@ def row_of(case: str, seed: int, summary: Mapping[str, Any]) -> Row:
         [line.text for line in verdict(samplers) if line.grave and " is not to be trusted: " not in line.text],
         notes,
         {label: max(distances) for label, sampler in samplers.items() if (distances := list(_distances(sampler)))},
+        sum(sampler["cpu_s"] for sampler in samplers.values()) + ((summary["training"] or {}).get("cpu_s") or 0.0),
     )
 
 
@@ -181,23 +182,24 @@ def interval(found: int, runs: int) -> tuple[float, float]:
 
 
 def texts(rows: Iterable[Row]) -> Counter[tuple[str, str, str]]:
-    """Return how often each text was said, numbers left out, by case and as "warning", "false alarm" or "note"."""
+    """Return how often each text was said, without numbers and names, by case and as "warning", "false alarm" or "note"."""
     found: Counter[tuple[str, str, str]] = Counter()
     for row in filter(lambda row: row.judged, rows):
         for label, said in (row.warnings | {"verdict": row.grave}).items():
             kind = "false alarm" if label in row.false_alarms else "warning"
-            found.update((row.case, kind, without_numbers(text)) for text in said)
-        found.update((row.case, "note", without_numbers(text)) for text in row.notes.values())
+            found.update((row.case, kind, bare(text)) for text in said)
+        found.update((row.case, "note", bare(text)) for text in row.notes.values())
     return found
 
 
-def without_numbers(text: str) -> str:
-    """Return a text with # for its numbers.
+def bare(text: str) -> str:
+    """Return a text with # for its numbers and without its list of observables.
 
-    >>> without_numbers("ln Z is 3.14 and 4.4% of 8,000 draws, 2.5 sigma")
+    >>> bare("ln Z is 3.14 and 4.4% of 8,000 draws, 2.5 sigma (Q2, wilson_1x2)")
     'ln Z is # and # of # draws, # sigma'
     """
-    return re.sub(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?%?", "#", text)
+    without_names = re.sub(r" \([A-Za-z_][\w., ]*\)", "", text)
+    return re.sub(r"[-+]?\d+(,\d{3})*(\.\d+)?(e[-+]?\d+)?%?", "#", without_names)
 
 
 # ---- runs
@@ -217,12 +219,11 @@ def _of(case: Case, rows: Iterable[Row]) -> list[Row]:
 
 def ran(case: Case, seed: int | None, folder: Path | None) -> Row:
     """Run a case with a seed, in a folder that is kept if one is given, and return what it said."""
-    recipe, begin = case.load(seed), time.process_time()
+    recipe = case.load(seed)
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         summary = run(recipe, place / f"{case.name}-{recipe.seed}", report=False)
-    row = row_of(case.name, recipe.seed, summary)
-    return row._replace(cpu_s=time.process_time() - begin)
+    return row_of(case.name, recipe.seed, summary)
 
 
 def kept_in(path: Path | None) -> list[Row]:

@@ -12,19 +12,23 @@ def summary(**warnings):
     """A summary.json of u1-freezing's samplers, with the warnings of some."""
     entry = {"value": 1.5, "error": 0.25, "exact": 1.0, "tau_int": 0.5}
     names = (*CASES["u1-freezing"].wrong, *CASES["u1-freezing"].right)
-    chain = {"kind": "hmc", "observables": {"E": entry}}
-    flow = {"kind": "flow-reweighting", "observables": {"E": entry}, "coverage": {}, "ess": 0.75}
+    chain = {"kind": "hmc", "observables": {"E": entry}, "cpu_s": 2.0}
+    flow = {"kind": "flow-reweighting", "observables": {"E": entry}, "coverage": {}, "ess": 0.75, "cpu_s": 1.0}
     table = {name: chain if name in ("hmc", "heatbath") else flow for name in names}
-    return {"samplers": {name: {**one, "warnings": warnings.get(name, [])} for name, one in table.items()}}
+    return {
+        "training": {"cpu_s": 7.0},
+        "samplers": {name: {**one, "warnings": warnings.get(name, [])} for name, one in table.items()},
+    }
 
 
 def tiny(seed, ess=0.9, **words):
-    return Row("u1-tiny", seed, ess, **{"warnings": {}, "grave": [], "notes": {}, "off": {}, **words})
+    return Row("u1-tiny", seed, ess, **{"warnings": {}, "grave": [], "notes": {}, "off": {}, "cpu_s": 1.0, **words})
 
 
 def test_a_run_is_flagged_if_every_wrong_sampler_warns_and_a_right_one_that_warns_is_a_false_alarm():
     silent = alarms.row_of("u1-freezing", 0, summary())
     assert not silent.flagged and not silent.false_alarms and silent.ess == 0.75 and silent.off["hmc"] == 2.0
+    assert silent.cpu_s == 14.0
     part = alarms.row_of("u1-freezing", 1, summary(hmc=["frozen"], heatbath=["frozen"]))
     assert not part.flagged and not part.false_alarms
     whole = alarms.row_of("u1-freezing", 2, summary(**{name: ["frozen"] for name in CASES["u1-freezing"].wrong}))
