@@ -88,7 +88,7 @@ CASES = {case.name: case for case in (*WRONG, TINY, *RIGHT)}
 class Row(NamedTuple):
     """What one run said: the least ESS of its flows, the samplers' warnings, grave words about distances, notes by number.
 
-    `off` is the largest distance of a sampler's numbers from exact values, in their own errors; `cpu_s` is that of training and
+    `off` is the largest distance of the numbers of samplers with warnings from exact values, in their own errors; `cpu_s` is that of training and
     samplers.
     """
 
@@ -136,7 +136,7 @@ def row_of(case: str, seed: int, summary: Mapping[str, Any]) -> Row:
         {label: sampler["warnings"] for label, sampler in samplers.items() if sampler["warnings"]},
         [line.text for line in verdict(samplers) if line.grave and " is not to be trusted: " not in line.text],
         notes,
-        {label: max(distances) for label, sampler in samplers.items() if (distances := list(_distances(sampler)))},
+        {name: max(_distances(sampler), default=0.0) for name, sampler in samplers.items() if sampler["warnings"]},
         sum(sampler["cpu_s"] for sampler in samplers.values()) + ((summary["training"] or {}).get("cpu_s") or 0.0),
     )
 
@@ -276,8 +276,8 @@ def report(rows: list[Row]) -> str:
     lines.append(f"{total} false alarms (at most {MOST}); {weak} runs of u1-tiny with an ESS below {GOOD} are left out")
     for row in filter(lambda row: row.judged, rows):
         for label, said in row.false_alarms.items():
-            off = f"{row.off[label]:.1f} sigma from exact values" if label in row.off else "no exact value"
-            lines.append(f"  {row.case}, seed {row.seed}, {label} ({off}): {'; '.join(said)}")
+            off = f" ({row.off[label]:.1f} sigma from exact values)" if label in row.off else ""
+            lines.append(f"  {row.case}, seed {row.seed}, {label}{off}: {'; '.join(said)}")
     lines += [f"{number:6d}  {case}, {kind}: {text}" for (case, kind, text), number in sorted(texts(rows).items())]
     return "\n".join(lines)
 

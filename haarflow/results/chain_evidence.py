@@ -18,8 +18,8 @@ MARK = "not to be trusted: see the warnings of its sampler"
 def judged(sampler: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a sampler's chains, one sentence each, from its entry in summary.json.
 
-    Nothing is said of weighted draws, which are no chain. Where what stands still is zero by a symmetry, the sentence says what
-    the other numbers mean.
+    Nothing is said of weighted draws, which are no chain. Where what stands still is zero by a symmetry, a last sentence says
+    what the other numbers mean.
 
     >>> charge = {"value": 0.5, "error": None, "tau_int": None, "note": "frozen: each of the 4 chains is constant"}
     >>> judged({"kind": "hmc", "acceptance": 0.9, "observables": {"Q": charge, "Q2": charge}})
@@ -34,21 +34,19 @@ def judged(sampler: Mapping[str, Any]) -> list[str]:
         if entry["tau_int"] is None:
             note = entry.get("note") or "the error cannot be estimated"
             groups.setdefault(note.partition("(")[0].partition(",")[0], []).append((name, note))
-    return said + [_sentence(found, sampler["observables"]) for found in groups.values()]
+    said += [f"{found[0][1]} ({', '.join(name for name, _ in found)})" for found in groups.values()]
+    return said + _of_symmetries([name for found in groups.values() for name, _ in found], sampler["observables"])
 
 
-def _sentence(found: list[tuple[str, str]], observables: Mapping[str, Any]) -> str:
-    """One note with the names of the observables that have it, and what follows for the others."""
-    names, note = [name for name, _ in found], found[0][1]
+def _of_symmetries(names: list[str], observables: Mapping[str, Any]) -> list[str]:
+    """What it means for all other numbers that observables without tau_int are zero by a symmetry."""
     odd = [name for name in names if observables[name].get("exact") == 0.0]
-    said = f"{note} ({', '.join(names)})"
     if not odd:
-        return said
-    are, their = ("is", "its") if len(odd) == 1 else ("are", "their")
-    return (
-        f"{said}; {' and '.join(odd)} {are} zero by a symmetry, but chains pass between {their} values too rarely or never, and all "
-        "other numbers are averages over the parts of the target in which the chains happen to be"
-    )
+        return []
+    return [
+        f"{' and '.join(odd)} {'is' if len(odd) == 1 else 'are'} zero by a symmetry, over which these chains do not average: all "
+        "other numbers are those of the parts of the target in which the chains happen to be"
+    ]
 
 
 def warnings_of(sampler: Mapping[str, Any]) -> list[str]:

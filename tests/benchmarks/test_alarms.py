@@ -27,10 +27,10 @@ def tiny(seed, ess=0.9, **words):
 
 def test_a_run_is_flagged_if_every_wrong_sampler_warns_and_a_right_one_that_warns_is_a_false_alarm():
     silent = alarms.row_of("u1-freezing", 0, summary())
-    assert not silent.flagged and not silent.false_alarms and silent.ess == 0.75 and silent.off["hmc"] == 2.0
-    assert silent.cpu_s == 14.0
+    assert not silent.flagged and not silent.false_alarms and silent.ess == 0.75
+    assert silent.cpu_s == 14.0 and not silent.off
     part = alarms.row_of("u1-freezing", 1, summary(hmc=["frozen"], heatbath=["frozen"]))
-    assert not part.flagged and not part.false_alarms
+    assert not part.flagged and not part.false_alarms and part.off == {"hmc": 2.0, "heatbath": 2.0}
     whole = alarms.row_of("u1-freezing", 2, summary(**{name: ["frozen"] for name in CASES["u1-freezing"].wrong}))
     assert whole.flagged and not whole.false_alarms
     false = alarms.row_of("u1-freezing", 3, summary(**{"flow-metropolis": ["the weights"]}))
@@ -45,7 +45,7 @@ def test_a_grave_verdict_on_right_numbers_is_a_false_alarm_and_a_note_is_none():
         "E": {"value": 3.0, "error": 0.25, "exact": 1.0, "tau_int": 0.5, "note": "x"}
     }
     row = alarms.row_of("u1-tiny", 0, far)
-    assert row.off["hmc"] == 8.0 and row.notes == {"hmc: E": "x"}
+    assert row.notes == {"hmc: E": "x"}
     assert list(row.false_alarms) == ["verdict"] and "do not trust this run" in row.grave[0]
     assert alarms.texts([row])["u1-tiny", "note", "x"] == 1
     assert not row._replace(case="u1-freezing").false_alarms  # there numbers are wrong, and differ
