@@ -5,12 +5,14 @@
 Every row is a process with an exact mean, drawn anew for each repeat. `covered` is the share of intervals that hold the
 exact value among the estimates without a note, `all` the same with those that have one, `noted` the share that has a
 note or no error. A row is calibrated if `covered` lies between 0.64 and 0.72, where a perfect interval fails once in
-6,000 rows of 2,000 repeats; it counts as noted if more than half of its estimates are.
+6,000 rows of 2,000 repeats; it counts as noted if more than half of its estimates are. --json keeps every row as soon as it
+is measured, and an interrupted command goes on from them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,6 +229,16 @@ def _estimates(row: Row, repeats: int, seed: int) -> Iterator[Estimate]:
         yield from map(row.estimate, row.draw(generator, min(BATCH, repeats - begin)))
 
 
+def kept_in(path: Path | None, words: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the rows of a file by name, none where there is none yet; raises SystemExit for other repeats or seeds."""
+    if path is None or not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if (stored.get("kind"), stored["recipe"]) != ("calibration", words):
+        raise SystemExit(f"{path} holds {stored.get('kind')} of {stored['recipe']}, not of {words}: name another file")
+    return {row["name"]: row for row in stored["rows"]}
+
+
 def main() -> None:
     """Print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -235,17 +247,18 @@ def main() -> None:
     options.add_argument("--rows", nargs="*", default=[""], help="only rows with one of these words in their name")
     options.add_argument("--json", type=Path, help="also write the table to this file")
     asked = options.parse_args()
+    words = {"repeats": asked.repeats, "seed": asked.seed}
+    table = kept_in(asked.json, words)
     print(f"{'1-sigma intervals of':52} covered    all  noted")
-    table = []
     for row in rows():
-        if any(word in row.name for word in asked.rows):
+        if not any(word in row.name for word in asked.rows):
+            continue
+        if row.name not in table:
             found = measured(row, asked.repeats, asked.seed)
-            table.append({**found._asdict(), "verdict": found.verdict})
-            print(
-                f"{found.name:52} {found.covered:7.3f} {found.all:6.3f} {found.noted:6.3f}  {found.verdict}", flush=True
-            )
-    if asked.json:
-        write(asked.json, "calibration", {"repeats": asked.repeats, "seed": asked.seed}, table)
+            table[row.name] = {**found._asdict(), "verdict": found.verdict}
+            if asked.json:
+                write(asked.json, "calibration", words, list(table.values()))
+        print("{name:52} {covered:7.3f} {all:6.3f} {noted:6.3f}  {verdict}".format(**table[row.name]), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+RENEWALS = 8  # of the workers of a run: more deaths are no accidents
 
 
 def farm(
@@ -22,8 +23,9 @@ def farm(
     """Yield `(index, task(index))` in the order of `indices`, computed by the executor's workers (None: in this process).
 
     At most `ahead` blocks are being computed or waiting to be consumed, so memory stays bounded. An exception in a task is
-    raised when its result is due; blocks not yet started are cancelled. If a worker dies, the blocks that are lost with it and
-    all later ones are computed in this process, with the same results. Raises ValueError for ahead < 1.
+    raised when its result is due; blocks not yet started are cancelled. If a worker dies, the block that is due is computed
+    in this process, with the same result, and the others that are lost with it are given to the executor again; one that
+    takes no more leaves them to this process too. Raises ValueError for ahead < 1.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> list(farm(abs, [-2, 3], ThreadPoolExecutor(2)))
@@ -39,9 +41,9 @@ def farm(
         for index in indices:
             waiting.append((index, _submitted(executor, task, index)))
             if len(waiting) >= ahead:
-                yield _take(task, waiting)
+                yield _take(executor, task, waiting)
         while waiting:
-            yield _take(task, waiting)
+            yield _take(executor, task, waiting)
     finally:
         for _, future in waiting:
             if future is not None:
@@ -56,16 +58,52 @@ def _submitted(executor: Executor, task: Callable[[int], Result], index: int) ->
         return None
 
 
-def _take(task: Callable[[int], Result], waiting: deque[tuple[int, Future[Result] | None]]) -> tuple[int, Result]:
+def _take(
+    executor: Executor, task: Callable[[int], Result], waiting: deque[tuple[int, Future[Result] | None]]
+) -> tuple[int, Result]:
     index, future = waiting.popleft()
     try:
         return index, task(index) if future is None else future.result()
     except BrokenExecutor:
+        for place, (later, lost) in enumerate(waiting):
+            if lost is not None and _is_lost(lost):
+                waiting[place] = (later, _submitted(executor, task, later))
         return index, task(index)
 
 
-def processes(workers: int) -> ProcessPoolExecutor:
-    """Return an executor of `workers` processes on this machine, started by spawn.
+def _is_lost(future: Future[Result]) -> bool:
+    return future.done() and isinstance(future.exception(), BrokenExecutor)
+
+
+class Processes(Executor):
+    """`workers` processes on this machine, replaced by new ones when one of them dies, at most RENEWALS times."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers, self.renewals, self._pool = workers, RENEWALS, _spawned(workers)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Give a task to a worker; raises BrokenExecutor after too many deaths."""
+        try:
+            return self._pool.submit(fn, *args, **kwargs)
+        except BrokenExecutor:
+            if not self.renewals:
+                raise
+        self.renewals -= 1
+        self._pool.shutdown()
+        self._pool = _spawned(self.workers)
+        return self._pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers, after their tasks unless those are cancelled."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _spawned(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def processes(workers: int) -> Processes:
+    """Return an executor of `workers` processes on this machine, started by spawn, which outlives the death of a worker.
 
     A worker that computes in float64 on JAX takes JAX_ENABLE_X64 from the environment it inherits. Raises ValueError
     for workers < 1.
@@ -76,4 +114,4 @@ def processes(workers: int) -> ProcessPoolExecutor:
     """
     if workers < 1:
         raise ValueError(f"at least one worker wanted, got {workers}")
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return Processes(workers)

@@ -172,7 +172,8 @@ def _step(
     draw_key, sample_key = _two(random.split(random.fold_in(state.key, state.step)))
     couplings = plan.draw(draw_key, state.step, training.batch)
     condition = {name: couplings[name] for name in training.condition} or None
-    action = training.theory if callable(training.theory) else accelerated(training.theory).action
+    theory: Any = training.theory
+    action = accelerated(theory).action if hasattr(theory, "action") else theory
     grads, info = training.estimator.gradient(
         training.model, action, state.params, sample_key, training.batch, couplings, condition, samples
     )

@@ -18,7 +18,8 @@ MARK = "not to be trusted: see the warnings of its sampler"
 def judged(sampler: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a sampler's chains, one sentence each, from its entry in summary.json.
 
-    Nothing is said of weighted draws, which are no chain.
+    Nothing is said of weighted draws, which are no chain. Where what stands still is zero by a symmetry, a last sentence says
+    what the other numbers mean.
 
     >>> charge = {"value": 0.5, "error": None, "tau_int": None, "note": "frozen: each of the 4 chains is constant"}
     >>> judged({"kind": "hmc", "acceptance": 0.9, "observables": {"Q": charge, "Q2": charge}})
@@ -34,7 +35,19 @@ def judged(sampler: Mapping[str, Any]) -> list[str]:
         if entry["tau_int"] is None and name != "sign":  # a determinant may well be positive everywhere
             note = entry.get("note") or "the error cannot be estimated"
             groups.setdefault(note.partition("(")[0].partition(",")[0], []).append((name, note))
-    return said + [f"{found[0][1]} ({', '.join(name for name, _ in found)})" for found in groups.values()]
+    said += [f"{found[0][1]} ({', '.join(name for name, _ in found)})" for found in groups.values()]
+    return said + _of_symmetries([name for found in groups.values() for name, _ in found], sampler["observables"])
+
+
+def _of_symmetries(names: list[str], observables: Mapping[str, Any]) -> list[str]:
+    """What it means for all other numbers that observables without tau_int are zero by a symmetry."""
+    odd = [name for name in names if observables[name].get("exact") == 0.0]
+    if not odd:
+        return []
+    return [
+        f"{' and '.join(odd)} {'is' if len(odd) == 1 else 'are'} zero by a symmetry, over which these chains do not average: all "
+        "other numbers are those of the parts of the target in which the chains happen to be"
+    ]
 
 
 def _sign(entry: Mapping[str, Any] | None) -> list[str]:

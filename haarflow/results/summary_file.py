@@ -13,9 +13,16 @@ WHOLE = {"recipe": str, "versions": dict, "backend": str, "seed": int, "theory":
          "training": dict | None, "samplers": dict}  # fmt: skip
 FIT = {"samples": int, "numbers": int, "couplings": list[float], "residuals": list[float], "integration": float,
        "spread": float, "lattice": list[int], "cpu_s": float}  # fmt: skip
+FINE_TUNING = {"draws": int, "start": float | None, "end": float | None, "difference": float | None,
+               "error": float | None, "kept": str}  # fmt: skip
 TRAINING = {"steps": int, "cpu_s": float, "ess": float | None}
 SAMPLER = {"kind": str, "acceptance": float | None, "ess": float | None, "cpu_s": float, "samples": int,
            "samples_per_cpu_s": float | None, "observables": dict}  # fmt: skip
+COVERAGE = {"draws": int, "ess": dict, "pareto_shape": dict, "error_growth": float | None, "ln_Z": dict, "chains": dict,
+            "remark": str}  # fmt: skip
+BESIDE = {"configurations": int, "above": float, "above_error": float, "expected": float, "ess": float | None,
+          "ln_Z": dict}  # fmt: skip
+ESTIMATE = {"value": float | None, "error": float | None}
 OBSERVABLE = {"value": float | None, "error": float | None, "tau_int": float | None, "exact": float | None}
 
 
@@ -32,13 +39,43 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     for name, table in (("training", TRAINING), ("fit", FIT)):
         if summary.get(name):
             _check(path, f"{name}.", summary[name], table)
+    if tuned := (summary["training"] or {}).get("fine_tuning"):
+        _check(path, "training.fine_tuning.", tuned, FINE_TUNING)
+        if tuned["difference"] is not None:
+            _check(path, "training.fine_tuning.", tuned, dict.fromkeys(("start", "end", "error"), float))
+    if made := summary.get("provenance"):
+        _check(path, "provenance.", made, {})
+        _check(path, "provenance.", made, {"wall_s": float} if "wall_s" in made else {})
     for label, sampler in summary["samplers"].items():
-        _check(path, f"samplers.{label}.", sampler, SAMPLER)
-        if sampler["kind"] not in SAMPLERS or sampler["samples"] < 1 or not sampler["observables"]:
-            raise SummaryError(f"{path}: samplers.{label:.80} is no result of a sampler: repeat the run")
-        for name, entry in sampler["observables"].items():
-            _check(path, f"samplers.{label}.observables.{name}.", entry, OBSERVABLE)
+        _check_sampler(path, f"samplers.{label}", sampler)
     return summary
+
+
+def _check_sampler(path: Path, where: str, sampler: Any) -> None:
+    _check(path, f"{where}.", sampler, SAMPLER)
+    if sampler["kind"] not in SAMPLERS or sampler["samples"] < 1 or not sampler["observables"]:
+        raise SummaryError(f"{path}: {where:.80} is no result of a sampler: repeat the run")
+    if "warnings" in sampler:
+        _check(path, f"{where}.", sampler, {"warnings": list[str]})
+    if sampler.get("coverage"):
+        _check_coverage(path, f"{where}.coverage.", sampler["coverage"])
+    for name, entry in sampler["observables"].items():
+        _check(path, f"{where}.observables.{name}.", entry, OBSERVABLE)
+        if not (entry["error"] is None or entry["error"] >= 0.0) or not (
+            entry["tau_int"] is None or entry["tau_int"] > 0.0
+        ):
+            raise SummaryError(
+                f"{path}: {where}.observables.{name:.80} has an error below zero or a tau_int that is not above it: repeat the run"
+            )
+
+
+def _check_coverage(path: Path, where: str, coverage: Any) -> None:
+    _check(path, where, coverage, COVERAGE)
+    for name in ("ess", "pareto_shape", "ln_Z"):
+        _check(path, f"{where}{name}.", coverage[name], ESTIMATE)
+    for name, chain in coverage["chains"].items():
+        _check(path, f"{where}chains.{name}.", chain, BESIDE)
+        _check(path, f"{where}chains.{name}.ln_Z.", chain["ln_Z"], ESTIMATE)
 
 
 def _check(path: Path, where: str, table: Any, kinds: Mapping[str, Any]) -> None:

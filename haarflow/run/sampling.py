@@ -105,7 +105,7 @@ def _flow_blocks(setup: Setup, plan: Plan, numbers: list[int], executor: Executo
 
 
 def _workers(executor: Executor | None) -> int:
-    return 1 if executor is None else getattr(executor, "_max_workers", 4)  # an Executor does not say how many it has
+    return 1 if executor is None else getattr(executor, "workers", 4)  # other executors do not say how many they have
 
 
 def _flow_block(block: dict[str, Any], plan: Plan, number: int) -> Block:

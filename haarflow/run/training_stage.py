@@ -43,7 +43,7 @@ def training_of(setup: Setup) -> Training:
         raise ValueError("flow is missing: there is nothing to train")
     return Training(
         setup.model,
-        setup.target.theory.action,
+        setup.target.theory,  # not its bound method, which no other run of the process would share
         Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
         ESTIMATORS[settings.estimator],
         settings.batch,

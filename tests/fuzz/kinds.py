@@ -230,11 +230,20 @@ LINES = (
      "spread": 0.5, "lattice": [4, 4], "cpu_s": 3.0},
     {"stage": "sample", "sampler": "hmc", "block": 0, "draws": 50, "acceptance": 0.5, "cpu_s": 1.0},
 )  # fmt: skip
+ESTIMATE = {"value": 0.5, "error": 0.1, "note": ""}
+BESIDE = {"configurations": 9, "independent": 9.0, "above": 0.1, "above_error": 0.1, "far_above": 0.0, "expected": 0.1,
+          "ess": 0.5, "ln_Z": ESTIMATE}  # fmt: skip
+COVERAGE = {"draws": 10, "ess": ESTIMATE, "pareto_shape": ESTIMATE, "error_growth": 1.0, "ln_Z": ESTIMATE,
+            "chains": {"hmc": BESIDE}, "remark": ""}  # fmt: skip
+SAMPLER = {"kind": "hmc", "acceptance": 0.5, "ess": 0.5, "cpu_s": 1.0, "samples": 10, "samples_per_cpu_s": 10.0,
+           "warnings": [], "observables": {"Q": {"value": 0.0, "error": 0.1, "tau_int": 0.5, "exact": None}}}  # fmt: skip
 SUMMARY = {
     "recipe": "x", "versions": {"numpy": "2"}, "backend": "numpy", "seed": 0, "theory": {"name": "u1", "beta": 1.0},
-    "lattice": [4, 4], "training": {"steps": 3, "cpu_s": 1.0, "ess": 0.5},
-    "samplers": {"hmc": {"kind": "hmc", "acceptance": 0.5, "ess": 0.5, "cpu_s": 1.0, "samples": 10, "samples_per_cpu_s": 10.0,
-                         "observables": {"Q": {"value": 0.0, "error": 0.1, "tau_int": 0.5, "exact": None}}}},
+    "lattice": [4, 4],
+    "training": {"steps": 3, "cpu_s": 1.0, "ess": 0.5, "fine_tuning": {
+        "draws": 9, "start": 0.5, "end": 0.6, "difference": 0.1, "error": 0.1, "kept": "end"}},
+    "samplers": {"hmc": SAMPLER, "flow": SAMPLER | {"kind": "flow-reweighting", "warnings": ["x"], "coverage": COVERAGE}},
+    "provenance": {"date": "x", "host": "x", "commit": None, "wall_s": 3.0},
 }  # fmt: skip
 
 

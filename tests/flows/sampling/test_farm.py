@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -13,6 +13,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.flows.flow import Model, Translate
 from haarflow.flows.priors import UniformLinks
+from haarflow.flows.sampling import farm as farm_module
 from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain, metropolis
 from haarflow.flows.sampling.farm import farm, processes
 from haarflow.theories import U1Gauge
@@ -104,16 +105,42 @@ def test_a_failed_block_raises_where_it_is_taken():
 
 
 def dies(index):
-    """A block whose worker is killed at its third block, as for want of memory."""
+    """A block and the process that computes it; the worker of the third block is killed, as for want of memory."""
     if index == 2 and multiprocessing.parent_process() is not None:
         os.kill(os.getpid(), signal.SIGKILL)
-    return index**2
+    return index**2, os.getpid()
 
 
-def test_the_blocks_of_a_worker_that_dies_are_computed_again():
+def test_the_blocks_of_a_worker_that_dies_are_computed_again_and_later_ones_by_a_new_worker():
     with processes(1) as executor:
-        assert list(farm(dies, range(5), executor)) == [(index, index**2) for index in range(5)]
-        assert list(farm(dies, range(5, 7), executor)) == [(5, 25), (6, 36)]  # the next sampler's
+        found = dict(farm(dies, range(5), executor, ahead=3))
+        found |= farm(dies, range(5, 7), executor)  # the next sampler's
+    assert [found[index][0] for index in range(7)] == [0, 1, 4, 9, 16, 25, 36]
+    first, here, last = found[0][1], os.getpid(), found[6][1]
+    assert found[1][1] == first and found[2][1] == here and found[5][1] == last
+    assert len({first, here, last}) == 3 and {found[3][1], found[4][1]} <= {here, last}
+
+
+class Mortal(ThreadPoolExecutor):
+    """Workers that die at their first task."""
+
+    died = False
+
+    def submit(self, fn, /, *args, **kwargs):
+        if self.died:
+            raise BrokenExecutor("a worker has died")
+        self.died, future = True, Future()
+        future.set_exception(BrokenExecutor("a worker died"))
+        return future
+
+
+def test_workers_that_always_die_are_not_started_for_ever(monkeypatch):
+    started = []
+    monkeypatch.setattr(farm_module, "RENEWALS", 3)
+    monkeypatch.setattr(farm_module, "_spawned", lambda workers: started.append(workers) or Mortal(workers))
+    with processes(2) as executor:
+        assert list(farm(math.sqrt, range(9), executor, ahead=2)) == [(index, math.sqrt(index)) for index in range(9)]
+    assert started == [2] * 4
 
 
 def test_senseless_numbers_are_refused():

@@ -4,6 +4,7 @@ import numpy
 import pytest
 
 from haarflow.core.parts import described
+from haarflow.core.statistics import gamma_method
 from haarflow.results import chain_evidence
 from haarflow.results.ensemble import Sampled
 from haarflow.results.summary import observables
@@ -42,8 +43,9 @@ def test_healthy_chains_have_no_warnings(target):
 def test_one_frozen_observable_marks_all_numbers(target):
     stuck = numpy.ones((4, 400)) * numpy.asarray([[1.0], [0.0], [0.0], [2.0]])
     found = summarised(target, chains(Q=stuck))
-    (warning,) = found["warnings"]
+    warning, meaning = found["warnings"]
     assert warning.startswith("frozen: each of the 4 chains is constant") and warning.endswith("(Q)")
+    assert meaning.startswith("Q is zero by a symmetry")
     assert found["observables"]["plaquette"]["note"] == chain_evidence.MARK
     assert "frozen" in found["observables"]["Q"]["note"]
 
@@ -54,6 +56,21 @@ def test_chains_that_disagree_in_one_observable_mark_all(target):
     (warning,) = found["warnings"]
     assert "the 4 chains disagree" in warning and warning.endswith("(plaquette)")
     assert all(one["note"] for one in found["observables"].values())
+
+
+def test_two_wells_are_told_from_a_mean_that_is_not_known():
+    """The magnetisation of chains that keep to their wells: what it means for numbers that are the same in both."""
+    wells = [[1.0], [-1.0], [1.0], [1.0]] + 0.1 * autoregressive(0.5, 400, 4, seed=9)
+    found = gamma_method(wells)
+    m, m2 = entry(found.value, found.error, 0.0, found.note, found.tau_int), entry(1.0, 0.01)
+    warning, meaning = chain_evidence.judged(sampler(m=m, m2=m2))
+    assert warning.startswith("the 4 chains disagree") and warning.endswith("(m)")
+    assert meaning.startswith(
+        "m is zero by a symmetry, over which these chains do not average: all other numbers are those of"
+    )
+    assert chain_evidence.judged(sampler(m={**m, "exact": None}, m2=m2)) == [warning]
+    _, both = chain_evidence.judged(sampler(m=m, n=m, m2=m2))
+    assert both.startswith("m and n are zero by a symmetry")
 
 
 def test_random_walks_are_no_evidence(target):

@@ -407,6 +407,40 @@ def test_a_damaged_summary_is_refused(change, whole, tmp_path):
         read_summary(path)
 
 
+@pytest.mark.parametrize(
+    "place, value",
+    [("observables.E.error", -1), ("observables.E.tau_int", 0), ("observables.E.tau_int", -0.5), ("warnings", [3]),
+     ("coverage.ess", 0.5), ("coverage.ln_Z.value", "x"), ("coverage.chains.hmc.above", None), ("coverage.chains.hmc.ln_Z.error", [])],
+)  # fmt: skip
+def test_a_summary_with_a_senseless_number_is_refused(place, value, tmp_path):
+    path, estimate = tmp_path / "summary.json", {"value": 0.5, "error": 0.1, "note": ""}
+    beside = {
+        "configurations": 9,
+        "above": 0.1,
+        "above_error": 0.1,
+        "expected": 0.1,
+        "ess": None,
+        "ln_Z": dict(estimate),
+    }
+    coverage = {"draws": 9, "ess": estimate, "pareto_shape": estimate, "error_growth": None, "ln_Z": dict(estimate),
+                "chains": {"hmc": beside}, "remark": ""}  # fmt: skip
+    sampler = {"kind": "flow-reweighting", "acceptance": None, "ess": 0.5, "cpu_s": 1.0, "samples": 9, "samples_per_cpu_s": 9.0,
+               "warnings": [], "coverage": coverage,
+               "observables": {"E": {"value": 0.0, "error": 0.0, "tau_int": 0.5, "exact": None}}}  # fmt: skip
+    whole = {"recipe": "x", "versions": {}, "backend": "numpy", "seed": 0, "theory": {"name": "u1"}, "lattice": [4],
+             "training": None, "samplers": {"flow": sampler}}  # fmt: skip
+    path.write_text(json.dumps(whole))
+    assert read_summary(path) == whole
+    *way, last = place.split(".")
+    table = sampler
+    for word in way:
+        table = table[word]
+    table[last] = value
+    path.write_text(json.dumps(whole))
+    with pytest.raises(SummaryError, match="repeat the run"):
+        read_summary(path)
+
+
 def test_a_damaged_block_is_named_and_drawn_again_once_it_is_gone(tmp_path):
     with opened(tmp_path / "run", "name = 'x'\n") as folder:
         folder.write_block("hmc", 0, {"log_w": numpy.zeros((3, 2))})

@@ -9,6 +9,7 @@ from haarflow.flows import modelfile
 from haarflow.pipeline import run
 from haarflow.run import build, target
 from haarflow.run.recipes import load
+from haarflow.run.training_stage import training_of
 from haarflow.theories import catalogue
 from tests.support.runs import uniform_recipe
 
@@ -70,3 +71,16 @@ def test_a_trained_run_makes_its_theory_once_and_opens_its_model_once(tmp_path, 
     assert sorted(calls) == ["open_model", "target_of", "try_model", "u1"]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["training"]["steps"] == 2
     assert models.shipped()
+
+
+def test_seeds_and_couplings_of_a_recipe_share_the_compiled_training_step():
+    """Steps are compiled once for each training: equal ones share theirs."""
+    pytest.importorskip("jax")
+
+    def training(*words):
+        return training_of(build.build(load("u1-tiny", words, run__backend="jax")))
+
+    plain = training()
+    assert training("seed=1") == plain and hash(training("seed=1")) == hash(plain)
+    assert training("theory.beta=2.0") == plain
+    assert training("lattice=[6,6]") != plain and training("train.batch=32") != plain
