@@ -12,7 +12,14 @@ BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_ran
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-statistical test-slow fuzz kill lowest newest check format clean help
+# KEEP=1 keeps what JAX compiles for the next run of the tests, in $(VENV)/jax; without it every run compiles anew, as in CI.
+ifdef KEEP
+export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+endif
+
+.PHONY: demo freezing test test-statistical test-slow fuzz kill costs lowest newest check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -50,6 +57,9 @@ fuzz: $(VENV)/dev.done   ## 10,000 damaged files of each kind: read, or refused 
 
 kill: $(VENV)/dev.done   ## kill 100 runs at random times, resume them, and compare every number
 	$(BIN)/python -m tests.kill
+
+costs: $(VENV)/dev.done   ## the default tests, and which files and tests take most CPU and memory, in compilers and in all
+	$(BIN)/python -m pytest $(SHARE) -p tests.support.costs
 
 lowest:          ## a subset of the tests with the lowest versions allowed, in an environment of their own (torch apart)
 	$(PYTHON) -m venv $(VENV)-lowest

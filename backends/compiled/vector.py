@@ -12,7 +12,7 @@ installed. The loops around the bodies are compiled by Numba, see backends/compi
 from __future__ import annotations
 
 import ctypes
-import itertools
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 WIDTH = 4  # doubles per register (AVX2); other machines split or join them
 BYTES = 8
-NUMBERS = itertools.count()  # the names of compiled functions
+ADDRESSES: dict[str, int] = {}  # of the functions in memory, by their names
 FLAGS = ("contract", "nsz")  # a product and a sum may be fused; nothing else is rearranged
 
 
@@ -308,9 +308,8 @@ def compiled(
     """
     from llvmlite import ir
 
-    word, name = ir.IntType(64), f"body_{next(NUMBERS)}"
-    module = ir.Module()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), name)
+    word, module = ir.IntType(64), ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [word] * (rows + 1)), "body")
     end, *addresses = function.args
     entry, loop, done = (function.append_basic_block() for _ in range(3))
     ir.IRBuilder(entry).branch(loop)
@@ -326,31 +325,39 @@ def compiled(
     lane.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, end), loop, done)
     ir.IRBuilder(done).ret_void()
-    return Code(str(module), name)
+    return Code(str(module))
 
 
 class Code:
-    """A function in memory, compiled for this machine; it stays there until the process ends.
+    """The function `body` of a module in memory, compiled for this machine; it stays there until the process ends.
 
-    The function at `address` takes the end of the lanes in bytes and the addresses of the rows.
+    The same text is compiled once. The function at `address` takes the end of the lanes in bytes and the addresses of the rows.
     """
 
-    def __init__(self, module: str, name: str):
-        from llvmlite import binding
-
-        machine, engine = _compiler()
-        parsed = binding.parse_assembly(module)
-        # Level 1, as level 2 makes the same code of straight lines and leaks three times as much in each run, 0.8 MiB.
-        builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
-        builder.getModulePassManager().run(parsed, builder)
-        engine.add_object_file(binding.ObjectFileRef.from_data(machine.emit_object(parsed)))
-        engine.finalize_object()
-        self.address = engine.get_function_address(name)
+    def __init__(self, module: str):
+        name = f"body_{hashlib.sha256(module.encode()).hexdigest()}"
+        if name not in ADDRESSES:
+            ADDRESSES[name] = _added(module.replace('@"body"', f'@"{name}"'), name)
+        self.address = ADDRESSES[name]
 
     def __call__(self, *rows: Any) -> None:
         """Run on arrays `(component, lane)` of the stride it was compiled for."""
         integers = [rows[0].shape[-1] * rows[0].itemsize, *(row.ctypes.data for row in rows)]
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(integers))(self.address)(*integers)
+
+
+def _added(module: str, name: str) -> int:
+    """Compile a module, and return the address of its function."""
+    from llvmlite import binding
+
+    machine, engine = _compiler()
+    parsed = binding.parse_assembly(module)
+    # Level 1, as level 2 makes the same code of straight lines and leaks three times as much in each run, 0.8 MiB.
+    builder = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(speed_level=1))
+    builder.getModulePassManager().run(parsed, builder)
+    engine.add_object_file(binding.ObjectFileRef.from_data(machine.emit_object(parsed)))
+    engine.finalize_object()
+    return int(engine.get_function_address(name))
 
 
 @cache

@@ -176,9 +176,13 @@ def test_a_second_block_compiles_nothing():
     fields = record.asarray([[[0.1, 0.2], [0.3, 0.4]]])
     key = random.fold_in(random.key(1, record), 7)
     state, _ = run(kernel, key, kernel.init(fields), 3)
-    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: compiled.append(event))
+
+    def listen(event, *_, **__):
+        compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         run(kernel, key, state, 3, start=3)
     finally:
-        jax.monitoring.clear_event_listeners()
+        jax.monitoring.unregister_event_duration_listener(listen)
     assert not [event for event in compiled if "backend_compile" in event]

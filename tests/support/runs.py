@@ -58,6 +58,48 @@ def process(*words, code="import sys; from haarflow.cli import main; sys.exit(ma
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
 
 
+# Lives of the command line, each a fork of one process. A life kills itself with SIGKILL in its n-th commit, before (odd n) or
+# after (even n) the rename, or ends by itself (n = 0); the first to end after a death is the last. With n = None the process itself
+# runs, and the later lives have what it imported and compiled.
+LIVES = """
+import importlib, os, signal, sys
+from haarflow.cli import main
+from haarflow.core import files
+
+for module in {imports}:
+    importlib.import_module(module)
+rename, codes, answer = os.replace, [], os.dup(1)
+os.dup2(2, 1)
+
+def dying(n, count=[0]):
+    def replace(source, target):
+        count[0] += 1
+        if 2 * count[0] - 1 == n: os.kill(os.getpid(), signal.SIGKILL)
+        rename(source, target)
+        if 2 * count[0] == n: os.kill(os.getpid(), signal.SIGKILL)
+    return replace
+
+def lived(n, words):
+    child = os.fork()
+    if child == 0:
+        files.os.replace = dying(n)
+        os._exit(main(words))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+for n, words in {plan}:
+    codes.append(main(words) if n is None else lived(n, words))
+    if codes[-1] == 0 and -signal.SIGKILL in codes: break
+os.write(answer, str(codes).encode())
+"""
+
+
+def lives(*plan, imports=()):
+    """Run the command line once for each `(n, words)` of the plan, as told above `LIVES`; return the exit codes and stderr."""
+    told = [(n, [str(word) for word in words]) for n, words in plan]
+    done = process(code=LIVES.format(plan=told, imports=imports))
+    return json.loads(done.stdout or "[]"), done.stderr
+
+
 def numbers(folder):
     """Everything a run computed, as comparable bytes, without times."""
     folder = Path(folder)

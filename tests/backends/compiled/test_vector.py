@@ -209,3 +209,15 @@ def test_a_loop_is_compiled_anew_when_one_that_it_calls_has_changed(tmp_path):
     assert kept and found() == 2.0 and kept == sorted(tmp_path.glob("__pycache__/outer_loops.*.nbi"))
     write("inner", "x + 2.0")
     assert found() == 3.0
+
+
+def test_the_same_body_is_compiled_once():
+    """Caches of compiled bodies may be dropped without a loss: code cannot be freed, and is found again by its text."""
+    kept = len(vector.ADDRESSES)
+    bodies = [lambda x, y, factor=factor: y.__setitem__(0, factor * x[0]) for factor in (2.25, 2.25, 2.75)]
+    first, again, other = (vector.compiled(body, rows=2, stride=32) for body in bodies)
+    assert len(vector.ADDRESSES) == kept + 2 and first.address == again.address != other.address
+    x, y = numpy.ones((1, 4)), numpy.zeros((1, 4))
+    for code, factor in ((first, 2.25), (again, 2.25), (other, 2.75)):
+        code(x, y)
+        assert (y == factor).all()

@@ -168,8 +168,11 @@ def test_an_action_alone_runs_by_hmc_where_there_is_autodiff(here, backend):
     if not is_present(backend):
         pytest.skip(f"no {backend}")
     words = ("run", here / "mine.toml", "--theory", "own_xy:XY", "-b", backend, "-q", "-o", here / "run")
-    done = process(*words, PYTHONPATH=f"{here}:{ROOT}")
-    assert done.returncode == 0, done.stderr
+    if backend == "jax":  # once as a person does, in a process of its own
+        done = process(*words, PYTHONPATH=f"{here}:{ROOT}")
+        assert done.returncode == 0, done.stderr
+    else:
+        assert haarflow(*words) == 0
     assert summary(here / "run")["samplers"]["hmc"]["acceptance"] > 0.5
     assert "XY on 4×4, beta = 0.5" in (here / "run" / "report.html").read_text(encoding="utf-8")
 

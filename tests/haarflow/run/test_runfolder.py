@@ -21,22 +21,9 @@ from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.run import recipes, runfolder
 from haarflow.run.records import FitLine, Log, SampleLine, TrainLine
 from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
-from tests.support.runs import ROOT, haarflow, numbers, process, uniform_recipe
+from tests.support.runs import ROOT, haarflow, lives, numbers, process, uniform_recipe
 
-# The process kills itself with SIGKILL in its n-th commit, before (odd n) or after (even n) the rename.
-DIES = """
-import os, signal, sys
-from haarflow.core import files
-count, rename = [0], os.replace
-def replace(source, target):
-    count[0] += 1
-    if 2 * count[0] - 1 == {n}: os.kill(os.getpid(), signal.SIGKILL)
-    rename(source, target)
-    if 2 * count[0] == {n}: os.kill(os.getpid(), signal.SIGKILL)
-files.os.replace = replace
-from haarflow.cli import main
-sys.exit(main())
-"""
+DIED = -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -141,13 +128,10 @@ def test_workers_do_not_change_a_bit(recipe, whole, tmp_path):
 
 @pytest.mark.parametrize("n", [5, 11])
 def test_sigkill_in_a_commit_and_again_ends_with_the_same_bytes(recipe, whole, tmp_path, n):
-    command = ("run", recipe, "--backend", "numpy", "--no-report", "--out", tmp_path / "run")
-    lives = 0
-    while (died := process(*command, code=DIES.format(n=n + lives % 2))).returncode:
-        assert died.returncode == -signal.SIGKILL, died.stderr
-        lives += 1
-        assert lives < 40
-    assert lives >= 1
+    command = ("run", recipe, "--backend", "numpy", "--no-report", "--out")
+    run = (*command, tmp_path / "run")
+    codes, said = lives((None, (*command, tmp_path / "first")), *[(n + life % 2, run) for life in range(40)])
+    assert len(codes) > 2 and codes == [0, *[DIED] * (len(codes) - 2), 0], said
     assert numbers(tmp_path / "run") == numbers(whole)
 
 
@@ -156,13 +140,14 @@ def test_sigkill_while_training_ends_with_the_same_bytes(engine, tmp_path):
     pytest.importorskip(engine)
     few = ["train.steps=12", "train.checkpoint=4", "samplers.hmc=false", "samplers.heatbath=false"]
     command = ("run", "u1-tiny", *few, "--backend", engine, "--threads", "1", "--quiet", "--no-report", "--out")
-    assert process(*command, tmp_path / "whole").returncode == 0
-    for n in (5, 4):  # the second checkpoint half written; then the second of what is left, just renamed
-        died = process(*command, tmp_path / "killed", code=DIES.format(n=n))
-        assert died.returncode == -signal.SIGKILL, died.stderr
+    killed = (*command, tmp_path / "killed")
+    # the second checkpoint half written; then the second of what is left, just renamed
+    whole = (*command, tmp_path / "whole")
+    codes, said = lives((0, whole), (5, killed), (4, killed), imports=("haarflow.pipeline", engine))
+    assert codes == [0, DIED, DIED], said
     steps = [line.step for line in read_metrics(tmp_path / "killed" / "metrics.jsonl")]
     assert steps and steps[-1] <= 12
-    assert process(*command, tmp_path / "killed").returncode == 0
+    assert process(*killed).returncode == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
 
 
