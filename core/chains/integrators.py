@@ -76,14 +76,35 @@ def integrate(
     >>> integrate(lambda x: x, np.ones(1), np.zeros(1), OMELYAN4, 0.5, 4, space)[0].round(3).tolist()
     [-0.416]
     """
-    moved: tuple[Tree, Tree] = alternate(drift(spaces), kick(force), (field, momentum), scheme, step_size, steps)
-    return moved
+    first = leaves(momentum)[0]
+    backend = backends.of(first)
+
+    def drift(field: Tree, momentum: Tree, c: float | Array) -> Tree:
+        return fields.move(spaces, field, momentum, c * step_size)
+
+    def kick(field: Tree, momentum: Tree, k: float) -> Tree:
+        return fields.axpy(-k * step_size, force(field), momentum)
+
+    def one_step(carry: tuple[Tree, Tree], first: Array) -> tuple[tuple[Tree, Tree], None]:
+        field, momentum = carry
+        for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
+            field = drift(field, momentum, c)
+            momentum = kick(field, momentum, k)
+        return (field, momentum), None
+
+    joined = scheme.drifts[-1] + scheme.drifts[0]
+    firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
+    (field, momentum), _ = backend.scan(
+        one_step, (field, momentum), backend.asarray(firsts, dtype=fields.precision(first))
+    )
+    return drift(field, momentum, scheme.drifts[-1]), momentum
 
 
 def alternate(drift: Map, kick: Map, state: Tree, scheme: Scheme, step_size: float | Array, steps: int) -> Tree:
     """Return the state after `steps` steps of two maps (state, time) -> state, the flows of two parts of a Hamiltonian.
 
-    Each is reversible, and so is their alternation. A step size of the batch's shape is passed on as it is.
+    Each is reversible, and so is their alternation. The loop's body is one drift and one kick, whatever the scheme: a costly
+    kick is compiled once.
 
     >>> import numpy as np
     >>> drift = lambda state, time: (state[0] + time * state[1], state[1])
@@ -92,17 +113,14 @@ def alternate(drift: Map, kick: Map, state: Tree, scheme: Scheme, step_size: flo
     [-0.416]
     """
     first = leaves(state)[0]
-    backend = backends.of(first)
+    backend, (drifts, kicks) = backends.of(first), coefficients(scheme, steps)
+    pairs = backend.asarray(list(zip(drifts, kicks, strict=False)), dtype=precision(first))
 
-    def one_step(state: Tree, first: Array) -> tuple[Tree, None]:
-        for c, k in zip((first, *scheme.drifts[1:-1]), scheme.kicks, strict=True):
-            state = kick(drift(state, c * step_size), k * step_size)
-        return state, None
+    def one(state: Tree, pair: Array) -> tuple[Tree, None]:
+        return kick(drift(state, pair[0] * step_size), pair[1] * step_size), None
 
-    joined = scheme.drifts[-1] + scheme.drifts[0]
-    firsts = [scheme.drifts[0]] + [joined] * (steps - 1)
-    state, _ = backend.scan(one_step, state, backend.asarray(firsts, dtype=precision(first)))
-    return drift(state, scheme.drifts[-1] * step_size)
+    state, _ = backend.scan(one, state, pairs)
+    return drift(state, drifts[-1] * step_size)
 
 
 def kick(force: Callable[[Tree], Tree]) -> Map:
