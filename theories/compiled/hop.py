@@ -1,7 +1,8 @@
 """The hop of Wilson's operator as one compiled kernel, for arrays in host memory: `hopping.Hopping` with another layout.
 
-Sites are taken in rows along the last axis. Links are laid out once: for each row the 2 d links of all its sites, real and
-imaginary parts apart, so that a hop reads them in the order in which they lie. Real links are such rows, complex ones belong to
+Sites are taken in rows along the last axis. Links are laid out once: for each row those of all its sites, real and
+imaginary parts apart, so that a hop reads them in the order in which they lie. On the whole lattice a backward link is read as the
+adjoint one of its own row, which is still in the cache: five links a site come from memory in four dimensions, not eight. Real links are such rows, complex ones belong to
 the array code of theories/fermions/hopping.py, which serves where there is no host memory or the work is too small; both
 agree to rounding.
 """
@@ -18,9 +19,9 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.groups.matrices import complex_array, precision
+from haarflow.core.groups.matrices import complex_array, dagger, precision
 from haarflow.theories.compiled import hop_kernel
-from haarflow.theories.compiled.hop_kernel import row_shape
+from haarflow.theories.compiled.hop_kernel import link_sets, row_shape
 from haarflow.theories.fermions import hopping
 from haarflow.theories.fermions.hopping import Sites
 
@@ -29,10 +30,10 @@ PASSES = 2  # of array code over the links, at least
 
 
 def prepare(links: Array, sites: Sites) -> Array:
-    """Return complex links at flat sites as real rows `(*batch, rows, 2 d 2 n^2, extent)` where the kernel serves, else as
+    """Return complex links at flat sites as real rows `(*batch, rows, sets 2 n^2, extent)` where the kernel serves, else as
     they are."""
     xp, (rows, extent) = array_namespace(links), row_shape(sites)
-    shape = (*links.shape[: links.ndim - sites.link_axes], rows, 4 * sites.d * sites.n**2, extent)
+    shape = (*links.shape[: links.ndim - sites.link_axes], rows, len(link_sets(sites)) * 2 * sites.n**2, extent)
     real = xp.float32 if precision(links) == "float32" else xp.float64
     like = (xp.empty(shape, dtype=real, device=backends.place(links)),)
     work, twin = partial(write_rows, sites), lambda links: (in_rows(links, sites),)
@@ -109,15 +110,16 @@ def write_rows(sites: Sites, into: Sequence[numpy.ndarray], links: numpy.ndarray
 
 
 def in_rows(links: Array, sites: Sites) -> Array:
-    """Return complex links `(*batch, 2 d, [n, n,] sites)` as real rows `(*batch, rows, 2 d 2 n^2, extent)`.
+    """Return complex links `(*batch, 2 d, [n, n,] sites)` as real rows `(*batch, rows, sets 2 n^2, extent)`, see `link_sets`.
 
     >>> in_rows(numpy.ones((4, 3, 3, 8)) + 0j, Sites((2, 4), n=3)).shape
-    (2, 72, 4)
+    (2, 54, 4)
     """
     xp, (rows, extent) = array_namespace(links), row_shape(sites)
     batch = tuple(links.shape[: links.ndim - sites.link_axes])
-    entries = 2 * sites.d * sites.n**2
-    parts = xp.stack([xp.real(links), xp.imag(links)], axis=-2)
+    behind, entries = (slice(None),) * (sites.link_axes - 1), len(link_sets(sites)) * sites.n**2
+    kept = xp.stack([links[(..., row, *behind)] for row in link_sets(sites)], axis=-sites.link_axes)
+    parts = xp.stack([xp.real(kept), xp.imag(kept)], axis=-2)
     parts = xp.reshape(parts, (*batch, entries * 2, rows, extent))
     count = len(batch)
     return xp.permute_dims(parts, (*range(count), count + 1, count, count + 2))
@@ -126,8 +128,9 @@ def in_rows(links: Array, sites: Sites) -> Array:
 def from_rows(rows: Array, sites: Sites) -> Array:
     """Return complex links at flat sites, the inverse of `in_rows`.
 
-    >>> links = numpy.random.default_rng(1).normal(size=(2, 4, 3, 3, 8)) + 1j
-    >>> bool((from_rows(in_rows(links, Sites((2, 4), n=3)), Sites((2, 4), n=3)) == links).all())
+    >>> from haarflow.theories.fermions.wilson import Wilson
+    >>> links = Wilson((2, 4)).doubled(numpy.arange(16.0).reshape(2, 2, 4))
+    >>> bool((from_rows(in_rows(links, Sites((2, 4))), Sites((2, 4))) == links).all())
     True
     """
     xp, (count, extent) = array_namespace(rows), row_shape(sites)
@@ -135,5 +138,17 @@ def from_rows(rows: Array, sites: Sites) -> Array:
     axes = len(batch)
     parts = xp.permute_dims(rows, (*range(axes), axes + 1, axes, axes + 2))
     colours = () if sites.n == 1 else (sites.n, sites.n)
-    parts = xp.reshape(parts, (*batch, 2 * sites.d, *colours, 2, count * extent))
-    return complex_array(parts[..., 0, :], parts[..., 1, :])
+    parts = xp.reshape(parts, (*batch, len(link_sets(sites)), *colours, 2, count * extent))
+    links = complex_array(parts[..., 0, :], parts[..., 1, :])
+    return links if sites.parity is not None else _with_backward(links, sites)
+
+
+def _with_backward(links: Array, sites: Sites) -> Array:
+    """The forward links and the backward one of the last axis with the other backward links, adjoint ones one site back."""
+    xp, behind, d = array_namespace(links), (slice(None),) * (sites.link_axes - 1), sites.d
+    found, table = [links[(..., row, *behind)] for row in range(d)], backends.of(links).asarray(sites.table)
+    for mu in range(d - 1):
+        forward = found[mu]
+        reverse = xp.conj(forward) if sites.n == 1 else dagger(forward, 1)
+        found.append(xp.take(reverse, table[d + mu, :], axis=-1))
+    return xp.stack([*found, links[(..., d, *behind)]], axis=-sites.link_axes)
