@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy
@@ -24,6 +24,8 @@ from haarflow.theories.compiled import hop_kernel
 from haarflow.theories.compiled.hop_kernel import link_sets, row_shape
 from haarflow.theories.fermions import hopping
 from haarflow.theories.fermions.hopping import Sites
+
+Shape = tuple[int, ...]
 
 ROW_AXES = 3
 PASSES = 2  # of array code over the links, at least
@@ -48,7 +50,14 @@ def axes(links: Array, sites: Sites) -> int:
 
 def are_rows(links: Array) -> bool:
     """Return whether links are laid out in rows: then they are real."""
-    return not array_namespace(links).isdtype(links.dtype, "complex floating")
+    kind: Any = type(links.dtype)
+    return _is_real(kind, links.dtype)
+
+
+@cache
+def _is_real(kind: type, dtype: Any) -> bool:
+    """By the type's name, which takes long to make; types of different backends are kept apart by their `kind`."""
+    return "complex" not in str(dtype)
 
 
 def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | None = None, factor: Any = None) -> Array:
@@ -59,10 +68,13 @@ def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | Non
     def plain(rows: Array, psi: Array, *added: Array) -> tuple[Array]:
         return (hopping.hop(from_rows(rows, sites), psi, sites, sign, *added),)
 
-    arrays = _of_one_rank(sites, links, psi, *(() if base is None else (base, _number(factor, psi))))
+    arrays: Sequence[Array] = (links, psi) if base is None else (links, psi, base, _number(factor, psi))
+    batches = [tuple(x.shape[: x.ndim - own]) for x, own in zip(arrays, _own(sites)[: len(arrays)], strict=True)]
+    if len({len(batch) for batch in batches}) > 1:
+        arrays, batches = _of_one_rank(arrays, batches)
     found = None
     if precision(links) == precision(psi):
-        like, work = _result(sites, *arrays), partial(hop_kernel.hop, sites, sign)
+        like, work = _result(psi, batches), partial(hop_kernel.hop, sites, sign)
         found = backends.of(psi).on_host(work, plain, (like,), *arrays, numbers=PASSES * math.prod(links.shape))
     return plain(*arrays)[0] if found is None else found[0]
 
@@ -75,33 +87,28 @@ def _number(factor: Any, psi: Array) -> Array:
     return backends.of(psi).asarray(numpy.asarray(factor), dtype=precision(psi))
 
 
-def _of_one_rank(sites: Sites, links: Array, psi: Array, *added: Array) -> list[Array]:
+def _of_one_rank(arrays: Sequence[Array], batches: list[Shape]) -> tuple[list[Array], list[Shape]]:
     """The arrays with as many batch axes as the one that has most: under `vmap` a further axis then stands in front of all."""
-    split = [_split(x, own) for x, own in zip((links, psi, *added), _own(sites, added), strict=True)]
-    rank = max(len(batch) for batch, _ in split)
+    rank = max(map(len, batches))
+    wide = [(1,) * (rank - len(batch)) + batch for batch in batches]
     return [
-        array_namespace(x).reshape(x, (1,) * (rank - len(batch)) + batch + last)
-        for x, (batch, last) in zip((links, psi, *added), split, strict=True)
-    ]
+        array_namespace(x).reshape(x, more + tuple(x.shape[len(batch) :]))
+        for x, batch, more in zip(arrays, batches, wide, strict=True)
+    ], wide
 
 
-def _result(sites: Sites, links: Array, psi: Array, *added: Array) -> Array:
+def _result(psi: Array, batches: list[Shape]) -> Array:
     """An array of the result's shape and type."""
-    split = [_split(x, own) for x, own in zip((links, psi, *added), _own(sites, added), strict=True)]
-    shape = (*numpy.broadcast_shapes(*(batch for batch, _ in split)), *split[1][1])
-    if tuple(psi.shape) == shape:
+    lead = numpy.broadcast_shapes(*batches) if len(set(batches)) > 1 else batches[1]
+    if lead == batches[1]:
         return psi
+    shape = (*lead, *psi.shape[len(batches[1]) :])
     return array_namespace(psi).empty(shape, dtype=psi.dtype, device=backends.place(psi))
 
 
-def _own(sites: Sites, added: tuple[Array, ...]) -> tuple[int, ...]:
+def _own(sites: Sites) -> tuple[int, int, int, int]:
     """The axes behind the batch of links, psi, base and factor."""
-    return (ROW_AXES, sites.spinor_axes, sites.spinor_axes, 0)[: 2 + len(added)]
-
-
-def _split(x: Array, own: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    shape = tuple(x.shape)
-    return shape[: len(shape) - own], shape[len(shape) - own :]
+    return ROW_AXES, sites.spinor_axes, sites.spinor_axes, 0
 
 
 def write_rows(sites: Sites, into: Sequence[numpy.ndarray], links: numpy.ndarray) -> None:
