@@ -19,6 +19,7 @@ from haarflow.core.broadcasting import of_type
 Rows = list[list[Array]]
 
 SINGLE = ("float32", "complex64")
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}  # the rounding of each precision
 
 
 def precision(x: Any) -> str:

@@ -22,6 +22,7 @@ from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array, Group, Tree
 from haarflow.core import random
 from haarflow.core.groups.additive import Real
+from haarflow.core.groups.matrices import EPSILON as EPSILON
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
 from haarflow.core.laws.fields import host_matrices
@@ -31,7 +32,6 @@ SIZES = ("zero", "small", "one", "large")
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 # the operations of a group, one compiled program each
 OPERATIONS = ("compose", "inverse", "exp", "log", "project", "update", "inner")
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
 MEMORY = 2**30  # bytes that one law may allocate, on an object of any size
 VOID = "does not apply: "
 

@@ -8,6 +8,8 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.broadcasting import of_type
+from haarflow.core.groups.matrices import EPSILON, precision
 from haarflow.core.solvers.refinement import refined
 from haarflow.core.solvers.rows import Map, counts, rows_of
 from haarflow.core.solvers.solution import Solution
@@ -45,6 +47,21 @@ def matrix(apply: Map, like: Array, batch_axes: int = 0) -> Array:
     return xp.permute_dims(columns, (1, 2, 0))
 
 
+def invertible(matrices: Array) -> Array:
+    """Return matrices `(batch, n, n)` whose diagonal is shifted by rounding, so that LU finds no pivot that is exactly zero.
+
+    Where a matrix was singular the solution is of no use, which its residual says; libraries would raise for all of them.
+
+    >>> import numpy as np
+    >>> bool(np.isfinite(np.linalg.inv(invertible(np.ones((1, 2, 2))))).all())
+    True
+    """
+    xp, n = array_namespace(matrices), matrices.shape[-1]
+    size = xp.max(xp.abs(matrices), axis=(-2, -1), keepdims=True)
+    shift = EPSILON[precision(matrices)] * xp.where(size > 0.0, size, xp.ones_like(size))
+    return matrices + of_type(shift, matrices) * xp.eye(n, dtype=matrices.dtype, device=backends.place(matrices))
+
+
 def dense(apply: Map, b: Array, tolerance: float = 1e-10, batch_axes: int = 0) -> Solution:
     """Return the solution of A x = b by the LU decomposition of the map's matrix, its residual computed from the map.
 
@@ -58,7 +75,7 @@ def dense(apply: Map, b: Array, tolerance: float = 1e-10, batch_axes: int = 0) -
     if not fits(b, batch_axes):
         n = math.prod(b.shape[batch_axes:])
         raise ValueError(f"matrices of {n} x {n} for each configuration exceed {MEMORY / 2**30:.0f} GiB: solve by cg")
-    matrices = matrix(apply, b, batch_axes)
+    matrices = invertible(matrix(apply, b, batch_axes))
 
     def solve(_: Map, r: Array, wanted: Array, budget: Array) -> tuple[Array, Array]:
         return array_namespace(r).linalg.solve(matrices, r[..., None])[..., 0], array_namespace(r).minimum(

@@ -20,7 +20,7 @@ from array_api_compat import array_namespace
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
 from haarflow.core.axes import per_chain, spread, total
-from haarflow.core.groups.matrices import complex_array, precision
+from haarflow.core.groups.matrices import EPSILON, complex_array, precision
 from haarflow.core.solvers.cg import cg
 from haarflow.core.solvers.dense import dense, fits
 from haarflow.core.solvers.retry import Solves, no_solves, record, retried
@@ -35,7 +35,6 @@ class Factor(NamedTuple):
     heavier: Any = None
 
 
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23}
 ROUNDINGS = 64  # the least relative residual that is asked for, in units of the precision
 
 
