@@ -69,7 +69,7 @@ def dense(apply: Map, b: Array, tolerance: float = 1e-10, batch_axes: int = 0) -
     into memory.
 
     >>> import numpy as np
-    >>> dense(lambda x: x[::-1], np.asarray([1.0, 2.0])).x.tolist()
+    >>> dense(lambda x: x[::-1], np.asarray([1.0, 2.0])).x.round(12).tolist()
     [2.0, 1.0]
     """
     if not fits(b, batch_axes):
