@@ -9,10 +9,12 @@ import sys
 import pytest
 
 
-def trained(tmp_path, *launcher):
-    found = tmp_path / f"{len(launcher)}.json"
-    words = [sys.executable, *launcher, "-m", "haarflow.benchmarks.studies.processes", "--steps", "3", "--batch", "8"]
-    subprocess.run([*words, "--json", str(found)], check=True, capture_output=True, timeout=300, env=dict(os.environ))
+def launched(tmp_path, count):
+    """What `count` processes of torch's launcher report."""
+    found = tmp_path / "found.json"
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
+    words += ["-m", "haarflow.benchmarks.studies.processes", "--steps", "3", "--batch", "8", "--json", str(found)]
+    subprocess.run(words, check=True, capture_output=True, timeout=300, env=dict(os.environ))
     return json.loads(found.read_text())
 
 
@@ -20,8 +22,9 @@ def test_two_processes_train_as_one_does(tmp_path):
     torch = pytest.importorskip("torch")
     if not torch.distributed.is_available():
         pytest.skip("this torch has no torch.distributed")
-    one = trained(tmp_path)
-    two = trained(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    from haarflow.benchmarks.studies.processes import trained
+
+    one, two = trained(0, 1, batch=8, steps=3), launched(tmp_path, 2)
     assert (one["processes"], two["processes"]) == (1, 2)
     for name in ("loss", "ess", "grad_norm"):
         assert all(math.isclose(a, b, rel_tol=1e-10) for a, b in zip(one[name], two[name], strict=True)), name
