@@ -11,7 +11,7 @@ HEAD = """# Every law bites
 Deliberately wrong members of every kind, and the laws meant for them. The tests hold each mutant against each of its laws
 on NumPy, array-api-strict, JAX and PyTorch, as far as an engine can host it, and fail where one passes
 (tests/laws/test_core.py, tests/laws/test_solvers.py, tests/laws/test_theories.py, tests/laws/test_operators.py,
-tests/laws/test_determinants.py, tests/laws/test_flows.py; most kernels' on JAX by `make test-slow`). They write
+tests/laws/test_determinants.py, tests/laws/test_fermion_kernels.py (NumPy alone), tests/laws/test_flows.py; operators' not on JAX, most kernels' on JAX by `make test-slow`). They write
 this page, too:
 
     python -m tests.mutants.table > docs/mutants.md

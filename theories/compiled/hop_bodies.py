@@ -14,20 +14,24 @@ from haarflow.core.lattice import spinors
 from haarflow.theories.compiled.matrices import Complex, Stored, dot
 from haarflow.theories.fermions.hopping import directions
 
+BEHIND = (0, 1, 2)  # axes along which a backward hop leaves the row, at most
 Body = Callable[..., None]
 Half = list[list[Complex]]  # for each spin the colours
 
 
-def hop(d: int, n: int, sign: int, apart: int, fused: bool) -> Body:
-    """Return `body(into, base, *neighbours, links, factor)`, which writes H psi at one site, or base - factor H psi if `fused`.
+def hop(d: int, n: int, sign: int, apart: int, fused: bool, doubled: bool) -> Body:
+    """Return `body(into, base, *neighbours, *behind, links, factor)`, which writes H psi at one site, or base - factor H psi if `fused`.
 
-    H^+ stands in the place of H for the sign -1. The first 2 d `neighbours` are the rows of psi there, `links` has the 2 d
-    links one after another. The complex entries of `into` and `base` are `apart` bytes from one another.
+    H^+ stands in the place of H for the sign -1. The first 2 d `neighbours` are the rows of psi there; for
+    `links`, `behind` and `doubled` see `link_of`. The complex entries of `into` and `base` are `apart` bytes from one another.
     """
 
     def body(into: Row, base: Row, *rest: Row) -> None:
-        *neighbours, links, factor = rest
-        halves = hopped(neighbours, links, d, n, sign)
+        *around, links, factor = rest
+        neighbours, behind = around[: -len(BEHIND)], around[-len(BEHIND) :]
+        stored = [link_of(row, d, n, links, behind, doubled) for row in range(2 * d)]
+        fetch(links, 2 * n * n, 2 * d if doubled else d + 1)
+        halves = hopped(neighbours, stored, d, n, sign)
         strength = factor[0] if fused else None
         for component, total in enumerate(z for half in halves for spin in half for z in spin):
             real, imaginary = total.real, total.imaginary
@@ -59,15 +63,32 @@ def copy(count: int) -> Body:
     return body
 
 
-def hopped(neighbours: list[Row], links: Row, d: int, n: int, sign: int) -> tuple[Half, Half]:
+def link_of(row: int, d: int, n: int, links: Row, behind: list[Row], doubled: bool) -> Stored:
+    """Return the link of a direction, forward for row < d, backward for the others.
+
+    If they are `doubled`, `links` has those of all directions one after another. Otherwise it has the forward ones and after them
+    the backward one along the last axis; the others backward are adjoint ones of the rows `behind`.
+    """
+    size = 2 * n * n
+    if doubled or row < d:
+        return Stored(links.behind(row * size), n)
+    mu = row - d
+    return Stored(links.behind(d * size), n) if mu == d - 1 else Stored(behind[mu].behind(mu * size), n, adjoint=True)
+
+
+def fetch(links: Row, size: int, count: int) -> None:
+    """Ask for the links half a row ahead, so that their way from memory is hidden."""
+    for number in range(count * size):
+        links.prefetch((number + count // 2 * size) * links.stride)
+
+
+def hopped(neighbours: list[Row], links: list[Stored], d: int, n: int, sign: int) -> tuple[Half, Half]:
     """Return the upper and the lower half of H psi."""
     upper: Any = None
     lower: Any = None
     for row, (mu, projector) in enumerate(directions(2 * d)):
         s = sign * projector
-        for number in range(2 * n * n):  # half a row ahead, so that the links' way from memory is hidden
-            links.prefetch(((row + d) * 2 * n * n + number) * links.stride)
-        moved = carried(Stored(links.behind(row * 2 * n * n), n), projected(neighbours[row], d, n, mu, s))
+        moved = carried(links[row], projected(neighbours[row], d, n, mu, s))
         turned = [[moved[column][a] for a in range(n)] for column, _ in adjoint(d, mu)]
         factors = [s * entry for _, entry in adjoint(d, mu)]
         upper = added(upper, moved, [1] * len(moved))

@@ -22,6 +22,7 @@ from haarflow.theories.compiled.hop_loops import hop_rows
 from haarflow.theories.fermions.hopping import Sites
 
 ADDRESSES = 8  # of neighbours, as many as there are in four dimensions
+ROWS = 2 + ADDRESSES + len(hop_bodies.BEHIND) + 2  # of the body of a hop
 SIZES = {"float64": 8, "float32": 4}
 UNUSED = {number: numpy.zeros((), dtype=number) for number in SIZES}  # the factor of a bare hop
 
@@ -33,6 +34,17 @@ def row_shape(sites: Sites) -> tuple[int, int]:
     ((4, 6), (4, 3))
     """
     return math.prod(sites.lattice[:-1]), sites.lattice[-1] // (1 if sites.parity is None else 2)
+
+
+def link_sets(sites: Sites) -> tuple[int, ...]:
+    """Return the directions whose links a row holds: on one parity all, on the whole lattice the forward ones, whose adjoint ones
+    are the backward links of other rows, and the backward one along the last axis.
+
+    >>> link_sets(Sites((4, 4, 4, 4))), link_sets(Sites((4, 4), parity=0))
+    ((0, 1, 2, 3, 7), (0, 1, 2, 3))
+    """
+    d = sites.d
+    return tuple(range(2 * d)) if sites.parity is not None else (*range(d), 2 * d - 1)
 
 
 def numbers_of(sites: Sites) -> int:
@@ -76,18 +88,34 @@ def places(sites: Sites, size: int) -> numpy.ndarray:
 
 
 @cache
-def codes(d: int, n: int, shape: tuple[int, int], number: str, sign: int, fused: bool) -> tuple[vector.Code, ...]:
+def rows_behind(sites: Sites) -> numpy.ndarray:
+    """Return the rows one site back along the axes but the last, `(rows, 3)`.
+
+    >>> rows_behind(Sites((3, 4))).tolist()
+    [[2, 0, 0], [0, 0, 0], [1, 0, 0]]
+    """
+    across = sites.lattice[:-1]
+    rows, found = numpy.arange(math.prod(across)).reshape(across), numpy.zeros((math.prod(across), 3), dtype="int64")
+    for mu in range(len(across)):
+        found[:, mu] = numpy.roll(rows, 1, axis=mu).reshape(-1)
+    return found
+
+
+@cache
+def codes(
+    d: int, n: int, shape: tuple[int, int], number: str, sign: int, fused: bool, doubled: bool
+) -> tuple[vector.Code, ...]:
     """Return the bodies that spread a row, copy it and hop, see `hop_bodies.hop`, for spinors of `shape` (rows, extent)."""
     (rows, extent), size, count = shape, SIZES[number], 2 * spinors.components(d) * n
     apart, line, wide = 2 * rows * extent * size, extent * size, (extent + 2) * size
-    register, strides = register_of(number, extent), [line] * (ADDRESSES + 4)
+    register, strides = register_of(number, extent), [line] * ROWS
     for row in (d - 1, 2 * d - 1):
         strides[2 + row] = wide
-    body = hop_bodies.hop(d, n, sign, apart, fused)
+    body = hop_bodies.hop(d, n, sign, apart, fused, doubled)
     return (
         vector.compiled(hop_bodies.spread(count // 2, apart), 2, line, paired=1, register=register),
         vector.compiled(hop_bodies.copy(count), 2, (line, wide), register=register),
-        vector.compiled(body, ADDRESSES + 4, strides, fixed=1, paired=2, register=register),
+        vector.compiled(body, ROWS, strides, fixed=1, paired=2, register=register),
     )
 
 
@@ -98,6 +126,7 @@ class Plan(NamedTuple):
     extent: int
     count: int
     places: numpy.ndarray
+    behind: numpy.ndarray
     bodies: tuple[int, ...]
     width: int
 
@@ -106,9 +135,9 @@ class Plan(NamedTuple):
 def plan(sites: Sites, number: str, sign: int, fused: bool) -> Plan:
     """Return the plan of a hop, made once."""
     shape = row_shape(sites)
-    made = codes(sites.d, sites.n, shape, number, sign, fused)
+    made = codes(sites.d, sites.n, shape, number, sign, fused, sites.parity is not None)
     bodies, width = tuple(code.address for code in made), register_of(number, shape[1]).width
-    return Plan(*shape, numbers_of(sites), places(sites, SIZES[number]), bodies, width)
+    return Plan(*shape, numbers_of(sites), places(sites, SIZES[number]), rows_behind(sites), bodies, width)
 
 
 def hop(
@@ -122,7 +151,7 @@ def hop(
 ) -> None:
     """Write H psi (H^+ psi for sign -1) into the one array of `into`, or base - factor H psi.
 
-    `links` are `(*batch, rows, 2 d 2 n^2, extent)`, spinors `(*batch, spin, [n,] sites)`, the factor has the batch's shape; batch
+    `links` are `(*batch, rows, sets 2 n^2, extent)`, see `link_sets`, spinors `(*batch, spin, [n,] sites)`, the factor has the batch's shape; batch
     axes broadcast.
     """
     (result,), own = into, sites.spinor_axes
@@ -142,6 +171,7 @@ def hop(
         orders(lead, psi.shape[: psi.ndim - own], links.shape[: links.ndim - 3], added.shape[: added.ndim - own]),
         factors.reshape(-1, made.width),
         made.places,
+        made.behind,
         buffer[:end].reshape(made.rows, made.count, made.extent),
         buffer[end:].reshape(made.count, made.extent + 2),
         made.bodies,

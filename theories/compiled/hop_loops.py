@@ -15,6 +15,7 @@ def hop_rows(
     which: Array,
     factors: Array,
     places: Array,
+    behind: Array,
     spread: Array,
     wide: Array,
     bodies: tuple[int, int, int],
@@ -23,7 +24,8 @@ def hop_rows(
 
     `links` are `(fields, rows, components, extent)`; `which` `(3, count)` says which psi, links and base belong to a result.
     `spread` `(rows, components, extent)` holds one psi, and `wide` one row of it with a site more at both ends; `places`
-    `(rows, 8)` are the addresses of a row's neighbours, counted from the begin of `spread`, which `wide` follows.
+    `(rows, 8)` are the addresses of a row's neighbours, counted from the begin of `spread`, which `wide` follows;
+    `behind` `(rows, 3)` are the rows one site back, whose links a hop may read.
     """
     split, copy, body = bodies
     count, _, rows, extent, _ = into.shape
@@ -47,4 +49,7 @@ def hop_rows(
             a, b, c, d, e, f, g, h = places[row]
             own = (result + row * line, added + row * line)
             around = (a + start, b + start, c + start, d + start, e + start, f + start, g + start, h + start)
-            call(body, end, (*own, *around, link + row * links.strides[1], factor))
+            i, j, k = behind[row]
+            apart = links.strides[1]
+            back = (link + i * apart, link + j * apart, link + k * apart)
+            call(body, end, (*own, *around, *back, link + row * apart, factor))

@@ -56,6 +56,27 @@ def test_arithmetic_with_numbers_and_folded_zeros():
     assert numpy.isnan(y[4]).any() and not numpy.isnan(y[4]).all()
 
 
+@pytest.mark.parametrize(
+    "register", [vector.Register("float32", 8), vector.Register("float32", 2), vector.Register("float64", 1)]
+)
+def test_registers_of_other_types_and_widths(register):
+    """Interleaved numbers are split, two rows with strides of their own are added, and the result is interleaved again."""
+
+    def body(into, pairs, x, y):
+        real, imaginary = pairs.pairs()
+        y.prefetch(64)
+        into.put_pairs(real + 2.0 * x[1], imaginary - y[1])
+
+    lanes, apart = 16, 24
+    pairs, x, y = (numbers(*shape).astype(register.number) for shape in ((1, 2 * lanes), (2, lanes), (3, apart)))
+    found = numpy.zeros((1, 2 * lanes), dtype=register.number)
+    strides = (0, 0, register.bytes * lanes, register.bytes * apart)
+    code = vector.compiled(body, rows=4, stride=strides, paired=2, register=register)
+    code(found[:, :lanes], pairs, x, y)
+    assert numpy.allclose(found[0, ::2], pairs[0, ::2] + 2 * x[1], rtol=0, atol=1e-6)
+    assert numpy.allclose(found[0, 1::2], pairs[0, 1::2] - y[1, :lanes], rtol=0, atol=1e-6)
+
+
 def test_the_larger_passes_over_nan():
     x, y = numpy.asarray([[numpy.nan] * 4, [1.0, 2.0, 3.0, 4.0]]), numpy.zeros((1, 4))
     vector.compiled(lambda x, y: y.__setitem__(0, x[0].largest(x[1])), rows=2, stride=32)(x, y)
