@@ -19,7 +19,7 @@ def log_det(lattice: tuple[int, ...], kappa: float, n: int = 1, antiperiodic: bo
     Raises ValueError in odd dimensions.
 
     >>> round(log_det((4, 4), 0.276), 12), round(log_det((4, 4, 4, 4), 0.1), 12)
-    (2.249173177239, 2.302788455820)
+    (2.249173177239, 2.30278845582)
     """
     d = len(lattice)
     if d % 2:

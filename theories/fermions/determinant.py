@@ -36,19 +36,16 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
     8.378264936037
     """
     links = operator.links(field)
-    chain = slices.chain(links, kappa, operator.d, operator.n)
-    found = slices.eliminate(chain, _inversion(operator, kappa), keep=force)
+    positive = operator.d == 2 and (hasattr(kappa, "dtype") or abs(kappa) < 0.45)  # kappa that is traced is below 1/2
+    inversion: slices.Inversion = slices.by_complement if positive else slices.pivoted
+    rings = positive and operator.n == 1
+    chain = slices.chain_of_rings(links, kappa) if rings else slices.chain(links, kappa, operator.d, operator.n)
+    found = slices.eliminate(chain, inversion, keep=force)
     if not force:
         return Determinant(found.log_abs, found.sign)
     return Determinant(
         found.log_abs, found.sign, _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice))
     )
-
-
-def _inversion(operator: Wilson, kappa: Any) -> slices.Inversion:
-    """By the inverse of W in two dimensions, where it is above 1 - 2 kappa; kappa may be traced, and is then below 1/2."""
-    sure = hasattr(kappa, "dtype") or abs(kappa) < 0.45
-    return slices.by_complement if operator.d == 2 and sure else slices.pivoted
 
 
 def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Array:

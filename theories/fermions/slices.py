@@ -31,14 +31,19 @@ from haarflow.core.axes import spread
 from haarflow.core.broadcasting import of_type
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.sites import neighbours
+from haarflow.theories.fermions.ring import ring
 
 
 class Chain(NamedTuple):
-    """Slices along axis 0: W and N `(T, *batch, m, m)` with m = spin/2 n V, and the hops F `(T, *batch, n, n, V)`."""
+    """Slices along axis 0: W and N `(T, *batch, m, m)` with m = spin/2 n V, and the hops F `(T, *batch, n, n, V)`.
+
+    `known` is W^-1, N W^-1 and ln det W where they are known in closed form.
+    """
 
     w: Array
     n: Array
     hops: Array
+    known: tuple[Array, Array, Array] | None = None
 
 
 class Inverse(NamedTuple):
@@ -76,6 +81,13 @@ def chain(links: Array, kappa: Any, d: int, colours: int) -> Chain:
     return Chain(w, n, _times(kappa, -2.0 * _by_time(links, 0, d, colours), 3))
 
 
+def chain_of_rings(links: Array, kappa: Any) -> Chain:
+    """Return the slices of U(1) links in two dimensions, whose W and its inverse are known; kappa < 1/2."""
+    found = ring(_by_time(links, 1, 2, 1)[..., 0, 0, :], kappa)
+    turn = complex(spinors.gamma(2)[1, 0, 1])
+    return chain(links, kappa, 2, 1)._replace(known=(found.inverse, turn * found.turned, found.log_det))
+
+
 def pivoted(own: tuple[Array, ...], loss: Array) -> Inverse:
     """Return the inverse of A by LU with pivots, for any W."""
     xp, (w, n) = array_namespace(loss), own
@@ -100,11 +112,11 @@ def by_complement(own: tuple[Array, ...], loss: Array) -> Inverse:
 
 def eliminate(slices: Chain, inversion: Inversion, keep: bool = False) -> Eliminated:
     """Return the determinant of a chain by one of the inversions; with `keep` also what `diagonals` needs."""
-    xp, (w, n, hops) = array_namespace(slices.w), slices
+    xp, (w, n, hops, _) = array_namespace(slices.w), slices
     zero = xp.zeros_like(w[0, ...])
     one = zero + xp.eye(w.shape[-1], dtype=w.dtype, device=backends.place(w))
     number = xp.real(zero[..., 0, 0])
-    own, known = _before(w[1:, ...], n[1:, ...], inversion)
+    own, known = _before(slices, inversion)
 
     def step(carry: Any, entry: Any) -> Any:
         loss, c, corner, log_abs, sign = carry
@@ -124,11 +136,14 @@ def eliminate(slices: Chain, inversion: Inversion, keep: bool = False) -> Elimin
     return Eliminated(log_abs + its, xp.sign(sign * xp.real(its_sign)), xp.linalg.inv(last) if keep else None, kept)
 
 
-def _before(w: Array, n: Array, inversion: Inversion) -> tuple[tuple[Array, ...], Any]:
-    """What an inversion wants of all slices at once, and the part of ln |det D| that is known by then."""
+def _before(slices: Chain, inversion: Inversion) -> tuple[tuple[Array, ...], Any]:
+    """What an inversion wants of the slices 1, 2, ... at once, and the part of ln |det D| that is known by then."""
+    xp, w, n = array_namespace(slices.w), slices.w[1:, ...], slices.n[1:, ...]
     if inversion is pivoted:
         return (w, n), 0.0
-    xp = array_namespace(w)
+    if slices.known is not None:
+        inverse, turned, log_det = (x[1:, ...] for x in slices.known)
+        return (w, n, inverse, turned), xp.sum(log_det, axis=0)
     inverse = xp.linalg.inv(w)
     return (w, n, inverse, xp.matmul(n, inverse)), xp.sum(xp.linalg.slogdet(w)[1], axis=0)
 

@@ -50,6 +50,17 @@ def test_both_inversions_of_a_slice_are_the_same(operator, host):
     numpy.testing.assert_allclose(*rows, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("extent", [1, 2, 3, 8])
+@pytest.mark.parametrize("kappa", [0.0, -0.1, 0.276, numpy.asarray([0.2, 0.49])])
+def test_rings_are_inverted_in_closed_form(extent, kappa, host):
+    operator = Wilson((3, extent))
+    chain = slices.chain_of_rings(operator.links(gauge_field(operator, batch=(2,))), kappa)
+    inverse, turned, log_det = chain.known
+    numpy.testing.assert_allclose(inverse, numpy.linalg.inv(chain.w), rtol=0, atol=1e-12)
+    numpy.testing.assert_allclose(turned, chain.n @ numpy.linalg.inv(chain.w), rtol=0, atol=1e-12)
+    numpy.testing.assert_allclose(log_det, numpy.linalg.slogdet(chain.w)[1], rtol=0, atol=1e-12)
+
+
 def test_the_determinant_is_that_of_the_operator_written_site_by_site(host):
     for operator in (SQUARE, Wilson((2, 3), n=3)):
         field = gauge_field(operator)
