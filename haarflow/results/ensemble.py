@@ -4,7 +4,7 @@
     /SAMPLER                         attributes: kind, fields_every
     /SAMPLER/observables/NAME        (chain, draw[, n])
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
-    /SAMPLER/exp_minus_dH            (chain, draw)      HMC: e^{-dH} of each trajectory, whose mean is 1
+    /SAMPLER/dH                      (chain, draw)      HMC: the change of the energy, where a draw is one trajectory
     /SAMPLER/hits                    (chain, draw)      the share of flux hits that were accepted, where there are some
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
     /SAMPLER/target_log_w/CHAIN      (chain, kept)      flows: log weights of configurations of the Markov chain CHAIN
@@ -40,7 +40,7 @@ from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 WHAT = "an ensemble file of this version"
-STEPS = ("exp_minus_dH", "hits")
+STEPS = ("dH", "hits")
 
 
 class EnsembleError(ValueError):

@@ -6,7 +6,7 @@ summary.json is a stable interface:
      "training": {"steps", "cpu_s", "ess", "fine_tuning": a `FineTuneLine` if it started from a model} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
-                         "exp_minus_dH": {"value", "error"} of HMC, "hits": share of accepted flux hits,
+                         "exp_minus_dH": {"value", "error"} of HMC, over steps with |dH| < 2, "hits": share of accepted flux hits,
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
                          "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
@@ -39,6 +39,8 @@ from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.records import Log
 from haarflow.run.target import Target, target_of
+
+CUT = 2.0  # of |dH|, see _steps
 
 
 def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
@@ -95,10 +97,18 @@ def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
 
 
 def _steps(sampled: Sampled) -> dict[str, Any]:
-    """What a chain's steps tell of themselves: <e^{-dH}>, which is 1, with its error, and the share of accepted hits."""
+    """What a chain's steps tell of themselves: <e^{-dH}> with its error, and the share of accepted flux hits.
+
+    A reversible map makes it 1 over the steps with |dH| < CUT, whatever the cut; a trajectory that ends beyond has a partner
+    with the opposite dH, too rare to be drawn, without which the mean over all steps comes out too small.
+    """
     found: dict[str, Any] = {}
-    if "exp_minus_dH" in sampled.steps:
-        estimate = statistics.gamma_method(sampled.steps["exp_minus_dH"])
+    if "dH" in sampled.steps:
+        inside = numpy.abs(sampled.steps["dH"]) < CUT
+        weights = numpy.exp(-numpy.where(inside, sampled.steps["dH"], 0.0)) * inside
+        estimate = Estimate(None, None)
+        if inside.any():
+            estimate = statistics.gamma_method([weights, inside.astype(float)], lambda a, b: a / b)
         found["exp_minus_dH"] = {"value": estimate.value, "error": estimate.error}
     if "hits" in sampled.steps:
         found["hits"] = float(numpy.mean(sampled.steps["hits"]))

@@ -9,7 +9,7 @@ like all others and dropped when the ensemble is composed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
 
@@ -40,14 +40,7 @@ Blocks = Iterator[Block]
 NEVER = 100  # measured steps, over all chains, after which one that has accepted nothing is stopped
 
 
-# what the steps of a chain record of themselves, averaged over the kernels of a cycle, and its name in a block
-MEASURED: dict[str, Callable[[Any], Any]] = {
-    "accepted": lambda rows: rows.astype(float),
-    "hits": lambda rows: rows.astype(float),
-    "dH": lambda rows: numpy.exp(numpy.minimum(-rows.astype(float), LARGE)),
-}
-RECORDED = {"dH": "exp_minus_dH"}
-LARGE = 700.0  # e^700 is a number
+SHARES = ("accepted", "hits")  # what the steps of a chain record of themselves, averaged over the kernels of a cycle
 
 
 class ChainStopped(ArithmeticError):
@@ -186,7 +179,7 @@ def _idle(plan: Plan, number: int, arrays: dict[str, Any], records: Any, idle: i
     idle += measured.size * plan.settings.thin
     if idle < NEVER:
         return idle
-    changes = [array for name, array in paths(records["info"]).items() if name.split(".")[-1] == "dH"]
+    changes = _of_steps(records["info"], "dH")
     undefined = any(bool(numpy.isnan(backends.of(change).to_numpy(change)).any()) for change in changes)
     raise ChainStopped(
         f"samplers.{plan.name} does not move: none of {idle} steps after the warm-up was accepted"
@@ -228,14 +221,20 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
 def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field: Any, info: Any) -> dict[str, Any]:
     every, host = setup.recipe.fields_every, setup.backend.to_numpy
     arrays = {f"observables/{name}": host(array) for name, array in observables.items()}
-    for name, change in MEASURED.items():
-        found = [array for path, array in paths(info).items() if path.split(".")[-1] == name]
-        if found:
-            arrays[RECORDED.get(name, name)] = numpy.mean([change(host(array)) for array in found], axis=0)
+    for name in SHARES:
+        if found := _of_steps(info, name):
+            arrays[name] = numpy.mean([host(array).astype(float) for array in found], axis=0)
+    if plan.settings.thin == 1 and (changes := _of_steps(info, "dH")):
+        arrays["dH"] = host(changes[0])
     if every:
         kept = kept_draws(plan, number, every)
         arrays |= {path: host(part)[kept] for path, part in spaces.paths(field).items()}
     return arrays
+
+
+def _of_steps(info: Any, name: str) -> list[Any]:
+    """What the kernels of a step say of it under a name."""
+    return [array for path, array in paths(info).items() if path.split(".")[-1] == name]
 
 
 def kept_draws(plan: Plan, number: int, every: int) -> list[int]:

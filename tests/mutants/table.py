@@ -10,9 +10,8 @@ HEAD = """# Every law bites
 
 Deliberately wrong members of every kind, and the laws meant for them. The tests hold each mutant against each of its laws
 on NumPy, array-api-strict, JAX and PyTorch, as far as an engine can host it, and fail where one passes
-(tests/laws/test_core.py, tests/laws/test_solvers.py, tests/laws/test_theories.py, tests/laws/test_operators.py,
-tests/laws/test_determinants.py, tests/laws/test_flows.py; most kernels' on JAX by `make test-slow`). They write
-this page, too:
+(tests/laws/test_core.py, test_solvers.py, test_theories.py, test_operators.py, test_determinants.py and test_flows.py,
+test_fermion_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`). They write this page, too:
 
     python -m tests.mutants.table > docs/mutants.md
 

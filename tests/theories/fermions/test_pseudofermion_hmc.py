@@ -133,7 +133,9 @@ def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, tolerance):
     state = pseudo.init(start(host, chains=200))
     state, _ = run(pseudo, random.key(4, host), state, 30)
     _, records = run(pseudo, random.key(4, host), state, 100, start=30, measure=measure)
-    ratio = gamma_method(numpy.exp(-records["info"]["0"]["dH"]).T)
+    d_h = records["info"]["0"]["dH"].T
+    inside = numpy.abs(d_h) < 2.0  # where the mean is 1, too, and has a finite variance
+    ratio = gamma_method([numpy.exp(-d_h) * inside, inside.astype(float)], lambda a, b: a / b)
     assert abs(ratio.value - 1.0) < 4.0 * ratio.error
     found = gamma_method(records["observables"]["plaquette"].T)
     assert abs(found.value - plaquette_by_reweighting()) < 4.0 * found.error + 4.0 * 0.0006
