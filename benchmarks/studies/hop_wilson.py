@@ -72,7 +72,7 @@ def measured(
     operator, complex_type = Wilson(lattice, n), "complex128" if number == "float64" else "complex64"
     calls = []
     for one in (accelerated(operator), operator):
-        form = one.even_odd if packed else one
+        form: Any = one.even_odd if packed else one
         field, psi = fields(operator, backend, number, complex_type)
         links = backend.jit(form.prepare)(field)
         psi = form.split(psi).even if packed else psi
