@@ -124,7 +124,7 @@ class Plan(NamedTuple):
 
     rows: int
     extent: int
-    components: int
+    numbers: int
     places: numpy.ndarray
     behind: numpy.ndarray
     bodies: tuple[int, ...]
@@ -160,9 +160,9 @@ def hop(
     number = "float64" if result.itemsize == 16 else "float32"
     made = plan(sites, number, sign, base is not None)
     added, strength = (psi, UNUSED[number]) if base is None or factor is None else (base, factor)
-    lead, end = result.shape[: result.ndim - own], made.rows * made.components * made.extent
-    spinors = (-1, made.components // 2, made.rows, made.extent, 2)
-    buffer = numpy.empty(end + made.components * (made.extent + 2), dtype=number)
+    lead, end = result.shape[: result.ndim - own], made.rows * made.numbers * made.extent
+    spinors = (-1, made.numbers // 2, made.rows, made.extent, 2)
+    buffer = numpy.empty(end + made.numbers * (made.extent + 2), dtype=number)
     factors = numpy.empty((*lead, made.width), dtype=number)
     factors[...] = strength[..., None]
     hop_rows(
@@ -172,8 +172,8 @@ def hop(
         factors.reshape(-1, made.width),
         made.places,
         made.behind,
-        buffer[:end].reshape(made.rows, made.components, made.extent),
-        buffer[end:].reshape(made.components, made.extent + 2),
+        buffer[:end].reshape(made.rows, made.numbers, made.extent),
+        buffer[end:].reshape(made.numbers, made.extent + 2),
         made.bodies,
     )
 
