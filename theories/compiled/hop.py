@@ -74,7 +74,7 @@ def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | Non
         arrays, batches = _of_one_rank(arrays, batches)
     found = None
     if precision(links) == precision(psi):
-        like, work = _result(psi, batches), partial(hop_kernel.hop, sites, sign)
+        like, work = _result(arrays[1], batches), partial(hop_kernel.hop, sites, sign)
         found = backends.of(psi).on_host(work, plain, (like,), *arrays, numbers=PASSES * math.prod(links.shape))
     return plain(*arrays)[0] if found is None else found[0]
 
