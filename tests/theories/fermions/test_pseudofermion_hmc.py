@@ -148,7 +148,8 @@ def plaquette_by_reweighting():
     from haarflow.theories.samplers.u1 import exact_sample
 
     fields = exact_sample(THEORY.gauge, random.key(9, host), 200_000, {"beta": 2.0}).field
-    values = THEORY.observables(fields, COUPLINGS)
-    estimate = reweight(2.0 * values["log_det"][None], values["plaquette"][None])
+    log_w = -THEORY.fermions.action(fields, {"kappa": COUPLINGS["kappa"]})
+    plaquette = numpy.cos(THEORY.gauge.plaquettes(fields)).mean(axis=(1, 2, 3))
+    estimate = reweight(log_w[None], plaquette[None])
     assert estimate.error < 0.0006
     return estimate.value
