@@ -179,7 +179,8 @@ def looping(backend: Backend, start: Array) -> Verdict:
 def branching(backend: Backend, x: Array) -> Verdict:
     """cond(x_0 > 0, f, g) is f() where x_0 > 0, else g().
 
-    >>> branching(backends.get("numpy"), numpy.asarray([1.0])).passed
+    >>> from haarflow.backends import numpy as backend
+    >>> branching(backend, numpy.asarray([1.0])).passed
     True
     """
 

@@ -38,7 +38,7 @@ def names() -> dict[str, str]:
     """Return the built-in recipes and what each shows.
 
     >>> sorted(names())[:2]
-    ['phi4-2d', 'su2-2d']
+    ['phi4-2d', 'qcd-4d']
     """
     files = sorted(_FOLDER.glob("*.toml"))
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("description", "") for file in files}
@@ -386,7 +386,8 @@ def _cross_field_errors(recipe: Recipe, own: Own) -> Errors:
 
 def _untrained(recipe: Recipe, own: Own) -> bool:
     """Whether the recipe's flow is a sampler without training."""
-    return own.flows(recipe.theory.row.family)[str(recipe.flow["kind"])].untrained
+    row = own.flows(recipe.theory.row.family).get(str(recipe.flow.get("kind")))
+    return row is not None and row.untrained
 
 
 def _tuning_errors(name: str, entry: Any) -> Errors:

@@ -28,18 +28,20 @@ from haarflow.flows.symmetries import declared, displacement, periods
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.classes import modules_of, representatives
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
+from haarflow.verification.pair_objects import PAIR_ENTRIES
 from tests.conftest import member
 from tests.mutants import loop_flows
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
-OBJECTS = {entry.name: entry for entry in FLOW_ENTRIES}
+MODELS = (*FLOW_ENTRIES, *(entry for entry in PAIR_ENTRIES if entry.kind in ("model", "prior")))
+OBJECTS = {entry.name: entry for entry in MODELS}
 # Backends that compile for each shape run only these, one of each kind of map; the others give the same numbers as NumPy.
 FREE_SWEEP = OBJECTS["sweep, conditioned, a net, no charge symmetry"]
 COMPILED = ("gauge coupling, moebius_pairs", "affine coupling", "free field")
 HARD = {"seed": 3, "style": "seam", "size": "large"}
 # On strict arrays, one object for each class of the library.
-SIMPLEST = tuple(entry.name for entry in representatives(FLOW_ENTRIES))
+SIMPLEST = tuple(entry.name for entry in representatives(MODELS))
 SLOW = pytest.mark.slow  # flows along loops: half a minute on strict arrays, ten seconds of compilation for a mutant
 
 
@@ -157,7 +159,7 @@ def test_every_public_flow_and_prior_is_among_the_objects():
                 found |= kinds(part) if dataclasses.is_dataclass(part) else set()
         return found
 
-    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in FLOW_ENTRIES))
+    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in (*FLOW_ENTRIES, *PAIR_ENTRIES)))
     nets = {"ConvNet"}  # created inside the couplings when they are used
     assert set(CLASSES) - seen == nets
 

@@ -36,7 +36,8 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
     8.378264936037
     """
     links = operator.links(field)
-    positive = operator.d == 2 and (hasattr(kappa, "dtype") or abs(kappa) < 0.45)  # kappa that is traced is below 1/2
+    # W is inverted where it is known to be positive, which an array, of unknown values, does not tell
+    positive = operator.d == 2 and not hasattr(kappa, "dtype") and abs(kappa) < 0.45
     inversion: slices.Inversion = slices.by_complement if positive else slices.pivoted
     rings = positive and operator.n == 1
     chain = slices.chain_of_rings(links, kappa) if rings else slices.chain(links, kappa, operator.d, operator.n)
