@@ -34,6 +34,7 @@ LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".mutation", "__pycache__", "
 IMPORTED = ("pytest", "hypothesis", "numpy", "scipy.special", "numba", "h5py", "torch", "jax")
 LAWS_ON_COMPILED = ("tests/laws/test_theories.py", "tests/core/chains", "tests/core/test_random.py")
 ON_DEFINITIONS = ("tests/laws/test_values.py",)  # for lines that run when a module is imported
+USAGE = 4  # pytest's exit code for a test that it does not find
 WAIT = 20  # seconds of the clock for each second of processor time that a process may take
 
 
@@ -100,7 +101,8 @@ class Checkout(NamedTuple):
     limit: int
 
     def failing(self, tests: list[str]) -> tuple[str, str]:
-        """Return (outcome, failing test) of a process of tests: survived, caught, or timeout."""
+        """Return (outcome, failing test) of a process of tests: survived, caught, timeout, or missing for a test that pytest
+        does not find, as under a name that changes from process to process."""
         printed = self.folder / ".printed"
         child = os.fork()
         if child == 0:
@@ -111,6 +113,9 @@ class Checkout(NamedTuple):
         if code == 0:
             return "survived", ""
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
+        if code == USAGE:
+            lost = next((line for line in lines if line.startswith("ERROR: not found: ")), "")
+            return "missing", lost.partition(f"{self.folder.resolve()}/")[2] or lost.partition(f"{self.folder}/")[2]
         failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
         return "caught", failed[0].split(" - ")[0] if failed else (lines or ["it crashed"])[-1]
 
@@ -161,6 +166,10 @@ def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout:
                 outcome, test = checkout.failing(bundle)
             finally:
                 path.write_text(source, encoding="utf-8")
+            if outcome == "missing":
+                lost = [one for one in left if not test or one.startswith(test)]
+                outcome, left = "unreached", [one for one in left if one not in lost]
+                continue
             blamed = next((one for one in bundle if test.partition(" ")[2].startswith(one)), None)
             if outcome != "caught" or blamed is None or passes(checkout, blamed):
                 break
