@@ -91,8 +91,7 @@ def _has_block(folder: RunFolder, line: Line) -> bool:
 
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     from haarflow.run.fitting_stage import run_fit
-    from haarflow.run.training_stage import run_training
-    from haarflow.run.untrained import write_untrained
+    from haarflow.run.training_stage import run_training, write_untrained
 
     if folder.model.exists():
         progress.say("the flow is already trained")

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.solvers.solution import RETRY, Solution, Unconverged
+from haarflow.core.solvers.solution import RETRY, Solution, Unconverged, completed
 
 
 class Solves(NamedTuple):
@@ -35,28 +35,14 @@ def retried(solve: Callable[[int], Solution], max_steps: int, dense: Callable[[]
     >>> retried(lambda steps: cg(lambda x: x @ a, b, 1e-12, steps, 1), 1).steps.tolist()
     [3]
     """
-    solution = solve(RETRY * max_steps)
-    solution = solution if dense is None else _completed(solution, dense)
+    first = solution = solve(RETRY * max_steps)
+    if dense is not None:
+        # a branch: of a loop, a compiler would compute beforehand what does not change in it
+        done = array_namespace(first.x).all(first.converged)
+        solution = backends.of(first.x).cond(done, lambda: first, lambda: completed(first, dense()))
     xp, x = array_namespace(solution.x), solution.x
     known = xp.reshape(solution.converged, (*solution.converged.shape, *(1,) * (x.ndim - solution.converged.ndim)))
     return solution._replace(x=xp.where(known, x, float("nan") * xp.ones_like(x)))
-
-
-def _completed(first: Solution, attempt: Callable[[], Solution]) -> Solution:
-    """The solution, with another attempt in the places that have not converged, made only if there are any.
-
-    It is a branch: of a loop, a compiler would compute beforehand what does not change in it.
-    """
-    xp, backend = array_namespace(first.x), backends.of(first.x)
-
-    def again() -> Solution:
-        second, kept = attempt(), first.converged
-        wide = xp.reshape(kept, (*kept.shape, *(1,) * (first.x.ndim - kept.ndim)))
-        parts = [xp.where(kept, one, other) for one, other in zip(first[1:], second[1:], strict=True)]
-        return Solution(xp.where(wide, first.x, second.x), *parts)
-
-    completed: Solution = backend.cond(xp.all(first.converged), lambda: first, again)
-    return completed
 
 
 def record(solution: Solution) -> Solves:

@@ -78,7 +78,7 @@ def persistent(
     solution = solve(max_steps)
     for attempt in (lambda: solve(RETRY * max_steps), dense):
         if attempt is not None and not _all_converged(solution):
-            solution = _completed(solution, attempt())
+            solution = completed(solution, attempt())
     require(solution, what)
     return solution
 
@@ -87,8 +87,14 @@ def _all_converged(solution: Solution) -> bool:
     return bool(array_namespace(solution.converged).all(solution.converged))
 
 
-def _completed(first: Solution, second: Solution) -> Solution:
-    """The first solution where it has converged, the second elsewhere."""
+def completed(first: Solution, second: Solution) -> Solution:
+    """Return the first solution where it has converged, the second elsewhere.
+
+    >>> import numpy as np
+    >>> one = Solution(np.ones((2, 3)), np.asarray([True, False]), np.asarray([1e-12, 0.5]), np.asarray([3, 9]))
+    >>> completed(one, one._replace(x=np.zeros((2, 3)))).x[:, 0].tolist()
+    [1.0, 0.0]
+    """
     xp, kept = array_namespace(first.x), first.converged
     wide = xp.reshape(kept, (*kept.shape, *(1,) * (first.x.ndim - kept.ndim)))
     parts = [xp.where(kept, one, other) for one, other in zip(first[1:], second[1:], strict=True)]

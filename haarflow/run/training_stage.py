@@ -163,3 +163,12 @@ def _card(setup: Setup, training: Training, folder: RunFolder) -> dict[str, Any]
         "training": {**dataclasses.asdict(_settings(setup.recipe)), **figures},
         "ess": figures.get("ess"),
     }
+
+
+def write_untrained(setup: Setup, folder: RunFolder) -> None:
+    """Write model.safetensors with the first parameters of a flow that is a sampler without training."""
+    if setup.model is None:
+        raise ValueError("flow is missing: there is no model to write")
+    params = setup.model.init(setup.stream("init"), setup.backend.dtype)
+    card = card_of(setup.target, setup.recipe.flow.get("condition", ()))
+    save_model(folder.model, setup.model, tree_map(setup.backend.to_numpy, params), card)

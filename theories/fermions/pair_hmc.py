@@ -12,10 +12,9 @@ from typing import Any
 
 from haarflow.backends.types import Key, State, Tree
 from haarflow.core import random
-from haarflow.core.groups.matrices import precision
 from haarflow.core.spaces import Pair
 from haarflow.theories.fermions.pairs import WithPseudofermions
-from haarflow.theories.fermions.pseudofermion import noise
+from haarflow.theories.fermions.pseudofermion import Factor, background, drawn
 from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
 
 
@@ -50,8 +49,6 @@ class PairHMC:
     def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one trajectory of the links and a new phi, and the info of the trajectory."""
         moved, info = self.links.step(random.fold_in(key, 0), self.links.init(state.field.U))
-        links, form = moved.field, self.theory.form
-        kappa = self.values["couplings"]["kappa"]
-        batch = tuple(info["dH"].shape)
-        chi = noise(form, random.fold_in(key, 1), batch, precision(links))
-        return State(Pair(links, form.schur(form.prepare(links), kappa, chi))), info
+        gauge = background(self.theory.operator, moved.field)
+        phi, _ = drawn(gauge, Factor(self.values["couplings"]["kappa"]), random.fold_in(key, 1), self.links.for_action)
+        return State(Pair(moved.field, phi)), info
