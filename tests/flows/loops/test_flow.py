@@ -216,6 +216,18 @@ def test_the_fit_finds_the_series_where_that_is_exact(host):
     assert fit.residuals[0] < 1e-12 and numpy.allclose(off, off[0], atol=1e-8)
 
 
+def test_the_fit_is_the_same_however_few_configurations_fit_into_memory(host, monkeypatch):
+    """All at a time, two at a time with one left over, and one by one."""
+    flow, links = LoopFlow(2, 2, order=1, degree=0), HaarLinks((4, 4), 2).sample(random.key(8, host), 7)
+    fits = []
+    for memory in (1e9, 2.5 * 16 * links[0].nbytes, 1.0):
+        monkeypatch.setattr(loop_fit, "MEMORY", memory)
+        fits.append(loop_fit.least_squares(flow, [(0.0, links)]))
+    for fit in fits[1:]:
+        assert fit.coefficients == pytest.approx(fits[0].coefficients, rel=1e-12)
+        assert fit.residuals == pytest.approx(fits[0].residuals, rel=1e-9, abs=1e-15)
+
+
 def test_a_flow_of_some_products_is_the_whole_one_with_the_rest_at_zero(backend):
     """Its gradient knows the chosen products alone, its Laplacian what they turn into besides."""
     chosen = (1, 4, 7)
