@@ -220,7 +220,7 @@ def test_the_fit_is_the_same_however_few_configurations_fit_into_memory(host, mo
     """All at a time, two at a time with one left over, and one by one."""
     flow, links = LoopFlow(2, 2, order=1, degree=0), HaarLinks((4, 4), 2).sample(random.key(8, host), 7)
     fits = []
-    for memory in (1e9, 2.5 * 16 * links[0].nbytes, 1.0):
+    for memory in (1e9, 2.5 * 6 * links[0].nbytes, 1.0):
         monkeypatch.setattr(loop_fit, "MEMORY", memory)
         fits.append(loop_fit.least_squares(flow, [(0.0, links)]))
     for fit in fits[1:]:
