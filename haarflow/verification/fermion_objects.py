@@ -12,7 +12,7 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle
-from haarflow.core.laws.stationary import Chained
+from haarflow.core.laws.kernels.stationary import Chained
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
 from haarflow.theories.fermions.wilson import Wilson

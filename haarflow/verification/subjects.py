@@ -21,7 +21,7 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key
 from haarflow.core.groups.additive import U1
 from haarflow.core.groups.matrices import precision
-from haarflow.core.laws.chain import theory_of
+from haarflow.core.laws.kernels.tables import theory_of
 from haarflow.core.parts import RECORDS, described
 from haarflow.flows.coordinates import apart
 from haarflow.flows.flow import Model, zero_log_det

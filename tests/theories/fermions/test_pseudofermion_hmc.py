@@ -10,7 +10,7 @@ from haarflow.core import random
 from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, run
-from haarflow.core.laws.involution import involution_volume
+from haarflow.core.laws.kernels.involution import involution_volume
 from haarflow.core.solvers.solution import Unconverged
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Sum, U1Gauge
