@@ -31,7 +31,7 @@ from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_jacobian
-from haarflow.flows.loops import link_potential, link_terms
+from haarflow.flows.loops import link_kernel, link_potential, link_terms
 from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
@@ -146,15 +146,13 @@ def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, im
 def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -> Carry:
     """The steps of the masks of one part, as a scan over their tables."""
     backend, group = backends.of(carry[0]), SU(n, link_potential.LATTICE)
-    xp, batch = array_namespace(carry[0]), carry[0].shape[-1]
-    counts = part.reads.shape[1:]
+    xp, program = array_namespace(carry[0]), link_kernel.program(part.plan, n)
 
     def mask(carry: Carry, tables: tuple[Array, Array]) -> tuple[Carry, None]:
         (rows, log_det), (reads, writes) = carry, tables
-        links = xp.reshape(xp.take(rows, xp.reshape(reads, (-1,)), axis=0), (*counts, n, n, batch))
-        links = backend.materialise(xp.permute_dims(links, (0, 2, 3, 1, 4)))
-        around = link_potential.shortened(part.plan, link_potential.surroundings(part.plan, links, numbers))
-        moved, change = move(group, part.plan, around, links[0, ...])
+        around = link_kernel.surroundings(program, part.plan, rows, reads, numbers)
+        active = link_kernel.gathered(rows, reads[:1, :])[0, ...]
+        moved, change = move(group, part.plan, link_potential.shortened(part.plan, around), active)
         rows = xp.concat([rows, xp.permute_dims(moved, (2, 0, 1, 3))], axis=0)
         return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
 
