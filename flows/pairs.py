@@ -88,6 +88,11 @@ class PairFlow:
         """Whether a log-determinant is that of continuous time."""
         return any(traits(flow).integrated for flow in (self.marginal, self.conditional))
 
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which a part is defined."""
+        return {**(traits(self.marginal).fixed or {}), **(traits(self.conditional).fixed or {})}
+
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters of both."""
         parts = {"marginal": self.marginal, "conditional": self.conditional}
