@@ -55,10 +55,11 @@ def add_outer(n: int, kind: tuple[bool, int], adjoint: bool, into: Row, a: Row, 
 
 
 @cache
-def addresses(n: int, register: Register) -> tuple[tuple[int, ...], ...]:
+def addresses(n: int, register: Register, kinds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Return the addresses of products, of products that are added, of traces, multiples and outer products, in this order.
 
-    Each has one body for each of `SIDES`, multiples for an adjoint matrix or not, outer products for both and each kind.
+    Each has one body for each of `SIDES`, multiples for an adjoint matrix or not, outer products for both and each kind:
+    those among the `kinds` of use, numbers 2 kind + adjoint, as they take long to compile; else 0.
     """
 
     def made(body: Any) -> int:
@@ -69,5 +70,9 @@ def addresses(n: int, register: Register) -> tuple[tuple[int, ...], ...]:
         tuple(made(partial(multiply, n, (side, False), True)) for side in (False, True)),
         tuple(made(partial(trace, n, sides)) for sides in SIDES),
         tuple(made(partial(add_multiple, n, side)) for side in (False, True)),
-        tuple(made(partial(add_outer, n, kind, side)) for kind in KINDS for side in (False, True)),
+        tuple(
+            made(partial(add_outer, n, kind, side)) if 2 * index + side in kinds else 0
+            for index, kind in enumerate(KINDS)
+            for side in (False, True)
+        ),
     )

@@ -24,18 +24,20 @@ from haarflow.flows.loops import link_potential
 from haarflow.flows.loops.link_plan import KINDS, LinkPlan, Sums
 from haarflow.flows.loops.link_potential import Forms, Surroundings
 
-LARGEST = 4  # N up to which matrices fit into registers and cache
+LARGEST = 3  # N up to which the bodies are short
 PASSES = 100  # of array code over the links that are read, at least
 
 
 class Program(NamedTuple):
     """The tables of a plan for the kernel: rows of the store with 1 for an adjoint matrix, and for each sum its A, the number
-    of its terms and its kind, 0 for V; terms are (product, factor, B, adjoint) with their shares."""
+    of its terms and its kind, 0 for V; terms are (product, factor, B, adjoint) with their shares. `numbers` and `kinds` say what
+    is there, see `_used` and `link_bodies.addresses`."""
 
     plan: LinkPlan
     tables: tuple[numpy.ndarray, ...]
     shares: numpy.ndarray
     numbers: tuple[int, ...]
+    kinds: tuple[int, ...]
 
 
 def program(plan: LinkPlan, n: int) -> Program | None:
@@ -65,7 +67,9 @@ def program(plan: LinkPlan, n: int) -> Program | None:
         entries,
         _places(links, plan.pieces)[:, 0] if _longer(plan) else numpy.zeros(0),
     )
-    return Program(plan, tuple(numpy.ascontiguousarray(t, dtype="int64") for t in tables), shares, _used(plan))
+    bilinear = partners[partners[:, 3] > 0].astype(int)
+    kinds = tuple(sorted({int(2 * (row[3] - 1) + row[1]) for row in bilinear}))
+    return Program(plan, tuple(numpy.ascontiguousarray(t, dtype="int64") for t in tables), shares, _used(plan), kinds)
 
 
 def surroundings(made: Program | None, plan: LinkPlan, rows: Array, reads: Array, coefficients: Array) -> Surroundings:
@@ -142,7 +146,7 @@ def write(
         numpy.ascontiguousarray(numbers),
         tables,
         made.shares.astype(kind),
-        link_bodies.addresses(n, register),
+        link_bodies.addresses(n, register, made.kinds),
         store,
         numpy.empty((2, 2 * n**4, register.width), dtype=kind),
         results,

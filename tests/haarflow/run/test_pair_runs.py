@@ -14,7 +14,15 @@ def test_a_model_of_pairs_at_another_kappa_is_refused(tmp_path, capsys):
     model, path = loops_and_hops((4, 4), QCD((4, 4), n=2).hops, n=2, order=1), tmp_path / "pairs.safetensors"
     save_model(path, model, model.init(random.key(0, backends.get("numpy"))), CARD)
     words = (
-        *("run", "qcd-4d", "lattice=[4,4]", "theory.n=2", "flow=false", f"model={path}", "samplers.pseudofermions=false"),
+        *(
+            "run",
+            "qcd-4d",
+            "lattice=[4,4]",
+            "theory.n=2",
+            "flow=false",
+            f"model={path}",
+            "samplers.pseudofermions=false",
+        ),
         *("samplers.flow-reweighting.draws=4", "--backend", "numpy", "--quiet", "--out"),
     )
     assert haarflow(*words, tmp_path / "same") == 0
