@@ -100,6 +100,11 @@ class WithPseudofermions:
         return self.operator.n
 
     @property
+    def antiperiodic(self) -> bool:
+        """Whether fermions are antiperiodic in time."""
+        return self.operator.antiperiodic
+
+    @property
     def marginal(self) -> Sum:
         """The theory of the links alone, with the determinant of two flavours: what is left when phi is integrated out."""
         return Sum((self.gauge, Fermions(self.operator, flavours=2)))
