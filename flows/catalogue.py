@@ -68,7 +68,7 @@ FLOWS: dict[str, dict[str, Row]] = {
         "loops-hopping": Row(
             "pairs:loops_and_hops",
             "links along loops, pseudofermions by the exponential of a hopping series, arXiv:2207.08945; even extents",
-            takes=("hops", *LINKS, "kappa"),
+            takes=("hops", *LINKS, "kappa", "antiperiodic"),
             untrained=True,
         ),
     },

@@ -15,8 +15,8 @@ from haarflow.core import random
 from haarflow.core.spaces import Pair, Space
 from haarflow.flows.fermions.hopping import HoppingExponential, Hops
 from haarflow.flows.flow import Flow, Model, Prior
-from haarflow.flows.loops.flow import loops
-from haarflow.flows.priors import Noise
+from haarflow.flows.loops.flow import LoopFlow
+from haarflow.flows.priors import HaarLinks, Noise
 from haarflow.flows.symmetries import common
 from haarflow.flows.traits import traits
 
@@ -88,6 +88,11 @@ class PairFlow:
         """Whether a log-determinant is that of continuous time."""
         return any(traits(flow).integrated for flow in (self.marginal, self.conditional))
 
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which a part is defined."""
+        return {**(traits(self.marginal).fixed or {}), **(traits(self.conditional).fixed or {})}
+
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters of both."""
         parts = {"marginal": self.marginal, "conditional": self.conditional}
@@ -120,19 +125,24 @@ def loops_and_hops(
     order: int = 2,
     degree: int = 1,
     steps: int = 1,
+    antiperiodic: bool = True,
+    lines: bool = True,
 ) -> Model:
     """Return SU(n) links along loops, and on them pseudofermions by a hopping exponential of `hop_order`: nothing is trained.
 
-    The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`.
+    The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`, and with
+    `lines` of that of straight lines where an extent is 4, see `effective_lines`.
 
     >>> from haarflow.theories.models.qcd import QCD
     >>> loops_and_hops((4, 4, 4, 4), QCD((4, 4, 4, 4)).hops, kappa=0.1).flow.marginal.beta
     1.0096
     """
-    links = loops(lattice, n, effective_beta(beta, kappa, n, len(lattice)), order, steps, degree)
+    around = effective_lines(kappa, lattice, antiperiodic) if lines else ()
+    coupling = effective_beta(beta, kappa, n, len(lattice))
+    links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
     map_of_odd_sites = hops(kappa)
-    flow = PairFlow(links.flow, HoppingExponential(map_of_odd_sites, hop_order))
-    return Model(PairPrior(links.prior, Noise(map_of_odd_sites.shape)), flow)
+    flow = PairFlow(links, HoppingExponential(map_of_odd_sites, hop_order))
+    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), flow)
 
 
 def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
@@ -142,3 +152,17 @@ def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
     1.0096
     """
     return beta + 8.0 * (1 << d // 2) * n * kappa**4
+
+
+def effective_lines(kappa: float, lattice: tuple[int, ...], antiperiodic: bool = True) -> tuple[float, ...]:
+    """Return a_mu = -+ 32 s kappa^4, s = 2^(d/2): two flavours weigh a straight line L around an extent of 4 with
+    e^{a_mu Re tr L}; a_mu is positive for antiperiodic time, axis 0, and 0 for other extents.
+
+    A line of four links comes with kappa^4 as a plaquette does, with 8 s for the spin trace of its projectors and not -2 s.
+
+    >>> effective_lines(0.1, (4, 4, 4, 6))
+    (0.0128, -0.0128, -0.0128, 0.0)
+    """
+    size = 32.0 * (1 << len(lattice) // 2) * kappa**4
+    signs = [1.0 if antiperiodic and axis == 0 else -1.0 for axis in range(len(lattice))]
+    return tuple(round(sign * size, 15) if extent == 4 else 0.0 for sign, extent in zip(signs, lattice, strict=True))

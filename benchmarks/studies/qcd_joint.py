@@ -1,7 +1,7 @@
 """QCD with two flavours from a flow that nobody trained: ESS of pairs (U, phi), and of the conditional flow at fixed links.
 
     python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--order 2] [--hop-order 2]
-        [--draws 2048] [--seed 1] [--dense 0] [--json FILE]
+        [--draws 2048] [--seed 1] [--dense 0] [--no-lines] [--json FILE]
 
 Links come from loops of `--order` of Luescher's series at the coupling that the leading term of two flavours makes of beta,
 pseudofermions from a hopping exponential. A line for every ESS: of the pairs, of the links alone by their own gauge action
@@ -51,6 +51,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--hop-order", type=int, default=2)
     parser.add_argument("--draws", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--no-lines", dest="lines", action="store_false", help="links without the lines around the lattice"
+    )
     parser.add_argument("--backend", default="jax")
     parser.add_argument("--dense", type=int, default=0, help="configurations with the exact ESS at fixed links")
     parser.add_argument("--json", default="", help="file that keeps all log weights")
@@ -61,7 +64,14 @@ def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
     """Return the theory and the model."""
     theory = QCD(tuple(given.extents), n=given.n)
     model = loops_and_hops(
-        tuple(given.extents), theory.hops, given.n, given.beta, given.kappa, given.hop_order, given.order
+        tuple(given.extents),
+        theory.hops,
+        given.n,
+        given.beta,
+        given.kappa,
+        given.hop_order,
+        given.order,
+        lines=given.lines,
     )
     return theory, model
 

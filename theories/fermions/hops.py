@@ -35,6 +35,11 @@ class OddHops:
         return EvenOdd(self.operator)
 
     @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which Y is defined."""
+        return {"kappa": self.kappa}
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of spinors on the odd sites."""
         return self.form.packed_shape
