@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import EPSILON, complex_array, precision
 from haarflow.core.solvers.cg import cg
@@ -62,8 +63,8 @@ class Background(NamedTuple):
 
 
 def background(operator: Wilson, field: Array) -> Background:
-    """Return a gauge field prepared for solves; raises ValueError for odd extents."""
-    form = EvenOdd(operator)
+    """Return a gauge field prepared for solves, with the compiled hop where there is one; raises ValueError for odd extents."""
+    form = EvenOdd(accelerated(operator))
     return Background(operator, form, field, form.prepare(field))
 
 
