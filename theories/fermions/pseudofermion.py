@@ -129,16 +129,16 @@ def force(gauge: Background, factor: Factor, phi: Array, accuracy: Accuracy) -> 
     form, links = gauge.form, gauge.links
     x, solved = solve(gauge, factor.kappa, _source(gauge, factor, phi), accuracy)
     y = form.schur_adjoint(links, factor.kappa, x)
-    found = _bilinear(gauge, factor.kappa, x, y)
-    return found if factor.heavier is None else found - _bilinear(gauge, factor.heavier, x, phi), solved
+    found = bilinear(gauge, factor.kappa, x, y)
+    return found if factor.heavier is None else found - bilinear(gauge, factor.heavier, x, phi), solved
 
 
 def _source(gauge: Background, factor: Factor, phi: Array) -> Array:
     return phi if factor.heavier is None else gauge.form.schur(gauge.links, factor.heavier, phi)
 
 
-def _bilinear(gauge: Background, kappa: Any, x: Array, y: Array) -> Array:
-    """2 kappa Re x~^+ dH y~, which is -2 Re x^+ dDhat y."""
+def bilinear(gauge: Background, kappa: Any, x: Array, y: Array) -> Array:
+    """Return 2 kappa Re x~^+ dH y~ along the group, which is -2 Re x^+ dDhat y, for packed spinors x and y."""
     form, links = gauge.form, gauge.links
     factor = spread(kappa, len(form.packed_shape))
     left = factor * form.gamma5(form.hop_eo(links, form.gamma5(x)))
