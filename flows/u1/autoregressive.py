@@ -42,9 +42,9 @@ from haarflow.flows.priors import UniformLinks
 from haarflow.flows.u1.memory import Memory
 from haarflow.flows.u1.sweep import SPLINES, TINY, check_links, circle_knots, move_links, shared, waves
 from haarflow.flows.u1.winding import WindingShift
-from haarflow.theories.exact import bessel
 
-GRID = 256  # points of the circle on which log-weights are computed
+GRID = 1024  # points of the circle on which log-weights are computed
+RAREST = 1e-12  # of the largest weight of a flux: log-weights are bounded there, where rounding would spoil them
 EVEN, ODD = 4, 3  # features of a site that a mirror image leaves, and that change sign
 
 
@@ -162,8 +162,8 @@ class Autoregressive:
 
         def step(carry: Carry, row: tuple[Array, Array, Array]) -> tuple[Carry, tuple[Array, Array]]:
             old, size, weight_left = row
-            steps = Step(self, net, direction, size, count, (weights[0, :], weight_left))
-            new, log_slope, memory = steps.row(params, carry, old, lines)
+            one = self._step(net, direction, size, count, (weights[0, :], weight_left))
+            new, log_slope, memory = one.row(params, carry, old, lines)
             output, moved = (new if direction == "forward" else old), carry.moved + (new - old)
             left, filled = wrap(carry.left - output), carry.filled + wrap(output)
             return Carry(left, filled, moved, carry.log_det + log_slope, memory), (output, moved)
@@ -171,6 +171,9 @@ class Autoregressive:
         last, (outputs, moved) = backends.of(flux).scan(step, start, (flux[:-1, ...], sizes, weights[1:, :]))
         moved = xp.concat([xp.zeros_like(moved[:1, ...]), moved], axis=0)
         return Filled(xp.concat([outputs, last.left[None, ...]], axis=0), moved, last.log_det, last.memory)
+
+    def _step(self, net: Memory, direction: str, size: Array, count: int, weights: tuple[Array, Array]) -> Step:
+        return Step(self, net, direction, size, count, weights)
 
     def _net(self, kernel: int, lines: int) -> Memory:
         """The net of a stage; `lines` counts the features of the time lines: their cosine and sine, or none."""
@@ -279,19 +282,19 @@ def autoregressive(
 def log_weights(area: int, count: int, harmonics: int, beta: float) -> numpy.ndarray:
     """Return the Fourier coefficients of the log-weight of n plaquettes, in rows n = area, then area times count - 1 .. 1.
 
-    e^{F_n(p)} = sum_m (I_m(beta) / I_0(beta))^n cos(m p) up to a constant, the distribution of their total flux p; coefficients
-    of cos(k p), k = 1 .. harmonics.
+    e^{F_n} is the n-fold convolution of e^{beta cos p}, the distribution of the total flux p; coefficients of cos(k p),
+    k = 1 .. harmonics.
 
-    >>> log_weights(1, 2, 2, 1.5).round(12).tolist()
+    >>> log_weights(1, 2, 2, 1.5).round(9).tolist()
     [[1.5, 0.0], [1.5, 0.0]]
     """
     angles = 2 * numpy.pi * numpy.arange(GRID) / GRID
-    ratios = bessel.ratios(beta)
-    orders = numpy.cos(numpy.outer(angles, numpy.arange(1, len(ratios))))
+    single = numpy.fft.fft(numpy.exp(beta * (numpy.cos(angles) - 1))).real
     rows = []
     for n in (1, *range(count - 1, 0, -1)):
-        logs = numpy.log(1 + 2 * orders @ ratios[1:] ** (area * n))
-        rows.append(2 / GRID * numpy.cos(numpy.outer(numpy.arange(1, harmonics + 1), angles)) @ logs)
+        weight = numpy.fft.ifft((single / single[0]) ** (area * n)).real
+        logs = numpy.log(numpy.maximum(weight / weight.max(), RAREST))
+        rows.append(2 / GRID * numpy.fft.fft(logs).real[1 : harmonics + 1])
     return numpy.asarray(rows)
 
 
