@@ -54,6 +54,11 @@ FLOWS: dict[str, dict[str, Row]] = {
                     ((2, 2), (1, 3), (3, 1), (2, 4)),
                     {"beta": 1.0, "bins": 6, "harmonics": 2, "waves": 2, "channels": 2, "hidden": 3, "kernel": 3},
                 ),
+                (
+                    ((2, 2), (3, 1)),
+                    {"beta": 1.0, "bins": 6, "harmonics": 2, "waves": 1, "channels": 2, "hidden": 2, "kernel": 1}
+                    | {"images": (1, 0), "reflected": (0,)},
+                ),
             ),
             untrained=True,
         ),
@@ -98,6 +103,7 @@ FLOWS: dict[str, dict[str, Row]] = {
 # every class that a model file may name -> its module in haarflow.flows, or in haarflow for what a conditional flow acts by
 CLASSES: dict[str, str] = {
     "Chain": "flow",
+    "Images": "images",
     "Model": "flow",
     "Repeat": "flow",
     "Translate": "flow",

@@ -38,6 +38,7 @@ from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.flows.flow import Model
+from haarflow.flows.images import Images
 from haarflow.flows.priors import UniformLinks
 from haarflow.flows.u1.memory import Memory
 from haarflow.flows.u1.sweep import SPLINES, TINY, check_links, circle_knots, move_links, shared, waves
@@ -110,7 +111,12 @@ class Autoregressive:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the parameters of all nets; the flow starts as the sampler of pure gauge theory."""
-        parts = {"columns": self._net(1, 0), "rows": self._net(self.kernel, 2), "time": self._lines, "space": self._lines}
+        parts = {
+            "columns": self._net(1, 0),
+            "rows": self._net(self.kernel, 2),
+            "time": self._lines,
+            "space": self._lines,
+        }
         return {name: part.init(random.fold_in(key, n), dtype) for n, (name, part) in enumerate(parts.items())}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
@@ -125,7 +131,9 @@ class Autoregressive:
         """Fill the columns, then the plaquettes; what conditions a step is in both directions of the flow's output."""
         batch = check_links(links)
         xp, (times, spaces) = array_namespace(links), links.shape[-2:]
-        flat = xp.permute_dims(xp.reshape(links, (-1, 2, times, spaces)), (1, 2, 3, 0))  # steps run along the first axes
+        flat = xp.permute_dims(
+            xp.reshape(links, (-1, 2, times, spaces)), (1, 2, 3, 0)
+        )  # steps run along the first axes
         flux = loops.plaquette(xp.permute_dims(flat, (3, 0, 1, 2)), 0, 1, 2)
         flux = xp.permute_dims(flux, (1, 2, 0))
         columns = xp.sum(flux, axis=0)[:, None, :]
@@ -242,9 +250,7 @@ class Step:
         )
         first, other = (weight[:, None] + 0 * flux[None, :] for weight in self.weights)
         known = shared((first, other), filled, left)
-        even, odd = (
-            _added(part, change) for part, change in zip(known, self._learnt(coefficients), strict=True)
-        )
+        even, odd = (_added(part, change) for part, change in zip(known, self._learnt(coefficients), strict=True))
         new, slope = SPLINES[self.direction](wrap(flux - centre), circle_knots(even, odd, self.flow.bins), axis=0)
         return xp.reshape(wrap(new + centre), shape), xp.reshape(slope, shape)
 
@@ -266,8 +272,13 @@ def autoregressive(
     hidden: int = 32,
     kernel: int = 5,
     parts: int = 2,
+    images: tuple[int, ...] = (),
+    reflected: tuple[int, ...] = (),
 ) -> Model:
     """Return the autoregressive flow on uniform links. Raises ValueError unless the lattice has two axes.
+
+    With `images`, the steps of translations along both axes, its density is averaged over these translations and over the
+    reflections of the axes `reflected` (flows/images.py): for the order in which a lattice is filled has neither symmetry.
 
     >>> autoregressive((8, 8), beta=2.0).prior.lattice
     (8, 8)
@@ -275,7 +286,8 @@ def autoregressive(
     if len(check_lattice(lattice)) != 2:
         raise ValueError(f"an autoregressive flow needs two dimensions, got the lattice {tuple(lattice)}")
     flow = Autoregressive(beta, bins, harmonics, waves, channels, hidden, kernel, parts)
-    return Model(UniformLinks(tuple(lattice)), flow)
+    group = Images(images or (0, 0), reflected) if images or reflected else None
+    return Model(UniformLinks(tuple(lattice)), flow, group)
 
 
 @host_table

@@ -100,5 +100,6 @@ def convolved(params: Params, x: Array) -> Array:
     reach = w.shape[2] // 2
     taps = [xp.roll(x, reach - tap, axis=1) if tap != reach else x for tap in range(w.shape[2])]
     kernel = xp.reshape(xp.permute_dims(w, (0, 2, 1)), (w.shape[0], -1))
-    y = xp.tensordot(kernel, xp.concat(taps, axis=0), axes=1)
+    y = xp.matmul(kernel, xp.reshape(xp.concat(taps, axis=0), (kernel.shape[1], -1)))
+    y = xp.reshape(y, (-1, *x.shape[1:]))
     return y + params["b0"][:, None, None] if "b0" in params else y

@@ -77,9 +77,7 @@ class WindingShift:
         """Coefficients of cosines from the even, of sines from the odd part of the net."""
         xp = array_namespace(moments)
         image = xp.concat([moments[:MOMENTS, :], -moments[MOMENTS:, :]], axis=0)
-        features = xp.concat(
-            [xp.concat([moments, context], axis=0), xp.concat([image, mirrored], axis=0)], axis=1
-        )
+        features = xp.concat([xp.concat([moments, context], axis=0), xp.concat([image, mirrored], axis=0)], axis=1)
         net = self.net.apply(params, features)
         one, other = net[:, : moments.shape[1]], net[:, moments.shape[1] :]
         even, odd = 0.5 * (one + other), 0.5 * (one - other)
