@@ -355,10 +355,12 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # the small examples in the rows of the catalogue
     *(
-        Entry(f"{family} {kind}", "model", partial(constructor(row), **options), lattices)
+        Entry(
+            f"{family} {kind}{f', {number}' if number else ''}", "model", partial(constructor(row), **options), lattices
+        )
         for family, rows in FLOWS.items()
         for kind, row in rows.items()
-        for lattices, options in row.small
+        for number, (lattices, options) in enumerate(row.small)
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),

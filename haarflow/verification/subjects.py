@@ -342,7 +342,10 @@ def _trained(name: str, source: str) -> Entry:
 
     opened = open_model(models.path_of(name))
     flow, prior = Fixed(opened.model.flow, opened.params), opened.model.prior
-    return _smallest(name, "model", lambda lattice: Model(replace(prior, lattice=lattice), flow), prior.lattice, source)
+    model = replace(opened.model, flow=flow)
+    return _smallest(
+        name, "model", lambda lattice: replace(model, prior=replace(prior, lattice=lattice)), prior.lattice, source
+    )
 
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
