@@ -88,6 +88,12 @@ FLOWS: dict[str, dict[str, Row]] = {
             takes=("hops", *LINKS, "kappa", "antiperiodic"),
             untrained=True,
         ),
+        "loops-transport": Row(
+            "pairs:loops_and_transport",
+            "links along loops, pseudofermions by parallel-transport couplings, arXiv:2207.08945; even extents",
+            takes=(*LINKS, "kappa", "antiperiodic"),
+            untrained=True,
+        ),
     },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
@@ -119,6 +125,7 @@ CLASSES: dict[str, str] = {
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
     "HoppingExponential": "fermions.hopping",
+    "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",

@@ -14,7 +14,8 @@ from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.core.spaces import Pair, Space
 from haarflow.flows.fermions.hopping import HoppingExponential, Hops
-from haarflow.flows.flow import Flow, Model, Prior
+from haarflow.flows.fermions.transport import transport_layers
+from haarflow.flows.flow import Chain, Flow, Model, Prior
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks, Noise
 from haarflow.flows.symmetries import common
@@ -141,8 +142,31 @@ def loops_and_hops(
     coupling = effective_beta(beta, kappa, n, len(lattice))
     links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
     map_of_odd_sites = hops(kappa)
-    flow = PairFlow(links, HoppingExponential(map_of_odd_sites, hop_order))
-    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), flow)
+    conditional = HoppingExponential(map_of_odd_sites, hop_order)
+    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), PairFlow(links, conditional))
+
+
+def loops_and_transport(
+    lattice: tuple[int, ...],
+    n: int = 3,
+    beta: float = 1.0,
+    kappa: float = 0.1,
+    repeats: int = 1,
+    order: int = 2,
+    degree: int = 1,
+    steps: int = 1,
+    antiperiodic: bool = True,
+) -> Model:
+    """Return SU(n) links along loops at `effective_beta`, and on them pseudofermions by parallel-transport couplings, which are
+    at first the identity.
+
+    >>> len(loops_and_transport((4, 4), n=2, order=1).flow.conditional.flows)
+    8
+    """
+    links = LoopFlow(n, len(lattice), order, effective_beta(beta, kappa, n, len(lattice)), steps, degree)
+    layers = transport_layers(tuple(lattice), n, repeats, antiperiodic)
+    prior = PairPrior(HaarLinks(tuple(lattice), n), Noise(layers[0].shape))
+    return Model(prior, PairFlow(links, Chain(layers)))
 
 
 def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
