@@ -33,7 +33,7 @@ from haarflow.core.solvers.solution import Solution
 from haarflow.theories.fermions.pseudofermion import ROUNDINGS, Accuracy, Background, bilinear, noise
 
 BIAS = 1e-3  # what the approximation may change in ln of the weight, at most
-VECTORS = 60  # steps of the Lanczos recursion for the lowest eigenvalue, at most
+VECTORS = 80  # steps of the Lanczos recursion for the lowest eigenvalue, at most
 
 
 class Root(NamedTuple):
