@@ -33,7 +33,7 @@ from haarflow.core.solvers.solution import Solution
 from haarflow.theories.fermions.pseudofermion import ROUNDINGS, Accuracy, Background, bilinear, noise
 
 BIAS = 1e-3  # what the approximation may change in ln of the weight, at most
-VECTORS = 60  # steps of the Lanczos recursion for the lowest eigenvalue
+VECTORS = 80  # steps of the Lanczos recursion for the lowest eigenvalue, at most
 
 
 class Root(NamedTuple):
@@ -132,7 +132,7 @@ def lowest(gauge: Background, kappa: Any, key: Key) -> Array:
     recursion's own bound on its error.
     """
     start = noise(gauge.form, key, tuple(gauge.field.shape[: gauge.batch_axes]), precision(gauge.field))
-    ends = spectrum_ends(_map(gauge, kappa), start, VECTORS, gauge.batch_axes)
+    ends = spectrum_ends(_map(gauge, kappa), start, min(VECTORS, math.prod(gauge.form.packed_shape)), gauge.batch_axes)
     return ends.lowest - ends.lowest_error
 
 
