@@ -49,7 +49,7 @@ class Images:
 
     def count(self, lattice: tuple[int, ...]) -> int:
         """Return the number of images |G|."""
-        return math.prod(map(len, self._shifts(lattice))) * 2 ** len(self.reflected)
+        return math.prod(map(len, self._shifts(lattice))) << len(self.reflected)
 
     def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:
         """Return all images of fields `(n, *field_shape)`, the field itself first, `(image, n, *field_shape)`."""
