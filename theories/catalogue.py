@@ -16,6 +16,7 @@ from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.schwinger import Schwinger
+from haarflow.theories.models.yukawa import Yukawa
 from haarflow.theories.scalar.phi4 import Phi4
 
 Lattices = tuple[tuple[int, ...], ...]
@@ -245,6 +246,22 @@ THEORIES: dict[str, Row] = {
             Small("phi^4 hopping d=3", CUBE),
             Small("phi^4 hopping d=4", FOUR),
         ),
+        width=_quartic_width,
+    ),
+    "yukawa": Row(
+        Yukawa,
+        "phi4",
+        "Yukawa model",
+        "S = sum_x [sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4] - 2 ln|det(D_st + g phi)|",
+        {
+            "m2": Coupling("bare mass squared; may be negative where lam > 0", "m²"),
+            "lam": QUARTIC,
+            "g": Coupling("Yukawa coupling of two staggered flavours", "g"),
+        },
+        ("flow", "hmc"),
+        {"antiperiodic": Option("fermions antiperiodic in time, else periodic")},
+        (Small("Yukawa model", ((4, 4), (2, 2), (2, 1), (4, 2))),),
+        fault=_free_field,
         width=_quartic_width,
     ),
 }
