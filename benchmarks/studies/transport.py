@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import numpy
+from haarflow.theories.exact.u1_sampler import exact_sample as exact_angles
 
 from haarflow import backends
 from haarflow.backends.tree import leaves
@@ -30,7 +31,6 @@ from haarflow.flows.fermions.transport import transport_layers
 from haarflow.flows.flow import Chain
 from haarflow.flows.priors import Noise
 from haarflow.flows.training.optimisers import Adam, apply_updates
-from haarflow.theories.exact.u1_sampler import exact_sample as exact_angles
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge

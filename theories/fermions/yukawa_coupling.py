@@ -60,9 +60,7 @@ class YukawaCoupling:
 
     def __post_init__(self) -> None:
         if int(self.flavours) != self.flavours or self.flavours < 2 or self.flavours % 2:
-            raise ValueError(
-                f"flavours must be an even number >= 2, as det M may be negative, got {self.flavours!r}"
-            )
+            raise ValueError(f"flavours must be an even number >= 2, as det M may be negative, got {self.flavours!r}")
 
     def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
