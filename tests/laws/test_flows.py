@@ -98,8 +98,9 @@ def test_objects_keep_the_laws_on_every_member(backend, name):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 @pytest.mark.parametrize("name", ("numpy", "readonly", "strict", "torch"))
 def test_every_mutant_is_caught_by_the_law_meant_for_it(name, mutant):
+    laws = mutant.laws if name == "numpy" else mutant.laws[:1]  # residuals are the same as on NumPy
     with remembering():  # as in `haarflow verify`: what an earlier law computed hides nothing
-        caught_by_its_laws(member(name), name, mutant)
+        caught_by_its_laws(member(name), name, mutant._replace(laws=laws))
 
 
 def caught_by_its_laws(backend, name, mutant):
