@@ -30,7 +30,9 @@ def tractable(lattice: tuple[int, ...]) -> bool:
     return math.prod(lattice) <= SITES
 
 
-def observables(lattice: tuple[int, ...], m2: float, lam: float, g: float, antiperiodic: bool = True) -> dict[str, float]:
+def observables(
+    lattice: tuple[int, ...], m2: float, lam: float, g: float, antiperiodic: bool = True
+) -> dict[str, float]:
     """Return the means of two flavours by name, ln Z among them.
 
     Raises ValueError for more than four sites and where e^{-S} is not integrable.
@@ -44,7 +46,9 @@ def observables(lattice: tuple[int, ...], m2: float, lam: float, g: float, antip
 
 
 @lru_cache(maxsize=64)
-def _means(lattice: tuple[int, ...], m2: float, lam: float, g: float, antiperiodic: bool) -> tuple[tuple[str, float], ...]:
+def _means(
+    lattice: tuple[int, ...], m2: float, lam: float, g: float, antiperiodic: bool
+) -> tuple[tuple[str, float], ...]:
     sites = math.prod(lattice)
     points, h = grid(m2, lam, len(lattice))
     others = np.asarray(list(itertools.product(points, repeat=sites - 1))).reshape(-1, sites - 1)
@@ -62,7 +66,9 @@ def _means(lattice: tuple[int, ...], m2: float, lam: float, g: float, antiperiod
     means["ln_Z"] = math.log(z) + sites * math.log(h) - lowest
     means["binder"] = 1.0 - means["m_4"] * sites**2 / (3.0 * means["chi2"] ** 2)
     if max(lattice) > 1:
-        means["xi_2"] = math.sqrt(max(means["chi2"] / means["G_min"] - 1.0, 0.0)) / (2.0 * math.sin(math.pi / max(lattice)))
+        means["xi_2"] = math.sqrt(max(means["chi2"] / means["G_min"] - 1.0, 0.0)) / (
+            2.0 * math.sin(math.pi / max(lattice))
+        )
     return tuple(means.items())
 
 
@@ -125,6 +131,8 @@ def _lowest_mode(fields: np.ndarray) -> np.ndarray:
     lattice = fields.shape[1:]
     modes = np.abs(np.fft.fftn(fields, axes=tuple(range(1, fields.ndim)))) ** 2 / fields[0].size
     longest = [axis for axis, extent in enumerate(lattice) if extent == max(lattice)]
-    picked = [modes[(slice(None), *(1 % max(lattice) if axis == mu else 0 for axis in range(len(lattice))))] for mu in longest]
+    picked = [
+        modes[(slice(None), *(1 % max(lattice) if axis == mu else 0 for axis in range(len(lattice))))] for mu in longest
+    ]
     found: np.ndarray = np.mean(picked, axis=0)
     return found

@@ -60,9 +60,7 @@ class YukawaCoupling:
 
     def __post_init__(self) -> None:
         if int(self.flavours) != self.flavours or self.flavours < 2 or self.flavours % 2:
-            raise ValueError(
-                f"flavours must be an even number >= 2, as det M may be negative, got {self.flavours!r}"
-            )
+            raise ValueError(f"flavours must be an even number >= 2, as det M may be negative, got {self.flavours!r}")
 
     def __init_subclass__(cls, **options: Any) -> None:
         raise no_subclass(cls)
@@ -120,11 +118,6 @@ class YukawaCoupling:
             "fermion": fermion_correlator(propagator, self.operator),
             "action": -float(self.flavours) * value,
         }
-
-    @property
-    def conjugates(self) -> dict[str, dict[str, float]]:
-        """dS/dg = -N_f V phi_condensate."""
-        return {"g": {"phi_condensate": -float(self.flavours * volume(self.lattice))}}
 
     def _g(self, field: Array, couplings: Couplings) -> Any:
         return couplings_for(self, field, couplings, over=0)["g"]
