@@ -45,6 +45,23 @@ FLOWS: dict[str, dict[str, Row]] = {
         "stripes": Row("u1.architectures:stripes", "the published masks, larger loops as context", GAUGE),
         "convolutional": Row("u1.architectures:convolutional", "gauge-equivariant couplings, any dimension", GAUGE),
         "sweep": Row("u1.sweep:sweep", "one visit per link, flux swept ahead; two dimensions"),
+        "autoregressive": Row(
+            "u1.autoregressive:autoregressive",
+            "exact pure gauge theory, each link conditioned on all drawn before, for the Schwinger model; two dimensions",
+            takes=("beta",),
+            small=(
+                (
+                    ((2, 2), (1, 3), (3, 1), (2, 4)),
+                    {"beta": 1.0, "bins": 6, "harmonics": 2, "waves": 2, "channels": 2, "hidden": 3, "kernel": 3},
+                ),
+                (
+                    ((2, 2), (3, 1)),
+                    {"beta": 1.0, "bins": 6, "harmonics": 2, "waves": 1, "channels": 2, "hidden": 2, "kernel": 1}
+                    | {"images": (1, 0), "reflected": (0,)},
+                ),
+            ),
+            untrained=True,
+        ),
     },
     "sun": {
         "trivialising": Row(
@@ -68,7 +85,13 @@ FLOWS: dict[str, dict[str, Row]] = {
         "loops-hopping": Row(
             "pairs:loops_and_hops",
             "links along loops, pseudofermions by the exponential of a hopping series, arXiv:2207.08945; even extents",
-            takes=("hops", *LINKS, "kappa"),
+            takes=("hops", *LINKS, "kappa", "antiperiodic"),
+            untrained=True,
+        ),
+        "loops-transport": Row(
+            "pairs:loops_and_transport",
+            "links along loops, pseudofermions by parallel-transport couplings, arXiv:2207.08945; even extents",
+            takes=(*LINKS, "kappa", "antiperiodic"),
             untrained=True,
         ),
     },
@@ -86,6 +109,7 @@ FLOWS: dict[str, dict[str, Row]] = {
 # every class that a model file may name -> its module in haarflow.flows, or in haarflow for what a conditional flow acts by
 CLASSES: dict[str, str] = {
     "Chain": "flow",
+    "Images": "images",
     "Model": "flow",
     "Repeat": "flow",
     "Translate": "flow",
@@ -101,9 +125,11 @@ CLASSES: dict[str, str] = {
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
     "HoppingExponential": "fermions.hopping",
+    "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
+    "Autoregressive": "u1.autoregressive",
     "ClassSweep": "sun.sweep",
     "FreeField": "priors",
     "Gaussian": "priors",

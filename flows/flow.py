@@ -22,8 +22,10 @@ from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
 from haarflow.core.lattice.symmetries import SYMMETRIES
+from haarflow.flows.images import Images, chosen
 from haarflow.flows.symmetries import common, common_periods, total_displacement
 
+IMAGE = 0x696D6167  # folded into the key of a draw for the choice of its image
 UNROLLED = 2  # repetitions: on JAX the gradient of a scan this short took up to 1.9 times as long as that of a loop
 
 Direction = Callable[[Params, Array, Condition], tuple[Array, Array]]  # a flow's `forward` or its `inverse`
@@ -238,10 +240,11 @@ def zero_log_det(x: Array, field_axes: int) -> Array:
 
 @dataclass(frozen=True)
 class Model:
-    """A prior pushed through a flow: log q(y) = log r(x) - log |det dy/dx|."""
+    """A prior pushed through a flow: log q(y) = log r(x) - log |det dy/dx|; with `images`, averaged over them."""
 
     prior: Any  # a Prior and a dataclass: `dataclasses.replace` puts it on another lattice
     flow: Any  # a Flow, whose own fields (n, order, ...) callers may read
+    images: Images | None = None
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -252,16 +255,41 @@ class Model:
         """Return fresh parameters of the flow."""
         return self.flow.init(key, dtype)
 
-    def sample(self, params: Params, key: Array, n: int, condition: Condition = None) -> tuple[Array, Array]:
+    def sample(self, params: Params, key: Key, n: int, condition: Condition = None) -> tuple[Array, Array]:
         """Return n fields `(n, *field_shape)` and their log-densities `(n,)`."""
         x = self.prior.sample(key, n, precision(params))
         y, log_det = self.flow.forward(params, x, condition)
-        return y, self.prior.log_density(x) - log_det
+        log_q = self.prior.log_density(x) - log_det
+        if self.images is None:
+            return y, log_q
+        images = self.images.of(y, self.prior.group, self.prior.lattice)
+        mean = self._averaged(params, images[1:, ...], [log_q], condition)
+        return chosen(images, random.fold_in(key, IMAGE)), mean
 
     def log_density(self, params: Params, y: Array, condition: Condition = None) -> Array:
-        """Return log q(y) `(*batch,)`, computed by one inverse pass."""
+        """Return log q(y) `(*batch,)`, computed by one inverse pass, or one for each image."""
+        if self.images is None:
+            return self._log_density(params, y, condition)
+        batch = y.shape[: y.ndim - len(self.prior.field_shape)]
+        flat = array_namespace(y).reshape(y, (-1, *self.prior.field_shape))
+        images = self.images.of(flat, self.prior.group, self.prior.lattice)
+        return array_namespace(y).reshape(self._averaged(params, images, [], condition), batch)
+
+    def _log_density(self, params: Params, y: Array, condition: Condition) -> Array:
         x, log_det = self.flow.inverse(params, y, condition)
         return self.prior.log_density(x) + log_det
+
+    def _averaged(self, params: Params, images: Array, known: list[Array], condition: Condition) -> Array:
+        """ln of the mean of the densities of images `(image, n, *field_shape)` and of those that are known."""
+
+        def one(carry: Array, image: Array) -> tuple[Array, Array]:
+            return carry, self._log_density(params, image, condition)
+
+        xp, backend = array_namespace(images), backends.of(images)
+        _, rows = backend.scan(one, xp.zeros_like(images[(0, slice(None), *(0,) * (images.ndim - 2))]), images)
+        rows = xp.concat([*[row[None, :] for row in known], rows], axis=0)
+        top = xp.max(rows, axis=0)
+        return top + xp.log(xp.mean(xp.exp(rows - top[None, :]), axis=0))
 
 
 def precision(params: Params) -> str:

@@ -6,7 +6,6 @@ no determinant is computed (arXiv:2207.08945, 2208.03832).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,10 @@ from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.core.spaces import Pair, Space
 from haarflow.flows.fermions.hopping import HoppingExponential, Hops
-from haarflow.flows.fermions.shears import FreeFermions, Shears
-from haarflow.flows.flow import Flow, Model, Prior, precision
-from haarflow.flows.loops.flow import loops
-from haarflow.flows.priors import Gaussian, Noise
-from haarflow.flows.scalar.architectures import convolutional
+from haarflow.flows.fermions.transport import transport_layers
+from haarflow.flows.flow import Chain, Flow, Model, Prior
+from haarflow.flows.loops.flow import LoopFlow
+from haarflow.flows.priors import HaarLinks, Noise
 from haarflow.flows.symmetries import common
 from haarflow.flows.traits import traits
 
@@ -91,6 +89,11 @@ class PairFlow:
         """Whether a log-determinant is that of continuous time."""
         return any(traits(flow).integrated for flow in (self.marginal, self.conditional))
 
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which a part is defined."""
+        return {**(traits(self.marginal).fixed or {}), **(traits(self.conditional).fixed or {})}
+
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters of both."""
         parts = {"marginal": self.marginal, "conditional": self.conditional}
@@ -123,19 +126,47 @@ def loops_and_hops(
     order: int = 2,
     degree: int = 1,
     steps: int = 1,
+    antiperiodic: bool = True,
+    lines: bool = True,
 ) -> Model:
     """Return SU(n) links along loops, and on them pseudofermions by a hopping exponential of `hop_order`: nothing is trained.
 
-    The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`.
+    The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`, and with
+    `lines` of that of straight lines where an extent is 4, see `effective_lines`.
 
     >>> from haarflow.theories.models.qcd import QCD
     >>> loops_and_hops((4, 4, 4, 4), QCD((4, 4, 4, 4)).hops, kappa=0.1).flow.marginal.beta
     1.0096
     """
-    links = loops(lattice, n, effective_beta(beta, kappa, n, len(lattice)), order, steps, degree)
+    around = effective_lines(kappa, lattice, antiperiodic) if lines else ()
+    coupling = effective_beta(beta, kappa, n, len(lattice))
+    links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
     map_of_odd_sites = hops(kappa)
-    flow = PairFlow(links.flow, HoppingExponential(map_of_odd_sites, hop_order))
-    return Model(PairPrior(links.prior, Noise(map_of_odd_sites.shape)), flow)
+    conditional = HoppingExponential(map_of_odd_sites, hop_order)
+    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), PairFlow(links, conditional))
+
+
+def loops_and_transport(
+    lattice: tuple[int, ...],
+    n: int = 3,
+    beta: float = 1.0,
+    kappa: float = 0.1,
+    repeats: int = 1,
+    order: int = 2,
+    degree: int = 1,
+    steps: int = 1,
+    antiperiodic: bool = True,
+) -> Model:
+    """Return SU(n) links along loops at `effective_beta`, and on them pseudofermions by parallel-transport couplings, which are
+    at first the identity.
+
+    >>> len(loops_and_transport((4, 4), n=2, order=1).flow.conditional.flows)
+    8
+    """
+    links = LoopFlow(n, len(lattice), order, effective_beta(beta, kappa, n, len(lattice)), steps, degree)
+    layers = transport_layers(tuple(lattice), n, repeats, antiperiodic)
+    prior = PairPrior(HaarLinks(tuple(lattice), n), Noise(layers[0].shape))
+    return Model(prior, PairFlow(links, Chain(layers)))
 
 
 def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
@@ -147,65 +178,15 @@ def effective_beta(beta: float, kappa: float, n: int, d: int) -> float:
     return beta + 8.0 * (1 << d // 2) * n * kappa**4
 
 
-@dataclass(frozen=True)
-class Conditional:
-    """The distribution q(phi|U) of a conditional flow on noise, to draw from and to evaluate.
+def effective_lines(kappa: float, lattice: tuple[int, ...], antiperiodic: bool = True) -> tuple[float, ...]:
+    """Return a_mu = -+ 32 s kappa^4, s = 2^(d/2): two flavours weigh a straight line L around an extent of 4 with
+    e^{a_mu Re tr L}; a_mu is positive for antiperiodic time, axis 0, and 0 for other extents.
 
-    >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.flows.fermions.hopping import HoppingExponential
-    >>> from haarflow.flows.priors import Noise
-    >>> from haarflow.theories.fermions.hops import OddHops
-    >>> from haarflow.theories.fermions.wilson import Wilson
-    >>> hops = OddHops(Wilson((4, 4)), kappa=0.1)
-    >>> one = Conditional(Noise(hops.shape), HoppingExponential(hops))
-    >>> params, links = one.flow.init(random.key(0, backend)), backend.xp.zeros((3, 2, 4, 4))
-    >>> phi, log_q = one.sample(params, random.key(1, backend), 3, links)
-    >>> bool(abs(log_q - one.log_density(params, phi, links)).max() < 1e-12)
-    True
+    A line of four links comes with kappa^4 as a plaquette does, with 8 s for the spin trace of its projectors and not -2 s.
+
+    >>> effective_lines(0.1, (4, 4, 4, 6))
+    (0.0128, -0.0128, -0.0128, 0.0)
     """
-
-    noise: Prior
-    flow: Flow
-
-    def sample(
-        self, params: Params, key: Key, n: int, links: Array, condition: Condition = None
-    ) -> tuple[Array, Array]:
-        """Return n fields phi, one for each of the links `(n, ...)`, and their log-densities."""
-        chi = self.noise.sample(key, n, precision(params))
-        phi, log_det = self.flow.forward(params, chi, _given(links, condition))
-        return phi, self.noise.log_density(chi) - log_det
-
-    def log_density(self, params: Params, phi: Array, links: Array, condition: Condition = None) -> Array:
-        """Return log q(phi|U) `(*batch,)`."""
-        chi, log_det = self.flow.inverse(params, phi, _given(links, condition))
-        return self.noise.log_density(chi) + log_det
-
-
-def marginal_and_conditional(model: Model) -> tuple[Model, Conditional]:
-    """Return both factors of a model of pairs, q(U) and q(phi|U); its parameters are {"marginal": ..., "conditional": ...}.
-
-    Raises TypeError for a model of another kind.
-    """
-    if not (isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
-        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {type(model.flow).__name__}")
-    return Model(model.prior.links, model.flow.marginal), Conditional(model.prior.noise, model.flow.conditional)
-
-
-def scalars_and_shears(
-    lattice: tuple[int, ...],
-    free: Callable[[float], FreeFermions],
-    g: float = 0.3,
-    flavours: int = 2,
-    pairs: int = 1,
-    bins: int = 6,
-    hidden: tuple[int, ...] = (8,),
-) -> Model:
-    """Return the convolutional flow of a scalar field, and on it real pseudofermions by `Shears`.
-
-    >>> from haarflow.theories.models.yukawa import yukawa_pairs
-    >>> scalars_and_shears((4, 4), yukawa_pairs((4, 4)).free).prior.noise.field_shape
-    (2, 4, 4)
-    """
-    scalars = convolutional(lattice, pairs, bins=bins, hidden=hidden)
-    noise = Gaussian((flavours, *lattice), math.sqrt(0.5))
-    return Model(PairPrior(scalars.prior, noise), PairFlow(scalars.flow, Shears(free(g))))
+    size = 32.0 * (1 << len(lattice) // 2) * kappa**4
+    signs = [1.0 if antiperiodic and axis == 0 else -1.0 for axis in range(len(lattice))]
+    return tuple(round(sign * size, 15) if extent == 4 else 0.0 for sign, extent in zip(signs, lattice, strict=True))

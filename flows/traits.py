@@ -12,7 +12,7 @@ class Traits(NamedTuple):
 
     `symmetries`, `periods` and `displacement` are those of flows/symmetries.py; `condition` names the couplings that it is
     told; `integrated` says that its log-determinant is that of continuous time, `refined(k)` is it in k times as many steps;
-    `trained` says that its parameters are fixed;
+    `trained` says that its parameters are fixed; `fixed` are couplings by which it is defined, as a hopping series by kappa;
     `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks, "field" or "float32".
     """
 
@@ -23,6 +23,7 @@ class Traits(NamedTuple):
     integrated: bool = False
     refined: Callable[[int], Any] | None = None
     trained: bool = False
+    fixed: dict[str, float] | None = None
     moves: Callable[[tuple[int, ...]], Any] | None = None
     net_precision: str = "field"
 

@@ -192,6 +192,11 @@ THEORIES: dict[str, Row] = {
             "antiperiodic": Option("whether fermions are antiperiodic in time"),
             "tolerance": Option("relative residual of the solves"),
             "max_steps": Option("steps that a solve may take"),
+            "pion": Option("whether the pion correlator is measured, by a point source"),
+            "determinant": Option("whether ln|det D| is measured"),
+            "flow_time": Option(
+                "gradient flow before the charge is measured, in four dimensions, 0 for no charge", "t", 0
+            ),
         },
         dimensions=2,
     ),

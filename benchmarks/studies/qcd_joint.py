@@ -1,11 +1,11 @@
 """QCD with two flavours from a flow that nobody trained: ESS of pairs (U, phi), and of the conditional flow at fixed links.
 
     python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--order 2] [--hop-order 2]
-        [--draws 2048] [--seed 1] [--dense 0] [--json FILE]
+        [--draws 2048] [--seed 1] [--dense 0] [--no-lines] [--json FILE]
 
 Links come from loops of `--order` of Luescher's series at the coupling that the leading term of two flavours makes of beta,
-pseudofermions from a hopping exponential. A line for every ESS: of the pairs, of the links alone by their own gauge action
-(what the marginal flow would have without fermions), errors by a jackknife over 16 blocks. --json keeps the log weights of all
+pseudofermions from a hopping exponential. A line for every ESS: of the pairs, of the links alone by their own effective action
+(what the marginal flow would have without fermions, at the shifted coupling and with lines), errors by a jackknife over 16 blocks. --json keeps the log weights of all
 batches, and an interrupted command goes on from them.
 
 --dense N prints, for N of the configurations, the exact ESS of the conditional flow at fixed links for hopping orders 1, 2, 3:
@@ -31,6 +31,7 @@ import numpy
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.files import write_bytes
+from haarflow.core.lattice import loops
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import ess, jackknife, log_z
 from haarflow.flows.fermions.hopping import HoppingExponential
@@ -51,6 +52,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--hop-order", type=int, default=2)
     parser.add_argument("--draws", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--no-lines", dest="lines", action="store_false", help="links without the lines around the lattice"
+    )
     parser.add_argument("--backend", default="jax")
     parser.add_argument("--dense", type=int, default=0, help="configurations with the exact ESS at fixed links")
     parser.add_argument("--json", default="", help="file that keeps all log weights")
@@ -61,7 +65,14 @@ def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
     """Return the theory and the model."""
     theory = QCD(tuple(given.extents), n=given.n)
     model = loops_and_hops(
-        tuple(given.extents), theory.hops, given.n, given.beta, given.kappa, given.hop_order, given.order
+        tuple(given.extents),
+        theory.hops,
+        given.n,
+        given.beta,
+        given.kappa,
+        given.hop_order,
+        given.order,
+        lines=given.lines,
     )
     return theory, model
 
@@ -77,6 +88,9 @@ def weigher(given: argparse.Namespace, backend: Any) -> Any:
         links, log_det = model.flow.marginal.forward(params["marginal"], x.U)
         phi, further = model.flow.conditional.forward(params["conditional"], x.phi, {"links": links})
         gauge = log_det - theory.gauge.action(links, {"beta": model.flow.marginal.beta})
+        for axis, strength in enumerate(model.flow.marginal.lines):
+            line = theory.group.trace(loops.polyakov(links, axis, theory.lattice, theory.group)).real
+            gauge = gauge + strength * line.sum(axis=tuple(range(-theory.gauge.d, 0))) / theory.lattice[axis]
         log_q = model.prior.log_density(x) - log_det - further
         return -theory.action(Pair(links, phi), couplings) - log_q, gauge
 

@@ -27,7 +27,7 @@ from haarflow.backends.types import State as State
 from haarflow.core import random
 from haarflow.core.axes import batch_shape
 from haarflow.core.chains.checks import check_scales, check_start
-from haarflow.core.solvers.retry import check_solved
+from haarflow.core.solvers.retry import check_held, check_solved
 
 
 class Cacheless:
@@ -141,7 +141,8 @@ def run(
     again, not a new lambda. A state holds the cache of the values it was made with: after new values begin from
     `kernel.init(state.field)`. Raises ValueError for draws or thin < 1 or start < 0, and for chains that could not move: a
     field that is not finite, a step size or width that is not positive and finite; Unconverged where a solve in a step did not
-    converge: the state from before the block is the last good one.
+    converge, OutsideInterval where a spectrum left the interval of a rational approximation: the state from before the block is
+    the last good one.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -168,14 +169,17 @@ def run(
 
 
 def _check_solves(values: Tree, info: Any, start: int) -> None:
-    """Raise Unconverged for an unconverged solve of a kernel, or of a cycle's."""
+    """Raise Unconverged for an unconverged solve of a kernel, or of a cycle's, and OutsideInterval."""
     if isinstance(values, tuple):
         for number, own in enumerate(values):
             _check_solves(own, info[str(number)], start)
     elif isinstance(info, dict) and "converged" in info:
         couplings = values.get("couplings") or {}
         numbers = [f"{name} = {x:g}" for name, x in couplings.items() if isinstance(x, (int, float))]
-        check_solved(info, ", ".join(numbers) or "these couplings", start)
+        at = ", ".join(numbers) or "these couplings"
+        check_solved(info, at, start)
+        if "held" in info:
+            check_held(info, at, start)
 
 
 @lru_cache(maxsize=64)

@@ -19,15 +19,15 @@ from haarflow.core import random
 from haarflow.core.axes import field_shape
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, run
-from haarflow.core.laws import chain
 from haarflow.core.laws import random as random_laws
 from haarflow.core.laws.backend import BACKEND_LAWS
 from haarflow.core.laws.group import GROUP_LAWS
+from haarflow.core.laws.kernels import tables as kernels
+from haarflow.core.laws.kernels.stationary import Chained, ExactScalars, exact_draws
 from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.laws.memory import LATTICES, remembers_nothing
 from haarflow.core.laws.sizes import LENGTHS, ROWS, any_length, chains_apart
 from haarflow.core.laws.solvers import SOLVER_LAWS
-from haarflow.core.laws.stationary import Chained, ExactScalars, exact_draws
 
 __all__ = ["BACKEND_LAWS", "GROUP_LAWS", "KERNEL_LAWS", "RANDOM_LAWS", "SOLVER_LAWS", "Chained", "ExactScalars"]
 
@@ -53,7 +53,7 @@ def _draws(module: Any, given: Given) -> Verdict:
 
 
 def _apart(obj: Any, given: Given) -> Verdict:
-    kernel, theory = chain.kernel_of(obj), chain.theory_of(obj)
+    kernel, theory = kernels.kernel_of(obj), kernels.theory_of(obj)
     given = dataclasses.replace(given, style="haar", batch=ROWS[-1])
     fields, keys = given.field(theory.group, field_shape(theory)), random.split(given.key(1), given.batch)
     try:
@@ -89,7 +89,7 @@ def _steps(kernel: Kernel, given: Given) -> Iterator[Callable[[], Tree]]:
     def step(lattice: tuple[int, ...], dtype: str, change: Callable[[Tree], Tree]) -> Tree:
         moved = _on(kernel, lattice)
         moved = moved.with_values(change(moved.values))
-        theory = chain.theory_of(moved)
+        theory = kernels.theory_of(moved)
         x = dataclasses.replace(given, style="haar", dtype=dtype).field(theory.group, field_shape(theory))
         state, records = run(moved, given.key(1), moved.init(x), 1)
         return [state.field, records["info"]]
@@ -110,7 +110,7 @@ def _fits(kernel: Any, lattice: tuple[int, ...]) -> bool:
 
 
 def _memory(obj: Any, given: Given) -> Verdict:
-    kernel = chain.kernel_of(obj)
+    kernel = kernels.kernel_of(obj)
     steps = list(_steps(kernel, given))
     if not steps:
         return void(remembers_nothing, "it cannot be made on another lattice")
@@ -119,7 +119,7 @@ def _memory(obj: Any, given: Given) -> Verdict:
 
 def _of_one_lattice(obj: Any) -> str | None:
     """Whether a kernel, or one in it, makes proposals of its own."""
-    kernel = chain.kernel_of(obj)
+    kernel = kernels.kernel_of(obj)
     if isinstance(kernel, (Cycle, Repeat)):
         inner = kernel.kernels if isinstance(kernel, Cycle) else (kernel.kernel,)
         return next((reason for one in inner if (reason := _of_one_lattice(one)) is not None), None)
@@ -133,7 +133,7 @@ def _with_means(obj: Any) -> str | None:
 
 
 def _exact_draws(obj: Chained, given: Given) -> Verdict:
-    return exact_draws(obj, numpy.asarray(chain.exact_fields(obj, given)))
+    return exact_draws(obj, numpy.asarray(kernels.exact_fields(obj, given)))
 
 
 RANDOM_LAWS: tuple[Law, ...] = (
@@ -142,7 +142,7 @@ RANDOM_LAWS: tuple[Law, ...] = (
     Law(remembers_nothing, _draws, programs=True),
 )
 KERNEL_LAWS: tuple[Law, ...] = (
-    *chain.KERNEL_LAWS,
+    *kernels.KERNEL_LAWS,
     Law(chains_apart, _apart, _of_one_lattice, programs=True),
     Law(remembers_nothing, _memory, _of_one_lattice, programs=True),
     Law(exact_draws, _exact_draws, _with_means, sampled=True, shared_draws=True),

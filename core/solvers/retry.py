@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.solvers.solution import RETRY, Solution, Unconverged, completed
+from haarflow.core.solvers.solution import RETRY, OutsideInterval, Solution, Unconverged, completed
 
 
 class Solves(NamedTuple):
@@ -86,13 +86,47 @@ relative residual of 2.0e-02. The run stops, for to go on would bias the ensembl
 smaller kappa
     """
     host = backends.of(info["residual"]).to_numpy
-    failed = host(info["converged"]) < 1  # a share where several steps are one draw
-    if not failed.any():
+    place = _first(host(info["converged"]))
+    if place is None:
         return
-    draw, *chain = (int(index[0]) for index in failed.nonzero())
-    named = f" of chain {', '.join(map(str, chain))}" if chain else ""
-    residual = float(host(info["residual"])[(draw, *chain)])
+    residual = float(host(info["residual"])[place])
     raise Unconverged(
-        f"at {at} a solve{named}, draw {first + draw}, has not converged: it reached a relative residual of {residual:.1e}. "
+        f"at {at} a solve{_named(place, first)}, has not converged: it reached a relative residual of {residual:.1e}. "
         "The run stops, for to go on would bias the ensemble; allow more steps, a larger tolerance or a smaller kappa"
     )
+
+
+def check_held(info: Any, at: str, first: int = 0) -> None:
+    """Raise OutsideInterval where the info of a chain's draws says by `held` that a spectrum has left the interval of a
+    rational approximation; `lowest` is the smallest eigenvalue. Arguments as for `check_solved`.
+
+    >>> import numpy as np
+    >>> check_held({"held": np.asarray([True, False]), "lowest": np.asarray([0.1, 3e-6])}, "kappa = 0.27")
+    Traceback (most recent call last):
+        ...
+    haarflow.core.solvers.solution.OutsideInterval: at kappa = 0.27 the smallest eigenvalue, draw 1, is 3.0e-06 of the largest \
+possible one, below the interval of the rational approximation. The run stops, for the weight is not accurate there; set a smaller \
+lowest, with more poles, or a smaller kappa
+    """
+    host = backends.of(info["lowest"]).to_numpy
+    place = _first(host(info["held"]))
+    if place is None:
+        return
+    value = float(host(info["lowest"])[place])
+    raise OutsideInterval(
+        f"at {at} the smallest eigenvalue{_named(place, first)}, is {value:.1e} of the largest possible one, below the interval "
+        "of the rational approximation. The run stops, for the weight is not accurate there; set a smaller lowest, with more "
+        "poles, or a smaller kappa"
+    )
+
+
+def _first(fine: Any) -> tuple[int, ...] | None:
+    """The first place (draw, *chain) where something is not fine; a share where several steps are one draw."""
+    failed = fine < 1
+    return tuple(int(index[0]) for index in failed.nonzero()) if failed.any() else None
+
+
+def _named(place: tuple[int, ...], first: int) -> str:
+    draw, *chain = place
+    named = f" of chain {', '.join(map(str, chain))}" if chain else ""
+    return f"{named}, draw {first + draw}"

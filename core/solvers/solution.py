@@ -18,6 +18,12 @@ class Unconverged(ArithmeticError):
     """A solve has not converged; the message names the configuration, the residual reached and the steps taken."""
 
 
+class OutsideInterval(Unconverged):
+    """The spectrum of a map leaves the interval of its rational approximation, which is then no more accurate than a solve that
+    has not converged; the message names the configuration and its smallest eigenvalue.
+    """
+
+
 class Solution(NamedTuple):
     """The result of a solve of A x = b.
 

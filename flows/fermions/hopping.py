@@ -24,6 +24,7 @@ from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.broadcasting import of_type
 from haarflow.core.groups.matrices import precision
 from haarflow.flows.flow import constant, zero_log_det
+from haarflow.flows.traits import traits
 
 ROUNDING = {"float64": 2.0**-54, "float32": 2.0**-26}
 STEP = 1.5  # the largest exponent of one Taylor series: beyond, its terms are larger than their sum
@@ -86,6 +87,11 @@ class HoppingExponential:
     def __post_init__(self) -> None:
         if int(self.order) != self.order or self.order < 1:
             raise ValueError(f"HoppingExponential wants an order of 1 or more, got {self.order!r}")
+
+    @property
+    def fixed(self) -> dict[str, float] | None:
+        """The couplings by which the hops are defined."""
+        return traits(self.hops).fixed
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return coefficients of 1, those of ln(1 - Y)."""

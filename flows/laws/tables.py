@@ -300,7 +300,7 @@ def _memory(model: Model, given: Given) -> Verdict:
     """On lattices of one volume, on each of which the same flow needs tables of its own, and in the other precision."""
 
     def on(lattice: tuple[int, ...]) -> Model:
-        return Model(dataclasses.replace(model.prior, lattice=lattice), model.flow)
+        return dataclasses.replace(model, prior=dataclasses.replace(model.prior, lattice=lattice))
 
     def compute(lattice: tuple[int, ...], dtype: str) -> list[Array]:
         one, here = on(lattice), dataclasses.replace(given, style="haar", dtype=dtype)

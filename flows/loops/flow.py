@@ -52,7 +52,9 @@ class LoopFlow:
     number of steps, `rectangle` the action's c1. With condition = ("beta",) the flow ends at that coupling, which may be any
     up to about `beta`, with the same coefficients as functions of b. `chosen` lists the indices of the products in the tower
     that the flow keeps, all if it is empty. `scheme` is "masked" or "continuous"; masks order the sites, so that only the
-    continuous form has the symmetries of the lattice. Raises ValueError for options out of range, and in the continuous form
+    continuous form has the symmetries of the lattice. `lines` are couplings a_mu of straight lines around each axis,
+    -sum_mu a_mu sum_L Re tr L in the action at `beta`, in the masked form: the gradient follows them with coefficients
+    {"lines": (d,)}, at first a_mu, times those of leading order. Raises ValueError for options out of range, and in the continuous form
     at first use for lattices around which a product winds.
 
     >>> from haarflow.backends import numpy as backend
@@ -74,6 +76,7 @@ class LoopFlow:
     condition: tuple[str, ...] = ()
     chosen: tuple[int, ...] = ()
     scheme: str = "masked"
+    lines: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition", tuple(self.condition))
@@ -87,6 +90,12 @@ class LoopFlow:
         object.__setattr__(self, "chosen", tuple(sorted(self.chosen)))
         if len(set(self.chosen)) < len(self.chosen) or min(self.chosen, default=0) < 0:
             raise ValueError(f"chosen products are distinct indices >= 0, got {self.chosen}")
+        object.__setattr__(self, "lines", tuple(map(float, self.lines)))
+        if self.lines and (len(self.lines) != self.d or self.integrated or not all(map(math.isfinite, self.lines))):
+            raise ValueError(
+                f"the couplings of lines are one finite number for each of the {self.d} axes, in the masked scheme, got "
+                f"{self.lines} in the {self.scheme} one"
+            )
         if self.scheme not in SCHEMES:
             raise ValueError(f"the scheme of a flow along loops is one of {', '.join(SCHEMES)}, got {self.scheme!r}")
         SU(self.n, self.d)
@@ -133,7 +142,8 @@ class LoopFlow:
         start: numpy.ndarray = numpy.zeros((self.degree + 1, len(self.products)))
         for power in range(min(self.order, self.degree + 1)):
             start[power] = series[power] * self.beta**power
-        return {"coefficients": backends.of(key).asarray(start, dtype=dtype)}
+        lines = {"lines": backends.of(key).asarray(self.lines, dtype=dtype)} if self.lines else {}
+        return {"coefficients": backends.of(key).asarray(start, dtype=dtype)} | lines
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Flow from 0 to beta."""
@@ -150,18 +160,32 @@ class LoopFlow:
         numbers = numbers if numbers.ndim == 3 else numbers[:, :, None]
 
         def coefficients(time: Array) -> Array:
-            return self._coefficients(numbers, time, end)
+            return self._with_lines(self._coefficients(numbers, time, end), params, lattice)
 
         rows, rest = link_rows.rows(links, self.d), (coefficients, end, self.steps, forward)
         if self.integrated:
             moved, log_det = continuous.flow(self.n, self._slopes(), rows, lattice, *rest)
         else:
-            moved, log_det = masked.flow(self.n, masked.masks(self.products, lattice), rows, *rest)
+            moved, log_det = masked.flow(self.n, masked.masks(self.products, lattice, self._axes), rows, *rest)
         return link_rows.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
     def _coefficients(self, numbers: Array, time: Array, end: Array) -> Array:
         """c `(products, batch or 1)` at a fraction `time` of the way to `end`."""
         return polynomial(numbers, time * (end / self.beta))
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        """The axes around which lines are followed."""
+        return tuple(axis for axis, strength in enumerate(self.lines) if strength)
+
+    def _with_lines(self, c: Array, params: Params, lattice: tuple[int, ...]) -> Array:
+        """c followed by the coefficients of sum_L Re tr L/N for each axis, -a N/(beta L C_F) for lines of L links."""
+        if not self.lines:
+            return c
+        casimir = (self.n**2 - 1) / (2.0 * self.n)
+        scales = [-self.n / (self.beta * extent * casimir) for extent in lattice]
+        own = params["lines"] * backends.of(c).asarray(scales, dtype=c.dtype)
+        return array_namespace(c).concat([c, own[:, None] + 0.0 * c[:1, :]], axis=0)
 
     def _slopes(self) -> continuous.Slopes:
         """The products whose gradient the flow follows, and those that occur in their Laplacians."""

@@ -59,6 +59,11 @@ def surroundings(plan: LinkPlan, links: Array, coefficients: Array) -> Surroundi
 
     `links`: those that the plan reads, `(links, N, N, active, batch)`; `coefficients`: `(products, batch or 1)`.
     """
+    return with_factors(plan, links, coefficients)[0]
+
+
+def with_factors(plan: LinkPlan, links: Array, coefficients: Array) -> tuple[Surroundings, Array]:
+    """Return `surroundings`, and the factors z of its terms."""
     xp, keep = array_namespace(links), backends.of(links).materialise
     one = matrices.identity(links, LATTICE) + xp.zeros_like(links[:1, ...])
     store = keep(xp.concat([links, matrices.dagger(links, LATTICE), one], axis=0))
@@ -73,17 +78,25 @@ def surroundings(plan: LinkPlan, links: Array, coefficients: Array) -> Surroundi
         single = keep(xp.sum(matrices.matmul(heads, rest, LATTICE), axis=0))
     pieces = gather(store, plan.pieces)
     fixed: Forms = (None, None)
-    weights: list[tuple[Array | None, ...]] = []
     for pairs in plan.pairs:
-        numbers = [
-            None if sums is None else _weights(sums, coefficients, z, n**2 if not kind[0] else n)
-            for kind, sums in zip(KINDS, pairs.kinds, strict=True)
-        ]
         if pairs.passages == 2:
-            fixed = _forms(pairs, numbers, pieces)
-        else:
-            weights.append(tuple(numbers))
-    return Surroundings(single, pieces, fixed, tuple(weights))
+            fixed = _forms(pairs, list(_numbers(pairs, coefficients, z, n)), pieces)
+    if all(pairs.passages == 2 for pairs in plan.pairs):
+        pieces = pieces[:0, ...]  # they are within the forms
+    return Surroundings(single, pieces, fixed, longer(plan, coefficients, z, n)), z
+
+
+def longer(plan: LinkPlan, coefficients: Array, z: Array, n: int) -> tuple[tuple[Array | None, ...], ...]:
+    """Return the coefficients c z of the pairs of more than two passages, of all kinds."""
+    return tuple(_numbers(pairs, coefficients, z, n) for pairs in plan.pairs if pairs.passages > 2)
+
+
+def _numbers(pairs: Pairs, coefficients: Array, z: Array, n: int) -> tuple[Array | None, ...]:
+    """c z of the pairs of each kind."""
+    return tuple(
+        None if sums is None else _weights(sums, coefficients, z, n**2 if not kind[0] else n)
+        for kind, sums in zip(KINDS, pairs.kinds, strict=True)
+    )
 
 
 def loop_of(plan: LinkPlan, around: Surroundings, u: Array) -> tuple[Array, Forms]:

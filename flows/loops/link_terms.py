@@ -34,8 +34,9 @@ class Term(NamedTuple):
         return sum(map(len, self.cycles))
 
 
-def terms(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Term, ...]:
-    """Return all terms of sum_i c_i W_i that hold the link U_0(0) on a lattice.
+def terms(products: tuple[Product, ...], lattice: tuple[int, ...], line: bool = False) -> tuple[Term, ...]:
+    """Return all terms of sum_i c_i W_i that hold the link U_0(0) on a lattice; with `line` also, as one more product, the
+    straight line through it that closes around the lattice.
 
     >>> plaquette = algebra.tower(3, 2, 1)
     >>> [(term.passages, term.cycles[0][0][1][0]) for term in terms(plaquette, (4, 4))]
@@ -43,25 +44,26 @@ def terms(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Term
     >>> [term.passages for term in terms(plaquette, (4, 1))]
     [2]
     """
-    return tuple(
+    found = [
         _term(index, 1.0 / len(images(loops)), _moved(image, tuple(-x for x in site)), lattice)
         for index, loops in enumerate(products)
         for image in images(loops)
         for site in _distinct(image, lattice)
-    )
+    ]
+    return (*found, *([_term(len(products), 1.0, _line(lattice), lattice)] if line else []))
 
 
-def conflicts(products: tuple[Product, ...], lattice: tuple[int, ...]) -> set[Site]:
-    """Return the displacements, not zero, between two links along axis 0 that one image of a product holds.
+def conflicts(products: tuple[Product, ...], lattice: tuple[int, ...], line: bool = False) -> set[Site]:
+    """Return the displacements, not zero, between two links along axis 0 that one image of a product, or with `line` a
+    straight line around the lattice, holds.
 
     >>> sorted(conflicts(algebra.tower(3, 2, 1), (4, 4)))
     [(0, 1), (0, 3)]
     """
     found = set()
-    for loops in products:
-        for image in images(loops):
-            sites = list(_distinct(image, lattice))
-            found |= {_folded(tuple(a - b for a, b in zip(x, y, strict=True)), lattice) for x in sites for y in sites}
+    for image in [image for loops in products for image in images(loops)] + ([_line(lattice)] if line else []):
+        sites = list(_distinct(image, lattice))
+        found |= {_folded(tuple(a - b for a, b in zip(x, y, strict=True)), lattice) for x in sites for y in sites}
     return found - {(0,) * len(lattice)}
 
 
@@ -116,6 +118,11 @@ def _cycle(loop: Loop, lattice: tuple[int, ...]) -> Iterator[tuple[int, Loop]]:
     for n, (k, step, ahead) in enumerate(cuts):
         length = (cuts[(n + 1) % len(cuts)][0] - k - 1) % len(steps)
         yield step, ((steps + steps)[k + 1 : k + 1 + length], ahead)
+
+
+def _line(lattice: tuple[int, ...]) -> Product:
+    """The straight line along axis 0."""
+    return (((1,) * lattice[0], (0,) * len(lattice)),)
 
 
 def _distinct(image: Product, lattice: tuple[int, ...]) -> Iterator[Site]:

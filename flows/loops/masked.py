@@ -31,7 +31,7 @@ from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
 from haarflow.flows import link_jacobian
-from haarflow.flows.loops import link_potential, link_terms
+from haarflow.flows.loops import link_kernel, link_potential, link_terms
 from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
 from haarflow.flows.loops.link_plan import LinkPlan, link_plan
@@ -46,17 +46,21 @@ Move = Callable[[SU, LinkPlan, link_potential.Surroundings, Array], tuple[Array,
 
 
 class Masks(NamedTuple):
-    """Masks with the same plan: rows of the links read, `(mask, links, active)`, and of all links, `(mask, d V)`, among those
-    of the lattice followed by the mask's new ones."""
+    """Masks with the same plan: rows of the links read, `(mask, links, active)`, of all links, `(mask, d V)`, among those
+    of the lattice followed by the mask's new ones, and of the coefficients of the plan's products, `(mask, products)`."""
 
     plan: LinkPlan
     reads: numpy.ndarray
     writes: numpy.ndarray
+    owners: numpy.ndarray
 
 
 @lru_cache(maxsize=32)
-def masks(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Masks, ...]:
+def masks(products: tuple[Product, ...], lattice: tuple[int, ...], lines: tuple[int, ...] = ()) -> tuple[Masks, ...]:
     """Return the masks of a sweep in order: direction by direction, those with the same plan together.
+
+    The straight lines that close around the axes `lines` are further products, whose coefficients follow those of all others,
+    one for every axis of the lattice.
 
     >>> from haarflow.flows.loops import algebra
     >>> [(part.reads.shape, part.writes.shape) for part in masks(algebra.tower(3, 2, 1), (4, 4))]
@@ -65,13 +69,14 @@ def masks(products: tuple[Product, ...], lattice: tuple[int, ...]) -> tuple[Mask
     parts: list[Masks] = []
     for mu in range(len(lattice)):
         turned = _swapped(lattice, mu)
-        plan = link_plan(link_terms.terms(products, turned))
-        coset = colours(turned, link_terms.conflicts(products, turned)).swapaxes(0, mu)
+        plan = link_plan(link_terms.terms(products, turned, mu in lines))
+        coset = colours(turned, link_terms.conflicts(products, turned, mu in lines)).swapaxes(0, mu)
         reads, writes = _tables(plan, coset, mu)
+        own = [*range(len(products)), *([len(products) + mu] if mu in lines else [])]
+        new = Masks(plan, reads, writes, numpy.asarray([own] * len(reads), dtype="int32"))
         if parts and parts[-1].plan is plan and parts[-1].reads.shape[1:] == reads.shape[1:]:
-            last = parts.pop()
-            reads, writes = (numpy.concatenate(pair) for pair in ((last.reads, reads), (last.writes, writes)))
-        parts.append(Masks(plan, reads, writes))
+            new = Masks(plan, *(numpy.concatenate(pair) for pair in zip(parts.pop()[1:], new[1:], strict=True)))
+        parts.append(new)
     return tuple(parts)
 
 
@@ -134,7 +139,7 @@ def flow(
 def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, implicit: bool) -> Carry:
     """Return rows of links and log_det after E_1 ... E_M, or E*_M ... E*_1 if `implicit`, for h c = `numbers`.
 
-    `numbers`: `(products, batch or 1)`.
+    `numbers`: `(products, batch or 1)`, those of lines last.
     """
     for part in reversed(sweep) if implicit else sweep:
         if implicit:
@@ -146,19 +151,17 @@ def half_step(n: int, sweep: tuple[Masks, ...], carry: Carry, numbers: Array, im
 def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -> Carry:
     """The steps of the masks of one part, as a scan over their tables."""
     backend, group = backends.of(carry[0]), SU(n, link_potential.LATTICE)
-    xp, batch = array_namespace(carry[0]), carry[0].shape[-1]
-    counts = part.reads.shape[1:]
+    xp, program = array_namespace(carry[0]), link_kernel.program(part.plan, n)
 
-    def mask(carry: Carry, tables: tuple[Array, Array]) -> tuple[Carry, None]:
-        (rows, log_det), (reads, writes) = carry, tables
-        links = xp.reshape(xp.take(rows, xp.reshape(reads, (-1,)), axis=0), (*counts, n, n, batch))
-        links = backend.materialise(xp.permute_dims(links, (0, 2, 3, 1, 4)))
-        around = link_potential.shortened(part.plan, link_potential.surroundings(part.plan, links, numbers))
-        moved, change = move(group, part.plan, around, links[0, ...])
+    def mask(carry: Carry, tables: tuple[Array, Array, Array]) -> tuple[Carry, None]:
+        (rows, log_det), (reads, writes, owners) = carry, tables
+        around = link_kernel.surroundings(program, part.plan, rows, reads, xp.take(numbers, owners, axis=0))
+        active = link_kernel.gathered(rows, reads[:1, :])[0, ...]
+        moved, change = move(group, part.plan, link_potential.shortened(part.plan, around), active)
         rows = xp.concat([rows, xp.permute_dims(moved, (2, 0, 1, 3))], axis=0)
         return (xp.take(rows, writes, axis=0), log_det + xp.sum(change, axis=0)), None
 
-    tables = (backend.asarray(part.reads), backend.asarray(part.writes))
+    tables = tuple(map(backend.asarray, part[1:]))
     (rows, log_det), _ = backend.scan(backend.checkpoint(mask), carry, tables)
     return rows, log_det
 

@@ -65,6 +65,6 @@ class LoopStep:
         for part in masked.masks(self.flow.products, tuple(lattice)):
             if number < len(part.reads):
                 one = slice(number, number + 1)
-                return masked.Masks(part.plan, part.reads[one, ...], part.writes[one, ...])
+                return masked.Masks(part.plan, *(table[one, ...] for table in part[1:]))
             number -= len(part.reads)
         raise ValueError(f"a sweep on {lattice} has {self.mask - number} masks, got number {self.mask}")

@@ -33,7 +33,7 @@ from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
-from haarflow.run.models import opened_model, refuse_extrapolation
+from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
@@ -270,6 +270,8 @@ def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> 
         )
     if not target.recipe.extrapolate:
         refuse_extrapolation(name, opened.card, target.couplings)
+        if model is None:
+            refuse_other_couplings(name, opened.model.flow, target.couplings)
     condition = {coupling: target.couplings[coupling] for coupling in names} or None
     if model is None:
         try_model(target, opened.model, opened.params, condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from haarflow.flows.catalogue import constructor
 from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import ModelFileError, OpenedModel, flow_of, open_model, read_card
+from haarflow.flows.traits import traits
 from haarflow.models import path_of
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.target import Target
@@ -57,6 +59,17 @@ def refuse_extrapolation(name: str, card: Mapping[str, Any], couplings: Mapping[
             raise ValueError(
                 f"the model {name} was trained for {coupling} from {low:g} to {high:g}, and {coupling} = {value:g} lies outside, where "
                 "its flow may be far from the target: train it there, or set extrapolate=true to use it all the same"
+            )
+
+
+def refuse_other_couplings(name: str, flow: Any, couplings: Mapping[str, float]) -> None:
+    """Raise ValueError for couplings other than those by which a flow is defined."""
+    for coupling, value in (traits(flow).fixed or {}).items():
+        wanted = couplings.get(coupling, value)
+        if not math.isclose(wanted, value, rel_tol=1e-9):
+            raise ValueError(
+                f"the model {name} was made for {coupling} = {value:g}, and at {coupling} = {wanted:g} its weights stay exact but "
+                "spread: make one there by [flow], or set extrapolate=true to use it all the same"
             )
 
 

@@ -21,9 +21,10 @@ from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropo
 from haarflow.core.parts import described
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
+from haarflow.theories.fermions.one_flavour import Root
 from haarflow.theories.fermions.pair_hmc import PairHMC
 from haarflow.theories.fermions.pseudofermion import Accuracy
-from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, Inner, PseudofermionHMC
+from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 
 
@@ -64,7 +65,15 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
     inner = tuple(Inner(SCHEMES[scheme], steps) for scheme, steps in settings.inner)
     accuracies = (Accuracy(tolerance, settings.max_steps) for tolerance in (settings.action, settings.force))
     links = described(theory).part("marginal")  # of a theory of pairs (U, phi)
-    kernel = PseudofermionHMC(links or theory, SCHEMES[settings.scheme], settings.steps, values, inner, *accuracies)
+    kernel = PseudofermionHMC(
+        links or theory,
+        SCHEMES[settings.scheme],
+        settings.steps,
+        values,
+        inner,
+        *accuracies,
+        Root(settings.poles, settings.lowest),
+    )
     return _with_hits(kernel, settings) if links is None else PairHMC(theory, kernel)
 
 
@@ -197,6 +206,15 @@ class Pseudofermions(_Hits, _Trajectory, _Sampler):
     action: Annotated[float, number("relative residual of the solves for the action", gt=0, lt=1)] = ACTION.tolerance
     force: Annotated[float, number("relative residual of the solves for the force", gt=0, lt=1)] = FORCE.tolerance
     max_steps: Annotated[int, count("steps of a solve before its retry with more")] = FORCE.max_steps
+    poles: Annotated[int, count("poles of the rational approximation of an odd flavour")] = ROOT.poles
+    lowest: Annotated[
+        float,
+        number(
+            "smallest eigenvalue that the approximation of an odd flavour holds, in units of the largest possible one",
+            gt=0,
+            lt=1,
+        ),
+    ] = ROOT.lowest
 
 
 @dataclass(frozen=True, kw_only=True)

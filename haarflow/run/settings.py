@@ -97,7 +97,7 @@ class Recipe:
     fields_every: Annotated[int, count("keep every n-th configuration in ensemble.h5; 0: none", 0)] = 0
     model: Annotated[str, Field(description="a model file or a shipped model's name, instead of training")] = ""
     extrapolate: Annotated[
-        bool, Field(description="use a conditioned model outside the couplings that it was trained for")
+        bool, Field(description="use a model outside the couplings that it was trained or made for")
     ] = False
     theory: Any  # of the class `schema.theory_settings` makes of the theory's row
     flow: Annotated[dict[str, Any], Field(description="the flow's kind and its constructor's arguments")] = field(

@@ -42,7 +42,7 @@ def training_of(setup: Setup) -> Training:
     if setup.model is None:
         raise ValueError("flow is missing: there is nothing to train")
     return Training(
-        setup.model,
+        dataclasses.replace(setup.model, images=None),  # the density of the flow alone, at the price of one image
         setup.target.theory,  # not its bound method, which no other run of the process would share
         Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
         ESTIMATORS[settings.estimator],
@@ -106,7 +106,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
         ) from None
     params = tree_map(setup.backend.to_numpy, _tuned(setup, training, state.params, folder, progress))
     _say_if_failed(setup, folder, progress)
-    save_model(folder.model, training.model, params, _card(setup, training, folder))
+    save_model(folder.model, setup.model, params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
 
 

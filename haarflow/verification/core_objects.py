@@ -22,7 +22,7 @@ from haarflow.core.chains.nested import Nested, Term
 from haarflow.core.groups.additive import U1, Complex, Real
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
-from haarflow.core.laws.stationary import Chained, ExactScalars
+from haarflow.core.laws.kernels.stationary import Chained, ExactScalars
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge

@@ -253,6 +253,12 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         by_loops(LoopFlow(2, 2, order=1, beta=2.0, steps=1, degree=1, condition=("beta",))),
         ((2, 1), (2, 3), (2, 2)),
     ),
+    Entry(
+        "loop flow, lines around the lattice",
+        "model",
+        by_loops(LoopFlow(2, 2, order=1, steps=1, degree=0, lines=(0.5, -0.3))),
+        ((2, 2), (3, 1)),
+    ),
     Entry("loop step, SU(3)", "model", by_loops(LoopStep(LoopFlow(3, 2, order=2), 1)), ((2, 2), (2, 3))),
     Entry(
         "implicit loop step, links passed up to three times",
@@ -349,10 +355,12 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # the small examples in the rows of the catalogue
     *(
-        Entry(f"{family} {kind}", "model", partial(constructor(row), **options), lattices)
+        Entry(
+            f"{family} {kind}{f', {number}' if number else ''}", "model", partial(constructor(row), **options), lattices
+        )
         for family, rows in FLOWS.items()
         for kind, row in rows.items()
-        for lattices, options in row.small
+        for number, (lattices, options) in enumerate(row.small)
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),

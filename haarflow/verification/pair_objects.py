@@ -19,6 +19,7 @@ from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import complex_array, precision
 from haarflow.core.spaces import Pair
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Model, constant
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise
@@ -82,9 +83,11 @@ class Parted:
 
 @dataclass(frozen=True)
 class AtLinks:
-    """A hopping exponential at fixed links, as a flow of real and imaginary parts."""
+    """A flow of pseudofermions at fixed links, as one of real and imaginary parts; links and shape are those of `hops`, by
+    default the flow's own."""
 
-    flow: HoppingExponential
+    flow: Any
+    hops: Any = None
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the parameters of the flow."""
@@ -99,7 +102,7 @@ class AtLinks:
         return self._apply(self.flow.inverse, params, y)
 
     def _apply(self, apply: Any, params: Params, x: Array) -> tuple[Array, Array]:
-        hops: Any = self.flow.hops
+        hops = self.hops or self.flow.hops
         axes, operator = len(hops.shape), hops.operator
         links = operator.group.haar(random.key(SEED, backends.get("numpy")), operator.field_shape)
         kind = precision(x) if operator.n == 1 else {"float32": "complex64", "float64": "complex128"}[precision(x)]
@@ -220,6 +223,20 @@ def hopping(n: int, order: int, kappa: float = 0.15) -> Callable[[tuple[int, ...
     return make
 
 
+def transport(kind: str, n: int = 1, **mask: int) -> Callable[[tuple[int, ...]], Model]:
+    """Return the function that makes a model of pseudofermions at fixed links by one parallel-transport coupling.
+
+    >>> transport("spins")((2, 4)).prior.field_shape
+    (2, 2, 4)
+    """
+
+    def make(lattice: tuple[int, ...]) -> Model:
+        flow = TransportCoupling(lattice, n, kind, start=(0.2, 0.1), **mask)
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow, OddHops(Wilson(lattice, n), 0.0)))
+
+    return make
+
+
 def pairs(lattice: tuple[int, ...]) -> Model:
     """Return a model of pairs of real fields.
 
@@ -232,6 +249,8 @@ def pairs(lattice: tuple[int, ...]) -> Model:
 PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
     Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
+    Entry("transport coupling, sites", "model", transport("sites"), ((2, 2), (2, 4))),
+    Entry("transport coupling, spins, SU(2)", "model", transport("spins", 2, axis=1, part=1), ((2, 2),)),
     Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),
     Entry("QCD, two dimensions", "theory", lambda lattice: AtNoise(QCD(lattice, n=2)), ((2, 2), (4, 2))),
     Entry("noise of pseudofermions", "prior", lambda lattice: Parted(Noise((2, *lattice))), ((2,), (3,))),

@@ -21,7 +21,7 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key
 from haarflow.core.groups.additive import U1
 from haarflow.core.groups.matrices import precision
-from haarflow.core.laws.chain import theory_of
+from haarflow.core.laws.kernels.tables import theory_of
 from haarflow.core.parts import RECORDS, described
 from haarflow.flows.coordinates import apart
 from haarflow.flows.flow import Model, zero_log_det
@@ -342,7 +342,10 @@ def _trained(name: str, source: str) -> Entry:
 
     opened = open_model(models.path_of(name))
     flow, prior = Fixed(opened.model.flow, opened.params), opened.model.prior
-    return _smallest(name, "model", lambda lattice: Model(replace(prior, lattice=lattice), flow), prior.lattice, source)
+    model = replace(opened.model, flow=flow)
+    return _smallest(
+        name, "model", lambda lattice: replace(model, prior=replace(prior, lattice=lattice)), prior.lattice, source
+    )
 
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:

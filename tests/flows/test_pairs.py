@@ -9,10 +9,11 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import IndependenceMetropolis
+from haarflow.core.lattice import loops
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import gamma_method, jackknife, log_z
 from haarflow.flows.modelfile import ModelFileError, open_model, save_model
-from haarflow.flows.pairs import effective_beta, loops_and_hops
+from haarflow.flows.pairs import effective_beta, effective_lines, loops_and_hops
 from haarflow.flows.sampling.draws import draw
 from haarflow.theories.exact import sun_torus
 from haarflow.theories.fermions.traces import traces
@@ -73,6 +74,22 @@ def test_leading_term_of_two_flavours_is_a_shift_of_beta():
     flavours = -2 * kappa**4 * traces(operator, cold, 2)[1] / 2  # ln det Dhat = -tr Y - tr Y^2/2 - ...
     shift = effective_beta(0.0, kappa, 3, 2)
     assert abs(shift * 36 - flavours) < 1e-12
+
+
+def test_plaquettes_and_lines_are_what_two_flavours_make_of_the_action():
+    """2 ln det D = -2 tr Y^2/2 to this order: all of it, on any links of a lattice with lines along one axis alone."""
+    operator, kappa, lattice = QCD((4, 6), n=3).operator, 0.1, (4, 6)
+    links = operator.group.haar(random.key(1, backends.get("numpy")), (2, *operator.field_shape))
+    flavours = -(kappa**4) * traces(operator, links, 2)[..., 1]
+    shift = effective_beta(0.0, kappa, 3, 2)
+    plaquettes = (
+        shift / 3 * numpy.sum(loops.plaquettes(links, 2, operator.group).trace(axis1=2, axis2=3).real, (1, 2, 3))
+    )
+    total = plaquettes
+    for axis, strength in enumerate(effective_lines(kappa, lattice)):
+        line = loops.polyakov(links, axis, lattice, operator.group).trace(axis1=-4, axis2=-3).real
+        total = total + strength * numpy.sum(line, axis=(-2, -1)) / lattice[axis]  # one line from each of its sites
+    assert numpy.allclose(total, flavours, rtol=1e-12)
 
 
 def test_model_file_holds_the_operator(tmp_path):

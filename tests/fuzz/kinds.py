@@ -23,6 +23,7 @@ from haarflow.results.ensemble import FORMAT, EnsembleError
 from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.run import recipes, toml
 from haarflow.run.recipes import RecipeError
+from haarflow.run.recipes.reading import BUILT_IN
 from haarflow.run.runfolder import FolderError, read_metrics
 from haarflow.run.target import target_of
 from tests.fuzz import damage
@@ -43,7 +44,7 @@ class Kind(NamedTuple):
 
 @functools.cache
 def recipe_texts():
-    return [Path(file).read_bytes() for file in sorted(recipes._FOLDER.glob("*.toml"))]
+    return [Path(file).read_bytes() for file in sorted(BUILT_IN.glob("*.toml"))]
 
 
 @st.composite

@@ -6,7 +6,7 @@ import pytest
 
 from haarflow import backends
 from haarflow.core import random
-from haarflow.core.laws import chain
+from haarflow.core.laws.kernels import tables as kernels
 from haarflow.core.laws.law import Given
 from haarflow.core.laws.tables import BACKEND_LAWS, GROUP_LAWS, KERNEL_LAWS, RANDOM_LAWS
 from haarflow.verification.core_objects import GROUPS, KERNELS
@@ -43,8 +43,8 @@ ONCE = {"chains_apart", "remembers_nothing"}
 
 def kind_of(obj):
     """The class of a kernel and the group of its theory."""
-    kernel = chain.kernel_of(obj)
-    return type(kernel).__name__, chain.theory_of(kernel).group.name
+    kernel = kernels.kernel_of(obj)
+    return type(kernel).__name__, kernels.theory_of(kernel).group.name
 
 
 FIRST = {kind_of(kernel): name for name, kernel in reversed(KERNELS.items())}.values()

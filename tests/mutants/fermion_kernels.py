@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from haarflow.core.chains.involution import Involutive
+from haarflow.core.solvers.rational import zolotarev
 from haarflow.theories.fermions.hasenbusch import factors
+from haarflow.theories.fermions.one_flavour import Root
 from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
-from haarflow.verification.fermion_objects import MODEL, SCALES, chained, pseudofermion_hmc
+from haarflow.verification.fermion_objects import MODEL, SCALES, chained, one_flavour_hmc, pseudofermion_hmc
 from tests.mutants import Mutant
 
 
@@ -47,9 +49,29 @@ class LosesMomentum(PseudofermionHMC):
         return new, 0.9 * final, solves
 
 
+class DropsAPole(Root):
+    """The action and its force lack the partial fraction of the smallest pole, the draw has all factors."""
+
+    @property
+    def rational(self):
+        found = zolotarev(self.poles, self.lowest)
+        return found._replace(residues=(*found.residues[:-1], 0.0))
+
+
+@dataclass(frozen=True)
+class ThreeFlavours(PseudofermionHMC):
+    """One flavour is approximated, and two more are there as a pair."""
+
+    def _factors(self):
+        (own,) = PseudofermionHMC._factors(self)
+        return (*factors(own.kappa), own)
+
+
 MUTANTS = (
     Mutant("pseudofermions of variance one", "kernel", lambda lattice: chained(pseudofermion_hmc(NoiseOfVarianceOne)), ("stationary",)),
     Mutant("pseudofermions left out of dH", "kernel", lambda lattice: chained(pseudofermion_hmc(AcceptsByGaugeEnergy)), ("stationary",)),
     Mutant("pseudofermions with friction", "kernel", lambda lattice: Involutive(MODEL, pseudofermion_hmc(LosesMomentum)), ("applied_twice", "involution_volume")),
+    Mutant("one flavour with a pole dropped", "kernel", lambda lattice: chained(one_flavour_hmc(root=DropsAPole(2, 0.2)), 1), ("stationary",)),
+    Mutant("one flavour and a pair", "kernel", lambda lattice: chained(one_flavour_hmc(kind=ThreeFlavours, root=Root(3, 0.2)), 1), ("stationary",)),
     Mutant("a Hasenbusch factor at another mass", "kernel", lambda lattice: chained(pseudofermion_hmc(HeavierFactorTwice, (0.1,), SCALES)), ("stationary",)),
 )  # fmt: skip

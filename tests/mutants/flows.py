@@ -24,7 +24,7 @@ from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant, hidden, loop_flows, pairs
+from tests.mutants import Mutant, autoregressive, hidden, loop_flows, pairs
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
 NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)
@@ -568,6 +568,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("round_trip",),
         TWO,
     ),
+    *autoregressive.MUTANTS,
     *loop_flows.MUTANTS,
     *pairs.MUTANTS,
     *hidden.FLOWS,
@@ -586,6 +587,7 @@ HEALTHY = {
     "links": links(halving("moebius", 2)),
     "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
     "spectra": by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
+    "autoregressive": autoregressive.HEALTHY,
     "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
 }
 

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import numpy
 from array_api_compat import array_namespace
 
-from haarflow.flows.loops import link_potential, masked
+from haarflow.flows.loops import link_potential, link_terms, masked
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.loops.masked import Masks
 from haarflow.flows.loops.step import LoopStep
@@ -81,6 +81,18 @@ class ExplicitTwice(LoopFlow):
             return super().forward(params, x, condition)
 
 
+class LinesTogether(LoopFlow):
+    """The links of a line move together."""
+
+    def forward(self, params, x, condition=None):
+        conflicts = link_terms.conflicts
+        masked.masks.cache_clear()
+        with patch.object(link_terms, "conflicts", lambda products, lattice, line=False: conflicts(products, lattice)):
+            moved = super().forward(params, x, condition)
+        masked.masks.cache_clear()
+        return moved
+
+
 class Crowded(LoopStep):
     """A mask of half the index: two masks at once."""
 
@@ -89,7 +101,7 @@ class Crowded(LoopStep):
         reads = numpy.concatenate([part.reads for part in parts], axis=2)
         writes, last, count = parts[0].writes.copy(), parts[1].writes, parts[0].reads.shape[2]
         writes[last >= last.shape[1]] = last[last >= last.shape[1]] + count
-        return Masks(parts[0].plan, reads, writes)
+        return Masks(parts[0].plan, reads, writes, parts[0].owners)
 
 
 WORDS = {"lattice": (3, 3), "size": "small"}
@@ -135,6 +147,13 @@ MUTANTS = (
         {"lattice": (2, 1)},
     ),
     Mutant("two explicit halves", "model", by_loops(ExplicitTwice(2, 2, 1, 2.0, 1, 0)), ("step_order",), TINY),
+    Mutant(
+        "links of a line that move together",
+        "model",
+        by_loops(LinesTogether(2, 2, 1, degree=0, steps=1, lines=(2.0, -1.5))),
+        DENSE,
+        {"lattice": (2, 2)},
+    ),
     Mutant(
         "two masks at once",
         "model",

@@ -1,5 +1,6 @@
 """Wrong flows of pseudofermions and of pairs: traces without a loop, determinants of other components, inverses of other maps."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from array_api_compat import array_namespace
 
 from haarflow.core.lattice import loops
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Model
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise
@@ -128,6 +130,41 @@ def at_links(kind=HoppingExponential, hops=OddHops):
     return make
 
 
+class ReadsWhatMoves(TransportCoupling):
+    """The moved components come along paths from active ones, too."""
+
+    def forward(self, params, x, condition=None):
+        moved = self._active(self._transported(params, x, self._links(condition)))
+        return x + (math.exp(self.start[0]) - 1.0) * self._active(x) + moved, self._log_det(params, x, 1.0)
+
+
+class HalfTheComponents(TransportCoupling):
+    """The determinant of complex components."""
+
+    def _log_det(self, params, x, sign):
+        return 0.5 * super()._log_det(params, x, sign)
+
+
+class ScaledTwice(TransportCoupling):
+    """The way back scales what was transported, not what was scaled."""
+
+    def inverse(self, params, y, condition=None):
+        active = self._active(y)
+        frozen = y - active
+        moved = self._active(self._transported(params, frozen, self._links(condition)))
+        return frozen + math.exp(-self.start[0]) * active - moved, self._log_det(params, y, -1.0)
+
+
+def transported(kind):
+    """A model of pseudofermions at fixed links, by another transport coupling."""
+
+    def make(lattice):
+        flow = kind(lattice, start=(0.3, 0.2))
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow, OddHops(Wilson(lattice), 0.0)))
+
+    return make
+
+
 def paired(kind):
     """A model of pairs of real fields, by another flow."""
     return lambda lattice: Model(
@@ -143,6 +180,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the determinant of complex components", "model", at_links(ComplexDeterminant), JACOBIAN, TWO),
     Mutant("an exponential that is its own inverse", "model", at_links(SameSign), ("round_trip",), TWO),
     Mutant("an exponential of three terms", "model", at_links(FewTerms), ("round_trip",), TWO),
+    Mutant("paths from active components", "model", transported(ReadsWhatMoves), ("round_trip",), FOUR),
+    Mutant("the determinant of transported complex ones", "model", transported(HalfTheComponents), JACOBIAN, TWO),
+    Mutant("a way back that scales too late", "model", transported(ScaledTwice), ("round_trip",), FOUR),
     Mutant("pairs without the conditional log-det", "model", paired(MarginalOnly), JACOBIAN, TWO),
     Mutant("a conditional flow told the noise", "model", paired(ToldTheNoise), ("round_trip",), TWO),
 )

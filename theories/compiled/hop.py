@@ -28,7 +28,7 @@ from haarflow.theories.fermions.hopping import Sites
 Shape = tuple[int, ...]
 
 ROW_AXES = 3
-PASSES = 2  # of array code over the links, at least
+WORK = 0.25  # of the array code for a complex number of the links, in passes as `on_host` counts them: it decides when a call pays
 
 
 def prepare(links: Array, sites: Sites) -> Array:
@@ -39,7 +39,7 @@ def prepare(links: Array, sites: Sites) -> Array:
     real = xp.float32 if precision(links) == "float32" else xp.float64
     like = (xp.empty(shape, dtype=real, device=backends.place(links)),)
     work, twin = partial(write_rows, sites), lambda links: (in_rows(links, sites),)
-    found = backends.of(links).on_host(work, twin, like, links, numbers=PASSES * math.prod(links.shape))
+    found = backends.of(links).on_host(work, twin, like, links, numbers=WORK * math.prod(links.shape))
     return links if found is None else found[0]
 
 
@@ -75,7 +75,7 @@ def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | Non
     found = None
     if precision(links) == precision(psi):
         like, work = _result(arrays[1], batches), partial(hop_kernel.hop, sites, sign)
-        found = backends.of(psi).on_host(work, plain, (like,), *arrays, numbers=PASSES * math.prod(links.shape))
+        found = backends.of(psi).on_host(work, plain, (like,), *arrays)
     return plain(*arrays)[0] if found is None else found[0]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -27,6 +28,8 @@ from haarflow.theories.fermions import slices
 from haarflow.theories.fermions.dense import Determinant, by_even_odd, by_matrix
 from haarflow.theories.fermions.wilson import Wilson
 
+POSITIVE = 0.45  # the kappa up to which W of a slice in two dimensions, positive below 1/2, is well inverted
+
 
 def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -> Determinant:
     """Return the determinant by elimination of time slices, see `slices`.
@@ -36,8 +39,18 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
     8.378264936037
     """
     links = operator.links(field)
-    # W is inverted where it is known to be positive, which an array, of unknown values, does not tell
-    positive = operator.d == 2 and not hasattr(kappa, "dtype") and abs(kappa) < 0.45
+    quick, sure = (partial(_eliminated, operator, links, kappa, force, positive) for positive in (True, False))
+    if operator.d != 2:
+        return sure()
+    if not hasattr(kappa, "dtype"):
+        return quick() if abs(kappa) < POSITIVE else sure()
+    xp = array_namespace(kappa)
+    found: Determinant = backends.of(links).cond(xp.all(xp.abs(kappa) < POSITIVE), quick, sure)
+    return found
+
+
+def _eliminated(operator: Wilson, links: Array, kappa: Any, force: bool, positive: bool) -> Determinant:
+    """The determinant by slices, whose W is inverted where it is positive."""
     inversion: slices.Inversion = slices.by_complement if positive else slices.pivoted
     rings = positive and operator.n == 1
     chain = slices.chain_of_rings(links, kappa) if rings else slices.chain(links, kappa, operator.d, operator.n)

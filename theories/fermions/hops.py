@@ -9,6 +9,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.acceleration import accelerated
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
 from haarflow.theories.fermions.traces import traces
 from haarflow.theories.fermions.wilson import Wilson
@@ -31,8 +32,13 @@ class OddHops:
 
     @property
     def form(self) -> EvenOdd:
-        """The even-odd form; raises ValueError for odd extents."""
-        return EvenOdd(self.operator)
+        """The even-odd form, with the compiled hop where there is one; raises ValueError for odd extents."""
+        return EvenOdd(accelerated(self.operator))
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which Y is defined."""
+        return {"kappa": self.kappa}
 
     @property
     def shape(self) -> tuple[int, ...]:

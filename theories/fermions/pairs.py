@@ -22,6 +22,7 @@ from haarflow.theories.fermions import pseudofermion
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.fermions.measurements import Measurement
 from haarflow.theories.fermions.pseudofermion import Accuracy, Factor
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
@@ -36,7 +37,7 @@ class WithPseudofermions:
 
     Couplings: those of the gauge theory and `kappa`. Where a solve does not reach `tolerance`, a relative residual, within
     `max_steps`, nor after one retry, the action is NaN. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
-    whose mean is exactly n. Raises ValueError for an operator on other links than those of the theory.
+    whose mean is exactly n, and those of `measurements`. Raises ValueError for an operator on other links than those of the theory.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -50,6 +51,7 @@ class WithPseudofermions:
     operator: Wilson
     tolerance: float = 1e-10
     max_steps: int = 1000
+    measurements: tuple[Measurement, ...] = ()
 
     def __post_init__(self) -> None:
         _, operator, spaces = self.form, self.operator, described(self.gauge).spaces
@@ -98,6 +100,11 @@ class WithPseudofermions:
         return self.operator.n
 
     @property
+    def antiperiodic(self) -> bool:
+        """Whether fermions are antiperiodic in time."""
+        return self.operator.antiperiodic
+
+    @property
     def marginal(self) -> Sum:
         """The theory of the links alone, with the determinant of two flavours: what is left when phi is integrated out."""
         return Sum((self.gauge, Fermions(self.operator, flavours=2)))
@@ -110,7 +117,13 @@ class WithPseudofermions:
     def labels(self) -> dict[str, str]:
         """What a report calls the observables."""
         own = {"pseudofermion": "φ⁺(D̂D̂⁺)⁻¹φ, pseudofermion action"}
-        return {**(described(self.gauge).part("labels") or {}), **own}
+        more = {name: label for one in self.measurements for name, label in one.labels.items()}
+        return {**(described(self.gauge).part("labels") or {}), **own, **more}
+
+    @property
+    def correlators(self) -> tuple[str, ...]:
+        """The observables against t."""
+        return tuple(name for one in self.measurements for name in one.correlators)
 
     @property
     def symmetries(self) -> Symmetries:
@@ -120,7 +133,8 @@ class WithPseudofermions:
     @property
     def summary(self) -> tuple[str, ...]:
         """The observables of a report."""
-        return (*(described(self.gauge).part("summary") or ()), "pseudofermion")
+        more = (name for one in self.measurements for name in one.summary)
+        return (*(described(self.gauge).part("summary") or ()), "pseudofermion", *more)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings; raises ValueError and TypeError as the gauge theory does."""
@@ -139,8 +153,11 @@ class WithPseudofermions:
         found = {} if measured is None else dict(measured(field.U, self._own(values)))
         own = self.pseudofermion(field, values["kappa"])[0]
         gauge = found.get("action")
-        action = {} if gauge is None else {"action": gauge + own}
-        return found | {"pseudofermion": own} | action
+        found |= {"pseudofermion": own} | ({} if gauge is None else {"action": gauge + own})
+        accuracy = Accuracy(self.tolerance, self.max_steps)
+        for one in self.measurements:
+            found |= one.values(self.operator, field.U, values["kappa"], accuracy)
+        return found
 
     def refreshed(self, key: Key, field: Array, couplings: Couplings = None) -> Array:
         """Return phi = Dhat chi, drawn from its exact distribution at given links."""
@@ -155,7 +172,8 @@ class WithPseudofermions:
         >>> WithPseudofermions(U1Gauge((4, 4)), Wilson((4, 4))).exact()
         {'pseudofermion': 16.0}
         """
-        return {"pseudofermion": float(math.prod(self.form.packed_shape))}
+        known = {name: value for one in self.measurements for name, value in one.exact.items()}
+        return {"pseudofermion": float(math.prod(self.form.packed_shape))} | known
 
     def pseudofermion(self, field: Pair, kappa: Any) -> tuple[Array, Solves]:
         """Return phi^+ (Dhat Dhat^+)^-1 phi, NaN where the solve has not converged, and the record of the solve."""

@@ -19,6 +19,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
+from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import EPSILON, complex_array, precision
 from haarflow.core.solvers.cg import cg
@@ -62,8 +63,8 @@ class Background(NamedTuple):
 
 
 def background(operator: Wilson, field: Array) -> Background:
-    """Return a gauge field prepared for solves; raises ValueError for odd extents."""
-    form = EvenOdd(operator)
+    """Return a gauge field prepared for solves, with the compiled hop where there is one; raises ValueError for odd extents."""
+    form = EvenOdd(accelerated(operator))
     return Background(operator, form, field, form.prepare(field))
 
 
@@ -128,16 +129,16 @@ def force(gauge: Background, factor: Factor, phi: Array, accuracy: Accuracy) -> 
     form, links = gauge.form, gauge.links
     x, solved = solve(gauge, factor.kappa, _source(gauge, factor, phi), accuracy)
     y = form.schur_adjoint(links, factor.kappa, x)
-    found = _bilinear(gauge, factor.kappa, x, y)
-    return found if factor.heavier is None else found - _bilinear(gauge, factor.heavier, x, phi), solved
+    found = bilinear(gauge, factor.kappa, x, y)
+    return found if factor.heavier is None else found - bilinear(gauge, factor.heavier, x, phi), solved
 
 
 def _source(gauge: Background, factor: Factor, phi: Array) -> Array:
     return phi if factor.heavier is None else gauge.form.schur(gauge.links, factor.heavier, phi)
 
 
-def _bilinear(gauge: Background, kappa: Any, x: Array, y: Array) -> Array:
-    """2 kappa Re x~^+ dH y~, which is -2 Re x^+ dDhat y."""
+def bilinear(gauge: Background, kappa: Any, x: Array, y: Array) -> Array:
+    """Return 2 kappa Re x~^+ dH y~ along the group, which is -2 Re x^+ dDhat y, for packed spinors x and y."""
     form, links = gauge.form, gauge.links
     factor = spread(kappa, len(form.packed_shape))
     left = factor * form.gamma5(form.hop_eo(links, form.gamma5(x)))

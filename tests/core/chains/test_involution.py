@@ -15,7 +15,7 @@ from haarflow.core.chains.involution import Image, Involutive
 from haarflow.core.chains.kernel import Cycle, run
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.deviations import largest_pull
-from haarflow.core.laws.involution import applied_twice, involution_volume
+from haarflow.core.laws.kernels.involution import applied_twice, involution_volume
 from haarflow.core.parts import described
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, SUNGauge, U1Gauge

@@ -8,6 +8,7 @@ import pytest
 from haarflow import backends
 from haarflow.core import random
 from haarflow.core.groups.sun import SU
+from haarflow.core.lattice import loops as core_loops
 from haarflow.core.statistics import ess
 from haarflow.flows import link_rows
 from haarflow.flows.laws.integration import integration_errors
@@ -216,6 +217,18 @@ def test_the_fit_finds_the_series_where_that_is_exact(host):
     assert fit.residuals[0] < 1e-12 and numpy.allclose(off, off[0], atol=1e-8)
 
 
+def test_the_fit_is_the_same_however_few_configurations_fit_into_memory(host, monkeypatch):
+    """All at a time, two at a time with one left over, and one by one."""
+    flow, links = LoopFlow(2, 2, order=1, degree=0), HaarLinks((4, 4), 2).sample(random.key(8, host), 7)
+    fits = []
+    for memory in (1e9, 2.5 * 6 * links[0].nbytes, 1.0):
+        monkeypatch.setattr(loop_fit, "MEMORY", memory)
+        fits.append(loop_fit.least_squares(flow, [(0.0, links)]))
+    for fit in fits[1:]:
+        assert fit.coefficients == pytest.approx(fits[0].coefficients, rel=1e-12)
+        assert fit.residuals == pytest.approx(fits[0].residuals, rel=1e-9, abs=1e-15)
+
+
 def test_a_flow_of_some_products_is_the_whole_one_with_the_rest_at_zero(backend):
     """Its gradient knows the chosen products alone, its Laplacian what they turn into besides."""
     chosen = (1, 4, 7)
@@ -285,3 +298,29 @@ def test_the_fitted_flow_reweights_to_the_exact_plaquette(host):
     mean = float(weights @ plaquette)
     error = math.sqrt(float(weights**2 @ (plaquette - mean) ** 2))
     assert abs(mean - sun_torus.plaquette(3, 3.0, 64)) < 3.5 * error
+
+
+def test_lines_are_followed_at_leading_order(host):
+    """At half the couplings what is left of the weights is a quarter, to 10%: the leading order is there with its factor.
+
+    The action has plaquettes and lines of both signs; without the latter, or with 4/3 of their coefficient, a half is left.
+    """
+    lattice, group = (3, 4), SU(2, 2)
+    x = HaarLinks(lattice, 2).sample(random.key(3, host), 64)
+    left = []
+    for share in (1.0, 0.5):
+        lines = (0.08 * share, -0.06 * share)
+        flow = LoopFlow(2, 2, order=1, beta=0.1 * share, steps=1, degree=0, lines=lines)
+        y, log_det = flow.forward(flow.init(random.key(0, host)), x)
+        action = SUNGauge(lattice, n=2).action(y, {"beta": flow.beta})
+        for axis, strength in enumerate(lines):
+            line = group.trace(core_loops.polyakov(y, axis, lattice, group)).real
+            action = action - strength * numpy.sum(line, axis=(-2, -1)) / lattice[axis]
+        left.append(numpy.std(log_det - action))
+    assert abs(left[1] / left[0] - 0.25) < 0.025
+
+
+def test_lines_want_a_number_for_each_axis_and_the_masked_scheme():
+    for words in ({"lines": (0.1,)}, {"lines": (0.1, math.nan)}, {"lines": (0.1, 0.1), "scheme": "continuous"}):
+        with pytest.raises(ValueError, match="lines are one finite number for each of the 2 axes"):
+            LoopFlow(2, 2, order=1, **words)

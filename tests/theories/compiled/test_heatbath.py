@@ -12,6 +12,7 @@ from haarflow.core import random
 from haarflow.core.acceleration import kernels_of
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.theories import SUNGauge, with_parts
+from haarflow.theories.compiled import heatbath
 
 pytestmark = pytest.mark.skipif(not vector.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
 
@@ -58,6 +59,19 @@ def test_equals_the_sweeps_by_arrays(name, keys, host):
     assert numpy.median(numpy.abs(state.field - wanted)) < 1e-14
     assert numpy.array_equal(info["failed"], failed)
     assert ("tries" not in words or words["tries"] > 1) or failed.max() > 0
+
+
+@pytest.mark.parametrize("filled, cached", [(1, 1), (16, 2000), (64, 2**17)])
+def test_blocks_of_chains_change_no_number(filled, cached, host, monkeypatch):
+    """Blocks of as many chains as one register takes, of some and of all of them, the last one not full: bit for bit."""
+    theory = SUNGauge((4, 2), n=2)
+    links, beta = start(theory, (11,), host)
+    kernel = SUNHeatBath(theory, values={"couplings": {"beta": beta}})
+    plain = kernel.step(random.key(5, host), kernel.init(links))[0].field
+    monkeypatch.setattr(heatbath, "FILLED", filled)
+    monkeypatch.setattr(heatbath, "CACHED", cached)
+    assert numpy.array_equal(kernel.step(random.key(5, host), kernel.init(links))[0].field, plain)
+    assert numpy.abs(twin(kernel, random.key(5, host), links)[0] - plain).max() < 1e-9
 
 
 def test_on_every_backend(backend, host):

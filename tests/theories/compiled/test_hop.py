@@ -20,7 +20,7 @@ OPERATORS = [
     Wilson((2, 8), n=2, antiperiodic=False),
     Wilson((2, 4), n=3),
     Wilson((2, 1, 2, 4), n=2),
-    Wilson((2, 4, 2, 8), n=3),
+    Wilson((4, 4, 2, 8), n=3),
 ]
 TOLERANCE = {"complex128": 1e-14, "complex64": 6e-6}
 

@@ -50,6 +50,17 @@ def test_both_inversions_of_a_slice_are_the_same(operator, host):
     numpy.testing.assert_allclose(*rows, rtol=0, atol=1e-12)
 
 
+def test_kappas_that_arrive_in_a_compiled_function_choose_the_inversion(backend, host):
+    """Rings have an inverse in closed form below kappa = 1/2 alone, which an array says when it is there."""
+    field = gauge_field(SQUARE, batch=(2,))
+    found = backend.jit(lambda x, kappa: log_det(SQUARE, x, kappa, "slices")[0])
+    for kappas in ([0.1, 0.276], [0.3, 0.7]):
+        matrices = [SQUARE.matrix(SQUARE.prepare(field[i]), kappa) for i, kappa in enumerate(kappas)]
+        exact = numpy.linalg.slogdet(numpy.stack(matrices))[1]
+        value = backend.to_numpy(found(backend.asarray(field), backend.asarray(kappas)))
+        assert numpy.allclose(value, exact, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("extent", [1, 2, 3, 8])
 @pytest.mark.parametrize("kappa", [0.0, -0.1, 0.276, numpy.asarray([0.2, 0.49])])
 def test_rings_are_inverted_in_closed_form(extent, kappa, host):

@@ -5,13 +5,15 @@ import math
 import numpy
 import pytest
 
+from haarflow.backends.compiled import vector
 from haarflow.core import random
 from haarflow.core.laws.deviations import largest_pull
 from haarflow.theories.fermions import pseudofermion
 from haarflow.theories.fermions.determinant import log_det
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hasenbusch import factors
-from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
+from haarflow.theories.fermions.hops import OddHops
+from haarflow.theories.fermions.pseudofermion import Accuracy, Background, Factor, background
 from haarflow.theories.fermions.wilson import Wilson
 
 TIGHT = Accuracy(1e-13, 500)
@@ -65,6 +67,20 @@ def test_the_force_is_the_derivative_of_the_solved_action(host, operator, factor
             for step in (h, 2 * h)
         )
         assert numpy.allclose(force[(slice(None), *site)], (4 * once - twice) / 3, atol=1e-8)
+
+
+@pytest.mark.skipif(not vector.is_present(), reason="the compiled hop needs numba: haarflow[compiled]")
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_the_compiled_hop_gives_what_array_code_gives(host, operator):
+    """Solves, actions and forces take the compiled hop by themselves; their twin is the operator's own array code."""
+    field, form = links(operator, host), EvenOdd(operator)
+    fast, plain = background(operator, field), Background(operator, form, field, form.prepare(field))
+    assert not numpy.iscomplexobj(fast.links.even) and numpy.iscomplexobj(plain.links.even)
+    phi = pseudofermion.drawn(plain, FACTORS[1], random.key(4, host), TIGHT)[0]
+    for find in (pseudofermion.action, pseudofermion.force):
+        assert numpy.allclose(find(fast, FACTORS[1], phi, TIGHT)[0], find(plain, FACTORS[1], phi, TIGHT)[0], atol=1e-11)
+    hops, odd = OddHops(operator, 0.2), form.schur(plain.links, 0.2, phi)
+    assert numpy.allclose(phi - hops.apply(hops.prepare(field), phi), odd, atol=1e-12)
 
 
 @pytest.mark.parametrize("operator", OPERATORS[:2])

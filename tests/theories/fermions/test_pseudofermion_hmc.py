@@ -10,12 +10,14 @@ from haarflow.core import random
 from haarflow.core.chains.integrators import LEAPFROG, OMELYAN
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, run
-from haarflow.core.laws.involution import involution_volume
-from haarflow.core.solvers.solution import Unconverged
+from haarflow.core.laws.kernels.involution import involution_volume
+from haarflow.core.solvers.dense import matrix
+from haarflow.core.solvers.solution import OutsideInterval, Unconverged
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Sum, U1Gauge
 from haarflow.theories.fermions import pseudofermion
-from haarflow.theories.fermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.one_flavour import Root, largest
+from haarflow.theories.fermions.pseudofermion import Accuracy, background
 from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 from haarflow.theories.models.schwinger import Schwinger
@@ -86,6 +88,43 @@ def test_four_flavours_take_two_pairs(host):
     assert len(kernel(theory, masses=(0.2,)).auxiliary(random.key(2, host), start(host)).phi) == 4
 
 
+def test_an_odd_flavour_stands_beside_pairs(host):
+    """Three flavours are a pair, with its Hasenbusch factors, and one more; its spectrum is part of the info."""
+    theory = Schwinger((2, 4), flavours=3)
+    hmc = kernel(theory, masses=(0.2,), inner=(Inner(OMELYAN, 1), Inner(OMELYAN, 1)))
+    x = start(host)
+    v = hmc.auxiliary(random.key(2, host), x)
+    assert len(v.phi) == 3
+    image = hmc.involution(x, v)
+    assert numpy.abs(image.change + hmc.energy_change(x, v, image)).max() < 1.0
+    assert distance(hmc.involution(image.field, image.auxiliary).field, x) < 1e-7
+    _, records = run(hmc, random.key(3, host), hmc.init(x), 2)
+    assert records["info"]["held"].all() and (records["info"]["lowest"] > 1e-4).all()
+
+
+def test_an_interval_that_does_not_hold_the_spectrum_stops_the_run(host):
+    hmc = kernel(Schwinger((2, 4), flavours=1), root=Root(poles=4, lowest=0.4))
+    state = hmc.init(start(host))
+    message = r"at beta = 2, kappa = 0.25 the smallest eigenvalue of chain \d, draw 7, is \d.\de.* below the interval"
+    with pytest.raises(OutsideInterval, match=message):
+        run(hmc, random.key(3, host), state, 2, start=7)
+    _, info = hmc.step(random.key(3, host), state)
+    dense = lowest_by_matrix(host, state.field)
+    assert (info["lowest"] <= dense + 1e-12).all()
+
+
+def lowest_by_matrix(host, field):
+    """The smallest eigenvalue of Dhat Dhat^+ in units of the largest possible one, from dense matrices."""
+    gauge = background(THEORY.operator, field)
+    form, kappa = gauge.form, COUPLINGS["kappa"]
+    normal = matrix(
+        lambda x: form.schur(gauge.links, kappa, form.schur_adjoint(gauge.links, kappa, x)),
+        numpy.zeros((len(field), *form.packed_shape), dtype=complex),
+        1,
+    )
+    return numpy.linalg.eigvalsh(normal)[:, 0] / largest(2, kappa)
+
+
 def test_a_solve_that_fails_stops_the_run_and_leaves_the_state(host, monkeypatch):
     """Neither a number nor a rejection: `run` raises, naming chain, draw, kappa and residual."""
     monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)
@@ -109,8 +148,12 @@ def test_a_dense_solve_replaces_one_that_fails(host):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="pairs of flavours, got flavours = 1"):
-        kernel(Schwinger((2, 4), flavours=1))
+    with pytest.raises(ValueError, match="Hasenbusch masses divide pairs of flavours, and one flavour has none"):
+        kernel(Schwinger((2, 4), flavours=1), masses=(0.2,))
+    with pytest.raises(
+        ValueError, match=r"3 poles on \[0.0001, 1\] .* 8 components .* more than 0.001: take more poles"
+    ):
+        kernel(Schwinger((2, 4), flavours=1), root=Root(poles=3))
     with pytest.raises(ValueError, match="even"):
         kernel(Schwinger((3, 4)))
     with pytest.raises(ValueError, match=r"inner lists the forces that are faster than the first, here 2 .* got 1"):

@@ -9,7 +9,7 @@ from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, run
-from haarflow.core.laws.involution import applied_twice, involution_volume
+from haarflow.core.laws.kernels.involution import applied_twice, involution_volume
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge
 from haarflow.theories.gauge.flux_hit import FluxHit, instanton

@@ -15,8 +15,8 @@ from haarflow.backends.tree import leaves
 from haarflow.backends.types import Array, Kernel, Key
 from haarflow.core import random
 from haarflow.core.chains.kernel import Cycle, run
+from haarflow.core.laws.kernels.stationary import DRAWS, block_of_steps, counting, started
 from haarflow.core.laws.law import EPSILON, Verdict, in_double, judge, largest, precision_of, to_host
-from haarflow.core.laws.stationary import DRAWS, block_of_steps, counting, started
 
 
 def independence_loop(chain: Callable[..., Any], log_w: Array, uniforms: Array, start: Array | None = None) -> Verdict:
@@ -55,7 +55,7 @@ def fresh_cache(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """After a step the cache is that of the field: state.cache = init(state.field).cache.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.core.laws.finite_states import LevelProposal, Levels
+    >>> from haarflow.core.laws.kernels.finite_states import LevelProposal, Levels
     >>> from haarflow.core.chains.metropolis import IndependenceMetropolis
     >>> levels = Levels((0.0, 1.0, 0.3))
     >>> kernel = IndependenceMetropolis(LevelProposal((0.5, 0.3, 0.2)), levels, values={"params": {}})
@@ -114,7 +114,7 @@ def in_turn(kernel: Any, fields: Array, key: Array) -> Verdict:
     `Repeat(kernel, n)` is n steps of its kernel with the state passed on.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.core.laws.finite_states import LevelProposal, Levels
+    >>> from haarflow.core.laws.kernels.finite_states import LevelProposal, Levels
     >>> from haarflow.core.chains.metropolis import IndependenceMetropolis
     >>> levels = Levels((0.0, 1.0, 0.3))
     >>> kernel = IndependenceMetropolis(LevelProposal((0.5, 0.3, 0.2)), levels, values={"params": {}})
@@ -143,7 +143,7 @@ def blocks(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """Results do not depend on how a run is divided: a run of 4 draws = two runs of 2, the second with start=2.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.core.laws.finite_states import LevelProposal, Levels
+    >>> from haarflow.core.laws.kernels.finite_states import LevelProposal, Levels
     >>> from haarflow.core.chains.metropolis import IndependenceMetropolis
     >>> levels = Levels((0.0, 1.0, 0.3))
     >>> kernel = IndependenceMetropolis(LevelProposal((0.5, 0.3, 0.2)), levels, values={"params": {}})
@@ -182,7 +182,7 @@ def values_compile_nothing(kernel: Kernel, fields: Array, key: Array) -> Verdict
     Python code of `step`. The residual is the number of such calls.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.core.laws.finite_states import LevelProposal, Levels
+    >>> from haarflow.core.laws.kernels.finite_states import LevelProposal, Levels
     >>> from haarflow.core.chains.metropolis import IndependenceMetropolis
     >>> levels = Levels((0.0, 1.0, 0.3))
     >>> kernel = IndependenceMetropolis(LevelProposal((0.5, 0.3, 0.2)), levels, values={"params": {}})

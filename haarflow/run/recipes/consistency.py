@@ -1,0 +1,137 @@
+"""The errors of a recipe that involve more than one of its tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from haarflow.core.chains.warmup import LEAST
+from haarflow.run.own import Own
+from haarflow.run.recipes.faults import Errors, hint
+from haarflow.run.samplers import KERNELS, hits_of, kernels_of, needs_flow, target_acceptance
+from haarflow.run.settings import Fit, Recipe, Train
+from haarflow.theories import catalogue
+
+SITES = 1 << 31  # an index of a site has 32 bits
+
+
+def between_tables(recipe: Recipe, own: Own) -> Errors:
+    """The errors that involve more than one table."""
+    errors = Errors()
+    needs_model = [name for name, entry in recipe.samplers.items() if needs_flow(entry) and not entry.model]
+    if needs_model and not recipe.model and not recipe.flow:
+        errors.append(
+            f"samplers.{needs_model[0]} needs a flow: add [flow] with its kind and [train], or model with a trained one"
+        )
+    if recipe.model and recipe.flow:
+        errors.append("model and flow exclude each other: a recipe opens a model or trains a flow")
+    if recipe.flow and recipe.train is None and recipe.fit is None and not _untrained(recipe, own):
+        errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
+    if recipe.fit is not None:
+        errors += _fit_errors(recipe, recipe.fit)
+    errors += [line for name, entry in recipe.samplers.items() for line in _tuning_errors(name, entry)]
+    errors += [line for name, entry in recipe.samplers.items() for line in _hits_errors(recipe, name, entry)]
+    errors += _theory_errors(recipe, recipe.theory.row)
+    if recipe.train is not None:
+        errors += _training_errors(recipe.train, recipe.theory.row.couplings)
+        errors += _range_errors(recipe, recipe.train)
+    return errors
+
+
+def _untrained(recipe: Recipe, own: Own) -> bool:
+    """Whether the recipe's flow is a sampler without training."""
+    row = own.flows(recipe.theory.row.family).get(str(recipe.flow.get("kind")))
+    return row is not None and row.untrained
+
+
+def _tuning_errors(name: str, entry: Any) -> Errors:
+    """The errors of a sampler whose warm-up is to tune the step size."""
+    if not target_acceptance(entry):
+        return []
+    if not {"hmc", "pseudofermions"} & set(kernels_of(entry)):
+        return [f"samplers.{name}.target_acceptance tunes HMC: add hmc to samplers.{name}.kernels, or remove it"]
+    if entry.warmup < LEAST:
+        return [
+            f"samplers.{name}.warmup must be {LEAST} or more to tune the step size to target_acceptance, got {entry.warmup}"
+        ]
+    return []
+
+
+def _hits_errors(recipe: Recipe, name: str, entry: Any) -> Errors:
+    """The error of a sampler with flux hits where there is no flux."""
+    fluxes = recipe.theory.row.family == "u1" and len(recipe.lattice) == 2
+    if not hits_of(entry) or fluxes:
+        return []
+    return [
+        f"samplers.{name}.hits: flux hits are for U(1) links in two dimensions, got {recipe.theory.name} on "
+        f"{list(recipe.lattice)}: remove them"
+    ]
+
+
+def _theory_errors(recipe: Recipe, row: catalogue.Row) -> list[str]:
+    """The errors of samplers, couplings and lattice that the theory does not admit."""
+    errors = [
+        f"samplers.{name}: {_not_admitted(word, recipe.theory.name, row)}"
+        for name, entry in recipe.samplers.items()
+        for word in dict.fromkeys(kernels_of(entry))
+        if KERNELS[word].admitted_as not in row.samplers
+    ]
+    wrong = row.fault and row.fault({name: getattr(recipe.theory, name) for name in row.couplings})
+    if wrong:
+        errors.append(f"theory.{wrong[0]}: {wrong[1]}")
+    if math.prod(recipe.lattice) > SITES:
+        errors.append(f"lattice has {math.prod(recipe.lattice)} sites, at most {SITES} are possible")
+    if len(recipe.lattice) < row.dimensions:
+        few = {2: "two"}.get(row.dimensions, str(row.dimensions))
+        errors.append(f"lattice: the {row.title} needs {few} or more extents, got {list(recipe.lattice)}")
+    return errors
+
+
+def _not_admitted(word: str, name: str, row: catalogue.Row) -> str:
+    """Why a theory does not admit a kernel, and which theories or kernels there are instead."""
+    admitting = [other for other, entry in catalogue.THEORIES.items() if word in entry.samplers]
+    if word == "heatbath" and admitting:
+        return f"a heat bath exists for gauge theories only: {', '.join(admitting)}"
+    return f"{name} does not admit {word}; it admits {', '.join(row.samplers)}"
+
+
+def _training_errors(train: Train, couplings: Iterable[str]) -> list[str]:
+    """The errors of the couplings that [train] names."""
+    errors = [
+        f"train.{table}.{name}: there is no such coupling{hint(name, couplings) or '; there are ' + ', '.join(couplings)}"
+        for table, values in (("anneal", train.anneal), ("between", train.between))
+        for name in values
+        if name not in couplings
+    ]
+    if train.anneal and train.between:
+        errors.append("train.anneal and train.between exclude each other: use one of them")
+    return errors
+
+
+def _range_errors(recipe: Recipe, train: Train) -> list[str]:
+    """The couplings of [theory] for which a conditioned flow would not be trained."""
+    return [
+        f"train.between.{name} = {list(ends)} does not contain theory.{name} = {value:g}, where the flow will draw: widen it, or set "
+        "extrapolate=true"
+        for name, ends in train.between.items()
+        if (value := getattr(recipe.theory, name, None)) is not None
+        and not min(ends) <= value <= max(ends)
+        and not recipe.extrapolate
+    ]
+
+
+def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:
+    """The errors of [fit], which is for flows along loops and excludes [train]."""
+    errors = []
+    if recipe.flow.get("kind") != "loops":
+        errors.append(f"fit needs flow.kind = 'loops', got {recipe.flow.get('kind')!r}: train other flows with [train]")
+    if recipe.train is not None:
+        errors.append("fit and train exclude each other: use one of them")
+    if fit.samples == 1:
+        errors.append("fit.samples must be 2 or more, or 0 for no fit: a single configuration has no variance")
+    if fit.lattice and len(fit.lattice) != len(recipe.lattice):
+        errors.append(
+            f"fit.lattice must have {len(recipe.lattice)} extents, as the lattice has, got {list(fit.lattice)}"
+        )
+    return errors
