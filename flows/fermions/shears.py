@@ -23,6 +23,7 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.flows.flow import constant
 
 
+@runtime_checkable
 class FreeFermions(Protocol):
     """D + m of real fields `(*batch, *lattice)` with masses `(*batch,)`, odd under hops, for a scalar field of coupling g."""
 
