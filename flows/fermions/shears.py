@@ -12,7 +12,7 @@ arXiv:2207.08945.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy
 from array_api_compat import array_namespace

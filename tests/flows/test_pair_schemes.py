@@ -148,7 +148,7 @@ def test_a_kernel_of_pairs_runs_on_links_with_fermions():
     n = 250
     gibbs = Gibbs(marginal, theory, {"params": params["marginal"], "couplings": couplings, "width": 0.7})
     start, _ = model.sample(params, random.key(1, HOST), n)
-    state, records = run(gibbs, random.key(2, HOST), gibbs.init(start), 30, measure=observables)
+    _, records = run(gibbs, random.key(2, HOST), gibbs.init(start), 30, measure=observables)
     pseudo = PseudoMarginal(marginal, conditional, theory, 2, values)
     first, _ = pseudo.proposed(random.key(3, HOST), n)
     _, others = run(
@@ -158,7 +158,7 @@ def test_a_kernel_of_pairs_runs_on_links_with_fermions():
         30,
         measure=lambda x: theory.marginal.observables(x.U, couplings),
     )
-    reference, log_q = links.sample({}, random.key(5, HOST), 20_000)
+    reference, _ = links.sample({}, random.key(5, HOST), 20_000)
     weights = numpy.exp(-theory.marginal.action(reference, couplings))
     plaquettes = theory.marginal.observables(reference, couplings)["plaquette"]
     exact = (weights * plaquettes).sum() / weights.sum()
