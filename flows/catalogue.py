@@ -95,6 +95,13 @@ FLOWS: dict[str, dict[str, Row]] = {
             untrained=True,
         ),
     },
+    "yukawa": {
+        "scalars-shears": Row(
+            "conditionals:scalars_and_shears",
+            "a convolutional flow of the scalar field, pseudofermions by shears about a constant mass; even extents",
+            takes=("free", "g"),
+        ),
+    },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
@@ -127,6 +134,7 @@ CLASSES: dict[str, str] = {
     "HoppingExponential": "fermions.hopping",
     "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
+    "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
     "Autoregressive": "u1.autoregressive",
@@ -138,6 +146,8 @@ CLASSES: dict[str, str] = {
     "PairPrior": "pairs",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
+    "FreeStaggered": "haarflow.theories.fermions.free_staggered",
+    "Staggered": "haarflow.theories.fermions.staggered",
     "Wilson": "haarflow.theories.fermions.wilson",
 }
 

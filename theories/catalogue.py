@@ -16,7 +16,7 @@ from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.schwinger import Schwinger
-from haarflow.theories.models.yukawa import Yukawa
+from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 from haarflow.theories.scalar.phi4 import Phi4
 
 Lattices = tuple[tuple[int, ...], ...]
@@ -121,6 +121,12 @@ RECTANGLE = Option(
 )
 QUARTIC = Coupling("quartic coupling", "λ", 0)
 
+YUKAWA = {
+    "m2": Coupling("bare mass squared; may be negative where lam > 0", "m²"),
+    "lam": QUARTIC,
+    "g": Coupling("Yukawa coupling of two staggered flavours", "g"),
+}
+
 THEORIES: dict[str, Row] = {
     "u1": Row(
         U1Gauge,
@@ -186,7 +192,7 @@ THEORIES: dict[str, Row] = {
         "QCD with two flavours",
         "S = -(beta/N) sum_P Re tr U_P + phi^+ (Dhat Dhat^+)^-1 phi, D = 1 - kappa H",
         {**BETA, "kappa": Coupling("hopping parameter, 1/(2 m + 2 d)", "κ", 0)},
-        ("flow", "pseudofermions"),
+        ("flow", "pseudofermions", "marginal", "gibbs"),
         {
             "n": Option("the N of SU(N)", "N", 2),
             "antiperiodic": Option("whether fermions are antiperiodic in time"),
@@ -253,14 +259,21 @@ THEORIES: dict[str, Row] = {
         "phi4",
         "Yukawa model",
         "S = sum_x [sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4] - 2 ln|det(D_st + g phi)|",
-        {
-            "m2": Coupling("bare mass squared; may be negative where lam > 0", "m²"),
-            "lam": QUARTIC,
-            "g": Coupling("Yukawa coupling of two staggered flavours", "g"),
-        },
+        YUKAWA,
         ("flow", "hmc"),
         {"antiperiodic": Option("fermions antiperiodic in time, else periodic")},
         (Small("Yukawa model", ((4, 4), (2, 2), (2, 1), (4, 2))),),
+        fault=_free_field,
+        width=_quartic_width,
+    ),
+    "yukawa-pairs": Row(
+        yukawa_pairs,
+        "yukawa",
+        "Yukawa model with pseudofermions",
+        "S = sum_x [sum_mu (phi(x+mu) - phi(x))^2 + m2 phi^2 + lam phi^4] + chi^T (M M^T)^-1 chi, M = D_st + g phi",
+        YUKAWA,
+        ("flow", "hmc", "marginal", "gibbs"),
+        {"antiperiodic": Option("fermions antiperiodic in time, else periodic")},
         fault=_free_field,
         width=_quartic_width,
     ),

@@ -306,7 +306,7 @@ def _kernels(setup: Setup) -> dict[str, Kernel]:
         if name in kernels or entry.from_flow or (needs_flow(entry.settings) and proposal is None):
             continue
         if "hmc" in kernels_of(entry.settings):
-            check_force(name, setup.target.theory, setup.backend)
+            check_force(name, described(setup.target.theory).part("marginal") or setup.target.theory, setup.backend)
         if proposal is not None:
             proposal = proposal._replace(params=tree_map(setup.backend.asarray, proposal.params))
         kernels[name] = kernel(setup.target.theory, setup.target.couplings, entry.settings, proposal)

@@ -217,7 +217,8 @@ def _samplers(theory: Any) -> tuple[str, ...]:
     theory of pairs, whose links move by that of its `marginal`."""
     offered = described(theory)
     if offered.part("marginal") is not None:
-        return ("flow", "pseudofermions")
+        moves = "pseudofermions" if offered.part("hops") is not None else "hmc"
+        return ("flow", moves, "marginal", "gibbs")
     further = {
         "heatbath": offered.conditional is not None,
         "metropolis": offered.local is not None,

@@ -18,7 +18,9 @@ from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.chains.pairs import Gibbs, Refreshed
 from haarflow.core.parts import described
+from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.one_flavour import Root
@@ -49,7 +51,28 @@ def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: 
 
 def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     values = {"couplings": couplings, "step_size": settings.step_size}
-    return _with_hits(HybridMonteCarlo(theory, SCHEMES[settings.scheme], settings.steps, values=values), settings)
+    alone = described(theory).part("marginal")  # of a theory of pairs (U, phi)
+    kernel = HybridMonteCarlo(alone or theory, SCHEMES[settings.scheme], settings.steps, values=values)
+    return _with_hits(kernel, settings) if alone is None else Refreshed(theory, kernel)
+
+
+def _marginal(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    model, values = _factor(couplings, proposal)
+    return Refreshed(theory, IndependenceMetropolis(model, theory.marginal, values=values))
+
+
+def _gibbs(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    model, values = _factor(couplings, proposal)
+    return Gibbs(model, theory, values | ({"width": settings.width} if settings.width else {}))
+
+
+def _factor(couplings: Mapping[str, float], proposal: Proposal | None) -> tuple[Model, dict[str, Any]]:
+    """The marginal flow of a flow of pairs, and the values of a kernel with it."""
+    if proposal is None:
+        raise ValueError("this sampler needs a flow of pairs: give the recipe a [flow] or a model")
+    model, params, condition = proposal
+    values = {"params": params["marginal"], "couplings": couplings}
+    return marginal_and_conditional(model)[0], values | ({} if condition is None else {"condition": condition})
 
 
 def _with_hits(kernel: Any, settings: Any) -> Kernel:
@@ -106,7 +129,10 @@ KERNELS: dict[str, Part] = {
     "pseudofermions": Part(_pseudofermions, "pseudofermions"),
     "heatbath": Part(_heatbath, "heatbath"),
     "metropolis": Part(_metropolis, "metropolis"),
+    "marginal": Part(_marginal, "marginal"),
+    "gibbs": Part(_gibbs, "gibbs"),
 }
+OF_FLOWS = ("flow", "marginal", "gibbs")  # the kernels that take proposals from a flow
 
 
 # ---- settings
@@ -238,6 +264,29 @@ class Metropolis(_Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Marginal(_Sampler):
+    """Pairs by independence Metropolis of the marginal flow with the exact determinant; then phi, exactly."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["marginal"] = "marginal"
+    thin: Steps = 1
+    model: Annotated[str, Field(description="another model for this sampler; empty: the recipe's")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GibbsOfPairs(_Sampler):
+    """Pairs by an exact draw of phi, then Metropolis at fixed phi in the variables of the marginal flow."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["gibbs"] = "gibbs"
+    thin: Steps = 1
+    width: Annotated[
+        float, number("width of a move in the flow's variables; 0: independent proposals of the flow", ge=0)
+    ] = 0.2
+    model: Annotated[str, Field(description="another model for this sampler; empty: the recipe's")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mixture(_Trajectory, _Sampler):
     """Several kernels in turn, such as flow proposals alternating with HMC or the heat bath."""
 
@@ -279,6 +328,8 @@ SAMPLERS: dict[str, Row] = {
     "pseudofermions": Row(Pseudofermions, "chain", ("pseudofermions",), "one pseudofermion trajectory (times thin)", 4),
     "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
     "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
+    "marginal": Row(Marginal, "chain", ("marginal",), "one proposal of the marginal flow (times thin)"),
+    "gibbs": Row(GibbsOfPairs, "chain", ("gibbs",), "one draw of phi and one proposal at fixed phi (times thin)"),
     "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
 }
 
@@ -321,7 +372,7 @@ def hits_of(settings: Any) -> int:
 
 def needs_flow(settings: Any) -> bool:
     """Return whether a sampler takes proposals from a flow."""
-    return "flow" in kernels_of(settings)
+    return any(word in OF_FLOWS for word in kernels_of(settings))
 
 
 def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None = None) -> Kernel:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
-from haarflow.backends.types import Array, Couplings, Group
+from haarflow.backends.types import Array, Couplings, Group, Key
 from haarflow.core.groups.additive import Complex
 from haarflow.core.parts import Symmetries, described
 from haarflow.core.solvers.retry import Solves
@@ -158,6 +158,12 @@ class WithPseudofermions:
         for one in self.measurements:
             found |= one.values(self.operator, field.U, values["kappa"], accuracy)
         return found
+
+    def refreshed(self, key: Key, field: Array, couplings: Couplings = None) -> Array:
+        """Return phi = Dhat chi, drawn from its exact distribution at given links."""
+        kappa = self.check(couplings)["kappa"]
+        gauge = pseudofermion.background(self.operator, field)
+        return pseudofermion.drawn(gauge, Factor(kappa), key, Accuracy(self.tolerance, self.max_steps))[0]
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known: the mean of the pseudofermion action, the number n of its complex components.

@@ -119,11 +119,6 @@ class YukawaCoupling:
             "action": -float(self.flavours) * value,
         }
 
-    @property
-    def conjugates(self) -> dict[str, dict[str, float]]:
-        """dS/dg = -N_f V phi_condensate."""
-        return {"g": {"phi_condensate": -float(self.flavours * volume(self.lattice))}}
-
     def _g(self, field: Array, couplings: Couplings) -> Any:
         return couplings_for(self, field, couplings, over=0)["g"]
 

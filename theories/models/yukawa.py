@@ -15,6 +15,7 @@ from haarflow.core.groups.additive import Real
 from haarflow.core.parts import Symmetries
 from haarflow.theories.composite import Sum
 from haarflow.theories.exact import yukawa
+from haarflow.theories.fermions.real_pairs import WithRealPseudofermions
 from haarflow.theories.fermions.staggered import Staggered
 from haarflow.theories.fermions.yukawa_coupling import YukawaCoupling
 from haarflow.theories.scalar.phi4 import Phi4
@@ -95,8 +96,8 @@ class Yukawa:
 
     @property
     def conjugates(self) -> dict[str, dict[str, float]]:
-        """What each coupling multiplies in the action."""
-        return self.scalar.conjugates | self.fermions.conjugates
+        """What m2 and lam multiply in the action, which is not linear in g: -dS/dg = 2 V phi_condensate."""
+        return self.scalar.conjugates
 
     @property
     def summary(self) -> tuple[str, ...]:
@@ -143,3 +144,13 @@ class Yukawa:
     @property
     def _sum(self) -> Sum:
         return Sum(self.terms)
+
+
+def yukawa_pairs(lattice: tuple[int, ...], antiperiodic: bool = True) -> WithRealPseudofermions:
+    """Return the model as pairs (phi, chi), in which two real pseudofermion fields stand for the determinant of two flavours.
+
+    >>> yukawa_pairs((4, 4)).spaces.phi.shape
+    (2, 4, 4)
+    """
+    operator = Staggered(lattice, antiperiodic)
+    return WithRealPseudofermions(Phi4(operator.lattice), operator)

@@ -92,7 +92,11 @@ def test_a_row_says_of_its_theory_what_is_so(name):
     assert set(row.samplers) <= set(KERNELS)
     assert row.samplers == own.theory_row(name, row.make if made_of_others else type(theory)).samplers
     assert set(theory.summary) <= set(theory.labels)
-    assert (check_couplings(theory, {}) and row.title and row.formula and row.small) or name in ("su4", "qcd")
+    assert (check_couplings(theory, {}) and row.title and row.formula and row.small) or name in (
+        "su4",
+        "qcd",
+        "yukawa-pairs",
+    )
 
 
 def test_flows_are_there_for_families_of_the_catalogue():
@@ -102,6 +106,7 @@ def test_flows_are_there_for_families_of_the_catalogue():
 def test_every_flow_of_the_catalogue_is_made_on_a_lattice():
     samples = {"u1": {"name": "u1", "beta": 1.0}, "sun": {"name": "su2", "beta": 1.0}}
     samples |= {"phi4": {"name": "phi4", "m2": 1.0, "lam": 1.0}, "qcd": {"name": "qcd", "beta": 1.0, "kappa": 0.1}}
+    samples |= {"yukawa": {"name": "yukawa-pairs", "m2": 1.0, "lam": 1.0, "g": 0.3}}
     for family, rows in flow_catalogue.FLOWS.items():
         for kind, row in rows.items():
             table = {**TINY, "theory": samples[family], "flow": {"kind": kind}, "train": {}}
