@@ -30,12 +30,12 @@ from haarflow.flows.fermions.transport import transport_layers
 from haarflow.flows.flow import Chain
 from haarflow.flows.priors import Noise
 from haarflow.flows.training.optimisers import Adam, apply_updates
-from haarflow.theories.exact.u1_sampler import exact_sample as exact_angles
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.samplers.sun import exact_sample
+from haarflow.theories.samplers.u1 import exact_sample as exact_angles
 
 DRAWS, RATE = 256, 0.02
 
@@ -59,7 +59,7 @@ def gauge_fields(given: argparse.Namespace) -> numpy.ndarray:
     """Return exact draws of pure gauge theory, for training and for the test."""
     key, lattice, couplings = random.key(given.seed, backends.get("numpy")), tuple(given.extents), {"beta": given.beta}
     if given.n == 1:
-        return exact_angles(U1Gauge(lattice), key, 2 * given.links, couplings)
+        return exact_angles(U1Gauge(lattice), key, 2 * given.links, couplings).field
     return exact_sample(SUNGauge(lattice, n=given.n), key, 2 * given.links, couplings)
 
 
