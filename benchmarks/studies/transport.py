@@ -140,7 +140,9 @@ def main() -> None:
         for part in (slice(given.links), slice(given.links, None))
     )
     rest = size + float(numpy.mean(numpy.linalg.slogdet(inverse[given.links :])[1]))
-    flows = [(f"exponential, J = {order}", HoppingExponential(hops, order)) for order in given.orders]
+    flows: list[tuple[str, Any]] = [
+        (f"exponential, J = {order}", HoppingExponential(hops, order)) for order in given.orders
+    ]
     flows += [(f"transport, {8 * r} layers", Chain(transport_layers(lattice, given.n, r))) for r in given.repeats]
     head = f"{'':>22}{'numbers':>8}{'KL':>10}{'ESS':>9}{'trained: KL':>14}{'ESS':>9}{'us a draw':>11}"
     print(f"{head}{'merit a number':>16}{'a CPU us':>10}")

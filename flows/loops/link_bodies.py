@@ -11,14 +11,16 @@ from typing import Any
 from haarflow.backends.compiled import matrices, vector
 from haarflow.backends.compiled.matrices import Complex, Stored, dot
 from haarflow.backends.compiled.vector import Register, Row
-from haarflow.flows.loops.link_potential import AXES, KINDS
+from haarflow.flows.loops.link_plan import KINDS
+from haarflow.flows.loops.link_potential import AXES
 
 SIDES = ((False, False), (False, True), (True, False), (True, True))  # whether the two factors are adjoint
 
 
 def multiply(n: int, sides: tuple[bool, bool], add: bool, into: Row, a: Row, b: Row) -> None:
     """Store a b, or add it."""
-    matrices.product(*(Stored(row, n, side) for row, side in zip((a, b), sides, strict=True)), into, add)
+    left, right = (Stored(row, n, side) for row, side in zip((a, b), sides, strict=True))
+    matrices.product(left, right, into, add)
 
 
 def trace(n: int, sides: tuple[bool, bool], into: Row, a: Row, b: Row) -> None:

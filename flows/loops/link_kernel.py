@@ -53,11 +53,13 @@ def program(plan: LinkPlan, n: int) -> Program | None:
         return None
     links = len(plan.links)
     paths = numpy.concatenate([*plan.levels, numpy.zeros((0, 2), dtype="int32")])
-    sums = [(plan.single, 0, n, numpy.arange(2 * links + 1 + len(paths)))]
+    parts = []
+    if plan.single is not None:
+        parts.append(_terms(links, plan.single, 0, n, numpy.arange(2 * links + 1 + len(paths))))
     for pairs in (pairs for pairs in plan.pairs if pairs.passages == 2):
         for number, (kind, part) in enumerate(zip(KINDS, pairs.kinds, strict=True), start=1):
-            sums.append((part, number, n if kind[0] else n * n, plan.pieces))
-    parts = [_terms(links, *given) for given in sums if given[0] is not None]
+            if part is not None:
+                parts.append(_terms(links, part, number, n if kind[0] else n * n, plan.pieces))
     partners, entries, shares = (numpy.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
     tables = (
         _sides(links, paths),
