@@ -125,7 +125,14 @@ def _called(made: Program, rows: Array, reads: Array, coefficients: Array) -> Su
 def write(
     made: Program, into: Sequence[numpy.ndarray], rows: numpy.ndarray, reads: numpy.ndarray, numbers: numpy.ndarray
 ) -> None:
-    """Write V, S, H, the pieces and z into arrays of the shapes of `surroundings`."""
+    """Write V, S, H, the pieces and z into arrays of the shapes of `surroundings`; under `vmap` all have further axes in front."""
+    for place in numpy.ndindex(rows.shape[: rows.ndim - 4]):
+        _write(made, [x[place] for x in into], rows[place], reads[place], numbers[place])
+
+
+def _write(
+    made: Program, into: Sequence[numpy.ndarray], rows: numpy.ndarray, reads: numpy.ndarray, numbers: numpy.ndarray
+) -> None:
     from haarflow.flows.loops import link_bodies, link_kernel_loops
 
     n, batch, kind = rows.shape[1], rows.shape[-1], precision(rows)
