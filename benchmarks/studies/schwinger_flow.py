@@ -18,7 +18,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -40,11 +40,11 @@ BLOCK, WARMUP, THIN = 250, 60, 5
 
 def drawn(proposal: Weighted, params: Any, couplings: dict[str, float], options: Any) -> dict[str, numpy.ndarray]:
     """Return log w and the charge of the flow's draws, and the CPU seconds of a block after compilation."""
-    backend = backends.get(options.backend)
+    backend, theory = backends.get(options.backend), cast("Schwinger", proposal.theory)
 
     def block(key: Any) -> tuple[Any, Any]:
         draws = proposal.draw(params, key, BLOCK, couplings)
-        return draws.log_w, proposal.theory.charge(draws.field)
+        return draws.log_w, theory.charge(draws.field)
 
     compiled, key, rows = backend.jit(block), random.key(options.seed, backend), []
     begun = time.process_time()
@@ -58,7 +58,7 @@ def drawn(proposal: Weighted, params: Any, couplings: dict[str, float], options:
 
 def weighed(proposal: Weighted, params: Any, couplings: dict[str, float], options: Any) -> dict[str, numpy.ndarray]:
     """Return the flow's log weights of configurations of HMC with hits, and their charge, `(chain, draw)`."""
-    backend, theory = backends.get(options.backend), proposal.theory
+    backend, theory = backends.get(options.backend), cast("Schwinger", proposal.theory)
     kernel = kernels(theory, couplings)["hmc-hits"]
     key = random.key(options.seed + 1, backend)
     start = 0.3 * random.normal(random.fold_in(key, 1 << 20), (options.chains, *theory.field_shape))
@@ -115,10 +115,10 @@ def main() -> None:
     if options.configurations:
         chains = weighed(proposal, opened.params, couplings, options)
         beside = statistics.coverage_of(flow["log_w"], chains["log_w"])
-        found |= {"mode_aware_ess": float(beside.ess.value), "mode_aware_ess_error": beside.ess.error}
+        found |= {"mode_aware_ess": beside.ess.value, "mode_aware_ess_error": beside.ess.error}
         found["hmc_Q2"] = float((chains["Q"] ** 2).mean())
         print(
-            f"  {chains['Q'].size} configurations of HMC with hits: mode-aware ESS {beside.ess.value:.3f}({beside.ess.error or 0:.3f}), "
+            f"  {chains['Q'].size} configurations of HMC with hits: mode-aware ESS {beside.ess.value or 0:.3f}({beside.ess.error or 0:.3f}), "
             f"<Q^2> {found['hmc_Q2']:.3f}",
             flush=True,
         )
