@@ -111,13 +111,9 @@ class Autoregressive:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the parameters of all nets; the flow starts as the sampler of pure gauge theory."""
-        parts = {
-            "columns": self._net(1, 0),
-            "rows": self._net(self.kernel, 2),
-            "time": self._lines,
-            "space": self._lines,
-        }
-        return {name: part.init(random.fold_in(key, n), dtype) for n, (name, part) in enumerate(parts.items())}
+        columns, rows, lines = self._net(1, 0).init, self._net(self.kernel, 2).init, self._lines.init
+        made = {"columns": columns, "rows": rows, "time": lines, "space": lines}
+        return {name: fresh(random.fold_in(key, n), dtype) for n, (name, fresh) in enumerate(made.items())}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return (y, log |det dy/dx|)."""

@@ -13,6 +13,7 @@ import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
+from haarflow.flows.flow import Model
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
@@ -39,16 +40,20 @@ class TrainingStopped(ArithmeticError):
 def training_of(setup: Setup) -> Training:
     """Return the training that a recipe describes."""
     settings = _settings(setup.recipe)
-    if setup.model is None:
-        raise ValueError("flow is missing: there is nothing to train")
     return Training(
-        dataclasses.replace(setup.model, images=None),  # the density of the flow alone, at the price of one image
+        dataclasses.replace(_model(setup), images=None),  # the density of the flow alone, at the price of one image
         setup.target.theory,  # not its bound method, which no other run of the process would share
         Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
         ESTIMATORS[settings.estimator],
         settings.batch,
         condition=tuple(sorted(settings.between)),
     )
+
+
+def _model(setup: Setup) -> Model:
+    if setup.model is None:
+        raise ValueError("flow is missing: there is nothing to train")
+    return setup.model
 
 
 def _settings(recipe: Recipe) -> Train:
@@ -106,7 +111,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
         ) from None
     params = tree_map(setup.backend.to_numpy, _tuned(setup, training, state.params, folder, progress))
     _say_if_failed(setup, folder, progress)
-    save_model(folder.model, setup.model, params, _card(setup, training, folder))
+    save_model(folder.model, _model(setup), params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
 
 

@@ -76,7 +76,7 @@ def shipped(name: str) -> Callable[[Lattice], Shipped]:
     >>> shipped("u1-freezing")((4, 4)).flow.bins
     32
     """
-    return lambda lattice: Shipped(UniformLinks(lattice), open_model(models.path_of(name)).model.flow, name)
+    return lambda lattice: Shipped(UniformLinks(lattice), open_model(models.path_of(name)).model.flow, name=name)
 
 
 # One coupling splits the flux of 1 x 2 rectangles: its mask has period 2, the smallest lattice is 2 x 2.

@@ -30,7 +30,7 @@ from haarflow.verification.classes import modules_of, representatives
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
 from haarflow.verification.pair_objects import PAIR_ENTRIES
 from tests.conftest import member
-from tests.mutants import loop_flows
+from tests.mutants import autoregressive, loop_flows
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
@@ -43,6 +43,7 @@ HARD = {"seed": 3, "style": "seam", "size": "large"}
 # On strict arrays, one object for each class of the library.
 SIMPLEST = tuple(entry.name for entry in representatives(MODELS))
 SLOW = pytest.mark.slow  # flows along loops: half a minute on strict arrays, ten seconds of compilation for a mutant
+TO_COMPILE = (*loop_flows.MUTANTS, *autoregressive.MUTANTS)
 
 
 def check(law, obj, given):
@@ -120,7 +121,7 @@ def caught_by_its_laws(backend, name, mutant):
 @pytest.mark.engines
 @pytest.mark.parametrize(
     "mutant",
-    [pytest.param(mutant, marks=SLOW if mutant in loop_flows.MUTANTS else ()) for mutant in MUTANTS],
+    [pytest.param(mutant, marks=SLOW if mutant in TO_COMPILE else ()) for mutant in MUTANTS],
     ids=lambda mutant: mutant.name,
 )
 def test_every_mutant_is_caught_where_shapes_compile(mutant):
