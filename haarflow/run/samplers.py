@@ -86,7 +86,6 @@ def _with_hits(kernel: Any, settings: Any) -> Kernel:
 def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     values = {"couplings": couplings, "step_size": settings.step_size, "masses": tuple(map(float, settings.masses))}
     inner = tuple(Inner(SCHEMES[scheme], steps) for scheme, steps in settings.inner)
-    accuracies = (Accuracy(tolerance, settings.max_steps) for tolerance in (settings.action, settings.force))
     links = described(theory).part("marginal")  # of a theory of pairs (U, phi)
     kernel = PseudofermionHMC(
         links or theory,
@@ -94,7 +93,8 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
         settings.steps,
         values,
         inner,
-        *accuracies,
+        Accuracy(settings.action, settings.max_steps),
+        Accuracy(settings.force, settings.max_steps),
         Root(settings.poles, settings.lowest),
     )
     return _with_hits(kernel, settings) if links is None else PairHMC(theory, kernel)

@@ -167,32 +167,36 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize("tolerance", [1e-9, 1e-4])
-def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, tolerance):
+@pytest.mark.parametrize(
+    ("flavours", "tolerance", "chains", "draws"), [(2, 1e-9, 200, 100), (2, 1e-4, 200, 100), (1, 1e-4, 100, 60)]
+)
+def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, flavours, tolerance, chains, draws):
     """<exp(-dH)> = 1 and the exact determinant's plaquette on 2x4 at 4 sigma (chance of luck 1e-4); the seeds are fixed."""
-    hits = FluxHits(THEORY, 1, {"couplings": COUPLINGS})
-    pseudo = Cycle((kernel(steps=3, step_size=0.3, for_force=Accuracy(tolerance, 500)), hits))
-    measure = partial(THEORY.observables, couplings=COUPLINGS)
-    state = pseudo.init(start(host, chains=200))
-    state, _ = run(pseudo, random.key(4, host), state, 30)
-    _, records = run(pseudo, random.key(4, host), state, 100, start=30, measure=measure)
+    theory = Schwinger((2, 4), flavours)
+    hits = FluxHits(theory, 1, {"couplings": COUPLINGS})
+    hmc = kernel(theory, steps=3, step_size=0.3, for_force=Accuracy(tolerance, 500), root=Root(8, 1e-3))
+    pseudo = Cycle((hmc, hits))
+    measure = partial(theory.gauge.observables, couplings={"beta": 2.0})
+    state = pseudo.init(start(host, chains=chains))
+    state, _ = run(pseudo, random.key(4, host), state, draws // 4)
+    _, records = run(pseudo, random.key(4, host), state, draws, start=draws // 4, measure=measure)
     d_h = records["info"]["0"]["dH"].T
     inside = numpy.abs(d_h) < 2.0  # where the mean is 1, too, and has a finite variance
     ratio = gamma_method([numpy.exp(-d_h) * inside, inside.astype(float)], lambda a, b: a / b)
     assert abs(ratio.value - 1.0) < 4.0 * ratio.error
     found = gamma_method(records["observables"]["plaquette"].T)
-    assert abs(found.value - plaquette_by_reweighting()) < 4.0 * found.error + 4.0 * 0.0006
+    assert abs(found.value - plaquette_by_reweighting(theory)) < 4.0 * found.error + 4.0 * 0.0006
 
 
-def plaquette_by_reweighting():
-    """<plaquette> by 200,000 exact draws of pure gauge theory with weight det^2; its error is below 0.0006."""
+def plaquette_by_reweighting(theory):
+    """<plaquette> by 200,000 exact draws of pure gauge theory with weight |det|^N_f; its error is below 0.0006."""
     from haarflow.backends import numpy as host
     from haarflow.core.statistics import reweight
     from haarflow.theories.samplers.u1 import exact_sample
 
-    fields = exact_sample(THEORY.gauge, random.key(9, host), 200_000, {"beta": 2.0}).field
-    log_w = -THEORY.fermions.action(fields, {"kappa": COUPLINGS["kappa"]})
-    plaquette = numpy.cos(THEORY.gauge.plaquettes(fields)).mean(axis=(1, 2, 3))
+    fields = exact_sample(theory.gauge, random.key(9, host), 200_000, {"beta": 2.0}).field
+    log_w = -theory.fermions.action(fields, {"kappa": COUPLINGS["kappa"]})
+    plaquette = numpy.cos(theory.gauge.plaquettes(fields)).mean(axis=(1, 2, 3))
     estimate = reweight(log_w[None], plaquette[None])
     assert estimate.error < 0.0006
     return estimate.value
