@@ -189,7 +189,7 @@ def _stored(links: int, paths: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndar
     places = [(row, 0) for row in range(links)] + [(row, 1) for row in range(links)] + [(links, 0)]
     steps: list[tuple[tuple[int, int], ...]] = [(place,) for place in places[:-1]] + [()]
     known: dict[tuple[tuple[int, int], ...], int] = {}
-    made = []
+    made: list[tuple[int, int]] = []
     for left, right in paths.tolist():
         path = steps[left] + steps[right]
         back = tuple((row, 1 - adjoint) for row, adjoint in reversed(path))

@@ -133,7 +133,7 @@ def _put(store: Array, component: int, into: Array, first: int, lanes: int) -> N
 
 @loop
 def _put_adjoint(store: Array, component: int, into: Array, first: int, lanes: int) -> None:
-    n = int(round(numpy.sqrt(into.shape[0])))
+    n = round(numpy.sqrt(into.shape[0]))
     i, j = component // n, component % n
     for lane in range(lanes):
         into[j * n + i, first + lane, 0] = store[2 * component, lane]

@@ -218,7 +218,9 @@ class FlowedCharge:
     def values(self, operator: Any, field: Array, *_given: Any) -> dict[str, Array]:
         """Return Q and Q^2 `(*batch,)` of the links of an operator, after steps of at most `SAFE_STEP`."""
         theory, steps = SUNGauge(operator.lattice, n=operator.n), math.ceil(self.time / SAFE_STEP)
-        for _ in range(steps):
-            field = step(theory, field, self.time / steps)
-        found = charge(theory, field)
+
+        def further(field: Array, _: None) -> tuple[Array, None]:
+            return step(theory, field, self.time / steps), None
+
+        found = charge(theory, backends.of(field).scan(further, field, None, length=steps)[0])
         return {"Q": found, "Q2": found * found}
