@@ -258,8 +258,8 @@ class AtScalar:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return parameters that differ from the leading order."""
-        params = self.flow.init(key, dtype)
-        return {name: value + 0.1 * random.normal(key, tuple(value.shape), dtype) for name, value in params.items()}
+        shifts = {"mass": 0.1, "shears": -0.2, "scales": 0.15}
+        return {name: value + shifts[name] for name, value in self.flow.init(key, dtype).items()}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Map the noise."""
@@ -270,7 +270,7 @@ class AtScalar:
         return self.flow.inverse(params, y, self._given(y))
 
     def _given(self, x: Array) -> dict[str, Array]:
-        phi = random.normal(random.key(SEED, backends.get("numpy")), self.flow.free.lattice, precision(x))
+        phi = random.normal(random.key(SEED, backends.get("numpy")), self.flow.free.lattice)
         return {"links": backends.of(x).asarray(phi, dtype=precision(x))}
 
 
