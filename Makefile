@@ -19,7 +19,7 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 endif
 
-.PHONY: demo freezing test test-statistical test-slow fuzz kill costs lowest newest check format clean help
+.PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs lowest newest check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -45,6 +45,9 @@ freezing: $(VENV)/demo.done   ## the charge history at 16x16, beta = 7, from the
 
 test: $(VENV)/dev.done   ## the default tests, about 18 minutes on two cores
 	$(BIN)/python -m pytest $(SHARE)
+
+test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend
+	$(BIN)/python -m pytest $(SHARE) -m "engines and not statistical and not slow"
 
 test-statistical: $(VENV)/dev.done   ## the Monte Carlo tests
 	$(BIN)/python -m pytest $(SHARE) -m statistical

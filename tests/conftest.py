@@ -7,6 +7,7 @@ are dropped when they fill the memory; with MEMORY_BAR in the environment the de
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -27,6 +28,7 @@ hypothesis.settings.register_profile("deep", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 ENGINES = ("strict", "jax", "torch", "cupy")
+LAWS = Path(__file__).parent / "laws"
 
 ABSENT = {name: reason for name in ENGINES if (reason := members.absence(name))}
 MEMBERS = ("numpy", "readonly", *[name for name in ENGINES if name not in ABSENT])
@@ -34,7 +36,18 @@ MEMBERS = ("numpy", "readonly", *[name for name in ENGINES if name not in ABSENT
 
 WATCH = memory.Watch()
 PEAKS: dict[str, float] = {}
-DEFAULT = "not statistical and not slow"  # addopts of pyproject.toml
+DEFAULT = "not engines and not statistical and not slow"  # addopts of pyproject.toml
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Laws and mutants on another backend than NumPy, which shows what they find first and in the least time, are a run of their
+    own.
+    """
+    for item in items:
+        given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if item.path.is_relative_to(LAWS) and {"readonly", *ENGINES} & {one for one in given if isinstance(one, str)}:
+            item.add_marker("engines")
 
 
 @pytest.hookimpl(trylast=True)

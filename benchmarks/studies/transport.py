@@ -36,6 +36,7 @@ from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.samplers.sun import exact_sample
+from haarflow.theories.samplers.u1 import exact_sample as exact_angles
 
 DRAWS, RATE = 256, 0.02
 
@@ -59,7 +60,7 @@ def gauge_fields(given: argparse.Namespace) -> numpy.ndarray:
     """Return exact draws of pure gauge theory, for training and for the test."""
     key, lattice, couplings = random.key(given.seed, backends.get("numpy")), tuple(given.extents), {"beta": given.beta}
     if given.n == 1:
-        return exact_angles(U1Gauge(lattice), key, 2 * given.links, couplings)
+        return exact_angles(U1Gauge(lattice), key, 2 * given.links, couplings).field
     return exact_sample(SUNGauge(lattice, n=given.n), key, 2 * given.links, couplings)
 
 
@@ -140,7 +141,9 @@ def main() -> None:
         for part in (slice(given.links), slice(given.links, None))
     )
     rest = size + float(numpy.mean(numpy.linalg.slogdet(inverse[given.links :])[1]))
-    flows = [(f"exponential, J = {order}", HoppingExponential(hops, order)) for order in given.orders]
+    flows: list[tuple[str, Any]] = [
+        (f"exponential, J = {order}", HoppingExponential(hops, order)) for order in given.orders
+    ]
     flows += [(f"transport, {8 * r} layers", Chain(transport_layers(lattice, given.n, r))) for r in given.repeats]
     head = f"{'':>22}{'numbers':>8}{'KL':>10}{'ESS':>9}{'trained: KL':>14}{'ESS':>9}{'us a draw':>11}"
     print(f"{head}{'merit a number':>16}{'a CPU us':>10}")

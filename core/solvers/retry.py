@@ -104,9 +104,9 @@ def check_held(info: Any, at: str, first: int = 0) -> None:
     >>> check_held({"held": np.asarray([True, False]), "lowest": np.asarray([0.1, 3e-6])}, "kappa = 0.27")
     Traceback (most recent call last):
         ...
-    haarflow.core.solvers.solution.OutsideInterval: at kappa = 0.27 the smallest eigenvalue, draw 1, is 3.0e-06 of the largest \
-possible one, below the interval of the rational approximation. The run stops, for the weight is not accurate there; set a smaller \
-lowest, with more poles, or a smaller kappa
+    haarflow.core.solvers.solution.OutsideInterval: at kappa = 0.27 the smallest eigenvalue, draw 1, may be as small as \
+3.0e-06 of the largest possible one, below the interval of the rational approximation. The run stops, for the weight is not \
+accurate there; set a smaller lowest, with more poles, or a smaller kappa
     """
     host = backends.of(info["lowest"]).to_numpy
     place = _first(host(info["held"]))
@@ -114,9 +114,9 @@ lowest, with more poles, or a smaller kappa
         return
     value = float(host(info["lowest"])[place])
     raise OutsideInterval(
-        f"at {at} the smallest eigenvalue{_named(place, first)}, is {value:.1e} of the largest possible one, below the interval "
-        "of the rational approximation. The run stops, for the weight is not accurate there; set a smaller lowest, with more "
-        "poles, or a smaller kappa"
+        f"at {at} the smallest eigenvalue{_named(place, first)}, may be as small as {value:.1e} of the largest possible one, "
+        "below the interval of the rational approximation. The run stops, for the weight is not accurate there; set a smaller "
+        "lowest, with more poles, or a smaller kappa"
     )
 
 

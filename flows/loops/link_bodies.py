@@ -11,14 +11,16 @@ from typing import Any
 from haarflow.backends.compiled import matrices, vector
 from haarflow.backends.compiled.matrices import Complex, Stored, dot
 from haarflow.backends.compiled.vector import Register, Row
-from haarflow.flows.loops.link_potential import AXES, KINDS
+from haarflow.flows.loops.link_plan import KINDS
+from haarflow.flows.loops.link_potential import AXES
 
 SIDES = ((False, False), (False, True), (True, False), (True, True))  # whether the two factors are adjoint
 
 
 def multiply(n: int, sides: tuple[bool, bool], add: bool, into: Row, a: Row, b: Row) -> None:
     """Store a b, or add it."""
-    matrices.product(*(Stored(row, n, side) for row, side in zip((a, b), sides, strict=True)), into, add)
+    left, right = (Stored(row, n, side) for row, side in zip((a, b), sides, strict=True))
+    matrices.product(left, right, into, add)
 
 
 def trace(n: int, sides: tuple[bool, bool], into: Row, a: Row, b: Row) -> None:
@@ -54,16 +56,28 @@ def add_outer(n: int, kind: tuple[bool, int], adjoint: bool, into: Row, a: Row, 
                     into[2 * at], into[2 * at + 1] = into[2 * at] + z.real, into[2 * at + 1] + z.imaginary
 
 
+def read(n: int, numbers: Row, into: Row) -> None:
+    """Read a matrix of complex numbers that lie one after another for all lanes."""
+    for c in range(n * n):
+        into[2 * c], into[2 * c + 1] = numbers.behind(c).pairs()
+
+
 @cache
-def addresses(n: int, register: Register, kinds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the addresses of products, of products that are added, of traces, multiples and outer products, in this order.
+def addresses(n: int, register: Register, batch: int, kinds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the addresses of products, of products that are added, of traces, multiples and outer products, and of what reads
+    links of a `batch`, in this order.
 
     Each has one body for each of `SIDES`, multiples for an adjoint matrix or not, outer products for both and each kind:
     those among the `kinds` of use, numbers 2 kind + adjoint, as they take long to compile; else 0.
     """
 
+    apart = register.width * register.bytes
+
     def made(body: Any) -> int:
-        return vector.compiled(body, rows=3, stride=register.width * register.bytes, register=register).address
+        return vector.compiled(body, rows=3, stride=apart, register=register).address
+
+    strides = (2 * register.bytes * batch, apart)
+    reader = vector.compiled(partial(read, n), rows=2, stride=strides, paired=1, register=register).address
 
     return (
         tuple(made(partial(multiply, n, sides, False)) for sides in SIDES),
@@ -75,4 +89,5 @@ def addresses(n: int, register: Register, kinds: tuple[int, ...]) -> tuple[tuple
             for index, kind in enumerate(KINDS)
             for side in (False, True)
         ),
+        (reader,),
     )

@@ -25,12 +25,13 @@ from haarflow.flows.loops.link_plan import KINDS, LinkPlan, Sums
 from haarflow.flows.loops.link_potential import Forms, Surroundings
 
 LARGEST = 3  # N up to which the bodies are short
+BYTES = 64  # of a register: one of AVX-512, two of AVX2
 PASSES = 100  # of array code over the links that are read, at least
 
 
 class Program(NamedTuple):
     """The tables of a plan for the kernel: rows of the store with 1 for an adjoint matrix, and for each sum its A, the number
-    of its terms and its kind, 0 for V; terms are (product, factor, B, adjoint) with their shares. `numbers` and `kinds` say what
+    of its terms and its kind, 0 for V; terms are (product, factor, B, adjoint, whether the next B is another one) with their shares. `numbers` and `kinds` say what
     is there, see `_used` and `link_bodies.addresses`."""
 
     plan: LinkPlan
@@ -53,19 +54,21 @@ def program(plan: LinkPlan, n: int) -> Program | None:
         return None
     links = len(plan.links)
     paths = numpy.concatenate([*plan.levels, numpy.zeros((0, 2), dtype="int32")])
-    sums = [(plan.single, 0, n, numpy.arange(2 * links + 1 + len(paths)))]
+    (places, made), parts = _stored(links, paths), []
+    if plan.single is not None:
+        parts.append(_terms(places, plan.single, 0, n, numpy.arange(2 * links + 1 + len(paths))))
     for pairs in (pairs for pairs in plan.pairs if pairs.passages == 2):
         for number, (kind, part) in enumerate(zip(KINDS, pairs.kinds, strict=True), start=1):
-            sums.append((part, number, n if kind[0] else n * n, plan.pieces))
-    parts = [_terms(links, *given) for given in sums if given[0] is not None]
+            if part is not None:
+                parts.append(_terms(places, part, number, n if kind[0] else n * n, plan.pieces))
     partners, entries, shares = (numpy.concatenate(part) for part in zip(*parts, strict=True)) if parts else _nothing()
     tables = (
-        _sides(links, paths),
-        _sides(links, plan.traces),
+        places[made].reshape(-1, 4),
+        places[plan.traces].reshape(-1, 4),
         _signed(plan.factors, len(plan.traces)),
         partners,
         entries,
-        _places(links, plan.pieces)[:, 0] if _longer(plan) else numpy.zeros(0),
+        places[plan.pieces] if _longer(plan) else numpy.zeros((0, 2)),
     )
     bilinear = partners[partners[:, 3] > 0].astype(int)
     kinds = tuple(sorted({int(2 * (row[3] - 1) + row[1]) for row in bilinear}))
@@ -123,13 +126,20 @@ def _called(made: Program, rows: Array, reads: Array, coefficients: Array) -> Su
 def write(
     made: Program, into: Sequence[numpy.ndarray], rows: numpy.ndarray, reads: numpy.ndarray, numbers: numpy.ndarray
 ) -> None:
-    """Write V, S, H, the pieces and z into arrays of the shapes of `surroundings`."""
+    """Write V, S, H, the pieces and z into arrays of the shapes of `surroundings`; under `vmap` all have further axes in front."""
+    for place in numpy.ndindex(rows.shape[: rows.ndim - 4]):
+        _write(made, [x[place] for x in into], rows[place], reads[place], numbers[place])
+
+
+def _write(
+    made: Program, into: Sequence[numpy.ndarray], rows: numpy.ndarray, reads: numpy.ndarray, numbers: numpy.ndarray
+) -> None:
     from haarflow.flows.loops import link_bodies, link_kernel_loops
 
     n, batch, kind = rows.shape[1], rows.shape[-1], precision(rows)
     if not batch or not reads.size:
         return
-    register = Register(kind, 32 // (8 if kind == "float64" else 4))
+    register = Register(kind, BYTES // (8 if kind == "float64" else 4))
     tables = made.tables
     store = numpy.empty((len(reads) + len(tables[0]) + 2, 2 * n * n, register.width), dtype=kind)
     store[len(reads)] = 0.0
@@ -146,35 +156,51 @@ def write(
         numpy.ascontiguousarray(numbers),
         tables,
         made.shares.astype(kind),
-        link_bodies.addresses(n, register, made.kinds),
+        link_bodies.addresses(n, register, batch, made.kinds),
         store,
         numpy.empty((2, 2 * n**4, register.width), dtype=kind),
         results,
     )
 
 
-def _terms(links: int, sums: Sums, kind: int, divisor: int, rows: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
+def _terms(
+    places: numpy.ndarray, sums: Sums, kind: int, divisor: int, rows: numpy.ndarray
+) -> tuple[numpy.ndarray, ...]:
     """The A, the terms and the shares of one kind of sum; its rows are those of `rows`, numbered as in the plan."""
     counts = numpy.repeat(*numpy.asarray(sums.groups).T[::-1])
-    partners, others = (_places(links, rows[part]) for part in (sums.partners, sums.others))
+    partners, others = (places[rows[part]] for part in (sums.partners, sums.others))
     kinds: numpy.ndarray = numpy.full(len(counts), kind)
-    entries = numpy.column_stack([sums.owners, sums.factors, others])
-    return numpy.column_stack([partners, counts, kinds]), entries, sums.shares / divisor
+    group = numpy.repeat(numpy.arange(len(counts)), counts)
+    order = numpy.lexsort((others[:, 1], others[:, 0], group))  # terms with the same B one after another
+    same = numpy.column_stack([group, others])[order]
+    last = numpy.append((same[1:] != same[:-1]).any(axis=1), True)
+    entries = numpy.column_stack([sums.owners[order], sums.factors[order], others[order], last])
+    return numpy.column_stack([partners, counts, kinds]), entries, sums.shares[order] / divisor
 
 
 def _nothing() -> tuple[numpy.ndarray, ...]:
-    return numpy.zeros((0, 4)), numpy.zeros((0, 4)), numpy.zeros(0)
+    return numpy.zeros((0, 4)), numpy.zeros((0, 5)), numpy.zeros(0)
 
 
-def _places(links: int, rows: numpy.ndarray) -> numpy.ndarray:
-    """The rows of the store, and 1 for adjoint ones: it holds links, one and paths, no adjoint links."""
-    adjoint = (rows >= links) & (rows < 2 * links)
-    return numpy.stack([numpy.where(rows < links, rows, rows - links), adjoint], axis=-1)
-
-
-def _sides(links: int, table: numpy.ndarray) -> numpy.ndarray:
-    """Rows (left, adjoint, right, adjoint)."""
-    return _places(links, table).reshape(-1, 4)
+def _stored(links: int, paths: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """The place of every row of the plan in the store, (row, 1 for an adjoint matrix), and the products (left, right) of rows
+    that are made: the store holds links, one and paths, but no adjoint links, and of two opposite paths only the first.
+    """
+    places = [(row, 0) for row in range(links)] + [(row, 1) for row in range(links)] + [(links, 0)]
+    steps: list[tuple[tuple[int, int], ...]] = [(place,) for place in places[:-1]] + [()]
+    known: dict[tuple[tuple[int, int], ...], int] = {}
+    made = []
+    for left, right in paths.tolist():
+        path = steps[left] + steps[right]
+        back = tuple((row, 1 - adjoint) for row, adjoint in reversed(path))
+        steps.append(path)
+        if back in known:
+            places.append((known[back], 1))
+        else:
+            known[path] = links + 1 + len(made)
+            made.append((left, right))
+            places.append((known[path], 0))
+    return numpy.asarray(places), numpy.asarray(made, dtype=int).reshape(-1, 2)
 
 
 def _signed(table: numpy.ndarray, traces: int) -> numpy.ndarray:

@@ -27,7 +27,7 @@ def surroundings(
     `(2, 2 N^4, lanes)`. Results are `(entries..., lanes, 2)`, lanes over active links and batch.
     """
     paths, traces, factors, partners, entries, pieces = program
-    products, added, closed, multiples, outer = bodies
+    products, added, closed, multiples, outer, read = bodies
     single, bilinear, conjugate, pieces_out, factors_out = into
     count, width, apart = reads.shape[0], store.shape[2], store.strides[0]
     batch, components, end = links.shape[2], links.shape[1], width * store.itemsize
@@ -48,7 +48,12 @@ def surroundings(
             active[lane], member[lane] = number // batch, number % batch
             for owner in range(len(numbers)):
                 own[owner, lane] = numbers[owner, min(member[lane], numbers.shape[1] - 1)]
-        _gathered(links, reads, active, member, store)
+        if active[0] == active[-1] and lanes == width:  # members of the batch that lie one after another
+            for row in range(count):
+                near = links.ctypes.data + reads[row, active[0]] * links.strides[0] + member[0] * links.strides[2]
+                call(read[0], end, (near, start + row * apart))
+        else:
+            _gathered(links, reads, active, member, store)
         for p in range(len(paths)):
             a, s, b, t = paths[p]
             call(products[2 * s + t], end, (start + (count + 1 + p) * apart, start + a * apart, start + b * apart))
@@ -63,14 +68,17 @@ def surroundings(
         for p in range(len(partners)):
             a, s, terms, kind = partners[p]
             store[last] = 0.0
+            weight[:] = 0.0
             for _ in range(terms):
-                owner, factor, b, t = entries[entry]
+                owner, factor, b, t, complete = entries[entry]
                 for lane in range(width):
                     c = own[owner, lane] * shares[entry]
-                    weight[0, lane] = c * z[factor, 0, lane]
-                    weight[1, lane] = c * z[factor, 1, lane]
-                call(multiples[t], end, (total, weight.ctypes.data, start + b * apart))
+                    weight[0, lane] += c * z[factor, 0, lane]
+                    weight[1, lane] += c * z[factor, 1, lane]
                 entry += 1
+                if complete:
+                    call(multiples[t], end, (total, weight.ctypes.data, start + b * apart))
+                    weight[:] = 0.0
             if kind == 0:
                 call(added[s], end, (single_sum.ctypes.data, start + a * apart, total))
             else:
@@ -80,7 +88,10 @@ def surroundings(
             _put(single_sum, c, single[c], first, lanes)
         for p in range(len(pieces)):
             for c in range(components):
-                _put(store[pieces[p]], c, pieces_out[p, c], first, lanes)
+                if pieces[p, 1]:  # the adjoint of a path
+                    _put_adjoint(store[pieces[p, 0]], c, pieces_out[p], first, lanes)
+                else:
+                    _put(store[pieces[p, 0]], c, pieces_out[p, c], first, lanes)
         for p in range(len(factors_out)):
             _put(z[p], 0, factors_out[p], first, lanes)
         if len(bilinear):
@@ -92,21 +103,12 @@ def surroundings(
 @loop
 def _gathered(links: Array, reads: Array, active: Array, member: Array, store: Array) -> None:
     """Read the links of a register's lanes."""
-    width, together = len(active), active[0] == active[-1]
     for row in range(len(reads)):
-        if together:  # members of the batch that lie one after another
-            near = links[reads[row, active[0]], :, member[0] :, :]
+        for lane in range(len(active)):
+            link = links[reads[row, active[lane]], :, member[lane], :]
             for c in range(links.shape[1]):
-                for lane in range(width):
-                    place = member[lane] - member[0]
-                    store[row, 2 * c, lane] = near[c, place, 0]
-                    store[row, 2 * c + 1, lane] = near[c, place, 1]
-        else:
-            for lane in range(width):
-                link = links[reads[row, active[lane]], :, member[lane], :]
-                for c in range(links.shape[1]):
-                    store[row, 2 * c, lane] = link[c, 0]
-                    store[row, 2 * c + 1, lane] = link[c, 1]
+                store[row, 2 * c, lane] = link[c, 0]
+                store[row, 2 * c + 1, lane] = link[c, 1]
 
 
 @loop
@@ -127,6 +129,15 @@ def _put(store: Array, component: int, into: Array, first: int, lanes: int) -> N
     for lane in range(lanes):
         into[first + lane, 0] = store[2 * component, lane]
         into[first + lane, 1] = store[2 * component + 1, lane]
+
+
+@loop
+def _put_adjoint(store: Array, component: int, into: Array, first: int, lanes: int) -> None:
+    n = int(round(numpy.sqrt(into.shape[0])))
+    i, j = component // n, component % n
+    for lane in range(lanes):
+        into[j * n + i, first + lane, 0] = store[2 * component, lane]
+        into[j * n + i, first + lane, 1] = -store[2 * component + 1, lane]
 
 
 @loop

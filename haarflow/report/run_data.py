@@ -48,13 +48,13 @@ def read(folder: str | Path, target: Target | None = None, own: Own = NOTHING) -
         )
     target = target or target_of(recipes.check(untrusted.toml(run.recipe, ReportError), own))
     summary, found = read_summary(run.summary), ensemble.read(run.ensemble)
-    derived = described(target.theory).part("derived") or {}  # of means, so that no draw has them
+    derived = set(described(target.theory).part("derived") or {})  # of other observables, which have the draws
     for label, sampler in summary["samplers"].items():
         drawn = found.samplers.get(label)
         if (
             drawn is None
             or drawn.kind != sampler["kind"]
-            or not sampler["observables"].keys() - derived.keys() <= drawn.observables.keys()
+            or not sampler["observables"].keys() - derived <= drawn.observables.keys()
         ):
             raise ReportError(
                 f"{run.ensemble} has other draws of {label:.80} than summary.json: repeat the run elsewhere"

@@ -227,7 +227,7 @@ def hopping(n: int, order: int, kappa: float = 0.15) -> Callable[[tuple[int, ...
     return make
 
 
-def transport(kind: str, n: int = 1, **mask: int) -> Callable[[tuple[int, ...]], Model]:
+def transport(kind: str, n: int = 1, axis: int = 0, part: int = 0) -> Callable[[tuple[int, ...]], Model]:
     """Return the function that makes a model of pseudofermions at fixed links by one parallel-transport coupling.
 
     >>> transport("spins")((2, 4)).prior.field_shape
@@ -235,7 +235,7 @@ def transport(kind: str, n: int = 1, **mask: int) -> Callable[[tuple[int, ...]],
     """
 
     def make(lattice: tuple[int, ...]) -> Model:
-        flow = TransportCoupling(lattice, n, kind, start=(0.2, 0.1), **mask)
+        flow = TransportCoupling(lattice, n, kind, axis, part, start=(0.2, 0.1))
         return Model(Parted(Noise(flow.shape)), AtLinks(flow, OddHops(Wilson(lattice, n), 0.0)))
 
     return make

@@ -286,7 +286,7 @@ def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
     ("override", "says"),
     [
         ("lattice=[5, 4]", "even"),
-        ("theory.flavours=1", "pseudofermions come in pairs of flavours, got flavours = 1: take hmc"),
+        ("samplers.pseudofermions.poles=0", "samplers.pseudofermions.poles must be greater than or equal to 1"),
         ("theory.flavours=0", "theory.flavours must be greater than or equal to 1"),
         ("lattice=[4, 4, 4]", "flux hits are for U(1) links in two dimensions, got schwinger on [4, 4, 4]"),
         (
@@ -303,6 +303,22 @@ def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
 )
 def test_a_schwinger_model_that_cannot_run(override, says, tmp_path, capsys):
     assert says in refused(capsys, tmp_path / "run", "run", "schwinger-2d", override, "--backend", "numpy")
+
+
+def test_one_flavour_whose_spectrum_leaves_the_interval_stops_the_run(tmp_path, capsys):
+    only = [f"samplers.{name}=false" for name in ("hmc", "hmc-hits", "pseudofermions-hits")]
+    sampler = {"chains": 2, "draws": 1, "warmup": 0, "steps": 1, "poles": 4, "lowest": 0.5}
+    words = [
+        "theory.flavours=1",
+        "lattice=[2, 2]",
+        *(f"samplers.pseudofermions.{key}={x}" for key, x in sampler.items()),
+    ]
+    assert (
+        haarflow("run", "schwinger-2d", *only, *words, "--backend", "numpy", "--out", tmp_path / "run", "--quiet") == 1
+    )
+    said = capsys.readouterr().err
+    assert "samplers.pseudofermions: at beta = 2, kappa = 0.276 the smallest eigenvalue" in said
+    assert "below the interval of the rational approximation" in said and "set a smaller lowest" in said
 
 
 def test_a_solve_that_does_not_converge_stops_the_run(tmp_path, capsys, monkeypatch):

@@ -84,6 +84,7 @@ def test_every_object_keeps_every_law_in_single_precision(host, name):
     assert broken(OBJECTS[name], host, {"seed": 5, "dtype": "float32", "size": "small"}) == []
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name == "loop flow" else ()) for name in SIMPLEST])
 def test_objects_keep_every_law_on_strict_arrays(name):
     assert broken(OBJECTS[name], member("strict"), {"seed": 3, "style": "seam"}) == []
@@ -95,10 +96,11 @@ def test_objects_keep_the_laws_on_every_member(backend, name):
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_every_mutant_is_caught_by_the_law_meant_for_it(mutant):
-    for name in ("numpy", "readonly", "strict", "torch"):
-        with remembering():  # as in `haarflow verify`: what an earlier law computed hides nothing
-            caught_by_its_laws(member(name), name, mutant)
+@pytest.mark.parametrize("name", ("numpy", "readonly", "strict", "torch"))
+def test_every_mutant_is_caught_by_the_law_meant_for_it(name, mutant):
+    laws = mutant.laws if name == "numpy" else mutant.laws[:1]  # residuals are the same as on NumPy
+    with remembering():  # as in `haarflow verify`: what an earlier law computed hides nothing
+        caught_by_its_laws(member(name), name, mutant._replace(laws=laws))
 
 
 def caught_by_its_laws(backend, name, mutant):
@@ -115,6 +117,7 @@ def caught_by_its_laws(backend, name, mutant):
         assert not verdict.passed, f"{law} misses {mutant.name} on {name}: {verdict.residual} <= {verdict.tolerance}"
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(
     "mutant",
     [pytest.param(mutant, marks=SLOW if mutant in loop_flows.MUTANTS else ()) for mutant in MUTANTS],

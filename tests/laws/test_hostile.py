@@ -52,6 +52,7 @@ def one_graph(name):
         assert BY_NAME["model", law].verdict(obj, given).passed
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("name", FEW)
 def test_torch_traces_one_graph(name):
     one_graph(name)
@@ -63,6 +64,7 @@ def test_torch_traces_one_graph_of_everything(name):
     one_graph(name)
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(
     "name, laws",
     [
@@ -79,6 +81,7 @@ def test_jax_that_compiles_nothing(name, laws):
             assert result.passed, result
 
 
+@pytest.mark.engines
 def test_a_kernel_on_jax_that_compiles_nothing():
     given = Given((2, 2), backend=member("jax-eager"))
     with sys.modules["jax"].disable_jit():

@@ -51,7 +51,7 @@ def test_all_laws_hold(name, backend):
     if backend.name == "jax" and name not in COMPILED:
         pytest.skip("compiling takes seconds; haarflow verify does it")
     entry, faults, plain = ENTRIES[name], [], backend.name == "numpy" and not is_readonly(backend)
-    some = {"jax": (COMPILED.get(name),), "torch": entry.lattices[:2], "standard": entry.lattices[:2]}
+    some = {"jax": (COMPILED.get(name),), "torch": entry.lattices[:2], "standard": entry.lattices[:1]}
     shapes = entry.lattices[:1] if is_readonly(backend) else some.get(backend.name, entry.lattices)
     for number, (lattice, style) in enumerate(zip(shapes, cycle(("haar", "seam", "huge", "near", "cold")))):
         given = Given(lattice, seed=number, style=style, size=("one", "small")[number % 2], backend=backend)
@@ -76,7 +76,7 @@ def test_all_laws_hold_on_any_lattice_and_field(dtype, given):
 def test_every_law_bites(mutant, backend):
     words = {"lattice": (4, 4), "seed": 1} | mutant.given
     theory = mutant.make(words["lattice"])
-    for name in mutant.laws:
+    for name in mutant.laws if backend.name == "numpy" else mutant.laws[:1]:  # residuals are the same as on NumPy
         assert LAWS[name].applies(theory) is None, f"{name} does not apply"
         verdict = LAWS[name].check(theory, Given(**words, backend=backend))
         assert not verdict.passed, f"{name} lets it pass: {verdict.residual} <= {verdict.tolerance}"

@@ -112,7 +112,7 @@ def _sources(operator: Wilson, field: Array) -> Array:
     """The unit vectors at the origin, an even site: `(spin [n], spin, [n,] *lattice)`."""
     shape, d = operator.spinor_shape, len(operator.lattice)
     inner = int(numpy.prod(shape[: len(shape) - d]))
-    table: numpy.ndarray = numpy.zeros((inner, inner, *shape[len(shape) - d :]), dtype="complex128")
-    table[(numpy.arange(inner), numpy.arange(inner), *(0,) * d)] = 1.0
+    table: numpy.ndarray = numpy.zeros((inner, inner, int(numpy.prod(shape[len(shape) - d :]))), dtype="complex128")
+    table[:, :, 0] = numpy.eye(inner)
     kind = "complex64" if precision(field) == "float32" else "complex128"
     return backends.of(field).asarray(table.reshape(inner, *shape), dtype=kind)

@@ -33,6 +33,7 @@ from haarflow.core.solvers.solution import Solution
 from haarflow.theories.fermions.pseudofermion import ROUNDINGS, Accuracy, Background, bilinear, noise
 
 BIAS = 1e-3  # what the approximation may change in ln of the weight, at most
+SIGN = 4096  # rows of a time slice up to which the determinant is computed
 VECTORS = 80  # steps of the Lanczos recursion for the lowest eigenvalue, at most
 
 
@@ -68,8 +69,8 @@ def check_root(root: Root, components: int) -> None:
     >>> check_root(Root(poles=4), 768)
     Traceback (most recent call last):
         ...
-    ValueError: 4 poles on [0.0001, 1] approximate one flavour to 4.1e-04, which on 768 components may change ln of the weight by \
-3.2e-01, more than 0.001: take more poles, or a larger lowest where the spectrum allows it
+    ValueError: 4 poles on [0.0001, 1] approximate one flavour to 2.4e-03, which on 768 components may change ln of the weight by \
+1.9e+00, more than 0.001: take more poles, or a larger lowest where the spectrum allows it
     """
     error = root.rational.error
     if components * error > BIAS:
@@ -77,6 +78,24 @@ def check_root(root: Root, components: int) -> None:
             f"{root.poles} poles on [{root.lowest:g}, 1] approximate one flavour to {error:.1e}, which on {components} components "
             f"may change ln of the weight by {components * error:.1e}, more than {BIAS:g}: take more poles, or a larger lowest "
             "where the spectrum allows it"
+        )
+
+
+def check_sign(operator: Any) -> None:
+    """Raise ValueError where the sign of det D, without which one flavour is not sampled, takes matrices of more than SIGN rows.
+
+    >>> from haarflow.theories.fermions.wilson import Wilson
+    >>> check_sign(Wilson((8, 8, 8, 8), n=3))
+    Traceback (most recent call last):
+        ...
+    ValueError: an odd number of flavours is reweighted by the sign of det D, which on [8, 8, 8, 8] takes matrices of 6144 rows, \
+more than 4096: take an even number of flavours or a smaller lattice
+    """
+    rows = math.prod(operator.spinor_shape) // operator.lattice[0]
+    if rows > SIGN:
+        raise ValueError(
+            f"an odd number of flavours is reweighted by the sign of det D, which on {list(operator.lattice)} takes matrices of "
+            f"{rows} rows, more than {SIGN}: take an even number of flavours or a smaller lattice"
         )
 
 
@@ -133,7 +152,8 @@ def lowest(gauge: Background, kappa: Any, key: Key) -> Array:
     """
     start = noise(gauge.form, key, tuple(gauge.field.shape[: gauge.batch_axes]), precision(gauge.field))
     ends = spectrum_ends(_map(gauge, kappa), start, min(VECTORS, math.prod(gauge.form.packed_shape)), gauge.batch_axes)
-    return ends.lowest - ends.lowest_error
+    xp, least = array_namespace(ends.lowest), ends.lowest - ends.lowest_error
+    return xp.maximum(least, xp.zeros_like(least))
 
 
 def _map(gauge: Background, kappa: Any) -> Any:

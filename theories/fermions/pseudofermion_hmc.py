@@ -38,7 +38,7 @@ from haarflow.theories.fermions import one_flavour, pseudofermion
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hasenbusch import check_masses, factors
-from haarflow.theories.fermions.one_flavour import OneFlavour, Root, check_root
+from haarflow.theories.fermions.one_flavour import OneFlavour, Root, check_root, check_sign
 from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
 
 ACTION, FORCE = Accuracy(1e-11, 2000), Accuracy(1e-9, 2000)  # the accuracies of S_pf and of its forces
@@ -72,7 +72,7 @@ class PseudofermionHMC(Cacheless):
     `root`, see `one_flavour`; the info then has `lowest`, the smallest eigenvalue before and after the step in units of the
     largest possible one, and `held`, whether it is within the approximation's interval: where it is not, `run` raises OutsideInterval.
 
-    Raises ValueError for odd extents, an approximation that is too coarse, and levels or masses that do not fit.
+    Raises ValueError for odd extents, an approximation that is too coarse, an odd flavour whose sign costs too much, and levels or masses that do not fit.
 
     >>> from haarflow.theories.models.schwinger import Schwinger
     >>> values = {"couplings": {"beta": 2.0, "kappa": 0.276}, "step_size": 0.2, "masses": (0.24,)}
@@ -94,6 +94,7 @@ class PseudofermionHMC(Cacheless):
         form = EvenOdd(self.fermions.operator)
         if self.fermions.flavours % 2:
             check_root(self.root, math.prod(form.packed_shape))
+            check_sign(self.fermions.operator)
         if int(self.steps) != self.steps or self.steps < 1:
             raise ValueError(f"HMC takes a whole number of steps >= 1, got {self.steps!r}")
         check_own_scale("step_size", self.values)

@@ -215,7 +215,7 @@ class FlowedCharge:
         if not self.time > 0.0:
             raise ValueError(f"the charge is measured after a positive flow time, got {self.time!r}")
 
-    def values(self, operator: Any, field: Array, *_: Any) -> dict[str, Array]:
+    def values(self, operator: Any, field: Array, *_given: Any) -> dict[str, Array]:
         """Return Q and Q^2 `(*batch,)` of the links of an operator, after steps of at most `SAFE_STEP`."""
         theory, steps = SUNGauge(operator.lattice, n=operator.n), math.ceil(self.time / SAFE_STEP)
         for _ in range(steps):

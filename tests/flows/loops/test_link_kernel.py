@@ -79,6 +79,21 @@ def test_on_other_backends_with_the_derivatives_of_array_code(name):
         assert np.allclose(backend.to_numpy(x), backend.to_numpy(y), rtol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_under_vmap_each_member_has_its_own_links(name):
+    part, rows, numbers = given(2, 2, 1, (4, 1), 4)
+    backend = backends.get(name)
+    made, reads = link_kernel.program(part.plan, 2), backend.asarray(part.reads[0])
+
+    def form(rows, numbers):
+        return link_kernel.surroundings(made, part.plan, rows, reads, numbers).fixed[1]
+
+    parts = [x.reshape(*x.shape[:-1], 2, 2).transpose(x.ndim - 1, *range(x.ndim - 1), x.ndim) for x in (rows, numbers)]
+    found = backend.to_numpy(backend.jit(backend.vmap(form))(*map(backend.asarray, parts)))
+    wanted = [backend.to_numpy(form(*(backend.asarray(x[one].copy()) for x in parts))) for one in (0, 1)]
+    assert np.allclose(found, wanted, rtol=1e-13)
+
+
 def test_without_a_compiler_or_for_large_groups_there_is_no_program(monkeypatch):
     part, *_ = given(2, 2, 1, (4, 4), 1)
     assert link_kernel.program(part.plan, link_kernel.LARGEST + 1) is None

@@ -254,3 +254,18 @@ def test_real_observables_have_their_panels_own_scale_and_charges_share_one():
     ticks = figures.history([figures.Panel("a", "", small), figures.Panel("b", "", large)], "E")
     numbers = [float(word) for word in re.findall(r">([0-9.]+)<", ticks)]
     assert any(0.1 < number < 0.2 for number in numbers) and any(10.0 < number < 20.5 for number in numbers), numbers
+
+
+def test_what_is_derived_of_other_observables_needs_no_draws_of_its_own(tmp_path):
+    """One flavour is reweighted by the sign: <O sign>/<sign> stands in the summary, and not in the ensemble."""
+    recipe = tmp_path / "one.toml"
+    recipe.write_text(
+        'name = "one"\nlattice = [2, 2]\n[theory]\nname = "schwinger"\nbeta = 1.0\nkappa = 0.15\nflavours = 1\n'
+        "[samplers.hmc]\nchains = 2\ndraws = 4\nwarmup = 1\nsteps = 1\n",
+        encoding="utf-8",
+    )
+    folder = tmp_path / "run"
+    assert haarflow("run", recipe, "--backend", "numpy", "--out", folder, "--quiet") == 0
+    run = read(folder)
+    assert "signed_plaquette" in run.summary["samplers"]["hmc"]["observables"]
+    assert "signed_plaquette" not in run.found.samplers["hmc"].observables
