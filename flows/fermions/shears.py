@@ -20,7 +20,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.lattice.geometry import shift
-from haarflow.flows.flow import constant
+from haarflow.flows.flow import constant, zero_log_det
 
 
 @runtime_checkable
@@ -123,4 +123,4 @@ class Shears:
         """ln det(D + mu) + sum s, for each of the flavours."""
         xp, d = array_namespace(x), len(self.free.lattice)
         one = self.free.log_det(mass) + xp.sum(log_scale, axis=tuple(range(-d, 0)))
-        return float(x.shape[-d - 1]) * one[..., 0]
+        return zero_log_det(x, d + 1) + float(x.shape[-d - 1]) * one[..., 0]  # of the batch of both fields

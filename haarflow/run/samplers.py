@@ -132,7 +132,7 @@ KERNELS: dict[str, Part] = {
     "marginal": Part(_marginal, "marginal"),
     "gibbs": Part(_gibbs, "gibbs"),
 }
-OF_FLOWS = ("flow", "marginal", "gibbs")  # the kernels that take proposals from a flow
+OF_PAIRS = ("marginal", "gibbs")  # the kernels that take proposals from the marginal factor of a flow of pairs
 
 
 # ---- settings
@@ -372,7 +372,14 @@ def hits_of(settings: Any) -> int:
 
 def needs_flow(settings: Any) -> bool:
     """Return whether a sampler takes proposals from a flow."""
-    return any(word in OF_FLOWS for word in kernels_of(settings))
+    return any(word in ("flow", *OF_PAIRS) for word in kernels_of(settings))
+
+
+def starts_from_flow(settings: Any) -> bool:
+    """Return whether the chains start from draws of the flow: at a disordered start the weights p/q are so large that
+    proposals are refused for long.
+    """
+    return any(word in OF_PAIRS for word in kernels_of(settings))
 
 
 def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None = None) -> Kernel:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.tree import flatten, paths
+from haarflow.backends.tree import flatten, paths, tree_map
 from haarflow.core import spaces
 from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains import warmup
@@ -31,7 +31,7 @@ from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.samplers import target_acceptance
+from haarflow.run.samplers import starts_from_flow, target_acceptance
 from haarflow.run.target import measure_of
 
 Block = tuple[SampleLine, dict[str, Any]]
@@ -215,7 +215,11 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
         )
         names = list(spaces.paths(rebuild(parts), "last"))
         return rebuild([setup.backend.asarray(block[name]) for name in names])
-    return setup.target.hot_start(setup.stream(f"{plan.name} start"), plan.chains, setup.backend.dtype)
+    key = setup.stream(f"{plan.name} start")
+    if starts_from_flow(plan.settings):
+        model, params, condition = setup.proposals[plan.name]
+        return model.sample(tree_map(setup.backend.asarray, params), key, plan.chains, condition)[0]
+    return setup.target.hot_start(key, plan.chains, setup.backend.dtype)
 
 
 def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field: Any, info: Any) -> dict[str, Any]:

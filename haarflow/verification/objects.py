@@ -12,6 +12,7 @@ from haarflow.flows.laws import tables as flow_laws
 from haarflow.theories.laws import tables as theory_laws
 from haarflow.theories.laws.determinant import DETERMINANT_LAWS
 from haarflow.theories.laws.fermions import FERMION_LAWS
+from haarflow.theories.laws.pairs import PAIR_LAWS
 from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.fermion_objects import FERMION_ENTRIES
@@ -29,6 +30,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "theory": theory_laws.THEORY_LAWS,
     "operator": (*OPERATOR_LAWS, *FERMION_LAWS),
     "determinant": DETERMINANT_LAWS,
+    "pairs": PAIR_LAWS,
     "prior": flow_laws.PRIOR_LAWS,
     "model": flow_laws.MODEL_LAWS,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -19,15 +20,18 @@ from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import complex_array, precision
 from haarflow.core.spaces import Pair
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.shears import Shears
 from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Model, constant
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise
 from haarflow.flows.scalar.tails import QuarticTail
+from haarflow.theories import U1Gauge
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.qcd import QCD
+from haarflow.theories.models.yukawa import yukawa_pairs
 from haarflow.verification.entry import Entry
 
 SEED = 5
@@ -246,7 +250,50 @@ def pairs(lattice: tuple[int, ...]) -> Model:
     return Model(Parted(PairPrior(Gaussian(lattice), Gaussian(lattice))), Stacked(PairFlow(QuarticTail(2), Scaled())))
 
 
+@dataclass(frozen=True)
+class AtScalar:
+    """The shears of pseudofermions at a fixed scalar field, drawn once."""
+
+    flow: Shears
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return parameters that differ from the leading order."""
+        shifts = {"mass": 0.1, "shears": -0.2, "scales": 0.15}
+        return {name: value + shifts[name] for name, value in self.flow.init(key, dtype).items()}
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Map the noise."""
+        return self.flow.forward(params, x, self._given(x))
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Undo `forward`."""
+        return self.flow.inverse(params, y, self._given(y))
+
+    def _given(self, x: Array) -> dict[str, Array]:
+        phi = random.normal(random.key(SEED, backends.get("numpy")), self.flow.free.lattice)
+        return {"links": backends.of(x).asarray(phi, dtype=precision(x))}
+
+
+def shears(lattice: tuple[int, ...]) -> Model:
+    """Return a model of two real pseudofermion fields at a fixed scalar field.
+
+    >>> shears((2, 2)).prior.lattice
+    (2, 2, 2)
+    """
+    flow = Shears(yukawa_pairs(lattice).free(0.8))
+    return Model(Gaussian((2, *lattice), 0.5**0.5), AtScalar(flow))
+
+
+def links_with_pseudofermions(lattice: tuple[int, ...]) -> WithPseudofermions:
+    """Return U(1) links with two flavours of Wilson fermions, as pairs."""
+    return WithPseudofermions(U1Gauge(lattice), Wilson(lattice))
+
+
 PAIR_ENTRIES: tuple[Entry, ...] = (
+    Entry("shears of a Yukawa model", "model", shears, ((2, 2), (4, 2))),
+    Entry("Yukawa model as pairs", "pairs", yukawa_pairs, ((2, 2), (2, 1), (2, 4))),
+    Entry("U(1) links and pseudofermions", "pairs", links_with_pseudofermions, ((2, 2), (2, 4))),
+    Entry("SU(2) links and pseudofermions", "pairs", partial(QCD, n=2), ((2, 2),)),
     Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
     Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
     Entry("transport coupling, sites", "model", transport("sites"), ((2, 2), (2, 4))),

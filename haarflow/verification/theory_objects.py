@@ -15,8 +15,10 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
+from haarflow.theories.fermions import staggered
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinant import FORMS, log_det, log_det_force
+from haarflow.theories.fermions.staggered import Staggered
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.laws.determinant import Form
 from haarflow.theories.theory import couplings_for
@@ -135,6 +137,11 @@ def determinant_of(form: str, options: Mapping[str, Any], lattice: tuple[int, ..
     return Form(Wilson(lattice, **options), partial(log_det, form=form), partial(log_det_force, form=form))
 
 
+def staggered_determinant(lattice: tuple[int, ...]) -> Form:
+    """Return the determinant of staggered fermions in a scalar field."""
+    return Form(Staggered(lattice), staggered.log_det, staggered.log_det_force)
+
+
 EVEN, ANY = ((4, 4), (2, 4)), ((4, 4), (3, 2), (1, 3), (4, 1), (2, 2))
 DETERMINANT_ENTRIES: tuple[Entry, ...] = (
     *(
@@ -147,4 +154,5 @@ DETERMINANT_ENTRIES: tuple[Entry, ...] = (
         Entry(f"{form} SU(3) d=4", "determinant", partial(determinant_of, form, {"n": 3}), ((2, 2, 2, 2),))
         for form in FORMS
     ),
+    Entry("staggered d=2", "determinant", staggered_determinant, ((4, 4), (2, 4), (2, 2))),
 )

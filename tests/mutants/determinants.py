@@ -3,8 +3,10 @@
 from array_api_compat import array_namespace
 
 from haarflow.core.broadcasting import of_type
-from haarflow.theories.fermions import dense, determinant, slices
+from haarflow.core.lattice.geometry import shift
+from haarflow.theories.fermions import dense, determinant, slices, staggered
 from haarflow.theories.fermions.determinant import log_det, log_det_force
+from haarflow.theories.fermions.staggered import Staggered
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.laws.determinant import Form
 from tests.mutants import Mutant
@@ -91,6 +93,46 @@ def derivative_of_the_elimination_without_its_border(operator, field, kappa):
     return backend.stop_gradient(log_abs - cut) + cut, sign
 
 
+def staggered_of(phases):
+    """Staggered fermions whose hops are multiplied by further signs `(d, *lattice)` of the matrix's rows."""
+
+    def value(operator, field, g):
+        xp, sites = array_namespace(field), field[0, ...].shape
+        signs = phases(operator)
+        d = len(sites)
+        size = 1
+        for extent in sites:
+            size *= extent
+        units = xp.reshape(xp.eye(size, dtype=field.dtype), (size, *sites))
+        eta = determinant.backends.of(field).asarray(signs, dtype=field.dtype)
+        terms = [eta[mu, ...] * shift(units, mu, d) - shift(eta[mu, ...] * units, mu, d, -1) for mu in range(d)]
+        hops = xp.matrix_transpose(xp.reshape(0.5 * sum(terms[1:], terms[0]), (size, size)))
+        scale = of_type(g[:, None], field) if hasattr(g, "dtype") else g
+        masses = scale * xp.reshape(field, (field.shape[0], size))
+        sign, log_abs = xp.linalg.slogdet(hops + masses[..., None] * xp.eye(size, dtype=field.dtype))
+        return log_abs, sign
+
+    return lambda lattice: Form(Staggered(lattice), value, staggered.log_det_force)
+
+
+def without_alternating_phase(operator):
+    """eta_1 = 1 in place of (-1)^t."""
+    phases = staggered._phases(operator).copy()
+    phases[1] = 1.0
+    return phases
+
+
+def periodic_in_time(operator):
+    return staggered._phases(Staggered(operator.lattice, antiperiodic=False))
+
+
+def staggered_force_without_g(lattice):
+    def force(operator, field, g):
+        return staggered.site_diagonal(staggered.inverse(operator, field, g), operator.lattice)
+
+    return Form(Staggered(lattice), staggered.log_det, force)
+
+
 LATTICE = {"lattice": (4, 4), "seed": 1}  # with two negative determinants of six
 MUTANTS = (
     Mutant(
@@ -149,4 +191,19 @@ MUTANTS = (
         ("derivative_is_force",),
         LATTICE,
     ),
+    Mutant(
+        "staggered phases without (-1)^t",
+        "determinant",
+        staggered_of(without_alternating_phase),
+        ("free_masses", "dense_determinant"),
+        LATTICE,
+    ),
+    Mutant(
+        "staggered fermions periodic in time",
+        "determinant",
+        staggered_of(periodic_in_time),
+        ("free_masses", "dense_determinant"),
+        LATTICE,
+    ),
+    Mutant("staggered force without its g", "determinant", staggered_force_without_g, ("determinant_force",), LATTICE),
 )

@@ -13,6 +13,8 @@ from haarflow.core.axes import spread
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, precision_of, to_host
 from haarflow.theories.exact import free_fermions
+from haarflow.theories.fermions.staggered import Staggered
+from haarflow.theories.fermions.wilson import Wilson
 
 STEP = 1e-4  # of the difference quotients
 KAPPAS = (0.1, 0.276, 0.4)  # in two dimensions; det D may be negative at the last one
@@ -46,6 +48,25 @@ def free_momenta(form: Form, field: Array, kappa: float) -> Verdict:
     return judge(
         free_momenta, fault, 64 * size * EPSILON[precision_of(field)], "64 roundings for each site", kappa=kappa
     )
+
+
+def free_masses(form: Form, field: Array, g: float) -> Verdict:
+    """ln det(D_st + m) = 1/2 sum over momenta of ln(m^2 + sum sin^2 p) for a constant scalar field, m = g phi, and the sign is 1.
+
+    `field` is a batch of constant fields; staggered fermions.
+
+    >>> from haarflow.theories.fermions import staggered
+    >>> form = Form(staggered.Staggered((4, 6)), staggered.log_det, staggered.log_det_force)
+    >>> free_masses(form, numpy.full((1, 4, 6), 0.3), 1.0).passed
+    True
+    """
+    operator = form.operator
+    log_abs, sign = (to_host(x) for x in at_once(lambda x: form.value(operator, x, g), field))
+    masses = g * to_host(field).astype("float64").reshape(len(log_abs), -1)[:, 0]
+    exact = [free_fermions.staggered_log_det(operator.lattice, float(m), operator.antiperiodic) for m in masses]
+    fault = numpy.maximum(numpy.abs(log_abs - numpy.asarray(exact)), numpy.abs(sign - 1.0))
+    tolerance = 64 * numpy.prod(operator.lattice) * EPSILON[precision_of(field)]
+    return judge(free_masses, fault, tolerance, "64 roundings for each site", g=g, field=field)
 
 
 def dense_determinant(form: Form, field: Array, kappas: Array) -> Verdict:
@@ -137,6 +158,16 @@ def _matrices(operator: Any, field: Array, kappas: Array) -> numpy.ndarray:
     return found
 
 
+def _masses(form: Form, given: Given) -> Verdict:
+    masses = numpy.asarray([0.3, -1.0, 2.0]).reshape(-1, *(1,) * form.operator.d)
+    return free_masses(form, given.array(masses + numpy.zeros(form.operator.lattice)), 0.7)
+
+
+def _of(kind: type, what: str) -> Callable[[Form], str | None]:
+    """The reason why a law does not apply to other operators than those of one kind."""
+    return lambda form: None if isinstance(form.operator, kind) else f"its operator is not {what}"
+
+
 def _free(form: Form, given: Given) -> Verdict:
     shape = (1, *form.operator.field_shape)
     zero = numpy.zeros(shape)
@@ -165,7 +196,8 @@ def _case(form: Form, given: Given) -> tuple[Array, Array, Array]:
 
 
 DETERMINANT_LAWS: tuple[Law, ...] = (
-    Law(free_momenta, _free),
+    Law(free_momenta, _free, _of(Wilson, "Wilson's")),
+    Law(free_masses, _masses, _of(Staggered, "that of staggered fermions")),
     Law(dense_determinant, lambda form, given: dense_determinant(form, *_case(form, given)[:2])),
     Law(determinant_force, lambda form, given: determinant_force(form, *_case(form, given))),
     Law(derivative_is_force, lambda form, given: derivative_is_force(form, *_case(form, given)), programs=True),

@@ -1,0 +1,241 @@
+"""The Yukawa model by the four exact schemes of arXiv:2106.05934, against quadrature on 2x2 and against HMC elsewhere.
+
+    python -m haarflow.benchmarks.studies.yukawa_schemes [--lattices 2 8] [--lams 8 4] [--gs 0.3 0.8] [--steps 600]
+        [--draws 400] [--chains 64] [--estimates 4] [--backend jax] [--seed 2026] [--json FILE]
+
+At each point one flow of pairs q(phi) q(chi|phi) is trained at m2 = -4. Its marginal factor with the exact determinant, the same
+with an estimate of it (pseudo-marginal), Gibbs in the variables of the marginal flow, and the pair as a whole (autoregressive, by
+Metropolis and by weights) are compared with HMC, all started from chains that HMC has thermalised. No pull may exceed 3.5, and the
+chi^2 of all must have p > 0.001; on 2x2 ln Z must be exact to 2e-3. The sign of det M is printed, and not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy
+
+from haarflow import backends
+from haarflow.backends.tree import tree_map
+from haarflow.benchmarks.studies.exactness import judge
+from haarflow.core import random, statistics
+from haarflow.core.chains.hmc import HMC
+from haarflow.core.chains.integrators import OMELYAN
+from haarflow.core.chains.kernel import Kernel, run
+from haarflow.core.chains.metropolis import IndependenceMetropolis
+from haarflow.core.chains.pairs import Gibbs, PseudoMarginal, Refreshed
+from haarflow.core.spaces import Pair
+from haarflow.core.statistics import Estimate
+from haarflow.flows.conditionals import marginal_and_conditional, scalars_and_shears
+from haarflow.flows.sampling.draws import draw
+from haarflow.flows.training.loop import Training, start, train
+from haarflow.flows.training.optimisers import Adam
+from haarflow.flows.training.schedules import Cosine
+from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
+
+OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")
+JUDGED = OBSERVABLES[:-1]
+WARMUP, WIDTH = 100, {2: 0.5, 8: 0.2}  # draws before a measurement; of Gibbs moves by the extent
+LENGTH, STEPS = 0.45, 5  # of an HMC trajectory
+
+
+class Point(NamedTuple):
+    """Theories, couplings and a trained model at one lattice and one set of couplings."""
+
+    pairs: Any
+    alone: Yukawa
+    couplings: dict[str, float]
+    model: Any
+    params: Any
+    key: Any
+
+
+class Row(NamedTuple):
+    """One scheme: its estimates by name, CPU seconds, and the acceptance or ESS of its draws."""
+
+    scheme: str
+    estimates: dict[str, Estimate]
+    cpu_s: float
+    quality: float
+
+
+def trained(extent: int, couplings: dict[str, float], options: Any) -> Point:
+    """Return a point with its flow trained by the reverse Kullback-Leibler divergence of pairs; NumPy draws."""
+    backend, lattice = backends.get(options.backend), (extent, extent)
+    pairs, key = yukawa_pairs(lattice), random.key(options.seed, backend)
+    model = scalars_and_shears(lattice, pairs.free, couplings["g"])
+    training = Training(model, pairs, Adam(Cosine(5e-3, options.steps), clip=1.0), batch=128)
+    state = start(training, random.fold_in(key, 0))
+    for progress in train(training, state, options.steps, couplings, every=100):
+        state = progress.state
+    params = tree_map(backend.to_numpy, state.params)
+    return Point(pairs, Yukawa(lattice), couplings, model, params, random.key(options.seed, backends.get("numpy")))
+
+
+def kernels(point: Point, options: Any) -> dict[str, Kernel]:
+    """Return the Markov kernels by name."""
+    marginal, conditional = marginal_and_conditional(point.model)
+    both = {"params": point.params, "couplings": point.couplings}
+    one = both | {"params": point.params["marginal"]}
+    hmc = HMC(point.pairs.marginal, OMELYAN, STEPS, {"couplings": point.couplings, "step_size": LENGTH / STEPS})
+    width = {"width": WIDTH.get(point.alone.lattice[0], 0.2)}
+    return {
+        "hmc": Refreshed(point.pairs, hmc),
+        "marginal": Refreshed(point.pairs, IndependenceMetropolis(marginal, point.pairs.marginal, values=one)),
+        "pseudo-marginal": PseudoMarginal(marginal, conditional, point.pairs, options.estimates, both),
+        "gibbs": Gibbs(marginal, point.pairs, one | width),
+        "autoregressive": IndependenceMetropolis(point.model, point.pairs, values=both),
+    }
+
+
+def thermalised(point: Point, options: Any) -> Pair:
+    """Return pairs from HMC."""
+    kernel, key = kernels(point, options)["hmc"], random.fold_in(point.key, 1)
+    phi = 0.5 * random.normal(random.fold_in(key, 1 << 20), (options.chains, *point.alone.lattice))
+    chi = point.pairs.refreshed(random.fold_in(key, 1 << 21), phi, point.couplings)
+    return run(kernel, key, kernel.init(Pair(phi, chi)), 3 * WARMUP)[0].field
+
+
+def _company(point: Point, field: Pair, estimates: int) -> Pair:
+    """A pair as one of several estimates, the others from the conditional flow."""
+    conditional, params = marginal_and_conditional(point.model)[1], point.params["conditional"]
+    xp = backends.of(field.U).xp
+    keys = [random.fold_in(point.key, 100 + number) for number in range(estimates - 1)]
+    others = [conditional.sample(params, key, field.U.shape[0], field.U)[0] for key in keys]
+    return Pair(field.U, xp.stack([field.phi, *others], axis=1))
+
+
+def by_chain(point: Point, name: str, field: Pair, options: Any, number: int) -> Row:
+    """Return the estimates of a Markov chain."""
+    begun, kernel, host = time.process_time(), kernels(point, options)[name], backends.of(field.U).to_numpy
+    field = _company(point, field, options.estimates) if name == "pseudo-marginal" else field
+    state, rows, accepted = kernel.init(field), [], []
+    for block in range(1 + -(-options.draws // WARMUP)):
+        key = random.fold_in(point.key, 10 + number)
+        state, records = run(kernel, key, state, WARMUP, block * WARMUP, _measure(point))
+        if block:
+            rows.append({name: host(records["observables"][name]) for name in OBSERVABLES})
+            accepted.append(float(numpy.mean(host(records["info"]["accepted"]).astype(float))))
+    series = {name: numpy.concatenate([row[name] for row in rows]).T for name in OBSERVABLES}
+    estimates = {name: _estimate(values) for name, values in series.items()}
+    return Row(name, estimates, time.process_time() - begun, float(numpy.mean(accepted)))
+
+
+def _estimate(values: numpy.ndarray) -> Estimate:
+    """The mean with the error of independent chains, whatever their correlation in time."""
+    means = values.mean(axis=1)
+    return Estimate(float(means.mean()), float(means.std(ddof=1)) / math.sqrt(len(means)))
+
+
+_MEASURES: dict[Any, Any] = {}
+
+
+def _measure(point: Point) -> Any:
+    """The observables of a pair's scalar field, the same function for the same point."""
+    key = (point.alone, tuple(point.couplings.items()))
+    return _MEASURES.setdefault(key, partial(_observables, point.alone, point.couplings))
+
+
+def _observables(theory: Yukawa, couplings: dict[str, float], pair: Pair) -> dict[str, Any]:
+    return theory.observables(pair.U, couplings)
+
+
+def by_weights(point: Point, options: Any) -> tuple[Row, Estimate]:
+    """Return the estimates of weighted pairs, and ln Z without its factor pi^V."""
+    begun, host = time.process_time(), backends.of(point.key).to_numpy
+    log_w, rows, block = [], [], 4096
+    for number in range(-(-options.chains * options.draws // block)):
+        key = random.fold_in(point.key, 1000 + number)
+        draws = draw(point.model, point.params, point.pairs, key, block, point.couplings, measure=_measure(point))
+        log_w.append(host(draws.log_w))
+        rows.append({name: host(draws.observables[name]) for name in OBSERVABLES})
+    weights = numpy.concatenate(log_w)[None]
+    joined = {name: numpy.concatenate([row[name] for row in rows])[None] for name in OBSERVABLES}
+    estimates = {name: statistics.reweight(weights, values) for name, values in joined.items()}
+    found = statistics.log_z(weights[0])
+    ln_z = found._replace(value=found.value - math.prod(point.alone.lattice) * math.log(math.pi))
+    return Row("weights", estimates, time.process_time() - begun, float(statistics.ess(weights[0]))), ln_z
+
+
+def measured(point: Point, options: Any) -> Iterator[Row]:
+    """Yield the rows of a point."""
+    field = thermalised(point, options)
+    for number, name in enumerate(kernels(point, options)):
+        yield by_chain(point, name, field, options, number)
+    row, ln_z = by_weights(point, options)
+    yield row._replace(estimates=row.estimates | {"ln_Z": ln_z})
+
+
+def pulls(point: Point, rows: list[Row]) -> list[tuple[str, float]]:
+    """Return the pulls against quadrature where it is known, else those of the schemes against HMC."""
+    exact, found = point.alone.exact(point.couplings), []
+    for row in rows if "phi2" in exact else rows[1:]:
+        for name in JUDGED:
+            ours, other = row.estimates[name], rows[0].estimates[name]
+            known = Estimate(exact[name], 0.0) if name in exact else other
+            pull = (ours.value - known.value) / math.hypot(ours.error, known.error)
+            found.append((f"{name}: {row.scheme}", pull))
+    return found
+
+
+def shown(row: Row) -> str:
+    """Return a row as text."""
+    cells = [f"{name} {row.estimates[name].value:.5f}({row.estimates[name].error or 0.0:.5f})" for name in OBSERVABLES]
+    return f"  {row.scheme:16s} {'  '.join(cells)} | {row.quality:.3f} | {row.cpu_s:.0f} CPU s"
+
+
+def main() -> None:
+    """Train, measure and print all points, and judge their pulls together."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lattices", type=int, nargs="+", default=[2, 8])
+    parser.add_argument("--lams", type=float, nargs="+", default=[8.0, 4.0])
+    parser.add_argument("--gs", type=float, nargs="+", default=[0.3, 0.8])
+    parser.add_argument("--steps", type=int, default=600, help="steps of training")
+    parser.add_argument("--draws", type=int, default=400, help="draws of each chain after its warm-up")
+    parser.add_argument("--chains", type=int, default=64)
+    parser.add_argument("--estimates", type=int, default=4, help="pseudofermions of a pseudo-marginal weight")
+    parser.add_argument("--backend", default="jax" if backends.is_present("jax") else "torch")
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    every: list[tuple[str, float]] = []
+    record = []
+    for extent, g, lam in itertools.product(options.lattices, options.gs, options.lams):
+        couplings = {"m2": -4.0, "lam": lam, "g": g}
+        print(f"{extent}x{extent}, lam {lam:g}, g {g:g}: value(error) | acceptance or ESS | ...", flush=True)
+        point, rows = trained(extent, couplings, options), []
+        for row in measured(point, options):
+            print(shown(row), flush=True)
+            rows.append(row)
+        ln_z, exact = rows[-1].estimates["ln_Z"], point.alone.exact(couplings).get("ln_Z")
+        print(f"    ln Z {ln_z.value:.5f}({ln_z.error:.5f})" + (f", exactly {exact:.5f}" if exact else ""), flush=True)
+        found = pulls(point, rows)
+        every += found
+        for name, pull in sorted(found, key=lambda entry: -abs(entry[1]))[:2]:
+            print(f"    {pull:+.2f}  {name}", flush=True)
+        record.append({"lattice": extent, **couplings, "ln_Z exact": exact, "rows": [_plain(row) for row in rows]})
+    judge([pull for _, pull in every])
+    if options.json:
+        options.json.write_text(json.dumps({"seed": options.seed, "points": record}, indent=1), encoding="utf-8")
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    numbers = {name: [estimate.value, estimate.error] for name, estimate in row.estimates.items()}
+    return {"scheme": row.scheme, "cpu_s": row.cpu_s, "quality": row.quality, "estimates": numbers}
+
+
+if __name__ == "__main__":
+    main()
