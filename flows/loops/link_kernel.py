@@ -76,7 +76,7 @@ def program(plan: LinkPlan, n: int) -> Program | None:
 
 
 def surroundings(made: Program | None, plan: LinkPlan, rows: Array, reads: Array, coefficients: Array) -> Surroundings:
-    """Return `link_potential.surroundings` of active links, and the links themselves first.
+    """Return `link_potential.surroundings` of active links, by the kernel where `made` is one and it serves.
 
     `rows`: all links `(rows, N, N, batch)`; `reads`: the rows that the plan reads, `(links, active)`.
     """
