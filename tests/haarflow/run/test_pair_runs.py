@@ -19,6 +19,7 @@ def test_a_model_of_pairs_at_another_kappa_is_refused(tmp_path, capsys):
             "qcd-4d",
             "lattice=[4,4]",
             "theory.n=2",
+            "theory.flow_time=0",
             "flow=false",
             f"model={path}",
             "samplers.pseudofermions=false",
