@@ -42,14 +42,14 @@ def drawn(proposal: Weighted, params: Any, couplings: dict[str, float], options:
     """Return log w and the charge of the flow's draws, and the CPU seconds of a block after compilation."""
     backend, theory = backends.get(options.backend), cast("Schwinger", proposal.theory)
 
-    def block(key: Any) -> tuple[Any, Any]:
+    def block(params: Any, key: Any) -> tuple[Any, Any]:
         draws = proposal.draw(params, key, BLOCK, couplings)
         return draws.log_w, theory.charge(draws.field)
 
     compiled, key, rows = backend.jit(block), random.key(options.seed, backend), []
     begun = time.process_time()
     for number in range(-(-options.draws // BLOCK)):
-        rows.append([backend.to_numpy(part) for part in compiled(random.fold_in(key, number))])
+        rows.append([backend.to_numpy(part) for part in compiled(params, random.fold_in(key, number))])
         begun = time.process_time() if number == 0 else begun
     cpu = (time.process_time() - begun) / (BLOCK * max(len(rows) - 1, 1))
     log_w, charge = (numpy.concatenate(part)[: options.draws] for part in zip(*rows, strict=True))
@@ -63,11 +63,11 @@ def weighed(proposal: Weighted, params: Any, couplings: dict[str, float], option
     key = random.key(options.seed + 1, backend)
     start = 0.3 * random.normal(random.fold_in(key, 1 << 20), (options.chains, *theory.field_shape))
     state, _ = run(kernel, key, kernel.init(start), WARMUP, 0, None)
-    compiled = backend.jit(partial(proposal.weigh, params, couplings=couplings))
+    compiled = backend.jit(partial(proposal.weigh, couplings=couplings))
     log_w, charge = [], []
     for number in range(options.configurations):
         state, _ = run(kernel, key, state, THIN, WARMUP + THIN * number, None)
-        log_w.append(backend.to_numpy(compiled(state.field)))
+        log_w.append(backend.to_numpy(compiled(params, state.field)))
         charge.append(numpy.rint(backend.to_numpy(theory.charge(state.field))))
     return {"log_w": numpy.stack(log_w, axis=1), "Q": numpy.stack(charge, axis=1)}
 
