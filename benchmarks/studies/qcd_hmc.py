@@ -18,6 +18,7 @@ import argparse
 import os
 import statistics
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
@@ -81,7 +82,8 @@ def works_of(extent, beta, kappa, chains):
         "solve": lambda: int(jax.block_until_ready(solve(links, phi))[1].steps.max()),
         "force": lambda: int(jax.block_until_ready(force(links, phi))[1].steps.max()),
     }
-    ours = numpy.asarray(operator.group.algebra(numpy.asarray(force(links, phi)[0])))
+    group: Any = operator.group
+    ours = numpy.asarray(group.algebra(numpy.asarray(force(links, phi)[0])))
     theirs = twin.force(its_links, kappa, its_phi, TOLERANCE, twin.by_matmul)[0]
     numpy.testing.assert_allclose(theirs.numpy(), 1j * matrices_last(ours, 2, 4).numpy(), rtol=0.0, atol=1e-6)
     ways = {
@@ -164,7 +166,7 @@ def draw_of(extent):
 
     backend, couplings, lattice = backends.get("jax"), {"beta": 1.0, "kappa": 0.1}, (extent,) * 4
     theory = QCD(lattice)
-    model = loops_and_hops(lattice, theory.hops, **couplings)
+    model = loops_and_hops(lattice, theory.hops, beta=couplings["beta"], kappa=couplings["kappa"])
     params = model.init(random.key(SEED, backend))
     return lambda: jax.block_until_ready(draw(model, params, theory, random.key(SEED, backend), 1, couplings).log_w)
 

@@ -33,3 +33,29 @@ def test_the_twin_of_the_couplings_gives_the_same_links_and_log_determinant(n, l
     assert numpy.abs(coupling_sun.matrices_last(y, d).numpy() - y_twin.detach().numpy()).max() < 1e-10
     assert numpy.abs(log_det - log_twin.detach().numpy()).max() < 1e-10
     assert numpy.abs(log_det).min() > 0.01
+
+
+def test_the_qcd_twin_gives_the_librarys_solves_and_forces():
+    pytest.importorskip("torch")
+    from haarflow.backends import numpy as backend
+    from haarflow.benchmarks.studies.qcd_hmc import matrices_last
+    from haarflow.benchmarks.twins import qcd_torch
+    from haarflow.theories.fermions import pseudofermion
+    from haarflow.theories.fermions.wilson import Wilson
+
+    operator, kappa, accuracy = Wilson((2, 2, 2, 4), 3), 0.12, pseudofermion.Accuracy(1e-12, 500)
+    field = operator.group.haar(random.key(1, backend), (2, *operator.field_shape), "float64")
+    gauge = pseudofermion.background(operator, field)
+    phi = pseudofermion.noise(gauge.form, random.key(2, backend), (2,), "float64")
+
+    def spinor(packed):
+        return matrices_last(gauge.form.merge(0 * packed, packed).swapaxes(1, 2), 2, 4)
+
+    links, factor = matrices_last(operator.links(field), 2, 4), pseudofermion.Factor(kappa)
+    for carry in (qcd_torch.by_matmul, qcd_torch.by_einsum):
+        x, _ = qcd_torch.solve(links, kappa, spinor(phi), 1e-12, carry)
+        wanted, _ = pseudofermion.solve(gauge, kappa, phi, accuracy)
+        assert numpy.allclose(x, spinor(wanted), rtol=0, atol=1e-11)
+    force, _ = qcd_torch.force(links, kappa, spinor(phi), 1e-12, qcd_torch.by_matmul)
+    algebra = operator.group.algebra(pseudofermion.force(gauge, factor, phi, accuracy)[0])
+    assert numpy.allclose(force, 1j * matrices_last(algebra, 2, 4), rtol=0, atol=1e-10)
