@@ -36,7 +36,6 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.chains.kernel import Kernel, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis
-from haarflow.core.chains.pairs import Gibbs, PseudoMarginal, Refreshed
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import Estimate
 from haarflow.flows.conditionals import marginal_and_conditional, scalars_and_shears
@@ -44,6 +43,7 @@ from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine
+from haarflow.theories.fermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")
