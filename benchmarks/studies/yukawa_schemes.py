@@ -1,7 +1,7 @@
 """The Yukawa model by the four exact schemes of arXiv:2106.05934, against quadrature on 2x2 and against HMC elsewhere.
 
     python -m haarflow.benchmarks.studies.yukawa_schemes [--lattices 2 8] [--lams 8 4] [--gs 0.3 0.8] [--steps 600]
-        [--draws 400] [--chains 64] [--estimates 4] [--backend jax] [--seed 2026] [--json FILE]
+        [--draws 400] [--chains 64] [--weighted 102400] [--estimates 4] [--backend jax] [--seed 2026] [--json FILE]
 
 At each point one flow of pairs q(phi) q(chi|phi) is trained at m2 = -4. Its marginal factor with the exact determinant, the same
 with an estimate of it (pseudo-marginal), Gibbs in the variables of the marginal flow, and the pair as a whole (autoregressive, by
@@ -36,7 +36,6 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.chains.kernel import Kernel, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis
-from haarflow.core.chains.pairs import Gibbs, PseudoMarginal, Refreshed
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import Estimate
 from haarflow.flows.conditionals import marginal_and_conditional, scalars_and_shears
@@ -44,6 +43,7 @@ from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine
+from haarflow.theories.fermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")
@@ -157,7 +157,7 @@ def by_weights(point: Point, options: Any) -> tuple[Row, Estimate]:
     """Return the estimates of weighted pairs, and ln Z without its factor pi^V."""
     begun, host = time.process_time(), backends.of(point.key).to_numpy
     log_w, rows, block = [], [], 4096
-    for number in range(-(-options.chains * options.draws // block)):
+    for number in range(-(-options.weighted // block)):
         key = random.fold_in(point.key, 1000 + number)
         draws = draw(point.model, point.params, point.pairs, key, block, point.couplings, measure=_measure(point))
         log_w.append(host(draws.log_w))
@@ -166,7 +166,7 @@ def by_weights(point: Point, options: Any) -> tuple[Row, Estimate]:
     joined = {name: numpy.concatenate([row[name] for row in rows])[None] for name in OBSERVABLES}
     estimates = {name: statistics.reweight(weights, values) for name, values in joined.items()}
     found = statistics.log_z(weights[0])
-    ln_z = found._replace(value=found.value - math.prod(point.alone.lattice) * math.log(math.pi))
+    ln_z = found._replace(value=float(found.value or 0.0) - math.prod(point.alone.lattice) * math.log(math.pi))
     return Row("weights", estimates, time.process_time() - begun, float(statistics.ess(weights[0]))), ln_z
 
 
@@ -186,9 +186,16 @@ def pulls(point: Point, rows: list[Row]) -> list[tuple[str, float]]:
         for name in JUDGED:
             ours, other = row.estimates[name], rows[0].estimates[name]
             known = Estimate(exact[name], 0.0) if name in exact else other
-            pull = (ours.value - known.value) / math.hypot(ours.error, known.error)
-            found.append((f"{name}: {row.scheme}", pull))
+            found.append((f"{name}: {row.scheme}", _pull(ours, known)))
     return found
+
+
+def _pull(ours: Estimate, known: Estimate) -> float:
+    values, errors = (ours.value, known.value), (ours.error, known.error)
+    if None in (*values, *errors):
+        raise ValueError(f"a scheme has no estimate with an error: {ours}, {known}")
+    (a, b), (x, y) = (map(float, pair) for pair in (values, errors))  # type: ignore[arg-type]
+    return (a - b) / math.hypot(x, y)
 
 
 def shown(row: Row) -> str:
@@ -206,6 +213,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="steps of training")
     parser.add_argument("--draws", type=int, default=400, help="draws of each chain after its warm-up")
     parser.add_argument("--chains", type=int, default=64)
+    parser.add_argument("--weighted", type=int, default=102_400, help="weighted draws of pairs")
     parser.add_argument("--estimates", type=int, default=4, help="pseudofermions of a pseudo-marginal weight")
     parser.add_argument("--backend", default="jax" if backends.is_present("jax") else "torch")
     parser.add_argument("--seed", type=int, default=2026)

@@ -18,13 +18,13 @@ from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
-from haarflow.core.chains.pairs import Gibbs, Refreshed
 from haarflow.core.parts import described
 from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.one_flavour import Root
 from haarflow.theories.fermions.pair_hmc import PairHMC
+from haarflow.theories.fermions.pair_schemes import Gibbs, Refreshed
 from haarflow.theories.fermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits

@@ -78,6 +78,7 @@ TITLES = {
     "theory": "Theories",
     "operator": "Dirac operators",
     "determinant": "Determinants of Dirac operators, in each of their forms",
+    "pairs": "Theories of pairs of a field and its pseudofermions",
     "prior": "Priors",
     "model": "Flows, on a prior",
 }

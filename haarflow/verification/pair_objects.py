@@ -29,6 +29,7 @@ from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.theories import U1Gauge
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.real_pairs import WithRealPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.yukawa import yukawa_pairs
@@ -274,6 +275,44 @@ class AtScalar:
         return {"links": backends.of(x).asarray(phi, dtype=precision(x))}
 
 
+@dataclass(frozen=True)
+class AtRealNoise:
+    """A theory of a scalar field and real pseudofermions as one of the scalar field, the pseudofermions drawn once."""
+
+    theory: WithRealPseudofermions
+
+    group = Real()
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The lattice."""
+        return self.theory.lattice
+
+    @property
+    def couplings(self) -> dict[str, float]:
+        """The couplings' names and defaults."""
+        return self.theory.couplings
+
+    def check(self, couplings: Couplings = None) -> dict[str, Any]:
+        """Return all couplings as the theory checks them."""
+        return self.theory.check(couplings)
+
+    def action(self, field: Array, couplings: Couplings = None) -> Array:
+        """Return S(phi, chi)."""
+        return self.theory.action(self._pair(field), couplings)
+
+    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
+        """Return the theory's observables of the pair."""
+        return self.theory.observables(self._pair(field), couplings)
+
+    def _pair(self, field: Array) -> Pair:
+        xp, shape = array_namespace(field), self.theory.spaces.phi.shape
+        chi = backends.of(field).asarray(
+            random.normal(random.key(SEED, backends.get("numpy")), shape), dtype=field.dtype
+        )
+        return Pair(field, xp.broadcast_to(chi, (*field.shape[: field.ndim - len(self.lattice)], *shape)))
+
+
 def shears(lattice: tuple[int, ...]) -> Model:
     """Return a model of two real pseudofermion fields at a fixed scalar field.
 
@@ -291,6 +330,12 @@ def links_with_pseudofermions(lattice: tuple[int, ...]) -> WithPseudofermions:
 
 PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry("shears of a Yukawa model", "model", shears, ((2, 2), (4, 2))),
+    Entry(
+        "Yukawa model as pairs, its scalar",
+        "theory",
+        lambda lattice: AtRealNoise(yukawa_pairs(lattice)),
+        ((2, 2), (4, 2)),
+    ),
     Entry("Yukawa model as pairs", "pairs", yukawa_pairs, ((2, 2), (2, 1), (2, 4))),
     Entry("U(1) links and pseudofermions", "pairs", links_with_pseudofermions, ((2, 2), (2, 4))),
     Entry("SU(2) links and pseudofermions", "pairs", partial(QCD, n=2), ((2, 2),)),

@@ -20,6 +20,7 @@ from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinant import FORMS, log_det, log_det_force
 from haarflow.theories.fermions.staggered import Staggered
 from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.fermions.yukawa_coupling import YukawaCoupling
 from haarflow.theories.laws.determinant import Form
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry
@@ -120,6 +121,7 @@ THEORY_ENTRIES: tuple[Entry, ...] = (
     Entry("phi^4 with a source d=2", "theory", with_source, SQUARE),
     Entry("U(1) twice d=3", "theory", lambda lattice: Sum((U1Gauge(lattice),) * 2), ((2, 2, 2), (3, 2, 4))),
     Entry("SU(2) of two actions d=2", "theory", two_actions, ((3, 4), (5, 3))),
+    Entry("two staggered flavours d=2", "theory", lambda x: YukawaCoupling(Staggered(x)), ((4, 4), (2, 2))),
     Entry("two flavours d=2", "theory", lambda lattice: Fermions(Wilson(lattice)), ((4, 4), (2, 2), (3, 4))),
     Entry("an own action d=2", "theory", SineGordon, SQUARE),
     Entry("the least theory d=1", "theory", Bare, RING),

@@ -14,7 +14,6 @@ from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.kernel import run
 from haarflow.core.chains.metropolis import IndependenceMetropolis
-from haarflow.core.chains.pairs import Gibbs, PseudoMarginal, Refreshed
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import log_z
 from haarflow.flows.conditionals import Conditional, marginal_and_conditional
@@ -24,6 +23,7 @@ from haarflow.flows.flow import Model, Translate
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise, UniformLinks
 from haarflow.theories import U1Gauge
+from haarflow.theories.fermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
 from haarflow.theories.fermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
