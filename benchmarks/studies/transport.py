@@ -21,7 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import numpy
-from haarflow.theories.exact.u1_sampler import exact_sample as exact_angles
 
 from haarflow import backends
 from haarflow.backends.tree import leaves
