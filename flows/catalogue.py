@@ -146,8 +146,8 @@ CLASSES: dict[str, str] = {
     "PairPrior": "pairs",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
-    "FreeStaggered": "haarflow.theories.fermions.free_staggered",
-    "Staggered": "haarflow.theories.fermions.staggered",
+    "FreeStaggered": "haarflow.theories.fermions.staggered.free_staggered",
+    "Staggered": "haarflow.theories.fermions.staggered.staggered",
     "Wilson": "haarflow.theories.fermions.wilson",
 }
 

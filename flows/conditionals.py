@@ -1,6 +1,6 @@
 """Conditional distributions q(phi|U) to draw from, and models of pairs q(U) q(phi|U) taken apart.
 
-The exact schemes for pairs (`theories.fermions.pair_schemes`) work with both factors, whatever the fields are.
+The exact schemes for pairs (`theories.fermions.pseudofermions.pair_schemes`) work with both factors, whatever the fields are.
 """
 
 from __future__ import annotations

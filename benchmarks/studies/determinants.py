@@ -38,7 +38,7 @@ def angles(extent, batch):
 def forms_apart(extent):
     """For every form and backend the largest difference of ln |det D| from NumPy's dense one: free field, random fields."""
     from haarflow.backends import members
-    from haarflow.theories.fermions.determinant import forms_for, log_det
+    from haarflow.theories.fermions.determinants.determinant import forms_for, log_det
     from haarflow.theories.fermions.wilson import Wilson
 
     operator, fields = (
@@ -60,7 +60,7 @@ def forms_apart(extent):
 def free_apart(extents):
     """The difference of the cheapest form from the product over momenta, on NumPy."""
     from haarflow.theories.exact import free_fermions
-    from haarflow.theories.fermions.determinant import log_det
+    from haarflow.theories.fermions.determinants.determinant import log_det
     from haarflow.theories.fermions.wilson import Wilson
 
     apart = {}
@@ -72,7 +72,7 @@ def free_apart(extents):
 
 def long_apart(extent):
     """ln |det D| by slices and by even-odd on one random field, and their CPU seconds, on NumPy."""
-    from haarflow.theories.fermions.determinant import log_det
+    from haarflow.theories.fermions.determinants.determinant import log_det
     from haarflow.theories.fermions.wilson import Wilson
 
     operator, field, values, seconds = Wilson((extent, extent)), angles(extent, 1)[0], {}, {}
@@ -87,7 +87,7 @@ def works_of(extent, batch):
     import jax
     import jax.numpy as jnp
 
-    from haarflow.theories.fermions.determinant import log_det
+    from haarflow.theories.fermions.determinants.determinant import log_det
     from haarflow.theories.fermions.wilson import Wilson
 
     operator, fields = Wilson((extent, extent)), jnp.asarray(angles(extent, batch))

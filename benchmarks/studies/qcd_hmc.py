@@ -64,8 +64,8 @@ def works_of(extent, beta, kappa, chains):
     from haarflow import backends
     from haarflow.benchmarks.twins import qcd_torch as twin
     from haarflow.core import random
-    from haarflow.theories.fermions import pseudofermion
-    from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
+    from haarflow.theories.fermions.pseudofermions import pseudofermion
+    from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor, background
     from haarflow.theories.fermions.wilson import Wilson
 
     torch.set_num_threads(1)
@@ -125,7 +125,7 @@ def trajectory_of(extent):
     from haarflow import backends
     from haarflow.core import random
     from haarflow.core.chains.kernel import run
-    from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
+    from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import PseudofermionHMC
     from haarflow.theories.models.qcd import QCD
 
     theory, backend = QCD((extent,) * 4).marginal, backends.get("jax")
@@ -138,8 +138,8 @@ def force_of(extent):
     """A compiled force on random links near one, as a function without arguments."""
     from haarflow import backends
     from haarflow.core import random
-    from haarflow.theories.fermions import pseudofermion
-    from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
+    from haarflow.theories.fermions.pseudofermions import pseudofermion
+    from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor, background
     from haarflow.theories.fermions.wilson import Wilson
 
     backend, operator = backends.get("jax"), Wilson((extent,) * 4, 3)

@@ -36,7 +36,7 @@ from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.chains.kernel import Cycle, Kernel, run
 from haarflow.core.statistics import Estimate
-from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.samplers.u1 import exact_sample

@@ -43,7 +43,7 @@ from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine
-from haarflow.theories.fermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")

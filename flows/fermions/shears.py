@@ -58,8 +58,8 @@ class Shears:
     neighbours, delta^2 and 1 in s, with delta = g phi - mu. They start at the leading order, a = b = c = 1 and s = 0.
 
     >>> import numpy as np
-    >>> from haarflow.theories.fermions.free_staggered import FreeStaggered
-    >>> from haarflow.theories.fermions.staggered import Staggered
+    >>> from haarflow.theories.fermions.staggered.free_staggered import FreeStaggered
+    >>> from haarflow.theories.fermions.staggered.staggered import Staggered
     >>> flow = Shears(FreeStaggered(Staggered((4, 4)), g=0.5))
     >>> params = {"mass": np.ones(()), "shears": np.ones(2), "scales": np.ones((2, 4))}
     >>> eta, given = np.ones((3, 2, 4, 4)), {"links": np.arange(48.0).reshape(3, 4, 4) / 48.0}

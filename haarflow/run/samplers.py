@@ -22,11 +22,11 @@ from haarflow.core.parts import described
 from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
-from haarflow.theories.fermions.one_flavour import Root
-from haarflow.theories.fermions.pair_hmc import PairHMC
-from haarflow.theories.fermions.pair_schemes import Gibbs, Refreshed
-from haarflow.theories.fermions.pseudofermion import Accuracy
-from haarflow.theories.fermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions.one_flavour import Root
+from haarflow.theories.fermions.pseudofermions.pair_hmc import PairHMC
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, Refreshed
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 
 

@@ -14,8 +14,8 @@ from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle
 from haarflow.core.laws.kernels.stationary import Chained
 from haarflow.theories.fermions.action import Fermions
-from haarflow.theories.fermions.one_flavour import Root
-from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions.one_flavour import Root
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import Inner, PseudofermionHMC
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.flux_hit import FluxHits
 from haarflow.theories.models.schwinger import Schwinger

@@ -28,8 +28,8 @@ from haarflow.flows.priors import Gaussian, Noise
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.theories import U1Gauge
 from haarflow.theories.fermions.hops import OddHops
-from haarflow.theories.fermions.pairs import WithPseudofermions
-from haarflow.theories.fermions.real_pairs import WithRealPseudofermions
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.pseudofermions.real_pairs import WithRealPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.yukawa import yukawa_pairs

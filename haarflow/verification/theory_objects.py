@@ -15,12 +15,12 @@ from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
-from haarflow.theories.fermions import staggered
 from haarflow.theories.fermions.action import Fermions
-from haarflow.theories.fermions.determinant import FORMS, log_det, log_det_force
-from haarflow.theories.fermions.staggered import Staggered
+from haarflow.theories.fermions.determinants.determinant import FORMS, log_det, log_det_force
+from haarflow.theories.fermions.staggered import staggered
+from haarflow.theories.fermions.staggered.staggered import Staggered
+from haarflow.theories.fermions.staggered.yukawa_coupling import YukawaCoupling
 from haarflow.theories.fermions.wilson import Wilson
-from haarflow.theories.fermions.yukawa_coupling import YukawaCoupling
 from haarflow.theories.laws.determinant import Form
 from haarflow.theories.theory import couplings_for
 from haarflow.verification.entry import Entry

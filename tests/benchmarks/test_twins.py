@@ -40,7 +40,7 @@ def test_the_qcd_twin_gives_the_librarys_solves_and_forces():
     from haarflow.backends import numpy as backend
     from haarflow.benchmarks.studies.qcd_hmc import matrices_last
     from haarflow.benchmarks.twins import qcd_torch
-    from haarflow.theories.fermions import pseudofermion
+    from haarflow.theories.fermions.pseudofermions import pseudofermion
     from haarflow.theories.fermions.wilson import Wilson
 
     operator, kappa, accuracy = Wilson((2, 2, 2, 4), 3), 0.12, pseudofermion.Accuracy(1e-12, 500)

@@ -23,8 +23,8 @@ from haarflow.flows.flow import Model, Translate
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise, UniformLinks
 from haarflow.theories import U1Gauge
-from haarflow.theories.fermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
-from haarflow.theories.fermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 

@@ -323,7 +323,7 @@ def test_one_flavour_whose_spectrum_leaves_the_interval_stops_the_run(tmp_path, 
 
 def test_a_solve_that_does_not_converge_stops_the_run(tmp_path, capsys, monkeypatch):
     """Where no dense matrix fits: one sentence with sampler, kappa and residual, and the blocks before it are kept."""
-    from haarflow.theories.fermions import pseudofermion
+    from haarflow.theories.fermions.pseudofermions import pseudofermion
 
     monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)
     only = [f"samplers.{name}=false" for name in ("hmc", "hmc-hits", "pseudofermions-hits")]

@@ -4,9 +4,10 @@ from array_api_compat import array_namespace
 
 from haarflow.core.broadcasting import of_type
 from haarflow.core.lattice.geometry import shift
-from haarflow.theories.fermions import dense, determinant, slices, staggered
-from haarflow.theories.fermions.determinant import log_det, log_det_force
-from haarflow.theories.fermions.staggered import Staggered
+from haarflow.theories.fermions.determinants import dense, determinant, slices
+from haarflow.theories.fermions.determinants.determinant import log_det, log_det_force
+from haarflow.theories.fermions.staggered import staggered
+from haarflow.theories.fermions.staggered.staggered import Staggered
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.laws.determinant import Form
 from tests.mutants import Mutant

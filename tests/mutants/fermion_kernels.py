@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.solvers.rational import zolotarev
-from haarflow.theories.fermions.hasenbusch import factors
-from haarflow.theories.fermions.one_flavour import Root
-from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions.hasenbusch import factors
+from haarflow.theories.fermions.pseudofermions.one_flavour import Root
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import PseudofermionHMC
 from haarflow.verification.fermion_objects import MODEL, SCALES, chained, one_flavour_hmc, pseudofermion_hmc
 from tests.mutants import Mutant
 

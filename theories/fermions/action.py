@@ -12,7 +12,7 @@ from typing import Any, final
 
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.parts import Symmetries
-from haarflow.theories.fermions.determinant import log_det, log_det_force
+from haarflow.theories.fermions.determinants.determinant import log_det, log_det_force
 from haarflow.theories.fermions.propagator import condensate, pion_correlator, propagator
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import couplings_for, no_subclass

@@ -13,7 +13,7 @@ from haarflow.core.axes import spread
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, precision_of, to_host
 from haarflow.theories.exact import free_fermions
-from haarflow.theories.fermions.staggered import Staggered
+from haarflow.theories.fermions.staggered.staggered import Staggered
 from haarflow.theories.fermions.wilson import Wilson
 
 STEP = 1e-4  # of the difference quotients
@@ -34,7 +34,7 @@ def free_momenta(form: Form, field: Array, kappa: float) -> Verdict:
 
     `field` is the gauge field U = 1.
 
-    >>> from haarflow.theories.fermions import determinant
+    >>> from haarflow.theories.fermions.determinants import determinant
     >>> from haarflow.theories.fermions.wilson import Wilson
     >>> form = Form(Wilson((4, 6)), determinant.log_det, determinant.log_det_force)
     >>> free_momenta(form, numpy.zeros((2, 4, 6)), 0.276).passed
@@ -55,7 +55,7 @@ def free_masses(form: Form, field: Array, g: float) -> Verdict:
 
     `field` is a batch of constant fields; staggered fermions.
 
-    >>> from haarflow.theories.fermions import staggered
+    >>> from haarflow.theories.fermions.staggered import staggered
     >>> form = Form(staggered.Staggered((4, 6)), staggered.log_det, staggered.log_det_force)
     >>> free_masses(form, numpy.full((1, 4, 6), 0.3), 1.0).passed
     True
@@ -74,7 +74,7 @@ def dense_determinant(form: Form, field: Array, kappas: Array) -> Verdict:
 
     `kappas` has the batch's shape. The precision is that of a determinant: u cond(D) for each unknown.
 
-    >>> from haarflow.theories.fermions import determinant
+    >>> from haarflow.theories.fermions.determinants import determinant
     >>> from haarflow.theories.fermions.wilson import Wilson
     >>> form = Form(Wilson((2, 3)), determinant.log_det, determinant.log_det_force)
     >>> dense_determinant(form, numpy.ones((1, 2, 2, 3)), numpy.asarray([0.2])).passed
@@ -91,7 +91,7 @@ def dense_determinant(form: Form, field: Array, kappas: Array) -> Verdict:
 def determinant_force(form: Form, field: Array, kappas: Array, momenta: Array) -> Verdict:
     """F_a w_a = d/ds ln |det D(exp(i s w) U)| by differences of dense determinants.
 
-    >>> from haarflow.theories.fermions import determinant
+    >>> from haarflow.theories.fermions.determinants import determinant
     >>> from haarflow.theories.fermions.wilson import Wilson
     >>> form = Form(Wilson((2, 3)), determinant.log_det, determinant.log_det_force)
     >>> field, momenta = numpy.ones((1, 2, 2, 3)), numpy.ones((1, 2, 2, 3)) * numpy.asarray([1.0, 2.0, 0.5])
@@ -121,7 +121,7 @@ def derivative_is_force(form: Form, field: Array, kappas: Array, momenta: Array)
 
     `form` must run on a backend with automatic differentiation.
 
-    >>> from haarflow.theories.fermions import determinant
+    >>> from haarflow.theories.fermions.determinants import determinant
     >>> from haarflow.theories.fermions.wilson import Wilson
     >>> form = Form(Wilson((2, 3)), determinant.log_det, determinant.log_det_force)
     >>> ones = numpy.ones((1, 2, 2, 3))

@@ -7,8 +7,8 @@ The first flows for it in four dimensions: arXiv:2208.03832, 4^4, beta = 1, kapp
 
 from __future__ import annotations
 
-from haarflow.theories.fermions.measurements import Determinant, PointPion
-from haarflow.theories.fermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.pseudofermions.measurements import Determinant, PointPion
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.gradient_flow import FlowedCharge
 from haarflow.theories.gauge.sun import SUNGauge

@@ -15,9 +15,9 @@ from haarflow.core.groups.additive import Real
 from haarflow.core.parts import Symmetries
 from haarflow.theories.composite import Sum
 from haarflow.theories.exact import yukawa
-from haarflow.theories.fermions.real_pairs import WithRealPseudofermions
-from haarflow.theories.fermions.staggered import Staggered
-from haarflow.theories.fermions.yukawa_coupling import YukawaCoupling
+from haarflow.theories.fermions.pseudofermions.real_pairs import WithRealPseudofermions
+from haarflow.theories.fermions.staggered.staggered import Staggered
+from haarflow.theories.fermions.staggered.yukawa_coupling import YukawaCoupling
 from haarflow.theories.scalar.phi4 import Phi4
 from haarflow.theories.theory import Derived, no_subclass, number_of
 

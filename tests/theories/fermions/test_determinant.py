@@ -6,9 +6,9 @@ import numpy
 import pytest
 
 from haarflow.theories.exact import free_fermions
-from haarflow.theories.fermions import slices
-from haarflow.theories.fermions.dense import by_matrix
-from haarflow.theories.fermions.determinant import by_slices, forms_for, log_det, log_det_force
+from haarflow.theories.fermions.determinants import slices
+from haarflow.theories.fermions.determinants.dense import by_matrix
+from haarflow.theories.fermions.determinants.determinant import by_slices, forms_for, log_det, log_det_force
 from haarflow.theories.fermions.wilson import Wilson
 from tests.support.dirac_twins import dense, gauge_field, matrices_of
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from haarflow.core.spaces import Pair
-from haarflow.theories.fermions.measurements import PointPion, point_pion
 from haarflow.theories.fermions.propagator import pion_correlator, propagator
-from haarflow.theories.fermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.pseudofermions.measurements import PointPion, point_pion
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.gradient_flow import FlowedCharge, charge, flow
 from haarflow.theories.gauge.sun import SUNGauge

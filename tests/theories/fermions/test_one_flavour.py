@@ -7,10 +7,10 @@ import pytest
 
 from haarflow.core import random
 from haarflow.core.laws.deviations import largest_pull
-from haarflow.theories.fermions import one_flavour, pseudofermion
-from haarflow.theories.fermions.determinant import log_det
-from haarflow.theories.fermions.one_flavour import OneFlavour, Root, largest
-from haarflow.theories.fermions.pseudofermion import Accuracy, background
+from haarflow.theories.fermions.determinants.determinant import log_det
+from haarflow.theories.fermions.pseudofermions import one_flavour, pseudofermion
+from haarflow.theories.fermions.pseudofermions.one_flavour import OneFlavour, Root, largest
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, background
 from haarflow.theories.fermions.wilson import Wilson
 
 TIGHT = Accuracy(1e-13, 500)

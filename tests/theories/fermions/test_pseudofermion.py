@@ -8,12 +8,12 @@ import pytest
 from haarflow.backends.compiled import vector
 from haarflow.core import random
 from haarflow.core.laws.deviations import largest_pull
-from haarflow.theories.fermions import pseudofermion
-from haarflow.theories.fermions.determinant import log_det
+from haarflow.theories.fermions.determinants.determinant import log_det
 from haarflow.theories.fermions.evenodd import EvenOdd
-from haarflow.theories.fermions.hasenbusch import factors
 from haarflow.theories.fermions.hops import OddHops
-from haarflow.theories.fermions.pseudofermion import Accuracy, Background, Factor, background
+from haarflow.theories.fermions.pseudofermions import pseudofermion
+from haarflow.theories.fermions.pseudofermions.hasenbusch import factors
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Background, Factor, background
 from haarflow.theories.fermions.wilson import Wilson
 
 TIGHT = Accuracy(1e-13, 500)

@@ -15,10 +15,10 @@ from haarflow.core.solvers.dense import matrix
 from haarflow.core.solvers.solution import OutsideInterval, Unconverged
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Sum, U1Gauge
-from haarflow.theories.fermions import pseudofermion
-from haarflow.theories.fermions.one_flavour import Root, largest
-from haarflow.theories.fermions.pseudofermion import Accuracy, background
-from haarflow.theories.fermions.pseudofermion_hmc import Inner, PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions import pseudofermion
+from haarflow.theories.fermions.pseudofermions.one_flavour import Root, largest
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, background
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
 from haarflow.theories.models.schwinger import Schwinger
 

@@ -11,11 +11,11 @@ from haarflow.core.spaces import Pair
 from haarflow.theories import Phi4
 from haarflow.theories.exact import yukawa as quadrature
 from haarflow.theories.exact.free_fermions import staggered_log_det
-from haarflow.theories.fermions import staggered
-from haarflow.theories.fermions.free_staggered import FreeStaggered
-from haarflow.theories.fermions.real_pairs import WithRealPseudofermions
-from haarflow.theories.fermions.staggered import Staggered
-from haarflow.theories.fermions.yukawa_coupling import YukawaCoupling
+from haarflow.theories.fermions.pseudofermions.real_pairs import WithRealPseudofermions
+from haarflow.theories.fermions.staggered import staggered
+from haarflow.theories.fermions.staggered.free_staggered import FreeStaggered
+from haarflow.theories.fermions.staggered.staggered import Staggered
+from haarflow.theories.fermions.staggered.yukawa_coupling import YukawaCoupling
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 COUPLINGS = {"m2": -4.0, "lam": 8.0, "g": 0.8}

@@ -30,7 +30,7 @@ from haarflow.core.solvers.multishift import multishift
 from haarflow.core.solvers.rational import Rational, zolotarev
 from haarflow.core.solvers.retry import Solves, record, retried
 from haarflow.core.solvers.solution import Solution
-from haarflow.theories.fermions.pseudofermion import ROUNDINGS, Accuracy, Background, bilinear, noise
+from haarflow.theories.fermions.pseudofermions.pseudofermion import ROUNDINGS, Accuracy, Background, bilinear, noise
 
 BIAS = 1e-3  # what the approximation may change in ln of the weight, at most
 SIGN = 4096  # rows of a time slice up to which the determinant is computed

@@ -31,7 +31,7 @@ from haarflow.core.axes import spread
 from haarflow.core.broadcasting import of_type
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.sites import neighbours
-from haarflow.theories.fermions.ring import ring
+from haarflow.theories.fermions.determinants.ring import ring
 
 
 class Chain(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any
 from haarflow.backends.types import Key, State, Tree
 from haarflow.core import random
 from haarflow.core.spaces import Pair
-from haarflow.theories.fermions.pairs import WithPseudofermions
-from haarflow.theories.fermions.pseudofermion import Factor, background, drawn
-from haarflow.theories.fermions.pseudofermion_hmc import PseudofermionHMC
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Factor, background, drawn
+from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import PseudofermionHMC
 
 
 @dataclass(frozen=True)

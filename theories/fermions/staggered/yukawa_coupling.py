@@ -19,7 +19,7 @@ from haarflow.core.groups.additive import Real
 from haarflow.core.lattice.geometry import volume
 from haarflow.core.parts import Symmetries
 from haarflow.theories.fermions.propagator import pion_correlator
-from haarflow.theories.fermions.staggered import Staggered, inverse, log_det, log_det_force, site_diagonal
+from haarflow.theories.fermions.staggered.staggered import Staggered, inverse, log_det, log_det_force, site_diagonal
 from haarflow.theories.theory import couplings_for, no_subclass
 
 G = 0.3  # the default coupling
@@ -130,7 +130,7 @@ def fermion_correlator(propagator: Array, operator: Staggered) -> Array:
     the sign of the boundary where it is crossed. C(T - t) = C(t) for antiperiodic fermions; at even t it would be odd in phi.
 
     >>> import numpy as np
-    >>> from haarflow.theories.fermions.staggered import inverse
+    >>> from haarflow.theories.fermions.staggered.staggered import inverse
     >>> operator = Staggered((4, 2))
     >>> fermion_correlator(inverse(operator, np.ones((4, 2)), 1.0), operator).round(12).tolist()
     [0.333333333333, 0.333333333333]

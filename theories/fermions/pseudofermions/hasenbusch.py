@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from haarflow.theories.fermions.pseudofermion import Factor
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Factor
 
 
 def factors(kappa: Any, masses: Sequence[Any] = ()) -> tuple[Factor, ...]:

@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.lattice.geometry import volume
-from haarflow.theories.fermions.staggered import Staggered, free_matrix
+from haarflow.theories.fermions.staggered.staggered import Staggered, free_matrix
 
 
 @final

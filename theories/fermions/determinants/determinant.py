@@ -24,8 +24,8 @@ from haarflow.backends.types import Array
 from haarflow.core.broadcasting import of_type
 from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.evenodd import packable
-from haarflow.theories.fermions import slices
-from haarflow.theories.fermions.dense import Determinant, by_even_odd, by_matrix
+from haarflow.theories.fermions.determinants import slices
+from haarflow.theories.fermions.determinants.dense import Determinant, by_even_odd, by_matrix
 from haarflow.theories.fermions.wilson import Wilson
 
 POSITIVE = 0.45  # the kappa up to which W of a slice in two dimensions, positive below 1/2, is well inverted

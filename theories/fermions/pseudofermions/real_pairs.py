@@ -23,9 +23,9 @@ from haarflow.core.groups.matrices import precision
 from haarflow.core.parts import Symmetries, described
 from haarflow.core.spaces import Pair, Space
 from haarflow.theories.composite import Sum
-from haarflow.theories.fermions.free_staggered import FreeStaggered
-from haarflow.theories.fermions.staggered import Staggered, inverse
-from haarflow.theories.fermions.yukawa_coupling import G, YukawaCoupling
+from haarflow.theories.fermions.staggered.free_staggered import FreeStaggered
+from haarflow.theories.fermions.staggered.staggered import Staggered, inverse
+from haarflow.theories.fermions.staggered.yukawa_coupling import G, YukawaCoupling
 from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
 
 

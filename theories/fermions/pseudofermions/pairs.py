@@ -18,12 +18,12 @@ from haarflow.core.parts import Symmetries, described
 from haarflow.core.solvers.retry import Solves
 from haarflow.core.spaces import Pair, Space
 from haarflow.theories.composite import Sum
-from haarflow.theories.fermions import pseudofermion
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hops import OddHops
-from haarflow.theories.fermions.measurements import Measurement
-from haarflow.theories.fermions.pseudofermion import Accuracy, Factor
+from haarflow.theories.fermions.pseudofermions import pseudofermion
+from haarflow.theories.fermions.pseudofermions.measurements import Measurement
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
 

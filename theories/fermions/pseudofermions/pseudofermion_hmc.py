@@ -34,12 +34,12 @@ from haarflow.core.chains.nested import Level, nested
 from haarflow.core.parts import check_theory, described, force_of
 from haarflow.core.solvers.retry import Solves, no_solves, together
 from haarflow.theories.composite import Sum
-from haarflow.theories.fermions import one_flavour, pseudofermion
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.evenodd import EvenOdd
-from haarflow.theories.fermions.hasenbusch import check_masses, factors
-from haarflow.theories.fermions.one_flavour import OneFlavour, Root, check_root, check_sign
-from haarflow.theories.fermions.pseudofermion import Accuracy, Factor, background
+from haarflow.theories.fermions.pseudofermions import one_flavour, pseudofermion
+from haarflow.theories.fermions.pseudofermions.hasenbusch import check_masses, factors
+from haarflow.theories.fermions.pseudofermions.one_flavour import OneFlavour, Root, check_root, check_sign
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor, background
 
 ACTION, FORCE = Accuracy(1e-11, 2000), Accuracy(1e-9, 2000)  # the accuracies of S_pf and of its forces
 ROOT = Root()  # the approximation of an odd flavour

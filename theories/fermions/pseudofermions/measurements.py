@@ -15,9 +15,9 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.groups.matrices import precision
-from haarflow.theories.fermions import pseudofermion
-from haarflow.theories.fermions.determinant import log_det
-from haarflow.theories.fermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.determinants.determinant import log_det
+from haarflow.theories.fermions.pseudofermions import pseudofermion
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.wilson import Wilson
 
 UNKNOWN: dict[str, float] = {}  # no exact value
