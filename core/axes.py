@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Tree
 from haarflow.core import spaces
+from haarflow.core.broadcasting import of_type
 from haarflow.core.parts import described
 
 
@@ -33,6 +34,16 @@ def spread(x: Any, rank: int) -> Any:
     if not hasattr(x, "ndim") or x.ndim == 0:
         return x
     return array_namespace(x).reshape(x, (*x.shape, *(1,) * rank))
+
+
+def times(factor: Any, x: Array, rank: int) -> Array:
+    """Return factor x, for a real number or an array of the batch's shape, x `(*batch, ...)` with `rank` axes behind the batch.
+
+    >>> import numpy as np
+    >>> times(np.asarray([1.0, 2.0]), 1j * np.ones((2, 1)), 1).tolist(), times(2.0, np.ones(1), 1).tolist()
+    ([[1j], [2j]], [2.0])
+    """
+    return of_type(spread(factor, rank), x) * x if hasattr(factor, "dtype") else factor * x
 
 
 def part(x: Array, axis: int, start: int | None, stop: int | None) -> Array:

@@ -32,12 +32,15 @@ class Coupling(NamedTuple):
 
 
 class Option(NamedTuple):
-    """An argument of `make` that defines the theory; `required` if a recipe must set it."""
+    """An argument of `make`; `required` if a recipe must set it. It defines the theory unless it says only how that is computed
+    or what is measured.
+    """
 
     what: str
     symbol: str = ""
     least: float | None = None
     required: bool = False
+    defines: bool = True
 
 
 class Small(NamedTuple):
@@ -196,12 +199,15 @@ THEORIES: dict[str, Row] = {
         {
             "n": Option("the N of SU(N)", "N", 2),
             "antiperiodic": Option("whether fermions are antiperiodic in time"),
-            "tolerance": Option("relative residual of the solves"),
-            "max_steps": Option("steps that a solve may take"),
-            "pion": Option("whether the pion correlator is measured, by a point source"),
-            "determinant": Option("whether ln|det D| is measured"),
+            "tolerance": Option("relative residual of the solves", defines=False),
+            "max_steps": Option("steps that a solve may take", defines=False),
+            "pion": Option("whether the pion correlator is measured, by a point source", defines=False),
+            "determinant": Option("whether ln|det D| is measured", defines=False),
             "flow_time": Option(
-                "gradient flow before the charge is measured, in four dimensions, 0 for no charge", "t", 0
+                "gradient flow before the charge is measured, in four dimensions, 0 for no charge",
+                "t",
+                0,
+                defines=False,
             ),
         },
         dimensions=2,

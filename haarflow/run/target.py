@@ -90,7 +90,11 @@ def target_of(recipe: Recipe, lattice: tuple[int, ...] | None = None) -> Target:
     table = {entry.name: getattr(recipe.theory, entry.name) for entry in dataclasses.fields(recipe.theory)}
     said = {name: table[name] for name in table if name in row.options}
     defaults = row.defaults
-    definition = {name: value for name, value in said.items() if row.options[name].required or value != defaults[name]}
+    definition = {
+        name: value
+        for name, value in said.items()
+        if row.options[name].required or (row.options[name].defines and value != defaults[name])
+    }
     couplings = {name: float(table[name]) for name in table if name in row.couplings}
     lattice = recipe.lattice if lattice is None else lattice
     theory = accelerated(row.make(lattice, **said))

@@ -4,6 +4,8 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.pairs import loops_and_hops
+from haarflow.run.recipes import load
+from haarflow.run.target import target_of
 from haarflow.theories.models.qcd import QCD
 from tests.support.runs import haarflow
 
@@ -14,20 +16,24 @@ def test_a_model_of_pairs_at_another_kappa_is_refused(tmp_path, capsys):
     model, path = loops_and_hops((4, 4), QCD((4, 4), n=2).hops, n=2, order=1), tmp_path / "pairs.safetensors"
     save_model(path, model, model.init(random.key(0, backends.get("numpy"))), CARD)
     words = (
+        *("run", "qcd-4d", "lattice=[4,4]", "theory.n=2", "theory.flow_time=0", "flow=false", f"model={path}"),
         *(
-            "run",
-            "qcd-4d",
-            "lattice=[4,4]",
-            "theory.n=2",
-            "theory.flow_time=0",
-            "flow=false",
-            f"model={path}",
             "samplers.pseudofermions=false",
+            "samplers.flow-reweighting.draws=4",
+            "--backend",
+            "numpy",
+            "--quiet",
+            "--out",
         ),
-        *("samplers.flow-reweighting.draws=4", "--backend", "numpy", "--quiet", "--out"),
     )
     assert haarflow(*words, tmp_path / "same") == 0
     assert haarflow(*words, tmp_path / "other", "theory.kappa=0.12") == 1
     assert "was made for kappa = 0.1, and at kappa = 0.12 its weights" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
     assert haarflow(*words, tmp_path / "told", "theory.kappa=0.12", "extrapolate=true") == 0
+
+
+def test_what_is_measured_and_how_well_it_is_solved_for_define_no_theory():
+    target = target_of(load("qcd-4d", ["theory.tolerance=1e-8", "theory.n=2"]))
+    assert target.definition == {"n": 2}
+    assert target.theory.tolerance == 1e-8 and target.theory.correlators == ("pion",)

@@ -15,8 +15,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.axes import spread
-from haarflow.core.broadcasting import of_type
+from haarflow.core.axes import times
 
 
 class Determinant(NamedTuple):
@@ -59,11 +58,11 @@ def by_even_odd(operator: Any, field: Array, kappa: Any, force: bool = False) ->
         return _determinant(matrix)
 
     def completed(odd: Array) -> Array:
-        return form.merge(_times(kappa, form.hop_eo(prepared, odd), len(shape)), odd)
+        return form.merge(times(kappa, form.hop_eo(prepared, odd), len(shape)), odd)
 
     def completed_adjoint(odd: Array) -> Array:
         even = form.gamma5(form.hop_eo(prepared, form.gamma5(odd)))
-        return form.merge(_times(kappa, even, len(shape)), odd)
+        return form.merge(times(kappa, even, len(shape)), odd)
 
     return _with_force(operator, field, kappa, matrix, units, completed_adjoint, completed)
 
@@ -112,9 +111,4 @@ def _with_force(
 
     first = 0.0 * operator.hop_force(field, x_of(adjoint[0, ...]), y_of(units[0, ...] + xp.zeros_like(adjoint[0, ...])))
     total, _ = backends.of(field).scan(add, first, (adjoint, units))
-    return found._replace(force=_times(kappa, -0.5 * total, total.ndim - found.log_abs.ndim))
-
-
-def _times(kappa: Any, x: Array, rank: int) -> Array:
-    """kappa x, for a number or an array of the batch's shape."""
-    return of_type(spread(kappa, rank), x) * x if hasattr(kappa, "dtype") else kappa * x
+    return found._replace(force=times(kappa, -0.5 * total, total.ndim - found.log_abs.ndim))

@@ -21,7 +21,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.broadcasting import of_type
+from haarflow.core.axes import times
 from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.evenodd import packable
 from haarflow.theories.fermions.determinants import slices
@@ -68,9 +68,9 @@ def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Arra
     ordered = xp.permute_dims(diagonals, (*range(1, rank - 1), 0, rank - 1))  # time before space
     q = xp.reshape(ordered, (*ordered.shape[:-4], *operator.colour, *operator.colour, *operator.lattice))
     if operator.n == 1:
-        return _times(kappa, 2.0 * xp.imag(links * q), operator.d + 1)
+        return times(kappa, 2.0 * xp.imag(links * q), operator.d + 1)
     group: Any = operator.group
-    return _times(kappa, group.coordinates(-1j * group.compose(links, q)), operator.d + 2)
+    return times(kappa, group.coordinates(-1j * group.compose(links, q)), operator.d + 2)
 
 
 FORMS: dict[str, Callable[..., Determinant]] = {"dense": by_matrix, "even-odd": by_even_odd, "slices": by_slices}
@@ -158,8 +158,3 @@ def _slopes(operator: Any, links: Array, force: Array) -> tuple[Array, ...]:
     slope = 2j * group.compose(group.algebra(force), links)
     xp = array_namespace(slope)
     return xp.real(slope), xp.imag(slope)
-
-
-def _times(kappa: Any, x: Array, rank: int) -> Array:
-    """kappa x, for a number or an array of the batch's shape."""
-    return of_type(kappa[(..., *(None,) * rank)], x) * x if hasattr(kappa, "dtype") else kappa * x

@@ -27,8 +27,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.core.axes import spread
-from haarflow.core.broadcasting import of_type
+from haarflow.core.axes import times
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.sites import neighbours
 from haarflow.theories.fermions.determinants.ring import ring
@@ -77,8 +76,8 @@ def chain(links: Array, kappa: Any, d: int, colours: int) -> Chain:
     along = [_with_spin(numpy.eye(half), m + _dagger(m)) for m in steps]
     turning = [_with_spin(turned[k + 1], m - _dagger(m)) for k, m in enumerate(steps)]
     one = xp.eye(along[0].shape[-1], dtype=links.dtype, device=backends.place(links))
-    w, n = one - _times(kappa, sum(along[1:], along[0]), 2), _times(kappa, sum(turning[1:], turning[0]), 2)
-    return Chain(w, n, _times(kappa, -2.0 * _by_time(links, 0, d, colours), 3))
+    w, n = one - times(kappa, sum(along[1:], along[0]), 2), times(kappa, sum(turning[1:], turning[0]), 2)
+    return Chain(w, n, times(kappa, -2.0 * _by_time(links, 0, d, colours), 3))
 
 
 def chain_of_rings(links: Array, kappa: Any) -> Chain:
@@ -250,11 +249,6 @@ def _with_spin(matrix: numpy.ndarray, x: Array) -> Array:
     turned = backends.of(x).asarray(matrix + 0j, dtype=x.dtype)
     size = half * x.shape[-1]
     return xp.reshape(turned[:, None, :, None] * x[..., None, :, None, :], (*x.shape[:-2], size, size))
-
-
-def _times(kappa: Any, x: Array, rank: int) -> Array:
-    """kappa x, for a number or an array of the batch's shape."""
-    return of_type(spread(kappa, rank), x) * x if hasattr(kappa, "dtype") else kappa * x
 
 
 def _dagger(x: Array) -> Array:
