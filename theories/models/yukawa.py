@@ -21,8 +21,6 @@ from haarflow.theories.fermions.staggered.yukawa_coupling import YukawaCoupling
 from haarflow.theories.scalar.phi4 import Phi4
 from haarflow.theories.theory import Derived, no_subclass, number_of
 
-FERMIONIC = ("abs_condensate", "phi_condensate", "log_det", "sign")
-
 
 @final
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Yukawa:
     antiperiodic: bool = True
 
     group = Real()
-    correlators = ("pion",)
+    correlators = YukawaCoupling.correlators
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", self.operator.lattice)
@@ -102,7 +100,7 @@ class Yukawa:
     @property
     def summary(self) -> tuple[str, ...]:
         """The observables of a report."""
-        return (*self.scalar.summary, *FERMIONIC)
+        return (*self.scalar.summary, *self.fermions.summary)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings; raises ValueError and TypeError as the terms do."""

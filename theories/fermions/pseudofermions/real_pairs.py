@@ -34,9 +34,10 @@ from haarflow.theories.theory import check_couplings, checked, couplings_for, no
 class WithRealPseudofermions:
     """A scalar theory with staggered flavours, of fields `Pair(U=phi, phi=chi)`: phi `(*batch, *lattice)`, chi `(*batch, flavours, *lattice)`.
 
-    Couplings: those of the scalar theory and `g`. Observables: those of the scalar theory, `pseudofermion`, the action of chi,
-    whose mean is exactly half the number of its components, and `action`, that of both fields. Raises ValueError for an operator
-    on another lattice and as `YukawaCoupling` does.
+    Couplings: those of the scalar theory and `g`. Observables: those of the scalar theory and of `YukawaCoupling`, `pseudofermion`,
+    the action of chi, whose mean is exactly half the number of its components, and `action`, that of both fields; identity, where
+    the scalar theory has it, the mean of phi dS/dphi of the marginal. Raises ValueError for an operator on another lattice and as
+    `YukawaCoupling` does.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -51,9 +52,10 @@ class WithRealPseudofermions:
     flavours: int = 2
 
     group = Real()
+    correlators = YukawaCoupling.correlators
 
     def __post_init__(self) -> None:
-        _ = YukawaCoupling(self.operator, self.flavours)
+        _ = self.fermions
         if described(self.scalar).spaces != Space(Real(), self.operator.lattice):
             raise ValueError(
                 f"the fermions live on the lattice {self.operator.lattice}, the fields of {described(self.scalar).name} are "
@@ -84,9 +86,14 @@ class WithRealPseudofermions:
         return {**(described(self.scalar).couplings or {}), "g": G}
 
     @property
+    def fermions(self) -> YukawaCoupling:
+        """The determinant of the flavours, as an action of phi."""
+        return YukawaCoupling(self.operator, self.flavours)
+
+    @property
     def marginal(self) -> Sum:
         """The theory of phi alone, with the determinant: what is left when chi is integrated out."""
-        return Sum((self.scalar, YukawaCoupling(self.operator, self.flavours)))
+        return Sum((self.scalar, self.fermions))
 
     def free(self, g: float) -> FreeStaggered:
         """Return the fermions of a constant mass, about which flows expand."""
@@ -95,7 +102,8 @@ class WithRealPseudofermions:
     @property
     def labels(self) -> dict[str, str]:
         """What a report calls the observables."""
-        return {**(described(self.scalar).part("labels") or {}), "pseudofermion": "χᵀ(MMᵀ)⁻¹χ, pseudofermion action"}
+        own = {"pseudofermion": "χᵀ(MMᵀ)⁻¹χ, pseudofermion action"}
+        return {**(described(self.scalar).part("labels") or {}), **self.fermions.labels, **own}
 
     @property
     def symmetries(self) -> Symmetries:
@@ -110,8 +118,7 @@ class WithRealPseudofermions:
     @property
     def summary(self) -> tuple[str, ...]:
         """The observables of a report."""
-        own = (name for name in described(self.scalar).part("summary") or () if name != "identity")
-        return (*own, "pseudofermion")
+        return (*(described(self.scalar).part("summary") or ()), *self.fermions.summary, "pseudofermion")
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings; raises ValueError and TypeError as the scalar theory does."""
@@ -124,12 +131,15 @@ class WithRealPseudofermions:
         return self.scalar.action(field.U, _scalar(values)) + self.pseudofermion(field, values["g"])
 
     def observables(self, field: Pair, couplings: Couplings = None) -> dict[str, Array]:
-        """Return the per-configuration values by name; identity, which holds for phi^4 alone, is left out."""
+        """Return the per-configuration values by name."""
         values = couplings_for(self, field, couplings, over=0)
+        own, g = self.pseudofermion(field, values["g"]), values["g"]
         found = dict(self.scalar.observables(field.U, _scalar(values)))
-        found.pop("identity", None)
-        own = self.pseudofermion(field, values["g"])
-        return found | {"pseudofermion": own, "action": self.scalar.action(field.U, _scalar(values)) + own}
+        fermionic = self.fermions.observables(field.U, {"g": g})
+        if "identity" in found:
+            found["identity"] = found["identity"] - float(self.flavours) * g * fermionic["phi_condensate"]
+        action = self.scalar.action(field.U, _scalar(values)) + own
+        return found | fermionic | {"pseudofermion": own, "action": action}
 
     def exact(self, couplings: Couplings = None) -> dict[str, float]:
         """Return what is known: the mean of the pseudofermion action, half the number of real components.

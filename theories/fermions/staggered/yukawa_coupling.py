@@ -57,6 +57,8 @@ class YukawaCoupling:
 
     group = Real()
     labels = LABELS
+    summary = ("abs_condensate", "phi_condensate", "log_det", "sign")
+    correlators = ("pion",)
 
     def __post_init__(self) -> None:
         if int(self.flavours) != self.flavours or self.flavours < 2 or self.flavours % 2:
