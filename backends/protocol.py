@@ -69,7 +69,8 @@ class Backend:
     cond: Callable[..., Any] = field(compare=False, repr=False)
 
     # Kernels. roll(x, steps, axis); unstack(x, axis=0), one operation backwards where indexing is many; axpy(a, x, y) is
-    # a x + y; materialise(x) is x, which a compiler that fuses computes once and keeps, not again for everyone who reads it.
+    # a x + y; materialise(x) is x, which a compiler that fuses computes once and keeps, not again for everyone who reads it;
+    # by_matrix(f, x) is f(x) for matrices (*batch, n, n), a factorisation, of an engine that cannot be trusted with a batch.
     conv: Callable[..., Array] = field(compare=False, repr=False)
     conv_net: Callable[..., Array] = field(compare=False, repr=False)
     matmul: Callable[..., Array] = field(compare=False, repr=False)
@@ -80,6 +81,7 @@ class Backend:
     cos: Callable[[Array], Array] = field(compare=False, repr=False)
     axpy: Callable[[Any, Array, Array], Array] = field(compare=False, repr=False)
     leaky_relu: Callable[[Array], Array] = field(compare=False, repr=False)
+    by_matrix: Callable[[Callable[[Array], Any], Array], Any] = field(compare=False, repr=False)
     materialise: Callable[[Array], Array] = field(compare=False, repr=False)
 
     # The adapter's own random words, derived keys, float64 uniforms and normal numbers; any of them may decline by None,

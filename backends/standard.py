@@ -44,6 +44,7 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
         "sin": xp.sin,
         "cos": xp.cos,
         "leaky_relu": leaky_relu,
+        "by_matrix": by_matrix,
         "threefry": declined,
         "threefry_fold": declined,
         "threefry_uniform": declined,
@@ -57,6 +58,11 @@ def record(name: str, xp: Any, device: Any, dtype: str, version: str, **own: Any
     functions = {**functions, **own}
     functions.setdefault("conv_net", partial(conv_net, functions["conv"]))
     return Backend(name=name, device=device, dtype=dtype, xp=xp, version=version, **functions)
+
+
+def by_matrix(function: Callable[[Array], Any], matrices: Array) -> Any:
+    """Return the function of matrices `(*batch, n, n)`."""
+    return function(matrices)
 
 
 def check_precision(dtype: str) -> str:

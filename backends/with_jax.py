@@ -66,10 +66,25 @@ def backend(device: str | None = None, dtype: str | None = "float64") -> Backend
         sincos=sincos,
         sin=lambda x: sincos(x)[0],
         cos=lambda x: sincos(x)[1],
+        by_matrix=by_matrix,
         materialise=materialise,
         on_host=on_host,
         autodiff=True,
     )
+
+
+def by_matrix(function: Callable[[Array], Any], matrices: Array) -> Any:
+    """Return the function of matrices `(*batch, n, n)`, on the CPU one after the other.
+
+    XLA divides a batch of factorisations there among its threads, and a program with two batches may wait for ever: seen with
+    2,000 complex matrices of 32 and of 64 rows on two cores, jax 0.10.2.
+    """
+    if jax.default_backend() != "cpu" or matrices.ndim == 2:
+        return function(matrices)
+    batch = matrices.shape[:-2]
+    flat = jnp.reshape(matrices, (-1, *matrices.shape[-2:]))
+    _, found = jax.lax.scan(lambda none, matrix: (none, function(matrix)), None, flat)
+    return jax.tree.map(lambda part: jnp.reshape(part, (*batch, *part.shape[1:])), found)
 
 
 def materialise(x: Array) -> Array:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import os
 import time
@@ -30,6 +29,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import numpy
 
 from haarflow import backends
+from haarflow.benchmarks.harness.results import write
 from haarflow.benchmarks.studies.exactness import judge
 from haarflow.core import random, statistics
 from haarflow.core.chains.hmc import HMC
@@ -171,7 +171,7 @@ def main() -> None:
     if every:
         judge([pull for _, pull in every])
     if options.json:
-        options.json.write_text(json.dumps({"seed": options.seed, "points": record}, indent=1), encoding="utf-8")
+        write(options.json, "schwinger_exactness", {"seed": options.seed}, record)
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -12,7 +12,6 @@ exact draws of pure gauge theory at the same beta, which is the flow before trai
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from dataclasses import replace
@@ -27,6 +26,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_
 import numpy
 
 from haarflow import backends, models
+from haarflow.benchmarks.harness.results import write
 from haarflow.benchmarks.studies.schwinger_exactness import kernels
 from haarflow.core import random, statistics
 from haarflow.core.chains.kernel import run
@@ -125,7 +125,7 @@ def main() -> None:
     found["pure_gauge_ess"] = pure_gauge(theory, couplings, options)
     print(f"  exact draws of pure gauge theory: ESS {found['pure_gauge_ess']:.3f}")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        write(options.json, "schwinger_flow", {"seed": options.seed, "backend": options.backend}, [found])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import os
 import time
@@ -30,6 +29,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
+from haarflow.benchmarks.harness.results import write
 from haarflow.benchmarks.studies.exactness import judge
 from haarflow.core import random, statistics
 from haarflow.core.chains.hmc import HMC
@@ -237,7 +237,7 @@ def main() -> None:
         record.append({"lattice": extent, **couplings, "ln_Z exact": exact, "rows": [_plain(row) for row in rows]})
     judge([pull for _, pull in every])
     if options.json:
-        options.json.write_text(json.dumps({"seed": options.seed, "points": record}, indent=1), encoding="utf-8")
+        write(options.json, "yukawa_schemes", {"seed": options.seed}, record)
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -255,3 +255,14 @@ def test_threads_are_chosen_before_an_array_library_is_loaded():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "1 []\n"
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 0), (2, 3)])
+def test_factorisations_of_a_batch_are_those_of_its_matrices(backend, generator, batch):
+    matrices = generator.normal(size=(*batch, 3, 3)) + 4.0 * numpy.eye(3)
+    linalg = backend.xp.linalg
+    sign, log_abs = backend.by_matrix(linalg.slogdet, backend.asarray(matrices))
+    inverse = backend.by_matrix(linalg.inv, backend.asarray(matrices))
+    wanted = numpy.linalg.slogdet(matrices)
+    assert numpy.allclose(backend.to_numpy(log_abs), wanted[1]) and numpy.array_equal(backend.to_numpy(sign), wanted[0])
+    assert numpy.allclose(backend.to_numpy(inverse), numpy.linalg.inv(matrices)) and inverse.shape == matrices.shape

@@ -13,7 +13,7 @@ from typing import Any, final
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.parts import Symmetries
 from haarflow.theories.fermions.determinants.determinant import log_det, log_det_force
-from haarflow.theories.fermions.propagator import condensate, pion_correlator, propagator
+from haarflow.theories.fermions.propagator import condensate_and_pion
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import couplings_for, no_subclass
 
@@ -104,9 +104,8 @@ class Fermions:
         found = {"log_det": value, "sign": sign, "action": -float(self.flavours) * value}
         if rows(self.operator) > LARGEST:
             return found
-        inverse = propagator(self.operator, field, kappa)
-        values = {"condensate": condensate(inverse, math.prod(self.lattice))}
-        return found | values | {"pion": pion_correlator(inverse, self.lattice)}
+        condensate, pion = condensate_and_pion(self.operator, field, kappa)
+        return found | {"condensate": condensate, "pion": pion}
 
     def _kappa(self, field: Array, couplings: Couplings) -> Any:
         return couplings_for(self, field, couplings, over=0)["kappa"]

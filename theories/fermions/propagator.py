@@ -10,8 +10,12 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.backends.types import Array
+from haarflow.core.groups.matrices import precision
 from haarflow.theories.fermions.wilson import Wilson
+
+COMPLEX, MEMORY = 16, 2**27  # bytes of a complex number; of the inverses of several configurations
 
 
 def propagator(operator: Wilson, field: Array, kappa: Any) -> Array:
@@ -23,8 +27,27 @@ def propagator(operator: Wilson, field: Array, kappa: Any) -> Array:
     >>> bool(np.allclose(operator.matrix(operator.prepare(field), 0.1) @ inverse, np.eye(8)))
     True
     """
-    xp = array_namespace(field)
-    return xp.linalg.inv(operator.matrix(operator.prepare(field), kappa))
+    matrices = operator.matrix(operator.prepare(field), kappa)
+    return backends.of(field).by_matrix(array_namespace(field).linalg.inv, matrices)
+
+
+def condensate_and_pion(operator: Wilson, field: Array, kappa: Any) -> tuple[Array, Array]:
+    """Return both of every configuration, `(*batch,)` and `(*batch, T)`, of one after the other where all inverses together take more
+    than MEMORY.
+    """
+    batch = tuple(field.shape[: field.ndim - len(operator.field_shape)])
+
+    def of(field: Array, kappa: Any) -> tuple[Array, Array]:
+        inverse = propagator(operator, field, kappa)
+        return condensate(inverse, math.prod(operator.lattice)), pion_correlator(inverse, operator.lattice)
+
+    if COMPLEX * math.prod(batch) * math.prod(operator.spinor_shape) ** 2 <= MEMORY:
+        return of(field, kappa)
+    xp, backend = array_namespace(field), backends.of(field)
+    kappas = xp.broadcast_to(backend.asarray(kappa, dtype=precision(field)), batch)
+    rows = xp.reshape(field, (-1, *operator.field_shape)), xp.reshape(kappas, (-1,))
+    _, (traces, pions) = backend.scan(lambda none, row: (none, of(*row)), None, rows)
+    return xp.reshape(traces, batch), xp.reshape(pions, (*batch, pions.shape[-1]))
 
 
 def condensate(inverse: Array, sites: int) -> Array:

@@ -21,6 +21,7 @@ def exp_minus_dh(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """<exp(-dH)> = 1 in equilibrium (Creutz 1988), over chains started from exact draws.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
     >>> from haarflow.core.laws.kernels.stationary import ExactScalars
     >>> from haarflow.core.chains.hmc import HMC
     >>> from haarflow.theories import Phi4
@@ -39,6 +40,7 @@ def accept_rule(kernel: Kernel, fields: Array, key: Array) -> Verdict:
     """<accepted> = <min(1, exp(-dH))> from any start, and a rejected proposal leaves the field unchanged.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
     >>> from haarflow.core.laws.kernels.stationary import ExactScalars
     >>> from haarflow.core.chains.hmc import HMC
     >>> from haarflow.theories import Phi4
@@ -60,6 +62,7 @@ def stationary(kernel: Kernel, fields: Array, key: Array, observables: Callable[
     `fields (n, *field_shape)` are independent draws from the kernel's distribution; `observables` takes them on the host.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
     >>> from haarflow.core.chains.metropolis import LocalMetropolis
     >>> from haarflow.core.laws.kernels.stationary import ExactScalars
     >>> from haarflow.core.chains.hmc import HMC
@@ -92,6 +95,7 @@ def time_reversal(kernel: Kernel, fields: Array, key: Array, observables: Callab
     """Detailed balance in equilibrium: <f(U) g(U')> = <g(U) f(U')> for all pairs of observables.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
     >>> from haarflow.core.laws.kernels.stationary import ExactScalars
     >>> from haarflow.core.chains.hmc import HMC
     >>> from haarflow.theories import Phi4
@@ -123,6 +127,7 @@ def equilibrium(
     `start` and `fields` have the same shape `(n, *field_shape)`; `steps` must suffice for equilibrium.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
     >>> from haarflow.core.laws.kernels.stationary import ExactScalars
     >>> from haarflow.core.chains.hmc import HMC
     >>> from haarflow.theories import Phi4
@@ -146,6 +151,9 @@ def detailed_balance(kernel: Kernel, levels: Levels, key: Array, dtype: str = "f
     `n` chains take one step from each state; the currents of every pair are compared in units of their binomial errors.
 
     >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> from haarflow.core.chains.metropolis import IndependenceMetropolis
+    >>> from haarflow.core.laws.kernels.finite_states import LevelProposal
     >>> levels = Levels((0.0, 1.0, 0.3))
     >>> kernel = IndependenceMetropolis(LevelProposal((0.5, 0.3, 0.2)), levels, values={"params": {}})
     >>> detailed_balance(kernel, levels, random.key(0, backend), n=1000).passed

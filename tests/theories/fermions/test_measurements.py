@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from haarflow.core.spaces import Pair
+from haarflow.theories.fermions import propagator as propagators
 from haarflow.theories.fermions.propagator import pion_correlator, propagator
 from haarflow.theories.fermions.pseudofermions.measurements import PointPion, point_pion
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
@@ -70,3 +71,15 @@ def test_a_charge_in_two_dimensions_is_refused():
         QCD((4, 4), flow_time=0.5)
     with pytest.raises(ValueError, match="positive flow time"):
         FlowedCharge(0.0)
+
+
+def test_configurations_one_by_one_have_the_condensate_and_pion_of_all_at_once(backend, monkeypatch):
+    operator, kappas = Wilson((2, 2)), np.asarray([0.1, 0.2, 0.25])
+    field = backend.asarray(np.random.default_rng(5).uniform(-3.0, 3.0, (3, 2, 2, 2)))
+    for kappa in (0.2, backend.asarray(kappas)):
+        monkeypatch.setattr(propagators, "MEMORY", 2**27)
+        at_once = propagators.condensate_and_pion(operator, field, kappa)
+        monkeypatch.setattr(propagators, "MEMORY", 0)
+        for one, other in zip(at_once, propagators.condensate_and_pion(operator, field, kappa), strict=True):
+            assert one.shape == other.shape
+            assert np.allclose(backend.to_numpy(one), backend.to_numpy(other), rtol=1e-13)

@@ -84,7 +84,7 @@ def _matrix(images: Array, shape: tuple[int, ...]) -> Array:
 
 def _determinant(matrix: Array) -> Determinant:
     xp = array_namespace(matrix)
-    sign, log_abs = xp.linalg.slogdet(matrix)
+    sign, log_abs = backends.of(matrix).by_matrix(xp.linalg.slogdet, matrix)
     return Determinant(log_abs, xp.sign(xp.real(sign)))
 
 
@@ -99,7 +99,7 @@ def _with_force(
 ) -> Determinant:
     """The determinant and F = -kappa/2 sum over unit vectors of d 2 Re x^+ H y."""
     xp, found = array_namespace(matrix), _determinant(matrix)
-    rows = xp.conj(xp.linalg.inv(matrix))
+    rows = xp.conj(backends.of(matrix).by_matrix(xp.linalg.inv, matrix))
     adjoint = xp.permute_dims(rows, (rows.ndim - 2, *range(rows.ndim - 2), rows.ndim - 1))
     lonely = len(units.shape) - 1 - (matrix.ndim - 2)
     adjoint = xp.reshape(adjoint, (*adjoint.shape[:-1], *units.shape[units.ndim - lonely :]))

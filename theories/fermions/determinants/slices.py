@@ -91,8 +91,8 @@ def pivoted(own: tuple[Array, ...], loss: Array) -> Inverse:
     """Return the inverse of A by LU with pivots, for any W."""
     xp, (w, n) = array_namespace(loss), own
     a = _square(w, -n - loss, n, w)
-    sign, log_abs = xp.linalg.slogdet(a)
-    (pp, pm), (mp, _) = _quarters(xp.linalg.inv(a))
+    sign, log_abs, inverse = _factorised(a)
+    (pp, pm), (mp, _) = _quarters(inverse)
     return Inverse(pp, pm, mp, log_abs, xp.real(sign))
 
 
@@ -104,8 +104,7 @@ def by_complement(own: tuple[Array, ...], loss: Array) -> Inverse:
     xp, (w, n, inverse, n_inverse) = array_namespace(loss), own
     q = xp.matmul(inverse, n + loss)
     z = w + xp.matmul(n, q)
-    sign, log_abs = xp.linalg.slogdet(z)
-    mm = xp.linalg.inv(z)
+    sign, log_abs, mm = _factorised(z)
     return Inverse(_dagger(mm), xp.matmul(q, mm), -xp.matmul(mm, n_inverse), log_abs, xp.real(sign))
 
 
@@ -131,8 +130,11 @@ def eliminate(slices: Chain, inversion: Inversion, keep: bool = False) -> Elimin
         carry, kept = backends.of(w).scan(step, carry, (own, hops[1:, ...]))
     loss, c, corner, log_abs, sign = carry
     last = _square(w[0, ...] + c, -n[0, ...] - loss, n[0, ...] - corner, w[0, ...] + _dagger(c))
-    its_sign, its = xp.linalg.slogdet(last)
-    return Eliminated(log_abs + its, xp.sign(sign * xp.real(its_sign)), xp.linalg.inv(last) if keep else None, kept)
+    if keep:
+        its_sign, its, inverse = _factorised(last)
+    else:
+        (its_sign, its), inverse = backends.of(last).by_matrix(xp.linalg.slogdet, last), None
+    return Eliminated(log_abs + its, xp.sign(sign * xp.real(its_sign)), inverse, kept)
 
 
 def _before(slices: Chain, inversion: Inversion) -> tuple[tuple[Array, ...], Any]:
@@ -143,8 +145,17 @@ def _before(slices: Chain, inversion: Inversion) -> tuple[tuple[Array, ...], Any
     if slices.known is not None:
         inverse, turned, log_det = (x[1:, ...] for x in slices.known)
         return (w, n, inverse, turned), xp.sum(log_det, axis=0)
-    inverse = xp.linalg.inv(w)
-    return (w, n, inverse, xp.matmul(n, inverse)), xp.sum(xp.linalg.slogdet(w)[1], axis=0)
+    _, log_det, inverse = _factorised(w)
+    return (w, n, inverse, xp.matmul(n, inverse)), xp.sum(log_det, axis=0)
+
+
+def _factorised(matrices: Array) -> tuple[Array, Array, Array]:
+    """The sign and the logarithm of the determinants, and the inverses."""
+    linalg = array_namespace(matrices).linalg
+    found: tuple[Array, Array, Array] = backends.of(matrices).by_matrix(
+        lambda matrix: (*linalg.slogdet(matrix), linalg.inv(matrix)), matrices
+    )
+    return found
 
 
 def diagonals(found: Eliminated, slices: Chain, lattice: tuple[int, ...]) -> Array:

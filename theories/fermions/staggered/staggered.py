@@ -12,7 +12,6 @@ where the scalar field vanishes; its derivative is d ln|det M| / d phi(x) = g M^
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +21,6 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array
 from haarflow.core.axes import spread
 from haarflow.core.groups.additive import Real
@@ -143,7 +141,7 @@ def log_det(operator: Staggered, phi: Array, g: Any) -> tuple[Array, Array]:
     """
 
     def value(field: Array) -> tuple[Array, Array]:
-        sign, log_abs = one_by_one(array_namespace(field).linalg.slogdet, operator.matrix(field, g))
+        sign, log_abs = backends.of(field).by_matrix(array_namespace(field).linalg.slogdet, operator.matrix(field, g))
         return log_abs, sign
 
     def slopes(field: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
@@ -165,22 +163,8 @@ def log_det_force(operator: Staggered, phi: Array, g: Any) -> Array:
 
 def inverse(operator: Staggered, phi: Array, g: Any) -> Array:
     """Return the propagator M^-1 as dense matrices `(*batch, V, V)`."""
-    found: Array = one_by_one(array_namespace(phi).linalg.inv, operator.matrix(phi, g))
+    found: Array = backends.of(phi).by_matrix(array_namespace(phi).linalg.inv, operator.matrix(phi, g))
     return found
-
-
-def one_by_one(function: Callable[[Array], Any], matrices: Array) -> Any:
-    """Return a function of matrices `(*batch, n, n)`, on JAX one after the other.
-
-    XLA on the CPU divides a batch of factorisations among its threads, and a program with two of them may wait for ever.
-    """
-    backend, batch = backends.of(matrices), tuple(matrices.shape[:-2])
-    if backend.name != "jax" or not batch:
-        return function(matrices)
-    xp = array_namespace(matrices)
-    flat = xp.reshape(matrices, (math.prod(batch), *matrices.shape[-2:]))
-    _, found = backend.scan(lambda none, matrix: (none, function(matrix)), xp.zeros(()), flat)
-    return tree_map(lambda part: xp.reshape(part, (*batch, *part.shape[1:])), found)
 
 
 def site_diagonal(matrices: Array, lattice: tuple[int, ...]) -> Array:
