@@ -4,6 +4,8 @@ import pytest
 
 from haarflow.theories.catalogue import THEORIES
 from haarflow.theories.exact import u1_torus
+from haarflow.theories.gauge.links import LABELS
+from haarflow.theories.names import WILSON
 
 
 @pytest.mark.parametrize("name", ["phi4", "phi4-hopping"])
@@ -34,3 +36,8 @@ def test_probabilities_of_the_charge_are_known_in_two_dimensions_for_all_but_hug
     assert sum(q * q * p for q, p in probabilities.items()) == pytest.approx(u1_torus.charge_squared(2.0, 16))
     assert charges((4, 4, 4), {"beta": 2.0}) is None
     assert charges((4, 4), {"beta": 2 * u1_torus.LARGEST}) is None
+
+
+def test_every_wilson_loop_that_is_measured_has_a_label_and_counts_once():
+    assert len(set(WILSON)) == len(WILSON) and all(r <= t for r, t in WILSON)
+    assert {name for name in LABELS if name.startswith("wilson")} == {f"wilson_{r}x{t}" for r, t in WILSON}

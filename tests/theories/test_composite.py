@@ -299,3 +299,8 @@ def test_a_sum_of_one_term_is_that_term():
     assert (alone.name, alone.lattice, alone.field_shape) == ("U1Gauge", (3, 4), (2, 3, 4))
     assert alone.action(field, {"beta": 1.5}) == theory.action(field, {"beta": 1.5})
     numpy.testing.assert_array_equal(alone.force(field, {"beta": 1.5}), theory.force(field, {"beta": 1.5}))
+
+
+def test_a_sum_is_told_by_all_its_terms_and_the_first_has_the_last_word():
+    one, other = (with_parts(U1Gauge((2, 2)), labels={"plaquette": word, word: word}) for word in ("first", "second"))
+    assert Sum((one, other)).labels == {"plaquette": "first", "first": "first", "second": "second"}

@@ -20,7 +20,7 @@ LABELS = MappingProxyType(
         "p_Q0": "p(Q = 0)",
         "polyakov": "Polyakov loop, real part",
         "abs_polyakov": "|Polyakov loop| of a configuration",
-        **{f"wilson_{r}x{t}": f"Wilson loop {r}×{t}" for r, t in ((1, 2), (2, 2), (2, 3), (3, 3))},
+        **{f"wilson_{r}x{t}": f"Wilson loop {r}×{t}" for r, t in WILSON},
     }
 )  # what a report calls the observables
 

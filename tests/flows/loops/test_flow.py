@@ -266,6 +266,9 @@ def test_what_does_not_fit_is_refused():
         fields.plan(algebra.tower(3, 2, 3), (3, 8))
     with pytest.raises(ValueError, match="as many couplings"):
         loop_fit.least_squares(LoopFlow(2, 2, degree=1), [(0.0, numpy.zeros((1, 2, 2, 2, 4, 4)))])
+    for beta in (0.0, -1.0, numpy.inf):
+        with pytest.raises(ValueError, match="beta"):
+            LoopFlow(2, 2, beta=beta)
     with pytest.raises(ValueError, match="one of masked, continuous"):
         LoopFlow(2, 2, scheme="exact")
     with pytest.raises(ValueError, match="conditioned"):

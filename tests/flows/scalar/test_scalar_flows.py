@@ -209,3 +209,9 @@ def test_float32_stays_float32(backend, host):
 def test_definitions_that_make_no_sense_are_refused(make, what):
     with pytest.raises(ValueError, match=what):
         make()
+
+
+def test_momentum_scalings_begin_as_the_identity(host, generator):
+    flow, x = MomentumScaling(2), generator.normal(size=(3, 4, 4))
+    y, log_det = flow.forward(flow.init(random.key(0, host)), x)
+    assert numpy.allclose(y, x, atol=1e-14) and numpy.allclose(log_det, 0.0, atol=1e-14)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 from haarflow.results.info import exact_results
 from haarflow.theories import Phi4, U1Gauge
@@ -50,6 +51,22 @@ def test_tiny_tori_have_the_stated_values(beta, lattice):
     found = U1Gauge(lattice).exact({"beta": beta})
     for name, stated in zip(("plaquette", "Q2", "ln_Z"), TINY_TORI[beta, lattice], strict=True):
         assert close(found[name], stated, 12), name
+
+
+@pytest.mark.parametrize("sites", [1, 2, 3])
+def test_the_sweep_on_few_sites_is_a_sum_of_bessel_functions(sites):
+    """Z(beta)^2 / (I_0(beta)^(V-1) sum_n I_n(beta)^(V-1) I_n(2 beta)), Z = sum_n I_n(beta)^V."""
+    beta, orders = 1.3, range(-30, 31)
+    z = sum(special.iv(n, beta) ** sites for n in orders)
+    closing = sum(special.iv(n, beta) ** (sites - 1) * special.iv(n, 2 * beta) for n in orders)
+    wanted = z**2 / (special.iv(0, beta) ** (sites - 1) * closing)
+    assert u1_torus.ess_sweep(beta, sites) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_one_heavy_site_is_gaussian():
+    """<phi^2> = 1/(2 m2) (1 - 3 lam/m2^2 + ...) of e^{-m2 phi^2 - lam phi^4}, as on any lattice without neighbours."""
+    found = Phi4((1, 1)).exact({"m2": 200.0, "lam": 1e-3})
+    assert found["phi2"] == pytest.approx((1.0 - 3e-3 / 200.0**2) / 400.0, rel=1e-9)
 
 
 def test_untrained_models_have_the_stated_ess():

@@ -158,3 +158,11 @@ def test_wrong_words_are_refused():
         gradient_flow.flow(theory, field, 0.0, 3)
     with pytest.raises(ValueError, match="four dimensions"):
         gradient_flow.charge(theory, field)
+
+
+def test_a_scale_is_between_the_two_times_around_the_level():
+    """t^2 E rises from 0 to 0.2 and 0.4, and then much faster: linear between 1 and 2, whatever comes behind."""
+    times = numpy.asarray([0.0, 1.0, 2.0, 3.0, 4.0])
+    rising = numpy.asarray([0.0, 0.2, 0.4, 5.0, 90.0])
+    energies = rising / numpy.where(times > 0, times, 1.0) ** 2
+    assert gradient_flow.scales(times, energies, level=0.3)["t0"] == pytest.approx(1.5, rel=1e-12)
