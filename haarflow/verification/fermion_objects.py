@@ -79,7 +79,7 @@ KERNELS = {
     "hmc_schwinger_hits": chained(Cycle((EXACT, FluxHits(MODEL, 2, {"couplings": COUPLINGS})))),
     "pseudofermions": chained(pseudofermion_hmc(), reversible=True),
     "pseudofermions_hasenbusch": chained(pseudofermion_hmc(masses=(0.1,), inner=SCALES), reversible=True),
-    "pseudofermions_one_flavour": chained(one_flavour_hmc(root=Root(poles=3, lowest=0.2)), 1, reversible=True),
+    "pseudofermions_one_flavour": chained(one_flavour_hmc(root=Root(poles=8, lowest=1e-3)), 1, reversible=True),
     "pseudofermions_volume": Involutive(MODEL, pseudofermion_hmc()),
 }
 
