@@ -23,7 +23,6 @@ from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.pseudofermions.one_flavour import Root
-from haarflow.theories.fermions.pseudofermions.pair_hmc import PairHMC
 from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, Refreshed
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
@@ -97,7 +96,7 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
         Accuracy(settings.force, settings.max_steps),
         Root(settings.poles, settings.lowest),
     )
-    return _with_hits(kernel, settings) if links is None else PairHMC(theory, kernel)
+    return _with_hits(kernel, settings) if links is None else Refreshed(theory, kernel)
 
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:

@@ -33,7 +33,8 @@ from haarflow.core.spaces import Pair
 
 @dataclass(frozen=True)
 class Refreshed:
-    """A kernel of U alone, for `theory.marginal`, made one of pairs: its step, then phi from its exact distribution.
+    """A kernel of U alone, for `theory.marginal`, made one of pairs: its step, then phi from its exact distribution. With
+    `PseudofermionHMC` other pseudofermions move U.
 
     Values and info are those of the kernel, whose `couplings` draw phi.
 
@@ -113,7 +114,7 @@ class PseudoMarginal:
         phi = xp.reshape(field.phi, (n, *field.phi.shape[len(batch) :]))
         repeated, params = self._repeated(links, 1), self.values["params"]
         log_q = self.marginal.log_density(params["marginal"], links)
-        log_q_phi = self.conditional.log_density(params["conditional"], self._flat_phi(phi), self._flat(repeated))
+        log_q_phi = self.conditional.log_density(params["conditional"], self._flat(phi), self._flat(repeated))
         return State(field, xp.reshape(self._log_weight(Pair(links, phi), repeated, log_q, log_q_phi), batch))
 
     def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
@@ -148,11 +149,9 @@ class PseudoMarginal:
         xp, shape = array_namespace(links), tuple(links.shape)
         return xp.broadcast_to(xp.expand_dims(links, axis=batch), (*shape[:batch], self.estimates, *shape[batch:]))
 
-    def _flat(self, repeated: Array) -> Array:
-        xp = array_namespace(repeated)
-        return xp.reshape(repeated, (repeated.shape[0] * repeated.shape[1], *repeated.shape[2:]))
-
-    _flat_phi = _flat
+    def _flat(self, every: Array) -> Array:
+        """Arrays `(n, estimates, ...)` as `(n estimates, ...)`."""
+        return array_namespace(every).reshape(every, (every.shape[0] * every.shape[1], *every.shape[2:]))
 
 
 @dataclass(frozen=True)
