@@ -162,9 +162,9 @@ class Stacked:
 
 @dataclass(frozen=True)
 class AtNoise:
-    """A theory of pairs as one of its links, at a fixed pseudofermion field."""
+    """A theory of pairs as one of its links, or of its scalar field, at fixed pseudofermions."""
 
-    theory: WithPseudofermions
+    theory: WithPseudofermions | WithRealPseudofermions
 
     @property
     def lattice(self) -> tuple[int, ...]:
@@ -173,13 +173,14 @@ class AtNoise:
 
     @property
     def group(self) -> Any:
-        """The group of the links."""
+        """The group of the field."""
         return self.theory.group
 
     @property
     def field_shape(self) -> tuple[int, ...]:
-        """The shape of one field of links."""
-        return self.theory.operator.field_shape
+        """The shape of one field."""
+        shape: tuple[int, ...] = self.theory.spaces.U.shape
+        return shape
 
     @property
     def couplings(self) -> dict[str, float]:
@@ -199,11 +200,11 @@ class AtNoise:
         return self.theory.observables(self._pair(field), couplings)
 
     def _pair(self, field: Array) -> Pair:
-        xp, shape = array_namespace(field), self.theory.form.packed_shape
+        xp, space = array_namespace(field), self.theory.spaces.phi
         batch = tuple(field.shape[: field.ndim - len(self.field_shape)])
-        noise = Noise(shape).sample(random.key(SEED, backends.get("numpy")), 1, precision(field))[0]
-        phi = xp.broadcast_to(backends.of(field).asarray(noise, dtype=noise.dtype.name), (*batch, *shape))
-        return Pair(field, phi)
+        noise = space.group.algebra_normal(random.key(SEED, backends.get("numpy")), space.shape, precision(field))
+        phi = backends.of(field).asarray(noise, dtype=noise.dtype.name)
+        return Pair(field, xp.broadcast_to(phi, (*batch, *space.shape)))
 
 
 def _halves(x: Any) -> tuple[Array, Array]:
@@ -275,44 +276,6 @@ class AtScalar:
         return {"links": backends.of(x).asarray(phi, dtype=precision(x))}
 
 
-@dataclass(frozen=True)
-class AtRealNoise:
-    """A theory of a scalar field and real pseudofermions as one of the scalar field, the pseudofermions drawn once."""
-
-    theory: WithRealPseudofermions
-
-    group = Real()
-
-    @property
-    def lattice(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.theory.lattice
-
-    @property
-    def couplings(self) -> dict[str, float]:
-        """The couplings' names and defaults."""
-        return self.theory.couplings
-
-    def check(self, couplings: Couplings = None) -> dict[str, Any]:
-        """Return all couplings as the theory checks them."""
-        return self.theory.check(couplings)
-
-    def action(self, field: Array, couplings: Couplings = None) -> Array:
-        """Return S(phi, chi)."""
-        return self.theory.action(self._pair(field), couplings)
-
-    def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
-        """Return the theory's observables of the pair."""
-        return self.theory.observables(self._pair(field), couplings)
-
-    def _pair(self, field: Array) -> Pair:
-        xp, shape = array_namespace(field), self.theory.spaces.phi.shape
-        chi = backends.of(field).asarray(
-            random.normal(random.key(SEED, backends.get("numpy")), shape), dtype=field.dtype
-        )
-        return Pair(field, xp.broadcast_to(chi, (*field.shape[: field.ndim - len(self.lattice)], *shape)))
-
-
 def shears(lattice: tuple[int, ...]) -> Model:
     """Return a model of two real pseudofermion fields at a fixed scalar field.
 
@@ -333,7 +296,7 @@ PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "Yukawa model as pairs, its scalar",
         "theory",
-        lambda lattice: AtRealNoise(yukawa_pairs(lattice)),
+        lambda lattice: AtNoise(yukawa_pairs(lattice)),
         ((2, 2), (4, 2)),
     ),
     Entry("Yukawa model as pairs", "pairs", yukawa_pairs, ((2, 2), (2, 1), (2, 4))),
