@@ -115,7 +115,9 @@ def next_things(target: Target) -> str:
     said = [
         one.words(target, parts[one.part]) for one in TRIES if parts[one.part] and one.applies(target, parts[one.part])
     ]
-    return "try " + "; ".join([*said, *_another_kind(recipe, target.row.family)])
+    return "try " + (
+        "; ".join([*said, *_another_kind(recipe, target.row.family)]) or "more draws"
+    )  # of an untrained flow
 
 
 def _another_kind(recipe: Recipe, family: str) -> list[str]:

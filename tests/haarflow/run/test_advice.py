@@ -87,3 +87,7 @@ def test_a_flow_that_fails_says_what_to_try(tmp_path):
     )
     plaquette = entry["observables"]["plaquette"]
     assert plaquette["error"] is None and "effective draws, below 10" in plaquette["note"]
+
+
+def test_an_untrained_flow_without_another_kind_is_to_draw_more():
+    assert next_things(target("qcd-4d")) == "try more draws"
