@@ -69,7 +69,7 @@ $(VENV)-lowest/done: pyproject.toml tests/support/lowest.py
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/pip install -q 'packaging>=24' 'pytest>=8.3' 'pytest-xdist>=3.6'
 	$(VENV)-lowest/bin/python tests/support/lowest.py > $(VENV)-lowest/pins.txt
-	$(VENV)-lowest/bin/pip install -q -r $(VENV)-lowest/pins.txt -e .
+	$(VENV)-lowest/bin/pip install -q --no-compile -r $(VENV)-lowest/pins.txt -e .
 	touch $@
 
 lowest: $(VENV)-lowest/done   ## a subset of the tests with the lowest versions allowed, in an environment of their own (torch apart)
