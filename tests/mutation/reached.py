@@ -29,7 +29,20 @@ def measure(tests: list[str], words: str, jobs: int) -> int:
     FOLDER.mkdir(exist_ok=True)
     packages = [package for package in PACKAGES if any(test.startswith(f"tests/{package}") for test in tests)]
     options = [f"--cov=haarflow.{package}" for package in packages]
-    command = [sys.executable, "-m", "pytest", *tests, "-k", words, "-q", "-n", str(jobs), "--dist", "worksteal", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *tests,
+        "-k",
+        words,
+        "-q",
+        "-n",
+        str(jobs),
+        "--dist",
+        "worksteal",
+        *options,
+    ]
     command += ["--cov-context=test", "--cov-report=", f"--junitxml={FOLDER / 'tests.xml'}"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -84,13 +84,14 @@ def _mirrors(file: str) -> tuple[str, ...]:
 
 
 def _files(file: str) -> list[str]:
-    """The test files of the folder that mirrors a file's, those first whose names begin alike."""
+    """The test files of the folder that mirrors a file's, those first with whose names its own begins, then those that name it."""
+    stem = Path(file).stem
 
-    def alike(path: Path) -> int:
-        return len(os.path.commonprefix([path.stem.removeprefix("test_"), Path(file).stem]))
+    def order(path: Path) -> tuple[bool, bool, Path]:
+        return not stem.startswith(path.stem.removeprefix("test_")), stem not in path.read_text(encoding="utf-8"), path
 
-    folder = ROOT / _mirrors(file)[0]
-    return [str(path.relative_to(ROOT)) for path in sorted(sorted(folder.glob("test_*.py")), key=alike, reverse=True)]
+    paths = sorted((ROOT / _mirrors(file)[0]).glob("test_*.py"), key=order)
+    return [str(path.relative_to(ROOT)) for path in paths]
 
 
 def bundles(tests: list[str], seconds: dict[str, float]) -> Iterator[list[str]]:

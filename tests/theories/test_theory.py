@@ -43,5 +43,7 @@ def test_what_is_no_theory_is_refused():
 def test_what_is_no_array_is_refused_with_the_remedy(lacks):
     field = SimpleNamespace(**{"dtype": np.float64, "shape": (3,)})
     delattr(field, lacks)
-    with pytest.raises(TypeError, match=r"wants an array of shape .*, got SimpleNamespace: convert with backend.asarray"):
+    with pytest.raises(
+        TypeError, match=r"wants an array of shape .*, got SimpleNamespace: convert with backend.asarray"
+    ):
         check_field(Bare((3,)), field)
