@@ -10,12 +10,13 @@ from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.gamma import gamma_method
 from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
-from haarflow.core.statistics.weights import log_z, mode_aware_ess, reweight, reweight_derived
+from haarflow.core.statistics.weights import Weights, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
 
 __all__ = (
     "ENOUGH",
     "Coverage",
     "Estimate",
+    "Weights",
     "bootstrap",
     "coverage_of",
     "error_growth",
@@ -31,4 +32,5 @@ __all__ = (
     "reweight",
     "reweight_derived",
     "target_log_z",
+    "weights_of",
 )
