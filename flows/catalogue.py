@@ -127,6 +127,7 @@ CLASSES: dict[str, str] = {
     "LatticeNet": "scalar.nets",
     "MomentumScaling": "scalar.momentum",
     "QuarticTail": "scalar.tails",
+    "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",

@@ -248,8 +248,10 @@ class Model:
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries of the density: those shared by the prior and the flow."""
-        return common([self.prior, self.flow])
+        """The symmetries of the density: those shared by the prior and the flow, and internal ones that it is averaged over."""
+        shared = common([self.prior, self.flow])
+        averaged = () if self.images is None else self.images.internal
+        return tuple(name for name in SYMMETRIES if name in (*shared, *averaged))
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return fresh parameters of the flow."""

@@ -1,11 +1,12 @@
 """Densities averaged over images of the field: a model given the symmetries that its flow lacks, exactly.
 
-Where the target has a group G of symmetries and a flow does not, the mean of its density over the group does,
+Where the target has a group G of symmetries and a model does not, the mean of its density over the group does,
 
     qbar(y) = 1/|G| sum_{g in G} q(g y),
 
 and is the density of g y for y drawn from q and g uniform in G. By convexity KL(qbar|p) <= KL(q|p), and the effective sample
-size under an invariant target grows. The price is one inverse pass of the flow for each image of a draw.
+size under an invariant target grows. The price is one inverse pass of the flow for each image of a draw. Where the target has
+several wells that the group exchanges, a model of one of them becomes one of all, without further training.
 """
 
 from __future__ import annotations
@@ -22,44 +23,54 @@ from haarflow.backends.types import Array, Group, Key
 from haarflow.core import random
 from haarflow.core.lattice import symmetries
 from haarflow.core.lattice.geometry import check_divisible, shift
-from haarflow.flows.coordinates import link_group, on_links
+from haarflow.flows.coordinates import link_group, matrix_valued, on_links
+
+INTERNAL = ("Z2", "charge_conjugation")  # phi -> -phi, U -> U^*
 
 
 @dataclass(frozen=True)
 class Images:
-    """The group of translations by multiples of `steps` sites along each axis and of reflections of the axes `reflected`.
+    """The group of translations by multiples of `steps` sites along each axis, of reflections of the axes `reflected` and of
+    `internal` symmetries, "Z2" (phi -> -phi) or "charge_conjugation" (U -> U^*).
 
-    A step of 0 means no translations along that axis. Raises ValueError for negative steps and for an axis that is not one
-    of them, and in use for a step that does not divide its extent.
+    A step of 0 means no translations along that axis. Raises ValueError for negative steps, for an axis that is not one
+    of them and for an unknown symmetry, and in use for a step that does not divide its extent and for a symmetry that fields of
+    the group do not have.
 
-    >>> Images((2, 0), (1,)).count((8, 8))
-    8
+    >>> Images((2, 0), (1,)).count((8, 8)), Images((0, 0), internal=("Z2",)).count((8, 8))
+    (8, 2)
     """
 
     steps: tuple[int, ...]
     reflected: tuple[int, ...] = ()
+    internal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         object.__setattr__(self, "reflected", tuple(sorted(set(self.reflected))))
+        object.__setattr__(self, "internal", tuple(dict.fromkeys(self.internal)))
         if min(self.steps, default=-1) < 0 or not set(self.reflected) <= set(range(len(self.steps))):
             raise ValueError(
                 f"images take one step >= 0 for each axis and reflected axes among them, got {self.steps} and {self.reflected}"
             )
+        if unknown := [name for name in self.internal if name not in INTERNAL]:
+            raise ValueError(f"a density is averaged over {' or '.join(INTERNAL)}, got {unknown[0]!r:.40}")
 
     def count(self, lattice: tuple[int, ...]) -> int:
         """Return the number of images |G|."""
-        return math.prod(map(len, self._shifts(lattice))) << len(self.reflected)
+        return math.prod(map(len, self._shifts(lattice))) << len(self.reflected) + len(self.internal)
 
     def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:
         """Return all images of fields `(n, *field_shape)`, the field itself first, `(image, n, *field_shape)`."""
         d, links = len(lattice), on_links(group, tuple(field.shape[1:]), lattice)
-        internal: Callable[..., Array] = symmetries.reflect
+        turn: Callable[..., Array] = symmetries.reflect
         if links:
-            internal = partial(symmetries.reflect_links, group=link_group(group))
+            turn = partial(symmetries.reflect_links, group=link_group(group))
         images = [field]
         for axis in self.reflected:
-            images += [internal(image, mu=axis, d=d) for image in images]
+            images += [turn(image, mu=axis, d=d) for image in images]
+        for name in self.internal:
+            images += [_conjugate(name, image, group) for image in images]
         return array_namespace(field).stack(
             [_moved(image, steps) for steps in itertools.product(*self._shifts(lattice)) for image in images], axis=0
         )
@@ -70,6 +81,13 @@ class Images:
         for axis, step in enumerate(self.steps):
             check_divisible(tuple(lattice), axis, step or 1)
         return [range(0, extent if step else 1, step or 1) for extent, step in zip(lattice, self.steps, strict=True)]
+
+
+def _conjugate(name: str, field: Array, group: Group) -> Array:
+    """The image of a field under an internal symmetry; raises ValueError for one that its group does not have."""
+    if (name == "Z2") != (group.name == "Real"):
+        raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
+    return array_namespace(field).conj(field) if matrix_valued(group) else -field
 
 
 def chosen(images: Array, key: Key) -> Array:
