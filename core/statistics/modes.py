@@ -56,7 +56,7 @@ def modes(labels: ArrayLike, log_w: ArrayLike, targets: Mapping[str, ArrayLike] 
 
 def _mode(label: int, own: numpy.ndarray, log_w: numpy.ndarray, chains: Mapping[str, numpy.ndarray]) -> Mode:
     hit = (own == label).astype(float)
-    weighted = reweight(log_w, hit)
+    weighted = reweight(log_w, hit) if hit.any() else Estimate(0.0, None)
     marks = {name: (series == label).astype(float) for name, series in chains.items()}
     counts = {name: independent_draws(series) for name, series in marks.items()}
     shares = {name: _share(float(series.mean()), counts[name]) for name, series in marks.items()}
@@ -71,7 +71,8 @@ def _is_beyond(most: float, share: float, independent: float) -> bool:
 
 
 def _share(share: float, independent: float) -> Estimate:
-    return Estimate(share, math.sqrt(share * (1.0 - share) / independent))
+    """A share with half the width of Wilson's interval, which does not vanish where nothing was found."""
+    return Estimate(share, math.sqrt(share * (1.0 - share) / independent + 0.25 / independent**2))
 
 
 def _whole(labels: ArrayLike) -> numpy.ndarray:

@@ -26,6 +26,7 @@ def test_chains_that_stay_in_a_mode_count_once_each():
     """64 chains, half in each well: the error of the share is that of 64 draws, and the mode is missing all the same."""
     found = modes(numpy.ones(1000), numpy.zeros(1000), {"hmc": signs([0.0, 1.0] * 32)})
     assert found[0].chains["hmc"].error == pytest.approx(0.5 / 8, rel=0.02) and found[0].missing == ("hmc",)
+    assert found[0].weighted.error is None and found[0].model.error == pytest.approx(1 / 2000)  # none found of 1000
     few = modes(numpy.ones(1000), numpy.zeros(1000), {"hmc": signs([0.0, 1.0])})
     assert few[0].missing == ()  # two chains are no evidence
 
