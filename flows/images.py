@@ -23,7 +23,7 @@ from haarflow.backends.types import Array, Group, Key
 from haarflow.core import random
 from haarflow.core.lattice import symmetries
 from haarflow.core.lattice.geometry import check_divisible, shift
-from haarflow.flows.coordinates import link_group, matrix_valued, on_links
+from haarflow.flows.coordinates import link_group, on_links
 
 INTERNAL = ("Z2", "charge_conjugation")  # phi -> -phi, U -> U^*
 
@@ -60,8 +60,16 @@ class Images:
         """Return the number of images |G|."""
         return math.prod(map(len, self._shifts(lattice))) << len(self.reflected) + len(self.internal)
 
+    def check(self, group: Group, lattice: tuple[int, ...]) -> None:
+        """Raise ValueError for a lattice on which the translations do not act, and for a symmetry that the group does not have."""
+        self._shifts(lattice)
+        for name in self.internal:
+            if (name == "Z2") != (group.name == "Real"):
+                raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
+
     def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:
         """Return all images of fields `(n, *field_shape)`, the field itself first, `(image, n, *field_shape)`."""
+        self.check(group, lattice)
         d, links = len(lattice), on_links(group, tuple(field.shape[1:]), lattice)
         turn: Callable[..., Array] = symmetries.reflect
         if links:
@@ -69,8 +77,8 @@ class Images:
         images = [field]
         for axis in self.reflected:
             images += [turn(image, mu=axis, d=d) for image in images]
-        for name in self.internal:
-            images += [_conjugate(name, image, group) for image in images]
+        for _ in self.internal:
+            images += [_conjugate(image) for image in images]
         return array_namespace(field).stack(
             [_moved(image, steps) for steps in itertools.product(*self._shifts(lattice)) for image in images], axis=0
         )
@@ -83,18 +91,21 @@ class Images:
         return [range(0, extent if step else 1, step or 1) for extent, step in zip(lattice, self.steps, strict=True)]
 
 
-def _conjugate(name: str, field: Array, group: Group) -> Array:
-    """The image of a field under an internal symmetry; raises ValueError for one that its group does not have."""
-    if (name == "Z2") != (group.name == "Real"):
-        raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
-    return array_namespace(field).conj(field) if matrix_valued(group) else -field
+def _conjugate(field: Array) -> Array:
+    """The image under an internal symmetry: -phi of real fields and of angles, the conjugate of complex ones."""
+    xp = array_namespace(field)
+    return xp.conj(field) if xp.isdtype(field.dtype, "complex floating") else -field
 
 
-def chosen(images: Array, key: Key) -> Array:
-    """Return one of the images of each field, `(image, n, *field_shape)` to `(n, *field_shape)`, drawn uniformly."""
+def chosen(images: Array, key: Key, weights: tuple[float, ...] = ()) -> Array:
+    """Return one of the images of each field, `(image, n, *field_shape)` to `(n, *field_shape)`, drawn with their `weights`, by
+    default uniformly.
+    """
     xp, (count, n) = array_namespace(images), images.shape[:2]
-    u = random.uniform(key, (n,), "float64" if images.dtype == xp.float64 else "float32")
-    index = xp.clip(xp.astype(xp.floor(u * count), xp.int32), 0, count - 1)
+    u = random.uniform(key, (n,), "float64" if images.dtype in (xp.float64, xp.complex128) else "float32")
+    index = xp.zeros_like(u, dtype=xp.int32)
+    for edge in list(itertools.accumulate(weights or (1.0 / count,) * count))[:-1]:
+        index = index + xp.astype(u >= edge, xp.int32)
     rows = xp.reshape(images, (count * n, *images.shape[2:]))
     return xp.take(rows, index * n + xp.arange(n, dtype=xp.int32), axis=0)
 
