@@ -30,6 +30,8 @@ class Row(NamedTuple):
     untrained: bool = False
 
 
+# options of [flow] for every kind: the symmetries that its density is averaged over, and the number of models that are mixed
+SHARED: dict[str, Any] = {"symmetrised": tuple[str, ...], "mixture": int}
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
 GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
 CHECKERBOARD = (
@@ -117,6 +119,7 @@ FLOWS: dict[str, dict[str, Row]] = {
 CLASSES: dict[str, str] = {
     "Chain": "flow",
     "Images": "images",
+    "Mixture": "mixtures",
     "Model": "flow",
     "Repeat": "flow",
     "Translate": "flow",
@@ -127,6 +130,7 @@ CLASSES: dict[str, str] = {
     "LatticeNet": "scalar.nets",
     "MomentumScaling": "scalar.momentum",
     "QuarticTail": "scalar.tails",
+    "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",

@@ -23,6 +23,7 @@ from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
 from haarflow.core.lattice.symmetries import SYMMETRIES
 from haarflow.flows.images import Images, chosen
+from haarflow.flows.proposals import log_mean_exp
 from haarflow.flows.symmetries import common, common_periods, total_displacement
 
 IMAGE = 0x696D6167  # folded into the key of a draw for the choice of its image
@@ -248,8 +249,10 @@ class Model:
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries of the density: those shared by the prior and the flow."""
-        return common([self.prior, self.flow])
+        """The symmetries of the density: those shared by the prior and the flow, and internal ones that it is averaged over."""
+        shared = common([self.prior, self.flow])
+        averaged = () if self.images is None else self.images.internal
+        return tuple(name for name in SYMMETRIES if name in (*shared, *averaged))
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return fresh parameters of the flow."""
@@ -287,9 +290,7 @@ class Model:
 
         xp, backend = array_namespace(images), backends.of(images)
         _, rows = backend.scan(one, xp.zeros_like(images[(0, slice(None), *(0,) * (images.ndim - 2))]), images)
-        rows = xp.concat([*[row[None, :] for row in known], rows], axis=0)
-        top = xp.max(rows, axis=0)
-        return top + xp.log(xp.mean(xp.exp(rows - top[None, :]), axis=0))
+        return log_mean_exp(xp.concat([*[row[None, :] for row in known], rows], axis=0))
 
 
 def precision(params: Params) -> str:

@@ -14,6 +14,7 @@ from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 
@@ -57,11 +58,13 @@ def convolutional(
     bins: int = 6,
     condition: tuple[str, ...] = (),
     m2: float = 0.67,
+    shift: float = 0.0,
     **net: Any,
 ) -> Model:
-    """Return the copula followed by `pairs` of convolutional couplings, one for each colour.
+    """Return the copula followed by `pairs` of convolutional couplings, one for each colour, and by a uniform shift.
 
-    Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
+    The shift is learnt and starts at `shift`, with 0 there is none: it takes the field to one of the wells of an ordered phase,
+    for `symmetric=False`. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
     of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
     with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
@@ -71,7 +74,8 @@ def convolutional(
     d = len(lattice)
     context = CheckerboardNet(d, condition=condition, **net)
     colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs))))
+    end = (UniformShift(d, shift),) if shift else ()
+    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs), *end)))
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:

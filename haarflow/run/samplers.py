@@ -21,6 +21,7 @@ from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropo
 from haarflow.core.parts import described
 from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import AnyModel
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.pseudofermions.one_flavour import Root
 from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, Refreshed
@@ -32,7 +33,7 @@ from haarflow.theories.gauge.flux_hit import FluxHits
 class Proposal(NamedTuple):
     """A trained flow: model, parameters, and the values of the couplings on which it is conditioned."""
 
-    model: Model
+    model: AnyModel
     params: Params
     condition: dict[str, float] | None
 
@@ -155,7 +156,14 @@ class _Sampler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowMetropolis(_Sampler):
+class _Averaged:
+    symmetrised: Annotated[
+        bool, Field(description="the model as it is; false: without the average of its density over symmetries")
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMetropolis(_Averaged, _Sampler):
     """Independence Metropolis with proposals from the flow."""
 
     __pydantic_config__ = STRICT
@@ -167,7 +175,7 @@ class FlowMetropolis(_Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowReweighting:
+class FlowReweighting(_Averaged):
     """Independent draws from the flow with weights."""
 
     __pydantic_config__ = STRICT
@@ -367,6 +375,15 @@ def hits_of(settings: Any) -> int:
     (2, 0)
     """
     return settings.hits if isinstance(settings, _Hits) else 0
+
+
+def averages(settings: Any) -> bool:
+    """Return whether a sampler takes a flow with the average of its density over symmetries.
+
+    >>> averages(FlowReweighting()), averages(FlowReweighting(symmetrised=False))
+    (True, False)
+    """
+    return settings.symmetrised if isinstance(settings, _Averaged) else True
 
 
 def needs_flow(settings: Any) -> bool:

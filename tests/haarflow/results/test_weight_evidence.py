@@ -10,7 +10,7 @@ import pytest
 from haarflow.core.parts import described
 from haarflow.core.statistics import weights
 from haarflow.report.text import coverage_table
-from haarflow.results import ensemble, summary
+from haarflow.results import ensemble, mode_evidence, summary
 from haarflow.results.ensemble import Sampled
 from haarflow.results.weight_evidence import UNSEEN, evidence, judged
 from haarflow.run.recipes import load
@@ -116,6 +116,41 @@ def test_a_magnetisation_of_one_sign_is_caught_by_symmetry():
         assert bool(said) == wrong and all("zero, which it is by a symmetry" in one for one in said)
 
 
+def two_signs(share, chains, seed=0):
+    """Magnetisations `(chain, 50)` of chains that stay in their well, a share of them in the negative one."""
+    sign = numpy.where(numpy.arange(chains) < share * chains, -1.0, 1.0)
+    return sign[:, None] * numpy.random.default_rng(seed).normal(2.0, 0.1, (chains, 50))
+
+
+def test_a_well_that_is_never_drawn_is_called_a_collapse():
+    target, log_w = target_of(load("phi4-2d")), normal(0.3, 2000, 1)
+    collapsed = flow(log_w)._replace(observables=every_name(2000, two_signs(0.0, 40).reshape(1, -1)))
+    both = flow(log_w)._replace(observables=every_name(2000, two_signs(0.5, 40).reshape(1, -1)))
+    chain = Sampled("hmc", {"m": two_signs(0.5, 64)}, None, numpy.ones((64, 50)))
+    for sampled, wrong in ((collapsed, True), (both, False)):
+        found = mode_evidence.evidence(target.theory, sampled, {"hmc": chain})
+        said = judged(sampled, evidence(sampled, found), {})
+        assert (
+            any("has collapsed: 50.0% ± 6.3% of the configurations of hmc have m < 0" in one for one in said) == wrong
+        )
+        assert len(found["rows"]) == 2 and json.loads(json.dumps(found)) == found
+    assert mode_evidence.evidence(target.theory, chain, {}) is None
+    assert (
+        mode_evidence.evidence(target.theory, collapsed._replace(observables={"E": numpy.ones((1, 2000))}), {}) is None
+    )
+
+
+def test_modes_of_a_charge_are_its_values_and_rare_ones_are_left_out():
+    rng = numpy.random.default_rng(2)
+    charge = numpy.round(rng.normal(0.0, 1.0, (1, 4000)))
+    charge[0, 0] = 9.0
+    theory = target_of(load("u1-tiny")).theory
+    sampled = flow(numpy.zeros(4000))._replace(observables={"Q": charge})
+    found = mode_evidence.evidence(theory, sampled, {})
+    assert found["by"] == "value" and [row["label"] for row in found["rows"]] == [-3, -2, -1, 0, 1, 2, 3]
+    assert sum(row["weighted"]["value"] for row in found["rows"]) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_without_a_chain_the_unseen_is_a_remark_and_no_warning():
     log_w = normal(0.3, 2000, 1)
     assert evidence(flow(log_w))["remark"] == UNSEEN and sentences(log_w) == []
@@ -152,8 +187,11 @@ def test_the_summary_and_the_terminal_carry_the_evidence(run):
     assert set(entry["chains"]) == {"hmc", "heatbath", "mixture"} and found["hmc"]["warnings"] == []
     assert "coverage" not in found["hmc"]
     text = coverage_table(found)
-    assert text.count("heatbath") == 2 and "ESS of target" in text
-    assert "Does the flow cover the target?" in (run / "report.html").read_text()
+    assert "ESS of target" in text and "Bennett" in text and "of their weight" in text and "Q = 0" in text
+    for name, chain in entry["chains"].items():
+        assert entry["elbo"]["value"] < chain["bridge"]["value"] < chain["eubo"]["value"], name
+    page = (run / "report.html").read_text()
+    assert "Does the flow cover the target?" in page and "Free energy" in page and "Bennett" in page and "Q = 0" in page
     assert ensemble.read(run / "ensemble.h5").samplers["flow-reweighting"].target_log_w["hmc"].shape[0] == 4
 
 
