@@ -69,9 +69,17 @@ def convolutional(
     3
     """
     d = len(lattice)
-    context = CheckerboardNet(d, condition=condition, **net)
-    colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs))))
+    layers = couplings(CheckerboardNet(d, condition=condition, **net), pairs, bins)
+    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), layers)))
+
+
+def couplings(context: CheckerboardNet, pairs: int = 1, bins: int = 6) -> Repeat:
+    """Return `pairs` of couplings with a context net, one for each colour, splines or with `bins=0` affine.
+
+    >>> couplings(CheckerboardNet(2), pairs=3).n
+    3
+    """
+    return Repeat(Chain((_coupling(context, 1, bins), _coupling(context, 0, bins))), pairs)
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:
