@@ -103,6 +103,16 @@ FLOWS: dict[str, dict[str, Row]] = {
             "a convolutional flow of the scalar field, pseudofermions by shears about a constant mass; even extents",
             takes=("free", "g"),
         ),
+        "scalars-shears-joint": Row(
+            "conditionals:scalars_and_shears_in_turn",
+            "the same, then layers of both fields in turn, each told the other, arXiv:2106.05934; even extents",
+            takes=("free", "g"),
+        ),
+        "shears-scalars": Row(
+            "conditionals:shears_and_scalars",
+            "pseudofermions of a constant mass, the scalar field by a convolutional flow told of them; even extents",
+            takes=("free", "g"),
+        ),
     },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
@@ -138,6 +148,10 @@ CLASSES: dict[str, str] = {
     "HoppingExponential": "fermions.hopping",
     "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
+    "Moves": "pairs",
+    "Featured": "pairs",
+    "Bilinears": "fermions.bilinears",
+    "ConstantMass": "fermions.shears",
     "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",

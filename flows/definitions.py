@@ -35,6 +35,7 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
+    "bilinears": "of",
     "operator": "hop",
     "models": "log_density",
 }

@@ -64,18 +64,26 @@ def convolutional(
     """Return the copula followed by `pairs` of convolutional couplings, one for each colour, and by a uniform shift.
 
     The shift is learnt and starts at `shift`, with 0 there is none: it takes the field to one of the wells of an ordered phase,
-    for `symmetric=False`. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
-    of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
-    with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
+    for `symmetric=False`. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost;
+    `net` takes options of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all
+    layers commute with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n
     3
     """
     d = len(lattice)
-    context = CheckerboardNet(d, condition=condition, **net)
-    colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
+    layers = couplings(CheckerboardNet(d, condition=condition, **net), pairs, bins)
     end = (UniformShift(d, shift),) if shift else ()
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs), *end)))
+    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), layers, *end)))
+
+
+def couplings(context: CheckerboardNet, pairs: int = 1, bins: int = 6) -> Repeat:
+    """Return `pairs` of couplings with a context net, one for each colour, splines or with `bins=0` affine.
+
+    >>> couplings(CheckerboardNet(2), pairs=3).n
+    3
+    """
+    return Repeat(Chain((_coupling(context, 1, bins), _coupling(context, 0, bins))), pairs)
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:
