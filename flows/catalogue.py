@@ -134,6 +134,8 @@ CLASSES: dict[str, str] = {
     "Repeat": "flow",
     "Translate": "flow",
     "ConvNet": "nets",
+    "EveryPlane": "orientations",
+    "Turn": "orientations",
     "AffineCoupling": "scalar.affine",
     "SplineCoupling": "scalar.spline",
     "CheckerboardNet": "scalar.nets",
