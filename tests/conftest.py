@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items):
     compiled = set()
     for item in items:
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        names, test = {one for one in given if isinstance(one, str)}, (item.path, item.originalname)
+        names, test = {one for one in given if isinstance(one, str)}, item.nodeid.partition("[")[0]
         if {"readonly", *ENGINES} & names if item.path.is_relative_to(LAWS) else "jax" in names and test in compiled:
             item.add_marker("engines")
         if "jax" in names:
