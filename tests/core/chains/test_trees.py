@@ -154,7 +154,7 @@ def test_independent_proposals_move_all_parts_together(backend, host):
     kernel, ends = independence(theory, COUPLINGS, tries=3), []
     for one in (backend, host):
         start = fields.map(one.asarray, on_host(host, drawn(theory, host, chains=8)))
-        state, info = kernel.step(random.key(5, one), kernel.init(start))
+        state, info = one.jit(kernel.step)(random.key(5, one), kernel.init(start))
         assert type(state.field) is Fields
         ends.append(on_host(one, state.field))
         numpy.testing.assert_allclose(
