@@ -35,6 +35,7 @@ IMPORTED = ("pytest", "hypothesis", "numpy", "scipy.special", "numba", "h5py", "
 LAWS_ON_COMPILED = ("tests/laws/test_theories.py", "tests/core/chains", "tests/core/test_random.py")
 ON_DEFINITIONS = ("tests/laws/test_values.py",)  # for lines that run when a module is imported
 LOST = ("ERROR: not found: ", "ERROR: file or directory not found: ")
+FAULTS = ("FAILED ", "ERROR ")
 USAGE, NONE = 4, 5  # pytest's exit codes for a test that it does not find, and where no test was chosen
 WAIT = 20  # seconds of the clock for each second of processor time that a process may take
 
@@ -115,13 +116,13 @@ class Checkout(NamedTuple):
     limit: int
     words: str = ""
 
-    def failing(self, tests: list[str]) -> tuple[str, str]:
+    def failing(self, tests: list[str], *options: str) -> tuple[str, str]:
         """Return (outcome, failing test) of a process of tests: survived, caught, timeout, or missing for a test that pytest
         does not find, as under a name that changes from process to process."""
         printed = self.folder / ".printed"
         child = os.fork()
         if child == 0:
-            self._test(tests, printed)
+            self._test([*options, *tests], printed)
         code = _wait(child, time.monotonic() + WAIT * self.limit)
         if code is None:
             return "timeout", ""
@@ -131,10 +132,10 @@ class Checkout(NamedTuple):
         if code == USAGE:
             lost = next((line for line in lines if line.startswith(LOST)), "").partition("not found: ")[2]
             return "missing", lost.removeprefix(f"{self.folder.resolve()}/").removeprefix(f"{self.folder}/")
-        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+        failed = [line for line in lines if line.startswith(FAULTS)]
         return "caught", failed[0].split(" - ")[0] if failed else (lines or ["it crashed"])[-1]
 
-    def _test(self, tests: list[str], printed: Path) -> None:
+    def _test(self, arguments: list[str], printed: Path) -> None:
         """Run the tests in this process, a fork, and end it."""
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_CPU, (self.limit, self.limit + 5))
@@ -150,7 +151,7 @@ class Checkout(NamedTuple):
         import pytest
 
         options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", "-k", self.words]
-        code = pytest.main([*options, *tests])
+        code = pytest.main([*options, *arguments])
         sys.stdout.flush()
         os._exit(int(code))
 
@@ -174,22 +175,25 @@ def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout:
     """Return what became of a mutant."""
     path, begun = checkout.folder / mutant.file, time.monotonic()
     source, left, outcome, test = path.read_text(encoding="utf-8"), list(tests), "unreached", ""
+    spoilt: list[str] = []
     change = mutated(mutant, source)
     for bundle in bundles(tests, seconds):
         while bundle := [test for test in bundle if test in left]:
             path.write_text(change, encoding="utf-8")
             try:
-                outcome, test = checkout.failing(bundle)
+                outcome, test = checkout.failing(bundle, *spoilt)
             finally:
                 path.write_text(source, encoding="utf-8")
             if outcome == "missing":
                 lost = [one for one in left if not test or one.startswith(test)]
                 outcome, left = "unreached", [one for one in left if one not in lost]
                 continue
-            blamed = next((one for one in bundle if test.partition(" ")[2].startswith(one)), None)
-            if outcome != "caught" or blamed is None or passes(checkout, blamed):
+            blamed = test.partition(" ")[2] if test.startswith(FAULTS) else ""
+            if outcome != "caught" or not blamed or passes(checkout, blamed):
                 break
-            left.remove(blamed)
+            spoilt.append(f"--deselect={blamed}")
+            outcome, test = "survived", ""
+            left = [one for one in left if "::" in blamed or not one.startswith(blamed)]
         if outcome in ("caught", "timeout"):
             break
     return Result(mutant.name, outcome, test, len(left), round(time.monotonic() - begun, 1))
@@ -197,8 +201,8 @@ def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout:
 
 @cache
 def passes(checkout: Checkout, test: str) -> bool:
-    """Whether a test passes here without any mutant."""
-    return checkout.failing([test])[0] == "survived"
+    """Whether a test passes here without any mutant, a file whether it can be imported."""
+    return checkout.failing([test], *([] if "::" in test else ["--collect-only"]))[0] == "survived"
 
 
 def results() -> list[Result]:
@@ -233,7 +237,7 @@ def main() -> None:
     index, count = map(int, options.shard.split("/"))
     table: dict[str, Any] = json.loads(REACHED.read_text(encoding="utf-8"))
     reach, known = Reach(table["lines"], table["seconds"]), latest()
-    done = {name for name, result in known.items() if not options.again or result.outcome == "caught"}
+    done = {name for name, result in known.items() if not options.again or result.outcome in ("caught", "timeout")}
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # as tests/conftest.py, before JAX is imported
     done |= equivalent().keys()
     for name in IMPORTED:

@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -148,6 +148,29 @@ def test_workers_that_always_die_are_not_started_for_ever(monkeypatch):
     with processes(2) as executor:
         assert list(farm(math.sqrt, range(9), executor, ahead=2)) == [(index, math.sqrt(index)) for index in range(9)]
     assert started == [2] * 4
+
+
+class Held(Executor):
+    """Computes block 0 alone, takes no block 2, and keeps all others waiting."""
+
+    def __init__(self):
+        self.given = []
+
+    def submit(self, task, index):
+        if index == 2:
+            raise BrokenExecutor
+        self.given.append(Future())
+        if index == 0:
+            self.given[0].set_result(task(index))
+        return self.given[-1]
+
+
+def test_blocks_that_nobody_waits_for_any_more_are_cancelled():
+    held = Held()
+    blocks = farm(abs, range(4), held, ahead=4)
+    assert next(blocks) == (0, 0)
+    blocks.close()
+    assert [future.cancelled() for future in held.given] == [False, True, True]
 
 
 def test_senseless_numbers_are_refused():

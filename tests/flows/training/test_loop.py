@@ -101,6 +101,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(autodiff_backend):
     assert all(numpy.all(numpy.isfinite(backend.to_numpy(leaf))) for leaf in leaves(error.state.params))
     assert not numpy.isfinite(error.records["loss"][-1])
     assert same(finish(train(training, state, error.step)), error.state, backend)
+    with pytest.raises(NotFinite) as again:  # the second step of a block, where the one above was another
+        finish(train(training, state, 100, every=error.step - 1))
+    assert again.value.records["step"].tolist() == [error.step - 1, error.step]
 
 
 def test_a_gradient_that_is_not_finite_stops_too(autodiff_backend):
