@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.fermions.shears import FreeFermions, Shears
 from haarflow.flows.flow import Flow, Model, Prior, precision
+from haarflow.flows.mixtures import AnyModel
 from haarflow.flows.pairs import PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.architectures import convolutional
@@ -52,13 +53,14 @@ class Conditional:
         return self.noise.log_density(chi) + log_det
 
 
-def marginal_and_conditional(model: Model) -> tuple[Model, Conditional]:
+def marginal_and_conditional(model: AnyModel) -> tuple[Model, Conditional]:
     """Return both factors of a model of pairs, q(U) and q(phi|U); its parameters are {"marginal": ..., "conditional": ...}.
 
     Raises TypeError for a model of another kind.
     """
-    if not (isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
-        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {type(model.flow).__name__}")
+    if not (isinstance(model, Model) and isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
+        kind = type(model.flow if isinstance(model, Model) else model).__name__
+        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {kind}")
     return Model(model.prior.links, model.flow.marginal), Conditional(model.prior.noise, model.flow.conditional)
 
 

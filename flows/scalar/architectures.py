@@ -59,12 +59,14 @@ def convolutional(
     condition: tuple[str, ...] = (),
     m2: float = 0.67,
     shift: float = 0.0,
+    tails: bool = True,
     **net: Any,
 ) -> Model:
     """Return the copula followed by `pairs` of convolutional couplings, one for each colour, and by a uniform shift.
 
     The shift is learnt and starts at `shift`, with 0 there is none: it takes the field to one of the wells of an ordered phase,
-    for `symmetric=False`. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
+    for `symmetric=False`. With `tails=False` a momentum scaling takes the place of the copula, whose quartic tails are too thin on
+    the side of a well from which the others are reached. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
     of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
     with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
@@ -74,8 +76,9 @@ def convolutional(
     d = len(lattice)
     context = CheckerboardNet(d, condition=condition, **net)
     colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
+    start = _copula(d, rounds, condition, m2) if tails else (MomentumScaling(d, 3, m2, condition),)
     end = (UniformShift(d, shift),) if shift else ()
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs), *end)))
+    return Model(Gaussian(tuple(lattice)), Chain((*start, Repeat(colours, pairs), *end)))
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:

@@ -21,6 +21,7 @@ PUBLIC = {
     "operator": ("haarflow.theories", ("prepare", "hop", "apply", "adjoint")),
     "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
+    "density": ("haarflow.flows", ("init", "sample", "log_density", "field_shape")),
 }
 # classes of the laws themselves
 NOT_OBJECTS = ("Bound", "Chained", "Unhashable")

@@ -29,6 +29,7 @@ from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.classes import modules_of, representatives
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
 from haarflow.verification.pair_objects import PAIR_ENTRIES
+from haarflow.verification.weight_objects import DENSITY_ENTRIES
 from tests.conftest import member
 from tests.mutants import autoregressive, loop_flows
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
@@ -163,7 +164,8 @@ def test_every_public_flow_and_prior_is_among_the_objects():
                 found |= kinds(part) if dataclasses.is_dataclass(part) else set()
         return found
 
-    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in (*FLOW_ENTRIES, *PAIR_ENTRIES)))
+    every = (*FLOW_ENTRIES, *PAIR_ENTRIES, *DENSITY_ENTRIES)
+    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in every))
     nets = {"ConvNet"}  # created inside the couplings when they are used
     assert set(CLASSES) - seen == nets
 
