@@ -62,7 +62,7 @@ def uniform(lattice: Lattice) -> KnownTarget:
     """Return uniform links with U(1) at beta = 0.5 as their target.
 
     >>> round(uniform((2, 2)).log_z, 3)
-    0.248
+    0.253
     """
     theory, couplings = U1Gauge(lattice), {"beta": 0.5}
     model = Model(UniformLinks(lattice), Translate((0,) * len(lattice), internal=1))

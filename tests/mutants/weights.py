@@ -122,7 +122,7 @@ def of_the_largest(log_w, target_log_w):
 
 TWO = {"lattice": (2, 2)}
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant("a symmetrised model that forgets the average", "density", averaged, ("draws_have_the_density",), TWO),
+    Mutant("a symmetrised model that forgets the average", "density", averaged, ("draws_follow_the_density",), TWO),
     Mutant(
         "a mixture with its component's density",
         "density",
@@ -130,12 +130,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("sample_is_its_density",),
         TWO,
     ),
-    Mutant("a mixture drawn evenly", "density", two_wells(EvenHanded), ("draws_have_the_density",), TWO),
+    Mutant("a mixture drawn evenly", "density", two_wells(EvenHanded), ("draws_follow_the_density",), TWO),
     Mutant(
         "a mixture with its likeliest density",
         "density",
         two_wells(Largest),
-        ("integrates_to_one", "draws_have_the_density"),
+        ("integrates_to_one", "draws_follow_the_density"),
         TWO,
     ),
     Mutant(

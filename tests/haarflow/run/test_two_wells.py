@@ -73,9 +73,11 @@ def test_ln_z_of_both_sides_is_the_known_one(run):
     one, both = (samplers[name]["coverage"] for name in ("one-well", "both"))
     known = [(one["ln_Z"], 67.119, 0.017), (one["elbo"], 66.673, 0.02), (both["ln_Z"], 67.822, 0.010)]
     known += [(both["elbo"], 67.391, 0.02), (both["chains"]["hmc"]["bridge"], 67.8183, 0.0012)]
-    known += [(one["chains"]["hmc"]["ln_Z"], 67.8183, 0.0012), (one["chains"]["hmc"]["bridge"], 67.8183, 0.0012)]
+    known += [(one["chains"]["hmc"]["ln_Z"], 67.8183, 0.0012), (both["chains"]["hmc"]["ln_Z"], 67.8183, 0.0012)]
     for entry, value, error in known:
-        assert abs(entry["value"] - value) < 4 * math.hypot(entry["error"], error) < 0.6, (entry, value)
+        assert abs(entry["value"] - value) < 4 * math.hypot(entry["error"], error) < 0.9, (entry, value)
+    stuck = one["chains"]["hmc"]["bridge"]  # of chains that never leave their wells
+    assert abs(stuck["value"] - 67.8183) < 4 * 0.17 and stuck["error"] is None and stuck["note"]
     assert both["elbo"]["value"] < both["iwae"]["value"] < both["chains"]["hmc"]["bridge"]["value"]
     assert both["chains"]["hmc"]["bridge"]["value"] < both["chains"]["hmc"]["eubo"]["value"]
     assert both["ess"]["value"] == pytest.approx(0.348, abs=0.06) and one["ess"]["value"] == pytest.approx(
@@ -101,7 +103,7 @@ def test_training_on_the_target_needs_a_chain_and_keeps_the_average(tmp_path):
     assert training_of(setup).model.images is not None
     assert training_of(build(load("phi4-two-wells", ["run.backend=torch"]))).model.images is None
     with opened(tmp_path / "run", to_toml(setup.recipe)) as folder:
-        found, again = (target_draws(setup, "hmc", 10, folder, Progress(quiet=True)) for _ in range(2))
+        found, again = (target_draws(setup, "hmc", 10, folder, Progress()) for _ in range(2))
     assert found.shape == (12, 4, 4) and bool((found == again).all())
     assert not numpy.array_equal(setup.stream("hmc"), setup.stream(STREAM))
     with pytest.raises(RecipeError, match="learns from a Markov chain: add a chain sampler"):
