@@ -44,6 +44,7 @@ KINDS = {
     "model": ("prior", "flow"),
     "flow": ("forward", "inverse", "init"),
     "theory": ("action", "lattice", "group"),
+    "weights": ("model", "theory", "log_z", "perfect"),
     "operator": ("prepare", "hop", "apply", "adjoint", "lattice", "spinor_shape"),
     "kernel": ("init", "step", "values"),
     "density": ("init", "sample", "log_density", "lattice", "group", "field_shape"),
@@ -188,7 +189,7 @@ def _lattice_of(obj: Any) -> Lattice:
         return tuple(obj.lattice)
     if kind == "model":
         return tuple(obj.prior.lattice)
-    theory = theory_of(obj) if kind == "kernel" else None
+    theory = theory_of(obj) if kind == "kernel" else obj.theory if kind == "weights" else None
     return (4, 4) if theory is None else tuple(theory.lattice)
 
 

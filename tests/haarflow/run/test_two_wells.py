@@ -11,7 +11,7 @@ import pytest
 
 from haarflow.flows.flow import Chain, Model
 from haarflow.flows.mixtures import Mixture, symmetrised
-from haarflow.flows.modelfile import save_model
+from haarflow.flows.modelfile import open_model, save_model
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.shift import UniformShift
@@ -22,7 +22,7 @@ from haarflow.run.runfolder import opened
 from haarflow.run.target import target_of
 from haarflow.run.target_draws import STREAM, target_draws
 from haarflow.run.toml import to_toml
-from haarflow.run.training_stage import training_of
+from haarflow.run.training_stage import run_training, training_of
 from tests.support.runs import haarflow
 
 KAPPA, MASS, V = 0.3, 0.3427, 2.0869
@@ -80,9 +80,7 @@ def test_ln_z_of_both_sides_is_the_known_one(run):
     assert abs(stuck["value"] - 67.8183) < 4 * 0.17 and stuck["error"] is None and stuck["note"]
     assert both["elbo"]["value"] < both["iwae"]["value"] < both["chains"]["hmc"]["bridge"]["value"]
     assert both["chains"]["hmc"]["bridge"]["value"] < both["chains"]["hmc"]["eubo"]["value"]
-    assert both["ess"]["value"] == pytest.approx(0.348, abs=0.06) and one["ess"]["value"] == pytest.approx(
-        0.15, abs=0.06
-    )
+    assert abs(both["ess"]["value"] - 0.348) < 4 * both["ess"]["error"] < 0.2 and one["ess"]["note"]
 
 
 def test_the_recipe_makes_a_symmetrised_model_and_mixtures():
@@ -106,6 +104,14 @@ def test_training_on_the_target_needs_a_chain_and_keeps_the_average(tmp_path):
         found, again = (target_draws(setup, "hmc", 10, folder, Progress()) for _ in range(2))
     assert found.shape == (12, 4, 4) and bool((found == again).all())
     assert not numpy.array_equal(setup.stream("hmc"), setup.stream(STREAM))
+    small = ["flow.pairs=1", "flow.hidden=[2]", "train.steps=3", "train.batch=8", "train.checkpoint=2"]
+    setup = build(load("phi4-two-wells", [*words, *small, "samplers.hmc.chains=4", "lattice=[4,4]"]))
+    with opened(tmp_path / "trained", to_toml(setup.recipe)) as folder:
+        run_training(setup, folder, Progress())
+        model, params, card = open_model(folder.model)
+    assert (
+        model == setup.model and card["training"]["estimator"] == "forward-kl" and params["1"]["0"]["net"]["w0"].any()
+    )
     with pytest.raises(RecipeError, match="learns from a Markov chain: add a chain sampler"):
         load("phi4-two-wells", [words[0], "samplers.hmc=false"])
     with pytest.raises(RecipeError, match=r"train\.chain: 'hcm' is no chain sampler"):
