@@ -7,7 +7,6 @@ draws is found whatever it is made of.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,11 +28,13 @@ from haarflow.flows.laws.density import (
     enough_draws,
     file_keeps_the_model,
     integrates_to_one,
+    not_a_definition,
     sample_is_its_density,
 )
 from haarflow.flows.laws.symmetry import invariant_density
-from haarflow.flows.mixtures import Mixture
+from haarflow.flows.mixtures import Mixture, components
 from haarflow.flows.symmetries import declared
+from haarflow.flows.traits import traits
 
 FIRST = 256  # draws that give the range of an integral
 INTEGRATED = 1e-4  # the largest error at which an integral is informative
@@ -178,9 +179,11 @@ def _has_symmetries(obj: Any) -> str | None:
 
 
 def _is_saved(obj: Any) -> str | None:
-    if isinstance(obj, Model | Mixture) and dataclasses.is_dataclass(obj):
-        return None
-    return "a model file holds models of a prior and a flow, and mixtures of them"
+    if not isinstance(obj, Model | Mixture):
+        return "a model file holds models of a prior and a flow, and mixtures of them"
+    if any(traits(part.flow).trained for part in components(obj)):
+        return "it is trained, and this law would have to change its parameters"
+    return next((why for part in components(obj) if (why := not_a_definition(part))), None)
 
 
 DENSITY_LAWS: tuple[Law, ...] = (

@@ -10,6 +10,7 @@ import pytest
 from haarflow.report.text import coverage_table
 from haarflow.results import ensemble, mode_evidence, summary
 from haarflow.results.ensemble import Sampled
+from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.results.weight_evidence import UNSEEN, evidence, judged
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
@@ -180,6 +181,30 @@ def test_the_summary_and_the_terminal_carry_the_evidence(run):
     page = (run / "report.html").read_text()
     assert "Does the flow cover the target?" in page and "Free energy" in page and "Bennett" in page and "Q = 0" in page
     assert ensemble.read(run / "ensemble.h5").samplers["flow-reweighting"].target_log_w["hmc"].shape[0] == 4
+
+
+def test_summaries_without_bounds_and_modes_are_still_read(run, tmp_path):
+    """As they were written before there were any: no table of ln Z, all else as ever; a damaged bound is refused."""
+    whole = json.loads((run / "summary.json").read_text())
+    older = json.loads(json.dumps(whole))
+    for name in ("flow-metropolis", "flow-reweighting"):
+        entry = older["samplers"][name]["coverage"]
+        for key in ("elbo", "iwae", "group", "bias", "modes"):
+            del entry[key]
+        for chain in entry["chains"].values():
+            del chain["eubo"], chain["bridge"], chain["covered"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    text = coverage_table(read_summary(tmp_path / "older.json")["samplers"])
+    assert "ESS of target" in text and "Bennett " not in text and "Q = 0" not in text
+    for path in (("elbo",), ("chains", "hmc", "bridge"), ("modes",)):
+        damaged = json.loads(json.dumps(whole))
+        part = damaged["samplers"]["flow-reweighting"]["coverage"]
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] = {"value": "high"}
+        (tmp_path / "damaged.json").write_text(json.dumps(damaged))
+        with pytest.raises(SummaryError, match="is damaged"):
+            read_summary(tmp_path / "damaged.json")
 
 
 @pytest.mark.slow

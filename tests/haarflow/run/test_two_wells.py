@@ -16,11 +16,11 @@ from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.shift import UniformShift
 from haarflow.run.build import build, model_of
+from haarflow.run.chains import STREAM, target_draws
 from haarflow.run.progress import Progress
 from haarflow.run.recipes import RecipeError, load
 from haarflow.run.runfolder import opened
 from haarflow.run.target import target_of
-from haarflow.run.target_draws import STREAM, target_draws
 from haarflow.run.toml import to_toml
 from haarflow.run.training_stage import run_training, training_of
 from tests.support.runs import haarflow
