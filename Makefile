@@ -46,7 +46,7 @@ freezing: $(VENV)/demo.done   ## the charge history at 16x16, beta = 7, from the
 test: $(VENV)/dev.done   ## the default tests, about 18 minutes on two cores
 	$(BIN)/python -m pytest $(SHARE)
 
-test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend
+test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend, further cases on JAX
 	$(BIN)/python -m pytest $(SHARE) -m "engines and not statistical and not slow"
 
 test-statistical: $(VENV)/dev.done   ## the Monte Carlo tests
@@ -64,12 +64,16 @@ kill: $(VENV)/dev.done   ## kill 100 runs at random times, resume them, and comp
 costs: $(VENV)/dev.done   ## the default tests, and which files and tests take most CPU and memory, in compilers and in all
 	$(BIN)/python -m pytest $(SHARE) -p tests.support.costs
 
-lowest:          ## a subset of the tests with the lowest versions allowed, in an environment of their own (torch apart)
+# The environment of `make lowest`, apart from its tests: it alone needs the network.
+$(VENV)-lowest/done: pyproject.toml tests/support/lowest.py
 	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/pip install 'packaging>=24' 'pytest>=8.3' 'pytest-xdist>=3.6'
+	$(VENV)-lowest/bin/pip install -q 'packaging>=24' 'pytest>=8.3' 'pytest-xdist>=3.6'
 	$(VENV)-lowest/bin/python tests/support/lowest.py > $(VENV)-lowest/pins.txt
-	$(VENV)-lowest/bin/pip install -r $(VENV)-lowest/pins.txt -e .
-	$(VENV)-lowest/bin/python -m pytest $(BOUNDS)
+	$(VENV)-lowest/bin/pip install -q --no-compile -r $(VENV)-lowest/pins.txt -e .
+	touch $@
+
+lowest: $(VENV)-lowest/done   ## a subset of the tests with the lowest versions allowed, in an environment of their own (torch apart)
+	$(VENV)-lowest/bin/python -m pytest $(SHARE) $(BOUNDS)
 
 newest:          ## the same subset with the newest versions (torch apart)
 	$(PYTHON) -m venv $(VENV)-newest

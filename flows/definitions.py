@@ -22,6 +22,7 @@ from haarflow.core.untrusted import fits
 from haarflow.flows.catalogue import LACKING, flow_class
 from haarflow.flows.flow import Chain, Repeat
 from haarflow.flows.mixtures import AnyModel, Mixture
+from haarflow.flows.orientations import EveryPlane
 
 DEEPEST, MOST = 24, 20_000  # levels and values of a definition
 LARGEST = 1 << 16  # a whole number, such as an extent of a lattice or the width of a layer
@@ -35,6 +36,7 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
+    "bilinears": "of",
     "operator": "hop",
     "models": "log_density",
 }
@@ -196,6 +198,8 @@ def outline(model: AnyModel, numbers: int) -> Params:
 def _outline(flow: Any) -> Params:
     if isinstance(flow, Chain):
         return {str(index): _outline(part) for index, part in enumerate(flow.flows)}
+    if isinstance(flow, EveryPlane):
+        return _outline(flow.cycle)
     if isinstance(flow, Repeat):
         return tree_map(lambda leaf: numpy.broadcast_to(leaf, (flow.n, *leaf.shape)), _outline(flow.flow))
     return flow.init(random.key(0, backends.get("numpy")))

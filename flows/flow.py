@@ -25,6 +25,7 @@ from haarflow.core.lattice.symmetries import SYMMETRIES
 from haarflow.flows.images import Images, chosen
 from haarflow.flows.proposals import log_mean_exp
 from haarflow.flows.symmetries import common, common_periods, total_displacement
+from haarflow.flows.traits import traits
 
 IMAGE = 0x696D6167  # folded into the key of a draw for the choice of its image
 UNROLLED = 2  # repetitions: on JAX the gradient of a scan this short took up to 1.9 times as long as that of a loop
@@ -75,6 +76,11 @@ class Chain:
     def displacement(self) -> tuple[int, ...]:
         """The number of sites by which the field is translated in total, along each axis."""
         return total_displacement(self.flows)
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which a flow is defined."""
+        return {name: value for flow in self.flows for name, value in (traits(flow).fixed or {}).items()}
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each drawn with a separate key."""

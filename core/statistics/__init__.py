@@ -12,7 +12,7 @@ from haarflow.core.statistics.gamma import gamma_method
 from haarflow.core.statistics.modes import Mode, modes
 from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
-from haarflow.core.statistics.weights import log_z, mode_aware_ess, reweight, reweight_derived
+from haarflow.core.statistics.weights import Weights, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
 
 __all__ = (
     "ENOUGH",
@@ -20,6 +20,7 @@ __all__ = (
     "Estimate",
     "FreeEnergy",
     "Mode",
+    "Weights",
     "bennett",
     "bootstrap",
     "coverage_of",
@@ -42,4 +43,5 @@ __all__ = (
     "reweight",
     "reweight_derived",
     "target_log_z",
+    "weights_of",
 )

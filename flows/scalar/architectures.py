@@ -66,19 +66,27 @@ def convolutional(
 
     The shift is learnt and starts at `shift`, with 0 there is none: it takes the field to one of the wells of an ordered phase,
     for `symmetric=False`. With `tails=False` a momentum scaling takes the place of the copula, whose quartic tails are too thin on
-    the side of a well from which the others are reached. Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
-    of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
-    with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
+    the side of a well from which the others are reached. Couplings are splines of `bins` bins, or with `bins=0` affine with a
+    quartic tail, at half the cost; `net` takes options of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied,
+    net_precision). By default all layers commute with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n
     3
     """
     d = len(lattice)
-    context = CheckerboardNet(d, condition=condition, **net)
-    colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
+    layers = couplings(CheckerboardNet(d, condition=condition, **net), pairs, bins)
     start = _copula(d, rounds, condition, m2) if tails else (MomentumScaling(d, 3, m2, condition),)
     end = (UniformShift(d, shift),) if shift else ()
-    return Model(Gaussian(tuple(lattice)), Chain((*start, Repeat(colours, pairs), *end)))
+    return Model(Gaussian(tuple(lattice)), Chain((*start, layers, *end)))
+
+
+def couplings(context: CheckerboardNet, pairs: int = 1, bins: int = 6) -> Repeat:
+    """Return `pairs` of couplings with a context net, one for each colour, splines or with `bins=0` affine.
+
+    >>> couplings(CheckerboardNet(2), pairs=3).n
+    3
+    """
+    return Repeat(Chain((_coupling(context, 1, bins), _coupling(context, 0, bins))), pairs)
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:

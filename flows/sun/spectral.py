@@ -45,8 +45,8 @@ class SpectralCoupling:
     """A gauge-equivariant coupling of SU(n) links, n = 2 or 3, by the eigen-angles of plaquettes.
 
     `mask` and `context`, the loops around each active link that enter the net, are the tuples of flows/masks.py; each
-    spline has `bins` bins; `hidden` and `kernel` belong to the net, which acts on the active sublattice; `condition` names
-    couplings that enter it. Parameters: "net", and "tilt" if `start` > 0. Raises ValueError for other n, for a mask and
+    spline has `bins` bins; `hidden`, `kernel` and `separated` belong to the net, which acts on the active sublattice;
+    `condition` names couplings that enter it. Parameters: "net", and "tilt" if `start` > 0. Raises ValueError for other n, for a mask and
     loops that do not fit together, for extents not divisible by the mask's period, and for fields of another shape.
 
     >>> from haarflow.backends import numpy as backend
@@ -72,6 +72,7 @@ class SpectralCoupling:
     activation: str = "silu"
     final_scale: float = 1.0
     condition: tuple[str, ...] = ()
+    separated: bool = False
 
     symmetries = ("translation", "gauge", "charge_conjugation")
 
@@ -115,6 +116,7 @@ class SpectralCoupling:
             self.activation,
             condition=self.condition,
             final_scale=self.final_scale,
+            separated=self.separated,
         )
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
@@ -172,15 +174,22 @@ class SpectralCoupling:
         if not self.context:
             like = masks.active_sites(xp.real(links[(..., 0, 0, 0) + (slice(None),) * d]), mask, d)
             return self.net.apply(params["net"], xp.expand_dims(xp.ones_like(like), axis=-1 - d), condition)
-        traces = []
-        for (rho, sigma), extents, displacement in self.context:
-            loop = power = loops.rectangle(links, rho, sigma, extents, d, group)
+        fields = {
+            (plane, extents): self._traces(loops.rectangle(links, *plane, extents, d, group))
+            for plane, extents in dict.fromkeys(loop[:2] for loop in self.context)
+        }
+        traces, period = [], masks.periods(mask, d)
+        for plane, extents, displacement in self.context:
             corner = tuple(o + step for o, step in zip(masks.offsets(mask, d), displacement, strict=True))
-            for order in range(self.harmonics):
-                power = group.compose(power, loop) if order else loop
-                trace = xp.real(group.trace(power)) / float(self.n)
-                traces.append(masks.extract(trace, masks.periods(mask, d), corner))
+            traces += [masks.extract(trace, period, corner) for trace in fields[plane, extents]]
         return self.net.apply(params["net"], xp.stack(traces, axis=-1 - d), condition)
+
+    def _traces(self, loop: Array) -> list[Array]:
+        """Re tr L^k / N for k = 1 ... harmonics."""
+        xp, group, powers = array_namespace(loop), self.group, [loop]
+        for _ in range(self.harmonics - 1):
+            powers.append(group.compose(powers[-1], loop))
+        return [xp.real(group.trace(power)) / float(self.n) for power in powers]
 
     def _replaced(self, links: Array, new: Array, mask: masks.LinkMask) -> Array:
         """The links with the active ones replaced."""

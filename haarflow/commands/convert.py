@@ -11,7 +11,9 @@ from haarflow.commands.options import Extents, Group, Json, extents, show
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD, HiRep or MILC v5")],
+    source: Annotated[
+        Path, typer.Argument(metavar="A", help="a gauge file: ILDG, NERSC, openQCD, HiRep, MILC v5 or BQCD")
+    ],
     destination: Annotated[
         Path, typer.Argument(metavar="B", help="the new file: .lime, .ildg, .nersc, .openqcd or .hirep")
     ],

@@ -1,4 +1,4 @@
-"""Gauge-field files: ILDG/LIME, NERSC, openQCD and HiRep read and written, MILC v5 read; slab by slab, everything checked.
+"""Gauge-field files: ILDG/LIME, NERSC, openQCD and HiRep read and written, MILC v5 and BQCD read; slab by slab, everything checked.
 
 `read_gauge`, `write_gauge`, `gauge_info`, `convert_gauge` and `measure_gauge` are also attributes of `haarflow` itself.
 """

@@ -26,7 +26,7 @@ def checks(header: Header, found: Measured, sums: tuple[int, ...], project: bool
     """Return every comparison that the header allows, and the deviations of the links from SU(N)."""
     rows: list[Check] = []
     if header.checksum:
-        rows.append(Check("checksum", _hex(header.checksum), _hex(sums), 0.0, header.checksum == sums))
+        rows.append(Check("checksum", *_compared(header.checksum, sums), 0.0, header.checksum == sums))
     elif header.unreadable:
         rows.append(Check("checksum", header.unreadable, _hex(sums), 0.0, False))
     for name, recorded, value in (
@@ -66,6 +66,14 @@ def sentence(report: Report) -> str:
         f"{report.path} ({report.format}) disagrees with itself: {report.remedy}. To read it all the same, pass "
         "check=False (--no-check)"
     )
+
+
+def _compared(header: tuple[int, ...], found: tuple[int, ...]) -> tuple[str, str]:
+    """Recorded and found checksums as text; where there is one for each time slice, those that differ."""
+    differ = [pair for pair in zip(header, found, strict=False) if pair[0] != pair[1]]
+    if len(found) > 2 and differ:
+        return _hex(tuple(one for one, _ in differ)), _hex(tuple(other for _, other in differ))
+    return _hex(header), _hex(found)
 
 
 def _hex(sums: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from haarflow.core.untrusted import check_regular
-from haarflow.gaugefiles import hirep, ildg, milc, nersc, openqcd
+from haarflow.gaugefiles import bqcd, hirep, ildg, milc, nersc, openqcd
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab, group_name
 
 START = 64
@@ -52,6 +52,7 @@ FORMATS = {
         nersc.FREE_WORDS,
     ),
     "milc": Format("MILC v5", milc.recognises, milc.read_header, milc.slabs, milc.combine, None, None),
+    "bqcd": Format("BQCD", bqcd.recognises, bqcd.read_header, bqcd.slabs, bqcd.combine, None, None),
     "hirep": Format(
         "HiRep", hirep.recognises, hirep.read_header, hirep.slabs, hirep.combine, hirep.write, hirep.finish
     ),
@@ -123,7 +124,7 @@ def wanted(path: str | Path, word: str | None) -> str:
             )
         return SUFFIXES[suffix]
     if word not in WRITABLE:
-        note = " (MILC files can be read but not written)" if word == "milc" else ""
+        note = f" ({FORMATS[word].title} files can be read but not written)" if word in FORMATS else ""
         raise ValueError(f"a format to write is one of {choice}, got {word!r}{note}")
     return word
 

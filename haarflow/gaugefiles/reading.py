@@ -51,7 +51,7 @@ def read_gauge(
     lattice: Sequence[int] | None = None,
     group: int | str | None = None,
 ) -> Gauge:
-    """Read a gauge field from an ILDG, NERSC, openQCD, HiRep or MILC file; the format is recognised from its content.
+    """Read a gauge field from an ILDG, NERSC, openQCD, HiRep, MILC or BQCD file; the format is recognised from its content.
 
     Returns `links` `(mu, N, N, T, X, Y, Z)`, complex128 on the host or arrays of a `backend` in its precision, and
     `report`; fewer dimensions lack Z, or Y and Z, and links of U(1) are angles `(mu, T, X, ...)` in [-pi, pi]. Checksum,

@@ -8,7 +8,7 @@ import numpy
 
 from haarflow.core import statistics
 from haarflow.core.parts import described
-from haarflow.core.statistics import Estimate
+from haarflow.core.statistics import Estimate, Weights
 from haarflow.report import figures
 from haarflow.report.html import Section, picture, prose
 from haarflow.report.run_data import Run
@@ -44,9 +44,10 @@ def curves(sampled: Sampled, name: str) -> Any:
     series = numpy.moveaxis(sampled.observables[name].astype(float), -1, 0)  # (T, chain, draw)
     times = len(series)
     folded = [0.5 * (series[t] + series[-t % times]) for t in range(times // 2 + 1)]
-    means = [_estimate(sampled, [one]) for one in folded]
+    weights = statistics.weights_of(sampled.log_w) if sampled.log_w is not None and sampled.weighted else None
+    means = [_estimate(weights, [one]) for one in folded]
     masses = [
-        _estimate(sampled, [folded[t - 1], folded[t], series[(t + 1) % times]], effective_mass)
+        _estimate(weights, [folded[t - 1], folded[t], series[(t + 1) % times]], effective_mass)
         for t in range(1, (times + 1) // 2)
     ]
     return means, masses
@@ -63,14 +64,13 @@ def effective_mass(before: Any, here: Any, after: Any) -> Any:
     return numpy.arccosh(numpy.where(ratio >= 1.0, ratio, numpy.nan))
 
 
-def _estimate(sampled: Sampled, series: list[Any], function: Any = None) -> Estimate:
+def _estimate(weights: Weights | None, series: list[Any], function: Any = None) -> Estimate:
     """The estimate of a mean, or of a function of means; none where the function has no value there."""
-    log_w = sampled.log_w if sampled.weighted else None
     if function is None:
-        return statistics.gamma_method(series[0]) if log_w is None else statistics.reweight(log_w, series[0])
-    weights = None if log_w is None else numpy.exp(log_w - numpy.max(log_w))
-    if not numpy.isfinite(function(*(numpy.average(one, weights=weights) for one in series))):
+        return statistics.gamma_method(series[0]) if weights is None else statistics.reweight(weights, series[0])
+    relative = None if weights is None or weights.missing else weights.relative.reshape(series[0].shape)
+    if not numpy.isfinite(function(*(numpy.average(one, weights=relative) for one in series))):
         return Estimate(None, None)
-    if log_w is None:
+    if weights is None:
         return statistics.gamma_method(series, function)
-    return statistics.reweight_derived(function, log_w, *series)
+    return statistics.reweight_derived(function, weights, *series)

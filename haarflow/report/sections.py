@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from haarflow.core import statistics
 from haarflow.core.parts import described
+from haarflow.core.statistics import Weights
 from haarflow.report import figures
 from haarflow.report.correlators import correlators
 from haarflow.report.figures import Bar, Panel
@@ -180,15 +181,13 @@ def charge_bars(sampled: Sampled, exact: dict[int, float] | None, name: str = "Q
     charges = numpy.round(sampled.observables[name].astype(float))
     expected = [charge for charge, p in (exact or {}).items() if p > 1e-4]
     reach = max([1, *map(abs, expected)] if expected else [1, int(numpy.abs(charges).max())])
-    return {charge: _bar(sampled, charges == charge) for charge in range(-reach, reach + 1)}
+    weights = statistics.weights_of(_log_w(sampled)) if sampled.weighted else None
+    return {charge: _bar(weights, charges == charge) for charge in range(-reach, reach + 1)}
 
 
-def _bar(sampled: Sampled, hit: numpy.ndarray) -> Bar:
+def _bar(weights: Weights | None, hit: numpy.ndarray) -> Bar:
     hit = hit.astype(float)
-    if sampled.weighted:
-        estimate = statistics.reweight(_log_w(sampled), hit)
-    else:
-        estimate = statistics.gamma_method(hit)
+    estimate = statistics.gamma_method(hit) if weights is None else statistics.reweight(weights, hit)
     return Bar(estimate.value or 0.0, estimate.error)
 
 

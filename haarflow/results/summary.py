@@ -30,7 +30,7 @@ import numpy
 
 from haarflow.core import statistics
 from haarflow.core.parts import described
-from haarflow.core.statistics import Estimate
+from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
 from haarflow.results import chain_evidence, ensemble, mode_evidence, weight_evidence
@@ -82,8 +82,8 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
     coverage = weight_evidence.evidence(sampled, mode_evidence.evidence(target.theory, sampled, chains))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
     warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
-    if coverage and (failed := advice.failure(samples, coverage["ess"]["value"], acceptance)):
-        warnings.append(f"{failed}; {advice.next_things(target)}")
+    if coverage:
+        warnings += advice.said(target, samples, coverage["ess"]["value"], acceptance)
     entry = {
         "kind": sampled.kind,
         "acceptance": acceptance,
@@ -139,8 +139,9 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     zeros = {word: 0.0 for name in odd for word in (name, f"{name}.re", f"{name}.im") if word in sampled.observables}
     exact = zeros | _real_numbers(target.exact)
     names = _names(sampled, described(theory).part("summary") or tuple(sampled.observables))
+    weights = statistics.weights_of(sampled.log_w) if sampled.log_w is not None and sampled.weighted else None
     for name in dict.fromkeys([*names, *zeros]):
-        estimate = estimate_of(theory, sampled, name)
+        estimate = estimate_of(theory, sampled, name, weights)
         if estimate is not None:
             table[name] = {
                 "value": estimate.value,
@@ -170,8 +171,11 @@ def _real_numbers(exact: Mapping[str, Any]) -> dict[str, Any]:
     return {**exact, **parts}
 
 
-def estimate_of(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
-    """Return the estimate of a primary or derived observable; None for one that is not a number."""
+def estimate_of(theory: Any, sampled: Sampled, name: str, weights: Weights | None = None) -> Estimate | None:
+    """Return the estimate of a primary or derived observable; None for one that is not a number.
+
+    `weights` are those of weighted draws, for a caller who has them from another observable.
+    """
     derived = (described(theory).part("derived") or {}).get(name)
     ingredients = (name,) if derived is None else derived.ingredients
     if complex_ones := [word for word in ingredients if f"{word}.re" in sampled.observables]:
@@ -186,14 +190,14 @@ def estimate_of(theory: Any, sampled: Sampled, name: str) -> Estimate | None:
         return Estimate(None, None, note=note)
     function = None if derived is None else derived.function
     if sampled.weighted:
-        return _reweighted(sampled.log_w, series, function)
+        return _reweighted(sampled.log_w if weights is None else weights, series, function)
     return statistics.gamma_method(series[0]) if function is None else statistics.gamma_method(series, function)
 
 
-def _reweighted(log_w: Any, series: list[numpy.ndarray], function: Callable[..., Any] | None) -> Estimate:
+def _reweighted(weights: Any, series: list[numpy.ndarray], function: Callable[..., Any] | None) -> Estimate:
     if function is None:
-        return statistics.reweight(log_w, series[0])
-    return statistics.reweight_derived(function, log_w, *series)
+        return statistics.reweight(weights, series[0])
+    return statistics.reweight_derived(function, weights, *series)
 
 
 def target_in(path: str | Path, found: Ensemble, own: Own = NOTHING) -> Target:

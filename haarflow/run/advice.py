@@ -13,8 +13,8 @@ from haarflow.run.target import Target
 
 ORDERED = 3.0  # times the coupling of plaquette 1/2, from which training of a gauge theory is annealed
 ANNEALED = 2 / 3  # of the steps
-WEAK = 10.0  # effective draws below which a flow has failed
-REJECTED = 0.1  # acceptance below which a flow has failed
+WEAK = 10.0  # effective draws below which an average has no error bar
+FAILED = 0.1  # ESS, where draws are that few, and acceptance below which a flow has failed
 
 
 def half_ordered(target: Target) -> float | None:
@@ -126,14 +126,34 @@ def _another_kind(recipe: Recipe, family: str) -> list[str]:
     return [f"another kind, flow.kind={other}"] if other and recipe.flow else []
 
 
+def too_few(samples: int, ess: float | None) -> str:
+    """Return that there are too few effective draws, where that is not the flow's fault; nothing else.
+
+    >>> too_few(8, 1.0)
+    'too few draws: 8.0 effective ones of 8, below 10; draw more'
+    """
+    if ess is None or ess * samples >= WEAK or ess < FAILED:
+        return ""
+    return f"too few draws: {ess * samples:.1f} effective ones of {samples:,}, below {WEAK:.0f}; draw more"
+
+
 def failure(samples: int, ess: float | None, acceptance: float | None) -> str:
-    """Return in which way a flow's draws have failed, nothing if they have not.
+    """Return in which way a flow's draws have failed, nothing if they have not or are too few to tell.
 
     >>> failure(1000, 0.002, None)
     'the flow has failed: 2.0 effective draws of 1,000'
     """
+    if too_few(samples, ess):
+        return ""
     if ess is not None and ess * samples < WEAK:
         return f"the flow has failed: {ess * samples:.1f} effective draws of {samples:,}"
-    if acceptance is not None and acceptance < REJECTED:
+    if acceptance is not None and acceptance < FAILED:
         return f"the flow has failed: only {acceptance:.1%} of its proposals are accepted"
     return ""
+
+
+def said(target: Target, samples: int, ess: float | None, acceptance: float | None) -> list[str]:
+    """Return what is to be said of the number and the quality of a flow's draws, with what to do, one sentence at most."""
+    if failed := failure(samples, ess, acceptance):
+        return [f"{failed}; {next_things(target)}"]
+    return [few] if (few := too_few(samples, ess)) else []

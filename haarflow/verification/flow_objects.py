@@ -22,6 +22,7 @@ from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
+from haarflow.flows.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling
@@ -229,11 +230,19 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         ((1, 2),),
     ),
     Entry(
-        "spectral coupling, three dimensions, conditioned",
+        "spectral coupling, three dimensions, conditioned, separated kernels",
         "model",
         by_loops(
             SpectralCoupling(
-                2, 3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), 2, (3,), condition=("beta",)
+                2,
+                3,
+                SPACE,
+                frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]),
+                2,
+                (3,),
+                3,
+                condition=("beta",),
+                separated=True,
             )
         ),
         ((2, 2, 2), (2, 1, 3)),
@@ -242,6 +251,13 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "spectral flow",
         "model",
         lambda lattice: sun.spectral(lattice, 2, beta=1.0, rounds=1, period=2, hidden=(2,), bins=2),
+        ((2, 2),),
+    ),
+    Entry("turned links", "model", on(UniformLinks, Turn((1, 0))), ((2, 2), (3, 3))),
+    Entry(
+        "gauge couplings in every plane",
+        "model",
+        on(UniformLinks, EveryPlane(halving("moebius_pairs", 1), 2)),
         ((2, 2),),
     ),
     Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=1)), ((1, 2), (2, 2), (2, 4), (3, 1), (1, 3))),

@@ -83,6 +83,7 @@ def test_every_object_keeps_every_law_on_numpy(host, name):
     assert broken(OBJECTS[name], host, HARD) == []
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("name", OBJECTS)
 def test_every_object_keeps_every_law_in_single_precision(host, name):
     assert broken(OBJECTS[name], host, {"seed": 5, "dtype": "float32", "size": "small"}) == []

@@ -13,7 +13,8 @@ from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.flows import link_jacobian
-from haarflow.flows.flow import Chain, Model, zero_log_det
+from haarflow.flows.flow import Chain, Model, Repeat, zero_log_det
+from haarflow.flows.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.nets import CheckerboardNet
@@ -384,6 +385,35 @@ class FlatCell(SpectralCoupling):
         return new, log_det - weyl_cell.log_volume(place, new, [0.0 * x for x in place])
 
 
+class SitesAlone(Turn):
+    """The sites are turned, the directions of the links are not."""
+
+    def _turned(self, links, order):
+        turned, log_det = super()._turned(links, order)
+        axis = links.ndim - len(order) - self.internal - 1
+        return array_namespace(links).take(turned, self._places(turned, order), axis=axis), log_det
+
+    def _places(self, links, order):
+        return backends.of(links).asarray([order.index(mu) for mu in range(len(order))], dtype="int32")
+
+
+class HalfTurned(EveryPlane):
+    """A turn of the sites alone between the planes."""
+
+    @property
+    def cycle(self):
+        inner = Repeat(self.flow, self.d - 1)
+        return Repeat(Chain((inner, SitesAlone((*range(1, self.d), 0), self.internal))), self.d)
+
+
+class OneAxis(EveryPlane):
+    """The periods of the flow as it stands in the plane (0, 1), not of the turned ones."""
+
+    @property
+    def periods(self):
+        return self.flow.periods
+
+
 class StaleRest(ClassSweep):
     """The way back centres its steps between 1 and the loop that the input has, not the output."""
 
@@ -481,6 +511,20 @@ MUTANTS: tuple[Mutant, ...] = (
         TWO,
     ),
     Mutant("translations by one with period two", "model", affine(PeriodOne), ("equivariance",), {"lattice": (4, 4)}),
+    Mutant(
+        "a turn that forgets the directions",
+        "model",
+        links(HalfTurned(halving("moebius", 1), 2)),
+        ("equivariance",),
+        TWO,
+    ),
+    Mutant(
+        "the periods of one plane in all",
+        "model",
+        links(OneAxis(halving("moebius", 1), 2)),
+        ("equivariance",),
+        TWO,
+    ),
     Mutant("a bias odd under Z2", "model", affine(Biased), ("equivariance", "invariant_density"), TWO),
     Mutant("a tail of the wrong slope", "model", sites(WrongTail(2)), (*JACOBIAN, "integrates_to_one"), TWO),
     Mutant(

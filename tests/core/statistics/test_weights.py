@@ -5,7 +5,7 @@ import math
 import numpy
 import pytest
 
-from haarflow.core.statistics import ess, log_z, mode_aware_ess, reweight
+from haarflow.core.statistics import ess, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
 from tests.support.series import gaussian_weights
 
 
@@ -56,3 +56,19 @@ def test_strange_weights():
         ess([])
     with pytest.raises(ValueError, match="one value for each"):
         reweight([0.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "log_w", [[0.0, 1.0] * 300, [0.0, -40.0] * 4, [-math.inf] * 8, [0.0, math.nan] * 4, [0.0] * 7 + [-math.inf]]
+)
+def test_weights_that_are_shared_give_the_averages_of_log_weights(log_w):
+    """Many good draws, too few, none of any weight, a NaN, and a weight of zero."""
+    shared, x = weights_of(log_w), numpy.linspace(1.0, 2.0, len(log_w))
+    assert weights_of(shared) is shared
+    assert reweight(shared, x) == reweight(log_w, x) and log_z(shared) == log_z(log_w)
+    assert reweight_derived(lambda a, b: a / b, shared, x, x * x) == reweight_derived(
+        lambda a, b: a / b, log_w, x, x * x
+    )
+    assert reweight(shared, x).note == shared.missing or reweight(shared, x).value == pytest.approx(
+        numpy.average(x, weights=numpy.exp(log_w))
+    )

@@ -62,6 +62,13 @@ def test_blocks_come_from_keys_of_their_own():
     assert numpy.array_equal(second["field"], again.field) and numpy.array_equal(second["log_w"], again.log_w)
 
 
+def test_blocks_have_the_key_of_seed_zero_unless_another_is_given():
+    host = backends.get("numpy")
+    found = DrawBlock(MODEL, U1Gauge(LATTICE), 3, host, {})(2)["field"]
+    wanted = draw(MODEL, {}, U1Gauge(LATTICE), random.fold_in(random.key(0, host), 2), 3)
+    assert numpy.array_equal(found, wanted.field)
+
+
 def test_the_chain_is_the_plain_metropolis_loop(alone):
     coins = random.uniform(random.fold_in(backends.get("numpy").asarray([5, 6], dtype="int32"), -1), alone.log_w.shape)
     fields = numpy.concatenate([task()(number)["field"] for number in BLOCKS])

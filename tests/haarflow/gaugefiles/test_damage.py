@@ -218,7 +218,7 @@ def test_what_cannot_be_written(tiny, tmp_path):
     two = twins.random_links(numpy.random.default_rng(2), (2, 2, 2, 2), 2)
     for words, arguments in {
         "suffix of .*u.dat is not that of a format": (tiny, None),
-        "MILC files can be read but not written": (tiny, "milc"),
+        "MILC v5 files can be read but not written": (tiny, "milc"),
         "even extents": (odd, "openqcd"),
         r"store SU\(3\), got SU\(2\)": (two, "openqcd"),
         "of one configuration were wanted": (tiny[None], "ildg"),

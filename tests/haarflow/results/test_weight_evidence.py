@@ -7,6 +7,8 @@ import h5py
 import numpy
 import pytest
 
+from haarflow.core.parts import described
+from haarflow.core.statistics import weights
 from haarflow.report.text import coverage_table
 from haarflow.results import ensemble, mode_evidence, summary
 from haarflow.results.ensemble import Sampled
@@ -41,6 +43,17 @@ def test_flows_that_cover_are_not_called_wrong():
     for seed in range(60):
         assert sentences(*log_normal(0.83, 2000, seed)) == []
         assert sentences(*log_normal(0.83, 128, seed, 8, 6)) == []
+
+
+def test_all_observables_share_one_note_on_the_weights(monkeypatch):
+    asked, target = [], target_of(load("u1-tiny"))
+    plain, log_w = weights.weight_note, normal(2.0, 2000, 0)
+    monkeypatch.setattr(weights, "weight_note", lambda log_w: asked.append(1) or plain(log_w))
+    generator = numpy.random.default_rng(0)
+    names = described(target.theory).part("summary")
+    table = summary.observables(target, flow(log_w, **{name: generator.normal(size=(1, 2000)) for name in names}))
+    assert len(table) > 5 and asked == [1]
+    assert {entry["note"] for entry in table.values()} == {plain(log_w)}
 
 
 @pytest.mark.statistical

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from haarflow.run.advice import annealed, failure, half_ordered, next_things
+from haarflow.run.advice import annealed, failure, half_ordered, next_things, too_few
 from haarflow.run.models import refuse_extrapolation, trained_between
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
@@ -59,6 +59,27 @@ def test_failure_is_few_effective_draws_or_few_accepted():
     assert failure(10_000, 1.0, 0.5) == "" and failure(10_000, 0.002, None) == ""
     assert "5.0 effective draws of 10,000" in failure(10_000, 0.0005, 0.5)
     assert "only 9.0%" in failure(10_000, 0.1, 0.09)
+
+
+def test_a_few_good_draws_are_no_failure_but_too_few():
+    """Below ten draws the ESS, at least 1/n, cannot tell a bad flow; of more draws it can."""
+    assert all(
+        failure(n, ess, None) == "" and "draw more" in too_few(n, ess) for n in range(1, 10) for ess in (1 / n, 1.0)
+    )
+    assert failure(8, 0.9, 0.0) == "" and "7.2 effective ones of 8" in too_few(8, 0.9)
+    assert failure(30, 0.3, None) == "" and "9.0 effective ones of 30" in too_few(30, 0.3)
+    assert "2.7 effective draws of 30" in failure(30, 0.09, None) and too_few(30, 0.09) == ""
+    assert too_few(30, 0.4) == "" and too_few(10_000, 0.05) == "" and too_few(8, None) == ""
+
+
+def test_eight_draws_of_a_perfect_flow_are_too_few(tmp_path):
+    """Uniform links at beta = 0 have the same weights: every draw is effective."""
+    model = uniform_model(tmp_path / "uniform.safetensors")
+    words = ("sample", model, "theory.beta=0.0", "-n", 8, "--backend", "numpy", "--quiet", "--out", tmp_path / "run")
+    assert haarflow(*words) == 0
+    entry = json.loads((tmp_path / "run" / "summary.json").read_text())["samplers"]["flow-reweighting"]
+    assert entry["warnings"] == ["too few draws: 8.0 effective ones of 8, below 10; draw more"]
+    assert entry["observables"]["plaquette"]["error"] is None
 
 
 def test_the_range_of_a_model_is_read_from_its_card():

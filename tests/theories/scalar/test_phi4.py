@@ -69,6 +69,13 @@ def test_observables_take_couplings_for_each_chain(backend):
         assert abs(backend.to_numpy(both)[row] - alone) < 1e-12
 
 
+def test_means_by_quadrature_are_offered_where_they_take_no_time():
+    """Lattices of two sites across; of three, `quadrature.observables` has them, in seconds."""
+    couplings = {"m2": -1.0, "lam": 1.0}
+    assert Phi4((3, 3)).exact(couplings) == {"identity": 1.0, "m": 0.0}
+    assert Phi4((1, 2)).exact(couplings).keys() > {"identity", "m", "ln_Z", "chi2"}
+
+
 def test_derived_quantities_come_from_means():
     theory = Phi4((8, 8))
     assert set(theory.summary) <= set(theory.observables(draw((8, 8)))) | set(theory.derived)
