@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.fermions.bilinears import EVEN, ODD, Bilinears
@@ -74,7 +75,7 @@ def links_given_pseudofermions(model: Model) -> Conditional:
 
     Raises TypeError for a model of another kind.
     """
-    layers = model.flow.flows if isinstance(model.flow, Chain) else ()
+    layers: tuple[Any, ...] = model.flow.flows if isinstance(model.flow, Chain) else ()
     if not isinstance(model.prior, PairPrior) or [getattr(layer, "field", "") for layer in layers] != ["phi", "U"]:
         raise TypeError(f"a model of pairs q(phi) q(U|phi) wanted, got {type(model.flow).__name__}")
     return Conditional(model.prior.links, layers[1].flow, TOLD["U"])
