@@ -14,6 +14,7 @@ from haarflow.results import ensemble, mode_evidence, summary
 from haarflow.results.ensemble import Sampled
 from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.results.weight_evidence import UNSEEN, evidence, judged
+from haarflow.run.advice import against_collapse
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
 from tests.core.statistics.test_coverage import normal, two_wells
@@ -139,6 +140,21 @@ def test_a_well_that_is_never_drawn_is_called_a_collapse():
     assert (
         mode_evidence.evidence(target.theory, collapsed._replace(observables={"E": numpy.ones((1, 2000))}), {}) is None
     )
+
+
+def test_what_helps_against_a_collapse_is_what_the_theory_and_the_recipe_allow():
+    wells = target_of(load("phi4-two-wells"))
+    assert "one-well.symmetrised=false leaves out" in against_collapse(wells, "one-well")
+    assert against_collapse(wells, "symmetrised").startswith("try a mixture, flow.mixture=2, or training")
+    assert "flow.symmetrised=['charge_conjugation']" in against_collapse(target_of(load("u1-tiny")), "flow-metropolis")
+    assert against_collapse(target_of(load("u1-freezing")), "flow-metropolis") == ""
+
+
+def test_sectors_of_a_gauge_group_are_told_apart_by_the_polyakov_loop():
+    theory = target_of(load("su2-2d")).theory
+    loop = numpy.where(numpy.arange(2000) % 4 == 0, -0.8, 0.8)[None, :]
+    found = mode_evidence.evidence(theory, flow(numpy.zeros(2000))._replace(observables={"polyakov": loop}), {})
+    assert found["by"] == "sign" and [row["model"]["value"] for row in found["rows"]] == [0.25, 0.75]
 
 
 def test_modes_of_a_charge_are_its_values_and_rare_ones_are_left_out():
