@@ -30,7 +30,7 @@ def test_every_object_keeps_every_law_on_numpy(entry):
         assert broken(entry, Given(lattice, seed=number)) == []
 
 
-@pytest.mark.parametrize("name", ["strict", "torch", "jax"])
+@pytest.mark.parametrize("name", ["strict", "torch", pytest.param("jax", marks=pytest.mark.engines)])
 @pytest.mark.parametrize("entry", (*DENSITY_ENTRIES[:1], *WEIGHT_ENTRIES[:2]), ids=lambda entry: entry.name)
 def test_objects_keep_every_law_elsewhere(name, entry):
     assert broken(entry, Given(entry.lattices[0], seed=1, backend=member(name))) == []
