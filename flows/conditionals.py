@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.fermions.bilinears import EVEN, ODD, Bilinears
 from haarflow.flows.fermions.shears import ConstantMass, FreeFermions, Shears
 from haarflow.flows.flow import Chain, Flow, Model, Prior, precision
+from haarflow.flows.mixtures import AnyModel
 from haarflow.flows.pairs import TOLD, Featured, Moves, PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.architectures import convolutional, couplings
@@ -57,13 +59,14 @@ class Conditional:
         return self.noise.log_density(chi) + log_det
 
 
-def marginal_and_conditional(model: Model) -> tuple[Model, Conditional]:
+def marginal_and_conditional(model: AnyModel) -> tuple[Model, Conditional]:
     """Return both factors of a model of pairs, q(U) and q(phi|U); its parameters are {"marginal": ..., "conditional": ...}.
 
     Raises TypeError for a model of another kind.
     """
-    if not (isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
-        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {type(model.flow).__name__}")
+    if not (isinstance(model, Model) and isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
+        kind = type(model.flow if isinstance(model, Model) else model).__name__
+        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {kind}")
     return Model(model.prior.links, model.flow.marginal), Conditional(model.prior.noise, model.flow.conditional)
 
 
@@ -72,7 +75,7 @@ def links_given_pseudofermions(model: Model) -> Conditional:
 
     Raises TypeError for a model of another kind.
     """
-    layers = model.flow.flows if isinstance(model.flow, Chain) else ()
+    layers: tuple[Any, ...] = model.flow.flows if isinstance(model.flow, Chain) else ()
     if not isinstance(model.prior, PairPrior) or [getattr(layer, "field", "") for layer in layers] != ["phi", "U"]:
         raise TypeError(f"a model of pairs q(phi) q(U|phi) wanted, got {type(model.flow).__name__}")
     return Conditional(model.prior.links, layers[1].flow, TOLD["U"])

@@ -17,7 +17,7 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.backends.types import Array, Condition, Group, Key, Params
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
@@ -259,6 +259,22 @@ class Model:
         shared = common([self.prior, self.flow])
         averaged = () if self.images is None else self.images.internal
         return tuple(name for name in SYMMETRIES if name in (*shared, *averaged))
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The prior's lattice."""
+        return tuple(self.prior.lattice)
+
+    @property
+    def group(self) -> Group:
+        """The group of the fields, for fields of one array."""
+        group: Group = self.prior.group
+        return group
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, for fields of one array."""
+        return tuple(self.prior.field_shape)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return fresh parameters of the flow."""

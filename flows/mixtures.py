@@ -47,7 +47,7 @@ class Mixture:
         object.__setattr__(self, "weights", tuple(self.weights) or (1.0 / max(len(self.models), 1),) * len(self.models))
         if not self.models:
             raise ValueError("a mixture has at least one model, got none")
-        fields = {(model.prior.group, tuple(model.prior.field_shape)) for model in self.models}
+        fields = {(model.group, model.field_shape) for model in self.models}
         if len(fields) > 1:
             raise ValueError(
                 f"the models of a mixture have fields of the same shape, got {sorted(shape for _, shape in fields)}"
@@ -63,18 +63,17 @@ class Mixture:
     @property
     def lattice(self) -> tuple[int, ...]:
         """The lattice of the fields."""
-        return tuple(self.models[0].prior.lattice)
+        return self.models[0].lattice
 
     @property
     def group(self) -> Group:
         """The group of the fields."""
-        group: Group = self.models[0].prior.group
-        return group
+        return self.models[0].group
 
     @property
     def field_shape(self) -> tuple[int, ...]:
         """The shape of one configuration."""
-        return tuple(self.models[0].prior.field_shape)
+        return self.models[0].field_shape
 
     @property
     def symmetries(self) -> tuple[str, ...]:

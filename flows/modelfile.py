@@ -51,7 +51,7 @@ class OpenedModel(NamedTuple):
     `model.sample(params, key, n)` draws; the card says how it was trained and what was measured.
     """
 
-    model: AnyModel
+    model: Any  # a Model or a Mixture: who opens a file knows which
     params: Tree
     card: dict[str, Any]
 

@@ -1,7 +1,7 @@
 """Which modes of the target a flow draws: the shares of each among its draws, in their weight, and in the chains beside it.
 
 Modes are told apart by an observable that changes sign under a symmetry, which all of them share alike: a topological charge by
-its value, a magnetisation by its sign. `evidence` makes the entry "modes" of a flow's coverage in summary.json,
+its value, a magnetisation or the real part of a Polyakov loop by its sign. `evidence` makes the entry "modes" of a flow's coverage in summary.json,
 
     {"observable", "by": "value" or "sign", "rows": [{"label", "model", "weighted", "chains": {NAME: ESTIMATE}, "missing": [NAME, ...]}]}
 
@@ -20,12 +20,16 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Mode
 from haarflow.results.ensemble import Sampled
 
+CENTRE = (
+    "polyakov",
+)  # turned by the centre of a gauge group: of SU(2) and SU(3) its sign tells the sectors from the trivial one
 LEAST, MOST = 1e-3, 9  # share from which a mode is listed, and how many are
 
 
 def evidence(theory: Any, sampled: Sampled, beside: Mapping[str, Sampled]) -> dict[str, Any] | None:
     """Return the modes of weighted draws beside those of Markov chains; None where no observable tells modes apart."""
-    name = next((name for name in described(theory).symmetries.odd if name in sampled.observables), None)
+    odd = (*described(theory).symmetries.odd, *CENTRE)
+    name = next((name for name in odd if name in sampled.observables), None)
     if name is None or not sampled.weighted or sampled.log_w is None:
         return None
     series = sampled.observables[name]
@@ -84,14 +88,14 @@ def named(found: Mapping[str, Any], label: int) -> str:
     return f"{found['observable']} {'<' if label < 0 else '>'} 0"
 
 
-def sentences(found: Mapping[str, Any] | None) -> list[str]:
-    """Return which modes the flow misses, one sentence each."""
+def sentences(found: Mapping[str, Any] | None, remedy: str = "") -> list[str]:
+    """Return which modes the flow misses, one sentence each, with what helps against it."""
     said = []
     for row in found["rows"] if found else []:
         for name in row["missing"][:1]:
             share = row["chains"][name]
             said.append(
                 f"the flow has collapsed: {share['value']:.1%} ± {share['error']:.1%} of the configurations of {name} have "
-                f"{named(found or {}, row['label'])}, and {row['weighted']['value'] or 0.0:.2%} of the weight of its draws"
+                f"{named(found or {}, row['label'])}, and {row['weighted']['value'] or 0.0:.2%} of the weight of its draws{f'; {remedy}' if remedy else ''}"
             )
     return said

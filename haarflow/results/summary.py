@@ -81,7 +81,11 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
     chains = {label: other for label, other in samplers.items() if other.log_w is None}
     coverage = weight_evidence.evidence(sampled, mode_evidence.evidence(target.theory, sampled, chains))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
-    warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
+    warnings = (
+        []
+        if coverage is None
+        else weight_evidence.judged(sampled, coverage, table, advice.against_collapse(target, name))
+    )
     if coverage:
         warnings += advice.said(target, samples, coverage["ess"]["value"], acceptance)
     entry = {

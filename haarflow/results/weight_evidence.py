@@ -84,14 +84,14 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any]) -> list[str]:
+def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any], remedy: str = "") -> list[str]:
     """Return what is wrong with a flow's sampler, one sentence each: its NaN weights, their tail, what it leaves out.
 
-    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry.
+    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry; `remedy` is what helps against a collapse.
     """
     said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
     said += _of_tail(found) if found["draws"] >= TAIL else []
-    said += mode_evidence.sentences(found.get("modes"))
+    said += mode_evidence.sentences(found.get("modes"), remedy)
     for name, chain in found["chains"].items():
         said += _of_chain(name, chain, found["ln_Z"])
     for name, target in sampled.target_log_w.items():

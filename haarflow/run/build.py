@@ -222,7 +222,9 @@ def model_of(target: Target, own: Own = NOTHING) -> AnyModel:
     row = own.flows(target.row.family)[str(target.recipe.flow["kind"])]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in target.recipe.flow.items()}
     kind = str(given.pop("kind"))
-    shared = {name: given.pop(name) for name in flows.SHARED if name in given and name not in flows.options(row)}
+    shared: dict[str, Any] = {
+        name: given.pop(name) for name in flows.SHARED if name in given and name not in flows.options(row)
+    }
     if row.takes:
         known = {name: described(target.theory).part(name) for name in row.takes} | target.couplings
         known = {name: known[name] for name in row.takes if known[name] is not None}
@@ -307,22 +309,22 @@ def _check_integration(setup: Setup) -> None:
     """Refuse Metropolis steps with a flow whose log-determinant is not exact enough for the number of draws."""
     found: dict[int, IntegrationError] = {}
     for name, proposal in setup.proposals.items():
-        entry, flow = (
-            setup.plans[name],
-            getattr(proposal.model, "flow", None),
-        )  # a mixture has several, none of them integrated
-        if row_of(entry.settings).draws == "weighted" or not traits(flow).integrated:
-            continue
+        entry, (model, params, condition) = setup.plans[name], proposal
+        if (
+            row_of(entry.settings).draws == "weighted"
+            or not isinstance(model, Model)
+            or not traits(model.flow).integrated
+        ):
+            continue  # the flows of a mixture have exact log-determinants
         if id(proposal) not in found:
-            x = proposal.model.prior.sample(random.key(0, backends.get("numpy")), CHECKED, precision(proposal.params))
-            model, params, condition = proposal
+            x = model.prior.sample(random.key(0, backends.get("numpy")), CHECKED, precision(params))
             found[id(proposal)] = measured(model, params, setup.target.theory, x, setup.target.couplings, condition)
         off, draws = found[id(proposal)], entry.chains * entry.draws
         if not off.allowed(draws):
             raise ValueError(
                 f"samplers.{name}: log w of this flow in continuous time is off by {off.spread:.2g} from draw to draw, and "
                 f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take flow.scheme = 'masked', "
-                f"which is exact, {off.factor(draws)} times the {flow.steps} steps, or flow-reweighting, which corrects for it"
+                f"which is exact, {off.factor(draws)} times the {model.flow.steps} steps, or flow-reweighting, which corrects for it"
             )
 
 

@@ -23,7 +23,7 @@ from haarflow.core.solvers.solution import Unconverged
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
-from haarflow.run import chain_start, weighing
+from haarflow.run import chains, weighing
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import SampleLine
@@ -115,7 +115,7 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     with_field = bool(setup.recipe.fields_every or stride)
     measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
     key, thin = setup.stream(plan.name), plan.settings.thin
-    kernel, field = chain_start.begun(setup, plan, folder, numbers[0], measure, progress)
+    kernel, field = chains.begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
     for number in numbers:
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block

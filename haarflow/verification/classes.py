@@ -21,9 +21,11 @@ PUBLIC = {
     "operator": ("haarflow.theories", ("prepare", "hop", "apply", "adjoint")),
     "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
     "model": ("haarflow.flows", ("init", "forward", "inverse")),
+    "density": ("haarflow.flows", ("init", "sample", "log_density", "field_shape")),
 }
+LACKING = {"prior": ("init",)}  # kind -> what its classes do not have: a density with parameters is no prior
 # classes of the laws themselves
-NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
+NOT_OBJECTS = ("Bound", "BoundPrior", "Chained", "Unhashable")
 
 
 def public(kind: str) -> list[str]:
@@ -35,7 +37,8 @@ def public(kind: str) -> list[str]:
     ['Complex', 'Real', 'SU', 'U1']
     """
     package, methods = PUBLIC[kind]
-    found = {value.__name__ for module in modules_of(package) for value in _classes_of(module, methods)}
+    every = [value for module in modules_of(package) for value in _classes_of(module, methods)]
+    found = {value.__name__ for value in every if not any(_has(value, name) for name in LACKING.get(kind, ()))}
     if not found:
         raise LookupError(f"no public {kind} in {package} or its folders: a {kind} has {', '.join(methods)}")
     return sorted(found)

@@ -20,6 +20,7 @@ from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
+from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
@@ -27,6 +28,7 @@ from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun import architectures as sun
@@ -106,9 +108,12 @@ LATTICE = LatticeNet(2, hidden=(3,), final="tanh")
 SQUARES = ((2, 2), (4, 4), (2, 4))
 PAIR = Chain((halving("moebius", 1), Translate((1, 1), 1)))
 
+WELL = Chain((QuarticTail(2, 0.3), UniformShift(2, 0.4)))
 TAILS = Chain((QuarticTail(2, 0.5), QuarticTail(2, 2.0, expand=True)))
 
 FLOW_ENTRIES: tuple[Entry, ...] = (
+    Entry("uniform shift", "model", on(Gaussian, UniformShift(2, 0.5)), ((2, 2), (3, 2))),
+    Entry("well and its image", "model", lambda lattice: symmetrised(on(Gaussian, WELL)(lattice), ("Z2",)), ((2, 2),)),
     Entry("repeated chain", "model", on(Gaussian, Repeat(TAILS, 2)), ((2, 2), (3, 2))),
     # gauge couplings
     *[

@@ -1,10 +1,16 @@
-"""How the Markov chains of a run begin: their first fields, the tuning of HMC, a gentle first block."""
+"""How the Markov chains of a run begin, and the chain on whose configurations a flow is trained.
+
+That chain is the recipe's, with random numbers and starts of its own: configurations on which a flow was trained never serve the
+bounds on ln Z and the coverage, which would come out too good.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from haarflow.backends.tree import flatten, tree_map
+from haarflow.backends.types import Tree
 from haarflow.core import spaces
 from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains import warmup
@@ -15,6 +21,8 @@ from haarflow.run.progress import Progress
 from haarflow.run.records import TuneLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import starts_from_flow, target_acceptance
+
+STREAM = "training chain"  # the name of its random numbers
 
 
 def begun(
@@ -76,3 +84,44 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
         model, params, condition = setup.proposals[plan.name]
         return model.sample(tree_map(setup.backend.asarray, params), key, plan.chains, condition)[0]
     return setup.target.hot_start(key, plan.chains, setup.backend.dtype)
+
+
+def chain_of(setup: Setup, name: str = "") -> Plan:
+    """Return the plan of the chain sampler that is named, or of the recipe's first that needs no flow.
+
+    Raises ValueError where there is none.
+    """
+    chains = {label: plan for label, plan in setup.plans.items() if label in setup.kernels}
+    if not chains or (name and name not in chains):
+        known = f"choose one of {', '.join(chains)}" if chains else "add one, such as [samplers.hmc]"
+        raise ValueError(
+            f"forward-kl learns from a Markov chain, and no chain sampler{f' {name!r}' * bool(name)} is there: {known}"
+        )
+    return chains[name or next(iter(chains))]
+
+
+def target_draws(setup: Setup, name: str, count: int, folder: RunFolder, progress: Progress) -> Tree:
+    """Return at least `count` configurations `(n, *field_shape)` of the chain after its warm-up.
+
+    The same recipe gives the same ones, so that an interrupted training goes on with them.
+    """
+    plan = chain_of(setup, name)
+    draws = -(-count // plan.chains)
+    own = dataclasses.replace(plan, name=STREAM, draws=draws, block=max(1, min(draws, plan.block)))
+    setup = dataclasses.replace(setup, kernels={STREAM: setup.kernels[plan.name]}, plans={STREAM: own})
+    with progress.task(f"{plan.name} for the training", 1, 0, setup.waiting) as task:
+        kernel, field = begun(setup, own, folder, 0, _field, progress)
+        _, records = kernels.run(
+            kernel, setup.stream(STREAM), kernel.init(field), own.total, 0, _field, plan.settings.thin
+        )
+        task.advance({})
+    return tree_map(lambda part: _joined(part[own.warmup :, ...]), records["observables"])
+
+
+def _field(field: Tree) -> Tree:
+    return field
+
+
+def _joined(part: Tree) -> Tree:
+    """Draws `(draw, chain, ...)` one behind the other."""
+    return part.reshape(-1, *part.shape[2:])
