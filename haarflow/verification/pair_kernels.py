@@ -71,33 +71,36 @@ def exact_scalars(key: Key, n: int) -> numpy.ndarray:
     return numpy.concatenate(found)[:n]
 
 
-def exact_rows(key: Any, n: int, estimates: int = 1) -> numpy.ndarray:
+def exact_rows(key: Any, n: int, estimates: int = 1, mass: float = 1.0) -> numpy.ndarray:
     """Return exact draws of pairs `(n, 1 + flavours estimates, 2, 2)`.
 
     Of several estimates one, at a random place, is exact at the scalar field, and the others are those of the conditional flow: the
     distribution that a pseudo-marginal chain leaves as it is.
     """
-    return _drawn(tuple(int(word) for word in key), n, estimates)
+    return _drawn(tuple(int(word) for word in key), n, estimates, mass)
 
 
 @lru_cache(maxsize=4)
-def _drawn(words: tuple[int, ...], n: int, estimates: int) -> numpy.ndarray:
+def _drawn(words: tuple[int, ...], n: int, estimates: int, mass: float) -> numpy.ndarray:
     key = numpy.asarray(words, dtype="int32")
     phi = exact_scalars(random.fold_in(key, 0), n)
     exact = THEORY.refreshed(random.fold_in(key, 1), phi, COUPLINGS)
     keys = [random.fold_in(key, 3 + number) for number in range(estimates - 1)]
-    params = parameters()["conditional"]
+    params = parameters(mass)["conditional"]
     every = numpy.stack([exact, *(CONDITIONAL.sample(params, one, n, phi)[0] for one in keys)], axis=1)
     order = numpy.argsort(random.uniform(random.fold_in(key, 2), (n, estimates)), axis=1)
     every = numpy.take_along_axis(every, order[:, :, None, None, None], axis=1)
     return numpy.concatenate([phi[:, None], every.reshape(n, -1, *LATTICE)], axis=1)
 
 
-@lru_cache(maxsize=1)
-def parameters() -> dict[str, Any]:
-    """Return the parameters of the flows of pairs: those of the leading order, and a net that reacts to what it is told."""
+@lru_cache(maxsize=2)
+def parameters(mass: float = 1.0) -> dict[str, Any]:
+    """Return the parameters of the flows of pairs: those of the leading order, or about another mass, and a net that reacts to what it
+    is told.
+    """
     host = backends.get("numpy")
     conditional, scalars = CONDITIONAL.flow.init(random.key(0, host)), TOLD.init(random.key(1, host))
+    conditional = conditional | {"mass": numpy.asarray(mass)}
     return {"marginal": {}, "conditional": conditional, "scalars": scalars}
 
 
@@ -184,9 +187,9 @@ def means() -> tuple[tuple[str, float], ...]:
     return tuple((name, exact[name]) for name in KNOWN)
 
 
-def chained(kernel: Any, estimates: int = 0, **words: Any) -> Chained:
+def chained(kernel: Any, estimates: int = 0, mass: float = 1.0, **words: Any) -> Chained:
     """Return a kernel of pairs with its exact draws."""
-    exact = partial(exact_rows, estimates=max(estimates, 1))
+    exact = partial(exact_rows, estimates=max(estimates, 1), mass=mass)
     return Chained(RowsKernel(kernel, estimates), exact, observables, means=means(), **words)
 
 
