@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.flows.fermions.bilinears import EVEN, ODD, Bilinears
@@ -75,10 +74,21 @@ def links_given_pseudofermions(model: Model) -> Conditional:
 
     Raises TypeError for a model of another kind.
     """
-    layers: tuple[Any, ...] = model.flow.flows if isinstance(model.flow, Chain) else ()
-    if not isinstance(model.prior, PairPrior) or [getattr(layer, "field", "") for layer in layers] != ["phi", "U"]:
+    if not is_reversed(model):
         raise TypeError(f"a model of pairs q(phi) q(U|phi) wanted, got {type(model.flow).__name__}")
-    return Conditional(model.prior.links, layers[1].flow, TOLD["U"])
+    return Conditional(model.prior.links, model.flow.flows[1].flow, TOLD["U"])
+
+
+def is_reversed(model: Model) -> bool:
+    """Return whether a model of pairs is q(phi) q(U|phi): a layer of the pseudofermions, and one of the links that is told them.
+
+    >>> from haarflow.theories.models.yukawa import yukawa_pairs
+    >>> free = yukawa_pairs((4, 4)).free
+    >>> is_reversed(shears_and_scalars((4, 4), free)), is_reversed(scalars_and_shears((4, 4), free))
+    (True, False)
+    """
+    layers = model.flow.flows if isinstance(model.prior, PairPrior) and isinstance(model.flow, Chain) else ()
+    return [layer.field for layer in layers if isinstance(layer, Moves)] == ["phi", "U"] and len(layers) == 2
 
 
 def scalars_and_shears(

@@ -19,12 +19,12 @@ from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.parts import described
-from haarflow.flows.conditionals import marginal_and_conditional
+from haarflow.flows.conditionals import is_reversed, links_given_pseudofermions, marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import AnyModel
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.pseudofermions.one_flavour import Root
-from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, Refreshed
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, GibbsByFlow, Refreshed
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
@@ -44,9 +44,7 @@ class Proposal(NamedTuple):
 def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     if proposal is None:
         raise ValueError("this sampler needs a flow: give the recipe a [flow] or a model")
-    model, params, condition = proposal
-    values = {"params": params, "couplings": couplings} | ({} if condition is None else {"condition": condition})
-    return IndependenceMetropolis(model, theory, values=values)
+    return IndependenceMetropolis(proposal.model, theory, values=_values(proposal.params, couplings, proposal))
 
 
 def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -62,6 +60,9 @@ def _marginal(theory: Any, couplings: Mapping[str, float], settings: Any, propos
 
 
 def _gibbs(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    if proposal is not None and is_reversed(proposal.model):
+        values = _values(proposal.params["1"], couplings, proposal)
+        return GibbsByFlow(links_given_pseudofermions(proposal.model), theory, values)
     model, values = _factor(couplings, proposal)
     return Gibbs(model, theory, values | ({"width": settings.width} if settings.width else {}))
 
@@ -70,9 +71,14 @@ def _factor(couplings: Mapping[str, float], proposal: Proposal | None) -> tuple[
     """The marginal flow of a flow of pairs, and the values of a kernel with it."""
     if proposal is None:
         raise ValueError("this sampler needs a flow of pairs: give the recipe a [flow] or a model")
-    model, params, condition = proposal
-    values = {"params": params["marginal"], "couplings": couplings}
-    return marginal_and_conditional(model)[0], values | ({} if condition is None else {"condition": condition})
+    marginal, _ = marginal_and_conditional(proposal.model)
+    return marginal, _values(proposal.params["marginal"], couplings, proposal)
+
+
+def _values(params: Params, couplings: Mapping[str, float], proposal: Proposal) -> dict[str, Any]:
+    """The values of a kernel with a flow of these parameters."""
+    told = {} if proposal.condition is None else {"condition": proposal.condition}
+    return {"params": params, "couplings": couplings} | told
 
 
 def _with_hits(kernel: Any, settings: Any) -> Kernel:
@@ -282,7 +288,7 @@ class Marginal(_Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class GibbsOfPairs(_Sampler):
-    """Pairs by an exact draw of phi, then Metropolis at fixed phi in the variables of the marginal flow."""
+    """Pairs by an exact draw of phi, then Metropolis at fixed phi: in the variables of a marginal flow, or by a flow told phi."""
 
     __pydantic_config__ = STRICT
     kind: Literal["gibbs"] = "gibbs"

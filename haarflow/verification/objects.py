@@ -20,6 +20,7 @@ from haarflow.verification.core_objects import CORE_ENTRIES
 from haarflow.verification.entry import Entry
 from haarflow.verification.fermion_objects import FERMION_ENTRIES
 from haarflow.verification.flow_objects import FLOW_ENTRIES
+from haarflow.verification.pair_kernels import PAIR_KERNEL_ENTRIES
 from haarflow.verification.pair_objects import PAIR_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import DETERMINANT_ENTRIES, OPERATOR_ENTRIES, THEORY_ENTRIES
@@ -53,4 +54,5 @@ ENTRIES: tuple[Entry, ...] = (
     *DENSITY_ENTRIES,
     *WEIGHT_ENTRIES,
     *ESTIMATOR_ENTRIES,
+    *PAIR_KERNEL_ENTRIES,
 )

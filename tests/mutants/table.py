@@ -11,6 +11,7 @@ from tests.mutants import (
     fermion_kernels,
     fermions,
     flows,
+    pair_kernels,
     pair_theories,
     solvers,
     theories,
@@ -24,7 +25,8 @@ on NumPy, theories and flows against the first of them on array-api-strict, JAX 
 there too, as far as an engine can host it, and fail where one passes
 (tests/laws/test_core.py, test_solvers.py, test_theories.py, test_operators.py, test_determinants.py,
 test_pair_theories.py, test_flows.py and test_weights.py,
-test_fermion_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`). They write this page, too:
+test_fermion_kernels.py and test_pair_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`).
+They write this page, too:
 
     python -m tests.mutants.table > docs/mutants.md
 
@@ -42,6 +44,7 @@ def everything() -> tuple[Mutant, ...]:
         *fermion_kernels.MUTANTS,
         *determinants.MUTANTS,
         *pair_theories.MUTANTS,
+        *pair_kernels.MUTANTS,
         *flows.MUTANTS,
         *weights.MUTANTS,
     )
