@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow.core.lattice.loops import planes
-from haarflow.flows.flow import Chain, Flow, Model, Repeat, Translate
+from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.orientations import EveryPlane
 from haarflow.flows.priors import HaarLinks
