@@ -109,7 +109,7 @@ def spectral(
     if rounds < 1:
         raise ValueError(f"a flow takes at least one round, got rounds = {rounds}")
     d, shared = len(lattice), (bins, tuple(hidden), kernel, harmonics)
-    rest = {"final_scale": final_scale, "condition": tuple(condition), "separated": separated}
+    rest: dict[str, Any] = {"final_scale": final_scale, "condition": tuple(condition), "separated": separated}
 
     def passed(mu: int, nu: int, start: float) -> Repeat:
         mask = ("stripes", mu, nu, period, 0)
