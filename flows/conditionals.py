@@ -64,22 +64,23 @@ def marginal_and_conditional(model: AnyModel) -> tuple[Model, Conditional]:
     Raises TypeError for a model of another kind.
     """
     if not (isinstance(model, Model) and isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
-        kind = type(model.flow if isinstance(model, Model) else model).__name__
-        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {kind}")
+        raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {_kind(model)}")
     return Model(model.prior.links, model.flow.marginal), Conditional(model.prior.noise, model.flow.conditional)
 
 
-def links_given_pseudofermions(model: Model) -> Conditional:
+def links_given_pseudofermions(model: AnyModel) -> Conditional:
     """Return the factor q(U|phi) of a model of pairs q(phi) q(U|phi), whose parameters are those of the last layer, "1".
 
     Raises TypeError for a model of another kind.
     """
-    if not is_reversed(model):
-        raise TypeError(f"a model of pairs q(phi) q(U|phi) wanted, got {type(model.flow).__name__}")
-    return Conditional(model.prior.links, model.flow.flows[1].flow, TOLD["U"])
+    found = _reversed(model)
+    if found is None:
+        raise TypeError(f"a model of pairs q(phi) q(U|phi) wanted, got {_kind(model)}")
+    prior, links = found
+    return Conditional(prior.links, links.flow, TOLD["U"])
 
 
-def is_reversed(model: Model) -> bool:
+def is_reversed(model: AnyModel) -> bool:
     """Return whether a model of pairs is q(phi) q(U|phi): a layer of the pseudofermions, and one of the links that is told them.
 
     >>> from haarflow.theories.models.yukawa import yukawa_pairs
@@ -87,8 +88,20 @@ def is_reversed(model: Model) -> bool:
     >>> is_reversed(shears_and_scalars((4, 4), free)), is_reversed(scalars_and_shears((4, 4), free))
     (True, False)
     """
-    layers = model.flow.flows if isinstance(model.prior, PairPrior) and isinstance(model.flow, Chain) else ()
-    return [layer.field for layer in layers if isinstance(layer, Moves)] == ["phi", "U"] and len(layers) == 2
+    return _reversed(model) is not None
+
+
+def _reversed(model: AnyModel) -> tuple[PairPrior, Moves] | None:
+    """The prior and the layer of the links of a model q(phi) q(U|phi), None for others."""
+    if not (isinstance(model, Model) and isinstance(model.prior, PairPrior) and isinstance(model.flow, Chain)):
+        return None
+    layers = [layer for layer in model.flow.flows if isinstance(layer, Moves)]
+    right = [layer.field for layer in layers] == ["phi", "U"] and len(model.flow.flows) == 2
+    return (model.prior, layers[1]) if right else None
+
+
+def _kind(model: AnyModel) -> str:
+    return type(model.flow if isinstance(model, Model) else model).__name__
 
 
 def scalars_and_shears(

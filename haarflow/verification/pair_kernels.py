@@ -214,6 +214,8 @@ def kernels() -> dict[str, Chained]:
     }
 
 
-PAIR_KERNEL_ENTRIES: tuple[Entry, ...] = tuple(
-    Entry(name, "kernel", lambda lattice, name=name: kernels()[name], (LATTICE,)) for name in kernels()
-)
+def _entry(name: str) -> Entry:
+    return Entry(name, "kernel", lambda lattice: kernels()[name], (LATTICE,))
+
+
+PAIR_KERNEL_ENTRIES: tuple[Entry, ...] = tuple(map(_entry, kernels()))
