@@ -46,6 +46,12 @@ def test_a_scanned_repeat_is_the_chain_of_its_layers(backend):
     assert numpy.allclose(backend.to_numpy(inverse_log_det), -backend.to_numpy(log_det), rtol=1e-13)
 
 
+def test_translations_and_their_repetitions_tell_how_far_they_move_the_field():
+    step = Translate((1, -2))
+    assert step.periods == Repeat(step, 3).periods == (1, 1)
+    assert step.displacement == (1, -2) and Repeat(step, 3).displacement == (3, -6)
+
+
 def test_recomputing_changes_no_number(autodiff_backend):
     backend = autodiff_backend
     key = random.key(2, backend)

@@ -193,6 +193,7 @@ LONG = layer("Repeat", n=65_536, flow=layer("Repeat", n=65_536, flow=layer("Tran
         (WIDE, "random numbers are wanted where at most"),
         (layer("Repeat", n=10**9, flow=layer("Translate", shifts=[1])), "holds whole numbers up to 65536"),
         (layer("LoopFlow", n=3, d=4, order=9), "orders"),
+        (layer("LoopFlow", n=2, d=5), "orders"),
         (layer("AffineCoupling", net=layer("LatticeNet", d=6, kernel=33)), "is too large"),
         (layer("AffineCoupling", net=3), "net of AffineCoupling must be"),
         (layer("Translate", shifts="ab"), "shifts of Translate must be"),

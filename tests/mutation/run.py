@@ -230,6 +230,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="processor seconds for each process of tests")
     parser.add_argument("--longest", type=float, default=150.0, help="seconds of tests for one mutant")
     parser.add_argument("--samples", nargs="+", default=list(SAMPLES), help="core, theories, flows, compiled, laws")
+    parser.add_argument("--files", default="", help="files whose path begins so")
     parser.add_argument("--also", nargs="+", default=[], help="tests that are tried first, such as new ones")
     parser.add_argument("-k", dest="words", default="", help="names of tests, as pytest takes them")
     parser.add_argument("--again", action="store_true", help="try what survived once more")
@@ -246,6 +247,7 @@ def main() -> None:
         checkout = Checkout(Path(folder) / "checkout", options.limit, options.words)
         shutil.copytree(ROOT, checkout.folder, symlinks=True, ignore=LEFT_OUT)
         wanted = [mutant for mutant in read() if sample_of(mutant.file) in options.samples]
+        wanted = [mutant for mutant in wanted if mutant.file.startswith(options.files)]
         waiting = sorted(wanted, key=lambda mutant: SAMPLES.index(sample_of(mutant.file)))
         for mutant in [mutant for mutant in waiting if mutant.name not in done][index::count]:
             tests = [*options.also, *reach.tests(mutant, options.longest)]

@@ -121,6 +121,13 @@ def test_numpy_says_that_it_cannot_train(host):
         train_step(TOY, start(TOY, random.key(0, host)), {"a": 1.0})
 
 
+def test_a_batch_has_as_many_couplings_as_leave_sixteen_samples_to_each():
+    """As many as divide the batch, one at least."""
+    plan = Drawn({"a": 0.5}, {"a": 4.0})
+    for n in range(1, 130):
+        assert plan.groups(n) == max(k for k in range(1, n + 1) if n % k == 0 and (k == 1 or n // k >= 16))
+
+
 def test_one_conditioned_flow_serves_a_range_of_couplings(autodiff_backend):
     """scale = -ln(a)/2 for every a: the slope of the condition must come out as -1/2."""
     backend = autodiff_backend
