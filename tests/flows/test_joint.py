@@ -62,7 +62,7 @@ def test_weights_give_the_partition_function(model):
     params = moved(model.init(random.key(0, HOST)))
     found = log_z(draw(model, params, THEORY, random.key(2, HOST), 20_000, COUPLINGS).log_w)
     exact = ALONE.exact(COUPLINGS)["ln_Z"] + 4 * math.log(math.pi)
-    assert abs(found.value - exact) < 4 * found.error < 0.1
+    assert abs(found.value - exact) < 4 * found.error < 0.25
 
 
 @pytest.mark.parametrize("model", [JOINT, TOLD], ids=["joint", "told"])
