@@ -153,6 +153,7 @@ CLASSES: dict[str, str] = {
     "Moves": "pairs",
     "Featured": "pairs",
     "Bilinears": "fermions.bilinears",
+    "MeanSquare": "fermions.bilinears",
     "ConstantMass": "fermions.shears",
     "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",

@@ -3,10 +3,11 @@
     chi = (D + mu) L S U eta,    M = D + g phi = (D + mu)(1 + E),    E = (D + mu)^-1 (g phi - mu),    mu = a g mean(phi)
 
 U adds b E eta of the odd sites to the even ones, L adds c E eta of the even sites to the odd ones, S multiplies each site by
-e^s with a polynomial s of g phi - mu at the site and around it. Were E without its even-even and odd-odd blocks, L S U = 1 + E would be
-exact with b = c = 1 and S = 1 - E_oe E_eo on the odd sites: the even-odd form of the determinant, which here divides by no
-scalar field. log_det = ln det(D + mu) + sum s for each real field, whatever the parameters. A `bare` layer is L S U alone, at first the
-identity: what follows another map of the same field. Learned pseudofermion flows: arXiv:2207.08945.
+e^s with s = p / (1 + p^2)^(1/4) and a polynomial p of g phi - mu at the site and around it. Were E without its even-even and
+odd-odd blocks, L S U = 1 + E would be exact with b = c = 1 and S = 1 - E_oe E_eo on the odd sites: the even-odd form of the
+determinant, which here divides by no scalar field. log_det = ln det(D + mu) + sum s for each real field, whatever the parameters.
+A `bare` layer is L S U alone, at first the identity: it follows another map of the same field. Learned pseudofermion flows:
+arXiv:2207.08945.
 """
 
 from __future__ import annotations
@@ -51,12 +52,23 @@ class FreeFermions(Protocol):
         ...
 
 
+def tamed(x: Array) -> Array:
+    """Return x / (1 + x^2)^(1/4), which is x where small and grows like sqrt|x|: squares of large fields stay finite in e^s.
+
+    >>> import numpy as np
+    >>> tamed(np.asarray([1e-3, -1e8])).round(6).tolist()
+    [0.001, -10000.0]
+    """
+    xp = array_namespace(x)
+    return x / xp.sqrt(xp.sqrt(1.0 + x * x))
+
+
 @dataclass(frozen=True)
 class Shears:
     """The flow of chi `(*batch, flavours, *lattice)`; the condition is `{"links": phi}`, the scalar field `(*batch, *lattice)`.
 
     Parameters: `mass`, a; `shears` (2,), b and c; `scales` (2, 4), for even and odd sites the coefficients of delta, delta times its
-    neighbours, delta^2 and 1 in s, with delta = g phi - mu. They start at the leading order, a = b = c = 1 and s = 0; with `bare`, which
+    neighbours, delta^2 and 1 in p, with delta = g phi - mu. They start at the leading order, a = b = c = 1 and p = 0; with `bare`, which
     leaves out D + mu, at b = c = 0.
 
     >>> import numpy as np
@@ -114,7 +126,7 @@ class Shears:
             parity * sum(params["scales"][row, i] * feature for i, feature in enumerate(features))
             for row, parity in enumerate(self._parities(x))
         ]
-        return mass, delta, scales[0] + scales[1]
+        return mass, delta, tamed(scales[0] + scales[1])
 
     def _parities(self, x: Array) -> tuple[Array, Array]:
         """1 on the even sites and 0 on the odd ones, and the reverse."""
