@@ -21,8 +21,8 @@ from haarflow.core import random
 from haarflow.core.untrusted import fits
 from haarflow.flows.catalogue import LACKING, flow_class
 from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.links.orientations import EveryPlane
 from haarflow.flows.mixtures import AnyModel, Mixture
-from haarflow.flows.orientations import EveryPlane
 
 DEEPEST, MOST = 24, 20_000  # levels and values of a definition
 LARGEST = 1 << 16  # a whole number, such as an extent of a lattice or the width of a layer

@@ -11,8 +11,8 @@ from typing import Any
 
 from haarflow.core.lattice.loops import planes
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.links.orientations import EveryPlane
 from haarflow.flows.masks import frozen_loops
-from haarflow.flows.orientations import EveryPlane
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
@@ -92,7 +92,7 @@ def spectral(
     Within a direction and plane the stripes follow each other such that the passive plaquettes of a coupling are mapped
     next; all offsets are one scanned layer between which the field is translated. The context consists of all frozen loops
     of the `extents` around the active link, in any plane. In three and more dimensions, on a lattice of equal extents, all
-    d (d-1) ordered planes are one scanned layer, too (flows/orientations.py): 12 times the period in four dimensions. Every
+    d (d-1) ordered planes are one scanned layer, too (flows/links/orientations.py): 12 times the period in four dimensions. Every
     coupling starts as the class map from Haar measure to a plaquette's weight at beta/(2 rounds), since it meets each plane
     as often, in both orders: at first order in beta this trivialises. Otherwise the couplings of the first pass, along axis
     0, start as that class map at `beta`, so that a fraction 1 - 1/period of one plane's plaquettes is correct before

@@ -17,12 +17,12 @@ from haarflow.backends.tree import tree_map
 from haarflow.core.laws.law import to_host
 from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.links.orientations import EveryPlane, Turn
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
-from haarflow.flows.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling

@@ -12,9 +12,9 @@ from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
-from haarflow.flows import link_jacobian
 from haarflow.flows.flow import Chain, Model, Repeat, zero_log_det
-from haarflow.flows.orientations import EveryPlane, Turn
+from haarflow.flows.links import jacobian
+from haarflow.flows.links.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.nets import CheckerboardNet
@@ -330,7 +330,7 @@ class NoAdjoint(LoopCoupling):
     def _move(self, link, staples):
         moved, _ = super()._move(link, staples)
         loop, _ = self._loop(link, staples)
-        return moved, link_jacobian.log_det(self.group, 0.0 * link_jacobian.step_of(self.group, loop), loop)
+        return moved, jacobian.log_det(self.group, 0.0 * jacobian.step_of(self.group, loop), loop)
 
 
 class Overreaching(LoopCoupling):
@@ -354,7 +354,7 @@ class NoCurvature(LoopCoupling):
     def _move(self, link, staples):
         moved, _ = super()._move(link, staples)
         loop, _ = self._loop(link, staples)
-        return moved, link_jacobian.log_det(self.group, link_jacobian.step_of(self.group, loop), loop)
+        return moved, jacobian.log_det(self.group, jacobian.step_of(self.group, loop), loop)
 
 
 class BareAngles(ClassSweep):

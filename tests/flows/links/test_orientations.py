@@ -9,9 +9,9 @@ from haarflow.core import random
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.flows.flow import Chain, Translate
+from haarflow.flows.links.orientations import EveryPlane, Turn
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.nets import ConvNet
-from haarflow.flows.orientations import EveryPlane, Turn
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun.architectures import spectral
 from haarflow.flows.sun.spectral import SpectralCoupling
