@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 from array_api_compat import array_namespace
@@ -104,13 +104,20 @@ def parameters(mass: float = 1.0) -> dict[str, Any]:
     return {"marginal": {}, "conditional": conditional, "scalars": scalars}
 
 
-@dataclass(frozen=True)
-class RowsTheory:
-    """The space of rows."""
+class RowsTheory(NamedTuple):
+    """The space of rows; it is that of one lattice, as the flows are."""
 
     rows: int
-    lattice = LATTICE
-    group = Real()
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The extents."""
+        return LATTICE
+
+    @property
+    def group(self) -> Real:
+        """Real numbers."""
+        return Real()
 
     @property
     def field_shape(self) -> tuple[int, ...]:
@@ -120,10 +127,16 @@ class RowsTheory:
 
 @dataclass(frozen=True)
 class RowsKernel:
-    """A kernel of pairs as one of rows; with `estimates` phi has an axis for them."""
+    """A kernel of pairs as one of rows; with `estimates` phi has an axis for them.
+
+    A kernel with a flow gets its parameters here, on the field's backend: `flow` says of which, "pairs" or "scalars", and `mass` about
+    which mass.
+    """
 
     pairs: Any
     estimates: int = 0
+    flow: str = ""
+    mass: float = 1.0
 
     @property
     def theory(self) -> RowsTheory:
@@ -150,9 +163,12 @@ class RowsKernel:
 
     def _on(self, field: Array) -> Any:
         """The kernel with its parameters on the field's backend, in its precision."""
-        backend, kind = backends.of(field), precision(field)
-        arrays = tree_map(lambda x: x if isinstance(x, float) else backend.asarray(x, dtype=kind), self.values)
-        return self.pairs.with_values(arrays)
+        if not self.flow:
+            return self.pairs
+        backend, kind, params = backends.of(field), precision(field), parameters(self.mass)
+        chosen = params["scalars"] if self.flow == "scalars" else params
+        arrays = tree_map(lambda x: backend.asarray(x, dtype=kind), chosen)
+        return self.pairs.with_values({**self.values, "params": arrays})
 
     def _pair(self, field: Array) -> Pair:
         pair = pair_of(field)
@@ -187,35 +203,34 @@ def means() -> tuple[tuple[str, float], ...]:
     return tuple((name, exact[name]) for name in KNOWN)
 
 
-def chained(kernel: Any, estimates: int = 0, mass: float = 1.0, **words: Any) -> Chained:
+def chained(kernel: Any, estimates: int = 0, flow: str = "", mass: float = 1.0, **words: Any) -> Chained:
     """Return a kernel of pairs with its exact draws."""
     exact = partial(exact_rows, estimates=max(estimates, 1), mass=mass)
-    return Chained(RowsKernel(kernel, estimates), exact, observables, means=means(), **words)
+    return Chained(RowsKernel(kernel, estimates, flow, mass), exact, observables, means=means(), **words)
 
 
 def kernels() -> dict[str, Chained]:
     """Return the kernels of pairs, each with its exact draws."""
-    params = parameters()
-    both, alone = {"params": params, "couplings": COUPLINGS}, {"params": {}, "couplings": COUPLINGS}
-    hmc = HMC(THEORY.marginal, steps=3, values={"couplings": COUPLINGS, "step_size": 0.2})
-    told = {"params": params["scalars"], "couplings": COUPLINGS}
+    values, alone = {"couplings": COUPLINGS}, {"params": {}, "couplings": COUPLINGS}
+    hmc = HMC(THEORY.marginal, steps=3, values=values | {"step_size": 0.2})
+    marginal = IndependenceMetropolis(MARGINAL, THEORY.marginal, 2, alone)
+    pseudo_marginal = PseudoMarginal(MARGINAL, CONDITIONAL, THEORY, 2, values)
+    told, at_once = GibbsByFlow(SCALARS, THEORY, values), IndependenceMetropolis(PAIRS, THEORY, 2, values)
     return {
         "pairs_by_hmc": chained(Refreshed(THEORY, hmc), burn_in=60),
-        "pairs_by_marginal": chained(
-            Refreshed(THEORY, IndependenceMetropolis(MARGINAL, THEORY.marginal, 2, alone)), burn_in=60
-        ),
-        "pairs_by_pseudo_marginal": chained(
-            PseudoMarginal(MARGINAL, CONDITIONAL, THEORY, 2, both), 2, reversible=True, burn_in=60
-        ),
+        "pairs_by_marginal": chained(Refreshed(THEORY, marginal), burn_in=60),
+        "pairs_by_pseudo_marginal": chained(pseudo_marginal, 2, "pairs", reversible=True, burn_in=60),
         "pairs_by_gibbs": chained(Gibbs(MARGINAL, THEORY, alone | {"width": 0.4}), burn_in=60),
         "pairs_by_gibbs_of_draws": chained(Gibbs(MARGINAL, THEORY, alone), burn_in=60),
-        "pairs_by_gibbs_told": chained(GibbsByFlow(SCALARS, THEORY, told), burn_in=60),
-        "pairs_at_once": chained(IndependenceMetropolis(PAIRS, THEORY, 2, both), reversible=True, burn_in=40),
+        "pairs_by_gibbs_told": chained(told, flow="scalars", burn_in=60),
+        "pairs_at_once": chained(at_once, flow="pairs", reversible=True, burn_in=40),
     }
 
 
-def _entry(name: str) -> Entry:
-    return Entry(name, "kernel", lambda lattice: kernels()[name], (LATTICE,))
+def _named(name: str, lattice: tuple[int, ...]) -> Chained:
+    return kernels()[name]
 
 
-PAIR_KERNEL_ENTRIES: tuple[Entry, ...] = tuple(map(_entry, kernels()))
+PAIR_KERNEL_ENTRIES: tuple[Entry, ...] = tuple(
+    Entry(name, "kernel", partial(_named, name), (LATTICE,)) for name in kernels()
+)

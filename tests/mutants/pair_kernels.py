@@ -18,13 +18,8 @@ from haarflow.verification.pair_kernels import (
     SCALARS,
     THEORY,
     chained,
-    parameters,
 )
 from tests.mutants import Mutant, kept
-
-
-def values(params):
-    return {"params": params, "couplings": COUPLINGS}
 
 
 @dataclass(frozen=True)
@@ -92,8 +87,7 @@ class OfTheOldField(Refreshed):
         return State(Pair(moved.field.U, phi), moved.cache), info
 
 
-BOTH, ALONE, TOLD = (values(params) for params in (parameters(), {}, parameters()["scalars"]))
-BAD = values(parameters(2.0))
+VALUES, ALONE = {"couplings": COUPLINGS}, {"params": {}, "couplings": COUPLINGS}
 
 
 def quenched():
@@ -110,12 +104,12 @@ def quenched():
 
 LAW, LATER = ("stationary",), ("equilibrium",)
 MUTANTS = (
-    Mutant("noise of the present field drawn anew", "kernel", lambda lattice: chained(NoiseDrawnAnew(MARGINAL, CONDITIONAL, THEORY, 1, BAD), 1), LAW),
-    Mutant("the mean of log weights", "kernel", lambda lattice: chained(MeanOfLogarithms(MARGINAL, CONDITIONAL, THEORY, 2, BAD), 2, 2.0, burn_in=60), LATER),
+    Mutant("noise of the present field drawn anew", "kernel", lambda lattice: chained(NoiseDrawnAnew(MARGINAL, CONDITIONAL, THEORY, 1, VALUES), 1, "pairs", 2.0), LAW),
+    Mutant("the mean of log weights", "kernel", lambda lattice: chained(MeanOfLogarithms(MARGINAL, CONDITIONAL, THEORY, 2, VALUES), 2, "pairs", 2.0, burn_in=60), LATER),
     Mutant("variables of a flow that stay behind", "kernel", lambda lattice: chained(KeepsItsVariables(MARGINAL, THEORY, ALONE)), ("fresh_cache",)),
     Mutant("Gibbs with pseudofermions of variance one", "kernel", lambda lattice: chained(Gibbs(MARGINAL, NoiseOfVarianceOne(THEORY), ALONE)), LAW),
-    Mutant("Gibbs without the flow's densities", "kernel", lambda lattice: chained(ForgetsTheRatio(SCALARS, THEORY, TOLD), burn_in=60), LATER),
+    Mutant("Gibbs without the flow's densities", "kernel", lambda lattice: chained(ForgetsTheRatio(SCALARS, THEORY, VALUES), flow="scalars", burn_in=60), LATER),
     Mutant("pseudofermions of the field before", "kernel", lambda lattice: chained(OfTheOldField(THEORY, HMC(THEORY.marginal, steps=3, values={"couplings": COUPLINGS, "step_size": 0.2}))), LAW),
     Mutant("a marginal scheme without determinant", "kernel", lambda lattice: chained(quenched()), LAW),
-    Mutant("pairs weighed without pseudofermions", "kernel", lambda lattice: chained(IndependenceMetropolis(PAIRS, kept(THEORY, action=lambda pair, couplings=None: THEORY.marginal.action(pair.U, COUPLINGS)), values=BOTH)), LAW),
+    Mutant("pairs weighed without pseudofermions", "kernel", lambda lattice: chained(IndependenceMetropolis(PAIRS, kept(THEORY, action=lambda pair, couplings=None: THEORY.marginal.action(pair.U, COUPLINGS)), values=VALUES), flow="pairs"), LAW),
 )  # fmt: skip
