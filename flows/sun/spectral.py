@@ -145,7 +145,7 @@ class SpectralCoupling:
         link, loop = self._link_and_loop(links, mask, group)
         frame = eigenframes.frame_of(loop, 1)
         old = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
-        raw = self._flat(self._raw(params, links, condition), 1)
+        raw = keep(self._flat(self._raw(params, links, condition), 1))
         new, log_slope = self._mapped(direction, params, old, raw)
         before, after = (weyl_cell.angles_at([keep(x) for x in part]) for part in (old, new))
         moved = eigenframes.rebuilt(frame, before, after, 1)
@@ -190,8 +190,9 @@ class SpectralCoupling:
             return spectral_maps.bend(direction, coordinates, raw, self.bins, -2)
 
         first, second = (tilted, bent) if direction == "forward" else (bent, tilted)
+        keep = backends.of(raw).materialise  # what is fused into every consumer compiles for minutes in a gradient
         coordinates, one = first(coordinates)
-        coordinates, other = second(coordinates)
+        coordinates, other = second([keep(x) for x in coordinates])
         return coordinates, one + other
 
     def _raw(self, params: Params, links: Array, condition: Condition) -> Array:
