@@ -9,7 +9,7 @@ import pytest
 from haarflow.core.laws.law import Given
 from haarflow.core.laws.tables import KERNEL_LAWS
 from haarflow.verification.pair_kernels import LATTICE, kernels
-from tests.mutants.pair_kernels import MUTANTS
+from tests.mutants.pairs.kernels import MUTANTS
 
 LAWS = {law.name: law for law in KERNEL_LAWS}
 QUICK = {"stationary", "time_reversal", "fresh_cache", "blocks", "exact_draws"}

@@ -25,7 +25,8 @@ from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant, autoregressive, hidden, loop_flows, pairs
+from tests.mutants import Mutant, autoregressive, hidden, loop_flows
+from tests.mutants.pairs import flows as pairs
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
 NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)

@@ -11,12 +11,12 @@ from tests.mutants import (
     fermion_kernels,
     fermions,
     flows,
-    pair_kernels,
-    pair_theories,
     solvers,
     theories,
     weights,
 )
+from tests.mutants.pairs import kernels as pair_kernels
+from tests.mutants.pairs import theories as pair_theories
 
 HEAD = """# Every law bites
 
