@@ -46,7 +46,7 @@ freezing: $(VENV)/demo.done   ## the charge history at 16x16, beta = 7, from the
 test: $(VENV)/dev.done   ## the default tests, about 18 minutes on two cores
 	$(BIN)/python -m pytest $(SHARE)
 
-test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend
+test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend, further cases on JAX
 	$(BIN)/python -m pytest $(SHARE) -m "engines and not statistical and not slow"
 
 test-statistical: $(VENV)/dev.done   ## the Monte Carlo tests

@@ -30,6 +30,8 @@ class Row(NamedTuple):
     untrained: bool = False
 
 
+# options of [flow] for every kind: the symmetries that its density is averaged over, and the number of models that are mixed
+SHARED: dict[str, Any] = {"symmetrised": tuple[str, ...], "mixture": int}
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
 GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
 CHECKERBOARD = (
@@ -101,6 +103,16 @@ FLOWS: dict[str, dict[str, Row]] = {
             "a convolutional flow of the scalar field, pseudofermions by shears about a constant mass; even extents",
             takes=("free", "g"),
         ),
+        "scalars-shears-joint": Row(
+            "conditionals:scalars_and_shears_in_turn",
+            "the same, then layers of both fields in turn, each told the other, arXiv:2106.05934; even extents",
+            takes=("free", "g"),
+        ),
+        "shears-scalars": Row(
+            "conditionals:shears_and_scalars",
+            "pseudofermions of a constant mass, the scalar field by a convolutional flow told of them; even extents",
+            takes=("free", "g"),
+        ),
     },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
@@ -117,16 +129,20 @@ FLOWS: dict[str, dict[str, Row]] = {
 CLASSES: dict[str, str] = {
     "Chain": "flow",
     "Images": "images",
+    "Mixture": "mixtures",
     "Model": "flow",
     "Repeat": "flow",
     "Translate": "flow",
     "ConvNet": "nets",
+    "EveryPlane": "links.orientations",
+    "Turn": "links.orientations",
     "AffineCoupling": "scalar.affine",
     "SplineCoupling": "scalar.spline",
     "CheckerboardNet": "scalar.nets",
     "LatticeNet": "scalar.nets",
     "MomentumScaling": "scalar.momentum",
     "QuarticTail": "scalar.tails",
+    "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
@@ -134,6 +150,11 @@ CLASSES: dict[str, str] = {
     "HoppingExponential": "fermions.hopping",
     "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
+    "Moves": "pairs",
+    "Featured": "pairs",
+    "Bilinears": "fermions.bilinears",
+    "MeanSquare": "fermions.bilinears",
+    "ConstantMass": "fermions.shears",
     "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",

@@ -20,7 +20,9 @@ from haarflow.backends.types import Params
 from haarflow.core import random
 from haarflow.core.untrusted import fits
 from haarflow.flows.catalogue import LACKING, flow_class
-from haarflow.flows.flow import Chain, Model, Repeat
+from haarflow.flows.flow import Chain, Repeat
+from haarflow.flows.links.orientations import EveryPlane
+from haarflow.flows.mixtures import AnyModel, Mixture
 
 DEEPEST, MOST = 24, 20_000  # levels and values of a definition
 LARGEST = 1 << 16  # a whole number, such as an extent of a lattice or the width of a layer
@@ -34,7 +36,9 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
+    "bilinears": "of",
     "operator": "hop",
+    "models": "log_density",
 }
 
 
@@ -137,7 +141,7 @@ def _check_fields(kind: str, made: type, fields: Mapping[str, Any]) -> None:
     hints = typing.get_type_hints(made)
     for name, value in fields.items():
         if name in ROLES:
-            parts = value if name == "flows" and isinstance(value, tuple) else (value,)
+            parts = value if name in ("flows", "models") and isinstance(value, tuple) else (value,)
             fit = all(dataclasses.is_dataclass(part) and hasattr(part, ROLES[name]) for part in parts)
         else:
             fit = fits(value, hints[name])
@@ -175,23 +179,27 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def outline(model: Model, numbers: int) -> Params:
+def outline(model: AnyModel, numbers: int) -> Params:
     """Return parameters of the shapes that a model's have, of any values.
 
     Only one of a `Repeat`'s flows is made, and no draw of more than `numbers` numbers, those of the file (or FEW). Raises
     ValueError where more would be needed.
 
-    >>> from haarflow.flows.flow import Translate
+    >>> from haarflow.flows.flow import Model, Translate
     >>> outline(Model(None, Repeat(Translate((1,)), 1 << 16)), 0)
     {}
     """
     with random.at_most(max(numbers, FEW)):
+        if isinstance(model, Mixture):
+            return {str(k): _outline(one.flow) for k, one in enumerate(model.models)}
         return _outline(model.flow)
 
 
 def _outline(flow: Any) -> Params:
     if isinstance(flow, Chain):
         return {str(index): _outline(part) for index, part in enumerate(flow.flows)}
+    if isinstance(flow, EveryPlane):
+        return _outline(flow.cycle)
     if isinstance(flow, Repeat):
         return tree_map(lambda leaf: numpy.broadcast_to(leaf, (flow.n, *leaf.shape)), _outline(flow.flow))
     return flow.init(random.key(0, backends.get("numpy")))

@@ -17,13 +17,15 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.backends.types import Array, Condition, Group, Key, Params
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
 from haarflow.core.lattice.symmetries import SYMMETRIES
 from haarflow.flows.images import Images, chosen
+from haarflow.flows.proposals import log_mean_exp
 from haarflow.flows.symmetries import common, common_periods, total_displacement
+from haarflow.flows.traits import traits
 
 IMAGE = 0x696D6167  # folded into the key of a draw for the choice of its image
 UNROLLED = 2  # repetitions: on JAX the gradient of a scan this short took up to 1.9 times as long as that of a loop
@@ -74,6 +76,11 @@ class Chain:
     def displacement(self) -> tuple[int, ...]:
         """The number of sites by which the field is translated in total, along each axis."""
         return total_displacement(self.flows)
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which a flow is defined."""
+        return {name: value for flow in self.flows for name, value in (traits(flow).fixed or {}).items()}
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each drawn with a separate key."""
@@ -248,8 +255,26 @@ class Model:
 
     @property
     def symmetries(self) -> tuple[str, ...]:
-        """The symmetries of the density: those shared by the prior and the flow."""
-        return common([self.prior, self.flow])
+        """The symmetries of the density: those shared by the prior and the flow, and internal ones that it is averaged over."""
+        shared = common([self.prior, self.flow])
+        averaged = () if self.images is None else self.images.internal
+        return tuple(name for name in SYMMETRIES if name in (*shared, *averaged))
+
+    @property
+    def lattice(self) -> tuple[int, ...]:
+        """The prior's lattice."""
+        return tuple(self.prior.lattice)
+
+    @property
+    def group(self) -> Group:
+        """The group of the fields, for fields of one array."""
+        group: Group = self.prior.group
+        return group
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, for fields of one array."""
+        return tuple(self.prior.field_shape)
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return fresh parameters of the flow."""
@@ -287,9 +312,7 @@ class Model:
 
         xp, backend = array_namespace(images), backends.of(images)
         _, rows = backend.scan(one, xp.zeros_like(images[(0, slice(None), *(0,) * (images.ndim - 2))]), images)
-        rows = xp.concat([*[row[None, :] for row in known], rows], axis=0)
-        top = xp.max(rows, axis=0)
-        return top + xp.log(xp.mean(xp.exp(rows - top[None, :]), axis=0))
+        return log_mean_exp(xp.concat([*[row[None, :] for row in known], rows], axis=0))
 
 
 def precision(params: Params) -> str:

@@ -28,6 +28,7 @@ from haarflow.core.files import plain, write_bytes
 from haarflow.core.untrusted import check_regular, parsed_json, reading
 from haarflow.flows.definitions import DefinitionError, decode, encode, outline, shapes
 from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import AnyModel, Mixture, on_components
 
 FORMAT = "haarflow-model"
 VERSION = 1
@@ -50,12 +51,12 @@ class OpenedModel(NamedTuple):
     `model.sample(params, key, n)` draws; the card says how it was trained and what was measured.
     """
 
-    model: Model
+    model: Any  # a Model or a Mixture: who opens a file knows which
     params: Tree
     card: dict[str, Any]
 
 
-def save_model(path: str | os.PathLike[str], model: Model, params: Tree, card: dict[str, Any] | None = None) -> None:
+def save_model(path: str | os.PathLike[str], model: AnyModel, params: Tree, card: dict[str, Any] | None = None) -> None:
     """Write a model with its card, a JSON-able dict: `theory` (name, lattice, couplings), measured `ess`, and so on.
 
     Raises TypeError for a definition or a card that holds anything but numbers, strings, tuples and frozen dataclasses, and
@@ -93,7 +94,8 @@ def open_model(
     with reading(path, ModelFileError, WHAT):
         model = _definition(path, header.get("definition"), definition)
     if lattice is not None:
-        model = dataclasses.replace(model, prior=_on_lattice(path, model.prior, tuple(lattice)))
+        size = tuple(lattice)
+        model = on_components(lambda one: dataclasses.replace(one, prior=_on_lattice(path, one.prior, size)), model)
     backend = backends.get(backend or "numpy") if backend is None or isinstance(backend, str) else backend
     return OpenedModel(model, _params(path, model, arrays, backend), {**card, "versions": header["versions"]})
 
@@ -184,8 +186,8 @@ def versions() -> dict[str, str]:
     return installed
 
 
-def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> Model:
-    if isinstance(supplied, Model):
+def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> AnyModel:
+    if isinstance(supplied, Model | Mixture):
         return supplied
     try:
         if not (supplied is None or isinstance(supplied, type | tuple | list)):
@@ -194,7 +196,7 @@ def _definition(path: str | os.PathLike[str], stored: Any, supplied: Any) -> Mod
         model = decode(stored, {one.__name__: one for one in classes})
     except DefinitionError as error:
         raise ModelFileError(f"{path}: {error}") from None
-    if not isinstance(model, Model):
+    if not isinstance(model, Model | Mixture):
         raise ModelFileError(f"{path}: the definition is not that of a Model with a prior and a flow")
     return model
 
@@ -209,7 +211,7 @@ def _on_lattice(path: str | os.PathLike[str], prior: Any, lattice: tuple[int, ..
     return dataclasses.replace(prior, lattice=lattice)
 
 
-def _params(path: str | os.PathLike[str], model: Model, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:
+def _params(path: str | os.PathLike[str], model: AnyModel, arrays: dict[str, numpy.ndarray], backend: Backend) -> Tree:
     """Parameters in the structure of fresh ones, of which only names and shapes are made."""
     with reading(path, ModelFileError, WHAT):
         fresh = outline(model, sum(array.size for array in arrays.values()))

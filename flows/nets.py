@@ -7,7 +7,9 @@ function at the end. Weights do not depend on the lattice, so that a net can be 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -16,6 +18,7 @@ from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Key, Params, Tree
 from haarflow.core import random
+from haarflow.core.lattice.geometry import shift
 from haarflow.flows import hypercubic
 from haarflow.flows.flow import is_number
 
@@ -83,9 +86,10 @@ class ConvNet:
     tuple with one for each layer; `activation` acts between layers, `final` on the output; `biased=False` with an odd
     activation gives an odd net; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of
     displacements); `condition` names couplings that are appended to the input as constant features; `final_scale` scales
-    the last layer's initial weights (0: the net starts at zero). `net_precision="float32"` computes the net in single
+    the last layer's initial weights (0: the net starts at zero). With `separated` the kernels are sums of one along each
+    axis, 1 + d (k - 1) weights in place of k^d. `net_precision="float32"` computes the net in single
     precision whatever the field's: the output is still a function of the features, so that a coupling stays invertible and
-    its log_det exact. Raises ValueError for another precision.
+    its log_det exact. Raises ValueError for another precision, and for kernels that are both tied and separated.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -106,9 +110,12 @@ class ConvNet:
     condition: tuple[str, ...] = ()
     final_scale: float = 1.0
     net_precision: str = "field"
+    separated: bool = False
 
     def __post_init__(self) -> None:
         check_net_precision(self.net_precision)
+        if self.tied and self.separated:
+            raise ValueError("a net's kernels are tied by the hypercubic group or separated along the axes, not both")
 
     def kernels(self) -> tuple[int, ...]:
         """Return the kernel extent of every layer."""
@@ -122,9 +129,9 @@ class ConvNet:
         for layer, extent in enumerate(self.kernels()):
             weight_key, bias_key = random.split(random.fold_in(key, layer))[0, :], random.fold_in(key, 1000 + layer)
             fan_in, out = inputs[layer], self.channels[layer + 1]
-            bound = 1.0 / math.sqrt(fan_in * extent**self.d)
+            bound = 1.0 / math.sqrt(fan_in * self._taps(extent))
             bound *= self.final_scale if layer == len(self.channels) - 2 else 1.0
-            shape = (out, fan_in, hypercubic.orbits(self.d, extent)) if self.tied else (out, fan_in, *[extent] * self.d)
+            shape = (out, fan_in, *self._kernel_shape(extent))
             params[f"w{layer}"] = bound * (2.0 * random.uniform(weight_key, shape, dtype) - 1.0)
             if self.biased:
                 params[f"b{layer}"] = bound * (2.0 * random.uniform(bias_key, (out,), dtype) - 1.0)
@@ -139,8 +146,17 @@ class ConvNet:
         weights = [self._kernel(params[f"w{layer}"], extent) for layer, extent in enumerate(self.kernels())]
         biases = [params[f"b{layer}"] if self.biased else None for layer in layers]
         activations = [ACTIVATIONS[self.activation]] * (len(layers) - 1) + [ACTIVATIONS[self.final]]
-        inputs = (self._with_condition(features, condition), weights, biases)
-        return raised(backends.of(features).conv_net(*lowered(self.net_precision, inputs), activations), features)
+        inputs = lowered(self.net_precision, (self._with_condition(features, condition), weights, biases))
+        run = partial(_separated, self.d) if self.separated else backends.of(features).conv_net
+        return raised(run(*inputs, activations), features)
+
+    def _taps(self, extent: int) -> int:
+        return 1 + self.d * (extent - 1) if self.separated else extent**self.d
+
+    def _kernel_shape(self, extent: int) -> tuple[int, ...]:
+        if self.separated:
+            return (self._taps(extent),)
+        return (hypercubic.orbits(self.d, extent),) if self.tied else (extent,) * self.d
 
     def _kernel(self, weight: Array, extent: int) -> Array:
         return hypercubic.expand(weight, self.d, extent) if self.tied else weight
@@ -152,6 +168,31 @@ class ConvNet:
         pick = (..., slice(0, 1), *(slice(None),) * self.d)
         constant = [coupling(condition, name, features, self.d + 1) for name in self.condition]
         return xp.concat([features, *[xp.zeros_like(features[pick]) + value for value in constant]], axis=-self.d - 1)
+
+
+def _separated(
+    d: int,
+    x: Array,
+    weights: Sequence[Array],
+    biases: Sequence[Any],
+    activations: Sequence[Callable[[Array], Array]],
+) -> Array:
+    """The layers of `conv_net` with kernels `(out, in, 1 + d (k - 1))`: matrices times features and their shifts."""
+    xp = array_namespace(x)
+    for w, b, activate in zip(weights, biases, activations, strict=True):
+        views = [shift(x, axis, d, step) for axis, step in _displacements(d, w.shape[2])]
+        rows = xp.reshape(xp.concat(views, axis=-d - 1), (*x.shape[: -d - 1], w.shape[1] * w.shape[2], -1))
+        y = xp.matmul(xp.reshape(xp.permute_dims(w, (0, 2, 1)), (w.shape[0], -1)), rows)
+        y = xp.reshape(y, (*x.shape[: -d - 1], w.shape[0], *x.shape[-d:]))
+        x = activate(y if b is None else y + b[(..., *(None,) * d)])
+    return x
+
+
+def _displacements(d: int, taps: int) -> list[tuple[int, int]]:
+    """Axis and steps of every tap of a separated kernel: none, then those along each axis."""
+    reach = (taps - 1) // (2 * d)
+    steps = [*range(-reach, 0), *range(1, reach + 1)]
+    return [(0, 0), *[(axis, step) for axis in range(d) for step in steps]]
 
 
 def coupling(condition: Condition, name: str, like: Array, axes: int) -> Any:

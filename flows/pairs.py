@@ -2,13 +2,20 @@
 
 A marginal flow maps the links, a conditional one what lives on them; the pair is weighed by one theory of both fields, so that
 no determinant is computed (arXiv:2207.08945, 2208.03832).
+
+A joint flow is a `Chain` of `Moves`, whose layers move one of the fields and are told the other, in turn (arXiv:2106.05934),
+
+    (U, phi) -> (f_1(U | phi), phi),    (U, phi) -> (U, g_2(phi | U)),    (U, phi) -> (f_3(U | phi), phi),  ...
+
+The Jacobian of each is triangular, its log-determinant that of the field that moves at the other one fixed. A layer of U alone and one
+of phi are a `PairFlow`; the same in the other order is q(phi) q(U|phi), whose second factor proposes U at fixed phi.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
@@ -114,6 +121,109 @@ class PairFlow:
 
 def _given(links: Array, condition: Condition) -> dict[str, Any]:
     return {**(condition or {}), "links": links}
+
+
+# field that moves -> the name under which its flow is told the other
+TOLD = {"U": "pseudofermions", "phi": "links"}
+
+
+class Features(Protocol):
+    """What a flow of U is told of the pseudofermions: fields of the condition, by name."""
+
+    def of(self, phi: Array) -> dict[str, Array]:
+        """Return the features of pseudofermion fields."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moves:
+    """A layer of pairs that moves one field, "U" or "phi", by a flow that is told the other.
+
+    The other field stands in the flow's condition, U as "links" and phi as "pseudofermions"; the parameters are those of the flow.
+    Raises ValueError for another name of a field.
+
+    >>> import numpy as np
+    >>> from haarflow.flows.flow import Translate
+    >>> layer = Moves("U", Translate((1,)))
+    >>> layer.forward({}, Pair(np.asarray([[1.0, 2.0]]), np.asarray([[3.0, 4.0]])))[0]
+    Pair(U=array([[2., 1.]]), phi=array([[3., 4.]]))
+    """
+
+    field: str
+    flow: Flow
+
+    def __post_init__(self) -> None:
+        if self.field not in TOLD:
+            raise ValueError(f'a layer of pairs moves "U" or "phi", got {self.field!r}')
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """The couplings by which the flow is defined."""
+        return traits(self.flow).fixed or {}
+
+    @property
+    def integrated(self) -> bool:
+        """Whether the flow's log-determinant is that of continuous time."""
+        return traits(self.flow).integrated
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return fresh parameters of the flow."""
+        return self.flow.init(key, dtype)
+
+    def forward(self, params: Params, x: Pair, condition: Condition = None) -> tuple[Pair, Array]:
+        """Return the pair with one field moved, and log |det|."""
+        return self._moved(self.flow.forward, params, x, condition)
+
+    def inverse(self, params: Params, y: Pair, condition: Condition = None) -> tuple[Pair, Array]:
+        """Move the field back."""
+        return self._moved(self.flow.inverse, params, y, condition)
+
+    def _moved(self, apply: Any, params: Params, x: Pair, condition: Condition) -> tuple[Pair, Array]:
+        own, other = (x.U, x.phi) if self.field == "U" else (x.phi, x.U)
+        own, log_det = apply(params, own, {**(condition or {}), TOLD[self.field]: other})
+        return (Pair(own, other) if self.field == "U" else Pair(other, own)), log_det
+
+
+@dataclass(frozen=True)
+class Featured:
+    """A flow of U that is told features of the pseudofermions in their place, on what their condition is "pseudofermions".
+
+    >>> import numpy as np
+    >>> from haarflow.theories.fermions.staggered.free_staggered import FreeStaggered
+    >>> from haarflow.theories.fermions.staggered.staggered import Staggered
+    >>> from haarflow.flows.fermions.bilinears import EVEN, ODD, Bilinears
+    >>> from haarflow.flows.scalar.architectures import couplings
+    >>> from haarflow.flows.scalar.nets import CheckerboardNet
+    >>> about = Bilinears(FreeStaggered(Staggered((4, 4)), g=0.5))
+    >>> net = CheckerboardNet(2, hidden=(4,), features=EVEN, odd_features=ODD)
+    >>> flow = Featured(couplings(net), about)
+    >>> params, given = flow.init(np.asarray([0, 1], "int32")), {"pseudofermions": np.ones((3, 2, 4, 4))}
+    >>> flow.forward(params, np.ones((3, 4, 4)), given)[0].shape
+    (3, 4, 4)
+    """
+
+    flow: Flow
+    bilinears: Features
+
+    condition = ("pseudofermions",)
+
+    def init(self, key: Key, dtype: str = "float64") -> Params:
+        """Return fresh parameters of the flow."""
+        return self.flow.init(key, dtype)
+
+    def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Move U; raises ValueError where the condition lacks the pseudofermions."""
+        return self.flow.forward(params, x, self._told(condition))
+
+    def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
+        """Move U back."""
+        return self.flow.inverse(params, y, self._told(condition))
+
+    def _told(self, condition: Condition) -> dict[str, Any]:
+        if not condition or "pseudofermions" not in condition:
+            raise ValueError('this flow wants the pseudofermions as its condition, {"pseudofermions": phi}')
+        rest = {name: value for name, value in condition.items() if name != "pseudofermions"}
+        return {**rest, **self.bilinears.of(condition["pseudofermions"])}
 
 
 def loops_and_hops(

@@ -101,6 +101,18 @@ def log_weight(action: Array, log_q: Array) -> Array:
     return -action - log_q
 
 
+def log_mean_exp(x: Array) -> Array:
+    """Return ln of the mean of exp(x) over axis 0, without overflow.
+
+    >>> import numpy
+    >>> float(log_mean_exp(numpy.asarray([1000.0, 1000.0])))
+    1000.0
+    """
+    xp = array_namespace(x)
+    top = xp.max(x, axis=0, keepdims=True)
+    return xp.squeeze(top, axis=0) + xp.log(xp.mean(xp.exp(x - top), axis=0))
+
+
 def modulus_and_phase(log_w: Array) -> tuple[Array, Array | None]:
     """Return ln |w| and the phase of weights w whose logarithm is complex, or a real log w as it is, and None.
 

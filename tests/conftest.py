@@ -41,13 +41,17 @@ DEFAULT = "not engines and not statistical and not slow"  # addopts of pyproject
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Laws and mutants on another backend than NumPy, which shows what they find first and in the least time, are a run of their
-    own.
+    """Mark as a run of their own what further engines add: laws and mutants on another backend than NumPy, which shows what they
+    find first and in the least time, and all but the first case of a test on JAX, which compiles every case anew.
     """
+    compiled = set()
     for item in items:
         given = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if item.path.is_relative_to(LAWS) and {"readonly", *ENGINES} & {one for one in given if isinstance(one, str)}:
+        names, test = {one for one in given if isinstance(one, str)}, item.nodeid.partition("[")[0]
+        if {"readonly", *ENGINES} & names if item.path.is_relative_to(LAWS) else "jax" in names and test in compiled:
             item.add_marker("engines")
+        if "jax" in names:
+            compiled.add(test)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,8 +1,9 @@
 """Deep flows: time to compile, cost of scanning at run time, and memory of a training step.
 
-    python -m haarflow.benchmarks.studies.depth [--layers 48] [--batch 64] [--engines jax torch] [--json FILE]
+    python -m haarflow.benchmarks.studies.depth [--layers 48] [--batch 64] [--engines jax torch] [--flow u1] [--json FILE]
 
-The published U(1) layers on 8x8 in float64, one thread. Each variant runs in its own process, so that nothing
+The published U(1) layers on 8x8 in float64, one thread; with `--flow su3-4d` the spectral couplings of the recipe
+su3-4d-spectral, 48 or a multiple of them in all planes of 4x4x4x4, any other number in one plane. Each variant runs in its own process, so that nothing
 is compiled beforehand: forward and gradient of the reverse KL, the layers scanned (as the library has them) or written out
 one after another, and the gradient with recomputation (`Repeat(..., recompute=True)`: a layer's intermediate values are
 computed again in the backward pass). Compile: process CPU seconds of tracing and compiling. Memory: on JAX the temporaries that XLA
@@ -25,7 +26,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-LATTICE, BETA, ROUNDS = (8, 8), 2.0, 7
+ROUNDS = 7
 BARS = {"forward scanned": 5.0, "gradient scanned": 15.0}
 VARIANTS = {
     "jax": (
@@ -39,17 +40,43 @@ VARIANTS = {
 }
 
 
-def work(variant, layers, batch, backend):
+def u1(layers):
+    """The published layers on 8x8, with theory and beta."""
+    from haarflow.flows.u1 import architectures
+    from haarflow.theories import U1Gauge
+
+    return architectures.tutorial((8, 8), layers), U1Gauge((8, 8)), 2.0
+
+
+def su3_4d(layers):
+    """Spectral couplings on 4x4x4x4, with theory and beta."""
+    from dataclasses import replace
+
+    from haarflow.flows.flow import Repeat
+    from haarflow.flows.sun import architectures
+    from haarflow.theories import SUNGauge
+
+    lattice, options = (4, 4, 4, 4), {"extents": ((1, 1),), "hidden": (16,), "kernel": (3, 1), "separated": True}
+    model = architectures.spectral(lattice, 3, 1.0, rounds=max(layers // 48, 1), **options)
+    if layers % 48:
+        model = replace(model, flow=Repeat(model.flow.flow.flow.flows[0].flow, layers))
+    return model, SUNGauge(lattice, n=3), 1.0
+
+
+FLOWS = {"u1": u1, "su3-4d": su3_4d}
+
+
+def work(variant, layers, batch, backend, kind):
     """Return the function of the parameters for a variant, with parameters and fields."""
     from dataclasses import replace
 
     from haarflow.backends.tree import tree_map
     from haarflow.core import random
     from haarflow.flows.flow import Chain
-    from haarflow.flows.u1 import architectures
-    from haarflow.theories import U1Gauge, accelerated
+    from haarflow.theories import accelerated
 
-    model, theory = architectures.tutorial(LATTICE, layers), accelerated(U1Gauge(LATTICE))
+    model, theory, beta = FLOWS[kind](layers)
+    theory = accelerated(theory)
     params = model.init(random.key(1, backend))
     x = model.prior.sample(random.key(2, backend), batch)
     flow = model.flow
@@ -61,12 +88,12 @@ def work(variant, layers, batch, backend):
 
     def loss(params, x):
         y, log_det = flow.forward(params, x)
-        return (theory.action(y, {"beta": BETA}) - log_det).mean()
+        return (theory.action(y, {"beta": beta}) - log_det).mean()
 
     return (flow.forward if "forward" in variant else backend.value_and_grad(loss)), params, x
 
 
-def on_jax(variant, layers, batch):
+def on_jax(variant, layers, batch, kind):
     """Compile seconds, run seconds and temporary MiB of a variant."""
     import jax
 
@@ -75,7 +102,7 @@ def on_jax(variant, layers, batch):
     from haarflow.benchmarks.harness.meter import MIB, timed
 
     backend = backends.get("jax")
-    function, params, x = work(variant, layers, batch, backend)
+    function, params, x = work(variant, layers, batch, backend, kind)
     before = time.process_time()
     compiled = jax.jit(function).lower(params, x).compile()
     compiling = time.process_time() - before
@@ -85,7 +112,7 @@ def on_jax(variant, layers, batch):
     return {"compile_cpu_s": compiling, "run_cpu_s": statistics.median(runs), "temporary_mib": memory}
 
 
-def on_torch(variant, layers, batch):
+def on_torch(variant, layers, batch, kind):
     """Run seconds of a variant, the most that its tensors hold, and the rise of the process's peak."""
     import torch
 
@@ -94,8 +121,8 @@ def on_torch(variant, layers, batch):
     from haarflow.benchmarks.harness.meter import resident, tensor_peak, timed
 
     backend = backends.get("torch")
-    function, params, x = work(variant, layers, batch, backend)
-    small, *arguments = work(variant, 2, 1, backend)
+    function, params, x = work(variant, layers, batch, backend, kind)
+    small, *arguments = work(variant, 2, 1, backend, kind)
     small(*arguments)  # load what is imported on first use
     before = resident()[0]
     function(params, x)
@@ -109,18 +136,20 @@ def on_torch(variant, layers, batch):
     }
 
 
-def fresh(engine, variant, layers, batch):
+def fresh(engine, variant, layers, batch, kind):
     """Return the figures of one variant, measured in a fresh process."""
-    command = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--one", engine, variant]
+    command = [sys.executable, "-m", "haarflow.benchmarks.studies.depth", "--flow", kind, "--one", engine, variant]
     done = subprocess.run(
         [*command, "--layers", str(layers), "--batch", str(batch)], capture_output=True, text=True, check=True
     )
-    return {"engine": engine, "variant": variant, "layers": layers, "batch": batch, **json.loads(done.stdout)}
+    words = {"engine": engine, "flow": kind, "variant": variant, "layers": layers, "batch": batch}
+    return {**words, **json.loads(done.stdout)}
 
 
 def show(row):
     """A row as a line of text."""
-    bar = BARS.get(row["variant"]) if row["engine"] == "jax" and row["layers"] == 48 else None
+    held = (row["engine"], row["flow"], row["layers"]) == ("jax", "u1", 48)
+    bar = BARS.get(row["variant"]) if held else None
     met = "" if bar is None else f" ({'within' if row['compile_cpu_s'] <= bar else 'ABOVE'} {bar:g})"
     return (
         f"{row['engine']:6}{row['variant']:22}{row['layers']} layers, batch {row['batch']}: compile "
@@ -136,23 +165,30 @@ def main():
     parser.add_argument("--layers", type=int, default=48)
     parser.add_argument("--batch", type=int, nargs="+", default=[64])
     parser.add_argument("--engines", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--flow", default="u1", choices=list(FLOWS))
+    parser.add_argument("--variants", nargs="+", help="these alone, such as 'forward scanned'")
     parser.add_argument("--one", nargs=2, metavar=("ENGINE", "VARIANT"), help="this variant alone, in this process")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.one:
         engine, variant = options.one
-        print(json.dumps({"jax": on_jax, "torch": on_torch}[engine](variant, options.layers, options.batch[0])))
+        print(
+            json.dumps(
+                {"jax": on_jax, "torch": on_torch}[engine](variant, options.layers, options.batch[0], options.flow)
+            )
+        )
         return
     rows = []
     for engine in options.engines:
         for batch in options.batch:
-            for variant in VARIANTS[engine]:
-                rows.append(fresh(engine, variant, options.layers, batch))
+            for variant in [name for name in VARIANTS[engine] if name in (options.variants or VARIANTS[engine])]:
+                rows.append(fresh(engine, variant, options.layers, batch, options.flow))
                 print(show(rows[-1]), flush=True)
     if options.json:
         from haarflow.benchmarks.harness.results import write
 
-        write(options.json, "depth", {"layers": options.layers, "batch": options.batch}, rows)
+        words = {"flow": options.flow, "layers": options.layers, "batch": options.batch}
+        write(options.json, "depth", words, rows)
 
 
 if __name__ == "__main__":

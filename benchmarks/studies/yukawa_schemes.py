@@ -1,11 +1,12 @@
 """The Yukawa model by the four exact schemes of arXiv:2106.05934, against quadrature on 2x2 and against HMC elsewhere.
 
     python -m haarflow.benchmarks.studies.yukawa_schemes [--lattices 2 8] [--lams 8 4] [--gs 0.3 0.8] [--steps 600]
-        [--draws 400] [--chains 64] [--weighted 102400] [--estimates 4] [--backend jax] [--seed 2026] [--json FILE]
+        [--draws 400] [--chains 64] [--weighted 102400] [--estimates 4] [--schemes NAME ...] [--backend jax] [--seed 2026] [--json FILE]
 
-At each point one flow of pairs q(phi) q(chi|phi) is trained at m2 = -4. Its marginal factor with the exact determinant, the same
+At each point three flows are trained at m2 = -4. Of q(phi) q(chi|phi) the marginal factor with the exact determinant, the same
 with an estimate of it (pseudo-marginal), Gibbs in the variables of the marginal flow, and the pair as a whole (autoregressive, by
-Metropolis and by weights) are compared with HMC, all started from chains that HMC has thermalised. No pull may exceed 3.5, and the
+Metropolis and by weights); of q(chi) q(phi|chi) the second factor, which proposes phi at chi drawn exactly (Gibbs, told); and a joint
+flow of both, by Metropolis and by weights. They are compared with HMC, all started from chains that HMC has thermalised. No pull may exceed 3.5, and the
 chi^2 of all must have p > 0.001; on 2x2 ln Z must be exact to 2e-3. The sign of det M is printed, and not judged.
 """
 
@@ -38,18 +39,38 @@ from haarflow.core.chains.kernel import Kernel, run
 from haarflow.core.chains.metropolis import IndependenceMetropolis
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import Estimate
-from haarflow.flows.conditionals import marginal_and_conditional, scalars_and_shears
+from haarflow.flows.conditionals import (
+    links_given_pseudofermions,
+    marginal_and_conditional,
+    scalars_and_shears,
+    scalars_and_shears_in_turn,
+    shears_and_scalars,
+)
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine
-from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, PseudoMarginal, Refreshed
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, GibbsByFlow, PseudoMarginal, Refreshed
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")
 JUDGED = OBSERVABLES[:-1]
+MODELS = {"pairs": scalars_and_shears, "told": shears_and_scalars, "joint": scalars_and_shears_in_turn}
+FLOW_OF = {
+    **dict.fromkeys(("marginal", "pseudo-marginal", "gibbs", "autoregressive"), "pairs"),
+    "gibbs, told": "told",
+    "joint": "joint",
+}
+SCHEMES, WEIGHTED = ("hmc", *FLOW_OF), ("autoregressive", "joint")
 WARMUP, WIDTH = 100, {2: 0.5, 8: 0.2}  # draws before a measurement; of Gibbs moves by the extent
 LENGTH, STEPS = 0.45, 5  # of an HMC trajectory
+
+
+class Trained(NamedTuple):
+    """A model of pairs and its parameters on NumPy."""
+
+    model: Any
+    params: Any
 
 
 class Point(NamedTuple):
@@ -58,8 +79,7 @@ class Point(NamedTuple):
     pairs: Any
     alone: Yukawa
     couplings: dict[str, float]
-    model: Any
-    params: Any
+    flows: dict[str, Trained]
     key: Any
 
 
@@ -73,37 +93,42 @@ class Row(NamedTuple):
 
 
 def trained(extent: int, couplings: dict[str, float], options: Any) -> Point:
-    """Return a point with its flow trained by the reverse Kullback-Leibler divergence of pairs; NumPy draws."""
+    """Return a point with its flows trained by the reverse Kullback-Leibler divergence of pairs; NumPy draws."""
     backend, lattice = backends.get(options.backend), (extent, extent)
-    pairs, key = yukawa_pairs(lattice), random.key(options.seed, backend)
-    model = scalars_and_shears(lattice, pairs.free, couplings["g"])
-    training = Training(model, pairs, Adam(Cosine(5e-3, options.steps), clip=1.0), batch=128)
-    state = start(training, random.fold_in(key, 0))
-    for progress in train(training, state, options.steps, couplings, every=100):
-        state = progress.state
-    params = tree_map(backend.to_numpy, state.params)
-    return Point(pairs, Yukawa(lattice), couplings, model, params, random.key(options.seed, backends.get("numpy")))
+    pairs, key, flows = yukawa_pairs(lattice), random.key(options.seed, backend), {}
+    for name in dict.fromkeys(FLOW_OF[scheme] for scheme in options.schemes if scheme in FLOW_OF):
+        model = MODELS[name](lattice, pairs.free, couplings["g"])
+        training = Training(model, pairs, Adam(Cosine(5e-3, options.steps), clip=1.0), batch=128)
+        state = start(training, random.fold_in(key, 0))
+        for progress in train(training, state, options.steps, couplings, every=100):
+            state = progress.state
+        flows[name] = Trained(model, tree_map(backend.to_numpy, state.params))
+    return Point(pairs, Yukawa(lattice), couplings, flows, random.key(options.seed, backends.get("numpy")))
 
 
-def kernels(point: Point, options: Any) -> dict[str, Kernel]:
-    """Return the Markov kernels by name."""
-    marginal, conditional = marginal_and_conditional(point.model)
-    both = {"params": point.params, "couplings": point.couplings}
-    one = both | {"params": point.params["marginal"]}
-    hmc = HMC(point.pairs.marginal, OMELYAN, STEPS, {"couplings": point.couplings, "step_size": LENGTH / STEPS})
-    width = {"width": WIDTH.get(point.alone.lattice[0], 0.2)}
-    return {
-        "hmc": Refreshed(point.pairs, hmc),
-        "marginal": Refreshed(point.pairs, IndependenceMetropolis(marginal, point.pairs.marginal, values=one)),
-        "pseudo-marginal": PseudoMarginal(marginal, conditional, point.pairs, options.estimates, both),
-        "gibbs": Gibbs(marginal, point.pairs, one | width),
-        "autoregressive": IndependenceMetropolis(point.model, point.pairs, values=both),
-    }
+def kernel_of(point: Point, scheme: str, options: Any) -> Kernel:
+    """Return the Markov kernel of a scheme."""
+    if scheme == "hmc":
+        values = {"couplings": point.couplings, "step_size": LENGTH / STEPS}
+        return Refreshed(point.pairs, HMC(point.pairs.marginal, OMELYAN, STEPS, values))
+    model, params = point.flows[FLOW_OF[scheme]]
+    both = {"params": params, "couplings": point.couplings}
+    if scheme in ("autoregressive", "joint"):
+        return IndependenceMetropolis(model, point.pairs, values=both)
+    if scheme == "gibbs, told":
+        return GibbsByFlow(links_given_pseudofermions(model), point.pairs, both | {"params": params["1"]})
+    marginal, conditional = marginal_and_conditional(model)
+    if scheme == "pseudo-marginal":
+        return PseudoMarginal(marginal, conditional, point.pairs, options.estimates, both)
+    one = both | {"params": params["marginal"]}
+    if scheme == "gibbs":
+        return Gibbs(marginal, point.pairs, one | {"width": WIDTH.get(point.alone.lattice[0], 0.2)})
+    return Refreshed(point.pairs, IndependenceMetropolis(marginal, point.pairs.marginal, values=one))
 
 
 def thermalised(point: Point, options: Any) -> Pair:
     """Return pairs from HMC."""
-    kernel, key = kernels(point, options)["hmc"], random.fold_in(point.key, 1)
+    kernel, key = kernel_of(point, "hmc", options), random.fold_in(point.key, 1)
     phi = 0.5 * random.normal(random.fold_in(key, 1 << 20), (options.chains, *point.alone.lattice))
     chi = point.pairs.refreshed(random.fold_in(key, 1 << 21), phi, point.couplings)
     return run(kernel, key, kernel.init(Pair(phi, chi)), 3 * WARMUP)[0].field
@@ -111,7 +136,8 @@ def thermalised(point: Point, options: Any) -> Pair:
 
 def _company(point: Point, field: Pair, estimates: int) -> Pair:
     """A pair as one of several estimates, the others from the conditional flow."""
-    conditional, params = marginal_and_conditional(point.model)[1], point.params["conditional"]
+    model, params = point.flows["pairs"]
+    conditional, params = marginal_and_conditional(model)[1], params["conditional"]
     xp = backends.of(field.U).xp
     keys = [random.fold_in(point.key, 100 + number) for number in range(estimates - 1)]
     others = [conditional.sample(params, key, field.U.shape[0], field.U)[0] for key in keys]
@@ -120,7 +146,7 @@ def _company(point: Point, field: Pair, estimates: int) -> Pair:
 
 def by_chain(point: Point, name: str, field: Pair, options: Any, number: int) -> Row:
     """Return the estimates of a Markov chain."""
-    begun, kernel, host = time.process_time(), kernels(point, options)[name], backends.of(field.U).to_numpy
+    begun, kernel, host = time.process_time(), kernel_of(point, name, options), backends.of(field.U).to_numpy
     field = _company(point, field, options.estimates) if name == "pseudo-marginal" else field
     state, rows, accepted = kernel.init(field), [], []
     for block in range(1 + -(-options.draws // WARMUP)):
@@ -153,13 +179,14 @@ def _observables(theory: Yukawa, couplings: dict[str, float], pair: Pair) -> dic
     return theory.observables(pair.U, couplings)
 
 
-def by_weights(point: Point, options: Any) -> tuple[Row, Estimate]:
-    """Return the estimates of weighted pairs, and ln Z without its factor pi^V."""
+def by_weights(point: Point, scheme: str, options: Any) -> Row:
+    """Return the estimates of weighted pairs, with ln Z without its factor pi^V."""
+    model, params = point.flows[FLOW_OF[scheme]]
     begun, host = time.process_time(), backends.of(point.key).to_numpy
     log_w, rows, block = [], [], 4096
     for number in range(-(-options.weighted // block)):
         key = random.fold_in(point.key, 1000 + number)
-        draws = draw(point.model, point.params, point.pairs, key, block, point.couplings, measure=_measure(point))
+        draws = draw(model, params, point.pairs, key, block, point.couplings, measure=_measure(point))
         log_w.append(host(draws.log_w))
         rows.append({name: host(draws.observables[name]) for name in OBSERVABLES})
     weights = numpy.concatenate(log_w)[None]
@@ -167,16 +194,19 @@ def by_weights(point: Point, options: Any) -> tuple[Row, Estimate]:
     estimates = {name: statistics.reweight(weights, values) for name, values in joined.items()}
     found = statistics.log_z(weights[0])
     ln_z = found._replace(value=float(found.value or 0.0) - math.prod(point.alone.lattice) * math.log(math.pi))
-    return Row("weights", estimates, time.process_time() - begun, float(statistics.ess(weights[0]))), ln_z
+    ess = float(statistics.ess(weights[0]))
+    return Row(f"{scheme} weights", estimates | {"ln_Z": ln_z}, time.process_time() - begun, ess)
 
 
 def measured(point: Point, options: Any) -> Iterator[Row]:
     """Yield the rows of a point."""
     field = thermalised(point, options)
-    for number, name in enumerate(kernels(point, options)):
-        yield by_chain(point, name, field, options, number)
-    row, ln_z = by_weights(point, options)
-    yield row._replace(estimates=row.estimates | {"ln_Z": ln_z})
+    for number, name in enumerate(SCHEMES):
+        if name in options.schemes:
+            yield by_chain(point, name, field, options, number)
+    for name in WEIGHTED:
+        if name in options.schemes:
+            yield by_weights(point, name, options)
 
 
 def pulls(point: Point, rows: list[Row]) -> list[tuple[str, float]]:
@@ -215,6 +245,9 @@ def main() -> None:
     parser.add_argument("--chains", type=int, default=64)
     parser.add_argument("--weighted", type=int, default=102_400, help="weighted draws of pairs")
     parser.add_argument("--estimates", type=int, default=4, help="pseudofermions of a pseudo-marginal weight")
+    parser.add_argument(
+        "--schemes", nargs="+", choices=SCHEMES, default=list(SCHEMES), metavar="NAME", help="hmc among them"
+    )
     parser.add_argument("--backend", default="jax" if backends.is_present("jax") else "torch")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--json", type=Path)
@@ -228,8 +261,13 @@ def main() -> None:
         for row in measured(point, options):
             print(shown(row), flush=True)
             rows.append(row)
-        ln_z, exact = rows[-1].estimates["ln_Z"], point.alone.exact(couplings).get("ln_Z")
-        print(f"    ln Z {ln_z.value:.5f}({ln_z.error:.5f})" + (f", exactly {exact:.5f}" if exact else ""), flush=True)
+        exact = point.alone.exact(couplings).get("ln_Z")
+        for row in (row for row in rows if "ln_Z" in row.estimates):
+            ln_z = row.estimates["ln_Z"]
+            print(
+                f"    ln Z {ln_z.value:.5f}({ln_z.error:.5f}), {row.scheme}"
+                + (f", exactly {exact:.5f}" if exact else "")
+            )
         found = pulls(point, rows)
         every += found
         for name, pull in sorted(found, key=lambda entry: -abs(entry[1]))[:2]:
@@ -237,7 +275,12 @@ def main() -> None:
         record.append({"lattice": extent, **couplings, "ln_Z exact": exact, "rows": [_plain(row) for row in rows]})
     judge([pull for _, pull in every])
     if options.json:
-        write(options.json, "yukawa_schemes", {"seed": options.seed}, record)
+        write(
+            options.json,
+            "yukawa_schemes",
+            {"seed": options.seed, "steps": options.steps, "draws": options.draws},
+            record,
+        )
 
 
 def _plain(row: Row) -> dict[str, Any]:

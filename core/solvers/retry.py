@@ -85,13 +85,11 @@ def check_solved(info: Any, at: str, first: int = 0) -> None:
 relative residual of 2.0e-02. The run stops, for to go on would bias the ensemble; allow more steps, a larger tolerance or a \
 smaller kappa
     """
-    host = backends.of(info["residual"]).to_numpy
-    place = _first(host(info["converged"]))
-    if place is None:
+    where, residual = _failure(info, "converged", "residual", first)
+    if not where:
         return
-    residual = float(host(info["residual"])[place])
     raise Unconverged(
-        f"at {at} a solve{_named(place, first)}, has not converged: it reached a relative residual of {residual:.1e}. "
+        f"at {at} a solve{where}, has not converged: it reached a relative residual of {residual:.1e}. "
         "The run stops, for to go on would bias the ensemble; allow more steps, a larger tolerance or a smaller kappa"
     )
 
@@ -108,25 +106,26 @@ def check_held(info: Any, at: str, first: int = 0) -> None:
 3.0e-06 of the largest possible one, below the interval of the rational approximation. The run stops, for the weight is not \
 accurate there; set a smaller lowest, with more poles, or a smaller kappa
     """
-    host = backends.of(info["lowest"]).to_numpy
-    place = _first(host(info["held"]))
-    if place is None:
+    where, value = _failure(info, "held", "lowest", first)
+    if not where:
         return
-    value = float(host(info["lowest"])[place])
     raise OutsideInterval(
-        f"at {at} the smallest eigenvalue{_named(place, first)}, may be as small as {value:.1e} of the largest possible one, "
+        f"at {at} the smallest eigenvalue{where}, may be as small as {value:.1e} of the largest possible one, "
         "below the interval of the rational approximation. The run stops, for the weight is not accurate there; set a smaller "
         "lowest, with more poles, or a smaller kappa"
     )
 
 
-def _first(fine: Any) -> tuple[int, ...] | None:
-    """The first place (draw, *chain) where something is not fine; a share where several steps are one draw."""
-    failed = fine < 1
-    return tuple(int(index[0]) for index in failed.nonzero()) if failed.any() else None
+def _failure(info: Any, flag: str, number: str, first: int) -> tuple[str, float]:
+    """The first place (draw, *chain) where a flag is down, in words, and the number there; no words where there is none.
 
-
-def _named(place: tuple[int, ...], first: int) -> str:
+    A flag is a share where several steps are one draw.
+    """
+    host = backends.of(info[number]).to_numpy
+    failed = host(info[flag]) < 1
+    if not failed.any():
+        return "", 0.0
+    place = tuple(int(index[0]) for index in failed.nonzero())
     draw, *chain = place
     named = f" of chain {', '.join(map(str, chain))}" if chain else ""
-    return f"{named}, draw {first + draw}"
+    return f"{named}, draw {first + draw}", float(host(info[number])[place])

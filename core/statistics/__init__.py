@@ -7,7 +7,9 @@ and the note says why.
 from haarflow.core.statistics.coverage import Coverage, coverage_of, target_log_z
 from haarflow.core.statistics.effective import error_growth, ess, ess_difference, ess_estimate, log_normal_ess
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
+from haarflow.core.statistics.free_energy import FreeEnergy, bennett, elbo, eubo, free_energy, iwae, log_z_bias
 from haarflow.core.statistics.gamma import gamma_method
+from haarflow.core.statistics.modes import Mode, modes
 from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
 from haarflow.core.statistics.weights import Weights, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
@@ -16,18 +18,27 @@ __all__ = (
     "ENOUGH",
     "Coverage",
     "Estimate",
+    "FreeEnergy",
+    "Mode",
     "Weights",
+    "bennett",
     "bootstrap",
     "coverage_of",
+    "elbo",
     "error_growth",
     "ess",
     "ess_difference",
     "ess_estimate",
+    "eubo",
+    "free_energy",
     "gamma_method",
+    "iwae",
     "jackknife",
     "log_normal_ess",
     "log_z",
+    "log_z_bias",
     "mode_aware_ess",
+    "modes",
     "pareto_shape",
     "reweight",
     "reweight_derived",

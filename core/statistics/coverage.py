@@ -93,9 +93,7 @@ def target_log_z(target_log_w: ArrayLike) -> Estimate:
     if not math.isfinite(low):
         return Estimate(None, None, note="configurations of the target have weight zero")
     inverse = numpy.exp(low - values)
-    found = gamma_method([inverse], lambda mean: low - math.log(mean))
-    if found.error is not None:
-        found = found._replace(error=max(found.error, *_spreads(inverse)))
+    found = cautious(gamma_method([inverse], lambda mean: low - math.log(mean)), inverse, relative=True)
     shape = pareto_shape(-values).value
     if shape is not None and shape > HEAVY:
         return found._replace(
@@ -104,11 +102,26 @@ def target_log_z(target_log_w: ArrayLike) -> Estimate:
     return found
 
 
-def _spreads(inverse: numpy.ndarray) -> tuple[float, float]:
-    """The relative errors of the mean of 1/w `(chain, draw)` if all draws are independent, and if only the chains are."""
-    means, mean = inverse.mean(axis=1), float(inverse.mean())
-    alone = float(numpy.std(inverse)) / math.sqrt(inverse.size) / mean
-    return alone, float(numpy.std(means, ddof=1)) / math.sqrt(means.size) / mean if means.size > 1 else 0.0
+def cautious(found: Estimate, series: numpy.ndarray, relative: bool = False) -> Estimate:
+    """Return the estimate of a mean over chains `(chain, draw)` with the largest of three errors: its own, that of independent
+    draws, and what the spread of the chains' means allows.
+
+    With `relative` the estimate is the logarithm of the mean, and its error relative to it. Without an error there remains none.
+
+    >>> cautious(Estimate(1.0, 0.1), numpy.asarray([[0.5, 1.5], [0.5, 1.5]])).error
+    0.25
+    """
+    if found.error is None:
+        return found
+    unit = abs(float(series.mean())) if relative else 1.0
+    return found._replace(error=max(found.error, *(spread / unit for spread in _spreads(series))))
+
+
+def _spreads(series: numpy.ndarray) -> tuple[float, float]:
+    """The errors of a mean over chains `(chain, draw)` if all draws are independent, and if only the chains are."""
+    means = series.mean(axis=1)
+    alone = float(numpy.std(series)) / math.sqrt(series.size)
+    return alone, float(numpy.std(means, ddof=1)) / math.sqrt(means.size) if means.size > 1 else 0.0
 
 
 def independent_draws(marks: numpy.ndarray) -> float:

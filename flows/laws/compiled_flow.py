@@ -127,6 +127,11 @@ class BoundPrior:
     backend: Backend
 
     @property
+    def lattice(self) -> tuple[int, ...]:
+        """The prior's lattice."""
+        return tuple(self.prior.lattice)
+
+    @property
     def field_shape(self) -> tuple[int, ...]:
         """The shape of one configuration."""
         result: tuple[int, ...] = self.prior.field_shape

@@ -132,19 +132,19 @@ def sample_is_its_density(model: Any, params: Params, key: Array, n: int, condit
     True
     """
     y, log_q = model.sample(params, key, n, condition)
-    if tuple(y.shape) != (n, *model.prior.field_shape) or tuple(log_q.shape) != (n,):
+    if tuple(y.shape) != (n, *model.field_shape) or tuple(log_q.shape) != (n,):
         return judge(
             sample_is_its_density,
             math.inf,
             0.0,
-            f"the fields have the shape {(n, *model.prior.field_shape)}, got {y.shape}",
+            f"the fields have the shape {(n, *model.field_shape)}, got {y.shape}",
         )
     again = model.log_density(params, y, condition)
 
     def density(y: Array) -> tuple[Array, Array]:
         return y, model.log_density(params, y, condition)
 
-    allowed = reach(density, y, model.prior.group, (y, again)).log_det
+    allowed = reach(density, y, model.group, (y, again)).log_det
     off = worst(to_host(again) - to_host(log_q), allowed)
     return judge(sample_is_its_density, off.residual, off.allowed, ROUNDING, y=y, params=params)
 

@@ -1,6 +1,6 @@
 """Products of Wilson loops on fields of links: values and the gradient of their sum, from a plan made once on the host.
 
-Internally links are rows `(d V, N, N, batch)` (flows/link_rows.py): the sites of all directions on the first axis, the batch last, so that every
+Internally links are rows `(d V, N, N, batch)` (flows/links/layout.py): the sites of all directions on the first axis, the batch last, so that every
 gather moves whole matrices of all configurations. A path is the product of its halves, computed once for all loops
 (`Plan.levels`); the trace of a loop needs only its halves. With t_w the trace of loop w over N and E = sum_x sum_i c_i Re
 prod_l t_l(x), the gradient is propagated backwards along the same tree: with dE = Re tr sum_P A_P dP for every path P, and

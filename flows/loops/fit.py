@@ -17,7 +17,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array
-from haarflow.flows import link_rows
+from haarflow.flows.links import layout
 from haarflow.flows.loops import algebra, fields, tangents
 from haarflow.flows.loops.flow import LoopFlow, divergence
 
@@ -131,7 +131,7 @@ def _equations(flow: LoopFlow, b: float, links: Array) -> tuple[numpy.ndarray, n
     chunk = max(1, int(MEMORY / (paths * host[0].nbytes / flow.d)))
 
     def measured(part: numpy.ndarray) -> numpy.ndarray:
-        rows = link_rows.rows(part, flow.d)
+        rows = layout.rows(part, flow.d)
         store, loops = fields.traces(action, rows, lattice)
         force = fields.gradient(action, store, loops, weights, lattice)
         values, slopes = tangents.along(plan, rows, force, lattice)

@@ -33,8 +33,8 @@ from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_rows
 from haarflow.flows.flow import Model
+from haarflow.flows.links import layout
 from haarflow.flows.loops import algebra, continuous, equation, masked
 from haarflow.flows.nets import coupling
 from haarflow.flows.priors import HaarLinks
@@ -162,12 +162,12 @@ class LoopFlow:
         def coefficients(time: Array) -> Array:
             return self._with_lines(self._coefficients(numbers, time, end), params, lattice)
 
-        rows, rest = link_rows.rows(links, self.d), (coefficients, end, self.steps, forward)
+        rows, rest = layout.rows(links, self.d), (coefficients, end, self.steps, forward)
         if self.integrated:
             moved, log_det = continuous.flow(self.n, self._slopes(), rows, lattice, *rest)
         else:
             moved, log_det = masked.flow(self.n, masked.masks(self.products, lattice, self._axes), rows, *rest)
-        return link_rows.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
+        return layout.links_of(moved, tuple(links.shape), self.d), xp.reshape(log_det, links.shape[: -self.d - 3])
 
     def _coefficients(self, numbers: Array, time: Array, end: Array) -> Array:
         """c `(products, batch or 1)` at a fraction `time` of the way to `end`."""

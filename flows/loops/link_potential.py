@@ -11,7 +11,7 @@ or adjoint. Euler's identity for homogeneous functions then gives the gradient,
 
     dF_m = Re du^T y_m,    y_m = (S_m u + (H_m u)*) / (m - 1).
 
-So flows/link_jacobian.py applies with the loop W = U (V + sum_m y_m^T) and G_ab = Re[D_a^T S D_b + D_a^+ H D_b], D_a the entries
+So flows/links/jacobian.py applies with the loop W = U (V + sum_m y_m^T) and G_ab = Re[D_a^T S D_b + D_a^+ H D_b], D_a the entries
 of i T_a U. S and H are computed once for m = 2; for m > 2 they depend on U.
 
 Shapes: matrices `(N, N, active, batch)`, paths `(path, N, N, active, batch)`.
@@ -127,7 +127,7 @@ def steepness(plan: LinkPlan, around: Surroundings) -> Array:
     """Return a bound on the norm of the matrix d_b d_a F, whatever U is, `(active, batch)`.
 
     With Frobenius norms it is (|V| + (1 + N^(1/2)) (|S_2| + |H_2|))/2, and for m > 2 the sum over pairs of m/(m - 1) |c z|.
-    The step U <- e^{iw} U along the gradient of F has one inverse where it is below one (flows/link_jacobian.py).
+    The step U <- e^{iw} U along the gradient of F has one inverse where it is below one (flows/links/jacobian.py).
     """
     (single, pieces, fixed, weights), xp = around, array_namespace(around.pieces)
     n = pieces.shape[1]

@@ -6,7 +6,7 @@ One step from b to b + h is
 
     E_1 ... E_M at (b + h/4, h/2),  then  E*_M ... E*_1 at (b + 3h/4, h/2),
 
-of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/link_jacobian.py
+of second order and symmetric: its inverse is the same step from b + h with -h. log_det adds up that of flows/links/jacobian.py
 for E_m(b, h), and subtracts that of E_m(b, -h) at the new link for E*_m(b, h).
 
 The implicit step is found by a fixed number of Newton steps, each from a constant, so that the last one carries all first
@@ -30,7 +30,7 @@ from haarflow.backends.types import Array
 from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_jacobian
+from haarflow.flows.links import jacobian
 from haarflow.flows.loops import link_kernel, link_potential, link_terms
 from haarflow.flows.loops.algebra import Product
 from haarflow.flows.loops.colours import colours
@@ -169,8 +169,8 @@ def _one_by_one(n: int, part: Masks, carry: Carry, numbers: Array, move: Move) -
 def _explicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
     """U <- e^{iw} U with w the gradient of the potential, and its log det."""
     loop, forms = link_potential.loop_of(plan, around, u)
-    w = link_jacobian.step_of(group, loop)
-    return group.update(u, w), link_jacobian.log_det(group, w, loop, link_potential.curvature(forms, u))
+    w = jacobian.step_of(group, loop)
+    return group.update(u, w), jacobian.log_det(group, w, loop, link_potential.curvature(forms, u))
 
 
 def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u: Array) -> tuple[Array, Array]:
@@ -180,7 +180,7 @@ def _implicit(group: SU, plan: LinkPlan, around: link_potential.Surroundings, u:
 
     def fixed_point(moved: Array, _: None) -> tuple[Array, None]:
         loop = link_potential.loop_of(plan, frozen, moved)[0]
-        return group.update(target, -link_jacobian.step_of(group, loop)), None
+        return group.update(target, -jacobian.step_of(group, loop)), None
 
     def newton(moved: Array, _: None) -> tuple[Array, Array]:
         return _newton(group, plan, backend.stop_gradient(moved), u, around)
@@ -197,7 +197,7 @@ def _newton(
 ) -> tuple[Array, Array]:
     """With E(moved) target^+ = e^{ir}, moved <- e^{-i J^-1 r} moved, and r; J is a constant to derivatives."""
     loop, forms = link_potential.loop_of(plan, around, moved)
-    w = link_jacobian.step_of(group, loop)
+    w = jacobian.step_of(group, loop)
     off = group.coordinates(-1j * group.quotient(group.update(moved, w), target))
     w, loop, forms = backends.of(moved).stop_gradient((w, loop, forms))
-    return group.update(moved, -link_jacobian.newton(group, w, loop, off, link_potential.curvature(forms, moved))), off
+    return group.update(moved, -jacobian.newton(group, w, loop, off, link_potential.curvature(forms, moved))), off

@@ -8,7 +8,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow.backends.types import Array, Condition, Key, Params
-from haarflow.flows import link_rows
+from haarflow.flows.links import layout
 from haarflow.flows.loops import masked
 from haarflow.flows.loops.flow import LoopFlow
 
@@ -53,11 +53,11 @@ class LoopStep:
 
     def _moved(self, params: Params, links: Array, size: float, implicit: bool) -> tuple[Array, Array]:
         d, lattice = self.flow.d, tuple(links.shape[-self.flow.d :])
-        rows, numbers = link_rows.rows(links, d), size * params["coefficients"][0, :, None]
+        rows, numbers = layout.rows(links, d), size * params["coefficients"][0, :, None]
         start = rows, array_namespace(links).zeros_like(rows[0, 0, 0, :], dtype=numbers.dtype)
         moved, log_det = masked.half_step(self.n, (self._part(lattice),), start, numbers, implicit)
         shape = tuple(links.shape[: -d - 3])
-        return link_rows.links_of(moved, tuple(links.shape), d), array_namespace(links).reshape(log_det, shape)
+        return layout.links_of(moved, tuple(links.shape), d), array_namespace(links).reshape(log_det, shape)
 
     def _part(self, lattice: tuple[int, ...]) -> masked.Masks:
         """The mask by itself."""

@@ -21,12 +21,12 @@ from haarflow.flows.loops.fields import Plan, averages, gather, letters, traced
 def along(plan: Plan, rows: Array, direction: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
     """Return the plan's products W_i and sum over links of w_a d_a W_i, `(product, batch)` both.
 
-    `rows`: links as of `link_rows.rows`; `direction`: w, `(d V, N^2-1, batch)`.
+    `rows`: links as of `layout.rows`; `direction`: w, `(d V, N^2-1, batch)`.
 
     >>> import numpy as np
-    >>> from haarflow.flows import link_rows
+    >>> from haarflow.flows.links import layout
     >>> from haarflow.flows.loops import algebra as loop_algebra, fields as loop_fields
-    >>> links = link_rows.rows(np.zeros((2, 2, 2, 3, 3)) + np.eye(2)[:, :, None, None] + 0j, 2)
+    >>> links = layout.rows(np.zeros((2, 2, 2, 3, 3)) + np.eye(2)[:, :, None, None] + 0j, 2)
     >>> plan = loop_fields.plan(loop_algebra.tower(2, 2, 1), (3, 3), moving=0)
     >>> [part.round(12).tolist() for part in along(plan, links, np.ones((18, 3, 1)), (3, 3))]
     [[[9.0]], [[0.0]]]

@@ -14,6 +14,7 @@ from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 
@@ -57,21 +58,35 @@ def convolutional(
     bins: int = 6,
     condition: tuple[str, ...] = (),
     m2: float = 0.67,
+    shift: float = 0.0,
+    tails: bool = True,
     **net: Any,
 ) -> Model:
-    """Return the copula followed by `pairs` of convolutional couplings, one for each colour.
+    """Return the copula followed by `pairs` of convolutional couplings, one for each colour, and by a uniform shift.
 
-    Couplings are splines of `bins` bins, or with `bins=0` affine with a quartic tail, at half the cost; `net` takes options
-    of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied, net_precision). By default all layers commute
-    with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
+    The shift is learnt and starts at `shift`, with 0 there is none: it takes the field to one of the wells of an ordered phase,
+    for `symmetric=False`. With `tails=False` a momentum scaling takes the place of the copula, whose quartic tails are too thin on
+    the side of a well from which the others are reached. Couplings are splines of `bins` bins, or with `bins=0` affine with a
+    quartic tail, at half the cost; `net` takes options of `CheckerboardNet` (hidden, reach, kernel, activation, symmetric, tied,
+    net_precision). By default all layers commute with phi -> -phi. Raises ValueError as its parts do, and on use for odd extents.
 
     >>> convolutional((8, 8), pairs=3).flow.flows[-1].n
     3
     """
     d = len(lattice)
-    context = CheckerboardNet(d, condition=condition, **net)
-    colours = Chain((_coupling(context, 1, bins), _coupling(context, 0, bins)))
-    return Model(Gaussian(tuple(lattice)), Chain((*_copula(d, rounds, condition, m2), Repeat(colours, pairs))))
+    layers = couplings(CheckerboardNet(d, condition=condition, **net), pairs, bins)
+    start = _copula(d, rounds, condition, m2) if tails else (MomentumScaling(d, 3, m2, condition),)
+    end = (UniformShift(d, shift),) if shift else ()
+    return Model(Gaussian(tuple(lattice)), Chain((*start, layers, *end)))
+
+
+def couplings(context: CheckerboardNet, pairs: int = 1, bins: int = 6) -> Repeat:
+    """Return `pairs` of couplings with a context net, one for each colour, splines or with `bins=0` affine.
+
+    >>> couplings(CheckerboardNet(2), pairs=3).n
+    3
+    """
+    return Repeat(Chain((_coupling(context, 1, bins), _coupling(context, 0, bins))), pairs)
 
 
 def _coupling(context: CheckerboardNet, parity: int, bins: int) -> Flow:

@@ -66,7 +66,8 @@ class CheckerboardNet:
 
     `hidden` lists the numbers of features; the first kernel has the odd extent `reach`, the others `kernel`;
     `symmetric=True` gives outputs of definite parity under phi -> -phi; `tied=True` ties kernels by the hypercubic group;
-    `condition` names couplings that shift the first layer; `gain` is the first layer's response to a field of size 1;
+    `condition` names couplings that shift the first layer, `features` and `odd_features` fields `(*batch, *lattice)` of the condition
+    whose values at the active site do, these odd under phi -> -phi; `gain` is the first layer's response to a field of size 1;
     `final_scale` scales the initial weights of the output (0: a coupling starts as the identity); `net_precision` as in
     `ConvNet`. Raises ValueError for kernels that do not fit the layers.
 
@@ -89,6 +90,8 @@ class CheckerboardNet:
     gain: float = 2.5
     final_scale: float = 0.0
     net_precision: str = "field"
+    features: tuple[str, ...] = ()
+    odd_features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_net_precision(self.net_precision)
@@ -125,6 +128,9 @@ class CheckerboardNet:
         }
         if self.condition:
             shapes["k0"] = ((first, len(self.condition)), 0.1)
+        for name, features in (("f0", self.features), ("g0", self.odd_features)):
+            if features:
+                shapes[name] = ((first, len(features)), 0.3)
         for layer in range(1, len(self.hidden)):
             inputs, outputs = self.hidden[layer - 1], self.hidden[layer]
             deviation = 1.0 / math.sqrt(inputs * len(self._steps(layer)))
@@ -161,6 +167,10 @@ class CheckerboardNet:
         lattice, parity = sublattice
         u = self._convolve(params["w0"], passive[None, ...], lattice, parity, 0)
         b = self._first_bias(params, passive, condition)
+        if self.features:
+            b = b + _mix(params["f0"], self._local(self.features, condition, lattice, parity))
+        if self.odd_features:
+            u = u + _mix(params["g0"], self._local(self.odd_features, condition, lattice, parity))
         if not self.symmetric:
             return self._plain(params, b + u, lattice, parity)
         plus, minus = self._act(b + u), self._act(b - u)
@@ -184,6 +194,11 @@ class CheckerboardNet:
             value = per_row(coupling(condition, name, passive, 0))
             b = b + params["k0"][:, index, None, None] * of_rank(value, 3)
         return b
+
+    def _local(self, names: tuple[str, ...], condition: Condition, lattice: tuple[int, ...], parity: int) -> Array:
+        """Fields of the condition at the active sites, `(C, V/2, n)`."""
+        fields = [coupling(condition, name, (), 0) for name in names]
+        return sublattice(array_namespace(*fields).stack(fields, axis=-1 - self.d), self.d, parity)
 
     def _plain(self, params: Params, u: Array, lattice: tuple[int, ...], parity: int) -> Array:
         features = self._act(u)

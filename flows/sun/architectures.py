@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow.core.lattice.loops import planes
-from haarflow.flows.flow import Chain, Flow, Model, Repeat, Translate
+from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.links.orientations import EveryPlane
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
@@ -84,39 +85,42 @@ def spectral(
     harmonics: int = 2,
     final_scale: float = 0.1,
     condition: tuple[str, ...] = (),
+    separated: bool = False,
 ) -> Model:
     """Return couplings of the plaquettes' eigen-angles in every plane, on stripes of every offset, `rounds` times.
 
     Within a direction and plane the stripes follow each other such that the passive plaquettes of a coupling are mapped
     next; all offsets are one scanned layer between which the field is translated. The context consists of all frozen loops
-    of the `extents` around the active link, in any plane. The couplings of the first pass, along axis 0, start as the class
-    map from Haar measure to a plaquette's weight at `beta`, so that a fraction 1 - 1/period of one plane's plaquettes is
-    correct before training; with 0 they start close to the identity. Other options are those of `SpectralCoupling`.
+    of the `extents` around the active link, in any plane. In three and more dimensions, on a lattice of equal extents, all
+    d (d-1) ordered planes are one scanned layer, too (flows/links/orientations.py): 12 times the period in four dimensions. Every
+    coupling starts as the class map from Haar measure to a plaquette's weight at beta/(2 rounds), since it meets each plane
+    as often, in both orders: at first order in beta this trivialises. Otherwise the couplings of the first pass, along axis
+    0, start as that class map at `beta`, so that a fraction 1 - 1/period of one plane's plaquettes is correct before
+    training; with 0 all start close to the identity. Other options are those of `SpectralCoupling`.
     Raises ValueError for rounds < 1, for n other than 2 and 3, and, at first use, for extents not divisible by the period.
 
     >>> model = spectral((8, 8), n=2, beta=1.8, rounds=1)
     >>> [passed.flow.flows[0].mask[:3] for passed in model.flow.flows]
     [('stripes', 0, 1), ('stripes', 1, 0)]
+    >>> one = spectral((4, 4, 4, 4), n=3, beta=1.8, rounds=1).flow.flow
+    >>> one.d * (one.d - 1) * one.flow.flows[0].n
+    48
     """
     if rounds < 1:
         raise ValueError(f"a flow takes at least one round, got rounds = {rounds}")
-    d, passes = len(lattice), list[Flow]()
-    for mu, nu in [(mu, nu) for _ in range(rounds) for mu in range(d) for nu in range(d) if nu != mu]:
+    d, shared = len(lattice), (bins, tuple(hidden), kernel, harmonics)
+    rest: dict[str, Any] = {"final_scale": final_scale, "condition": tuple(condition), "separated": separated}
+
+    def passed(mu: int, nu: int, start: float) -> Repeat:
         mask = ("stripes", mu, nu, period, 0)
         context = frozen_loops(mask, d, extents, [(mu, nu), *(plane for plane in planes(d) if {*plane} != {mu, nu})])
-        coupling = SpectralCoupling(
-            n,
-            d,
-            mask,
-            context,
-            bins,
-            tuple(hidden),
-            kernel,
-            harmonics,
-            0.0 if passes else float(beta),
-            final_scale=final_scale,
-            condition=tuple(condition),
-        )
         step = Translate(tuple(int(axis == nu) for axis in range(d)), 3)
-        passes.append(Repeat(Chain((coupling, step)), period))
-    return Model(HaarLinks(tuple(lattice), n), Chain(tuple(passes)))
+        return Repeat(Chain((SpectralCoupling(n, d, mask, context, *shared, start, **rest), step)), period)
+
+    if d > 2 and len(set(lattice)) == 1:
+        back = Translate((0, -period, *(0,) * (d - 2)), 3)
+        turned = EveryPlane(Chain((passed(0, 1, 0.5 * beta / rounds), back)), d, 2)
+        return Model(HaarLinks(tuple(lattice), n), Repeat(turned, rounds))
+    ordered = [(mu, nu) for _ in range(rounds) for mu in range(d) for nu in range(d) if nu != mu]
+    passes = tuple(passed(mu, nu, 0.0 if k else float(beta)) for k, (mu, nu) in enumerate(ordered))
+    return Model(HaarLinks(tuple(lattice), n), Chain(passes))

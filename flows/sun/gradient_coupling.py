@@ -6,7 +6,7 @@ One coupling moves the links along mu = `direction` of one transverse colour (fl
 
 where V_k are the paths that close the link to a rectangle, 1 link along mu and r = 1 ... `reach` < `period` across, on both
 sides in every plane; none contains another active link. The step increases F. The Jacobian is one (N^2-1) x (N^2-1) matrix
-for each link, in closed form (flows/link_jacobian.py): the log-determinant is that of the discrete map, not of a flow in
+for each link, in closed form (flows/links/jacobian.py): the log-determinant is that of the discrete map, not of a flow in
 continuous time. With l opposite to k across the link,
 
     dF/dx_k = c_k + sum_j a_kj x_k^j + p x_l,     c_k <- c_k + sum_j (s_kj f_k^j + t_kj g_k^j) for plaquettes,
@@ -38,8 +38,8 @@ from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.broadcasting import of_rank, scaled
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_jacobian
 from haarflow.flows.flow import Direction, constant, is_number
+from haarflow.flows.links import jacobian
 from haarflow.flows.sun import masks
 
 FIXED_POINT_STEPS = 3
@@ -112,9 +112,9 @@ class LoopCoupling:
                 f"a rectangle of {self.reach} links across contains two active links of period {self.period}: "
                 "1 <= reach < period wanted"
             )
-        if not 0.0 < self.bound < link_jacobian.LIMIT:
+        if not 0.0 < self.bound < jacobian.LIMIT:
             raise ValueError(
-                f"the bound on R lies between 0 and {link_jacobian.LIMIT}, where the map is invertible, got {self.bound}"
+                f"the bound on R lies between 0 and {jacobian.LIMIT}, where the map is invertible, got {self.bound}"
             )
         if min(self.context, self.own) < 0 or self.order < 1 or len(self.condition) > 1:
             raise ValueError(
@@ -312,7 +312,7 @@ class LoopCoupling:
         loops, totals = [self.group.compose(link, staple.path) for staple in flat], []
         xp = array_namespace(link)
         traces = [xp.real(self.group.trace(loop)) / float(self.n) for loop in loops]
-        slopes = [link_jacobian.step_of(self.group, loop) / float(self.n) for loop in loops]
+        slopes = [jacobian.step_of(self.group, loop) / float(self.n) for loop in loops]
         curvature: Array = 0.0
         for k, staple in enumerate(flat):
             opposite = k + 1 if k % 2 == 0 else k - 1
@@ -331,8 +331,8 @@ class LoopCoupling:
 
     def _move(self, link: Array, staples: Staples) -> tuple[Array, Array]:
         loop, own = self._loop(link, staples)
-        w = link_jacobian.step_of(self.group, loop)
-        return self.group.update(link, w), link_jacobian.log_det(self.group, w, loop, own)
+        w = jacobian.step_of(self.group, loop)
+        return self.group.update(link, w), jacobian.log_det(self.group, w, loop, own)
 
     def _move_back(self, moved: Array, staples: Staples) -> tuple[Array, Array]:
         """Solve F(U) = U'; the last Newton step starts from a constant and carries all first derivatives."""
@@ -340,7 +340,7 @@ class LoopCoupling:
         target, frozen = backend.stop_gradient((moved, staples))
 
         def fixed_point(link: Array, _: None) -> tuple[Array, None]:
-            return group.update(target, -link_jacobian.step_of(group, self._loop(link, frozen)[0])), None
+            return group.update(target, -jacobian.step_of(group, self._loop(link, frozen)[0])), None
 
         def newton(link: Array, _: None) -> tuple[Array, None]:
             return self._newton(link, target, frozen), None
@@ -349,16 +349,16 @@ class LoopCoupling:
         link, _ = backend.scan(newton, link, None, length=NEWTON_STEPS)
         link = self._newton(backend.stop_gradient(link), moved, staples)
         loop, own = self._loop(link, staples)
-        return link, -link_jacobian.log_det(group, link_jacobian.step_of(group, loop), loop, own)
+        return link, -jacobian.log_det(group, jacobian.step_of(group, loop), loop, own)
 
     def _newton(self, link: Array, moved: Array, staples: Staples) -> Array:
         """A Newton step: with F(U) U'^+ = e^{ir}, U <- e^{-i J^-1 r} U."""
         group, stop = self.group, backends.of(link).stop_gradient
         loop, own = self._loop(link, staples)
-        w = link_jacobian.step_of(group, loop)
+        w = jacobian.step_of(group, loop)
         off = group.coordinates(-1j * group.compose(group.update(link, w), group.inverse(moved)))
         curvature = None if own is None else stop(own)
-        return group.update(link, -link_jacobian.newton(group, stop(w), stop(loop), off, curvature))
+        return group.update(link, -jacobian.newton(group, stop(w), stop(loop), off, curvature))
 
     def _lattice(self, links: Array) -> tuple[int, ...]:
         shape: Lattice = tuple(links.shape)

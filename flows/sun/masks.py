@@ -16,7 +16,7 @@ from haarflow import backends
 from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array
 from haarflow.core.lattice.geometry import check_divisible
-from haarflow.flows import link_rows
+from haarflow.flows.links import layout
 
 Lattice = tuple[int, ...]
 
@@ -27,7 +27,7 @@ def flat(links: Array, d: int) -> Array:
     >>> flat(numpy.zeros((5, 2, 3, 3, 4, 4)), 2).shape
     (3, 3, 32, 5)
     """
-    return array_namespace(links).permute_dims(link_rows.rows(links, d), (1, 2, 0, 3))
+    return array_namespace(links).permute_dims(layout.rows(links, d), (1, 2, 0, 3))
 
 
 def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
@@ -37,7 +37,7 @@ def links_of(flat: Array, shape: tuple[int, ...], d: int) -> Array:
     >>> bool((links_of(flat(links, 2), links.shape, 2) == links).all())
     True
     """
-    return link_rows.links_of(array_namespace(flat).permute_dims(flat, (2, 0, 1, 3)), shape, d)
+    return layout.links_of(array_namespace(flat).permute_dims(flat, (2, 0, 1, 3)), shape, d)
 
 
 def check_extents(lattice: Lattice, mu: int, period: int) -> None:

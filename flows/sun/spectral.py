@@ -24,6 +24,7 @@ Source: arXiv:2008.05456, sections III and IV. Shapes: links `(*batch, d, N, N, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy
@@ -45,8 +46,8 @@ class SpectralCoupling:
     """A gauge-equivariant coupling of SU(n) links, n = 2 or 3, by the eigen-angles of plaquettes.
 
     `mask` and `context`, the loops around each active link that enter the net, are the tuples of flows/masks.py; each
-    spline has `bins` bins; `hidden` and `kernel` belong to the net, which acts on the active sublattice; `condition` names
-    couplings that enter it. Parameters: "net", and "tilt" if `start` > 0. Raises ValueError for other n, for a mask and
+    spline has `bins` bins; `hidden`, `kernel` and `separated` belong to the net, which acts on the active sublattice;
+    `condition` names couplings that enter it. Parameters: "net", and "tilt" if `start` > 0. Raises ValueError for other n, for a mask and
     loops that do not fit together, for extents not divisible by the mask's period, and for fields of another shape.
 
     >>> from haarflow.backends import numpy as backend
@@ -72,6 +73,7 @@ class SpectralCoupling:
     activation: str = "silu"
     final_scale: float = 1.0
     condition: tuple[str, ...] = ()
+    separated: bool = False
 
     symmetries = ("translation", "gauge", "charge_conjugation")
 
@@ -115,6 +117,7 @@ class SpectralCoupling:
             self.activation,
             condition=self.condition,
             final_scale=self.final_scale,
+            separated=self.separated,
         )
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
@@ -135,18 +138,43 @@ class SpectralCoupling:
         return self._move("inverse", params, y, condition)
 
     def _move(self, direction: str, params: Params, links: Array, condition: Condition) -> tuple[Array, Array]:
+        """Matrices of the active sites are `(N, N, sites)`, the batch among the sites: rows long enough to compute with."""
         self._check(links)
-        xp, d, group, mask = array_namespace(links), self.d, self.group, masks.LinkMask(*self.mask)
-        keep = backends.of(links).materialise
-        loop = masks.active_sites(loops.plaquette(links, mask.direction, mask.plane, d, group), mask, d)
-        frame = eigenframes.frame_of(loop, d)
+        xp, group, mask = array_namespace(links), SU(self.n, 1), masks.LinkMask(*self.mask)
+        keep, batch = backends.of(links).materialise, tuple(links.shape[: -self.d - 3])
+        link, loop = self._link_and_loop(links, mask, group)
+        frame = eigenframes.frame_of(loop, 1)
         old = [keep(x) for x in weyl_cell.coordinates(frame.angles)]
-        new, log_slope = self._mapped(direction, params, old, self._raw(params, links, condition))
+        raw = keep(self._flat(self._raw(params, links, condition), 1))
+        new, log_slope = self._mapped(direction, params, old, raw)
         before, after = (weyl_cell.angles_at([keep(x) for x in part]) for part in (old, new))
-        moved = eigenframes.rebuilt(frame, before, after, d)
-        link = masks.active_sites(loops.direction(links, mask.direction, d, group), mask, d)
-        link = group.compose(group.compose(moved, group.inverse(loop)), link)
-        return self._replaced(links, link, mask), xp.sum(log_slope, axis=tuple(range(-d, 0)))
+        moved = eigenframes.rebuilt(frame, before, after, 1)
+        moved = group.compose(keep(group.compose(moved, group.inverse(loop))), link)
+        steps = zip(links.shape[-self.d :], masks.periods(mask, self.d), strict=True)
+        moved = xp.reshape(moved, (self.n, self.n, -1, *(extent // step for extent, step in steps)))
+        moved = xp.reshape(
+            xp.permute_dims(moved, (2, 0, 1, *range(3, 3 + self.d))), (*batch, *moved.shape[:2], *moved.shape[3:])
+        )
+        log_det = xp.sum(xp.reshape(log_slope, (math.prod(batch), -1)), axis=1)
+        return self._replaced(links, moved, mask), xp.reshape(log_det, batch)
+
+    def _link_and_loop(self, links: Array, mask: masks.LinkMask, group: SU) -> tuple[Array, Array]:
+        """The active links and their plaquettes, flat."""
+        keep, mu, nu = backends.of(links).materialise, mask.direction, mask.plane
+
+        def at(direction: int, ahead: int | None = None) -> Array:
+            corner = tuple(o + (axis == ahead) for axis, o in enumerate(masks.offsets(mask, self.d)))
+            field = loops.direction(links, direction, self.d, self.group)
+            return keep(self._flat(masks.extract(field, masks.periods(mask, self.d), corner), 2))
+
+        link = at(mu)
+        return link, keep(group.quotient(group.compose(link, at(nu, mu)), group.compose(at(nu), at(mu, nu))))
+
+    def _flat(self, x: Array, internal: int) -> Array:
+        """`(*batch, *internal, *coarse)` as `(*internal, batch and sites)`."""
+        xp, axes = array_namespace(x), tuple(x.shape[x.ndim - self.d - internal : x.ndim - self.d])
+        rows = xp.reshape(x, (-1, *axes, math.prod(x.shape[-self.d :])))
+        return xp.reshape(xp.permute_dims(rows, (*range(1, internal + 1), 0, internal + 1)), (*axes, -1))
 
     def _mapped(
         self, direction: str, params: Params, coordinates: list[Array], raw: Array
@@ -159,11 +187,12 @@ class SpectralCoupling:
             return class_maps.tilt(direction, coordinates, spectral_maps.positive(params["tilt"]))
 
         def bent(coordinates: list[Array]) -> tuple[list[Array], Array]:
-            return spectral_maps.bend(direction, coordinates, raw, self.bins, -self.d - 1)
+            return spectral_maps.bend(direction, coordinates, raw, self.bins, -2)
 
         first, second = (tilted, bent) if direction == "forward" else (bent, tilted)
+        keep = backends.of(raw).materialise  # what is fused into every consumer compiles for minutes in a gradient
         coordinates, one = first(coordinates)
-        coordinates, other = second(coordinates)
+        coordinates, other = second([keep(x) for x in coordinates])
         return coordinates, one + other
 
     def _raw(self, params: Params, links: Array, condition: Condition) -> Array:
@@ -172,15 +201,22 @@ class SpectralCoupling:
         if not self.context:
             like = masks.active_sites(xp.real(links[(..., 0, 0, 0) + (slice(None),) * d]), mask, d)
             return self.net.apply(params["net"], xp.expand_dims(xp.ones_like(like), axis=-1 - d), condition)
-        traces = []
-        for (rho, sigma), extents, displacement in self.context:
-            loop = power = loops.rectangle(links, rho, sigma, extents, d, group)
+        fields = {
+            (plane, extents): self._traces(loops.rectangle(links, *plane, extents, d, group))
+            for plane, extents in dict.fromkeys(loop[:2] for loop in self.context)
+        }
+        traces, period = [], masks.periods(mask, d)
+        for plane, extents, displacement in self.context:
             corner = tuple(o + step for o, step in zip(masks.offsets(mask, d), displacement, strict=True))
-            for order in range(self.harmonics):
-                power = group.compose(power, loop) if order else loop
-                trace = xp.real(group.trace(power)) / float(self.n)
-                traces.append(masks.extract(trace, masks.periods(mask, d), corner))
+            traces += [masks.extract(trace, period, corner) for trace in fields[plane, extents]]
         return self.net.apply(params["net"], xp.stack(traces, axis=-1 - d), condition)
+
+    def _traces(self, loop: Array) -> list[Array]:
+        """Re tr L^k / N for k = 1 ... harmonics."""
+        xp, group, powers = array_namespace(loop), self.group, [loop]
+        for _ in range(self.harmonics - 1):
+            powers.append(group.compose(powers[-1], loop))
+        return [xp.real(group.trace(power)) / float(self.n) for power in powers]
 
     def _replaced(self, links: Array, new: Array, mask: masks.LinkMask) -> Array:
         """The links with the active ones replaced."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.axes import part
 from haarflow.core.groups import weyl_cell
@@ -61,6 +62,7 @@ def interval(raw: Array, bins: int, axis: int) -> Table:
     left, width = _edges(part(raw, axis, 0, bins), axis)
     bottom, height = _edges(part(raw, axis, bins, 2 * bins), axis)
     slopes = MINIMUM + positive(part(raw, axis, 2 * bins, 3 * bins + 1) + START) * (1 - MINIMUM)
+    slopes = backends.of(raw).materialise(slopes)
     return Table(left, width, bottom, height, part(slopes, axis, 0, bins), part(slopes, axis, 1, bins + 1))
 
 
@@ -74,10 +76,10 @@ START = 0.75
 
 def _edges(raw: Array, axis: int) -> tuple[Array, Array]:
     """Left edges and sizes of bins that fill [0, 1]."""
-    xp, bins = array_namespace(raw), raw.shape[axis]
-    weight = xp.exp(raw - xp.max(raw, axis=axis, keepdims=True))
-    size = MINIMUM + (1 - MINIMUM * bins) * weight / xp.sum(weight, axis=axis, keepdims=True)
+    xp, bins, keep = array_namespace(raw), raw.shape[axis], backends.of(raw).materialise
+    weight = keep(xp.exp(raw - xp.max(raw, axis=axis, keepdims=True)))
+    size = keep(MINIMUM + (1 - MINIMUM * bins) * weight / xp.sum(weight, axis=axis, keepdims=True))
     rows = [0.0 * part(size, axis, 0, 1)]
     for index in range(bins - 1):
         rows.append(rows[-1] + part(size, axis, index, index + 1))
-    return xp.concat(rows, axis=axis), size
+    return keep(xp.concat(rows, axis=axis)), size

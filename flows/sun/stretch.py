@@ -1,6 +1,6 @@
 """A step of one matrix along the gradient of Re tr(U V), V fixed: a map of SU(N) with closed log-determinant both ways.
 
-    U' = e^{iw} U,    w_a = -Im tr(T_a U V),    log |det| by flows/link_jacobian.py.
+    U' = e^{iw} U,    w_a = -Im tr(T_a U V),    log |det| by flows/links/jacobian.py.
 
 It is one link of a gradient coupling (flows/sun/gradient_coupling.py) with V in place of the staples. The map is invertible if the
 largest singular value of V is below 2; the inverse solves U = e^{-iw(U)} U' by a few fixed-point steps, which reduce errors
@@ -13,7 +13,7 @@ from __future__ import annotations
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_jacobian
+from haarflow.flows.links import jacobian
 
 FIXED_POINT_STEPS = 4
 NEWTON_STEPS = 5
@@ -37,8 +37,8 @@ def stretch(direction: str, u: Array, v: Array, group: SU) -> tuple[Array, Array
 
 def _moved(u: Array, v: Array, group: SU) -> tuple[Array, Array]:
     loop = group.compose(u, v)
-    w = link_jacobian.step_of(group, loop)
-    return group.update(u, w), link_jacobian.log_det(group, w, loop)
+    w = jacobian.step_of(group, loop)
+    return group.update(u, w), jacobian.log_det(group, w, loop)
 
 
 def _moved_back(moved: Array, v: Array, group: SU) -> Array:
@@ -47,7 +47,7 @@ def _moved_back(moved: Array, v: Array, group: SU) -> Array:
     target, frozen = backend.stop_gradient(moved), backend.stop_gradient(v)
 
     def fixed_point(u: Array, _: None) -> tuple[Array, None]:
-        return group.update(target, -link_jacobian.step_of(group, group.compose(u, frozen))), None
+        return group.update(target, -jacobian.step_of(group, group.compose(u, frozen))), None
 
     def newton(u: Array, _: None) -> tuple[Array, None]:
         return _newton(u, target, frozen, group), None
@@ -60,6 +60,6 @@ def _moved_back(moved: Array, v: Array, group: SU) -> Array:
 def _newton(u: Array, moved: Array, v: Array, group: SU) -> Array:
     """With F(u) moved^+ = e^{ir}, u <- e^{-i J^-1 r} u."""
     stop, loop = backends.of(u).stop_gradient, group.compose(u, v)
-    w = link_jacobian.step_of(group, loop)
+    w = jacobian.step_of(group, loop)
     off = group.coordinates(-1j * group.compose(group.update(u, w), group.inverse(moved)))
-    return group.update(u, -link_jacobian.newton(group, stop(w), stop(loop), off))
+    return group.update(u, -jacobian.newton(group, stop(w), stop(loop), off))

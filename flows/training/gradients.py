@@ -16,7 +16,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Key, Params
 from haarflow.core import random
-from haarflow.flows.proposals import Density, log_weight
+from haarflow.flows.proposals import Density, log_mean_exp, log_weight
 
 Action = Callable[[Array, Any], Array]  # (field, couplings) -> S of the batch's shape
 Values = dict[str, Any]  # couplings or conditions by name: numbers or `(n,)` arrays
@@ -174,18 +174,6 @@ class ForwardKL:
 def report(value: Array, log_w: Array) -> Info:
     """Return the info of an estimator that draws from the model: loss, ess, log_z and log_w."""
     return {"loss": value, "ess": ess(log_w), "log_z": log_mean_exp(log_w), "log_w": log_w}
-
-
-def log_mean_exp(x: Array) -> Array:
-    """Return ln of the mean of exp(x) over axis 0, without overflow.
-
-    >>> import numpy
-    >>> float(log_mean_exp(numpy.asarray([1000.0, 1000.0])))
-    1000.0
-    """
-    xp = array_namespace(x)
-    top = xp.max(x, axis=0, keepdims=True)
-    return xp.squeeze(top, axis=0) + xp.log(xp.mean(xp.exp(x - top), axis=0))
 
 
 def ess(log_w: Array) -> Array:

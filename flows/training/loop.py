@@ -22,7 +22,8 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
-from haarflow.flows.flow import Model, precision
+from haarflow.flows.flow import precision
+from haarflow.flows.mixtures import AnyModel
 from haarflow.flows.training.coupling_plans import Plan, as_plan
 from haarflow.flows.training.gradients import Action, Estimator, Info, ReverseKL, Samples, ess
 from haarflow.flows.training.optimisers import Adam, Optimiser, apply_updates, norm
@@ -73,7 +74,7 @@ class Training:
     `optimiser` is `Adam` or, on JAX, any optax transform.
     """
 
-    model: Model
+    model: AnyModel
     theory: Theory | Action
     optimiser: Optimiser = DEFAULT_OPTIMISER
     estimator: Estimator = DEFAULT_ESTIMATOR
@@ -85,7 +86,7 @@ def start(training: Training, key: Key, params: Params = None, dtype: str = "flo
     """Return the state before the first step, with fresh parameters or, for fine-tuning, those passed.
 
     >>> from haarflow.backends import numpy as backend
-    >>> from haarflow.flows.flow import Translate
+    >>> from haarflow.flows.flow import Model, Translate
     >>> from haarflow.flows.priors import Gaussian
     >>> training = Training(Model(Gaussian((2,)), Translate((1,))), theory=None)
     >>> int(start(training, random.key(0, backend), params={"a": backend.asarray([1.0])}).step)

@@ -33,7 +33,7 @@ def measure(
 
     Of a gauge file: the plaquette, Wilson and Polyakov loops, the flow scales t0 and w0, the topological charge.
     """
-    from haarflow.gaugefiles.formats import is_gauge_file
+    from haarflow.gaugefiles.formats.table import is_gauge_file
     from haarflow.report.text import gauge_table, observables_table
     from haarflow.results.summary import measured
 

@@ -3,7 +3,7 @@
 `read_gauge`, `write_gauge`, `gauge_info`, `convert_gauge` and `measure_gauge` are also attributes of `haarflow` itself.
 """
 
-from haarflow.gaugefiles.formats import recognised
+from haarflow.gaugefiles.formats.table import recognised
 from haarflow.gaugefiles.layouts import from_layout, to_layout
 from haarflow.gaugefiles.measuring import measure_gauge
 from haarflow.gaugefiles.reading import gauge_info, read_gauge

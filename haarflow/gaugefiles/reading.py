@@ -13,7 +13,7 @@ import numpy
 from haarflow.backends.types import Array
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.gaugefiles.checks import PROJECTABLE, checks, remedy, sentence, verdict
-from haarflow.gaugefiles.formats import FORMATS, known
+from haarflow.gaugefiles.formats.table import FORMATS, known
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.records import (
     Asked,

@@ -12,7 +12,7 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core import files
 from haarflow.gaugefiles.checks import PROJECTABLE, UNITARITY
-from haarflow.gaugefiles.formats import FORMATS, check_metadata, precision_of, target
+from haarflow.gaugefiles.formats.table import FORMATS, check_metadata, precision_of, target
 from haarflow.gaugefiles.plaquette import Measured, Passing, measured, passed
 from haarflow.gaugefiles.reading import opened, stream
 from haarflow.gaugefiles.records import Header, Recorded, Report

@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-HEAD = (
-    "flow",
-    "beside",
-    "ESS",
-    "Pareto shape",
-    "error growth",
-    "above",
-    "expected",
-    "ESS of target",
-    "ln Z",
-    "ln Z of chain",
-)
+HEAD = ("flow", "beside", "ESS", "Pareto shape", "error growth", "above", "expected", "ESS of target")
+DOUBTFUL = "!"  # marks a number that its draws do not support
 
 
 def rows(samplers: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the table as text; none where no sampler has a flow's weights."""
-    found = []
+    return [
+        [
+            label,
+            name,
+            with_doubt(coverage["ess"], 3),
+            with_doubt(coverage["pareto_shape"], 2),
+            _said(coverage["error_growth"], ".2f"),
+            *(["–"] * 3 if chain is None else _beside(chain)),
+        ]
+        for label, name, coverage, chain in beside(samplers)
+    ]
+
+
+def beside(samplers: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Yield (flow, chain, the flow's coverage, what the chain says of it), once for each flow without a chain beside it."""
     for label, sampler in samplers.items():
         if coverage := sampler.get("coverage"):
-            growth = coverage["error_growth"]
-            own = [_with_error(coverage["ess"], 3), _with_error(coverage["pareto_shape"], 2), _said(growth, ".2f")]
             for name, chain in (coverage["chains"] or {"–": None}).items():
-                there = ["–"] * 3 if chain is None else _beside(chain)
-                found.append(
-                    [
-                        label,
-                        name,
-                        *own,
-                        *there,
-                        _with_error(coverage["ln_Z"], 3),
-                        _with_error(chain and chain["ln_Z"], 3),
-                    ]
-                )
-    return found
+                yield label, name, coverage, chain
 
 
 def remarks(samplers: Mapping[str, Any]) -> list[str]:
-    """Return what cannot be known of the flows, "NAME: remark"."""
-    return [
-        f"{label}: {coverage['remark']}"
-        for label, sampler in samplers.items()
-        if (coverage := sampler.get("coverage")) and coverage["remark"]
+    """Return what cannot be known of the flows, "NAME: remark", and why numbers that are marked are doubtful."""
+    found = []
+    for label, name, coverage, chain in beside(samplers):
+        found += [f"{label}: {coverage['remark']}"] if coverage["remark"] else []
+        for word, entry in _estimates(coverage, chain):
+            found += [f"{label}: {word.format(name)}: {entry['note']}"] if entry and entry.get("note") else []
+    return list(dict.fromkeys(found))
+
+
+def _estimates(
+    coverage: Mapping[str, Any], chain: Mapping[str, Any] | None
+) -> list[tuple[str, Mapping[str, Any] | None]]:
+    """The estimates that may have a note, with their names."""
+    own = [
+        (word, coverage.get(key))
+        for key, word in (("ess", "ESS"), ("ln_Z", "ln Z"), ("elbo", "ELBO"), ("iwae", "IWAE"))
     ]
+    if chain is None:
+        return own
+    names = (("ln_Z", "ln Z of {}"), ("eubo", "EUBO of {}"), ("bridge", "Bennett with {}"))
+    return own + [(word, chain.get(key)) for key, word in names]
 
 
 def _beside(chain: Mapping[str, Any]) -> list[str]:
@@ -55,11 +61,16 @@ def _beside(chain: Mapping[str, Any]) -> list[str]:
     return [above, f"{chain['expected']:.2%}", _said(chain["ess"], ".2g")]
 
 
-def _with_error(entry: Mapping[str, Any] | None, digits: int) -> str:
+def with_doubt(entry: Mapping[str, Any] | None, digits: int) -> str:
+    """Return value ± error, with a mark where a note says that its draws do not support it.
+
+    >>> with_doubt({"value": 0.5, "error": 0.01, "note": "63 effective samples"}, 2)
+    '0.50 ± 0.01!'
+    """
     if entry is None or entry["value"] is None:
         return "–"
     error = "" if entry["error"] is None else f" ± {entry['error']:.{digits}f}"
-    return f"{entry['value']:.{digits}f}{error}"
+    return f"{entry['value']:.{digits}f}{error}{DOUBTFUL if entry.get('note') else ''}"
 
 
 def _said(value: float | None, form: str) -> str:

@@ -45,8 +45,9 @@ def title(row: Row, summary: Mapping[str, Any]) -> str:
 
 
 def _coverage(samplers: Mapping[str, Any]) -> list[Section]:
-    body, words = tables.coverage_table(samplers)
-    return [Section("Does the flow cover the target?", body, words)] if body else []
+    headings = {"Does the flow cover the target?": tables.coverage_table, "Free energy": tables.free_energy_table}
+    found = [(heading, *table(samplers)) for heading, table in headings.items()]
+    return [Section(heading, body, words) for heading, body, words in found if body]
 
 
 def _said(value: Any) -> str:

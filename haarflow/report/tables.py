@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from haarflow.report import coverage
+from haarflow.report import coverage, free_energy
 from haarflow.report.columns import shown
 from haarflow.report.html import piece, prose, table
 from haarflow.report.text import tuning, with_error
@@ -168,9 +168,9 @@ def cost_table(
 
 COVERAGE = """Above: the share of the chain's configurations whose weight exceeds the largest of the flow's draws; expected: the
     share that the flow's own weights let expect. ESS of target = Z/E_p[w], from the chain's configurations; it is close to the ESS
-    where the flow leaves nothing out. ln Z: from the flow's draws, ln mean w, and from the chain, −ln mean 1/w, which is right even
-    where the flow leaves a part out. Pareto shape: of the largest weights; above 0.7 error bars are not reliable
-    (arXiv:1507.02646). Error growth: the error of all draws over what quarters of them predict."""
+    where the flow leaves nothing out. Pareto shape: of the largest weights; above 0.7 error bars are not reliable
+    (arXiv:1507.02646). Error growth: the error of all draws over what quarters of them predict. A number with an exclamation mark
+    is not supported by its draws; the list says why."""
 
 
 def coverage_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
@@ -179,6 +179,30 @@ def coverage_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
     if not rows:
         return Markup(), ""
     return table(coverage.HEAD, rows, "coverage") + piece("remarks", coverage.remarks(samplers)), prose(COVERAGE)
+
+
+FREE_ENERGY = """ELBO = ⟨log w⟩ and IWAE = ⟨log of the mean w of {group} draws⟩ over the flow's draws lie below ln Z, EUBO = ⟨log w⟩ over
+    the chain's configurations above it; EUBO − ELBO is the sum of both KL divergences. ln Z: from the flow's draws, ln mean w, with
+    its bias −(1/ESS − 1)/2n, and from the chain, −ln mean 1/w, which is right even where the flow leaves a part out. Bennett: from
+    both, by the bridge that weighs each draw by where it is of use, the best of all. Mass covered = exp(ln Z − ln Z of chain), the
+    share of the target that the flow's draws know of."""
+MODES = """Modes: what {name} tells apart, by its {by}. Shares of the flow's draws, of their weight, which estimates the target's,
+    and of the chain's configurations, whose error counts a chain that never leaves its mode once."""
+
+
+def free_energy_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
+    """Return the tables of ln Z by the flows' weights and of modes, and their caption; nothing where there is no flow."""
+    rows, (head, modes) = free_energy.rows(samplers), free_energy.mode_table(samplers)
+    if not rows:
+        return Markup(), ""
+    entries = [sampler["coverage"] for sampler in samplers.values() if sampler.get("coverage")]
+    words = FREE_ENERGY.format(group=entries[0]["group"])
+    body = table(free_energy.HEAD, rows, "coverage")
+    if modes:
+        found = next(entry["modes"] for entry in entries if entry.get("modes"))
+        body += table(head, modes, "coverage")
+        words = f"{words} {MODES.format(name=found['observable'], by=found['by'])}"
+    return body, prose(words)
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

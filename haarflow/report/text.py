@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haarflow.report import coverage
+from haarflow.report import coverage, free_energy
 from haarflow.report.columns import shown
 from haarflow.report.verdict import pull, verdict
 from haarflow.results.chain_evidence import warnings_of
@@ -114,9 +114,10 @@ def tuning(training: Mapping[str, Any]) -> str:
 
 
 def coverage_table(samplers: Mapping[str, Any]) -> str:
-    """Return whether the flows cover the target, and what cannot be known of it."""
-    found = coverage.rows(samplers)
-    return "\n".join([table(coverage.HEAD, found), *coverage.remarks(samplers)]) if found else ""
+    """Return whether the flows cover the target, ln Z from their weights, the modes, and what cannot be known of them."""
+    found = ((coverage.HEAD, coverage.rows(samplers)), (free_energy.HEAD, free_energy.rows(samplers)))
+    tables = [table(head, rows) for head, rows in (*found, free_energy.mode_table(samplers)) if rows]
+    return "\n\n".join(filter(None, [*tables, "\n".join(coverage.remarks(samplers))]))
 
 
 def gauge_table(found: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from haarflow import backends, models
 from haarflow.backends.compiled import vector
 from haarflow.core.parts import described
-from haarflow.gaugefiles import formats, gauge_info
+from haarflow.gaugefiles import gauge_info
+from haarflow.gaugefiles.formats.table import is_gauge_file
 from haarflow.results.summary_file import read_summary
 from haarflow.run import recipes
 from haarflow.run.own import NOTHING, Own
@@ -87,7 +88,7 @@ def describe(
         return _ensemble(path)
     if path.suffix == ".toml":
         return {"recipe": as_table(recipes.load(path, own=own))}
-    if formats.is_gauge_file(path):
+    if is_gauge_file(path):
         return gauge_info(path, lattice=lattice, group=group).as_dict()
     return _model(path)
 

@@ -53,7 +53,7 @@ class Draws:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Why none of this sampler's numbers is to be trusted, one sentence each; usually empty."""
-        return tuple(warnings(self.target, self._sampled))
+        return tuple(warnings(self.target, self.contents.samplers, self.sampler))
 
     def series(self, name: str) -> numpy.ndarray:
         """Return an observable, a complex one by its bare NAME; raises EnsembleError if it was not measured."""

@@ -33,7 +33,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import chain_evidence, ensemble, weight_evidence
+from haarflow.results import chain_evidence, ensemble, mode_evidence, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -48,7 +48,7 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
     recipe, samplers = target.recipe, {}
     for name in recipe.samplers:
         tuning = log.tuning(name)
-        samplers[name] = _sampler(target, found.samplers[name], log.cpu_s(name))
+        samplers[name] = _sampler(target, found.samplers, name, log.cpu_s(name))
         if tuning is not None:
             samplers[name]["tuning"] = {word: value for word, value in tuning._asdict().items() if word != "sampler"}
     return {
@@ -73,13 +73,19 @@ def training_figures(log: Log) -> dict[str, Any] | None:
     return {"steps": last.step, "cpu_s": last.cpu_s, "ess": last.ess, **tuned}
 
 
-def _sampler(target: Target, sampled: Sampled, cpu_s: float) -> dict[str, Any]:
+def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: float) -> dict[str, Any]:
+    sampled = samplers[name]
     table = observables(target, sampled)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
-    coverage = weight_evidence.evidence(sampled)
+    chains = {label: other for label, other in samplers.items() if other.log_w is None}
+    coverage = weight_evidence.evidence(sampled, mode_evidence.evidence(target.theory, sampled, chains))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
-    warnings = [] if coverage is None else weight_evidence.judged(sampled, coverage, table)
+    warnings = (
+        []
+        if coverage is None
+        else weight_evidence.judged(sampled, coverage, table, advice.against_collapse(target, name))
+    )
     if coverage:
         warnings += advice.said(target, samples, coverage["ess"]["value"], acceptance)
     entry = {
@@ -115,9 +121,9 @@ def _steps(sampled: Sampled) -> dict[str, Any]:
     return found
 
 
-def warnings(target: Target, sampled: Sampled) -> list[str]:
+def warnings(target: Target, samplers: Mapping[str, Sampled], name: str) -> list[str]:
     """Return why a sampler's numbers are not to be trusted, one sentence each."""
-    found: list[str] = _sampler(target, sampled, 0.0)["warnings"]
+    found: list[str] = _sampler(target, samplers, name, 0.0)["warnings"]
     return found
 
 
@@ -210,7 +216,7 @@ def measured(path: str | Path, own: Own = NOTHING) -> dict[str, Any]:
     """
     found = ensemble.read(path)
     target = target_in(path, found, own)
-    samplers = {name: _sampler(target, sampled, 0.0) for name, sampled in found.samplers.items()}
+    samplers = {name: _sampler(target, found.samplers, name, 0.0) for name in found.samplers}
     for entry in samplers.values():
         del entry["cpu_s"], entry["samples_per_cpu_s"]
     theory = {"name": found.theory, **found.couplings}

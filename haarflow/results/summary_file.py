@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ COVERAGE = {"draws": int, "ess": dict, "pareto_shape": dict, "error_growth": flo
             "remark": str}  # fmt: skip
 BESIDE = {"configurations": int, "above": float, "above_error": float, "expected": float, "ess": float | None,
           "ln_Z": dict}  # fmt: skip
+BOUNDS = {"bias": float | None, "elbo": dict, "iwae": dict, "group": int}  # not in older files
+BOUNDS_BESIDE = {"eubo": dict, "bridge": dict, "covered": dict}  # nor these
+MODES = {"observable": str, "by": str, "rows": list}
+MODE = {"label": int, "model": dict, "weighted": dict, "chains": dict, "missing": list[str]}
 ESTIMATE = {"value": float | None, "error": float | None}
 OBSERVABLE = {"value": float | None, "error": float | None, "tau_int": float | None, "exact": float | None}
 
@@ -70,12 +74,27 @@ def _check_sampler(path: Path, where: str, sampler: Any) -> None:
 
 
 def _check_coverage(path: Path, where: str, coverage: Any) -> None:
-    _check(path, where, coverage, COVERAGE)
-    for name in ("ess", "pareto_shape", "ln_Z"):
-        _check(path, f"{where}{name}.", coverage[name], ESTIMATE)
+    newer = "elbo" in coverage if isinstance(coverage, dict) else False
+    _check(path, where, coverage, COVERAGE | (BOUNDS if newer else {}))
+    _check_estimates(path, where, coverage, ("ess", "pareto_shape", "ln_Z", *(("elbo", "iwae") if newer else ())))
     for name, chain in coverage["chains"].items():
-        _check(path, f"{where}chains.{name}.", chain, BESIDE)
-        _check(path, f"{where}chains.{name}.ln_Z.", chain["ln_Z"], ESTIMATE)
+        _check(path, f"{where}chains.{name}.", chain, BESIDE | (BOUNDS_BESIDE if newer else {}))
+        _check_estimates(path, f"{where}chains.{name}.", chain, ("ln_Z", *(BOUNDS_BESIDE if newer else ())))
+    if coverage.get("modes"):
+        _check_modes(path, f"{where}modes.", coverage["modes"])
+
+
+def _check_modes(path: Path, where: str, modes: Any) -> None:
+    _check(path, where, modes, MODES)
+    for number, row in enumerate(modes["rows"]):
+        _check(path, f"{where}{number}.", row, MODE)
+        _check_estimates(path, f"{where}{number}.", row, ("model", "weighted"))
+        _check_estimates(path, f"{where}{number}.chains.", row["chains"], row["chains"])
+
+
+def _check_estimates(path: Path, where: str, table: Any, names: Iterable[str]) -> None:
+    for name in names:
+        _check(path, f"{where}{name}.", table[name], ESTIMATE)
 
 
 def _check(path: Path, where: str, table: Any, kinds: Mapping[str, Any]) -> None:

@@ -2,11 +2,13 @@
 
 `evidence` makes the entry "coverage" of a flow's sampler in summary.json,
 
-    {"draws", "ess": ESTIMATE, "pareto_shape": ESTIMATE, "error_growth": number, "ln_Z": ESTIMATE,
-     "chains": {NAME: {"configurations", "independent", "above", "above_error", "far_above", "expected", "ess", "ln_Z": ESTIMATE}},
-     "remark"}
+    {"draws", "ess": ESTIMATE, "pareto_shape": ESTIMATE, "error_growth": number,
+     "ln_Z": ESTIMATE, "bias": of it, "elbo": ESTIMATE, "iwae": ESTIMATE of groups of "group" draws,
+     "chains": {NAME: {"configurations", "independent", "above", "above_error", "far_above", "expected", "ess", "ln_Z": ESTIMATE,
+                       "eubo": ESTIMATE, "bridge": ESTIMATE, "covered": ESTIMATE}},
+     "modes": see mode_evidence, "remark"}
 
-with ESTIMATE = {"value", "error", "note"}; `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
+with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of `core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
 ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto shape
 and growth say it of 7 in 10,000 each.
 """
@@ -17,12 +19,16 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy
+
 from haarflow.core import statistics
-from haarflow.core.statistics import Coverage, Estimate
+from haarflow.core.statistics import Estimate
 from haarflow.core.statistics.coverage import lower_limit
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.statistics.pareto import HEAVY
+from haarflow.results import mode_evidence
 from haarflow.results.ensemble import Sampled
+from haarflow.results.mode_evidence import table
 
 SIGMAS = 3.0  # of Wilson's lower limit of the share of a chain's configurations above the flow's largest weight
 EXPECTED, SPARE = 4.0, 0.01  # that share is too large above EXPECTED times what the weights let expect + SPARE
@@ -34,25 +40,33 @@ GROWTH = 1.3  # factor by which the error exceeds what quarters of the draws pre
 UNSEEN = "no Markov chain ran beside this flow: parts of the target that it never visits cannot be seen"
 
 
-def evidence(sampled: Sampled) -> dict[str, Any] | None:
-    """Return the entry "coverage" of a sampler, None for one without a flow's weights."""
+def evidence(sampled: Sampled, modes: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return the entry "coverage" of a sampler, with the `modes` of mode_evidence; None for one without a flow's weights."""
     if sampled.log_w is None:
         return None
     log_w = sampled.log_w
     usable = not nan_note(log_w)
     chains = {name: target for name, target in sampled.target_log_w.items() if usable and not nan_note(target)}
+    found = statistics.free_energy(log_w)
     return {
         "draws": int(log_w.size),
-        "ess": _table(statistics.ess_estimate(log_w)),
-        "pareto_shape": _table(statistics.pareto_shape(log_w) if usable else Estimate(None, None)),
+        "ess": table(statistics.ess_estimate(log_w)),
+        "pareto_shape": table(statistics.pareto_shape(log_w) if usable else Estimate(None, None)),
         "error_growth": _finite(statistics.error_growth(log_w)) if usable else None,
-        "ln_Z": _table(statistics.log_z(log_w)),
-        "chains": {name: _beside(statistics.coverage_of(log_w, target)) for name, target in chains.items()},
+        "ln_Z": table(found.model),
+        "bias": found.bias,
+        "elbo": table(found.elbo),
+        "iwae": table(found.iwae),
+        "group": found.group,
+        "chains": {name: _beside(log_w, target) for name, target in chains.items()},
+        "modes": modes,
         "remark": "" if sampled.target_log_w else UNSEEN,
     }
 
 
-def _beside(found: Coverage) -> dict[str, Any]:
+def _beside(log_w: numpy.ndarray, target: numpy.ndarray) -> dict[str, Any]:
+    found, energy = statistics.coverage_of(log_w, target), statistics.free_energy(log_w, target)
+    bounds = {"eubo": energy.eubo, "bridge": energy.bridge, "covered": energy.covered}
     return {
         "configurations": found.configurations,
         "independent": found.independent,
@@ -61,25 +75,23 @@ def _beside(found: Coverage) -> dict[str, Any]:
         "far_above": found.far_above,
         "expected": found.expected,
         "ess": found.ess.value,
-        "ln_Z": _table(found.log_z),
+        "ln_Z": table(found.log_z),
+        **{name: table(one or Estimate(None, None)) for name, one in bounds.items()},
     }
-
-
-def _table(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "error": estimate.error, "note": estimate.note}
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any]) -> list[str]:
+def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any], remedy: str = "") -> list[str]:
     """Return what is wrong with a flow's sampler, one sentence each: its NaN weights, their tail, what it leaves out.
 
-    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry.
+    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry; `remedy` is what helps against a collapse.
     """
     said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
     said += _of_tail(found) if found["draws"] >= TAIL else []
+    said += mode_evidence.sentences(found.get("modes"), remedy)
     for name, chain in found["chains"].items():
         said += _of_chain(name, chain, found["ln_Z"])
     for name, target in sampled.target_log_w.items():

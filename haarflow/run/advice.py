@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from haarflow.core.parts import described
 from haarflow.core.spaces import Space
+from haarflow.flows.images import INTERNAL
+from haarflow.run.samplers import averages
 from haarflow.run.settings import Recipe, Train
 from haarflow.run.target import Target
 
@@ -135,6 +137,27 @@ def too_few(samples: int, ess: float | None) -> str:
     if ess is None or ess * samples >= WEAK or ess < FAILED:
         return ""
     return f"too few draws: {ess * samples:.1f} effective ones of {samples:,}, below {WEAK:.0f}; draw more"
+
+
+def against_collapse(target: Target, sampler: str) -> str:
+    """Return what to try for a flow that draws from one of several modes, nothing for a model that the recipe opens.
+
+    >>> from haarflow.run.recipes import load
+    >>> from haarflow.run.target import target_of
+    >>> against_collapse(target_of(load("phi4-2d")), "hmc")
+    "try flow.symmetrised=['Z2'], a mixture, flow.mixture=2, or training on the target, train.estimator=forward-kl"
+    """
+    recipe = target.recipe
+    if not averages(recipe.samplers.get(sampler)):
+        return f"samplers.{sampler}.symmetrised=false leaves out the average of the density over symmetries"
+    if recipe.train is None:
+        return ""
+    offered = [name for name in INTERNAL if name in described(target.theory).symmetries.words]
+    missing = [name for name in offered if name not in recipe.flow.get("symmetrised", ())]
+    first = [f"flow.symmetrised={missing}"] if missing else []
+    return (
+        f"try {', '.join([*first, 'a mixture, flow.mixture=2'])}, or training on the target, train.estimator=forward-kl"
+    )
 
 
 def failure(samples: int, ess: float | None, acceptance: float | None) -> str:

@@ -29,13 +29,14 @@ from haarflow.core.spaces import batch_shape
 from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.laws.shapes import misshapen
+from haarflow.flows.mixtures import AnyModel, bare, components, mixed, parameters, symmetrised
 from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
 from haarflow.run.own import NOTHING, Own, check_force
-from haarflow.run.samplers import Proposal, kernel, kernels_of, needs_flow, row_of, target_acceptance
+from haarflow.run.samplers import Proposal, averages, kernel, kernels_of, needs_flow, row_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked
@@ -85,7 +86,7 @@ class Setup:
     target: Target
     backend: Backend
     own: Own
-    model: Model | None
+    model: AnyModel | None
     plans: dict[str, Plan]
     proposals: dict[str, Proposal]
     kernels: dict[str, Kernel]
@@ -134,7 +135,8 @@ def trained(setup: Setup, path: Path) -> Setup:
     """Return the set-up with the run's trained flow, opened from its model file."""
     proposal = _opened(setup.target, setup.own, str(path), setup.model)
     waiting = {name for name, entry in setup.recipe.samplers.items() if needs_flow(entry)} - setup.proposals.keys()
-    setup = dataclasses.replace(setup, proposals={**setup.proposals, **dict.fromkeys(waiting, proposal)})
+    proposals = _as_settings_say(setup.recipe, dict.fromkeys(waiting, proposal))
+    setup = dataclasses.replace(setup, proposals={**setup.proposals, **proposals})
     _check_integration(setup)
     return dataclasses.replace(setup, kernels=_kernels(setup))
 
@@ -204,8 +206,11 @@ def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def model_of(target: Target, own: Own = NOTHING) -> Model:
+def model_of(target: Target, own: Own = NOTHING) -> AnyModel:
     """Return the recipe's untrained model; raises ValueError where the options of [flow] do not fit together.
+
+    Options of every kind are `mixture`, the number of such models that are mixed, and `symmetrised`, the internal symmetries over
+    which the density is averaged.
 
     The options that the flow's row `takes` come from the theory unless [flow] sets them. Raises TypeError if a custom
     function does not return a model.
@@ -217,11 +222,19 @@ def model_of(target: Target, own: Own = NOTHING) -> Model:
     row = own.flows(target.row.family)[str(target.recipe.flow["kind"])]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in target.recipe.flow.items()}
     kind = str(given.pop("kind"))
+    shared: dict[str, Any] = {
+        name: given.pop(name) for name in flows.SHARED if name in given and name not in flows.options(row)
+    }
     if row.takes:
         known = {name: described(target.theory).part(name) for name in row.takes} | target.couplings
         known = {name: known[name] for name in row.takes if known[name] is not None}
         given = {name: value for name, value in known.items() if name in flows.options(row)} | given
-    return checked_model(kind, flows.constructor(row)(target.recipe.lattice, **given))
+
+    def one() -> Model:
+        return checked_model(kind, flows.constructor(row)(target.recipe.lattice, **given))
+
+    model = mixed(one, int(shared.get("mixture", 1)))
+    return symmetrised(model, shared["symmetrised"]) if shared.get("symmetrised") else model
 
 
 def checked_model(kind: str, model: Any) -> Model:
@@ -234,7 +247,7 @@ def checked_model(kind: str, model: Any) -> Model:
     return model
 
 
-def _model(setup: Setup) -> Model:
+def _model(setup: Setup) -> AnyModel:
     recipe, backend = setup.recipe, setup.backend
     if recipe.train is not None and not backend.autodiff:
         raise NoAutodiff(
@@ -257,10 +270,23 @@ def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
         if model:
             opened[model] = opened.get(model) or _opened(target, own, model)
             proposals[name] = opened[model]
-    return proposals
+    return _as_settings_say(target.recipe, proposals)
 
 
-def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> Proposal:
+def _as_settings_say(recipe: Recipe, proposals: dict[str, Proposal]) -> dict[str, Proposal]:
+    """The proposals of samplers, those of `symmetrised = false` without the average over images; one object for each model."""
+    made: dict[int, Proposal] = {}
+    for name, proposal in proposals.items():
+        if not averages(recipe.samplers[name]):
+            model = bare(proposal.model)
+            made.setdefault(id(proposal), proposal if model is proposal.model else proposal._replace(model=model))
+    return {
+        name: proposal if averages(recipe.samplers[name]) else made[id(proposal)]
+        for name, proposal in proposals.items()
+    }
+
+
+def _opened(target: Target, own: Own, name: str, model: AnyModel | None = None) -> Proposal:
     """The flow of a model file; if its untrained form `model` has been tried it is not tried again."""
     opened = opened_model(name, target, own)
     names = opened.card.get("condition") or ()
@@ -271,7 +297,8 @@ def _opened(target: Target, own: Own, name: str, model: Model | None = None) -> 
     if not target.recipe.extrapolate:
         refuse_extrapolation(name, opened.card, target.couplings)
         if model is None:
-            refuse_other_couplings(name, opened.model.flow, target.couplings)
+            for part in components(opened.model):
+                refuse_other_couplings(name, part.flow, target.couplings)
     condition = {coupling: target.couplings[coupling] for coupling in names} or None
     if model is None:
         try_model(target, opened.model, opened.params, condition)
@@ -282,19 +309,22 @@ def _check_integration(setup: Setup) -> None:
     """Refuse Metropolis steps with a flow whose log-determinant is not exact enough for the number of draws."""
     found: dict[int, IntegrationError] = {}
     for name, proposal in setup.proposals.items():
-        entry, flow = setup.plans[name], proposal.model.flow
-        if row_of(entry.settings).draws == "weighted" or not traits(flow).integrated:
-            continue
+        entry, (model, params, condition) = setup.plans[name], proposal
+        if (
+            row_of(entry.settings).draws == "weighted"
+            or not isinstance(model, Model)
+            or not traits(model.flow).integrated
+        ):
+            continue  # the flows of a mixture have exact log-determinants
         if id(proposal) not in found:
-            x = proposal.model.prior.sample(random.key(0, backends.get("numpy")), CHECKED, precision(proposal.params))
-            model, params, condition = proposal
+            x = model.prior.sample(random.key(0, backends.get("numpy")), CHECKED, precision(params))
             found[id(proposal)] = measured(model, params, setup.target.theory, x, setup.target.couplings, condition)
         off, draws = found[id(proposal)], entry.chains * entry.draws
         if not off.allowed(draws):
             raise ValueError(
                 f"samplers.{name}: log w of this flow in continuous time is off by {off.spread:.2g} from draw to draw, and "
                 f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take flow.scheme = 'masked', "
-                f"which is exact, {off.factor(draws)} times the {flow.steps} steps, or flow-reweighting, which corrects for it"
+                f"which is exact, {off.factor(draws)} times the {model.flow.steps} steps, or flow-reweighting, which corrects for it"
             )
 
 
@@ -346,13 +376,21 @@ def _named_shape(values: Any) -> str:
     return f"an array of shape {_shape(values)}" if _shape(values) else f"the single number {float(values):.6g}"
 
 
-def try_model(target: Target, model: Model, params: Any = None, condition: dict[str, float] | None = None) -> None:
+def try_model(target: Target, model: AnyModel, params: Any = None, condition: dict[str, float] | None = None) -> None:
     """Draw one configuration and its weight on NumPy, so that a model that does not fit shows before the run.
 
     Raises what the model or the theory raises, and ValueError for a field or log density of the wrong shape.
     """
-    key, offered = random.key(0, backends.get("numpy")), described(target.theory)
+    key = random.key(0, backends.get("numpy"))
     params = model.init(key) if params is None else params
+    for part, own in zip(components(model), parameters(model, params), strict=True):
+        _try_component(target, part, own, condition)
+
+
+def _try_component(target: Target, model: Model, params: Any, condition: dict[str, float] | None) -> None:
+    key, offered = random.key(0, backends.get("numpy")), described(target.theory)
+    if model.images is not None:
+        model.images.check(model.prior.group, tuple(target.recipe.lattice))
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
     if wrong := misshapen("forward", mapped, x):

@@ -8,7 +8,7 @@ import numpy
 
 from haarflow.backends.types import Params
 from haarflow.core.statistics import ess, ess_difference
-from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import AnyModel
 from haarflow.flows.sampling.draws import draw
 from haarflow.run.build import Setup
 from haarflow.run.records import FineTuneLine
@@ -16,7 +16,7 @@ from haarflow.run.records import FineTuneLine
 DRAWS = 2048  # at each coupling, or fewer on large lattices
 
 
-def compared(setup: Setup, model: Model, begin: Params, end: Params) -> FineTuneLine:
+def compared(setup: Setup, model: AnyModel, begin: Params, end: Params) -> FineTuneLine:
     """Return the ESS of a flow before and after fine-tuning, from the same random numbers, and which parameters to keep.
 
     It is that at the theory's couplings, or for training on ranges of them the mean over their ends and their middle.
@@ -39,7 +39,7 @@ def _couplings(setup: Setup) -> list[dict[str, float]]:
     return [target | {name: low + share * (high - low) for name, (low, high) in ranges.items()} for share in shares]
 
 
-def _log_w(setup: Setup, model: Model, params: Params, couplings: dict[str, float]) -> numpy.ndarray:
+def _log_w(setup: Setup, model: AnyModel, params: Params, couplings: dict[str, float]) -> numpy.ndarray:
     train = setup.recipe.train
     condition = {name: couplings[name] for name in sorted(train.between)} if train and train.between else None
     n = max(16, min(DRAWS, 2**18 // math.prod(setup.recipe.lattice)))

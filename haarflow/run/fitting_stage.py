@@ -38,8 +38,10 @@ LENGTH = 1.0  # of an HMC trajectory if there is no heat bath
 def run_fit(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Draw samples, fit the flow, log its residuals, and write model.safetensors; without samples the flow is the series."""
     started, words, backend, model = time.process_time(), setup.recipe.fit or Fit(), setup.backend, setup.model
-    if model is None:
-        raise ValueError("flow is missing: there is nothing to fit")
+    if not isinstance(model, Model):
+        raise ValueError(
+            f"a fit is of one flow along loops, got {type(model).__name__}: remove flow.mixture, or give [flow]"
+        )
     extents = words.lattice or (loop_fit.extent(model.flow),) * len(setup.recipe.lattice)
     small, key = target_of(setup.recipe, extents), setup.stream("fit")
     fit = _fit(model.flow, small, words, key, backend, progress) if words.samples else _series(model.flow)

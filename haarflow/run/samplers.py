@@ -19,11 +19,12 @@ from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.parts import described
-from haarflow.flows.conditionals import marginal_and_conditional
+from haarflow.flows.conditionals import is_reversed, links_given_pseudofermions, marginal_and_conditional
 from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import AnyModel
 from haarflow.run.schema import STRICT, count, number
 from haarflow.theories.fermions.pseudofermions.one_flavour import Root
-from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, Refreshed
+from haarflow.theories.fermions.pseudofermions.pair_schemes import Gibbs, GibbsByFlow, Refreshed
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import ACTION, FORCE, ROOT, Inner, PseudofermionHMC
 from haarflow.theories.gauge.flux_hit import FluxHits
@@ -32,7 +33,7 @@ from haarflow.theories.gauge.flux_hit import FluxHits
 class Proposal(NamedTuple):
     """A trained flow: model, parameters, and the values of the couplings on which it is conditioned."""
 
-    model: Model
+    model: AnyModel
     params: Params
     condition: dict[str, float] | None
 
@@ -43,9 +44,7 @@ class Proposal(NamedTuple):
 def _flow(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     if proposal is None:
         raise ValueError("this sampler needs a flow: give the recipe a [flow] or a model")
-    model, params, condition = proposal
-    values = {"params": params, "couplings": couplings} | ({} if condition is None else {"condition": condition})
-    return IndependenceMetropolis(model, theory, values=values)
+    return IndependenceMetropolis(proposal.model, theory, values=_values(proposal.params, couplings, proposal))
 
 
 def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -61,6 +60,9 @@ def _marginal(theory: Any, couplings: Mapping[str, float], settings: Any, propos
 
 
 def _gibbs(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    if proposal is not None and is_reversed(proposal.model):
+        values = _values(proposal.params["1"], couplings, proposal)
+        return GibbsByFlow(links_given_pseudofermions(proposal.model), theory, values)
     model, values = _factor(couplings, proposal)
     return Gibbs(model, theory, values | ({"width": settings.width} if settings.width else {}))
 
@@ -69,9 +71,14 @@ def _factor(couplings: Mapping[str, float], proposal: Proposal | None) -> tuple[
     """The marginal flow of a flow of pairs, and the values of a kernel with it."""
     if proposal is None:
         raise ValueError("this sampler needs a flow of pairs: give the recipe a [flow] or a model")
-    model, params, condition = proposal
-    values = {"params": params["marginal"], "couplings": couplings}
-    return marginal_and_conditional(model)[0], values | ({} if condition is None else {"condition": condition})
+    marginal, _ = marginal_and_conditional(proposal.model)
+    return marginal, _values(proposal.params["marginal"], couplings, proposal)
+
+
+def _values(params: Params, couplings: Mapping[str, float], proposal: Proposal) -> dict[str, Any]:
+    """The values of a kernel with a flow of these parameters."""
+    told = {} if proposal.condition is None else {"condition": proposal.condition}
+    return {"params": params, "couplings": couplings} | told
 
 
 def _with_hits(kernel: Any, settings: Any) -> Kernel:
@@ -155,7 +162,14 @@ class _Sampler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowMetropolis(_Sampler):
+class _Averaged:
+    symmetrised: Annotated[
+        bool, Field(description="the model as it is; false: without the average of its density over symmetries")
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowMetropolis(_Averaged, _Sampler):
     """Independence Metropolis with proposals from the flow."""
 
     __pydantic_config__ = STRICT
@@ -167,7 +181,7 @@ class FlowMetropolis(_Sampler):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowReweighting:
+class FlowReweighting(_Averaged):
     """Independent draws from the flow with weights."""
 
     __pydantic_config__ = STRICT
@@ -274,7 +288,7 @@ class Marginal(_Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class GibbsOfPairs(_Sampler):
-    """Pairs by an exact draw of phi, then Metropolis at fixed phi in the variables of the marginal flow."""
+    """Pairs by an exact draw of phi, then Metropolis at fixed phi: in the variables of a marginal flow, or by a flow told phi."""
 
     __pydantic_config__ = STRICT
     kind: Literal["gibbs"] = "gibbs"
@@ -367,6 +381,15 @@ def hits_of(settings: Any) -> int:
     (2, 0)
     """
     return settings.hits if isinstance(settings, _Hits) else 0
+
+
+def averages(settings: Any) -> bool:
+    """Return whether a sampler takes a flow with the average of its density over symmetries.
+
+    >>> averages(FlowReweighting()), averages(FlowReweighting(symmetrised=False))
+    (True, False)
+    """
+    return settings.symmetrised if isinstance(settings, _Averaged) else True
 
 
 def needs_flow(settings: Any) -> bool:

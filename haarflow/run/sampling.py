@@ -16,22 +16,18 @@ from typing import Any
 import numpy
 
 from haarflow import backends
-from haarflow.backends.tree import flatten, paths, tree_map
+from haarflow.backends.tree import paths
 from haarflow.core import spaces
 from haarflow.core.chains import kernel as kernels
-from haarflow.core.chains import warmup
-from haarflow.core.chains.kernel import Kernel
-from haarflow.core.parts import described
 from haarflow.core.solvers.solution import Unconverged
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
-from haarflow.run import weighing
+from haarflow.run import chains, weighing
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
-from haarflow.run.records import SampleLine, TuneLine
+from haarflow.run.records import SampleLine
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.samplers import starts_from_flow, target_acceptance
 from haarflow.run.target import measure_of
 
 Block = tuple[SampleLine, dict[str, Any]]
@@ -119,7 +115,7 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     with_field = bool(setup.recipe.fields_every or stride)
     measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
     key, thin = setup.stream(plan.name), plan.settings.thin
-    kernel, field = _begun(setup, plan, folder, numbers[0], measure, progress)
+    kernel, field = chains.begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
     for number in numbers:
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
@@ -135,37 +131,6 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
             arrays |= weighing.weighed(setup, plan, fields, kept_draws(plan, number, stride))
         begun = time.process_time()
         yield SampleLine(plan.name, number, plan.block * plan.chains, acceptance=acceptance, cpu_s=cpu), arrays
-
-
-def _begun(
-    setup: Setup, plan: Plan, folder: RunFolder, number: int, measure: Any, progress: Progress
-) -> tuple[Kernel, Any]:
-    """The kernel as it measures, and the field from which a block starts."""
-    kernel, field = setup.kernels[plan.name], _start(setup, plan, folder, number)
-    if plan.tuning:
-        line = folder.log().tuning(plan.name) if number else None
-        if line is None:
-            line, tuned = _tuned(setup, plan, kernel, _start(setup, plan, folder, 0))
-            field = field if number else tuned
-            folder.write_line(line)
-            progress.say(
-                f"{plan.name}: {line.steps} steps of {line.step_size:.4g}, tuned to an acceptance of {line.acceptance:.2f}"
-            )
-        return warmup.at(kernel, line.step_size, line.steps), field
-    if number == 0 and plan.warmup and warmup.has_step_size(kernel.values):
-        field = _settled(setup, plan, kernel, measure, field)
-    return kernel, field
-
-
-def _tuned(setup: Setup, plan: Plan, kernel: Kernel, field: Any) -> tuple[TuneLine, Any]:
-    """The line of the warm-up that tunes HMC to its target, and the field after it; the same again after an interruption."""
-    target, length = target_acceptance(plan.settings), plan.settings.steps * plan.settings.step_size
-    key = setup.stream(f"{plan.name} tuning")
-    try:
-        found = warmup.tuned(kernel, key, kernel.init(field), plan.tuning, target, length)
-    except warmup.NotTuned as failure:
-        raise warmup.NotTuned(f"samplers.{plan.name}: {failure}") from None
-    return TuneLine(plan.name, *found.record), found.state.field
 
 
 def _idle(plan: Plan, number: int, arrays: dict[str, Any], records: Any, idle: int | None) -> int | None:
@@ -193,33 +158,6 @@ def _remedy(plan: Plan) -> str:
         tune = "" if plan.tuning else "set target_acceptance = 0.8, which tunes the step size in the warm-up, or "
         return f"With another --out {tune}take a step_size below {words['step_size']:g} or a longer warmup"
     return "With another --out take a smaller width or another sampler"
-
-
-def _settled(setup: Setup, plan: Plan, kernel: Kernel, measure: Any, field: Any) -> Any:
-    """The start after one block with a quarter of HMC's step size.
-
-    At a disordered start the energy error of leapfrog is as large as the energy that must be dissipated; with the full
-    step size no trajectory would ever be accepted.
-    """
-    key = setup.stream(f"{plan.name} settle")
-    gentler = kernel.with_values(warmup.with_step_size(kernel.values, lambda step_size: 0.25 * step_size))
-    state, _ = kernels.run(gentler, key, gentler.init(field), plan.block, 0, measure, plan.settings.thin)
-    return state.field
-
-
-def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
-    if number:
-        block, (parts, rebuild) = (
-            folder.read_block(plan.name, number - 1),
-            flatten(described(setup.target.theory).spaces),
-        )
-        names = list(spaces.paths(rebuild(parts), "last"))
-        return rebuild([setup.backend.asarray(block[name]) for name in names])
-    key = setup.stream(f"{plan.name} start")
-    if starts_from_flow(plan.settings):
-        model, params, condition = setup.proposals[plan.name]
-        return model.sample(tree_map(setup.backend.asarray, params), key, plan.chains, condition)[0]
-    return setup.target.hot_start(key, plan.chains, setup.backend.dtype)
 
 
 def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field: Any, info: Any) -> dict[str, Any]:

@@ -35,9 +35,13 @@ class Train:
         float, number("decay rate of Adam's mean square; 0.95 forgets large initial gradients sooner", ge=0, lt=1)
     ] = 0.999
     estimator: Annotated[
-        Literal["reverse-kl", "path-gradient", "reinforce"],
-        Field(description="gradient estimator: reverse-kl, path-gradient, reinforce"),
+        Literal["reverse-kl", "path-gradient", "reinforce", "forward-kl"],
+        Field(description="gradient estimator: reverse-kl, path-gradient, reinforce, forward-kl"),
     ] = "reverse-kl"
+    samples: Annotated[int, count("configurations of the target from which forward-kl learns")] = 4096
+    chain: Annotated[
+        str, Field(description="the chain sampler that draws them, apart from its own draws; empty: the first")
+    ] = ""
     checkpoint: Annotated[int, count("steps between checkpoints, and between lines of metrics.jsonl")] = 50
     start: Annotated[str, Field(description="a model file to start from (fine-tuning); empty: from scratch")] = ""
     anneal: Annotated[

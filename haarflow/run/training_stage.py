@@ -7,21 +7,23 @@ stops the run; the last checkpoint is kept.
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Params
-from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
-from haarflow.flows.training.gradients import PathGradient, Reinforce, ReverseKL
+from haarflow.flows.training.gradients import ForwardKL, PathGradient, Reinforce, ReverseKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import next_things
 from haarflow.run.build import Setup, card_of
+from haarflow.run.chains import target_draws
 from haarflow.run.fine_tuning import compared
 from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
@@ -30,7 +32,12 @@ from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
 
 FAILED = 2.5  # effective draws of a batch below which a training has failed
-ESTIMATORS: dict[str, Any] = {"reverse-kl": ReverseKL(), "path-gradient": PathGradient(), "reinforce": Reinforce()}
+ESTIMATORS: dict[str, Any] = {
+    "reverse-kl": ReverseKL(),
+    "path-gradient": PathGradient(),
+    "reinforce": Reinforce(),
+    "forward-kl": ForwardKL(),
+}
 
 
 class TrainingStopped(ArithmeticError):
@@ -39,9 +46,11 @@ class TrainingStopped(ArithmeticError):
 
 def training_of(setup: Setup) -> Training:
     """Return the training that a recipe describes."""
-    settings = _settings(setup.recipe)
+    settings, model = _settings(setup.recipe), _model(setup)
+    # one well is learnt at the price of one image, but configurations of the target lie in all of them
+    model = model if settings.estimator == "forward-kl" else bare(model)
     return Training(
-        dataclasses.replace(_model(setup), images=None),  # the density of the flow alone, at the price of one image
+        model,
         setup.target.theory,  # not its bound method, which no other run of the process would share
         Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
         ESTIMATORS[settings.estimator],
@@ -50,7 +59,7 @@ def training_of(setup: Setup) -> Training:
     )
 
 
-def _model(setup: Setup) -> Model:
+def _model(setup: Setup) -> AnyModel:
     if setup.model is None:
         raise ValueError("flow is missing: there is nothing to train")
     return setup.model
@@ -87,7 +96,9 @@ def _plan(setup: Setup) -> Any:
 def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Train to the recipe's last step, from the folder's checkpoint if there is one, and write model.safetensors."""
     training, settings = training_of(setup), _settings(setup.recipe)
+    samples, cpu_chain = _samples(setup, folder, progress)
     state, cpu_before = _begin(setup, training, folder)
+    cpu_before += cpu_chain
     done = int(state.step)
     if settings.anneal:
         start = ", ".join(f"{name} = {value:g}" for name, value in settings.anneal.items())
@@ -96,7 +107,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
         )
     try:
         with progress.task("training", settings.steps, done, setup.waiting) as task:
-            for step in train(training, state, settings.steps, _plan(setup), every=settings.checkpoint):
+            for step in train(training, state, settings.steps, _plan(setup), samples, settings.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}
                 folder.write_line(TrainLine(step.step, **shown, cpu_s=cpu))
@@ -113,6 +124,15 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     _say_if_failed(setup, folder, progress)
     save_model(folder.model, _model(setup), params, _card(setup, training, folder))
     folder.checkpoint.unlink(missing_ok=True)
+
+
+def _samples(setup: Setup, folder: RunFolder, progress: Progress) -> tuple[Any, float]:
+    """The configurations of the target from which the training learns, None if from none, and the CPU seconds of their chain."""
+    settings, begun = _settings(setup.recipe), time.process_time()
+    if settings.estimator != "forward-kl":
+        return None, 0.0
+    found = target_draws(setup, settings.chain, settings.samples, folder, progress)
+    return found, time.process_time() - begun
 
 
 def _tuned(setup: Setup, training: Training, params: Params, folder: RunFolder, progress: Progress) -> Params:
@@ -152,12 +172,16 @@ def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[Trainin
 
 def _start_params(setup: Setup, training: Training, name: str) -> Params:
     opened = opened_model(name, setup.target, setup.own)
-    if opened.model.flow != training.model.flow:
+    if _flows(opened.model) != _flows(training.model):
         raise ValueError(
             f"train.start: {name} contains another flow than [flow] describes, and fine-tuning needs the same one. "
             f"It contains {opened.card.get('flow')}"
         )
     return opened.params
+
+
+def _flows(model: AnyModel) -> list[Any]:
+    return [part.flow for part in components(model)]
 
 
 def _card(setup: Setup, training: Training, folder: RunFolder) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Tree
+from haarflow.flows.mixtures import components
 from haarflow.flows.sampling.draws import weigh
 from haarflow.run.build import Plan, Setup
 from haarflow.run.samplers import Proposal
@@ -31,11 +32,15 @@ def flows_beside(setup: Setup) -> dict[str, Proposal]:
     found: dict[str, Proposal] = {}
     for name, plan in setup.plans.items():
         proposal = setup.proposals.get(name)
-        if not plan.from_flow or proposal is None or not hasattr(proposal.model.flow, "inverse"):
+        if not plan.from_flow or proposal is None or not _invertible(proposal):
             continue
         if not any(one is proposal for one in found.values()):
             found[name] = proposal
     return found
+
+
+def _invertible(proposal: Proposal) -> bool:
+    return all(hasattr(part.flow, "inverse") for part in components(proposal.model))
 
 
 def flow_of(setup: Setup, name: str) -> str | None:

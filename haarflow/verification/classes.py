@@ -13,17 +13,19 @@ from typing import Any
 from haarflow.flows.traits import parts_of
 from haarflow.verification.entry import Entry
 
-# kind -> (package, the methods by which its public classes are recognised)
-PUBLIC = {
-    "group": ("haarflow.core", ("compose", "haar", "project")),
-    "kernel": ("haarflow.core", ("init", "step", "with_values")),
-    "theory": ("haarflow.theories", ("action", "lattice")),
-    "operator": ("haarflow.theories", ("prepare", "hop", "apply", "adjoint")),
-    "prior": ("haarflow.flows", ("sample", "log_density", "lattice")),
-    "model": ("haarflow.flows", ("init", "forward", "inverse")),
+# kind -> (packages, the methods by which its public classes are recognised)
+PUBLIC: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "group": (("haarflow.core",), ("compose", "haar", "project")),
+    "kernel": (("haarflow.core", "haarflow.theories"), ("init", "step", "with_values")),
+    "theory": (("haarflow.theories",), ("action", "lattice")),
+    "operator": (("haarflow.theories",), ("prepare", "hop", "apply", "adjoint")),
+    "prior": (("haarflow.flows",), ("sample", "log_density", "lattice")),
+    "model": (("haarflow.flows",), ("init", "forward", "inverse")),
+    "density": (("haarflow.flows",), ("init", "sample", "log_density", "field_shape")),
 }
+LACKING = {"prior": ("init",)}  # kind -> what its classes do not have: a density with parameters is no prior
 # classes of the laws themselves
-NOT_OBJECTS = ("Bound", "Chained", "Unhashable")
+NOT_OBJECTS = ("Bound", "BoundPrior", "Chained", "Unhashable")
 
 
 def public(kind: str) -> list[str]:
@@ -34,10 +36,13 @@ def public(kind: str) -> list[str]:
     >>> public("group")
     ['Complex', 'Real', 'SU', 'U1']
     """
-    package, methods = PUBLIC[kind]
-    found = {value.__name__ for module in modules_of(package) for value in _classes_of(module, methods)}
+    packages, methods = PUBLIC[kind]
+    every = [value for package in packages for module in modules_of(package) for value in _classes_of(module, methods)]
+    found = {value.__name__ for value in every if not any(_has(value, name) for name in LACKING.get(kind, ()))}
     if not found:
-        raise LookupError(f"no public {kind} in {package} or its folders: a {kind} has {', '.join(methods)}")
+        raise LookupError(
+            f"no public {kind} in {' and '.join(packages)} or their folders: a {kind} has {', '.join(methods)}"
+        )
     return sorted(found)
 
 

@@ -81,6 +81,9 @@ TITLES = {
     "pairs": "Theories of pairs of a field and its pseudofermions",
     "prior": "Priors",
     "model": "Flows, on a prior",
+    "density": "Mixtures and symmetrised models",
+    "weights": "Weighted draws of models of targets whose ln Z is known",
+    "estimator": "Estimators of ln Z",
 }
 HEAD = """# What is checked
 

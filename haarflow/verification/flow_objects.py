@@ -17,15 +17,18 @@ from haarflow.backends.tree import tree_map
 from haarflow.core.laws.law import to_host
 from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.links.orientations import EveryPlane, Turn
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
+from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.nets import CheckerboardNet, LatticeNet
+from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun import architectures as sun
@@ -105,9 +108,12 @@ LATTICE = LatticeNet(2, hidden=(3,), final="tanh")
 SQUARES = ((2, 2), (4, 4), (2, 4))
 PAIR = Chain((halving("moebius", 1), Translate((1, 1), 1)))
 
+WELL = Chain((QuarticTail(2, 0.3), UniformShift(2, 0.4)))
 TAILS = Chain((QuarticTail(2, 0.5), QuarticTail(2, 2.0, expand=True)))
 
 FLOW_ENTRIES: tuple[Entry, ...] = (
+    Entry("uniform shift", "model", on(Gaussian, UniformShift(2, 0.5)), ((2, 2), (3, 2))),
+    Entry("well and its image", "model", lambda lattice: symmetrised(on(Gaussian, WELL)(lattice), ("Z2",)), ((2, 2),)),
     Entry("repeated chain", "model", on(Gaussian, Repeat(TAILS, 2)), ((2, 2), (3, 2))),
     # gauge couplings
     *[
@@ -224,11 +230,19 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         ((1, 2),),
     ),
     Entry(
-        "spectral coupling, three dimensions, conditioned",
+        "spectral coupling, three dimensions, conditioned, separated kernels",
         "model",
         by_loops(
             SpectralCoupling(
-                2, 3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), 2, (3,), condition=("beta",)
+                2,
+                3,
+                SPACE,
+                frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]),
+                2,
+                (3,),
+                3,
+                condition=("beta",),
+                separated=True,
             )
         ),
         ((2, 2, 2), (2, 1, 3)),
@@ -237,6 +251,13 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         "spectral flow",
         "model",
         lambda lattice: sun.spectral(lattice, 2, beta=1.0, rounds=1, period=2, hidden=(2,), bins=2),
+        ((2, 2),),
+    ),
+    Entry("turned links", "model", on(UniformLinks, Turn((1, 0))), ((2, 2), (3, 3))),
+    Entry(
+        "gauge couplings in every plane",
+        "model",
+        on(UniformLinks, EveryPlane(halving("moebius_pairs", 1), 2)),
         ((2, 2),),
     ),
     Entry("class sweep", "model", by_loops(ClassSweep(2, 2.0, closings=1)), ((1, 2), (2, 2), (2, 4), (3, 1), (1, 3))),

@@ -34,6 +34,7 @@ from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.yukawa import yukawa_pairs
 from haarflow.verification.entry import Entry
+from haarflow.verification.joint_objects import JOINT_ENTRIES
 
 SEED = 5
 
@@ -309,5 +310,6 @@ PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),
     Entry("QCD, two dimensions", "theory", lambda lattice: AtNoise(QCD(lattice, n=2)), ((2, 2), (4, 2))),
     Entry("noise of pseudofermions", "prior", lambda lattice: Parted(Noise((2, *lattice))), ((2,), (3,))),
+    *JOINT_ENTRIES,
     Entry("prior of pairs", "prior", lambda lattice: pairs(lattice).prior, ((2, 2), (1, 3))),
 )

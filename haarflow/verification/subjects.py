@@ -1,7 +1,8 @@
 """The entries for the laws that a user's subject stands for: an object, `module:name`, a model file, a recipe, or everything.
 
 The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
-`action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a prior `sample` and `log_density`, a group `compose` and `haar`.
+`action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a density of one's own `init`, `sample` and
+`log_density`, a prior `sample` and `log_density`, a group `compose` and `haar`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from haarflow.flows.coordinates import apart
 from haarflow.flows.flow import Model, zero_log_det
 from haarflow.flows.laws.cases import condition_names
 from haarflow.flows.laws.shapes import misshapen
+from haarflow.flows.mixtures import Mixture, components, on_components, parameters
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.symmetries import displacement
 from haarflow.flows.traits import traits
@@ -42,8 +44,10 @@ KINDS = {
     "model": ("prior", "flow"),
     "flow": ("forward", "inverse", "init"),
     "theory": ("action", "lattice", "group"),
+    "weights": ("model", "theory", "log_z", "perfect"),
     "operator": ("prepare", "hop", "apply", "adjoint", "lattice", "spinor_shape"),
     "kernel": ("init", "step", "values"),
+    "density": ("init", "sample", "log_density", "lattice", "group", "field_shape"),
     "prior": ("sample", "log_density", "lattice", "group", "field_shape"),
     "group": ("compose", "inverse", "exp", "log"),
 }
@@ -181,11 +185,11 @@ def _made(factory: Callable[[Lattice], Any], name: str, source: str) -> Entry:
 def _lattice_of(obj: Any) -> Lattice:
     """The object's own lattice, its prior's or its theory's; (4, 4) where there is none, as for a group."""
     kind = kind_of(obj)
-    if kind in ("theory", "operator", "prior"):
+    if kind in ("theory", "operator", "density", "prior"):
         return tuple(obj.lattice)
     if kind == "model":
         return tuple(obj.prior.lattice)
-    theory = theory_of(obj) if kind == "kernel" else None
+    theory = theory_of(obj) if kind == "kernel" else obj.theory if kind == "weights" else None
     return (4, 4) if theory is None else tuple(theory.lattice)
 
 
@@ -341,11 +345,15 @@ def _trained(name: str, source: str) -> Entry:
     from haarflow.flows.modelfile import open_model
 
     opened = open_model(models.path_of(name))
-    flow, prior = Fixed(opened.model.flow, opened.params), opened.model.prior
-    model = replace(opened.model, flow=flow)
-    return _smallest(
-        name, "model", lambda lattice: replace(model, prior=replace(prior, lattice=lattice)), prior.lattice, source
-    )
+    trained = dict(zip(components(opened.model), parameters(opened.model, opened.params), strict=True))
+
+    def on(lattice: Lattice) -> Any:
+        def moved(part: Model) -> Model:
+            return replace(part, flow=Fixed(part.flow, trained[part]), prior=replace(part.prior, lattice=lattice))
+
+        return on_components(moved, opened.model)
+
+    return _smallest(name, kind_of(opened.model), on, opened.model.lattice, source)
 
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
@@ -360,7 +368,7 @@ def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
         found.append(
             _smallest(
                 f"{name} flow",
-                "model",
+                kind_of(model_of(target_of(recipe), own)),
                 lambda lattice: model_of(target_of(recipe, lattice), own),
                 recipe.lattice,
                 source,
@@ -384,8 +392,8 @@ def _draws(make: Any, lattice: tuple[int, ...]) -> bool:
     key = backends.get("numpy").asarray([0, 0], dtype="int32")
     try:
         found = make(lattice)
-        if isinstance(found, Model):
-            params, condition = found.init(key), {name: numpy.ones(1) for name in condition_names(found.flow)}
+        if isinstance(found, Model | Mixture):
+            params, condition = found.init(key), {name: numpy.ones(1) for name in condition_names(found)}
             found.log_density(params, found.sample(params, key, 1, condition=condition)[0], condition)
     except ValueError:
         return False

@@ -91,4 +91,4 @@ def test_the_cases_are_recipes_and_their_seeds_are_set():
         assert case.load(3).seed == 3 and set(case.wrong) <= set(case.load(None).samplers)
     assert CASES["one-well"].load(0).flow == {"kind": "tutorial", "layers": 8}
     assert "hmc" not in CASES["one-well, no chain"].load(0).samplers
-    assert len(CASES) == 3 + len(names())
+    assert len(CASES) == 4 + len(names())

@@ -46,6 +46,12 @@ def test_a_scanned_repeat_is_the_chain_of_its_layers(backend):
     assert numpy.allclose(backend.to_numpy(inverse_log_det), -backend.to_numpy(log_det), rtol=1e-13)
 
 
+def test_translations_and_their_repetitions_tell_how_far_they_move_the_field():
+    step = Translate((1, -2))
+    assert step.periods == Repeat(step, 3).periods == (1, 1)
+    assert step.displacement == (1, -2) and Repeat(step, 3).displacement == (3, -6)
+
+
 def test_recomputing_changes_no_number(autodiff_backend):
     backend = autodiff_backend
     key = random.key(2, backend)
@@ -116,7 +122,8 @@ def test_unbiased_nets_of_odd_activations_are_odd(backend):
     net = ConvNet(2, (1, 4, 2), activation="tanh", biased=False)
     params = net.init(random.key(5, backend))
     x = random.normal(random.key(6, backend), (3, 1, 4, 4))
-    assert numpy.allclose(backend.to_numpy(net.apply(params, -x)), -backend.to_numpy(net.apply(params, x)), atol=1e-15)
+    there, turned = (backend.to_numpy(backend.jit(net.apply)(params, sign * x)) for sign in (1.0, -1.0))
+    assert numpy.allclose(turned, -there, atol=1e-15)
 
 
 def test_activations(backend):

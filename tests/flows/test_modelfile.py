@@ -16,6 +16,7 @@ from haarflow.flows import modelfile
 from haarflow.flows.catalogue import CLASSES
 from haarflow.flows.definitions import decode, encode
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.modelfile import ModelFileError, open_model, read_card, save_model
 from haarflow.flows.priors import Gaussian
 from tests.support import toy
@@ -65,6 +66,12 @@ def test_definitions_round_trip():
     stored = json.loads(json.dumps(encode(OURS)))
     assert decode(stored) == OURS
     assert hash(decode(stored)) == hash(OURS)
+
+
+def test_fields_that_a_file_leaves_out_have_their_defaults():
+    """Bounds on fields that are not written hold for the defaults of the class: order 2 of flows along loops fits in 3D."""
+    assert decode(layer("LoopFlow", n=2, d=3)) == LoopFlow(2, 3)
+    assert decode(layer("Gaussian", lattice=[4, 4])) == Gaussian((4, 4))
 
 
 def test_strided_and_single_precision_arrays_survive(tmp_path):
@@ -186,6 +193,7 @@ LONG = layer("Repeat", n=65_536, flow=layer("Repeat", n=65_536, flow=layer("Tran
         (WIDE, "random numbers are wanted where at most"),
         (layer("Repeat", n=10**9, flow=layer("Translate", shifts=[1])), "holds whole numbers up to 65536"),
         (layer("LoopFlow", n=3, d=4, order=9), "orders"),
+        (layer("LoopFlow", n=2, d=5), "orders"),
         (layer("AffineCoupling", net=layer("LatticeNet", d=6, kernel=33)), "is too large"),
         (layer("AffineCoupling", net=3), "net of AffineCoupling must be"),
         (layer("Translate", shifts="ab"), "shifts of Translate must be"),

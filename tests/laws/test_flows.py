@@ -15,10 +15,12 @@ from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.laws import cases
 from haarflow.flows.laws.cache import remembering
 from haarflow.flows.laws.compiled_flow import Bound
+from haarflow.flows.laws.densities import DENSITY_LAWS
 from haarflow.flows.laws.density import free_components, integrates_to_one, lattice_rule
 from haarflow.flows.laws.jacobian import by_differences, log_det_by_differences
 from haarflow.flows.laws.maps import traced_once
 from haarflow.flows.laws.tables import MODEL_LAWS, PRIOR_LAWS, undeclared
+from haarflow.flows.laws.weights import WEIGHT_LAWS
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.flows.scalar.momentum import MomentumScaling
@@ -29,6 +31,7 @@ from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.classes import modules_of, representatives
 from haarflow.verification.flow_objects import FLOW_ENTRIES, STRIPES, halving
 from haarflow.verification.pair_objects import PAIR_ENTRIES
+from haarflow.verification.weight_objects import DENSITY_ENTRIES
 from tests.conftest import member
 from tests.mutants import autoregressive, loop_flows
 from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
@@ -80,6 +83,7 @@ def test_every_object_keeps_every_law_on_numpy(host, name):
     assert broken(OBJECTS[name], host, HARD) == []
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("name", OBJECTS)
 def test_every_object_keeps_every_law_in_single_precision(host, name):
     assert broken(OBJECTS[name], host, {"seed": 5, "dtype": "float32", "size": "small"}) == []
@@ -163,7 +167,8 @@ def test_every_public_flow_and_prior_is_among_the_objects():
                 found |= kinds(part) if dataclasses.is_dataclass(part) else set()
         return found
 
-    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in (*FLOW_ENTRIES, *PAIR_ENTRIES)))
+    every = (*FLOW_ENTRIES, *PAIR_ENTRIES, *DENSITY_ENTRIES)
+    seen = set().union(*(kinds(entry.make(entry.lattices[0])) for entry in every))
     nets = {"ConvNet"}  # created inside the couplings when they are used
     assert set(CLASSES) - seen == nets
 
@@ -260,7 +265,7 @@ def is_a_law(value):
 
 def test_no_law_is_forgotten_in_the_tables():
     """Every public function of the laws' modules that returns a Verdict has a row in a table."""
-    tabled = {law.law for law in (*MODEL_LAWS, *PRIOR_LAWS)}
+    tabled = {law.law for law in (*MODEL_LAWS, *PRIOR_LAWS, *DENSITY_LAWS, *WEIGHT_LAWS)}
     modules = modules_of("haarflow.flows.laws")
     found = [f for module in modules for f in vars(module).values() if is_a_law(f)]
     public = {f for f in found if not f.__name__.startswith("_") and f.__module__.startswith("haarflow.flows.laws.")}

@@ -5,7 +5,7 @@ import pytest
 from haarflow.core.laws.law import Given
 from haarflow.theories.laws.pairs import PAIR_LAWS
 from haarflow.verification.pair_objects import PAIR_ENTRIES
-from tests.mutants.pair_theories import MUTANTS
+from tests.mutants.pairs.theories import MUTANTS
 
 LAWS = {law.name: law for law in PAIR_LAWS}
 ENTRIES = {entry.name: entry for entry in PAIR_ENTRIES if entry.kind == "pairs"}

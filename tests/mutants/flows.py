@@ -12,8 +12,9 @@ from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
-from haarflow.flows import link_jacobian
-from haarflow.flows.flow import Chain, Model, zero_log_det
+from haarflow.flows.flow import Chain, Model, Repeat, zero_log_det
+from haarflow.flows.links import jacobian
+from haarflow.flows.links.orientations import EveryPlane, Turn
 from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.nets import CheckerboardNet
@@ -24,7 +25,8 @@ from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant, autoregressive, hidden, loop_flows, pairs
+from tests.mutants import Mutant, autoregressive, hidden, loop_flows
+from tests.mutants.pairs import flows as pairs
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
 NET = CheckerboardNet(2, hidden=(3,), reach=3, final_scale=0.5)
@@ -329,7 +331,7 @@ class NoAdjoint(LoopCoupling):
     def _move(self, link, staples):
         moved, _ = super()._move(link, staples)
         loop, _ = self._loop(link, staples)
-        return moved, link_jacobian.log_det(self.group, 0.0 * link_jacobian.step_of(self.group, loop), loop)
+        return moved, jacobian.log_det(self.group, 0.0 * jacobian.step_of(self.group, loop), loop)
 
 
 class Overreaching(LoopCoupling):
@@ -353,7 +355,7 @@ class NoCurvature(LoopCoupling):
     def _move(self, link, staples):
         moved, _ = super()._move(link, staples)
         loop, _ = self._loop(link, staples)
-        return moved, link_jacobian.log_det(self.group, link_jacobian.step_of(self.group, loop), loop)
+        return moved, jacobian.log_det(self.group, jacobian.step_of(self.group, loop), loop)
 
 
 class BareAngles(ClassSweep):
@@ -382,6 +384,35 @@ class FlatCell(SpectralCoupling):
     def _mapped(self, way, params, place, raw):
         new, log_det = super()._mapped(way, params, place, raw)
         return new, log_det - weyl_cell.log_volume(place, new, [0.0 * x for x in place])
+
+
+class SitesAlone(Turn):
+    """The sites are turned, the directions of the links are not."""
+
+    def _turned(self, links, order):
+        turned, log_det = super()._turned(links, order)
+        axis = links.ndim - len(order) - self.internal - 1
+        return array_namespace(links).take(turned, self._places(turned, order), axis=axis), log_det
+
+    def _places(self, links, order):
+        return backends.of(links).asarray([order.index(mu) for mu in range(len(order))], dtype="int32")
+
+
+class HalfTurned(EveryPlane):
+    """A turn of the sites alone between the planes."""
+
+    @property
+    def cycle(self):
+        inner = Repeat(self.flow, self.d - 1)
+        return Repeat(Chain((inner, SitesAlone((*range(1, self.d), 0), self.internal))), self.d)
+
+
+class OneAxis(EveryPlane):
+    """The periods of the flow as it stands in the plane (0, 1), not of the turned ones."""
+
+    @property
+    def periods(self):
+        return self.flow.periods
 
 
 class StaleRest(ClassSweep):
@@ -481,6 +512,20 @@ MUTANTS: tuple[Mutant, ...] = (
         TWO,
     ),
     Mutant("translations by one with period two", "model", affine(PeriodOne), ("equivariance",), {"lattice": (4, 4)}),
+    Mutant(
+        "a turn that forgets the directions",
+        "model",
+        links(HalfTurned(halving("moebius", 1), 2)),
+        ("equivariance",),
+        TWO,
+    ),
+    Mutant(
+        "the periods of one plane in all",
+        "model",
+        links(OneAxis(halving("moebius", 1), 2)),
+        ("equivariance",),
+        TWO,
+    ),
     Mutant("a bias odd under Z2", "model", affine(Biased), ("equivariance", "invariant_density"), TWO),
     Mutant("a tail of the wrong slope", "model", sites(WrongTail(2)), (*JACOBIAN, "integrates_to_one"), TWO),
     Mutant(

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.mutants import Mutant, core, determinants, fermion_kernels, fermions, flows, pair_theories, solvers, theories
+from tests.mutants import (
+    Mutant,
+    core,
+    determinants,
+    fermion_kernels,
+    fermions,
+    flows,
+    solvers,
+    theories,
+    weights,
+)
+from tests.mutants.pairs import kernels as pair_kernels
+from tests.mutants.pairs import theories as pair_theories
 
 HEAD = """# Every law bites
 
@@ -12,8 +24,9 @@ Deliberately wrong members of every kind, and the laws meant for them. The tests
 on NumPy, theories and flows against the first of them on array-api-strict, JAX and PyTorch, and all others against each law
 there too, as far as an engine can host it, and fail where one passes
 (tests/laws/test_core.py, test_solvers.py, test_theories.py, test_operators.py, test_determinants.py,
-test_pair_theories.py and test_flows.py,
-test_fermion_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`). They write this page, too:
+test_pair_theories.py, test_flows.py and test_weights.py,
+test_fermion_kernels.py and test_pair_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`).
+They write this page, too:
 
     python -m tests.mutants.table > docs/mutants.md
 
@@ -31,7 +44,9 @@ def everything() -> tuple[Mutant, ...]:
         *fermion_kernels.MUTANTS,
         *determinants.MUTANTS,
         *pair_theories.MUTANTS,
+        *pair_kernels.MUTANTS,
         *flows.MUTANTS,
+        *weights.MUTANTS,
     )
 
 

@@ -17,7 +17,7 @@ from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.exact import bessel
 from haarflow.theories.gauge.links import beta_for
 from haarflow.theories.theory import couplings_for
-from tests.mutants import Mutant, hidden, kept, matrices
+from tests.mutants import Mutant, compiled, hidden, kept, matrices
 
 
 def at_the_origin(x, d):
@@ -262,16 +262,20 @@ def not_on_the_circle(lattice):
     return plus(U1Gauge(lattice), lambda field, couplings: 1e-3 * summed(loops.plaquettes(field, 2) ** 2, 3))
 
 
-def mean_coupling(lattice):
+def mean_coupling(lattice, part="action"):
     theory = U1Gauge(lattice)
 
-    def action(field, couplings=None):
+    def averaged(field, couplings=None):
         values = dict(couplings or {})
         if getattr(values.get("beta"), "shape", ()):
             values["beta"] = array_namespace(field).mean(values["beta"])
-        return theory.action(field, values)
+        return getattr(theory, part)(field, values)
 
-    return kept(theory, action=action)
+    return kept(theory, **{part: averaged})
+
+
+def mean_coupling_when_it_measures(lattice):
+    return mean_coupling(lattice, "observables")
 
 
 def no_border(lattice):
@@ -391,11 +395,15 @@ MUTANTS = (
     ),
     Mutant("squares of angles", "theory", not_on_the_circle, ("winding_invariance",), TINY),
     Mutant("one beta for all chains", "theory", mean_coupling, ("couplings_by_row",), TINY),
+    Mutant(
+        "one beta for all chains it measures", "theory", mean_coupling_when_it_measures, ("couplings_by_row",), TINY
+    ),
     Mutant("a theory without a border", "theory", no_border, ("border",)),
     Mutant("an action that drifts from call to call", "theory", Drifting, ("compiled_as_eager", "equals_numpy")),
     Mutant("a compiled force of the wrong sign", "theory", compiled_force_turned, ("equals_plain",), TINY),
     Mutant("compiled momenta of the wrong sign", "theory", compiled_momenta_turned, ("equals_plain",), TINY),
     Mutant("a compiled heat bath of the wrong sign", "theory", compiled_heat_bath_turned, ("equals_plain",), TINY),
+    *compiled.MUTANTS,
     *matrices.THEORIES,
     *hidden.THEORIES,
 )

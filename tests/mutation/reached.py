@@ -1,8 +1,9 @@
 """Record which test runs which line, and how long each test takes: tests of the three packages and the laws, under coverage.
 
-    python -m tests.mutation.reached [--jobs 2]
+    python -m tests.mutation.reached [--jobs 2] [tests/flows tests/laws/test_flows.py] [-k "not jax"]
 
-Takes two or three times as long as the tests themselves; writes .mutation/reached.json, which is not committed.
+Takes two or three times as long as the tests themselves; adds to .mutation/reached.json, which is not committed. Fewer tests
+can only catch fewer mutants.
 """
 
 from __future__ import annotations
@@ -20,14 +21,28 @@ from tests.mutation.sample import PACKAGES, ROOT, SAMPLE, read
 
 FOLDER = ROOT / ".mutation"
 REACHED = FOLDER / "reached.json"
-TESTS = ("tests/laws", *(f"tests/{package}" for package in PACKAGES))
+TESTS = ("tests/laws", "tests/backends/compiled", *(f"tests/{package}" for package in PACKAGES))
 
 
-def measure(jobs: int) -> int:
+def measure(tests: list[str], words: str, jobs: int) -> int:
     """Run the tests under coverage, each as a context of its own; return pytest's exit code."""
     FOLDER.mkdir(exist_ok=True)
-    options = [f"--cov=haarflow.{package}" for package in PACKAGES]
-    command = [sys.executable, "-m", "pytest", *TESTS, "-q", "-n", str(jobs), "--dist", "worksteal", *options]
+    packages = [package for package in PACKAGES if any(test.startswith(f"tests/{package}") for test in tests)]
+    options = [f"--cov=haarflow.{package}" for package in packages]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *tests,
+        "-k",
+        words,
+        "-q",
+        "-n",
+        str(jobs),
+        "--dist",
+        "worksteal",
+        *options,
+    ]
     command += ["--cov-context=test", "--cov-report=", f"--junitxml={FOLDER / 'tests.xml'}"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
@@ -56,14 +71,32 @@ def by_line() -> dict[str, dict[int, list[str]]]:
     return lines
 
 
+def stored() -> tuple[dict[str, float], dict[str, dict[str, list[str]]]]:
+    """Return the record: the time of each test, and by file and line the tests that run it."""
+    table = json.loads(REACHED.read_text(encoding="utf-8")) if REACHED.exists() else {"seconds": {}, "lines": {}}
+    return table["seconds"], table["lines"]
+
+
+def join(old: dict[str, dict[str, list[str]]], new: dict[str, dict[int, list[str]]]) -> None:
+    """Add what is reached to a record."""
+    for file, lines in new.items():
+        known = old.setdefault(file, {})
+        for line, tests in lines.items():
+            known[str(line)] = sorted({*known.get(str(line), ()), *tests})
+
+
 def main() -> None:
     """Run the tests and write what they reach."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tests", nargs="*", default=list(TESTS))
+    parser.add_argument("-k", dest="words", default="", help="names of tests, as pytest takes them")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    if measure(options.jobs):
+    if measure(options.tests, options.words, options.jobs):
         sys.exit("tests fail without any mutant: mend them first")
-    times, lines = seconds(), by_line()
+    times, lines = stored()
+    times |= seconds()
+    join(lines, by_line())
     REACHED.write_text(json.dumps({"seconds": times, "lines": lines, "sample": SAMPLE.name}), encoding="utf-8")
     print(f"{len(times)} tests, {len(lines)} files in {REACHED}")
 

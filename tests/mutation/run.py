@@ -34,7 +34,9 @@ LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".mutation", "__pycache__", "
 IMPORTED = ("pytest", "hypothesis", "numpy", "scipy.special", "numba", "h5py", "torch", "jax")
 LAWS_ON_COMPILED = ("tests/laws/test_theories.py", "tests/core/chains", "tests/core/test_random.py")
 ON_DEFINITIONS = ("tests/laws/test_values.py",)  # for lines that run when a module is imported
-USAGE = 4  # pytest's exit code for a test that it does not find
+LOST = ("ERROR: not found: ", "ERROR: file or directory not found: ")
+FAULTS = ("FAILED ", "ERROR ")
+USAGE, NONE = 4, 5  # pytest's exit codes for a test that it does not find, and where no test was chosen
 WAIT = 20  # seconds of the clock for each second of processor time that a process may take
 
 
@@ -57,7 +59,8 @@ class Reach(NamedTuple):
     def tests(self, mutant: Mutant, longest: float) -> list[str]:
         """Return the examples in a mutant's file and the tests that reach it, the quickest first, of `longest` seconds in
         all; of a line run at import, those of its folder."""
-        mirrored = [*ON_DEFINITIONS, *(test for test in self.seconds if test.startswith(_mirrors(mutant.file)))]
+        timed = [test for test in self.seconds if test.startswith(_mirrors(mutant.file))]
+        mirrored = [*(timed or _files(mutant.file)), *ON_DEFINITIONS]
         reached = self.lines.get(mutant.file, {}).get(str(mutant.line), mirrored)
         ranked, total = [f"haarflow/{mutant.file}"], 0.0
         for test in sorted(reached, key=self._time):
@@ -81,6 +84,17 @@ def _mirrors(file: str) -> tuple[str, ...]:
     return ("tests/laws" if folder.name == "laws" else str(folder),)
 
 
+def _files(file: str) -> list[str]:
+    """The test files of the folder that mirrors a file's, those first with whose names its own begins, then those that name it."""
+    stem = Path(file).stem
+
+    def order(path: Path) -> tuple[bool, bool, Path]:
+        return not stem.startswith(path.stem.removeprefix("test_")), stem not in path.read_text(encoding="utf-8"), path
+
+    paths = sorted((ROOT / _mirrors(file)[0]).glob("test_*.py"), key=order)
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
 def bundles(tests: list[str], seconds: dict[str, float]) -> Iterator[list[str]]:
     """Yield the tests in bundles of a few seconds, then of more, then the rest."""
     limits, bundle, total = list(BUNDLES), [], 0.0
@@ -95,31 +109,33 @@ def bundles(tests: list[str], seconds: dict[str, float]) -> Iterator[list[str]]:
 
 
 class Checkout(NamedTuple):
-    """A copy of the checkout in which the tests run, and the processor seconds that one process of tests may take."""
+    """A copy of the checkout in which the tests run, the processor seconds that one process of tests may take, and words
+    that choose among the tests."""
 
     folder: Path
     limit: int
+    words: str = ""
 
-    def failing(self, tests: list[str]) -> tuple[str, str]:
+    def failing(self, tests: list[str], *options: str) -> tuple[str, str]:
         """Return (outcome, failing test) of a process of tests: survived, caught, timeout, or missing for a test that pytest
         does not find, as under a name that changes from process to process."""
         printed = self.folder / ".printed"
         child = os.fork()
         if child == 0:
-            self._test(tests, printed)
+            self._test([*options, *tests], printed)
         code = _wait(child, time.monotonic() + WAIT * self.limit)
         if code is None:
             return "timeout", ""
-        if code == 0:
+        if code in (0, NONE):
             return "survived", ""
         lines = printed.read_text(encoding="utf-8", errors="replace").splitlines()
         if code == USAGE:
-            lost = next((line for line in lines if line.startswith("ERROR: not found: ")), "")
-            return "missing", lost.partition(f"{self.folder.resolve()}/")[2] or lost.partition(f"{self.folder}/")[2]
-        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+            lost = next((line for line in lines if line.startswith(LOST)), "").partition("not found: ")[2]
+            return "missing", lost.removeprefix(f"{self.folder.resolve()}/").removeprefix(f"{self.folder}/")
+        failed = [line for line in lines if line.startswith(FAULTS)]
         return "caught", failed[0].split(" - ")[0] if failed else (lines or ["it crashed"])[-1]
 
-    def _test(self, tests: list[str], printed: Path) -> None:
+    def _test(self, arguments: list[str], printed: Path) -> None:
         """Run the tests in this process, a fork, and end it."""
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_CPU, (self.limit, self.limit + 5))
@@ -134,7 +150,8 @@ class Checkout(NamedTuple):
         sys.path[:] = [str(self.folder), *(path for path in sys.path if Path(path).resolve() != ROOT.resolve())]
         import pytest
 
-        code = pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", *tests])
+        options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "--doctest-modules", "-k", self.words]
+        code = pytest.main([*options, *arguments])
         sys.stdout.flush()
         os._exit(int(code))
 
@@ -158,22 +175,25 @@ def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout:
     """Return what became of a mutant."""
     path, begun = checkout.folder / mutant.file, time.monotonic()
     source, left, outcome, test = path.read_text(encoding="utf-8"), list(tests), "unreached", ""
+    spoilt: list[str] = []
     change = mutated(mutant, source)
     for bundle in bundles(tests, seconds):
         while bundle := [test for test in bundle if test in left]:
             path.write_text(change, encoding="utf-8")
             try:
-                outcome, test = checkout.failing(bundle)
+                outcome, test = checkout.failing(bundle, *spoilt)
             finally:
                 path.write_text(source, encoding="utf-8")
             if outcome == "missing":
                 lost = [one for one in left if not test or one.startswith(test)]
                 outcome, left = "unreached", [one for one in left if one not in lost]
                 continue
-            blamed = next((one for one in bundle if test.partition(" ")[2].startswith(one)), None)
-            if outcome != "caught" or blamed is None or passes(checkout, blamed):
+            blamed = test.partition(" ")[2] if test.startswith(FAULTS) else ""
+            if outcome != "caught" or not blamed or passes(checkout, blamed):
                 break
-            left.remove(blamed)
+            spoilt.append(f"--deselect={blamed}")
+            outcome, test = "survived", ""
+            left = [one for one in left if "::" in blamed or not one.startswith(blamed)]
         if outcome in ("caught", "timeout"):
             break
     return Result(mutant.name, outcome, test, len(left), round(time.monotonic() - begun, 1))
@@ -181,8 +201,8 @@ def tried(mutant: Mutant, tests: list[str], seconds: dict[str, float], checkout:
 
 @cache
 def passes(checkout: Checkout, test: str) -> bool:
-    """Whether a test passes here without any mutant."""
-    return checkout.failing([test])[0] == "survived"
+    """Whether a test passes here without any mutant, a file whether it can be imported."""
+    return checkout.failing([test], *([] if "::" in test else ["--collect-only"]))[0] == "survived"
 
 
 def results() -> list[Result]:
@@ -210,21 +230,24 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200, help="processor seconds for each process of tests")
     parser.add_argument("--longest", type=float, default=150.0, help="seconds of tests for one mutant")
     parser.add_argument("--samples", nargs="+", default=list(SAMPLES), help="core, theories, flows, compiled, laws")
+    parser.add_argument("--files", default="", help="files whose path begins so")
     parser.add_argument("--also", nargs="+", default=[], help="tests that are tried first, such as new ones")
+    parser.add_argument("-k", dest="words", default="", help="names of tests, as pytest takes them")
     parser.add_argument("--again", action="store_true", help="try what survived once more")
     options = parser.parse_args()
     index, count = map(int, options.shard.split("/"))
     table: dict[str, Any] = json.loads(REACHED.read_text(encoding="utf-8"))
     reach, known = Reach(table["lines"], table["seconds"]), latest()
-    done = {name for name, result in known.items() if not options.again or result.outcome == "caught"}
+    done = {name for name, result in known.items() if not options.again or result.outcome in ("caught", "timeout")}
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # as tests/conftest.py, before JAX is imported
     done |= equivalent().keys()
     for name in IMPORTED:
         __import__(name)
     with tempfile.TemporaryDirectory() as folder:
-        checkout = Checkout(Path(folder) / "checkout", options.limit)
+        checkout = Checkout(Path(folder) / "checkout", options.limit, options.words)
         shutil.copytree(ROOT, checkout.folder, symlinks=True, ignore=LEFT_OUT)
         wanted = [mutant for mutant in read() if sample_of(mutant.file) in options.samples]
+        wanted = [mutant for mutant in wanted if mutant.file.startswith(options.files)]
         waiting = sorted(wanted, key=lambda mutant: SAMPLES.index(sample_of(mutant.file)))
         for mutant in [mutant for mutant in waiting if mutant.name not in done][index::count]:
             tests = [*options.also, *reach.tests(mutant, options.longest)]

@@ -21,6 +21,7 @@ from haarflow.core.parts import check_theory, described, force_of
 from haarflow.core.statistics import gamma_method
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, accelerated, with_parts
 from haarflow.theories.laws.tables import THEORY_LAWS
+from haarflow.theories.replaced import on_lattice
 from haarflow.theories.samplers.u1 import exact_sample
 
 COUPLINGS = {"beta": 1.5, "gamma": -0.8}
@@ -188,6 +189,27 @@ def test_other_defaults_reach_every_part():
     matrices = with_parts(SUNGauge((2, 2)), couplings={"beta": 0.9})
     links = matrices.group.haar(random.key(0, backend), (2, 3, 3, 2, 2))
     assert matrices.conditional.strength(links) == pytest.approx(0.3, rel=1e-15)
+
+
+class Nowhere:
+    """A theory that is no dataclass: nothing says how to make it for another lattice."""
+
+    lattice, group = (4, 4), U1()
+
+    def action(self, field, couplings=None):
+        return field.sum(axis=(-3, -2, -1))
+
+
+def test_theories_move_to_another_lattice_unless_a_part_holds_them():
+    plain = U1Gauge((4, 4))
+    free = with_parts(plain, couplings={"beta": 0.7}, exact=None)
+    assert on_lattice(free, (2, 3)) == with_parts(U1Gauge((2, 3)), couplings={"beta": 0.7}, exact=None)
+    assert on_lattice(accelerated(plain), (2, 3)) == accelerated(U1Gauge((2, 3)))
+    for part in ({"action": plain.action}, {"local": described(plain).local}):
+        held = with_parts(plain, **part)
+        assert on_lattice(held, (2, 3)) is None and on_lattice(Sum((plain, held)), (2, 3)) is None
+    for theory in (Nowhere(), U1Gauge):
+        assert on_lattice(theory, (2, 3)) is None
 
 
 def test_terms_must_fit():

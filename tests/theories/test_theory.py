@@ -1,6 +1,7 @@
 """The least a theory has: a frozen record with a lattice, a group and an action."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from array_api_compat import array_namespace
 
 from haarflow.backends import NoAutodiff
 from haarflow.core.groups.additive import Real
-from haarflow.theories.theory import Theory, check_couplings, check_theory, force_of
+from haarflow.theories.theory import Theory, check_couplings, check_field, check_theory, force_of
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,13 @@ def test_the_least_theory_is_enough(autodiff_backend):
 def test_what_is_no_theory_is_refused():
     with pytest.raises(TypeError, match="int lacks lattice, group, action"):
         check_theory(3)
+
+
+@pytest.mark.parametrize("lacks", ["dtype", "shape"])
+def test_what_is_no_array_is_refused_with_the_remedy(lacks):
+    field = SimpleNamespace(**{"dtype": np.float64, "shape": (3,)})
+    delattr(field, lacks)
+    with pytest.raises(
+        TypeError, match=r"wants an array of shape .*, got SimpleNamespace: convert with backend.asarray"
+    ):
+        check_field(Bare((3,)), field)

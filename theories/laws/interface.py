@@ -23,7 +23,7 @@ REASON = f"1 in units of {ROUNDING}"
 
 
 def couplings_by_row(theory: FullTheory, field: Array, couplings: dict[str, float]) -> Verdict:
-    """f(x, c)_i = f(x_i, c_i) for couplings c with one value per row of the batch, in action, force and density.
+    """f(x, c)_i = f(x_i, c_i) for couplings c with one value per row of the batch, in action, force, density and observables.
 
     Row i has c_i = (1 + i/4) c + i/10.
 
@@ -41,7 +41,7 @@ def couplings_by_row(theory: FullTheory, field: Array, couplings: dict[str, floa
         return {name: numpy.stack([to_host(part[name])[i] for i, part in enumerate(parts)]) for name in parts[0]}
 
     ratio, quantity = 0.0, ""
-    for method in [name for name in ("action", "force", "density") if runs_here(theory, name, field)]:
+    for method in [name for name in METHODS if runs_here(theory, name, field)]:
         call = bound(theory, method, field)
         together, values, moved = _named(call(field, arrays)), by_row(call, field), by_row(call, nearby(field))
         differences = {name: to_host(together[name]) - values[name] for name in values}

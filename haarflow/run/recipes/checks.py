@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from haarflow.core import untrusted
-from haarflow.flows.catalogue import options
+from haarflow.flows.catalogue import SHARED, options
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.recipes.consistency import between_tables
 from haarflow.run.recipes.faults import Errors, RecipeError, hint, line, no_such_key
@@ -154,7 +154,7 @@ def _flow(table: Mapping[str, Any], own: Own, errors: Errors) -> None:
         remedy = f"remove flow.kind and its options from the recipe, or add flow.kind={own.flow} to the command"
         errors.append(f"flow.kind is {kind!r}, but the command names --flow {own.flow}: {remedy}")
         return
-    types = options(rows[kind])
+    types = SHARED | options(rows[kind])
     for name, value in flow.items():
         if name == "kind":
             continue

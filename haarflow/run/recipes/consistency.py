@@ -36,6 +36,7 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
     if recipe.train is not None:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
         errors += _range_errors(recipe, recipe.train)
+        errors += _chain_errors(recipe, recipe.train)
     return errors
 
 
@@ -119,6 +120,27 @@ def _range_errors(recipe: Recipe, train: Train) -> list[str]:
         and not min(ends) <= value <= max(ends)
         and not recipe.extrapolate
     ]
+
+
+def _chain_errors(recipe: Recipe, train: Train) -> list[str]:
+    """The errors of a training on configurations of a Markov chain."""
+    chains = [name for name, entry in recipe.samplers.items() if not needs_flow(entry)]
+    if train.estimator != "forward-kl":
+        return []
+    errors = [
+        "train.estimator = 'forward-kl' learns from draws at the theory's couplings: remove train.anneal and train.between"
+    ]
+    errors = errors if train.anneal or train.between else []
+    if not chains:
+        return [
+            *errors,
+            "train.estimator = 'forward-kl' learns from a Markov chain: add a chain sampler, such as [samplers.hmc]",
+        ]
+    if train.chain and train.chain not in chains:
+        errors.append(
+            f"train.chain: {train.chain!r:.80} is no chain sampler{hint(train.chain, chains)}; there are {', '.join(chains)}"
+        )
+    return errors
 
 
 def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:

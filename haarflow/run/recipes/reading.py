@@ -22,8 +22,8 @@ NEEDED = {"name": str, "lattice": list, "couplings": dict}  # what the card of a
 def names() -> dict[str, str]:
     """Return the built-in recipes and what each shows.
 
-    >>> sorted(names())[:2]
-    ['phi4-2d', 'qcd-4d']
+    >>> sorted(names())[:3]
+    ['phi4-2d', 'phi4-two-wells', 'qcd-4d']
     """
     files = sorted(BUILT_IN.glob("*.toml"))
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("description", "") for file in files}

@@ -56,6 +56,21 @@ def test_arithmetic_with_numbers_and_folded_zeros():
     assert numpy.isnan(y[4]).any() and not numpy.isnan(y[4]).all()
 
 
+def test_no_number_but_zero_and_one_is_folded():
+    """Sums, differences and products with -2 ... 2 are those of NumPy, whichever of them emit no instruction."""
+    small = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+    def body(x, y):
+        for place, c in enumerate(small):
+            y[4 * place], y[4 * place + 1] = x[0] + c, x[0] - c
+            y[4 * place + 2], y[4 * place + 3] = c - x[0], c * x[0]
+
+    x, y = numbers(1, LANES), numpy.zeros((4 * len(small), LANES))
+    vector.compiled(body, rows=2, stride=8 * LANES)(x, y)
+    wanted = [part for c in small for part in (x[0] + c, x[0] - c, c - x[0], c * x[0])]
+    assert numpy.allclose(y, wanted, rtol=0, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     "register", [vector.Register("float32", 8), vector.Register("float32", 2), vector.Register("float64", 1)]
 )

@@ -102,15 +102,16 @@ def test_hmc_is_a_value_of_the_involution(backend):
     sizes = backend.asarray([0.1, 0.2, 0.3])
     kernel, start = HMC(theory, steps=3, values={"couplings": COUPLINGS, "step_size": sizes}), drawn(theory, backend)
     key = random.key(2, backend)
-    state, info = kernel.step(key, kernel.init(start))
-    again, told = Involutive(theory, kernel).step(key, kernel.init(start))
+    state, info = backend.jit(kernel.step)(key, kernel.init(start))
+    again, told = backend.jit(Involutive(theory, kernel).step)(key, kernel.init(start))
     assert apart(on_host(backend, state.field), on_host(backend, again.field)) == 0.0
     assert numpy.array_equal(backend.to_numpy(info["dH"]), backend.to_numpy(told["dH"]))
     momentum = fields.normal(key, theory.spaces, (3,))
-    whole = molecular_dynamics(theory, start, momentum, OMELYAN, sizes, 3, COUPLINGS)[0]
-    for chain, size in enumerate((0.1, 0.2, 0.3)):
+    moved = backend.jit(lambda x, w, size: molecular_dynamics(theory, x, w, OMELYAN, size, 3, COUPLINGS)[0])
+    whole = moved(start, momentum, sizes)
+    for chain in range(3):
         x, w = (fields.map(lambda part, chain=chain: part[chain, ...], tree) for tree in (start, momentum))
-        alone = molecular_dynamics(theory, x, w, OMELYAN, size, 3, COUPLINGS)[0]
+        alone = moved(x, w, sizes[chain])
         assert apart(on_host(backend, alone), [part[chain] for part in on_host(backend, whole)]) < 1e-13
 
 
@@ -154,7 +155,7 @@ def test_independent_proposals_move_all_parts_together(backend, host):
     kernel, ends = independence(theory, COUPLINGS, tries=3), []
     for one in (backend, host):
         start = fields.map(one.asarray, on_host(host, drawn(theory, host, chains=8)))
-        state, info = kernel.step(random.key(5, one), kernel.init(start))
+        state, info = one.jit(kernel.step)(random.key(5, one), kernel.init(start))
         assert type(state.field) is Fields
         ends.append(on_host(one, state.field))
         numpy.testing.assert_allclose(

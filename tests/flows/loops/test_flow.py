@@ -10,8 +10,8 @@ from haarflow.core import random
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops as core_loops
 from haarflow.core.statistics import ess
-from haarflow.flows import link_rows
 from haarflow.flows.laws.integration import integration_errors
+from haarflow.flows.links import layout
 from haarflow.flows.loops import algebra, equation, fields, tangents
 from haarflow.flows.loops import fit as loop_fit
 from haarflow.flows.loops.algebra import PLAQUETTE, RECTANGLE, product
@@ -29,7 +29,7 @@ CASES = [(2, 2, (3, 4), 2), (3, 2, (4, 4), 3), (3, 3, (3, 3, 3), 2), (4, 2, (3, 
 def measured(n, d, lattice, products, links):
     """The products' values `(product, batch)`."""
     plan = fields.plan(tuple(products), lattice, moving=0)
-    return fields.values(plan, fields.traces(plan, link_rows.rows(links, d), lattice)[1])
+    return fields.values(plan, fields.traces(plan, layout.rows(links, d), lattice)[1])
 
 
 def by_differences(function, links, group):
@@ -76,7 +76,7 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
     products = algebra.tower(n, d, order)
     plan = fields.plan(products, lattice)
     generator = numpy.random.default_rng(3)
-    rows = link_rows.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
+    rows = layout.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
     numbers = generator.standard_normal((len(products), 1))
     way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
 
@@ -93,7 +93,7 @@ def test_the_gradient_of_products_is_that_of_differences(host, n, d, lattice, or
 def test_derivatives_along_a_direction_are_those_of_the_gradient(host, n, d, lattice, order):
     products = algebra.tower(n, d, order)
     plan, generator = fields.plan(products, lattice), numpy.random.default_rng(4)
-    rows = link_rows.rows(HaarLinks(lattice, n).sample(random.key(8, host), 2), d)
+    rows = layout.rows(HaarLinks(lattice, n).sample(random.key(8, host), 2), d)
     way = generator.standard_normal((rows.shape[0], n * n - 1, rows.shape[-1]))
     store, loops = fields.traces(plan, rows, lattice)
     values, slopes = tangents.along(plan, rows, way, lattice)
@@ -107,7 +107,7 @@ def test_derivatives_along_a_direction_are_those_of_the_gradient(host, n, d, lat
 def test_every_backend_derives_alike_along_a_direction(backend):
     products, lattice = algebra.tower(3, 2, 2), (3, 4)
     plan = fields.plan(products, lattice, moving=0)
-    rows = link_rows.rows(HaarLinks(lattice, 3).sample(random.key(8, backends.get("numpy")), 2), 2)
+    rows = layout.rows(HaarLinks(lattice, 3).sample(random.key(8, backends.get("numpy")), 2), 2)
     way = numpy.random.default_rng(4).standard_normal((rows.shape[0], 8, 2))
     here = backend.asarray(rows, dtype="complex128"), backend.asarray(way)
     found = backend.jit(lambda *given: tangents.along(plan, *given, lattice))(*here)

@@ -7,7 +7,7 @@ from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.core import random
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_rows
+from haarflow.flows.links import layout
 from haarflow.flows.loops import algebra, link_kernel, link_potential, masked
 
 pytestmark = pytest.mark.skipif(not vector.is_present(), reason="compiled kernels need numba: haarflow[compiled]")
@@ -30,7 +30,7 @@ def given(n, d, order, lattice, batch, dtype="complex128", each=True):
     numbers = np.random.default_rng(2).normal(size=(len(products), batch if each else 1))
     return (
         part,
-        link_rows.rows(links, d).astype(dtype),
+        layout.rows(links, d).astype(dtype),
         numbers.astype("float64" if dtype == "complex128" else "float32"),
     )
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from haarflow import backends, models
 from haarflow.core import random
 from haarflow.core.groups.sun import SU
-from haarflow.flows import link_jacobian, link_rows
+from haarflow.flows.links import jacobian, layout
 from haarflow.flows.loops import algebra, colours, equation, fields, link_potential, link_terms, masked
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.loops.step import LoopStep
@@ -41,8 +41,8 @@ def places(part, links, group, coefficients):
         around = link_potential.surroundings(part.plan, read.transpose(0, 2, 3, 1, 4), coefficients)
         u = read.transpose(0, 2, 3, 1, 4)[0]
         loop, forms = link_potential.loop_of(part.plan, around, u)
-        w, own = link_jacobian.step_of(group, loop), link_potential.curvature(forms, u)
-        m = 0.5 * link_jacobian.adjoint(group, w) - link_jacobian.hessian(group, loop)
+        w, own = jacobian.step_of(group, loop), link_potential.curvature(forms, u)
+        m = 0.5 * jacobian.adjoint(group, w) - jacobian.hessian(group, loop)
         yield numpy.flatnonzero(writes >= len(writes)), w, m if own is None else m + own, around
 
 
@@ -74,7 +74,7 @@ def test_no_mask_reads_a_link_that_it_moves(order, lattice):
 def test_derivatives_of_one_link_are_those_of_all_loops(host, n, d, order, lattice):
     """Steps are the gradient of the whole sum, and the traces of M its Laplacian in the algebra of loops."""
     products, group = algebra.tower(n, d, order), SU(n, 2)
-    links = link_rows.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
+    links = layout.rows(HaarLinks(lattice, n).sample(random.key(2, host), 2), d)
     numbers = numpy.random.default_rng(0).normal(size=(len(products), 1))
     plan = fields.plan(products, lattice)
     store, loops = fields.traces(plan, links, lattice)
@@ -92,7 +92,7 @@ def test_derivatives_of_one_link_are_those_of_all_loops(host, n, d, order, latti
 def test_the_steepness_bounds_the_second_derivatives_wherever_the_link_is(host, n, order, lattice):
     products, group = algebra.tower(n, 2, order), SU(n, 2)
     numbers = numpy.random.default_rng(1).normal(size=(len(products), 1))
-    links = link_rows.rows(HaarLinks(lattice, n).sample(random.key(3, host), 2), 2)
+    links = layout.rows(HaarLinks(lattice, n).sample(random.key(3, host), 2), 2)
     for part in masked.masks(products, lattice):
         for _, _, m, around in places(part, links, group, numbers):
             size = numpy.linalg.norm(numpy.moveaxis(m, (0, 1), (-2, -1)), 2, axis=(-2, -1))

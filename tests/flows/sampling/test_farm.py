@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import os
 import signal
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -60,6 +60,13 @@ def test_blocks_come_from_keys_of_their_own():
     key = random.fold_in(backends.get("numpy").asarray([5, 6], dtype="int32"), 1)
     again = draw(MODEL, {}, U1Gauge(LATTICE), key, 40, {"beta": 0.5})
     assert numpy.array_equal(second["field"], again.field) and numpy.array_equal(second["log_w"], again.log_w)
+
+
+def test_blocks_have_the_key_of_seed_zero_unless_another_is_given():
+    host = backends.get("numpy")
+    found = DrawBlock(MODEL, U1Gauge(LATTICE), 3, host, {})(2)["field"]
+    wanted = draw(MODEL, {}, U1Gauge(LATTICE), random.fold_in(random.key(0, host), 2), 3)
+    assert numpy.array_equal(found, wanted.field)
 
 
 def test_the_chain_is_the_plain_metropolis_loop(alone):
@@ -141,6 +148,29 @@ def test_workers_that_always_die_are_not_started_for_ever(monkeypatch):
     with processes(2) as executor:
         assert list(farm(math.sqrt, range(9), executor, ahead=2)) == [(index, math.sqrt(index)) for index in range(9)]
     assert started == [2] * 4
+
+
+class Held(Executor):
+    """Computes block 0 alone, takes no block 2, and keeps all others waiting."""
+
+    def __init__(self):
+        self.given = []
+
+    def submit(self, task, index):
+        if index == 2:
+            raise BrokenExecutor
+        self.given.append(Future())
+        if index == 0:
+            self.given[0].set_result(task(index))
+        return self.given[-1]
+
+
+def test_blocks_that_nobody_waits_for_any_more_are_cancelled():
+    held = Held()
+    blocks = farm(abs, range(4), held, ahead=4)
+    assert next(blocks) == (0, 0)
+    blocks.close()
+    assert [future.cancelled() for future in held.given] == [False, True, True]
 
 
 def test_senseless_numbers_are_refused():

@@ -215,3 +215,14 @@ def test_momentum_scalings_begin_as_the_identity(host, generator):
     flow, x = MomentumScaling(2), generator.normal(size=(3, 4, 4))
     y, log_det = flow.forward(flow.init(random.key(0, host)), x)
     assert numpy.allclose(y, x, atol=1e-14) and numpy.allclose(log_det, 0.0, atol=1e-14)
+
+
+def test_momentum_scalings_are_polynomials_in_the_momentum(host):
+    """The wave cos(p x) is multiplied by exp(a_0 + a_1 q + a_2 q^2), q = -cos p in one dimension."""
+    params = {"a": host.asarray([0.3, -0.7, 0.4])}
+    for k in range(5):
+        p = 2 * numpy.pi * k / 8
+        wave = numpy.cos(p * numpy.arange(8))[None, :]
+        y, _ = MomentumScaling(1, order=2).forward(params, wave)
+        factor = numpy.exp(0.3 + 0.7 * numpy.cos(p) + 0.4 * numpy.cos(p) ** 2)
+        numpy.testing.assert_allclose(y, factor * wave, rtol=0, atol=1e-13)

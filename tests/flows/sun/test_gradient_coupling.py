@@ -13,7 +13,7 @@ from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.laws.fields import exponential_twin, haar_matrices
 from haarflow.core.laws.law import Given
-from haarflow.flows import link_jacobian
+from haarflow.flows.links import jacobian
 from haarflow.flows.priors import HaarLinks
 from haarflow.flows.sun import gradient_coupling as residual
 from haarflow.flows.sun.architectures import trivialising
@@ -44,7 +44,7 @@ backend = "torch"
 
 def moved(group, u, v):
     """U' = e^{iw} U by the plain twin of the exponential."""
-    w = link_jacobian.step_of(group, u @ v)
+    w = jacobian.step_of(group, u @ v)
     return exponential_twin(group.algebra(w)) @ u
 
 
@@ -66,27 +66,27 @@ def test_the_jacobian_of_a_link_is_closed(n, size, generator):
     u, a, b = haar_matrices((3, n, n), generator)
     for v in (size * a, 0.5 * size * (a + b), size * u.conj().T, -size * u.conj().T, size * u.conj().T @ a @ a):
         matrix, loop = dense(group, u, v), u @ v
-        w = link_jacobian.step_of(group, loop)
-        assert abs(link_jacobian.log_det(group, w, loop) - numpy.linalg.slogdet(matrix)[1]) < 1e-10
+        w = jacobian.step_of(group, loop)
+        assert abs(jacobian.log_det(group, w, loop) - numpy.linalg.slogdet(matrix)[1]) < 1e-10
         step = generator.standard_normal(group.dim)
-        assert numpy.abs(link_jacobian.newton(group, w, loop, matrix @ step) - step).max() < 1e-8
+        assert numpy.abs(jacobian.newton(group, w, loop, matrix @ step) - step).max() < 1e-8
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_pieces_of_the_jacobian_are_what_they_are_called(n, generator):
     group, t = SU(n), numpy.stack(SU(n).basis())
     u, v = haar_matrices((2, n, n), generator)
-    w = link_jacobian.step_of(group, u @ v)
+    w = jacobian.step_of(group, u @ v)
     m = -numpy.einsum("aij,bjk,ki->ab", t, t, u @ v).real
-    turned = link_jacobian.adjoint(group, w)
+    turned = jacobian.adjoint(group, w)
     assert numpy.abs(turned + turned.T).max() < 1e-15
-    assert numpy.abs(m + 0.5 * turned + link_jacobian.hessian(group, u @ v)).max() < 1e-14
+    assert numpy.abs(m + 0.5 * turned + jacobian.hessian(group, u @ v)).max() < 1e-14
     for b in range(group.dim):  # i [w, T_b] = A_ab i T_a
         bracket = 1j * (group.algebra(w) @ t[b] - t[b] @ group.algebra(w))
         assert numpy.abs(bracket - numpy.tensordot(turned[:, b], t, axes=1)).max() < 1e-14
     values = numpy.linalg.eigvals(turned).imag
     safe = numpy.where(abs(values) < 1e-9, 1.0, values)
-    bend, log_volume = link_jacobian.half_coth(group, w)
+    bend, log_volume = jacobian.half_coth(group, w)
     assert numpy.abs(bend @ turned - turned @ bend).max() < 1e-14
     expected = numpy.sort(numpy.where(abs(values) < 1e-9, 1.0, 0.5 * safe / numpy.tan(0.5 * safe)))
     assert numpy.abs(numpy.linalg.eigvalsh(bend) - expected).max() < 1e-13
@@ -102,15 +102,15 @@ def test_the_slopes_by_hand_are_those_of_the_plain_path(engine, with_own, genera
     loops[:, :, 0], loops[:, :, 1] = 0.4 * numpy.eye(3), 0.4j * numpy.diag([1.0, 1.0, -2.0])
     loop = backend.asarray(loops)
     root = (backend.asarray(0.02 * generator.standard_normal((8, 8, 6))),) if with_own else ()
-    numbers = (link_jacobian.step_of(group, loop), group.coordinates(loop), xp.real(group.trace(loop)), *root)
+    numbers = (jacobian.step_of(group, loop), group.coordinates(loop), xp.real(group.trace(loop)), *root)
     weight, along = (backend.asarray(generator.standard_normal(shape)) for shape in (6, (8, 6)))
 
     def by_hand(w, v, trace, *root):
         loop = group.algebra(v)
-        return link_jacobian.log_det(group, w, loop + (trace / 3.0) * group.identity(loop), *map(symmetric, root))
+        return jacobian.log_det(group, w, loop + (trace / 3.0) * group.identity(loop), *map(symmetric, root))
 
     def plain(w, v, trace, *root):
-        return link_jacobian._plain(group, w, v, trace, *map(symmetric, root))
+        return jacobian._plain(group, w, v, trace, *map(symmetric, root))
 
     def symmetric(root):
         return root + matrices.transpose(root, 1)
@@ -231,7 +231,7 @@ def test_the_step_is_the_gradient_of_its_potential(host):
         return float(total.ravel()[0])
 
     link = flow._at(links, 0, (0, 0), lattice)
-    w = link_jacobian.step_of(group, flow._loop(link, staples)[0]).ravel()
+    w = jacobian.step_of(group, flow._loop(link, staples)[0]).ravel()
     for number, unit in enumerate(1e-4 * numpy.eye(8)):
         ends = [potential(group.update(link, sign * unit.reshape(8, 1))) for sign in (1, -1)]
         assert abs(w[number] - 3 * (ends[0] - ends[1]) / 2e-4) < 1e-8

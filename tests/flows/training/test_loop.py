@@ -101,6 +101,9 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_state(autodiff_backend):
     assert all(numpy.all(numpy.isfinite(backend.to_numpy(leaf))) for leaf in leaves(error.state.params))
     assert not numpy.isfinite(error.records["loss"][-1])
     assert same(finish(train(training, state, error.step)), error.state, backend)
+    with pytest.raises(NotFinite) as again:  # the second step of a block, where the one above was another
+        finish(train(training, state, 100, every=error.step - 1))
+    assert again.value.records["step"].tolist() == [error.step - 1, error.step]
 
 
 def test_a_gradient_that_is_not_finite_stops_too(autodiff_backend):
@@ -116,6 +119,13 @@ def test_a_gradient_that_is_not_finite_stops_too(autodiff_backend):
 def test_numpy_says_that_it_cannot_train(host):
     with pytest.raises(backends.NoAutodiff, match="jax or torch"):
         train_step(TOY, start(TOY, random.key(0, host)), {"a": 1.0})
+
+
+def test_a_batch_has_as_many_couplings_as_leave_sixteen_samples_to_each():
+    """As many as divide the batch, one at least."""
+    plan = Drawn({"a": 0.5}, {"a": 4.0})
+    for n in range(1, 130):
+        assert plan.groups(n) == max(k for k in range(1, n + 1) if n % k == 0 and (k == 1 or n // k >= 16))
 
 
 def test_one_conditioned_flow_serves_a_range_of_couplings(autodiff_backend):

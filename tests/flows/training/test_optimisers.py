@@ -79,7 +79,7 @@ FORMULAS = [
     (schedules.Linear(1.0, 3.0, 8), lambda t: 1 + 2 * min(t / 8, 1)),
     (schedules.Cosine(2.0, 10, 0.5), lambda t: 0.5 + 1.5 * 0.5 * (1 + math.cos(math.pi * min(t / 10, 1)))),
     (schedules.WarmUp(schedules.Linear(1.0, 0.0, 10), 5), lambda t: (t + 1) / 5 if t < 5 else 1 - min((t - 5) / 10, 1)),
-    (schedules.Step(1.0, (3, 6), 0.1), lambda t: 0.1 ** ((t >= 3) + (t >= 6))),
+    (schedules.Step(1.0, (3, 6)), lambda t: 0.1 ** ((t >= 3) + (t >= 6))),
 ]
 
 

@@ -10,6 +10,7 @@ from haarflow.backends.tree import tree_map
 from haarflow.core import random, statistics
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
+from haarflow.flows.sampling.draws import draw
 from haarflow.flows.u1.autoregressive import Autoregressive, autoregressive, interleaved, log_weights, together
 from haarflow.flows.u1.memory import convolved
 from haarflow.flows.u1.winding import about_mean
@@ -157,3 +158,13 @@ def test_refuses_what_is_not_two_dimensional(host):
         autoregressive((4, 4, 4), 1.0)
     with pytest.raises(ValueError, match="got shape"):
         FLOW.forward(FLOW.init(random.key(0, host)), numpy.zeros((3, 3, 4, 4)))
+
+
+@pytest.mark.statistical
+def test_ln_z_of_an_untrained_flow_is_exact_to_a_hundredth():
+    """8x8 at beta = 2, ln Z = 52.7356 in Haar measure, from 4,000 draws: 4 of its own errors, which are below 0.01."""
+    model, theory, couplings = autoregressive((8, 8), 2.0), U1Gauge((8, 8)), {"beta": 2.0}
+    host = backends.get("numpy")
+    draws = draw(model, model.init(random.key(0, host)), theory, random.key(1, host), 4000, couplings)
+    found, exact = statistics.log_z(draws.log_w), theory.exact(couplings)["ln_Z"]
+    assert abs(exact - 52.7356) < 1e-4 and abs(found.value - exact) < 4 * found.error < 0.01

@@ -15,7 +15,7 @@ from haarflow.flows import masks
 from haarflow.flows.flow import Model
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import UniformLinks
-from haarflow.flows.u1.architectures import convolutional, tutorial
+from haarflow.flows.u1.architectures import convolutional, stripes, tutorial
 from haarflow.flows.u1.coupling import GaugeCoupling
 
 STRIPES = ("stripes", 0, 1, 4, 3)
@@ -163,6 +163,14 @@ def test_a_coupling_of_the_theory_conditions_the_flow():
     numpy.testing.assert_allclose(y, numpy.stack([each[0][0][0], each[1][0][1]]))
     with pytest.raises(ValueError, match="beta"):
         layer.forward(params, x)
+
+
+def test_named_models_have_the_layers_and_loops_asked_for():
+    """Two layers are the fewest of the published model; stripes read frozen loops that enclose 1, 2 or 3 plaquettes."""
+    assert [tutorial((8, 8), layers=layers).flow.n for layers in (2, 4)] == [1, 2]
+    for layer in stripes((8, 8)).flow.flows:
+        part = layer.flow.flows[0]
+        assert {math.prod(extents) for _, extents, _ in part.context} == {1, 2, 3}
 
 
 def test_bad_input_is_refused():

@@ -11,7 +11,7 @@ from haarflow.core import random, statistics
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.flows.splines import spline
-from haarflow.flows.u1.sweep import Sweep, circle_knots, move_links, sweep
+from haarflow.flows.u1.sweep import EVEN_OUT, Sweep, basis, circle_knots, move_links, sweep
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact import bessel, u1_torus
 
@@ -112,6 +112,20 @@ def test_knots_follow_the_density_asked_for(host):
     grid = 2 * math.pi * numpy.arange(400) / 400
     norm = math.log(numpy.exp(4 * numpy.cos(grid) + 0.5 * numpy.sin(2 * grid)).mean())
     assert abs(math.log(numpy.exp(log_w).mean()) - norm) < 1e-3
+
+
+@pytest.mark.parametrize("stiffness", [0.0, 8.0, 2000.0])
+def test_polynomials_are_orthonormal_at_any_coupling(stiffness):
+    """Under the density e^{(stiffness/n) cos p} and the small uniform one, for which it takes no large exponential."""
+    p, areas = 2 * numpy.pi * numpy.arange(48) / 48, (1, 4)
+    tables = basis(areas, 3, stiffness)
+    waves = numpy.stack([wave(numpy.outer(numpy.arange(1, 4), p)) for wave in (numpy.cos, numpy.sin)])
+    for index, area in enumerate(areas):
+        density = numpy.exp(stiffness / area * (numpy.cos(p) - 1))
+        density = (1 - EVEN_OUT) * density / density.sum() + EVEN_OUT / len(p)
+        for rows, table in zip(waves, tables[:, index], strict=True):
+            found = table.T @ (rows - (rows @ density)[:, None])
+            assert numpy.allclose((found * density) @ found.T, numpy.eye(3), atol=1e-9)
 
 
 def test_mirror_image_of_the_coefficients(host):

@@ -14,7 +14,7 @@ from haarflow.core.lattice.loops import gauge_transform, plaquettes
 from haarflow.gaugefiles import convert_gauge, from_layout, gauge_info, read_gauge, to_layout
 from haarflow.gaugefiles import write_gauge as write
 from haarflow.gaugefiles.checksums import combine_add, combine_xor, milc, nersc, scidac
-from haarflow.gaugefiles.formats import WRITABLE, recognised
+from haarflow.gaugefiles.formats.table import WRITABLE, recognised
 from haarflow.gaugefiles.plaquette import Passing, measured, passed
 from haarflow.gaugefiles.unitarity import completed, defects, projected
 from tests.support import gauge_twins as twins

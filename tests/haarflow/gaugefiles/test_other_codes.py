@@ -9,7 +9,7 @@ import pytest
 from haarflow import backends
 from haarflow.core.lattice.loops import plaquettes
 from haarflow.gaugefiles import GaugeFileError, convert_gauge, gauge_info, read_gauge, recognised, write_gauge
-from haarflow.gaugefiles.formats import WRITABLE
+from haarflow.gaugefiles.formats.table import WRITABLE
 from haarflow.theories import SUNGauge, U1Gauge
 from tests.haarflow.gaugefiles.test_gaugefiles import printed
 from tests.support import gauge_twins as twins

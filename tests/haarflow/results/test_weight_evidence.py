@@ -10,9 +10,11 @@ import pytest
 from haarflow.core.parts import described
 from haarflow.core.statistics import weights
 from haarflow.report.text import coverage_table
-from haarflow.results import ensemble, summary
+from haarflow.results import ensemble, mode_evidence, summary
 from haarflow.results.ensemble import Sampled
+from haarflow.results.summary_file import SummaryError, read_summary
 from haarflow.results.weight_evidence import UNSEEN, evidence, judged
+from haarflow.run.advice import against_collapse
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
 from tests.core.statistics.test_coverage import normal, two_wells
@@ -116,6 +118,56 @@ def test_a_magnetisation_of_one_sign_is_caught_by_symmetry():
         assert bool(said) == wrong and all("zero, which it is by a symmetry" in one for one in said)
 
 
+def two_signs(share, chains, seed=0):
+    """Magnetisations `(chain, 50)` of chains that stay in their well, a share of them in the negative one."""
+    sign = numpy.where(numpy.arange(chains) < share * chains, -1.0, 1.0)
+    return sign[:, None] * numpy.random.default_rng(seed).normal(2.0, 0.1, (chains, 50))
+
+
+def test_a_well_that_is_never_drawn_is_called_a_collapse():
+    target, log_w = target_of(load("phi4-2d")), normal(0.3, 2000, 1)
+    collapsed = flow(log_w)._replace(observables=every_name(2000, two_signs(0.0, 40).reshape(1, -1)))
+    both = flow(log_w)._replace(observables=every_name(2000, two_signs(0.5, 40).reshape(1, -1)))
+    chain = Sampled("hmc", {"m": two_signs(0.5, 64)}, None, numpy.ones((64, 50)))
+    for sampled, wrong in ((collapsed, True), (both, False)):
+        found = mode_evidence.evidence(target.theory, sampled, {"hmc": chain})
+        said = judged(sampled, evidence(sampled, found), {})
+        assert (
+            any("has collapsed: 50.0% ± 6.3% of the configurations of hmc have m < 0" in one for one in said) == wrong
+        )
+        assert len(found["rows"]) == 2 and json.loads(json.dumps(found)) == found
+    assert mode_evidence.evidence(target.theory, chain, {}) is None
+    assert (
+        mode_evidence.evidence(target.theory, collapsed._replace(observables={"E": numpy.ones((1, 2000))}), {}) is None
+    )
+
+
+def test_what_helps_against_a_collapse_is_what_the_theory_and_the_recipe_allow():
+    wells = target_of(load("phi4-two-wells"))
+    assert "one-well.symmetrised=false leaves out" in against_collapse(wells, "one-well")
+    assert against_collapse(wells, "symmetrised").startswith("try a mixture, flow.mixture=2, or training")
+    assert "flow.symmetrised=['charge_conjugation']" in against_collapse(target_of(load("u1-tiny")), "flow-metropolis")
+    assert against_collapse(target_of(load("u1-freezing")), "flow-metropolis") == ""
+
+
+def test_sectors_of_a_gauge_group_are_told_apart_by_the_polyakov_loop():
+    theory = target_of(load("su2-2d")).theory
+    loop = numpy.where(numpy.arange(2000) % 4 == 0, -0.8, 0.8)[None, :]
+    found = mode_evidence.evidence(theory, flow(numpy.zeros(2000))._replace(observables={"polyakov": loop}), {})
+    assert found["by"] == "sign" and [row["model"]["value"] for row in found["rows"]] == [0.25, 0.75]
+
+
+def test_modes_of_a_charge_are_its_values_and_rare_ones_are_left_out():
+    rng = numpy.random.default_rng(2)
+    charge = numpy.round(rng.normal(0.0, 1.0, (1, 4000)))
+    charge[0, 0] = 9.0
+    theory = target_of(load("u1-tiny")).theory
+    sampled = flow(numpy.zeros(4000))._replace(observables={"Q": charge})
+    found = mode_evidence.evidence(theory, sampled, {})
+    assert found["by"] == "value" and [row["label"] for row in found["rows"]] == [-3, -2, -1, 0, 1, 2, 3]
+    assert sum(row["weighted"]["value"] for row in found["rows"]) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_without_a_chain_the_unseen_is_a_remark_and_no_warning():
     log_w = normal(0.3, 2000, 1)
     assert evidence(flow(log_w))["remark"] == UNSEEN and sentences(log_w) == []
@@ -152,9 +204,36 @@ def test_the_summary_and_the_terminal_carry_the_evidence(run):
     assert set(entry["chains"]) == {"hmc", "heatbath", "mixture"} and found["hmc"]["warnings"] == []
     assert "coverage" not in found["hmc"]
     text = coverage_table(found)
-    assert text.count("heatbath") == 2 and "ESS of target" in text
-    assert "Does the flow cover the target?" in (run / "report.html").read_text()
+    assert "ESS of target" in text and "Bennett" in text and "of their weight" in text and "Q = 0" in text
+    for name, chain in entry["chains"].items():
+        assert entry["elbo"]["value"] < chain["bridge"]["value"] < chain["eubo"]["value"], name
+    page = (run / "report.html").read_text()
+    assert "Does the flow cover the target?" in page and "Free energy" in page and "Bennett" in page and "Q = 0" in page
     assert ensemble.read(run / "ensemble.h5").samplers["flow-reweighting"].target_log_w["hmc"].shape[0] == 4
+
+
+def test_summaries_without_bounds_and_modes_are_still_read(run, tmp_path):
+    """As they were written before there were any: no table of ln Z, all else as ever; a damaged bound is refused."""
+    whole = json.loads((run / "summary.json").read_text())
+    older = json.loads(json.dumps(whole))
+    for name in ("flow-metropolis", "flow-reweighting"):
+        entry = older["samplers"][name]["coverage"]
+        for key in ("elbo", "iwae", "group", "bias", "modes"):
+            del entry[key]
+        for chain in entry["chains"].values():
+            del chain["eubo"], chain["bridge"], chain["covered"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    text = coverage_table(read_summary(tmp_path / "older.json")["samplers"])
+    assert "ESS of target" in text and "Bennett " not in text and "Q = 0" not in text
+    for path in (("elbo",), ("chains", "hmc", "bridge"), ("modes",)):
+        damaged = json.loads(json.dumps(whole))
+        part = damaged["samplers"]["flow-reweighting"]["coverage"]
+        for key in path[:-1]:
+            part = part[key]
+        part[path[-1]] = {"value": "high"}
+        (tmp_path / "damaged.json").write_text(json.dumps(damaged))
+        with pytest.raises(SummaryError, match="is damaged"):
+            read_summary(tmp_path / "damaged.json")
 
 
 @pytest.mark.slow

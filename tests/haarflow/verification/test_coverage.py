@@ -62,11 +62,11 @@ def package(tmp_path, monkeypatch):
 def test_classes_are_found_in_folders_of_a_package(package, monkeypatch):
     (package / "deep.py").write_text(A_CLASS.format(name="Deep"))
     (package.parent.parent / "flat.py").write_text(A_CLASS.format(name="Flat"))
-    monkeypatch.setitem(classes.PUBLIC, "group", ("a_layer_with_folders", classes.PUBLIC["group"][1]))
+    monkeypatch.setitem(classes.PUBLIC, "group", (("a_layer_with_folders",), classes.PUBLIC["group"][1]))
     assert classes.public("group") == ["Deep", "Flat"]
 
 
 def test_a_layer_where_no_class_is_found_is_an_error(package, monkeypatch):
-    monkeypatch.setitem(classes.PUBLIC, "group", ("a_layer_with_folders", classes.PUBLIC["group"][1]))
+    monkeypatch.setitem(classes.PUBLIC, "group", (("a_layer_with_folders",), classes.PUBLIC["group"][1]))
     with pytest.raises(LookupError, match="no public group in a_layer_with_folders"):
         classes.public("group")

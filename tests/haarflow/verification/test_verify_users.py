@@ -7,10 +7,15 @@ import pytest
 
 import haarflow as library
 from haarflow.backends import members
+from haarflow.core import random
 from haarflow.core.laws import law
 from haarflow.flows.flow import Model
 from haarflow.flows.laws.maps import log_dets_cancel, round_trip, support
+from haarflow.flows.mixtures import Mixture
+from haarflow.flows.modelfile import save_model
 from haarflow.flows.priors import Gaussian
+from haarflow.flows.scalar.shift import UniformShift
+from haarflow.verification import weight_objects
 from haarflow.verification.subjects import entries
 from tests.conftest import member
 from tests.support import user_objects as users
@@ -48,6 +53,19 @@ def test_a_checkerboard_coupling_of_angles_on_sites_keeps_all_laws(name):
     found = library.verify(Model(users.UniformSites((4, 4)), users.AngleCoupling()), backend=f"numpy,{name}")
     assert [(result.law, result.backend, result.reason) for result in found.failed] == []
     assert {"equivariance", "log_det_by_differences"} <= {result.law for result in found.results}
+
+
+def test_a_mixture_from_a_file_keeps_the_laws_of_densities(tmp_path):
+    """With its trained parameters, on the smallest lattice that it accepts; a target whose ln Z is known is a subject, too."""
+    wells = Mixture(tuple(Model(Gaussian((4, 4)), UniformShift(2, v)) for v in (-0.5, 1.0)), (0.25, 0.75))
+    host = member("numpy")
+    save_model(tmp_path / "wells.safetensors", wells, wells.init(random.key(0, host)))
+    found = library.verify(str(tmp_path / "wells.safetensors"), backend="numpy")
+    assert [(result.law, result.reason) for result in found.failed] == []
+    assert {"sample_is_its_density", "draws_follow_the_density"} <= {result.law for result in found.results}
+    assert [entry.lattices for entry in entries(str(tmp_path / "wells.safetensors"))] == [((3, 3),)]
+    found = library.verify(weight_objects.uniform((2, 2)), backend="numpy")
+    assert not found.failed and {result.law for result in found.results} == {"mean_weight_is_z", "bounds_in_order"}
 
 
 def test_the_prior_of_angles_on_sites_keeps_its_laws():

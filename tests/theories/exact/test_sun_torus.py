@@ -41,6 +41,19 @@ def test_coefficients_of_su2_are_bessel_functions(beta):
     assert sun_torus.infinite_plaquette(2, beta) == pytest.approx(r[2] / r[1], rel=1e-13)
 
 
+@pytest.mark.parametrize("beta", [2e-3, 0.05])
+def test_long_rows_are_exact_in_strong_coupling(beta):
+    """c = 2 (k + 1) I_{k+1}(beta)/beta for rows (k, 0), the Bessel function from its series, which needs few terms here."""
+
+    def series(order):
+        return sum((beta / 2) ** (order + 2 * m) / (math.factorial(m) * math.factorial(order + m)) for m in range(5))
+
+    scale = math.exp(characters.log_scale(2, beta))
+    for width in range(8, 15):
+        closed = 2 * (width + 1) * series(width + 1) / beta
+        assert coefficient((width, 0), beta) * scale == pytest.approx(closed, rel=1e-13, abs=0)
+
+
 def by_quadrature(rows, beta, points):
     """c_r on the maximal torus: the mean of chi_r |Vandermonde|^2 e^{(beta/N) sum cos - beta}/N!."""
     n = len(rows)

@@ -70,6 +70,25 @@ def test_configurations_do_not_repeat_over_rounds(host, monkeypatch):
     assert len(numpy.unique(draw[:, 0, 0, 0, 0, 0])) == 40
 
 
+def test_no_key_serves_two_rounds(host, monkeypatch):
+    """Rounds of candidates, rounds of strips and the gauge transformation fold different numbers into the key."""
+    folded, fold_in = [], random.fold_in
+    monkeypatch.setattr(random, "fold_in", lambda key, number: folded.append(number) or fold_in(key, number))
+    monkeypatch.setattr(sun_sampler, "BLOCK", 16)
+    monkeypatch.setattr(sun_strips, "TRIES", 4)
+    exact_sample(SUNGauge((2, 4), n=2), random.key(5, host), 5, {"beta": 4.0})
+    assert min(sum(number % 2 == parity for number in folded) for parity in (0, 1)) > 3
+    assert len(set(folded)) == len(folded)
+
+
+def test_strips_of_candidates_are_units_up_to_the_last_plaquette(host):
+    drawn = sun_sampler.candidates(random.key(4, host), 2, 2.2, (2, 5), 3, "float64", 4)
+    strip = drawn.plaquettes[..., -1, -4:]
+    assert numpy.array_equal(strip[..., :-1], numpy.broadcast_to(numpy.eye(2)[:, :, None], (3, 2, 2, 3)))
+    assert not numpy.allclose(strip[..., -1], numpy.eye(2))
+    assert not numpy.allclose(drawn.plaquettes[..., -1, 0], numpy.eye(2))
+
+
 @pytest.mark.parametrize(
     "theory, n, couplings, error, words",
     [

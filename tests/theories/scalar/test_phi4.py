@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from haarflow.backends import MixedBackends
 from haarflow.theories import Phi4
+from haarflow.theories.exact import quadrature
 from haarflow.theories.theory import Theory, check_finite
 
 FORMS = {"m2": {"m2": -1.3, "lam": 0.7}, "hopping": {"kappa": 0.3, "lam": 0.4}}
@@ -67,6 +68,17 @@ def test_observables_take_couplings_for_each_chain(backend):
     for row, m2 in enumerate((-1.0, 0.5)):
         alone = theory.observables(phi[row], {"m2": m2, "lam": 2.0})["identity"]
         assert abs(backend.to_numpy(both)[row] - alone) < 1e-12
+
+
+def test_means_by_quadrature_are_offered_where_they_take_no_time(monkeypatch):
+    """On lattices of two sites across; of three, `quadrature.observables` has them, in many seconds."""
+    summed = []
+    monkeypatch.setattr(
+        quadrature, "observables", lambda lattice, m2, lam: summed.append(lattice) or {"ln_Z": m2 * lam}
+    )
+    found = {lattice: Phi4(lattice).exact({"m2": -1.0, "lam": 2.0}) for lattice in ((1, 2), (2, 2), (2, 5), (3, 3))}
+    assert summed == [(1, 2), (2, 2), (2, 5)]
+    assert found[3, 3] == {"identity": 1.0, "m": 0.0} and found[2, 5] == found[3, 3] | {"ln_Z": -2.0}
 
 
 def test_derived_quantities_come_from_means():

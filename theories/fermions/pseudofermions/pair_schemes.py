@@ -4,12 +4,12 @@
 |---|---|---|
 | marginal | U from q(U), weighed with the determinant | `Refreshed` of `IndependenceMetropolis` |
 | pseudo-marginal | U from q(U), weighed with an estimate of the determinant | `PseudoMarginal` |
-| Gibbs | phi from its exact distribution, then U by a flow at fixed phi | `Gibbs` |
+| Gibbs | phi from its exact distribution, then U at fixed phi, moved in a flow's variables or proposed by a flow told phi | `Gibbs`, `GibbsByFlow` |
 | autoregressive, joint | (U, phi) from q(U) q(phi|U), or from one flow of both | `IndependenceMetropolis` |
 
 All four leave e^{-S(U, phi)} invariant (arXiv:2106.05934). A theory of pairs has `marginal`, the theory of U alone, and
 `refreshed(key, U, couplings)`, an exact draw of phi at given U. A marginal model has `sample(params, key, n, condition)` and
-`log_density(params, U, condition)`, a conditional one the same with U behind the other arguments.
+`log_density(params, U, condition)`, a conditional one the same with the other field behind these arguments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from haarflow.core.acceleration import accelerated
 from haarflow.core.axes import batch_shape, spread
 from haarflow.core.chains.accept import coins, is_accepted, without_nan
 from haarflow.core.chains.checks import check_own_scale
-from haarflow.core.chains.kernel import State
+from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.parts import described
 from haarflow.core.spaces import Pair
 
@@ -213,3 +213,37 @@ class Gibbs:
         moves = prior.group.algebra_normal(key, tuple(z.shape), dtype)
         moves = spread(self.values["width"], moves.ndim - len(batch)) * moves
         return prior.group.restore(prior.group.update(z, moves)), 0.0
+
+
+@dataclass(frozen=True)
+class GibbsByFlow(Cacheless):
+    """phi from its exact distribution at given U, then independence Metropolis in U at given phi by a flow that is told phi.
+
+    U' from q(U|phi) is accepted with probability min(1, e^{-S(U', phi)} q(U|phi) / (e^{-S(U, phi)} q(U'|phi))), the scheme of
+    arXiv:2106.05934. `values = {"params": ..., "couplings": {...}}`, the parameters those of `conditional`; nothing is cached, as phi is
+    another one in each step; info `accepted`.
+    """
+
+    conditional: Any
+    theory: Any
+    values: Any = field(default_factory=dict, compare=False)
+
+    def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
+        """Return the state after a new phi and one proposal of U."""
+        old, couplings = state.field.U, self.values.get("couplings")
+        batch = batch_shape(self.theory, state.field)
+        phi = self.theory.refreshed(random.fold_in(key, 0), old, couplings)
+        new, log_q = self._proposed(random.fold_in(key, 1), phi, batch)
+        log_q_old = self.conditional.log_density(self.values["params"], old, phi, self.values.get("condition"))
+        action, xp = accelerated(self.theory).action, array_namespace(log_q)
+        change = action(Pair(new, phi), couplings) + log_q - action(Pair(old, phi), couplings) - log_q_old
+        accepted = is_accepted(coins(random.fold_in(key, 2), batch, log_q.dtype), change)
+        moved = xp.where(spread(accepted, new.ndim - len(batch)), new, old)
+        return State(Pair(moved, phi)), {"accepted": accepted}
+
+    def _proposed(self, key: Key, phi: Array, batch: tuple[int, ...]) -> tuple[Array, Array]:
+        """U from q(U|phi) and log q, of the batch's shape."""
+        xp, n = array_namespace(phi), math.prod(batch)
+        flat = xp.reshape(phi, (n, *phi.shape[len(batch) :]))
+        new, log_q = self.conditional.sample(self.values["params"], key, n, flat, self.values.get("condition"))
+        return xp.reshape(new, (*batch, *new.shape[1:])), xp.reshape(log_q, batch)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from haarflow.core.untrusted import check_regular
-from haarflow.gaugefiles import bqcd, hirep, ildg, milc, nersc, openqcd
+from haarflow.gaugefiles.formats import bqcd, hirep, ildg, milc, nersc, openqcd
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Slab, group_name
 
 START = 64

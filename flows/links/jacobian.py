@@ -42,7 +42,7 @@ from haarflow.core.groups.exponentials import cos_sinc
 from haarflow.core.groups.generators import generators
 from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.sun import SU
-from haarflow.flows.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
+from haarflow.flows.links.elimination import Step, applied, beside, dot, eliminate, inverse, outer, solution, total
 
 LIMIT = 2.0  # of R: below it the map is invertible
 TERMS = 16  # of the series of K and log det f(-A): each is at most (R/2 pi)^2 <= 0.1 times the previous one

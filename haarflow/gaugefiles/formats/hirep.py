@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy
 
-from haarflow.gaugefiles import openqcd, sites
+from haarflow.gaugefiles import sites
 from haarflow.gaugefiles.checksums import Sums, combine_xor
+from haarflow.gaugefiles.formats import openqcd
 from haarflow.gaugefiles.records import Asked, GaugeFileError, Header, Recorded, Slab
 
 HEAD = {"big": struct.Struct(">5id"), "little": struct.Struct("<5id")}

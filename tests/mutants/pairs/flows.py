@@ -7,14 +7,18 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from haarflow.core.lattice import loops
+from haarflow.flows.conditionals import scalars_and_shears_in_turn
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.shears import ConstantMass
 from haarflow.flows.fermions.transport import TransportCoupling
-from haarflow.flows.flow import Model
-from haarflow.flows.pairs import PairFlow, PairPrior
+from haarflow.flows.flow import Chain, Model
+from haarflow.flows.pairs import Featured, Moves, PairFlow, PairPrior
 from haarflow.flows.priors import Gaussian, Noise
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.wilson import Wilson
+from haarflow.theories.models.yukawa import yukawa_pairs
+from haarflow.verification.joint_objects import SMALL, as_rows
 from haarflow.verification.pair_objects import AtLinks, Parted, Scaled, Stacked
 from tests.mutants import Mutant
 
@@ -165,6 +169,47 @@ def transported(kind):
     return make
 
 
+class ForgetsThePseudofermions(Featured):
+    """The log-determinant is that of a layer that is told nothing."""
+
+    def forward(self, params, x, condition=None):
+        y, _ = super().forward(params, x, condition)
+        return y, super().forward(params, x, {"pseudofermions": 0.0 * condition["pseudofermions"]})[1]
+
+
+class ToldWhatItMoves(Moves):
+    """A layer that is told the field that it moves in place of the other one."""
+
+    def _moved(self, apply, params, x, condition):
+        own, log_det = apply(params, x.U, {"pseudofermions": x.U[..., None, :, :] + 0.0 * x.phi})
+        return x._replace(U=own), log_det
+
+
+class OfOneFlavour(ConstantMass):
+    """The determinant of one flavour for any number of them."""
+
+    def _log_det(self, params, x):
+        return super()._log_det(params, x[..., :1, :, :])
+
+
+def in_turn(kind=Moves, told=Featured):
+    """A joint flow with another layer of the scalar field."""
+
+    def make(lattice):
+        model = scalars_and_shears_in_turn(lattice, yukawa_pairs(lattice).free, **SMALL)
+        scalars, pseudofermions, layer, last = model.flow.flows
+        wrong = kind("U", told(layer.flow.flow, layer.flow.bilinears))
+        return as_rows(Model(model.prior, Chain((scalars, pseudofermions, wrong, last))))
+
+    return make
+
+
+def two_flavours(lattice):
+    """Two pseudofermion fields of a constant mass, with a wrong determinant."""
+    fermions = yukawa_pairs(lattice).free(0.8)
+    return Model(Gaussian((2, *lattice)), OfOneFlavour(fermions))
+
+
 def paired(kind):
     """A model of pairs of real fields, by another flow."""
     return lambda lattice: Model(
@@ -184,5 +229,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the determinant of transported complex ones", "model", transported(HalfTheComponents), JACOBIAN, TWO),
     Mutant("a way back that scales too late", "model", transported(ScaledTwice), ("round_trip",), FOUR),
     Mutant("pairs without the conditional log-det", "model", paired(MarginalOnly), JACOBIAN, TWO),
+    Mutant(
+        "a layer whose log-det forgets the pseudofermions",
+        "model",
+        in_turn(told=ForgetsThePseudofermions),
+        JACOBIAN,
+        TWO,
+    ),
+    Mutant("a layer told what it moves", "model", in_turn(ToldWhatItMoves), ("round_trip", *JACOBIAN), TWO),
+    Mutant("pseudofermions with the determinant of one flavour", "model", two_flavours, JACOBIAN, TWO),
     Mutant("a conditional flow told the noise", "model", paired(ToldTheNoise), ("round_trip",), TWO),
 )
