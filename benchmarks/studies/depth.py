@@ -56,8 +56,10 @@ def su3_4d(layers):
     from haarflow.flows.sun import architectures
     from haarflow.theories import SUNGauge
 
-    lattice, options = (4, 4, 4, 4), {"extents": ((1, 1),), "hidden": (16,), "kernel": (3, 1), "separated": True}
-    model = architectures.spectral(lattice, 3, 1.0, rounds=max(layers // 48, 1), **options)
+    lattice, rounds = (4, 4, 4, 4), max(layers // 48, 1)
+    model = architectures.spectral(
+        lattice, 3, 1.0, rounds, extents=((1, 1),), hidden=(16,), kernel=(3, 1), separated=True, final_scale=0.0
+    )
     if layers % 48:
         model = replace(model, flow=Repeat(model.flow.flow.flow.flows[0].flow, layers))
     return model, SUNGauge(lattice, n=3), 1.0

@@ -179,8 +179,8 @@ def drawn(program: Any, params: Any, given: argparse.Namespace, backend: Any) ->
 def row(name: str, log_w: numpy.ndarray) -> dict[str, Any]:
     """Return a line of the table."""
     size, free = (jackknife(f, log_w, blocks=BLOCKS) for f in (ess, lambda part: log_z(part).value))
-    found = {"field": name, "draws": len(log_w), "ess": float(size.value), "ess_error": float(size.error)}
-    return found | {"sigma": float(log_w.std()), "log_z": float(free.value), "log_z_error": float(free.error)}
+    found = {"field": name, "draws": len(log_w), "ess": size.value, "ess_error": size.error}
+    return found | {"sigma": float(log_w.std()), "log_z": free.value, "log_z_error": free.error}
 
 
 def dense_of(linear: Any, shape: tuple[int, ...]) -> numpy.ndarray:
