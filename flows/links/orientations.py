@@ -58,7 +58,7 @@ class Turn:
         xp, d = array_namespace(links), len(order)
         rest = links.ndim - d
         directions = rest - self.internal - 1
-        rows = [links[(slice(None),) * directions + (mu,)] for mu in order]
+        rows = [links[(slice(None),) * directions + (mu, ...)] for mu in order]
         turned = xp.stack(rows, axis=directions)
         turned = xp.permute_dims(turned, (*range(rest), *(rest + axis for axis in order)))
         return turned, zero_log_det(links, d + self.internal + 1)
