@@ -120,8 +120,12 @@ def scalars_and_shears(
     (2, 4, 4)
     """
     scalars = convolutional(lattice, pairs, bins=bins, hidden=hidden)
-    noise = Gaussian((flavours, *lattice), math.sqrt(0.5))
-    return Model(PairPrior(scalars.prior, noise), PairFlow(scalars.flow, Shears(free(g))))
+    return Model(_prior(scalars, flavours, lattice), PairFlow(scalars.flow, Shears(free(g))))
+
+
+def _prior(scalars: Model, flavours: int, lattice: tuple[int, ...]) -> PairPrior:
+    """The prior of a model of scalar fields, and e^{-|chi|^2} of the real pseudofermions."""
+    return PairPrior(scalars.prior, Gaussian((flavours, *lattice), math.sqrt(0.5)))
 
 
 def scalars_and_shears_in_turn(
@@ -169,6 +173,5 @@ def shears_and_scalars(
     """
     fermions = free(g)
     scalars = convolutional(lattice, pairs, bins=bins, hidden=hidden, features=EVEN, odd_features=ODD)
-    noise = Gaussian((flavours, *lattice), math.sqrt(0.5))
     told = Featured(scalars.flow, Bilinears(fermions))
-    return Model(PairPrior(scalars.prior, noise), Chain((Moves("phi", ConstantMass(fermions)), Moves("U", told))))
+    return Model(_prior(scalars, flavours, lattice), Chain((Moves("phi", ConstantMass(fermions)), Moves("U", told))))

@@ -189,12 +189,13 @@ def by_weights(point: Point, scheme: str, options: Any) -> Row:
         draws = draw(model, params, point.pairs, key, block, point.couplings, measure=_measure(point))
         log_w.append(host(draws.log_w))
         rows.append({name: host(draws.observables[name]) for name in OBSERVABLES})
-    weights = numpy.concatenate(log_w)[None]
+    joined_log_w = numpy.concatenate(log_w)[None]
+    weights = statistics.weights_of(joined_log_w)
     joined = {name: numpy.concatenate([row[name] for row in rows])[None] for name in OBSERVABLES}
     estimates = {name: statistics.reweight(weights, values) for name, values in joined.items()}
-    found = statistics.log_z(weights[0])
+    found = statistics.log_z(joined_log_w[0])
     ln_z = found._replace(value=float(found.value or 0.0) - math.prod(point.alone.lattice) * math.log(math.pi))
-    ess = float(statistics.ess(weights[0]))
+    ess = float(statistics.ess(joined_log_w[0]))
     return Row(f"{scheme} weights", estimates | {"ln_Z": ln_z}, time.process_time() - begun, ess)
 
 
@@ -231,7 +232,13 @@ def _pull(ours: Estimate, known: Estimate) -> float:
 def shown(row: Row) -> str:
     """Return a row as text."""
     cells = [f"{name} {row.estimates[name].value:.5f}({row.estimates[name].error or 0.0:.5f})" for name in OBSERVABLES]
-    return f"  {row.scheme:16s} {'  '.join(cells)} | {row.quality:.3f} | {row.cpu_s:.0f} CPU s"
+    notes = "".join(f"\n    {row.scheme}: {note}" for note in _notes(row))
+    return f"  {row.scheme:16s} {'  '.join(cells)} | {row.quality:.3f} | {row.cpu_s:.0f} CPU s{notes}"
+
+
+def _notes(row: Row) -> list[str]:
+    """Why estimates of a row are not to be trusted, each once."""
+    return list(dict.fromkeys(estimate.note for estimate in row.estimates.values() if estimate.note))
 
 
 def main() -> None:
@@ -285,7 +292,13 @@ def main() -> None:
 
 def _plain(row: Row) -> dict[str, Any]:
     numbers = {name: [estimate.value, estimate.error] for name, estimate in row.estimates.items()}
-    return {"scheme": row.scheme, "cpu_s": row.cpu_s, "quality": row.quality, "estimates": numbers}
+    return {
+        "scheme": row.scheme,
+        "cpu_s": row.cpu_s,
+        "quality": row.quality,
+        "estimates": numbers,
+        "notes": _notes(row),
+    }
 
 
 if __name__ == "__main__":

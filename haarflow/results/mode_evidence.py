@@ -20,9 +20,8 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Mode
 from haarflow.results.ensemble import Sampled
 
-CENTRE = (
-    "polyakov",
-)  # turned by the centre of a gauge group: of SU(2) and SU(3) its sign tells the sectors from the trivial one
+# Turned by the centre of a gauge group: of SU(2) and SU(3) its sign tells the sectors from the trivial one.
+CENTRE = ("polyakov",)
 LEAST, MOST = 1e-3, 9  # share from which a mode is listed, and how many are
 
 
