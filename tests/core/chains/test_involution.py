@@ -11,7 +11,7 @@ from array_api_compat import array_namespace
 from haarflow.core import fields, random
 from haarflow.core.axes import spread
 from haarflow.core.chains.hmc import HMC
-from haarflow.core.chains.involution import Image, Involutive
+from haarflow.core.chains.involution import Image, Involutive, accepted_step
 from haarflow.core.chains.kernel import Cycle, run
 from haarflow.core.groups.additive import Real
 from haarflow.core.laws.deviations import largest_pull
@@ -102,6 +102,16 @@ def test_the_laws_hold(backend, host, kernel):
     assert applied_twice(kernel, x, v).passed
     one = None if v is None else v[0, ...]
     assert involution_volume(kernel, x[0, ...], one).passed
+
+
+def test_dh_is_the_change_of_the_joint_density(host):
+    """dH = S(x') - S(x) + v'^2 / 2 s^2 - v^2 / 2 s^2 - log_det, for an involution that leaves the action to its theory."""
+    kernel, (x, v) = scaling(), pair(host, (3,))
+    image, key = kernel.involution.involution(x, v), random.key(4, host)
+    state, info = accepted_step(kernel.theory, kernel.involution, key, kernel.init(x), v, image)
+    wanted = kernel.theory.action(image.field) - kernel.theory.action(x) - image.log_det
+    numpy.testing.assert_allclose(info["dH"], wanted, rtol=1e-12)
+    assert numpy.array_equal(state.field, numpy.where(info["accepted"][:, None], image.field, x))
 
 
 HMCS = {

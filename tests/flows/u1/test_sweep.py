@@ -11,7 +11,7 @@ from haarflow.core import random, statistics
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.flows.splines import spline
-from haarflow.flows.u1.sweep import EVEN_OUT, Sweep, basis, circle_knots, move_links, sweep
+from haarflow.flows.u1.sweep import EVEN_OUT, Sweep, basis, circle_knots, move_links, shared, sweep, waves
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact import bessel, u1_torus
 
@@ -135,6 +135,43 @@ def test_mirror_image_of_the_coefficients(host):
     y, _ = spline(x, circle_knots(even + spread, odd + spread, 8), axis=0)
     mirror, _ = spline(-x, circle_knots(even + spread, -odd + spread, 8), axis=0)
     same_angles(mirror, -y, 1e-12)
+
+
+@pytest.mark.parametrize("harmonics", [1, 3])
+def test_the_shared_log_weight_is_the_sum_of_both(generator, harmonics):
+    """Cosines and sines of F_a(c + y) + F_b(r - c - y), without a constant, evaluated term by term."""
+    c, r, y = (generator.uniform(-math.pi, math.pi, 4) for _ in range(3))
+    first, other = generator.normal(size=(2, 2 * harmonics, 4))
+    k = numpy.arange(1, harmonics + 1)[:, None]
+
+    def weight(numbers, angle):
+        return (numbers[:harmonics] * numpy.cos(k * angle) + numbers[harmonics:] * numpy.sin(k * angle)).sum(0)
+
+    for zeros in (0, 1):  # with sines, and without
+        first[harmonics:], other[harmonics:] = (1 - zeros) * first[harmonics:], (1 - zeros) * other[harmonics:]
+        given = [part[: (2 - zeros) * harmonics] for part in (first, other)]
+        at = [waves(numpy.sin(angle), numpy.cos(angle), harmonics) for angle in (c, r - c)]
+        even, odd = shared(tuple(given), *at)
+        wanted = weight(first, c + y) + weight(other, r - c - y)
+        numpy.testing.assert_allclose((even * numpy.cos(k * y) + odd * numpy.sin(k * y)).sum(0), wanted, atol=1e-12)
+
+
+def test_a_single_column_is_filled_as_a_single_row(host):
+    """On T x 1 the rows are single plaquettes, on 1 x T the columns: the same areas, so the same map of the fluxes."""
+    flow, column = FLOWS["plain"], links((5, 1), 3)
+    row = numpy.stack([-column[:, 1], column[:, 0]], axis=1).swapaxes(-1, -2)  # transposed: the plaquettes stay
+    params = params_of(flow, host)
+    (standing, log_det), (lying, other) = flow.forward(params, column), flow.forward(params, row)
+    same_angles(loops.plaquette(row, 0, 1, 2)[:, 0], loops.plaquette(column, 0, 1, 2)[:, :, 0], 1e-12)
+    same_angles(loops.plaquette(lying, 0, 1, 2)[:, 0], loops.plaquette(standing, 0, 1, 2)[:, :, 0])
+    numpy.testing.assert_allclose(other, log_det, atol=1e-9)
+
+
+@pytest.mark.parametrize("name, outputs", [("plain", 3), ("unsymmetric", 6)])
+def test_the_net_makes_no_numbers_that_nobody_reads(host, name, outputs):
+    """A cosine a harmonic, and a sine where the flow need not commute with theta -> -theta."""
+    params = FLOWS[name].init(random.key(0, host))
+    assert params["w1"].shape[0] == params["b1"].shape[0] == outputs
 
 
 def independent_plaquettes(lattice, beta, n):
