@@ -13,8 +13,8 @@ import sys
 from haarflow.benchmarks.harness.meter import resident
 
 BAR = 1.2e9 / 2**20  # MiB per worker in the default run: three workers fit into 4 GB
-CROWDED = 800.0  # MiB above which programs are dropped: the libraries take 500, and one test may take another 230
-STEP = 50.0  # MiB that must have been added since the last time, since dropping takes 0.4 s
+CROWDED = 700.0  # MiB above which programs are dropped: the libraries take 620
+STEP = 20.0  # MiB that must have been added since the last time, since dropping takes 0.1 s and some programs are read again
 
 
 class Watch:
