@@ -114,6 +114,15 @@ FLOWS: dict[str, dict[str, Row]] = {
             takes=("free", "g"),
         ),
     },
+    "spins": {
+        "dense": Row(
+            "spins.autoregressive:dense", "variational autoregressive network, masked dense nets, arXiv:1809.10606"
+        ),
+        "convolutional": Row(
+            "spins.autoregressive:convolutional",
+            "the same with masked convolutions on the torus, whose weights fit any lattice",
+        ),
+    },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
@@ -159,12 +168,16 @@ CLASSES: dict[str, str] = {
     "SpectralCoupling": "sun.spectral",
     "Sweep": "u1.sweep",
     "Autoregressive": "u1.autoregressive",
+    "AutoregressiveSpins": "spins.autoregressive",
+    "MaskedDense": "spins.nets",
+    "MaskedConvolution": "spins.nets",
     "ClassSweep": "sun.sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
     "HaarLinks": "priors",
     "Noise": "priors",
     "PairPrior": "pairs",
+    "UniformAngles": "priors",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
     "FreeStaggered": "haarflow.theories.fermions.staggered.free_staggered",

@@ -45,46 +45,46 @@ class AutoregressiveSpins:
     ([[[1.0, -1.0], [-1.0, 1.0]]], [-2.772589])
     """
 
-    net: Net
+    masked_net: Net
 
     onto = Signs()
 
     @property
     def symmetries(self) -> tuple[str, ...]:
         """Z2 where the net is odd."""
-        return () if self.net.biased or self.net.activation not in ODD else ("Z2",)
+        return () if self.masked_net.biased or self.masked_net.activation not in ODD else ("Z2",)
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters, with which all spins are independent and even."""
-        return self.net.init(key, dtype)
+        return self.masked_net.init(key, dtype)
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return the spins drawn by angles, and -log q."""
         xp, lattice = array_namespace(x), self._lattice(x)
         u = 0.5 + (0.5 / math.pi) * _by_site(x, lattice)
-        spins, h = drawn(self.net.masked(params, lattice), self.net.activation, u, lattice)
-        return _by_batch(spins, x.shape), -xp.reshape(log_probability(spins, h), x.shape[: x.ndim - self.net.d])
+        spins, h = drawn(self.masked_net.masked(params, lattice), self.masked_net.activation, u, lattice)
+        return _by_batch(spins, x.shape), -xp.reshape(log_probability(spins, h), x.shape[: x.ndim - self.masked_net.d])
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return the angles in the middle of the cell of spins, and log q, in one pass of the net."""
         xp, lattice = array_namespace(y), self._lattice(y)
         spins = _by_site(y, lattice)
-        h = local_fields(self.net.masked(params, lattice), self.net.activation, spins)
+        h = local_fields(self.masked_net.masked(params, lattice), self.masked_net.activation, spins)
         up = array_namespace(h).exp(-_softplus(-2.0 * h))
         middle = xp.where(spins > 0.0, 0.5 * up, 0.5 + 0.5 * up)
         angles = _by_batch((2.0 * math.pi) * (middle - 0.5), y.shape)
-        return angles, xp.reshape(log_probability(spins, h), y.shape[: y.ndim - self.net.d])
+        return angles, xp.reshape(log_probability(spins, h), y.shape[: y.ndim - self.masked_net.d])
 
     def local_fields(self, params: Params, y: Array) -> Array:
         """Return h, shaped as the spins `(*batch, *lattice)`: that of a site depends on the spins before it."""
         lattice = self._lattice(y)
-        h = local_fields(self.net.masked(params, lattice), self.net.activation, _by_site(y, lattice))
+        h = local_fields(self.masked_net.masked(params, lattice), self.masked_net.activation, _by_site(y, lattice))
         return _by_batch(h, y.shape)
 
     def _lattice(self, x: Array) -> tuple[int, ...]:
-        if x.ndim < self.net.d:
-            raise ValueError(f"spins (*batch, *lattice) on {self.net.d} axes wanted, got the shape {tuple(x.shape)}")
-        return tuple(x.shape[x.ndim - self.net.d :])
+        if x.ndim < self.masked_net.d:
+            raise ValueError(f"spins (*batch, *lattice) on {self.masked_net.d} axes wanted, got the shape {tuple(x.shape)}")
+        return tuple(x.shape[x.ndim - self.masked_net.d :])
 
 
 def dense(
@@ -95,7 +95,7 @@ def dense(
 ) -> Model:
     """Return the autoregressive model of a masked dense net.
 
-    >>> dense((4, 4)).flow.net.hidden
+    >>> dense((4, 4)).flow.masked_net.hidden
     (4,)
     """
     return Model(UniformAngles(lattice), AutoregressiveSpins(MaskedDense(tuple(lattice), hidden, activation, biased)))
@@ -110,7 +110,7 @@ def convolutional(
 ) -> Model:
     """Return the autoregressive model of a masked convolution, whose weights fit any lattice.
 
-    >>> convolutional((4, 4)).flow.net.kernel
+    >>> convolutional((4, 4)).flow.masked_net.kernel
     5
     """
     net = MaskedConvolution(len(lattice), hidden, kernel, activation, biased)

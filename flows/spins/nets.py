@@ -70,13 +70,13 @@ class MaskedDense:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return weights uniform within +-1/sqrt(visible units); the last layer, direct weights and biases start at zero."""
-        sites, params = volume(self.lattice), {"direct": constant(key, 0.0, (volume(self.lattice),) * 2, dtype)}
+        sites, params = volume(self.lattice), dict[str, Array]()
         for number, (inputs, outputs) in enumerate(_channels(self.hidden)):
             shape, last = (sites, outputs, sites, inputs), number == len(self.hidden)
             params[f"w{number}"] = _uniform(key, number, shape, last, inputs * sites, dtype)
             if self.biased:
                 params[f"b{number}"] = constant(key, 0.0, (sites, outputs), dtype)
-        return params
+        return {**params, "direct": constant(key, 0.0, (sites, sites), dtype)}
 
     def masked(self, params: Params, lattice: tuple[int, ...]) -> Masked:
         """Return the masked layers; raises ValueError on another lattice."""
@@ -122,14 +122,13 @@ class MaskedConvolution:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return weights uniform within +-1/sqrt(channels x taps); the last layer, direct weights and biases start at zero."""
-        taps = self.kernel**self.d
-        params = {"direct": constant(key, 0.0, (1, 1, taps), dtype)}
+        taps, params = self.kernel**self.d, dict[str, Array]()
         for number, (inputs, outputs) in enumerate(_channels(self.hidden)):
             last = number == len(self.hidden)
             params[f"w{number}"] = _uniform(key, number, (outputs, inputs, taps), last, inputs * taps, dtype)
             if self.biased:
                 params[f"b{number}"] = constant(key, 0.0, (outputs,), dtype)
-        return params
+        return {**params, "direct": constant(key, 0.0, (1, 1, taps), dtype)}
 
     def masked(self, params: Params, lattice: tuple[int, ...]) -> Masked:
         """Return the masked layers on a lattice."""

@@ -390,7 +390,7 @@ def try_model(target: Target, model: AnyModel, params: Any = None, condition: di
 def _try_component(target: Target, model: Model, params: Any, condition: dict[str, float] | None) -> None:
     key, offered = random.key(0, backends.get("numpy")), described(target.theory)
     if model.images is not None:
-        model.images.check(model.prior.group, tuple(target.recipe.lattice))
+        model.images.check(model.group, tuple(target.recipe.lattice))
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
     if wrong := misshapen("forward", mapped, x):

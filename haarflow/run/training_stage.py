@@ -48,7 +48,7 @@ def training_of(setup: Setup) -> Training:
     """Return the training that a recipe describes."""
     settings, model = _settings(setup.recipe), _model(setup)
     # one well is learnt at the price of one image, but configurations of the target lie in all of them
-    model = model if settings.estimator == "forward-kl" else bare(model)
+    model = model if settings.symmetrised or settings.estimator == "forward-kl" else bare(model)
     return Training(
         model,
         setup.target.theory,  # not its bound method, which no other run of the process would share
