@@ -116,11 +116,14 @@ FLOWS: dict[str, dict[str, Row]] = {
     },
     "spins": {
         "dense": Row(
-            "spins.autoregressive:dense", "variational autoregressive network, masked dense nets, arXiv:1809.10606"
+            "spins.autoregressive:dense",
+            "variational autoregressive network, masked dense nets, arXiv:1809.10606",
+            small=((((2, 2), (3, 2), (3,)), {"hidden": (3,)}), (((2, 2),), {"hidden": (2, 2)})),
         ),
         "convolutional": Row(
             "spins.autoregressive:convolutional",
             "the same with masked convolutions on the torus, whose weights fit any lattice",
+            small=((((2, 2), (3, 4), (2, 2, 2)), {"hidden": (3,), "kernel": 3}),),
         ),
     },
     "phi4": {
@@ -177,7 +180,7 @@ CLASSES: dict[str, str] = {
     "HaarLinks": "priors",
     "Noise": "priors",
     "PairPrior": "pairs",
-    "UniformAngles": "priors",
+    "UniformSites": "priors",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
     "FreeStaggered": "haarflow.theories.fermions.staggered.free_staggered",

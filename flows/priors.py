@@ -60,21 +60,21 @@ class UniformLinks:
 
 
 @dataclass(frozen=True)
-class UniformAngles:
+class UniformSites:
     """Independent uniform angles, one a site: `(n, *lattice)` in [-pi, pi), of log-density 0 in normalised Haar measure.
 
     What draws discrete values site by site starts from them. Raises ValueError for extents that are not whole numbers >= 1.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
-    >>> UniformAngles((4, 4)).sample(random.key(0, backend), 3).shape
+    >>> UniformSites((4, 4)).sample(random.key(0, backend), 3).shape
     (3, 4, 4)
     """
 
     lattice: tuple[int, ...]
 
     group = U1()
-    symmetries = ("translation", "reflection", "hypercubic", "Z2")
+    symmetries = ("translation", "reflection", "hypercubic", "Z2", "charge_conjugation")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))

@@ -16,7 +16,16 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.core.axes import spread
 from haarflow.core.chains.accept import action_difference
-from haarflow.core.parts import AngleWeight, LinkWeight, Local, SpinWeight, Symmetries, check_theory, described, force_of
+from haarflow.core.parts import (
+    AngleWeight,
+    LinkWeight,
+    Local,
+    SpinWeight,
+    Symmetries,
+    check_theory,
+    described,
+    force_of,
+)
 from haarflow.core.spaces import Space
 from haarflow.theories.theory import check_couplings, checked, no_subclass
 

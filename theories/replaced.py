@@ -109,7 +109,9 @@ def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
         return None if None in terms else Sum(tuple(terms))
     if isinstance(theory, Replaced):
         moved = on_lattice(theory.theory, lattice)
-        tied = any(callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight, SpinWeight)) for _, part in theory.parts)
+        tied = any(
+            callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight, SpinWeight)) for _, part in theory.parts
+        )
         return None if tied or moved is None else Replaced(moved, theory.parts)
     movable = (
         is_dataclass(theory) and not isinstance(theory, type) and "lattice" in {one.name for one in fields(theory)}

@@ -59,6 +59,16 @@ class Signs:
         return self.project(random.uniform(key, shape, dtype) - 0.5)
 
 
+def log_mass(group: Any, elements: int) -> float:
+    """Return ln of the total mass of a group's measure for some elements: 0 where it is normalised, as every Haar measure is.
+
+    >>> from haarflow.core.groups.additive import U1
+    >>> round(log_mass(Signs(), 4), 6), log_mass(U1(), 4)
+    (2.772589, 0.0)
+    """
+    return elements * float(getattr(group, "log_mass", 0.0))
+
+
 def has_algebra(group: Any) -> bool:
     """Return whether a group has an algebra along which fields move: a discrete one does not.
 

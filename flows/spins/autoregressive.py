@@ -4,7 +4,7 @@ A masked net (flows/spins/nets.py) gives each site its local field h_j of the sp
 
     q(s_j | s_i, i < j) = e^{h_j s_j}/(2 cosh h_j),    log q(s) = -sum_j ln(1 + e^{-2 h_j s_j}).
 
-As a flow it maps independent angles, one a site, onto spins: s_j = +1 where theta_j/2pi + 1/2 < 1/(1 + e^{-2 h_j}). All angles of
+As a flow it maps independent angles, one a site, onto spins: s_j = +1 where theta_j/pi < tanh h_j. All angles of
 one cell become the same spins, and in normalised measure the cell has the volume q(s): `log_det` is minus the logarithm of that
 volume, so that log q = 0 - log_det as for any flow. `inverse` returns the middle of the cell.
 
@@ -22,15 +22,17 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
+from haarflow.core.groups.additive import wrap
+from haarflow.core.groups.matrices import precision
 from haarflow.core.groups.signs import Signs
 from haarflow.core.lattice.geometry import volume
 from haarflow.flows.flow import Model
 from haarflow.flows.nets import ACTIVATIONS
-from haarflow.flows.priors import UniformAngles
+from haarflow.flows.priors import UniformSites
 from haarflow.flows.spins.nets import Masked, MaskedConvolution, MaskedDense
 
 Net = MaskedDense | MaskedConvolution
-ODD = ("tanh", "none")  # activations with f(-x) = -f(x)
+LARGEST = {"float64": 1.0 - 2.0**-53, "float32": 1.0 - 2.0**-24}  # theta/pi, whose threshold is finite
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,6 @@ class AutoregressiveSpins:
 
     onto = Signs()
 
-    @property
-    def symmetries(self) -> tuple[str, ...]:
-        """Z2 where the net is odd."""
-        return () if self.masked_net.biased or self.masked_net.activation not in ODD else ("Z2",)
-
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters, with which all spins are independent and even."""
         return self.masked_net.init(key, dtype)
@@ -61,8 +58,9 @@ class AutoregressiveSpins:
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return the spins drawn by angles, and -log q."""
         xp, lattice = array_namespace(x), self._lattice(x)
-        u = 0.5 + (0.5 / math.pi) * _by_site(x, lattice)
-        spins, h = drawn(self.masked_net.masked(params, lattice), self.masked_net.activation, u, lattice)
+        most = LARGEST[precision(x)]
+        threshold = xp.atanh(xp.clip(_by_site(wrap(x), lattice) / math.pi, -most, most))
+        spins, h = drawn(self.masked_net.masked(params, lattice), self.masked_net.activation, threshold, lattice)
         return _by_batch(spins, x.shape), -xp.reshape(log_probability(spins, h), x.shape[: x.ndim - self.masked_net.d])
 
     def inverse(self, params: Params, y: Array, condition: Condition = None) -> tuple[Array, Array]:
@@ -71,8 +69,7 @@ class AutoregressiveSpins:
         spins = _by_site(y, lattice)
         h = local_fields(self.masked_net.masked(params, lattice), self.masked_net.activation, spins)
         up = array_namespace(h).exp(-_softplus(-2.0 * h))
-        middle = xp.where(spins > 0.0, 0.5 * up, 0.5 + 0.5 * up)
-        angles = _by_batch((2.0 * math.pi) * (middle - 0.5), y.shape)
+        angles = _by_batch(math.pi * xp.where(spins > 0.0, up - 1.0, up), y.shape)
         return angles, xp.reshape(log_probability(spins, h), y.shape[: y.ndim - self.masked_net.d])
 
     def local_fields(self, params: Params, y: Array) -> Array:
@@ -83,38 +80,31 @@ class AutoregressiveSpins:
 
     def _lattice(self, x: Array) -> tuple[int, ...]:
         if x.ndim < self.masked_net.d:
-            raise ValueError(f"spins (*batch, *lattice) on {self.masked_net.d} axes wanted, got the shape {tuple(x.shape)}")
+            raise ValueError(
+                f"spins (*batch, *lattice) on {self.masked_net.d} axes wanted, got the shape {tuple(x.shape)}"
+            )
         return tuple(x.shape[x.ndim - self.masked_net.d :])
 
 
-def dense(
-    lattice: tuple[int, ...],
-    hidden: tuple[int, ...] = (4,),
-    activation: str = "tanh",
-    biased: bool = True,
-) -> Model:
+def dense(lattice: tuple[int, ...], hidden: tuple[int, ...] = (4,), activation: str = "tanh") -> Model:
     """Return the autoregressive model of a masked dense net.
 
     >>> dense((4, 4)).flow.masked_net.hidden
     (4,)
     """
-    return Model(UniformAngles(lattice), AutoregressiveSpins(MaskedDense(tuple(lattice), hidden, activation, biased)))
+    return Model(UniformSites(lattice), AutoregressiveSpins(MaskedDense(tuple(lattice), hidden, activation)))
 
 
 def convolutional(
-    lattice: tuple[int, ...],
-    hidden: tuple[int, ...] = (8,),
-    kernel: int = 5,
-    activation: str = "tanh",
-    biased: bool = True,
+    lattice: tuple[int, ...], hidden: tuple[int, ...] = (8,), kernel: int = 5, activation: str = "tanh"
 ) -> Model:
     """Return the autoregressive model of a masked convolution, whose weights fit any lattice.
 
     >>> convolutional((4, 4)).flow.masked_net.kernel
     5
     """
-    net = MaskedConvolution(len(lattice), hidden, kernel, activation, biased)
-    return Model(UniformAngles(lattice), AutoregressiveSpins(net))
+    net = MaskedConvolution(len(lattice), hidden, kernel, activation)
+    return Model(UniformSites(lattice), AutoregressiveSpins(net))
 
 
 def log_probability(spins: Array, h: Array) -> Array:
@@ -137,21 +127,26 @@ def local_fields(masked: Masked, activation: str, spins: Array) -> Array:
     return features + xp.matmul(masked.direct[:, 0, :, 0], spins)
 
 
-def drawn(masked: Masked, activation: str, u: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
-    """Return spins drawn by uniform numbers `(site, n)`, and their local fields, row of the lattice by row.
+def drawn(masked: Masked, activation: str, threshold: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return spins, +1 where the local field exceeds the threshold `(site, n)`, and these fields, row of the lattice by row.
 
     A row's products with the features of all rows before are taken at once; the features of rows to come are still zero.
     """
-    xp, width, count = array_namespace(u), lattice[-1], u.shape[1]
+    xp, width, count = array_namespace(threshold), lattice[-1], threshold.shape[1]
     rows = volume(lattice) // width
     maps = masked.layers
-    threshold = xp.reshape(0.5 * (xp.log(u) - xp.log1p(-u)), (rows, width, count))
+    threshold = xp.reshape(threshold, (rows, width, count))
     everything = [_rows(weight, rows) for weight in (*(layer.weight for layer in maps), masked.direct)]
     biases = [xp.reshape(layer.bias, (rows, width, -1)) for layer in maps]
-    numbers = xp.arange(rows, dtype=xp.int32, device=backends.place(u))
-    blank = [xp.zeros((rows, width * layer.weight.shape[3], count), dtype=u.dtype, device=backends.place(u)) for layer in maps]
+    numbers = xp.arange(rows, dtype=xp.int32, device=backends.place(threshold))
+    blank = [
+        xp.zeros((rows, width * layer.weight.shape[3], count), dtype=threshold.dtype, device=backends.place(threshold))
+        for layer in maps
+    ]
 
-    def one_row(features: list[Array], row: tuple[Array, list[_Row], list[Array], Array]) -> tuple[list[Array], tuple[Array, Array]]:
+    def one_row(
+        features: list[Array], row: tuple[Array, list[_Row], list[Array], Array]
+    ) -> tuple[list[Array], tuple[Array, Array]]:
         number, weights, biases, threshold = row
         inputs = [*features, features[0]]
         known = [
@@ -166,7 +161,7 @@ def drawn(masked: Masked, activation: str, u: Array, lattice: tuple[int, ...]) -
         ]
         return kept, (made[0], h)
 
-    _, (spins, h) = backends.of(u).scan(one_row, blank, (numbers, everything, biases, threshold))
+    _, (spins, h) = backends.of(threshold).scan(one_row, blank, (numbers, everything, biases, threshold))
     return xp.reshape(spins, (-1, count)), xp.reshape(h, (-1, count))
 
 
@@ -184,9 +179,7 @@ def _rows(weight: Array, rows: int) -> _Row:
     return _Row(xp.reshape(weight, (rows, -1, sites * inputs)), within)
 
 
-def _one_row(
-    known: list[Array], within: list[Array], activation: str, threshold: Array
-) -> tuple[list[Array], Array]:
+def _one_row(known: list[Array], within: list[Array], activation: str, threshold: Array) -> tuple[list[Array], Array]:
     """The features of the sites of a row, spins first, `(X channel, n)` each, and their fields `(X, n)`.
 
     `known` are, for every layer and the direct weights, what the rows before say, `(X, out, n)`.

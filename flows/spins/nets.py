@@ -44,8 +44,7 @@ class Masked(NamedTuple):
 class MaskedDense:
     """A masked dense net on a lattice, with `hidden` units a site in each of its hidden layers.
 
-    Half of the weights are masked. Without biases (`biased=False`) and with an odd activation the net is odd in the spins.
-    Raises ValueError for no hidden layer, for units that are not whole numbers >= 1 and for an unknown activation.
+    Half of the weights are masked. Raises ValueError for no hidden layer, for units that are not whole numbers >= 1 and for an unknown activation.
 
     >>> from haarflow.backends import numpy as backend
     >>> net = MaskedDense((2, 2), (3,))
@@ -57,7 +56,6 @@ class MaskedDense:
     lattice: tuple[int, ...]
     hidden: tuple[int, ...] = (4,)
     activation: str = "tanh"
-    biased: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))
@@ -74,8 +72,7 @@ class MaskedDense:
         for number, (inputs, outputs) in enumerate(_channels(self.hidden)):
             shape, last = (sites, outputs, sites, inputs), number == len(self.hidden)
             params[f"w{number}"] = _uniform(key, number, shape, last, inputs * sites, dtype)
-            if self.biased:
-                params[f"b{number}"] = constant(key, 0.0, (sites, outputs), dtype)
+            params[f"b{number}"] = constant(key, 0.0, (sites, outputs), dtype)
         return {**params, "direct": constant(key, 0.0, (sites, sites), dtype)}
 
     def masked(self, params: Params, lattice: tuple[int, ...]) -> Masked:
@@ -85,12 +82,12 @@ class MaskedDense:
                 f"a masked dense net is made for one lattice, {self.lattice}, got {tuple(lattice)}: a convolution fits any"
             )
         like, sites = params["direct"], volume(self.lattice)
-        layers = []
-        for number, (_, outputs) in enumerate(_channels(self.hidden)):
-            weight, mask = params[f"w{number}"], before(sites, number > 0, like)[:, None, :, None]
-            bias = params[f"b{number}"] if self.biased else array_namespace(like).zeros_like(weight[:, :, 0, 0])
-            layers.append(Layer(weight * mask, bias))
-        return Masked(tuple(layers), (like * before(sites, False, like))[:, None, :, None])
+        strict, loose = (before(sites, itself, like)[:, None, :, None] for itself in (False, True))
+        layers = [
+            Layer(params[f"w{number}"] * (loose if number else strict), params[f"b{number}"])
+            for number in range(len(self.hidden) + 1)
+        ]
+        return Masked(tuple(layers), like[:, None, :, None] * strict)
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,6 @@ class MaskedConvolution:
     hidden: tuple[int, ...] = (8,)
     kernel: int = 5
     activation: str = "tanh"
-    biased: bool = True
 
     def __post_init__(self) -> None:
         _check(self.hidden, self.activation)
@@ -126,20 +122,16 @@ class MaskedConvolution:
         for number, (inputs, outputs) in enumerate(_channels(self.hidden)):
             last = number == len(self.hidden)
             params[f"w{number}"] = _uniform(key, number, (outputs, inputs, taps), last, inputs * taps, dtype)
-            if self.biased:
-                params[f"b{number}"] = constant(key, 0.0, (outputs,), dtype)
+            params[f"b{number}"] = constant(key, 0.0, (outputs,), dtype)
         return {**params, "direct": constant(key, 0.0, (1, 1, taps), dtype)}
 
     def masked(self, params: Params, lattice: tuple[int, ...]) -> Masked:
         """Return the masked layers on a lattice."""
-        like, sites = params["direct"], volume(lattice)
         layers = []
-        for number, (_, outputs) in enumerate(_channels(self.hidden)):
-            bias = constant(like, 0.0, (outputs,), _precision(like))
-            bias = params[f"b{number}"] if self.biased else bias
-            weight = self._matrix(params[f"w{number}"], lattice, number > 0)
-            layers.append(Layer(weight, array_namespace(bias).broadcast_to(bias, (sites, outputs))))
-        return Masked(tuple(layers), self._matrix(like, lattice, False))
+        for number in range(len(self.hidden) + 1):
+            bias, weight = params[f"b{number}"], self._matrix(params[f"w{number}"], lattice, number > 0)
+            layers.append(Layer(weight, array_namespace(bias).broadcast_to(bias, weight.shape[:2])))
+        return Masked(tuple(layers), self._matrix(params["direct"], lattice, False))
 
     def _matrix(self, weight: Array, lattice: tuple[int, ...], itself: bool) -> Array:
         """Kernels `(out, in, tap)` as a matrix `(site, out, site, in)`."""
@@ -188,10 +180,6 @@ def _uniform(key: Key, number: int, shape: tuple[int, ...], last: bool, inputs: 
     if last:
         return constant(key, 0.0, shape, dtype)
     return (2.0 * random.uniform(random.fold_in(key, number), shape, dtype) - 1.0) / math.sqrt(inputs)
-
-
-def _precision(x: Array) -> str:
-    return "float32" if x.dtype == array_namespace(x).float32 else "float64"
 
 
 def _check(hidden: tuple[int, ...], activation: str) -> None:

@@ -18,7 +18,7 @@ from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
-from haarflow.flows.training.gradients import ForwardKL, PathGradient, Reinforce, ReverseKL
+from haarflow.flows.training.gradients import ESTIMATORS
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import next_things
@@ -32,12 +32,6 @@ from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
 
 FAILED = 2.5  # effective draws of a batch below which a training has failed
-ESTIMATORS: dict[str, Any] = {
-    "reverse-kl": ReverseKL(),
-    "path-gradient": PathGradient(),
-    "reinforce": Reinforce(),
-    "forward-kl": ForwardKL(),
-}
 
 
 class TrainingStopped(ArithmeticError):
