@@ -19,6 +19,7 @@ from haarflow.core import random
 from haarflow.core.axes import batch_shape, per_chain
 from haarflow.core.chains.heatbath_u1 import conditional_of
 from haarflow.core.chains.kernel import Cacheless, State
+from haarflow.core.groups.matrices import precision
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import SpinWeight, described
 
@@ -58,13 +59,13 @@ class SwendsenWang(Cacheless):
         strength = bond(spins, self.values.get("couplings"))
         bonds = []
         for mu in range(d):
-            u = random.uniform(random.fold_in(key, mu), shape, spins.dtype)
+            u = random.uniform(random.fold_in(key, mu), shape, precision(spins))
             bonds.append((spins == shift(spins, mu, d)) & (xp.log(u) >= -2.0 * strength))
         labels = xp.reshape(cluster_labels(bonds, d), (*batch, sites))
-        coins = random.uniform(random.fold_in(key, d), shape, spins.dtype)
+        coins = random.uniform(random.fold_in(key, d), shape, precision(spins))
         own = xp.take_along_axis(xp.reshape(coins, (*batch, sites)), labels, axis=-1)
         own = xp.reshape(own, spins.shape)
-        first = xp.astype(labels == _numbers(labels, (sites,)), spins.dtype)
+        first = xp.astype(labels == _numbers(labels, (sites,)), precision(spins))
         new = xp.where(own < 0.5, -xp.ones_like(spins), xp.ones_like(spins))
         return State(new), {"clusters": xp.mean(first, axis=-1)}
 

@@ -19,6 +19,7 @@ from haarflow.core import random
 from haarflow.core.axes import batch_shape, per_chain
 from haarflow.core.chains.heatbath_u1 import conditional_of
 from haarflow.core.chains.kernel import Cacheless, State
+from haarflow.core.groups.matrices import precision
 from haarflow.core.parts import SpinWeight
 
 
@@ -51,7 +52,7 @@ class SpinHeatBath(Cacheless):
         weight = conditional_of(self.theory, SpinWeight)
         labels, count = site_colours(lattice)
         labels = backends.of(old).asarray(labels, dtype=xp.int32)
-        u = random.uniform(key, per_chain(key, (*batch, *lattice)), old.dtype)
+        u = random.uniform(key, per_chain(key, (*batch, *lattice)), precision(old))
         threshold = 0.5 * (xp.log1p(-u) - xp.log(u))  # below h with probability 1/(1 + e^{-2h})
 
         def one_colour(spins: Array, colour: Array) -> tuple[Array, None]:
