@@ -62,12 +62,13 @@ def trained(training: Training, beta: float, options: Any) -> tuple[Any, float]:
     return params, time.process_time() - begin
 
 
-def weighed(model: AnyModel, params: Any, beta: float, options: Any) -> dict[str, float]:
-    """ESS, KL/V and ln Z by the weights of fresh draws, with its pull on the exact value."""
+def weighed(model: AnyModel, params: Any, beta: float, number: int, options: Any) -> dict[str, float]:
+    """ESS, KL/V and ln Z by the weights of fresh draws, other ones for every coupling, with its pull on the exact value."""
     backend, theory = backends.get("jax"), Ising((options.extent,) * 2)
     proposal, begin = Weighted(model, theory), time.process_time()
     draw = backend.jit(lambda params, key, beta: proposal.draw(params, key, BLOCK, {"beta": beta}).log_w)
-    params, key = tree_map(backend.asarray, params), random.key(1000 + options.seed, backend)
+    params = tree_map(backend.asarray, params)
+    key = random.fold_in(random.key(1000 + options.seed, backend), number)
     blocks = [draw(params, random.fold_in(key, n), beta) for n in range(-(-options.draws // BLOCK))]
     log_w = numpy.concatenate([backend.to_numpy(block) for block in blocks])
     exact, found = theory.exact({"beta": beta})["ln_Z"], statistics.log_z(log_w)
@@ -87,9 +88,9 @@ def measured(options: Any) -> Iterator[dict[str, Any]]:
     model = model_of(options)
     optimiser = Adam(Cosine(options.rate, options.steps), clip=10.0)
     training = Training(model, Ising((options.extent,) * 2), optimiser, Reinforce(), options.batch)
-    for beta in options.betas:
+    for number, beta in enumerate(options.betas):
         params, cpu = trained(training, beta, options)
-        yield {"beta": beta, "train_cpu_s": cpu, **weighed(model, params, beta, options)}
+        yield {"beta": beta, "train_cpu_s": cpu, **weighed(model, params, beta, number, options)}
 
 
 def main() -> None:
