@@ -2,10 +2,10 @@
 
     python -m haarflow.benchmarks.studies.quality_van [--extent 8] [--betas 0.2 0.3 0.4 0.4406867935097715 0.5 0.6]
         [--kind dense] [--hidden 4] [--kernel 7] [--steps 1000] [--batch 256] [--rate 1e-2] [--draws 40000] [--seed 1]
-        [--dtype float64] [--json FILE]
+        [--anneal 0.5] [--dtype float64] [--json FILE]
 
 Each coupling is trained from scratch by the score function on the density averaged over the flip, beta rising from 0 over the first
-half of the steps, on one thread of JAX; CPU seconds include compilation, which the first coupling pays for all. Fresh draws in
+half of the steps (`--anneal`), on one thread of JAX; CPU seconds include compilation, which the first coupling pays for all. Fresh draws in
 float64 then give ESS, the gap KL/V = (ln Z - E_q[log w])/V with the exact ln Z, and ln Z by the weights with its deviation in
 standard errors. Seeds are fixed beforehand.
 """
@@ -54,7 +54,7 @@ def trained(training: Training, beta: float, options: Any) -> tuple[Any, float]:
     """The parameters on the host in double precision, and the CPU seconds of their training."""
     begin, backend = time.process_time(), backends.get("jax", dtype=options.dtype)
     state = start(training, random.key(options.seed, backend), dtype=options.dtype)
-    plan = Annealed({"beta": 0.0}, {"beta": beta}, float(max(options.steps // 2, 1)))
+    plan = Annealed({"beta": 0.0}, {"beta": beta}, float(max(options.anneal * options.steps, 1)))
     for progress in train(training, state, options.steps, plan, every=max(options.steps // REPORTS, 1)):
         loss, ess = (float(numpy.mean(progress.records[name][-20:])) for name in ("loss", "ess"))
         print(f"  step {progress.step} loss {loss:.4f} ess {ess:.3f} cpu {progress.cpu_s:.0f} s", flush=True)
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=1e-2)
+    parser.add_argument("--anneal", type=float, default=0.5, help="share of the steps over which beta rises from 0")
     parser.add_argument("--draws", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")

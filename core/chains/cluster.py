@@ -65,7 +65,7 @@ class SwendsenWang(Cacheless):
         coins = random.uniform(random.fold_in(key, d), shape, precision(spins))
         own = xp.take_along_axis(xp.reshape(coins, (*batch, sites)), labels, axis=-1)
         own = xp.reshape(own, spins.shape)
-        first = xp.astype(labels == _numbers(labels, (sites,)), precision(spins))
+        first = xp.astype(labels == _numbers(labels, (sites,)), spins.dtype)
         new = xp.where(own < 0.5, -xp.ones_like(spins), xp.ones_like(spins))
         return State(new), {"clusters": xp.mean(first, axis=-1)}
 
