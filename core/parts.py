@@ -17,6 +17,7 @@ from haarflow import backends
 from haarflow.backends.tree import flatten, leaves
 from haarflow.backends.types import Array, Couplings, Theory, Tree
 from haarflow.core.groups.matrices import complex_array
+from haarflow.core.groups.signs import has_algebra
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.core.spaces import Space, paths
 
@@ -101,9 +102,22 @@ class Symmetries:
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
+@dataclass(frozen=True)
+class SpinWeight:
+    """The conditional weight exp(h s) of a spin s = +1 or -1, all others held.
+
+    `field(spins, couplings) -> h`, `(*batch, *lattice)`, the local field at every site, which depends on nearest neighbours
+    alone. `bond(spins, couplings) -> k`, where given, says that S = -k sum_x sum_mu s(x) s(x+mu) with k >= 0, a number or
+    `(*batch, 1, ..., 1)` over the sites: cluster moves then exist.
+    """
+
+    field: Callable[..., Array]
+    bond: Callable[..., Any] | None = None
+
+
 RECORDS: dict[str, tuple[type, ...]] = {
     "local": (Local,),
-    "conditional": (AngleWeight, LinkWeight),
+    "conditional": (AngleWeight, LinkWeight, SpinWeight),
     "symmetries": (Symmetries, tuple),  # the words, where there are no exceptions
 }
 
@@ -185,9 +199,9 @@ class Described(NamedTuple):
         return own
 
     @property
-    def conditional(self) -> AngleWeight | LinkWeight | None:
-        """The weight of one link, all others held."""
-        own: AngleWeight | LinkWeight | None = self.part("conditional")
+    def conditional(self) -> AngleWeight | LinkWeight | SpinWeight | None:
+        """The weight of one link or spin, all others held."""
+        own: AngleWeight | LinkWeight | SpinWeight | None = self.part("conditional")
         return own
 
     @property
@@ -325,6 +339,23 @@ def one_space(theory: Any, what: str) -> Space:
             "use HMC"
         )
     return spaces
+
+
+def check_moves(theory: Any, what: str) -> None:
+    """Raise TypeError for a theory whose fields cannot be moved continuously, as those of discrete spins; `what` says who would.
+
+    >>> from haarflow.theories.spins.ising import Ising
+    >>> check_moves(Ising((4, 4)), "HMC")
+    Traceback (most recent call last):
+        ...
+    TypeError: HMC moves fields along the algebra of a group, and the values of Ising are discrete: use a heat bath or cluster moves
+    """
+    offered = described(theory)
+    if not all(has_algebra(space.group) for space in leaves(offered.spaces)):
+        raise TypeError(
+            f"{what} moves fields along the algebra of a group, and the values of {offered.name} are discrete: use a heat "
+            "bath or cluster moves"
+        )
 
 
 def _check_spaces(offered: Described) -> None:

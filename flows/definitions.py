@@ -36,6 +36,7 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
+    "masked_net": "masked",
     "bilinears": "of",
     "operator": "hop",
     "models": "log_density",

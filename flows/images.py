@@ -64,7 +64,7 @@ class Images:
         """Raise ValueError for a lattice on which the translations do not act, and for a symmetry that the group does not have."""
         self._shifts(lattice)
         for name in self.internal:
-            if (name == "Z2") != (group.name == "Real"):
+            if (name == "Z2") != (group.name in ("Real", "Signs")):
                 raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
 
     def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:

@@ -114,7 +114,7 @@ def images(
     >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), rng)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
     """
-    links = group.name != "Real" if links is None else links
+    links = group.name not in ("Real", "Signs") if links is None else links
     applicable = meaning(group, links)
     return [
         image for name in names if name in applicable for image in MAKERS[name](group, lattice, steps, generator, links)
@@ -128,7 +128,7 @@ def meaning(group: Group, links: bool | None = None) -> tuple[str, ...]:
     >>> "gauge" in meaning(U1()), "Z2" in meaning(U1()), "gauge" in meaning(U1(), links=False)
     (True, False, False)
     """
-    if group.name == "Real":
+    if group.name in ("Real", "Signs"):
         return OF_SITES
     return OF_LINKS if links or links is None else OF_SITES_OF_A_GROUP
 

@@ -18,6 +18,7 @@ from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 from haarflow.theories.scalar.phi4 import Phi4
+from haarflow.theories.spins.ising import Ising
 
 Lattices = tuple[tuple[int, ...], ...]
 
@@ -259,6 +260,15 @@ THEORIES: dict[str, Row] = {
             Small("phi^4 hopping d=4", FOUR),
         ),
         width=_quartic_width,
+    ),
+    "ising": Row(
+        Ising,
+        "spins",
+        "Ising model",
+        "S = -beta sum_x sum_mu s(x) s(x+mu)",
+        {"beta": Coupling("inverse temperature, critical at 0.4406867935 in two dimensions", "β", 0)},
+        ("flow", "heatbath", "cluster"),
+        small=(Small("Ising d=1", RING), Small("Ising d=2", SQUARE), Small("Ising d=3", CUBE)),
     ),
     "yukawa": Row(
         Yukawa,

@@ -25,9 +25,9 @@ from haarflow.core.axes import batch_shape, per_chain, total
 from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.lattice.loops import direction
-from haarflow.core.parts import AngleWeight, LinkWeight, check_theory, described
+from haarflow.core.parts import AngleWeight, LinkWeight, SpinWeight, check_theory, described
 
-Weight = TypeVar("Weight", AngleWeight, LinkWeight)
+Weight = TypeVar("Weight", AngleWeight, LinkWeight, SpinWeight)
 
 RECTANGLE_COLOURS = 4
 
@@ -138,7 +138,7 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
 
 
 def conditional_of(theory: Any, kind: type[Weight]) -> Weight:
-    """Return a theory's conditional weight of a kind, `AngleWeight` or `LinkWeight`.
+    """Return a theory's conditional weight of a kind, `AngleWeight`, `LinkWeight` or `SpinWeight`.
 
     Raises TypeError where it offers none of that kind.
 
@@ -169,7 +169,7 @@ def loop_reach(theory: Any) -> int:
     (1, 2)
     """
     weight = described(theory).conditional
-    if weight is None or weight.reach <= 1:
+    if not isinstance(weight, AngleWeight | LinkWeight) or weight.reach <= 1:
         return 1
     if not weight.rectangular:
         raise ValueError(

@@ -23,7 +23,7 @@ from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.chains.involution import Image, accepted_step
 from haarflow.core.chains.kernel import Cacheless, State
-from haarflow.core.parts import check_theory, described, force_of
+from haarflow.core.parts import check_moves, check_theory, described, force_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class HMC(Cacheless):
     evolve: Callable[..., tuple[Tree, Tree, Array]] | None = None
 
     def __post_init__(self) -> None:
-        check_theory(self.theory)
+        check_moves(check_theory(self.theory), "HMC")
         if int(self.steps) != self.steps or self.steps < 1:
             raise ValueError(f"HMC takes a whole number of steps >= 1, got {self.steps!r}")
         check_own_scale("step_size", self.values)

@@ -27,7 +27,7 @@ from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, with
 from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.matrices import precision
-from haarflow.core.parts import Local, check_theory, described, one_space
+from haarflow.core.parts import Local, check_moves, check_theory, described, one_space
 
 
 def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None) -> tuple[Array, Array]:
@@ -169,6 +169,7 @@ class LocalMetropolis(Cacheless):
 
     def __post_init__(self) -> None:
         one_space(check_theory(self.theory), "local moves")
+        check_moves(self.theory, "local Metropolis")
         check_own_scale("width", self.values)
         if described(self.theory).local is None:
             raise TypeError(

@@ -236,8 +236,10 @@ def host_field(group: Group, shape: tuple[int, ...], style: str, generator: nump
     if group.name == "Complex":
         real, imaginary = (host_field(Real(), shape, style, generator) for _ in range(2))
         return real + 1j * imaginary
+    if group.name == "Signs":
+        return numpy.ones(shape) if style == "cold" else generator.choice([-1.0, 1.0], shape)
     if group.name not in ("Real", "U1"):
-        raise ValueError(f"fields can be drawn for the groups Real, Complex, U1 and SU(N), got {group.name!r}")
+        raise ValueError(f"fields can be drawn for the groups Real, Complex, U1, SU(N) and Signs, got {group.name!r}")
     angle = group.name == "U1"
     haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
     if style == "cold":

@@ -26,6 +26,7 @@ from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Condition, Group, Params, Prior
 from haarflow.core import random
+from haarflow.core.groups.signs import log_mass
 from haarflow.core.laws import law
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
@@ -104,7 +105,7 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Group) 
     >>> draws_have_the_density(y, prior.log_density(y), prior.sample(b, 1000), prior.group).passed
     True
     """
-    log_p: Array = 0.0
+    log_p: Array = -log_mass(group, math.prod(y.shape[1:]))
     if group.name == "Real":
         rows = in_double(y).reshape(y.shape[0], -1)
         root = NARROW * numpy.linalg.cholesky(_covariance(to_host(others).reshape(others.shape[0], -1)))

@@ -79,7 +79,8 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
     chains = {label: other for label, other in samplers.items() if other.log_w is None}
-    coverage = weight_evidence.evidence(sampled, mode_evidence.evidence(target.theory, sampled, chains))
+    modes = mode_evidence.evidence(target.theory, sampled, chains)
+    coverage = weight_evidence.evidence(sampled, modes, target.exact.get("ln_Z"))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
     warnings = (
         []

@@ -6,7 +6,7 @@
      "ln_Z": ESTIMATE, "bias": of it, "elbo": ESTIMATE, "iwae": ESTIMATE of groups of "group" draws,
      "chains": {NAME: {"configurations", "independent", "above", "above_error", "far_above", "expected", "ess", "ln_Z": ESTIMATE,
                        "eubo": ESTIMATE, "bridge": ESTIMATE, "covered": ESTIMATE}},
-     "modes": see mode_evidence, "remark"}
+     "modes": see mode_evidence, "exact": ln Z where it is known, "remark"}
 
 with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of `core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
 ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto shape
@@ -40,8 +40,12 @@ GROWTH = 1.3  # factor by which the error exceeds what quarters of the draws pre
 UNSEEN = "no Markov chain ran beside this flow: parts of the target that it never visits cannot be seen"
 
 
-def evidence(sampled: Sampled, modes: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the entry "coverage" of a sampler, with the `modes` of mode_evidence; None for one without a flow's weights."""
+def evidence(
+    sampled: Sampled, modes: Mapping[str, Any] | None = None, exact: float | None = None
+) -> dict[str, Any] | None:
+    """Return the entry "coverage" of a sampler, with the `modes` of mode_evidence and the `exact` ln Z; None for one without a
+    flow's weights.
+    """
     if sampled.log_w is None:
         return None
     log_w = sampled.log_w
@@ -60,6 +64,7 @@ def evidence(sampled: Sampled, modes: Mapping[str, Any] | None = None) -> dict[s
         "group": found.group,
         "chains": {name: _beside(log_w, target) for name, target in chains.items()},
         "modes": modes,
+        "exact": exact,
         "remark": "" if sampled.target_log_w else UNSEEN,
     }
 

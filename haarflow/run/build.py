@@ -32,6 +32,7 @@ from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.mixtures import AnyModel, bare, components, mixed, parameters, symmetrised
 from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
+from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
@@ -256,6 +257,8 @@ def _model(setup: Setup) -> AnyModel:
             "open a trained model (flow=false model=FILE)"
         )
     model = model_of(setup.target, setup.own)
+    if recipe.train is not None:
+        refuse_discrete(model, ESTIMATORS[recipe.train.estimator])
     names = recipe.train.between if recipe.train else recipe.flow.get("condition", ())
     try_model(setup.target, model, condition={name: setup.target.couplings[name] for name in names} or None)
     return model
@@ -390,7 +393,7 @@ def try_model(target: Target, model: AnyModel, params: Any = None, condition: di
 def _try_component(target: Target, model: Model, params: Any, condition: dict[str, float] | None) -> None:
     key, offered = random.key(0, backends.get("numpy")), described(target.theory)
     if model.images is not None:
-        model.images.check(model.prior.group, tuple(target.recipe.lattice))
+        model.images.check(model.group, tuple(target.recipe.lattice))
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
     if wrong := misshapen("forward", mapped, x):

@@ -12,13 +12,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from haarflow.backends.types import Params
+from haarflow.core.chains.cluster import SwendsenWang
+from haarflow.core.chains.heatbath_spins import SpinHeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
 from haarflow.core.chains.kernel import Cycle, Kernel
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
-from haarflow.core.parts import described
+from haarflow.core.parts import AngleWeight, LinkWeight, SpinWeight, described
 from haarflow.flows.conditionals import is_reversed, links_given_pseudofermions, marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import AnyModel
@@ -106,13 +108,23 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
     return _with_hits(kernel, settings) if links is None else Refreshed(theory, kernel)
 
 
+# kind of a theory's conditional weight -> its heat bath
+HEAT_BATHS: dict[type, Any] = {AngleWeight: U1HeatBath, LinkWeight: SUNHeatBath, SpinWeight: SpinHeatBath}
+
+
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
-    kind: Any = U1HeatBath if theory.group.name == "U1" else SUNHeatBath
-    return kind(
-        theory,
-        overrelaxation=settings.overrelaxation if isinstance(settings, HeatBath) else 0,
-        values={"couplings": couplings},
-    )
+    kind = HEAT_BATHS[type(described(theory).conditional)]
+    sweeps = settings.overrelaxation if isinstance(settings, HeatBath) else 0
+    values: dict[str, Any] = {"couplings": couplings}
+    if kind is not SpinHeatBath:
+        return kind(theory, overrelaxation=sweeps, values=values)  # type: ignore[no-any-return]
+    if sweeps:
+        raise ValueError(f"the spins of {described(theory).name} have no over-relaxation: set overrelaxation to 0")
+    return SpinHeatBath(theory, values)
+
+
+def _cluster(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    return SwendsenWang(theory, {"couplings": couplings})
 
 
 def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -134,6 +146,7 @@ KERNELS: dict[str, Part] = {
     "hmc": Part(_hmc, "hmc"),
     "pseudofermions": Part(_pseudofermions, "pseudofermions"),
     "heatbath": Part(_heatbath, "heatbath"),
+    "cluster": Part(_cluster, "cluster"),
     "metropolis": Part(_metropolis, "metropolis"),
     "marginal": Part(_marginal, "marginal"),
     "gibbs": Part(_gibbs, "gibbs"),
@@ -258,12 +271,21 @@ class Pseudofermions(_Hits, _Trajectory, _Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class HeatBath(_Sampler):
-    """Heat bath sweeps of a gauge theory."""
+    """Heat bath sweeps of a gauge theory or of spins."""
 
     __pydantic_config__ = STRICT
     kind: Literal["heatbath"] = "heatbath"
     thin: Steps = 1
     overrelaxation: Annotated[int, count("over-relaxation sweeps after each heat-bath sweep", 0)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(_Sampler):
+    """Swendsen and Wang's cluster moves of Ising spins."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["cluster"] = "cluster"
+    thin: Steps = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,6 +362,7 @@ SAMPLERS: dict[str, Row] = {
     "hmc": Row(HMC, "chain", ("hmc",), "one HMC trajectory (times thin)", 2),
     "pseudofermions": Row(Pseudofermions, "chain", ("pseudofermions",), "one pseudofermion trajectory (times thin)", 4),
     "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
+    "cluster": Row(Cluster, "chain", ("cluster",), "one cluster move of all spins (times thin)"),
     "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
     "marginal": Row(Marginal, "chain", ("marginal",), "one proposal of the marginal flow (times thin)"),
     "gibbs": Row(GibbsOfPairs, "chain", ("gibbs",), "one draw of phi and one proposal at fixed phi (times thin)"),

@@ -11,6 +11,8 @@ import numpy
 
 from haarflow.backends import members
 from haarflow.core import random
+from haarflow.core.chains.cluster import SwendsenWang
+from haarflow.core.chains.heatbath_spins import SpinHeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
@@ -20,9 +22,11 @@ from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.chains.nested import Nested, Term
 from haarflow.core.groups.additive import U1, Complex, Real
+from haarflow.core.groups.signs import Signs
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.laws.kernels.stationary import Chained, ExactScalars
+from haarflow.flows.laws.spins import configurations
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge
@@ -30,12 +34,14 @@ from haarflow.theories.exact import sun_torus
 from haarflow.theories.gauge.flux_hit import FluxHit
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
 from haarflow.theories.samplers.u1 import exact_sample
+from haarflow.theories.spins.ising import Ising
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
 BETA = {"beta": 1.0}
 STRONG = {"beta": 3.0}
-SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
+WARM = {"beta": 0.4}
+SCALARS, LINKS, SPINS = Phi4((2, 2)), U1Gauge((2, 2)), Ising((3, 3))
 
 
 class Plain(NamedTuple):
@@ -191,6 +197,25 @@ def heat_bath_of_matrices(
     return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
 
 
+def spins(kernel: Any, **words: Any) -> Any:
+    """A kernel of the Ising model on 3x3 with its exact draws."""
+    return Chained(kernel, exact_spins, spins_observables, **{"means": known(SPINS, WARM), **words})
+
+
+def exact_spins(key: Any, n: Any) -> Any:
+    """Return exact draws of the Ising model at WARM, from all its configurations."""
+    every = configurations(SPINS.lattice)
+    weight = numpy.exp(-SPINS.action(every, WARM))
+    edges = numpy.cumsum(weight / weight.sum())
+    return every[numpy.searchsorted(edges[:-1], random.uniform(key, (n,)))]
+
+
+def spins_observables(fields: Any) -> Any:
+    """Return the theory's observables and the products of a spin with a neighbour, and of one with the opposite corner."""
+    pairs = {"near": fields[:, 0, 0] * fields[:, 0, 1], "far": fields[:, 0, 0] * fields[:, 1, 1]}
+    return SPINS.observables(fields, WARM) | pairs
+
+
 GROUPS = {
     "Real": Real(),
     "Complex": Complex(),
@@ -198,6 +223,7 @@ GROUPS = {
     "SU(2)": SU(2, 2),
     "SU(3)": SU(3, 2),
     "SU(4)": SU(4, 2),
+    "Signs": Signs(),
 }  # on two axes
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
@@ -225,6 +251,8 @@ KERNELS = {
     "heat_bath_su2_rectangles": heat_bath_of_matrices(
         lattice=(4, 4), theory=partial(SUNGauge, rectangle=-1 / 12), overrelaxation=1
     ),
+    "heat_bath_spins": spins(SpinHeatBath(SPINS, {"couplings": WARM})),
+    "cluster": spins(SwendsenWang(SPINS, {"couplings": WARM}), reversible=True),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
 }

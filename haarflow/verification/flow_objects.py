@@ -23,7 +23,7 @@ from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
-from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks, UniformSites
 from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
@@ -385,6 +385,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
+    Entry("uniform sites", "prior", UniformSites, ((2, 2), (3,), (1, 2, 2))),
     Entry("Haar links", "prior", lambda lattice: HaarLinks(lattice, 3), ((2, 2), (3,), (1, 2, 2))),
     Entry("normal sites", "prior", lambda lattice: Gaussian(lattice, 0.7), ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
     Entry("free field", "prior", lambda lattice: FreeField(lattice, 0.7), ((2, 2), (5,), (1, 2, 2), (2, 1, 1, 2))),

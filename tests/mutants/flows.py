@@ -25,7 +25,7 @@ from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
-from tests.mutants import Mutant, autoregressive, hidden, loop_flows
+from tests.mutants import Mutant, autoregressive, hidden, loop_flows, spins
 from tests.mutants.pairs import flows as pairs
 
 JACOBIAN = ("log_det_by_differences", "log_det_by_autodiff")
@@ -614,6 +614,7 @@ MUTANTS: tuple[Mutant, ...] = (
         TWO,
     ),
     *autoregressive.MUTANTS,
+    *spins.FLOWS,
     *loop_flows.MUTANTS,
     *pairs.MUTANTS,
     *hidden.FLOWS,
@@ -633,6 +634,7 @@ HEALTHY = {
     "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
     "spectra": by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
     "autoregressive": autoregressive.HEALTHY,
+    "spins": spins.HEALTHY,
     "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
 }
 

@@ -241,6 +241,34 @@ def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplin
     return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
 
 
+def spin_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(s(x) = -1) - S(s(x) = +1) = 2 h(x), h = `conditional.field`, and S = -k sum_x sum_mu s(x) s(x+mu) with k = `conditional.bond`.
+
+    The first at one site, the second where the weight has a bond.
+
+    >>> import numpy as np
+    >>> from haarflow.theories.spins.ising import Ising
+    >>> spin_weight(Ising((2, 2)), np.ones((1, 2, 2)), (0, 1)).passed
+    True
+    """
+    action, backend, host = bound(theory, "action", field), backends.of(field), to_host(field)
+    here: Any = (..., *site)
+    turned = []
+    for sign in (1.0, -1.0):
+        spins = host.copy()
+        spins[here] = sign
+        turned.append(to_host(action(backend.asarray(spins, dtype=field.dtype), couplings)))
+    faults = [turned[1] - turned[0] - 2.0 * to_host(theory.conditional.field(field, couplings))[here]]
+    if theory.conditional.bond is not None:
+        d = len(theory.lattice)
+        bonds = sum(host * numpy.roll(host, -1, axis=mu - d) for mu in range(d))
+        k = theory.conditional.bond(field, couplings)
+        whole = numpy.sum(to_host(0.0 * field + k) * bonds, axis=tuple(range(-d, 0)))
+        faults.append(to_host(action(field, couplings)) + whole)
+    worst, tolerance = max(map(largest, faults)), 4 * _rounding_of(theory, "action", field, couplings)
+    return judge(spin_weight, worst, tolerance, ROUNDING, field=field, site=site)
+
+
 def staple_weight(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """a = k Re A and b = -k Im A with the same k everywhere: the conditional weight follows from the `staple` A.
 

@@ -40,8 +40,8 @@ def exact_by_quadrature(theory: Any, couplings: Couplings = None, fields: int = 
     """exact(couplings)[O] = int O e^{-S} / int e^{-S}, and ln_Z = ln int e^{-S}, by an equidistant rule.
 
     For theories of few variables (`smallest` gives one), on a grid of `fields` fields. A quantity is judged if two grids
-    agree on it to 1e-7, which a discontinuous one (a charge) does not. Measures: prod d phi, and normalised Haar for
-    angles.
+    agree on it to 1e-7, which a discontinuous one (a charge) does not. Measures: prod d phi, normalised Haar for angles,
+    and a plain sum over signs.
 
     >>> from haarflow.theories import U1Gauge
     >>> exact_by_quadrature(U1Gauge((2, 1)), {"beta": 1.0}).passed
@@ -236,10 +236,13 @@ def _means(theory: FullTheory, couplings: Couplings, free: list[int], points: in
 
 
 def _rule(theory: FullTheory, couplings: Couplings, points: int) -> tuple[numpy.ndarray, float]:
-    """Equidistant values of one variable and their weight: the circle, or the part of the line where e^{-S} exceeds e^-42.
+    """Equidistant values of one variable and their weight: both signs, the circle, or the part of the line where e^{-S} exceeds
+    e^-42.
 
     This range is estimated from constant fields, for which the action of a stable theory grows slowest.
     """
+    if theory.group.name == "Signs":
+        return numpy.asarray([1.0, -1.0]), 1.0
     if theory.group.name == "U1":
         return 2 * math.pi * numpy.arange(points) / points, 1.0 / points
     heights = numpy.linspace(0.0, 30.0, 601)

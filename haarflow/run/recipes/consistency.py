@@ -93,7 +93,7 @@ def _not_admitted(word: str, name: str, row: catalogue.Row) -> str:
     """Why a theory does not admit a kernel, and which theories or kernels there are instead."""
     admitting = [other for other, entry in catalogue.THEORIES.items() if word in entry.samplers]
     if word == "heatbath" and admitting:
-        return f"a heat bath exists for gauge theories only: {', '.join(admitting)}"
+        return f"a heat bath exists for gauge theories and spins only: {', '.join(admitting)}"
     return f"{name} does not admit {word}; it admits {', '.join(row.samplers)}"
 
 

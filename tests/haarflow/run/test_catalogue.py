@@ -77,7 +77,7 @@ def test_a_sampler_that_a_theory_does_not_admit_is_refused_with_a_sentence(monke
         RecipeError, match=r"samplers\.metropolis: bounded does not admit metropolis; it admits flow, hmc"
     ):
         check({**table, "samplers": {"metropolis": {}}})
-    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath exists for gauge theories only"):
+    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath exists for gauge theories and spins only"):
         check({**table, "samplers": {"mix": {"kind": "cycle", "kernels": ["hmc", "heatbath"]}}})
 
 
