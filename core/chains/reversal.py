@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from haarflow.core.chains.hmc import HMC
-from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.kernel import Cycle, Repeat
 
 

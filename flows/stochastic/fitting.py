@@ -27,7 +27,10 @@ from haarflow.core.acceleration import accelerated
 from haarflow.core.laws.law import to_host
 from haarflow.flows.stochastic.paths import Moment, Path, Stretch
 
-FIRST, LATER = 4, 1  # Newton steps of a stretch's first step, and of others, which start from the numbers of the one before
+FIRST, LATER = (
+    4,
+    1,
+)  # Newton steps of a stretch's first step, and of others, which start from the numbers of the one before
 DIFFERENCE = 1e-3  # of a parameter, in numerical derivatives
 LONGEST = 1.0  # change of a parameter in one Newton step
 
@@ -63,7 +66,9 @@ def fitted(path: Path, params: Params, key: Key, pilot: int = 256, degree: int |
         for number in range(stretch.steps):
             row = tree_map(lambda leaf: leaf[(number, ...)], params[name])  # noqa: B023 (used at once)
             own = row["flow"] if not rows else rows[-1]
-            rows.append(_minimum(path, stretch, moment, row, own, FIRST if not rows else LATER) if flatten(own)[0] else own)
+            rows.append(
+                _minimum(path, stretch, moment, row, own, FIRST if not rows else LATER) if flatten(own)[0] else own
+            )
             moment = _stepped(path, stretch, backend)(random.fold_in(stream, number), moment, {**row, "flow": rows[-1]})
         table = tree_map(lambda *leaves: array_namespace(leaves[0]).stack(leaves, axis=0), *rows)
         smooth = table if degree is None else tree_map(lambda leaf: smoothed(leaf, degree), table)
@@ -109,9 +114,7 @@ def _minimum(path: Path, stretch: Stretch, moment: Moment, row: Tree, start: Par
 def _as_tree(p: numpy.ndarray, like: list[numpy.ndarray], leaves: list[Array], rebuild: Callable[..., Tree]) -> Tree:
     pieces = numpy.split(p, numpy.cumsum([leaf.size for leaf in like])[:-1])
     pairs = zip(pieces, like, leaves, strict=True)
-    return rebuild(
-        [backends.of(leaf).asarray(one.reshape(own.shape), dtype=leaf.dtype) for one, own, leaf in pairs]
-    )
+    return rebuild([backends.of(leaf).asarray(one.reshape(own.shape), dtype=leaf.dtype) for one, own, leaf in pairs])
 
 
 def _descended(work: Callable[[numpy.ndarray], float], p: numpy.ndarray, value: float) -> tuple[numpy.ndarray, float]:

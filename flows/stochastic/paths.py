@@ -20,7 +20,7 @@ cond-mat/9901352; annealed importance sampling, physics/9803008.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.tree import leaves, tree_map
+from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Theory, Tree
 from haarflow.backends.types import Kernel as Kernel
 from haarflow.core import random
@@ -111,9 +111,7 @@ class Path:
     def begun(self, params: Params, key: Key, n: int) -> Moment:
         """Return n paths at their start."""
         first = params["first"]
-        x, log_w = self.start.draw(
-            params["start"], random.fold_in(key, START), n, self.population, self.theory, first
-        )
+        x, log_w = self.start.draw(params["start"], random.fold_in(key, START), n, self.population, self.theory, first)
         return Moment(x, log_w, dict(first))
 
     def _along(self, stretch: Stretch, numbers: Tree, key: Key, moment: Moment) -> Moment:
@@ -254,7 +252,9 @@ def _check(
                 f"{', '.join(step.couplings) or 'none'} in step {number}"
             )
     if last is not None and _finite(steps[-1].couplings) != _finite(last):
-        raise ValueError(f"the protocol ends at {_said(steps[-1].couplings)}, wanted {_said(last)}: add a step to there")
+        raise ValueError(
+            f"the protocol ends at {_said(steps[-1].couplings)}, wanted {_said(last)}: add a step to there"
+        )
     if int(population) != population or population < 1 or not 0.0 <= resample <= 1.0:
         raise ValueError(
             f"a population has 1 or more paths and is resampled below a share of 0 to 1, got {population} and {resample}"

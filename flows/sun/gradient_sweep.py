@@ -63,9 +63,7 @@ class SUNGradientSweep:
         """Move them back, the last class first."""
         return self._sweep("inverse", reversed(self.couplings), params, y)
 
-    def _sweep(
-        self, way: str, couplings: Iterable[LoopCoupling], params: Params, x: Array
-    ) -> tuple[Array, Array]:
+    def _sweep(self, way: str, couplings: Iterable[LoopCoupling], params: Params, x: Array) -> tuple[Array, Array]:
         xp, total = array_namespace(x), 0.0
         rho = xp.broadcast_to(params["c"], (self.d - 1, 1))
         for coupling in couplings:

@@ -11,7 +11,6 @@ dimensions at strong coupling (arXiv:0907.5491); as layers of stochastic flows s
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -28,7 +27,9 @@ from haarflow.flows.flow import constant
 STEEPEST = 0.95  # of c times the number of plaquettes around a link: at 1 the map ceases to be invertible
 NEWTON_STEPS = 12
 
-Move = Callable[[Array, Array, int, int], tuple[Array, Array]]  # (c, links, mu, d) -> what is added, log det of each link
+Move = Callable[
+    [Array, Array, int, int], tuple[Array, Array]
+]  # (c, links, mu, d) -> what is added, log det of each link
 
 
 @dataclass(frozen=True)

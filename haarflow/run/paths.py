@@ -114,9 +114,7 @@ def _proposal(setup: Setup, plan: Plan, folder: RunFolder, progress: Progress) -
     return Proposal(made, params, None)
 
 
-def _with_layers(
-    setup: Setup, plan: Plan, made: Path, params: Params, folder: RunFolder, progress: Progress
-) -> Params:
+def _with_layers(setup: Setup, plan: Plan, made: Path, params: Params, folder: RunFolder, progress: Progress) -> Params:
     line, (leaves, rebuild) = folder.log().fitted(plan.name), flatten(params["0"]["flow"])
     if line is None:
         begun, pilot = time.process_time(), -(-plan.settings.pilot // made.population) * made.population

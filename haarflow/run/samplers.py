@@ -205,12 +205,10 @@ class Path:
         Field(description="couplings where the paths start, such as beta = 0; others are the theory's"),
     ] = dataclass_field(default_factory=dict)
     steps: Annotated[int, count("steps of a path")] = 64
-    power: Annotated[
-        float, number("couplings of step k of n: first + (last - first) (k/n)^power", gt=0)
-    ] = 1.0
-    layers: Annotated[
-        Literal["gradient", "none"], Field(description="flow before each kernel: gradient, none")
-    ] = "gradient"
+    power: Annotated[float, number("couplings of step k of n: first + (last - first) (k/n)^power", gt=0)] = 1.0
+    layers: Annotated[Literal["gradient", "none"], Field(description="flow before each kernel: gradient, none")] = (
+        "gradient"
+    )
     kernels: Annotated[
         tuple[Literal["heatbath", "hmc", "metropolis"], ...],
         Field(description="kernels of one step, in order, from: heatbath, hmc, metropolis"),
