@@ -20,6 +20,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core.chains.heatbath_u1 import link_colours
+from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import shift
 from haarflow.flows.flow import constant
@@ -37,6 +38,7 @@ class GradientSweep:
     """One sweep over the links `(*batch, d, *lattice)`, theta -> theta - c dS_1/dtheta; parameters {"c": ()}, at first `start`.
 
     The number enters as b tanh(c/b) with b = 0.95 / (2 (d - 1)), where the map is invertible. Extents of 2 and more.
+    Angles come out in [-pi, pi).
 
     >>> import numpy as np
     >>> y, log_det = GradientSweep(2).forward({"c": np.asarray(0.1)}, np.zeros((1, 2, 4, 4)))
@@ -83,7 +85,7 @@ class GradientSweep:
             here = [xp.where(places, change, 0.0 * change) if nu == mu else 0.0 * change for nu in range(d)]
             x = x + xp.stack(here, axis=-1 - d)
             total = total + xp.sum(xp.where(places, log_det, 0.0 * log_det), axis=tuple(range(-d, 0)))
-        return x, total
+        return wrap(x), total
 
 
 def _moved(c: Array, x: Array, mu: int, d: int) -> tuple[Array, Array]:
