@@ -20,7 +20,7 @@ from haarflow.results.summary import summarise, training_figures
 from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
-from haarflow.run.paths import with_paths
+from haarflow.run.paths import check_paths, with_paths
 from haarflow.run.progress import Progress
 from haarflow.run.records import Line, PathLine, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
@@ -45,6 +45,7 @@ def run(
     blocks are kept.
     """
     progress, setup = progress or Progress(), build(recipe, own)
+    check_paths(setup.target)
     with opened(out, to_toml(setup.recipe)) as folder:
         if not folder.summary.exists():
             _work(setup, folder, workers, progress)

@@ -15,7 +15,7 @@ from haarflow.core import random
 
 
 def running_ess(log_w: Array, population: int) -> Array:
-    """Return the effective sample size of each draw's population, in (0, 1], `(n,)`.
+    """Return the effective sample size of each draw's population, in (0, 1], `(n,)`; 0 where all weights are zero.
 
     >>> import numpy as np
     >>> running_ess(np.log(np.asarray([1.0, 1.0, 1.0, 3.0])), 2).tolist()
@@ -23,7 +23,8 @@ def running_ess(log_w: Array, population: int) -> Array:
     """
     xp = array_namespace(log_w)
     w = _relative(log_w, population)
-    share = xp.sum(w, axis=1, keepdims=True) ** 2 / (population * xp.sum(w * w, axis=1, keepdims=True))
+    squares = xp.sum(w * w, axis=1, keepdims=True)
+    share = xp.sum(w, axis=1, keepdims=True) ** 2 / (population * xp.where(squares > 0.0, squares, 1.0 + squares))
     return xp.reshape(xp.broadcast_to(share, w.shape), (-1,))
 
 
@@ -38,16 +39,19 @@ def resampled(key: Key, x: Tree, log_w: Array, population: int, threshold: float
     """
     xp, w = array_namespace(log_w), _relative(log_w, population)
     rows, m = w.shape
-    edges = xp.cumulative_sum(w, axis=1) / xp.sum(w, axis=1, keepdims=True)
+    total = xp.sum(w, axis=1, keepdims=True)
+    total = xp.where(total > 0.0, total, xp.full_like(total, float(m)))  # a population without weight stays as it is
+    edges = xp.cumulative_sum(w, axis=1) / total
     coins = random.uniform(key, (rows, 1), log_w.dtype)
     counted = xp.astype(random.indices(key, m), log_w.dtype)
     places = (counted[None, :] + coins) / m
     chosen = xp.sum(xp.astype(edges[:, None, :-1] <= places[:, :, None], xp.int32), axis=2)
-    low = xp.reshape(running_ess(log_w, population), (rows, m)) < threshold
+    share = xp.reshape(running_ess(log_w, population), (rows, m))
+    low = (share < threshold) & (share > 0.0)
     own = xp.broadcast_to(random.indices(key, m)[None, :], (rows, m))
     first = random.indices(key, rows)[:, None] * m
     ancestors = xp.reshape(first + xp.where(low, chosen, own), (-1,))
-    mean = xp.log(xp.mean(w, axis=1, keepdims=True)) + _top(log_w, population)
+    mean = xp.log(total / m) + _top(log_w, population)
     new = xp.where(low, xp.broadcast_to(mean, (rows, m)), xp.reshape(log_w, (rows, m)))
     return tree_map(lambda part: xp.take(part, ancestors, axis=0), x), xp.reshape(new, (-1,))
 

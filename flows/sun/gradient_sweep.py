@@ -29,8 +29,9 @@ class SUNGradientSweep:
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
+    >>> from haarflow.core.groups.sun import SU
     >>> flow, key = SUNGradientSweep(3, 2, start=0.1), random.key(0, backend)
-    >>> x = flow.couplings[0].group.haar(key, (5, 2, 3, 3, 2, 2))
+    >>> x = SU(3, 2).haar(key, (5, 2, 3, 3, 2, 2))
     >>> [part.shape for part in flow.forward(flow.init(key), x)]
     [(5, 2, 3, 3, 2, 2), (5,)]
     """

@@ -15,10 +15,12 @@ import numpy
 from haarflow.backends.tree import flatten
 from haarflow.backends.types import Params
 from haarflow.core.chains.kernel import Cycle, Kernel, Repeat
+from haarflow.core.groups.additive import U1, Real
+from haarflow.core.groups.sun import SU
 from haarflow.core.parts import described
 from haarflow.core.spaces import Space
 from haarflow.flows.priors import FreeField, HaarLinks, UniformLinks
-from haarflow.flows.stochastic.fitting import fitted
+from haarflow.flows.stochastic.fitting import NotFitted, fitted
 from haarflow.flows.stochastic.paths import Path, Step, path, spaced
 from haarflow.flows.stochastic.starts import FromChain, FromPrior, Start
 from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
@@ -30,6 +32,13 @@ from haarflow.run.records import PathLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import KERNELS, Proposal
 from haarflow.run.target import Target
+
+
+def check_paths(target: Target) -> None:
+    """Raise ValueError for paths of a recipe that cannot be made, before anything is written; see `protocol`."""
+    for name, words in target.recipe.samplers.items():
+        if isinstance(words, samplers.Path):
+            protocol(target, name)
 
 
 def with_paths(setup: Setup, folder: RunFolder, progress: Progress) -> Setup:
@@ -80,12 +89,11 @@ def _kernel(target: Target, words: samplers.Path) -> Kernel | None:
 def _layer(target: Target, words: samplers.Path, name: str) -> Any:
     if words.layers == "none":
         return None
-    space = described(target.theory).spaces
-    group = space.group.name if isinstance(space, Space) else ""
-    if group == "U1":
+    group = _group(target)
+    if isinstance(group, U1):
         return GradientSweep(len(target.recipe.lattice))
-    if group == "SU":
-        return SUNGradientSweep(space.group.n, len(target.recipe.lattice))
+    if isinstance(group, SU):
+        return SUNGradientSweep(group.n, len(target.recipe.lattice))
     raise ValueError(
         f"samplers.{name}.layers: the gradient sweep is for links of U(1) and SU(N), got {target.name}: set layers = 'none'"
     )
@@ -93,17 +101,22 @@ def _layer(target: Target, words: samplers.Path, name: str) -> Any:
 
 def _start(target: Target, name: str, first: dict[str, float]) -> Start:
     """The prior that is e^{-S} at the couplings of the start: Haar links at beta = 0, a free field."""
-    space, lattice = described(target.theory).spaces, target.recipe.lattice
-    group = space.group.name if isinstance(space, Space) else ""
-    if group in ("U1", "SU") and first.get("beta") == 0.0:
-        return FromPrior(UniformLinks(lattice) if group == "U1" else HaarLinks(lattice, space.group.n))
-    if group == "Real" and first.get("lam") == 0.0 and first.get("m2", 0.0) > 0.0:
+    group, lattice = _group(target), target.recipe.lattice
+    if isinstance(group, U1 | SU) and first.get("beta") == 0.0:
+        return FromPrior(HaarLinks(lattice, group.n) if isinstance(group, SU) else UniformLinks(lattice))
+    if isinstance(group, Real) and first.get("lam") == 0.0 and first.get("m2", 0.0) > 0.0:
         return FromPrior(FreeField(lattice, first["m2"]))
     at = ", ".join(f"{one} = {value:g}" for one, value in first.items())
     raise ValueError(
         f"samplers.{name}: paths start from an exact draw at beta = 0 of links, or at lam = 0, m2 > 0 of phi4, got {at}: set "
         f"samplers.{name}.first to such couplings, or samplers.{name}.chain to the warm-up of a chain there"
     )
+
+
+def _group(target: Target) -> Any:
+    """The group of the theory's fields, None for fields of several arrays."""
+    space = described(target.theory).spaces
+    return space.group if isinstance(space, Space) else None
 
 
 def _proposal(setup: Setup, plan: Plan, folder: RunFolder, progress: Progress) -> Proposal:
@@ -120,7 +133,10 @@ def _with_layers(setup: Setup, plan: Plan, made: Path, params: Params, folder: R
         begun, pilot = time.process_time(), -(-plan.settings.pilot // made.population) * made.population
         with progress.task(f"layers of {plan.name}", 1, 0, setup.waiting) as task:
             key = setup.stream(f"{plan.name} fit")
-            found = fitted(made, params, key, max(pilot, 2 * made.population), plan.settings.degree)
+            try:
+                found = fitted(made, params, key, max(pilot, 2 * made.population), plan.settings.degree)
+            except NotFitted as failure:
+                raise NotFitted(f"samplers.{plan.name}: {failure}") from None
             task.advance({})
         flat = [setup.backend.to_numpy(leaf).reshape(-1) for leaf in flatten(found["0"]["flow"])[0]]
         line = PathLine(plan.name, numpy.concatenate(flat).tolist(), pilot, time.process_time() - begun)
