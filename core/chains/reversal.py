@@ -16,6 +16,7 @@ def reversal(kernel: Any) -> Any:
 
     A kernel of your own says it by a method `reversed()`. Raises ValueError for a kernel of which none is known.
 
+    >>> from haarflow.core.chains.heatbath_u1 import U1HeatBath
     >>> from haarflow.theories import U1Gauge
     >>> reversal(U1HeatBath(U1Gauge((4, 4)))).backwards
     True

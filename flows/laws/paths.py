@@ -21,9 +21,10 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import bennett, ess
 from haarflow.flows.laws.weights import PULLS, mean_weight_is_z
 from haarflow.flows.sampling.draws import draw
-from haarflow.flows.stochastic.paths import Path
+from haarflow.flows.stochastic.paths import START, Path
+from haarflow.flows.stochastic.values import at_couplings
 
-DRAWS = 4096
+DRAWS = 2048
 LIMIT = 5.0  # standard errors
 ROUNDING = 1e4
 
@@ -112,7 +113,7 @@ def deterministic_weight(path: Path, params: Any, key: Any, epsilon: float) -> V
     bare = replace(
         path, resample=0.0, stretches=tuple(replace(stretch, kernel=None) for stretch in path.stretches), population=1
     )
-    start = random.fold_in(key, 0x73746172)
+    start = random.fold_in(key, START)
     x, log_w = path.start.draw(params["start"], start, 8, 1, path.theory, params["first"])
     log_w, total = log_w + path.theory.action(x, params["first"]), 0.0
     for index, stretch in enumerate(path.stretches):
@@ -134,7 +135,8 @@ def kernels_keep_their_weights(obj: KnownPath, given: Given) -> Verdict:
     Means before and after the step, of S_k and of the theory's observables; `step`, `couplings` and `observable` name the
     counterexample.
     """
-    params, worst = obj.params(given), (0.0, 0, "", {})
+    params = obj.params(given)
+    worst: tuple[float, int, str, dict[str, float]] = (0.0, 0, "", {})
     for index, stretch in enumerate(obj.path.stretches):
         if stretch.kernel is None:
             continue
@@ -146,12 +148,15 @@ def kernels_keep_their_weights(obj: KnownPath, given: Given) -> Verdict:
             pull, name = _largest_change(obj.path.theory, x, moved, row["couplings"])
             worst = max(worst, (pull, number + 1, name, at), key=lambda found: found[0])
     pull, step, name, at = worst
-    return judge(kernels_keep_their_weights, pull, LIMIT, PULLS, step=step, couplings=at, observable=name)
+    where = (
+        f"; worst: {name} in step {step} at {', '.join(f'{one} = {value:g}' for one, value in at.items())}"
+        if at
+        else ""
+    )
+    return judge(kernels_keep_their_weights, pull, LIMIT, PULLS + where, step=step, couplings=at, observable=name)
 
 
 def _kernel_step(path: Path, stretch: Any, key: Any, x: Any, row: Any) -> Any:
-    from haarflow.flows.stochastic.values import at_couplings
-
     kernel = stretch.kernel.with_values(at_couplings(row["kernel"], dict(row["couplings"])))
     return kernel.step(key, kernel.init(x))[0].field
 

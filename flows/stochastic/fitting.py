@@ -62,7 +62,8 @@ def fitted(path: Path, params: Params, key: Key, pilot: int = 256, degree: int |
     moment, found = path.begun(params, key, pilot), dict(params)
     backend = backends.of(key)
     for index, stretch in enumerate(path.stretches):
-        name, stream, rows = str(index), random.fold_in(key, index), []
+        name, stream = str(index), random.fold_in(key, index)
+        rows: list[Params] = []
         for number in range(stretch.steps):
             row = tree_map(lambda leaf: leaf[(number, ...)], params[name])  # noqa: B023 (used at once)
             own = row["flow"] if not rows else rows[-1]
@@ -94,13 +95,11 @@ def _minimum(path: Path, stretch: Stretch, moment: Moment, row: Tree, start: Par
     """The parameters that minimise the step's mean work on the pilot, by Newton's method from `start`."""
     leaves, rebuild = flatten(start)
     backend, like = backends.of(leaves[0]), [to_host(leaf) for leaf in leaves]
-    compiled = _work(path.theory, stretch.flow, backend)
+    theory: Any = path.theory  # hashable, as every frozen record
+    compiled = _work(theory, stretch.flow, backend)
 
     def work(p: numpy.ndarray) -> float:
-        pieces = numpy.split(p, numpy.cumsum([leaf.size for leaf in like])[:-1])
-        pairs = zip(pieces, like, leaves, strict=True)
-        tree = rebuild([backend.asarray(one.reshape(own.shape), dtype=leaf.dtype) for one, own, leaf in pairs])
-        return float(compiled(tree, moment.field, dict(row["couplings"])))
+        return float(compiled(_as_tree(p, like, leaves, rebuild), moment.field, dict(row["couplings"])))
 
     p = numpy.concatenate([leaf.reshape(-1) for leaf in like]).astype("float64")
     best = work(p)

@@ -18,7 +18,7 @@ def running_ess(log_w: Array, population: int) -> Array:
     """Return the effective sample size of each draw's population, in (0, 1], `(n,)`; 0 where all weights are zero.
 
     >>> import numpy as np
-    >>> running_ess(np.log(np.asarray([1.0, 1.0, 1.0, 3.0])), 2).tolist()
+    >>> running_ess(np.log(np.asarray([1.0, 1.0, 1.0, 3.0])), 2).round(6).tolist()
     [1.0, 1.0, 0.8, 0.8]
     """
     xp = array_namespace(log_w)

@@ -66,10 +66,18 @@ def protocol(target: Target, name: str) -> Path:
         )
     first = target.couplings | {one: float(value) for one, value in words.first.items()}
     kernel, flow = _kernel(target, words), _layer(target, words, name)
-    start = FromChain(kernel, words.chain) if words.chain else _start(target, name, first)
+    start: Start = _start(target, name, first) if not words.chain else FromChain(_moving(kernel, name), words.chain)
     numbers = None if flow is None else {"c": 0.0}
     steps = [Step(at, flow, numbers, kernel) for at in spaced(first, target.couplings, words.steps, words.power)]
     return path(theory, start, first, steps, words.population, words.resample, target.couplings)
+
+
+def _moving(kernel: Kernel | None, name: str) -> Kernel:
+    if kernel is None:
+        raise ValueError(
+            f"samplers.{name}.chain: paths from a chain need a kernel: name one in samplers.{name}.kernels"
+        )
+    return kernel
 
 
 def _kernel(target: Target, words: samplers.Path) -> Kernel | None:
@@ -121,10 +129,11 @@ def _group(target: Target) -> Any:
 
 def _proposal(setup: Setup, plan: Plan, folder: RunFolder, progress: Progress) -> Proposal:
     made, key = protocol(setup.target, plan.name), setup.stream(f"{plan.name} fit")
+    model: Any = made  # what draws: blocks take any proposal
     params = made.init(key, setup.backend.dtype)
     if plan.settings.layers != "none":
         params = _with_layers(setup, plan, made, params, folder, progress)
-    return Proposal(made, params, None)
+    return Proposal(model, params, None)
 
 
 def _with_layers(setup: Setup, plan: Plan, made: Path, params: Params, folder: RunFolder, progress: Progress) -> Params:

@@ -122,7 +122,8 @@ class Log(NamedTuple):
 
     def cpu_s(self, sampler: str) -> float:
         """The CPU seconds of a sampler's blocks, and of the fit of its path."""
-        return sum(line.cpu_s for line in (*self.sample, *self.path) if line.sampler == sampler)
+        lines: list[SampleLine | PathLine] = [*self.sample, *self.path]
+        return sum(line.cpu_s for line in lines if line.sampler == sampler)
 
 
 def log_of(lines: Iterable[Line]) -> Log:

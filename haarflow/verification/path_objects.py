@@ -70,7 +70,7 @@ def from_chain(lattice: Lattice) -> KnownPath:
     4
     """
     kernel = Repeat(U1HeatBath(U1Gauge(lattice), tries=4), 2)
-    return u1(lattice, GradientSweep(2), FromChain(kernel, 20, 2), 0.5, population=4)
+    return u1(lattice, GradientSweep(2), FromChain(kernel, 10, 2), 0.5, population=4)
 
 
 def scalars(lattice: Lattice) -> KnownPath:
