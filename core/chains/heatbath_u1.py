@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -41,7 +41,7 @@ class U1HeatBath(Cacheless):
     The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
     at once: two colours, three where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or
     batch-shaped arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value
-    because all `tries` failed (0.34^tries at most). Raises ValueError for d < 2 and for an extent of 1, where a link is
+    because all `tries` failed (0.34^tries at most). `backwards` visits the links in the opposite order. Raises ValueError for d < 2 and for an extent of 1, where a link is
     its own staple, and for tries < 1; TypeError for a theory without such a weight.
     """
 
@@ -49,6 +49,7 @@ class U1HeatBath(Cacheless):
     tries: int = 8
     overrelaxation: int = 0
     values: Any = field(default_factory=dict, compare=False)
+    backwards: bool = False
 
     def __post_init__(self) -> None:
         conditional_of(self.theory, AngleWeight)
@@ -56,16 +57,22 @@ class U1HeatBath(Cacheless):
 
     def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one heat-bath sweep and the reflections."""
-        links, failed = state.field, 0.0
-        for mu in range(len(self.theory.lattice)):
-            draw = self._von_mises_update(random.fold_in(key, mu), links)
-            links, kept = self._sweep(links, mu, draw)
-            failed = failed + kept
-        for _ in range(self.overrelaxation):
-            for mu in range(len(self.theory.lattice)):
-                links, _ = self._sweep(links, mu, reflect)
+        links, failed, directions = state.field, 0.0, range(len(self.theory.lattice))
+        visits = [*directions, *(None for _ in range(self.overrelaxation))]
+        for visit in reversed(visits) if self.backwards else visits:
+            if visit is None:
+                for mu in reversed(directions) if self.backwards else directions:
+                    links, _ = self._sweep(links, mu, reflect)
+            else:
+                draw = self._von_mises_update(random.fold_in(key, visit), links)
+                links, kept = self._sweep(links, visit, draw)
+                failed = failed + kept
         batch = batch_shape(self.theory, links)
         return State(self.theory.group.project(links)), {"failed": failed / math.prod(links.shape[len(batch) :])}
+
+    def reversed(self) -> U1HeatBath:
+        """Return the sweep that visits the links in the opposite order: the reversal of this kernel."""
+        return replace(self, backwards=not self.backwards)
 
     def _von_mises_update(self, key: Array, links: Array) -> Rule:
         """The heat-bath rule of one direction; its random numbers serve each link once, whatever its colour."""
@@ -101,6 +108,7 @@ class U1HeatBath(Cacheless):
             return xp.where(here, new, links), failed
 
         colours = xp.arange(count, dtype=xp.int32, device=backends.place(links))
+        colours = xp.flip(colours) if self.backwards else colours
         links, failed = backends.of(links).scan(one_colour, links, colours)
         return links, xp.sum(failed, axis=0)
 

@@ -33,7 +33,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import chain_evidence, ensemble, mode_evidence, weight_evidence
+from haarflow.results import chain_evidence, ensemble, mode_evidence, populations, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -75,25 +75,26 @@ def training_figures(log: Log) -> dict[str, Any] | None:
 
 def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: float) -> dict[str, Any]:
     sampled = samplers[name]
-    table = observables(target, sampled)
+    units = populations.independent(sampled)
+    table = observables(target, units)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
     chains = {label: other for label, other in samplers.items() if other.log_w is None}
     modes = mode_evidence.evidence(target.theory, sampled, chains)
-    coverage = weight_evidence.evidence(sampled, modes, target.exact.get("ln_Z"))
+    coverage = weight_evidence.evidence(units, modes, target.exact.get("ln_Z"))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
     warnings = (
         []
         if coverage is None
-        else weight_evidence.judged(sampled, coverage, table, advice.against_collapse(target, name))
+        else weight_evidence.judged(units, coverage, table, advice.against_collapse(target, name))
     )
     if coverage:
-        warnings += advice.said(target, samples, coverage["ess"]["value"], acceptance)
+        warnings += advice.said(target, int(coverage["draws"]), coverage["ess"]["value"], acceptance)
     entry = {
         "kind": sampled.kind,
         "acceptance": acceptance,
         **_steps(sampled),
-        "ess": _ess(sampled, table),
+        "ess": _ess(units, table, samples),
         "cpu_s": cpu_s,
         "samples": samples,
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
@@ -128,9 +129,11 @@ def warnings(target: Target, samplers: Mapping[str, Sampled], name: str) -> list
     return found
 
 
-def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
+def _ess(sampled: Sampled, table: dict[str, dict[str, Any]], samples: int) -> float | None:
+    """The share of the draws that independent ones would need; a population counts as one."""
     if sampled.log_w is not None:
-        return statistics.ess_estimate(sampled.log_w).value
+        value = statistics.ess_estimate(sampled.log_w).value
+        return None if value is None else value * sampled.log_w.size / samples
     slowest = [entry["tau_int"] for entry in table.values()]
     if not slowest or any(tau is None for tau in slowest):
         return None

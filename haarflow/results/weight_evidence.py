@@ -37,6 +37,9 @@ FAR = 3.0  # independent configurations far above the largest weight from which 
 PULLS = 5.0  # distance of ln Z from both sides, and of a mean from its exact zero: 6e-7 by chance
 APART = 0.1  # least difference of ln Z that counts: below it the skew of 1/w imitates missing parts of the target
 GROWTH = 1.3  # factor by which the error exceeds what quarters of the draws predict
+UNWEIGHED = (
+    "paths do not weigh the configurations of Markov chains: parts of the target that they never visit cannot be seen"
+)
 UNSEEN = "no Markov chain ran beside this flow: parts of the target that it never visits cannot be seen"
 
 
@@ -65,7 +68,7 @@ def evidence(
         "chains": {name: _beside(log_w, target) for name, target in chains.items()},
         "modes": modes,
         "exact": exact,
-        "remark": "" if sampled.target_log_w else UNSEEN,
+        "remark": "" if sampled.target_log_w else UNWEIGHED if sampled.kind == "path" else UNSEEN,
     }
 
 

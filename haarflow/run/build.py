@@ -172,7 +172,7 @@ def plan(target: Target, name: str) -> Plan:
     """
     settings = target.recipe.samplers[name]
     independent = row_of(settings).draws == "weighted"
-    chains, warmup = (1, 0) if independent else (settings.chains, settings.warmup)
+    chains, warmup = (getattr(settings, "population", 1), 0) if independent else (settings.chains, settings.warmup)
     tuning = warmup * settings.thin if target_acceptance(settings) else 0
     one = Plan(name, settings, chains, 0 if tuning else warmup, settings.draws, 1, tuning)
     return dataclasses.replace(one, block=_block_draws(target, one))

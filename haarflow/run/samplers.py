@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -205,6 +206,43 @@ class FlowReweighting(_Averaged):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Path:
+    """Paths with weights from easier couplings to the theory's: flow layers fitted one by one, and Markov kernels between them."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["path"] = "path"
+    draws: Draws = 4096
+    block: Block = 0
+    first: Annotated[
+        dict[str, Annotated[float, number("coupling")]],
+        Field(description="couplings where the paths start, such as beta = 0; others are the theory's"),
+    ] = dataclass_field(default_factory=dict)
+    steps: Annotated[int, count("steps of a path")] = 64
+    power: Annotated[float, number("couplings of step k of n: first + (last - first) (k/n)^power", gt=0)] = 1.0
+    layers: Annotated[Literal["gradient", "none"], Field(description="flow before each kernel: gradient, none")] = (
+        "gradient"
+    )
+    kernels: Annotated[
+        tuple[Literal["heatbath", "hmc", "metropolis"], ...],
+        Field(description="kernels of one step, in order, from: heatbath, hmc, metropolis"),
+    ] = ("heatbath",)
+    sweeps: Annotated[int, count("how often the kernels run in one step")] = 1
+    trajectory: Annotated[int, count("integrator steps of an HMC trajectory")] = 4
+    step_size: Annotated[float, number("step size of HMC", gt=0)] = 0.2
+    overrelaxation: Annotated[int, count("over-relaxation sweeps after each heat-bath sweep", 0)] = 0
+    width: Annotated[float, number("width of a proposed local change", gt=0)] = 1.0
+    pilot: Annotated[int, count("paths on which the layers are fitted", 2)] = 256
+    degree: Annotated[int, count("degree of the polynomials in k/n that the layers' numbers follow", 0)] = 4
+    population: Annotated[int, count("paths that are resampled together, or start from one chain; 1: independent")] = 1
+    resample: Annotated[
+        float, number("effective share of a population below which it is resampled; 0: never", ge=0, le=1)
+    ] = 0.0
+    chain: Annotated[
+        int, count("warm-up steps of a chain at `first` from which the paths start; 0: an exact draw there", 0)
+    ] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Trajectory:
     scheme: Scheme = "leapfrog"
     steps: Annotated[int, count("integrator steps per trajectory")] = 10
@@ -366,6 +404,7 @@ SAMPLERS: dict[str, Row] = {
     "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
     "marginal": Row(Marginal, "chain", ("marginal",), "one proposal of the marginal flow (times thin)"),
     "gibbs": Row(GibbsOfPairs, "chain", ("gibbs",), "one draw of phi and one proposal at fixed phi (times thin)"),
+    "path": Row(Path, "weighted", (), "one path", 5),
     "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
 }
 

@@ -13,7 +13,8 @@ import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Tree
-from haarflow.flows.mixtures import components
+from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import Mixture, components
 from haarflow.flows.sampling.draws import weigh
 from haarflow.run.build import Plan, Setup
 from haarflow.run.samplers import Proposal
@@ -40,6 +41,8 @@ def flows_beside(setup: Setup) -> dict[str, Proposal]:
 
 
 def _invertible(proposal: Proposal) -> bool:
+    if not isinstance(proposal.model, Model | Mixture):
+        return False  # paths weigh only themselves
     return all(hasattr(part.flow, "inverse") for part in components(proposal.model))
 
 

@@ -82,6 +82,7 @@ TITLES = {
     "prior": "Priors",
     "model": "Flows, on a prior",
     "density": "Mixtures and symmetrised models",
+    "path": "Paths between couplings of which ln Z of both ends is known",
     "weights": "Weighted draws of models of targets whose ln Z is known",
     "estimator": "Estimators of ln Z",
 }

@@ -33,10 +33,12 @@ from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun import architectures as sun
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
 from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1 import architectures as u1
 from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.gradient_sweep import GradientSweep
 from haarflow.flows.u1.sweep import Sweep
 from haarflow.verification.entry import Entry
 
@@ -172,6 +174,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("chain that ends up displaced", "model", on(UniformLinks, Repeat(PAIR, 3)), ((2, 2), (4, 2))),
     Entry("translation of links", "model", on(UniformLinks, Translate((1, -2), 1)), ((2, 3), (1, 4))),
+    Entry("gradient sweep", "model", on(UniformLinks, GradientSweep(2, 0.1)), ((2, 2), (2, 3))),
     # the sweep
     Entry("sweep", "model", on(UniformLinks, Sweep(8, 3)), ((2, 2), (1, 3), (3, 1), (2, 3))),
     Entry(
@@ -211,6 +214,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         by_loops(LoopCoupling(2, 3, 1, 1, 0.1, context=2, condition=("beta",))),
         ((2, 2, 2), (2, 4, 2)),
     ),
+    Entry("gradient sweep, SU(2)", "model", by_loops(SUNGradientSweep(2, 2, 0.1)), ((2, 2),)),
     Entry(
         "trivialising flow",
         "model",

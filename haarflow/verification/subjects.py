@@ -43,6 +43,7 @@ KINDS = {
     "flow": ("forward", "inverse", "init"),
     "theory": ("action", "lattice", "group"),
     "weights": ("model", "theory", "log_z", "perfect"),
+    "path": ("path", "couplings", "log_z", "means", "draws_at"),
     "operator": ("prepare", "hop", "apply", "adjoint", "lattice", "spinor_shape"),
     "kernel": ("init", "step", "values"),
     "density": ("init", "sample", "log_density", "lattice", "group", "field_shape"),
