@@ -164,13 +164,16 @@ class ReplicaExchange(Cacheless):
         single, pairs = self.theory.theory, self.theory.count - 1
         both, rows, told = Replicas(single, 2), replicas_of(single, state.field), [{}] * pairs
         for pair in (*range(0, pairs, 2), *range(1, pairs, 2)):
-            swap = Swap(single, self.flow, of_pair(self.values, pair))
             start = State(joined(single, rows[pair : pair + 2]))
-            moved, told[pair] = involutive_step(both, swap, random.fold_in(key, pair), start)
+            moved, told[pair] = involutive_step(both, self.swap(pair), random.fold_in(key, pair), start)
             rows[pair : pair + 2] = replicas_of(single, moved.field)
         xp = array_namespace(told[0]["dH"])
         info = {name: xp.stack([one[old] for one in told], axis=-1) for name, old in INFO.items()}
         return State(joined(single, rows)), info
+
+    def swap(self, pair: int) -> Swap:
+        """Return the involution of one pair of neighbours."""
+        return Swap(self.theory.theory, self.flow, of_pair(self.values, pair))
 
 
 def of_pair(values: Tree, pair: int) -> Tree:

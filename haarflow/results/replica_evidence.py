@@ -21,7 +21,7 @@ from haarflow.core import statistics
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.results.ensemble import Sampled
-from haarflow.run.replicas import ON_LADDER, couplings_at, own_rung
+from haarflow.run.replicas import ON_LADDER, couplings_at, own_rung, reported
 from haarflow.run.samplers import rungs_of
 from haarflow.run.target import Target
 
@@ -60,9 +60,9 @@ def _rung(target: Target, settings: Any, sampled: Sampled, swaps: numpy.ndarray,
     exact = described(target.theory).exact
     known = {} if exact is None else dict(exact(couplings))
     series = {
-        name.removesuffix(ON_LADDER): values[..., number].astype(float)
-        for name, values in sampled.observables.items()
-        if name.endswith(ON_LADDER)
+        name: sampled.observables[f"{name}{ON_LADDER}"][..., number].astype(float)
+        for name in reported(target.theory)
+        if f"{name}{ON_LADDER}" in sampled.observables
     }
     between = statistics.gamma_method(swaps[..., number].astype(float)) if number < swaps.shape[-1] else None
     return {
