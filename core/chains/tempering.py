@@ -15,7 +15,7 @@ flow between temperatures: arXiv:2404.11674 in lattice gauge theory, learned rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -112,7 +112,7 @@ class Swap:
 
     def with_values(self, values: Tree) -> Swap:
         """Return this involution with other values."""
-        return Swap(self.theory, self.flow, values)
+        return replace(self, values=values)
 
     def auxiliary(self, key: Key, x: Tree) -> None:
         """Return None: there is no auxiliary variable."""
@@ -218,7 +218,7 @@ class EachReplica:
 
     def with_values(self, values: Tree) -> EachReplica:
         """Return this kernel with other values."""
-        return EachReplica(self.kernel.with_values(values))
+        return replace(self, kernel=self.kernel.with_values(values))
 
     def init(self, field: Tree) -> State:
         """Return the kernel's state of all replicas."""
