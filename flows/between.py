@@ -74,5 +74,6 @@ def told_between(ladder: Mapping[str, tuple[float, ...]], pair: int) -> dict[str
     {'from': {'beta': 3.0}, 'to': {'beta': 4.0}}
     """
     return {
-        end: {name: values[number] for name, values in ladder.items()} for end, number in (("from", pair), ("to", pair + 1))
+        end: {name: values[number] for name, values in ladder.items()}
+        for end, number in (("from", pair), ("to", pair + 1))
     }

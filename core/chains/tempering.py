@@ -9,8 +9,8 @@ f from c_a to c_b, by the involution
 
     (x_a, x_b) -> (f^-1(x_b), f(x_a)),    log_det = log |det df(x_a)| + log |det df^-1(x_b)|.
 
-f = 1 is parallel tempering: Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Hukushima and Nemoto, cond-mat/9512035. With a
-flow between temperatures: arXiv:2404.11674 in lattice gauge theory, learned replica exchange. An ideal f is always accepted.
+f = 1 is parallel tempering: Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65
+(1996) 1604. Through flows, in lattice gauge theory: arXiv:2404.11674. An ideal f is always accepted.
 """
 
 from __future__ import annotations

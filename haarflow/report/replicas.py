@@ -66,7 +66,9 @@ def _cell(entry: Mapping[str, Any] | None) -> str:
 def _distribution(found: Mapping[str, Any]) -> str:
     """The comparison of each observable's probabilities with the exact ones."""
     said = [
-        f"{name}: unknown" if entry["chi2"] is None else f"p({name}): largest {entry['largest']:.1f}σ of {entry['freedom'] + 1}"
+        f"{name}: unknown"
+        if entry["chi2"] is None
+        else f"p({name}): largest {entry['largest']:.1f}σ of {entry['freedom'] + 1}"
         for name, entry in found.items()
     ]
     return ", ".join(said) or "–"

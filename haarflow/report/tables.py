@@ -216,7 +216,9 @@ def replicas_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
     rows = replicas.rows(samplers)
     if not rows:
         return Markup(), ""
-    return table(replicas.head(samplers), rows, "coverage") + piece("remarks", replicas.remarks(samplers)), prose(REPLICAS)
+    return table(replicas.head(samplers), rows, "coverage") + piece("remarks", replicas.remarks(samplers)), prose(
+        REPLICAS
+    )
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

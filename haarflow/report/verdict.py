@@ -59,7 +59,11 @@ def pulls(samplers: Mapping[str, Any]) -> list[Pull]:
     """Return all distances among trusted samplers' numbers: from exact values, of replicas at all couplings, and between every
     two samplers.
     """
-    return [one for one in (*_from_exact(samplers), *_from_ladders(samplers), *_between_samplers(samplers)) if math.isfinite(one.sigmas)]
+    return [
+        one
+        for one in (*_from_exact(samplers), *_from_ladders(samplers), *_between_samplers(samplers))
+        if math.isfinite(one.sigmas)
+    ]
 
 
 def _from_exact(samplers: Mapping[str, Any]) -> Iterator[Pull]:

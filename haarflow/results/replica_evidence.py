@@ -68,14 +68,20 @@ def _rung(target: Target, settings: Any, sampled: Sampled, swaps: numpy.ndarray,
     return {
         "couplings": {name: couplings[name] for name in settings.ladder},
         "swaps": between and {"value": between.value, "error": between.error},
-        "observables": {name: _entry(statistics.gamma_method(values), known.get(name)) for name, values in series.items()},
+        "observables": {
+            name: _entry(statistics.gamma_method(values), known.get(name)) for name, values in series.items()
+        },
         "distribution": _distributions(target, couplings, series),
     }
 
 
 def _entry(estimate: Estimate, exact: float | None) -> dict[str, Any]:
     found = {"value": estimate.value, "error": estimate.error, "tau_int": estimate.tau_int}
-    return {**found, "exact": None if exact is None else float(exact), **({"note": estimate.note} if estimate.note else {})}
+    return {
+        **found,
+        "exact": None if exact is None else float(exact),
+        **({"note": estimate.note} if estimate.note else {}),
+    }
 
 
 def _distributions(target: Target, couplings: dict[str, float], series: dict[str, numpy.ndarray]) -> dict[str, Any]:

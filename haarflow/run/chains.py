@@ -92,7 +92,9 @@ def chain_of(setup: Setup, name: str = "") -> Plan:
 
     Raises ValueError where there is none.
     """
-    chains = {label: plan for label, plan in setup.plans.items() if label in setup.kernels and not rungs_of(plan.settings)}
+    chains = {
+        label: plan for label, plan in setup.plans.items() if label in setup.kernels and not rungs_of(plan.settings)
+    }
     if not chains or (name and name not in chains):
         known = f"choose one of {', '.join(chains)}" if chains else "add one, such as [samplers.hmc]"
         raise ValueError(

@@ -339,7 +339,10 @@ class ReplicaExchange(_Integrator, _Sampler):
     overrelaxation: Annotated[int, count("over-relaxation sweeps after each heat-bath sweep", 0)] = 0
     width: Annotated[float, number("width of a proposed local change", gt=0)] = 1.0
     through_flow: Annotated[
-        bool, Field(description="exchange neighbours through the recipe's flow, which is conditioned on the ladder's coupling")
+        bool,
+        Field(
+            description="exchange neighbours through the recipe's flow, which is conditioned on the ladder's coupling"
+        ),
     ] = False
     model: Annotated[str, Field(description="another model for the flow; empty: the recipe's")] = ""
     thin: Literal[1] = 1

@@ -177,7 +177,9 @@ def exchange(kind: Any = ReplicaExchange) -> Any:
     """Replicas of U(1) at RUNGS: exchanges of neighbours, then a heat bath of each, with exact draws of all."""
     values = {"couplings": {"beta": RUNGS}}
     kernel = Cycle((kind(REPLICAS, values=values), EachReplica(U1HeatBath(LINKS, values=values))))
-    means = [(f"{name}_{rung}", LINKS.exact({"beta": beta})[name]) for rung, beta in enumerate(RUNGS) for name in LADDER]
+    means = [
+        (f"{name}_{rung}", LINKS.exact({"beta": beta})[name]) for rung, beta in enumerate(RUNGS) for name in LADDER
+    ]
     return Chained(kernel, exact_replicas, replica_observables, means=tuple(means))
 
 

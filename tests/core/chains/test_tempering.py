@@ -5,6 +5,7 @@ import pytest
 
 from haarflow.core import random
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
+from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, State, run
 from haarflow.core.chains.tempering import EachReplica, ReplicaExchange, Replicas, Swap
@@ -80,7 +81,9 @@ def test_fields_of_several_parts_are_exchanged_as_a_whole(host):
     links, phi = random.uniform(random.key(1, host), (3, 2, 2, 2, 2)), random.normal(random.key(2, host), (3, 2, 2, 2))
     field = type(theory.spaces)(links, phi + 0.0j)
     couplings = {"beta": 1.0, "m2": 2.0, "kappa": 0.7}
-    moved, info = ReplicaExchange(Replicas(theory), values={"couplings": couplings}).step(random.key(3, host), State(field))
+    moved, info = ReplicaExchange(Replicas(theory), values={"couplings": couplings}).step(
+        random.key(3, host), State(field)
+    )
     assert abs(info["swap_dH"]).max() < 1e-12 and info["swapped"].all()
     assert all((new == old[:, ::-1]).all() for new, old in zip(moved.field, field, strict=True))
 
@@ -88,7 +91,8 @@ def test_fields_of_several_parts_are_exchanged_as_a_whole(host):
 def test_every_backend_draws_the_same(backend, host):
     theory, betas = U1Gauge((2, 2)), (1.0, 1.5, 2.0)
     values = {"couplings": {"beta": betas}}
-    kernel = Cycle((EachReplica(U1HeatBath(theory, values=values)), ReplicaExchange(Replicas(theory, 3), values=values)))
+    moves = HMC(theory, steps=1, values={**values, "step_size": 0.4})
+    kernel = Cycle((EachReplica(moves), ReplicaExchange(Replicas(theory, 3), values=values)))
     start = numpy.zeros((4, 3, 2, 2, 2))
     state, records = run(kernel, random.key(5, backend), kernel.init(backend.asarray(start)), 2)
     twin, wanted = run(kernel, random.key(5, host), kernel.init(start), 2)
