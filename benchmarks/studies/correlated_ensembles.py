@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -40,7 +40,7 @@ from haarflow.flows.between import Between
 from haarflow.flows.flow import Model
 from haarflow.flows.priors import UniformLinks
 from haarflow.flows.training.coupling_plans import Cycled
-from haarflow.flows.training.gradients import PathGradient, ReverseKL
+from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine, WarmUp
@@ -175,23 +175,36 @@ def best_number(lattice: Any, betas: Any, seed: int) -> dict[str, float]:
     return {"c": 0.5 * (low + high)}
 
 
+class Stage(NamedTuple):
+    """One stage of the training: what is trained, and how."""
+
+    model: Model
+    rate: float
+    batch: int
+    estimator: Estimator
+    couplings: Any
+
+
 def trained(lattice: tuple[int, int], betas: tuple[float, float], steps: list[int], seed: int) -> tuple[Any, Any]:
     """Return the map of a sweep flow that is told beta, and its parameters in double precision."""
     flow = Sweep(bins=32, condition=("beta",), stiffness=0.5 * sum(betas))
     told, mapped = Cycled({"beta": betas}), {"beta": betas[1]}
     narrow = (lattice[0], min(4, lattice[1]))
-    stages = (
-        (Model(UniformLinks(narrow), flow), 2e-2, 128, ReverseKL(), told),
-        (Model(UniformLinks(lattice), flow), 4e-3, 64, PathGradient(), told),
-        (Model(Equilibrium(lattice, betas[0]), Fixed(Between(flow), *betas)), 4e-3, 64, PathGradient(), mapped),
+    stages: tuple[Stage, ...] = (
+        Stage(Model(UniformLinks(narrow), flow), 2e-2, 128, ReverseKL(), told),
+        Stage(Model(UniformLinks(lattice), flow), 4e-3, 64, PathGradient(), told),
+        Stage(Model(Equilibrium(lattice, betas[0]), Fixed(Between(flow), *betas)), 4e-3, 64, PathGradient(), mapped),
     )
     backend, params = backends.get("jax", dtype="float32"), None
-    for number, ((model, rate, batch, estimator, couplings), count) in enumerate(zip(stages, steps, strict=True)):
-        adam = Adam(WarmUp(Cosine(rate, max(1, count - 20), 0.01 * rate), min(20, count)), b2=0.95, clip=5.0)
-        condition = ("beta",) if isinstance(couplings, Cycled) else ()
-        training = Training(model, U1Gauge(model.prior.lattice), adam, estimator, batch, condition)
+    for number, (stage, count) in enumerate(zip(stages, steps, strict=True)):
+        adam = Adam(
+            WarmUp(Cosine(stage.rate, max(1, count - 20), 0.01 * stage.rate), min(20, count)), b2=0.95, clip=5.0
+        )
+        condition = ("beta",) if isinstance(stage.couplings, Cycled) else ()
+        theory = U1Gauge(stage.model.prior.lattice)
+        training = Training(stage.model, theory, adam, stage.estimator, stage.batch, condition)
         state, late = start(training, random.fold_in(random.key(seed, backend), number), params, "float32"), []
-        for progress in train(training, state, count, couplings, every=10):
+        for progress in train(training, state, count, stage.couplings, every=10):
             late += [progress.state.params] if progress.step > 0.75 * count else []
             if progress.step % 50 == 0:
                 print(f"  stage {number} step {progress.step} ESS {progress.records['ess'].mean():.3f}", flush=True)
@@ -232,10 +245,12 @@ def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
         flow, params = make()
         made = time.process_time()
         found, swaps = measured(lattice, betas, flow, params, options.draws, options.seed)
-        value, error = found.estimate.value, found.estimate.error
+        value, error = (float(number or math.nan) for number in found.estimate[:2])
         pull = (value - (exact[1] - exact[0])) / error
         cost = {"cpu_s_made": made - begun, "cpu_s_measured": time.process_time() - made}
-        rows.append({"map": name, "ess": found.ess, "swaps": swaps, "gain": found.gain, "difference": value, "error": error})
+        rows.append(
+            {"map": name, "ess": found.ess, "swaps": swaps, "gain": found.gain, "difference": value, "error": error}
+        )
         rows[-1] |= {"pull": pull, **cost}
         print(
             f"{name:12} ESS {found.ess:.4f}  swaps {swaps:.3f}  gain {found.gain:.2f}  dP {value:.6f} +- {error:.6f} "

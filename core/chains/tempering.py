@@ -162,7 +162,8 @@ class ReplicaExchange(Cacheless):
     def step(self, key: Key, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after the exchanges, and `{"swapped", "swap_dH"}`."""
         single, pairs = self.theory.theory, self.theory.count - 1
-        both, rows, told = Replicas(single, 2), replicas_of(single, state.field), [{}] * pairs
+        both, rows = Replicas(single, 2), replicas_of(single, state.field)
+        told: list[dict[str, Any]] = [{}] * pairs
         for pair in (*range(0, pairs, 2), *range(1, pairs, 2)):
             start = State(joined(single, rows[pair : pair + 2]))
             moved, told[pair] = involutive_step(both, self.swap(pair), random.fold_in(key, pair), start)

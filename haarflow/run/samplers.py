@@ -364,13 +364,15 @@ def _tempered(theory: Any, couplings: Mapping[str, float], settings: Any, propos
     replicas = Replicas(theory, rungs_of(settings))
     if proposal is None:
         return Cycle((moves, tempering.ReplicaExchange(replicas, values={"couplings": ladder})))
-    pairs = range(replicas.count - 1)
-    values = {
-        "couplings": ladder,
-        "params": (proposal.params,) * len(pairs),
-        "condition": tuple(told_between(settings.ladder, pair) for pair in pairs),
-    }
-    return Cycle((moves, tempering.ReplicaExchange(replicas, Between(proposal.model.flow), values)))
+    model, pairs = proposal.model, range(replicas.count - 1)
+    if not isinstance(model, Model) or set(proposal.condition or ()) != set(settings.ladder):
+        raise ValueError(
+            f"replicas are exchanged through one flow that is told the couplings of the ladder, {', '.join(settings.ladder)}: "
+            "give flow.condition and train.between, or set through_flow = false"
+        )
+    told = tuple(told_between(settings.ladder, pair) for pair in pairs)
+    values = {"couplings": ladder, "params": (proposal.params,) * len(pairs), "condition": told}
+    return Cycle((moves, tempering.ReplicaExchange(replicas, Between(model.flow), values)))
 
 
 class Row(NamedTuple):

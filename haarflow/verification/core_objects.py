@@ -212,7 +212,8 @@ class Stretch(NamedTuple):
         return self.forward({"k": 1.0 / params["k"]}, y)
 
 
-WIDE = {"m2": (1.0, 2.5), "lam": 0.5}  # two replicas of phi^4
+MASSES, LAM = (1.0, 2.5), 0.5  # two replicas of phi^4
+WIDE = {"m2": MASSES, "lam": LAM}
 STRETCH = {"k": 0.6}
 
 
@@ -231,8 +232,10 @@ def stretched_exchange(kind: Any = ReplicaExchange) -> Any:
 
 def exact_pairs(key: Any, n: Any) -> Any:
     """Return exact draws of both replicas, `(n, 2, 2, 2)`."""
-    keys, rungs = random.split(key, 2), [{**WIDE, "m2": m2} for m2 in WIDE["m2"]]
-    drawn = [ExactScalars(SCALARS, rung, mass=rung["m2"])(keys[number], n) for number, rung in enumerate(rungs)]
+    keys = random.split(key, 2)
+    drawn = [
+        ExactScalars(SCALARS, {"m2": m2, "lam": LAM}, mass=m2)(keys[number], n) for number, m2 in enumerate(MASSES)
+    ]
     return numpy.stack(drawn, axis=1)
 
 

@@ -12,6 +12,8 @@ from haarflow.results.replica_evidence import compared, judged
 from haarflow.run import recipes
 from haarflow.run.build import build
 from haarflow.run.recipes.faults import RecipeError
+from haarflow.run.samplers import Proposal, ReplicaExchange, kernel
+from haarflow.theories import U1Gauge
 from tests.haarflow.run.test_tuned_runs import killed
 from tests.support.runs import numbers
 
@@ -37,7 +39,7 @@ def whole(tmp_path_factory):
 
 def test_every_replica_has_the_exact_values_of_its_coupling(whole):
     """360 draws at each of three couplings; five sigma, 3 values of each: fails by luck once in 200,000."""
-    folder, found = whole
+    _, found = whole
     entry = found["samplers"]["replicas"]
     ladder = entry["replicas"]
     assert [rung["couplings"]["beta"] for rung in ladder["rungs"]] == [1.0, 2.0, 3.0] and ladder["own"] == 2
@@ -102,6 +104,12 @@ def test_neighbours_are_exchanged_through_a_flow_that_is_told_beta(tmp_path):
     plain = run(recipe(**same), tmp_path / "plain", report=False)["samplers"]["replicas"]
     shares = [entry["replicas"]["rungs"][0]["swaps"]["value"] for entry in (found, plain)]
     assert shares[0] != shares[1]
+
+
+def test_a_flow_that_is_not_told_the_ladder_is_refused():
+    told = Proposal(None, {}, None)
+    with pytest.raises(ValueError, match="through one flow that is told the couplings of the ladder, beta"):
+        kernel(U1Gauge((4, 4)), {"beta": 3.0}, ReplicaExchange(ladder={"beta": (1.0, 3.0)}, through_flow=True), told)
 
 
 WRONG = {
