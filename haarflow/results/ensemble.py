@@ -6,6 +6,8 @@
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
     /SAMPLER/dH                      (chain, draw)      HMC: the change of the energy, where a draw is one trajectory
     /SAMPLER/hits                    (chain, draw)      the share of flux hits that were accepted, where there are some
+    /SAMPLER/swapped                 (chain, draw, pair) replicas: which neighbours were exchanged
+    /SAMPLER/observables/NAME@ladder (chain, draw, replica)  replicas: an observable at every coupling
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
     /SAMPLER/target_log_w/CHAIN      (chain, kept)      flows: log weights of configurations of the Markov chain CHAIN
     /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
@@ -40,7 +42,7 @@ from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 WHAT = "an ensemble file of this version"
-STEPS = ("dH", "hits")
+STEPS = ("dH", "hits", "swapped")
 
 
 class EnsembleError(ValueError):

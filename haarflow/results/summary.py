@@ -9,6 +9,7 @@ summary.json is a stable interface:
                          "exp_minus_dH": {"value", "error"} of HMC, over steps with |dH| < 2, "hits": share of accepted flux hits,
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
+                         "replicas": see replica_evidence, for replica exchange,
                          "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
      "provenance": {"date", "host", "commit", "wall_s"}}
 
@@ -33,7 +34,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import chain_evidence, ensemble, mode_evidence, populations, weight_evidence
+from haarflow.results import chain_evidence, ensemble, mode_evidence, populations, replica_evidence, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -101,6 +102,9 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
         "observables": table,
         **({} if coverage is None else {"coverage": coverage}),
     }
+    ladder = replica_evidence.evidence(target, target.recipe.samplers[name], sampled)
+    if ladder is not None:
+        entry, warnings = entry | {"replicas": ladder}, warnings + replica_evidence.judged(ladder)
     return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry) + warnings})
 
 

@@ -37,7 +37,16 @@ from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
 from haarflow.run.own import NOTHING, Own, check_force
-from haarflow.run.samplers import Proposal, averages, kernel, kernels_of, needs_flow, row_of, target_acceptance
+from haarflow.run.samplers import (
+    Proposal,
+    averages,
+    kernel,
+    kernels_of,
+    needs_flow,
+    row_of,
+    rungs_of,
+    target_acceptance,
+)
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked
@@ -186,7 +195,7 @@ def _block_draws(target: Target, plan: Plan) -> int:
     if plan.from_flow:
         return max(1, min(plan.total, 2**18 // (sites * plan.chains)))
     numbers = max(sites, sum(math.prod(space.shape) for space in leaves(described(target.theory).spaces)) // 2)
-    return max(1, min(-(-plan.total // 10), 2**22 // (numbers * plan.chains)))
+    return max(1, min(-(-plan.total // 10), 2**22 // (numbers * plan.chains * max(rungs_of(plan.settings), 1))))
 
 
 def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:

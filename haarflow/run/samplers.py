@@ -6,22 +6,24 @@ Every sampler counts draws per chain: `warmup` draws are dropped, the next `draw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from haarflow.backends.types import Params
+from haarflow.core.chains import tempering
 from haarflow.core.chains.cluster import SwendsenWang
 from haarflow.core.chains.heatbath_spins import SpinHeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC as HybridMonteCarlo
 from haarflow.core.chains.integrators import SCHEMES
-from haarflow.core.chains.kernel import Cycle, Kernel
+from haarflow.core.chains.kernel import Cycle, Kernel, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
+from haarflow.core.chains.tempering import EachReplica, Replicas
 from haarflow.core.parts import AngleWeight, LinkWeight, SpinWeight, described
+from haarflow.flows.between import Between, told_between
 from haarflow.flows.conditionals import is_reversed, links_given_pseudofermions, marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import AnyModel
@@ -115,7 +117,7 @@ HEAT_BATHS: dict[type, Any] = {AngleWeight: U1HeatBath, LinkWeight: SUNHeatBath,
 
 def _heatbath(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
     kind = HEAT_BATHS[type(described(theory).conditional)]
-    sweeps = settings.overrelaxation if isinstance(settings, HeatBath) else 0
+    sweeps = settings.overrelaxation if isinstance(settings, HeatBath | ReplicaExchange) else 0
     values: dict[str, Any] = {"couplings": couplings}
     if kind is not SpinHeatBath:
         return kind(theory, overrelaxation=sweeps, values=values)  # type: ignore[no-any-return]
@@ -216,7 +218,7 @@ class Path:
     first: Annotated[
         dict[str, Annotated[float, number("coupling")]],
         Field(description="couplings where the paths start, such as beta = 0; others are the theory's"),
-    ] = dataclass_field(default_factory=dict)
+    ] = field(default_factory=dict)
     steps: Annotated[int, count("steps of a path")] = 64
     power: Annotated[float, number("couplings of step k of n: first + (last - first) (k/n)^power", gt=0)] = 1.0
     layers: Annotated[Literal["gradient", "none"], Field(description="flow before each kernel: gradient, none")] = (
@@ -243,12 +245,16 @@ class Path:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trajectory:
+class _Integrator:
     scheme: Scheme = "leapfrog"
     steps: Annotated[int, count("integrator steps per trajectory")] = 10
     step_size: Annotated[
         float, number("step size of the integrator; a trajectory has length steps x step_size", gt=0)
     ] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trajectory(_Integrator):
     target_acceptance: Annotated[
         float,
         number(
@@ -374,7 +380,58 @@ class Mixture(_Trajectory, _Sampler):
     model: Annotated[str, Field(description="another model for the flow; empty: the recipe's")] = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplicaExchange(_Integrator, _Sampler):
+    """Replicas at a ladder of couplings, each moved by its own chain, and exchanges of neighbours."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["replicas"] = "replicas"
+    ladder: Annotated[
+        dict[str, tuple[Annotated[float, number("coupling")], ...]],
+        Field(description="couplings of the replicas, such as beta = [2.0, 3.0, 4.0]; the recipe's is one of them"),
+    ] = field(default_factory=dict)
+    kernels: Annotated[
+        tuple[Literal["heatbath", "hmc", "metropolis"], ...],
+        Field(min_length=1, description="kernels of one step of every replica, from: heatbath, hmc, metropolis"),
+    ] = ("heatbath",)
+    sweeps: Annotated[int, count("steps of every replica between two exchanges")] = 1
+    overrelaxation: Annotated[int, count("over-relaxation sweeps after each heat-bath sweep", 0)] = 0
+    width: Annotated[float, number("width of a proposed local change", gt=0)] = 1.0
+    through_flow: Annotated[
+        bool,
+        Field(
+            description="exchange neighbours through the recipe's flow, which is conditioned on the ladder's coupling"
+        ),
+    ] = False
+    model: Annotated[str, Field(description="another model for the flow; empty: the recipe's")] = ""
+    thin: Literal[1] = 1
+
+
 # ---- rows
+
+
+def _in_turn(theory: Any, couplings: Mapping[str, Any], settings: Any, proposal: Proposal | None) -> Kernel:
+    """The kernels of the settings one after another."""
+    made = tuple(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
+    return made[0] if len(made) == 1 else Cycle(made)
+
+
+def _tempered(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
+    """The kernels of the settings for every replica, then the exchange of neighbours."""
+    ladder = couplings | settings.ladder
+    moves = EachReplica(Repeat(_in_turn(theory, ladder, settings, proposal), settings.sweeps))
+    replicas = Replicas(theory, rungs_of(settings))
+    if proposal is None:
+        return Cycle((moves, tempering.ReplicaExchange(replicas, values={"couplings": ladder})))
+    model, pairs = proposal.model, range(replicas.count - 1)
+    if not isinstance(model, Model) or set(proposal.condition or ()) != set(settings.ladder):
+        raise ValueError(
+            f"replicas are exchanged through one flow that is told the couplings of the ladder, {', '.join(settings.ladder)}: "
+            "give flow.condition and train.between, or set through_flow = false"
+        )
+    told = tuple(told_between(settings.ladder, pair) for pair in pairs)
+    values = {"couplings": ladder, "params": (proposal.params,) * len(pairs), "condition": told}
+    return Cycle((moves, tempering.ReplicaExchange(replicas, Between(model.flow), values)))
 
 
 class Row(NamedTuple):
@@ -383,7 +440,7 @@ class Row(NamedTuple):
     `draws` is the kind of its draws: "chain", a Markov chain; "accepted", independent proposals of a flow that an accept
     step turns into a chain; "weighted", proposals of a flow with weights. `kernels` are its kernels if its settings name
     none, `colour` is an index into `figures.COLOURS`, `draw` says what one draw is. `small` are examples for the laws, each
-    a theory of the catalogue (phi4, u1 or su2) with settings.
+    a theory of the catalogue (phi4, u1 or su2) with settings. `compose` makes one kernel of them all.
     """
 
     settings: type
@@ -392,6 +449,7 @@ class Row(NamedTuple):
     draw: str
     colour: int | None = None
     small: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    compose: Callable[..., Kernel] = _in_turn
 
 
 SAMPLERS: dict[str, Row] = {
@@ -406,6 +464,9 @@ SAMPLERS: dict[str, Row] = {
     "gibbs": Row(GibbsOfPairs, "chain", ("gibbs",), "one draw of phi and one proposal at fixed phi (times thin)"),
     "path": Row(Path, "weighted", (), "one path", 5),
     "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
+    "replicas": Row(
+        ReplicaExchange, "chain", (), "steps of every replica and one exchange of neighbours", compose=_tempered
+    ),
 }
 
 
@@ -425,6 +486,15 @@ def kernels_of(settings: Any) -> tuple[str, ...]:
     (('flow', 'hmc'), ('hmc',))
     """
     return row_of(settings).kernels or settings.kernels
+
+
+def rungs_of(settings: Any) -> int:
+    """Return the number of replicas of each chain, 0 for a sampler without a ladder of couplings.
+
+    >>> rungs_of(ReplicaExchange(ladder={"beta": (1.0, 2.0, 3.0)})), rungs_of(HMC())
+    (3, 0)
+    """
+    return max(map(len, settings.ladder.values()), default=0) if isinstance(settings, ReplicaExchange) else 0
 
 
 def target_acceptance(settings: Any) -> float:
@@ -455,8 +525,9 @@ def averages(settings: Any) -> bool:
 
 
 def needs_flow(settings: Any) -> bool:
-    """Return whether a sampler takes proposals from a flow."""
-    return any(word in ("flow", *OF_PAIRS) for word in kernels_of(settings))
+    """Return whether a sampler takes proposals from a flow, or exchanges replicas through one."""
+    through = isinstance(settings, ReplicaExchange) and settings.through_flow
+    return through or any(word in ("flow", *OF_PAIRS) for word in kernels_of(settings))
 
 
 def starts_from_flow(settings: Any) -> bool:
@@ -473,5 +544,4 @@ def kernel(theory: Any, couplings: Mapping[str, float], settings: Any, proposal:
     >>> kernel(U1Gauge((4, 4)), {"beta": 1.0}, HMC(steps=5)).steps
     5
     """
-    made = tuple(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
-    return made[0] if len(made) == 1 else Cycle(made)
+    return row_of(settings).compose(theory, couplings, settings, proposal)
