@@ -90,7 +90,7 @@ def figures(target: Target, log_w: Any, values: dict[str, Any], fit: float, cpu_
     row = {
         "ess": quality.value,
         "ess_error": quality.error,
-        "kl": log_z - float(log_w.mean()),
+        "kl": float(log_z - log_w.mean()),
         "kl_error": math.hypot(float(log_w.std()) / math.sqrt(log_w.size), error),
         "ln_Z": z.value,
         "ln_Z_error": z.error,
@@ -128,7 +128,7 @@ def integrated(target: Target) -> tuple[float, float]:
         mean = statistics.gamma_method(series)
         value += -0.5 * beta * weight * factor * mean.value
         variance += (0.5 * beta * weight * factor * mean.error) ** 2
-    return value, math.sqrt(variance)
+    return float(value), math.sqrt(variance)
 
 
 def main() -> None:
