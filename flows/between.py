@@ -22,8 +22,8 @@ from haarflow.flows.symmetries import common
 class Between:
     """The map F_b o F_a^-1 of a conditioned flow F, itself a flow with F's parameters.
 
-    Its condition is {"from": couplings a, "to": couplings b}, both as F is told them. Between equal couplings it is the
-    identity.
+    Its condition is {"from": couplings a, "to": couplings b}, both as F is told them; or they stand in its definition as
+    `start` and `end`, pairs of name and number, and it is told nothing. Between equal couplings it is the identity.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -38,6 +38,8 @@ class Between:
     """
 
     flow: Flow
+    start: tuple[tuple[str, float], ...] = ()
+    end: tuple[tuple[str, float], ...] = ()
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -57,6 +59,8 @@ class Between:
         return self._mapped(params, y, condition, ("to", "from"))
 
     def _mapped(self, params: Params, x: Array, condition: Condition, ends: tuple[str, str]) -> tuple[Array, Array]:
+        if self.start:
+            condition = {"from": dict(self.start), "to": dict(self.end)}
         if condition is None or not {"from", "to"} <= condition.keys():
             raise ValueError(
                 f'a map between couplings is told {{"from": couplings, "to": couplings}} as its condition, got {condition!r:.80}'

@@ -14,6 +14,7 @@ from haarflow.core.statistics.modes import Mode, modes
 from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
 from haarflow.core.statistics.round_trips import RoundTrips, places, round_trips
+from haarflow.core.statistics.thermodynamics import entropy, integrated, pressure
 from haarflow.core.statistics.weights import Weights, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
 
 __all__ = (
@@ -31,6 +32,7 @@ __all__ = (
     "correlated_difference",
     "coverage_of",
     "elbo",
+    "entropy",
     "error_growth",
     "ess",
     "ess_difference",
@@ -38,6 +40,7 @@ __all__ = (
     "eubo",
     "free_energy",
     "gamma_method",
+    "integrated",
     "iwae",
     "jackknife",
     "log_normal_ess",
@@ -47,6 +50,7 @@ __all__ = (
     "modes",
     "pareto_shape",
     "places",
+    "pressure",
     "reweight",
     "reweight_derived",
     "round_trips",

@@ -15,6 +15,7 @@ from haarflow import models
 from haarflow.backends import of
 from haarflow.backends.tree import tree_map
 from haarflow.core.laws.law import to_host
+from haarflow.flows.between import Between
 from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.links.orientations import EveryPlane, Turn
@@ -177,6 +178,12 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry("gradient sweep", "model", on(UniformLinks, GradientSweep(2, 0.1)), ((2, 2), (2, 3))),
     # the sweep
     Entry("sweep", "model", on(UniformLinks, Sweep(8, 3)), ((2, 2), (1, 3), (3, 1), (2, 3))),
+    Entry(
+        "between two couplings",
+        "model",
+        on(UniformLinks, Between(Sweep(6, 2, condition=("beta",)), (("beta", 1.0),), (("beta", 3.0),))),
+        ((2, 2),),
+    ),
     Entry(
         "sweep, conditioned, a net, no charge symmetry",
         "model",
