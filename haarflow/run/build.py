@@ -35,18 +35,10 @@ from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
+from haarflow.run.kernels import Proposal
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
 from haarflow.run.own import NOTHING, Own, check_force
-from haarflow.run.samplers import (
-    Proposal,
-    averages,
-    kernel,
-    kernels_of,
-    needs_flow,
-    row_of,
-    rungs_of,
-    target_acceptance,
-)
+from haarflow.run.samplers import averages, kernel, kernels_of, needs_flow, row_of, rungs_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked

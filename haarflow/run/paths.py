@@ -25,25 +25,25 @@ from haarflow.flows.stochastic.paths import Path, Step, path, spaced
 from haarflow.flows.stochastic.starts import FromChain, FromPrior, Start
 from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
 from haarflow.flows.u1.gradient_sweep import GradientSweep
-from haarflow.run import samplers
+from haarflow.run import sampler_settings
 from haarflow.run.build import Plan, Setup
+from haarflow.run.kernels import KERNELS, Proposal
 from haarflow.run.progress import Progress
 from haarflow.run.records import PathLine
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.samplers import KERNELS, Proposal
 from haarflow.run.target import Target
 
 
 def check_paths(target: Target) -> None:
     """Raise ValueError for paths of a recipe that cannot be made, before anything is written; see `protocol`."""
     for name, words in target.recipe.samplers.items():
-        if isinstance(words, samplers.Path):
+        if isinstance(words, sampler_settings.Path):
             protocol(target, name)
 
 
 def with_paths(setup: Setup, folder: RunFolder, progress: Progress) -> Setup:
     """Return the set-up with the proposals of its paths, fitted now or read from the log."""
-    plans = {name: plan for name, plan in setup.plans.items() if isinstance(plan.settings, samplers.Path)}
+    plans = {name: plan for name, plan in setup.plans.items() if isinstance(plan.settings, sampler_settings.Path)}
     made = {name: _proposal(setup, plan, folder, progress) for name, plan in plans.items()}
     return dataclasses.replace(setup, proposals={**setup.proposals, **made})
 
@@ -80,12 +80,12 @@ def _moving(kernel: Kernel | None, name: str) -> Kernel:
     return kernel
 
 
-def _kernel(target: Target, words: samplers.Path) -> Kernel | None:
+def _kernel(target: Target, words: sampler_settings.Path) -> Kernel | None:
     """The kernels of one step, None where there are none."""
     settings: dict[str, Any] = {
-        "hmc": samplers.HMC(steps=words.trajectory, step_size=words.step_size),
-        "heatbath": samplers.HeatBath(overrelaxation=words.overrelaxation),
-        "metropolis": samplers.Metropolis(width=words.width),
+        "hmc": sampler_settings.HMC(steps=words.trajectory, step_size=words.step_size),
+        "heatbath": sampler_settings.HeatBath(overrelaxation=words.overrelaxation),
+        "metropolis": sampler_settings.Metropolis(width=words.width),
     }
     made = tuple(KERNELS[word].make(target.theory, target.couplings, settings[word], None) for word in words.kernels)
     if not made:
@@ -94,7 +94,7 @@ def _kernel(target: Target, words: samplers.Path) -> Kernel | None:
     return whole if words.sweeps == 1 else Repeat(whole, words.sweeps)
 
 
-def _layer(target: Target, words: samplers.Path, name: str) -> Any:
+def _layer(target: Target, words: sampler_settings.Path, name: str) -> Any:
     if words.layers == "none":
         return None
     group = _group(target)

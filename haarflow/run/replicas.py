@@ -26,7 +26,7 @@ def own_rung(couplings: Mapping[str, float], settings: Any) -> int:
 
     Raises ValueError where there is none.
 
-    >>> from haarflow.run.samplers import ReplicaExchange
+    >>> from haarflow.run.sampler_settings import ReplicaExchange
     >>> own_rung({"beta": 3.0}, ReplicaExchange(ladder={"beta": (2.0, 3.0)}))
     1
     """
@@ -37,7 +37,7 @@ def own_rung(couplings: Mapping[str, float], settings: Any) -> int:
 def couplings_at(couplings: Mapping[str, float], settings: Any, rung: int) -> dict[str, float]:
     """Return the couplings of one replica.
 
-    >>> from haarflow.run.samplers import ReplicaExchange
+    >>> from haarflow.run.sampler_settings import ReplicaExchange
     >>> couplings_at({"beta": 3.0, "lam": 0.5}, ReplicaExchange(ladder={"beta": (2.0, 3.0)}), 0)
     {'beta': 2.0, 'lam': 0.5}
     """

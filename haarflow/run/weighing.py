@@ -17,7 +17,7 @@ from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import Mixture, components
 from haarflow.flows.sampling.draws import weigh
 from haarflow.run.build import Plan, Setup
-from haarflow.run.samplers import Proposal
+from haarflow.run.kernels import Proposal
 
 GROUP = "target_log_w"
 MOST, LEAST = 2048, 64  # configurations of one chain sampler that are weighed

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from haarflow.core.chains.warmup import LEAST
+from haarflow.run.kernels import KERNELS, hits_of
 from haarflow.run.own import Own
 from haarflow.run.recipes.faults import Errors, hint
-from haarflow.run.samplers import KERNELS, ReplicaExchange, hits_of, kernels_of, needs_flow, rungs_of, target_acceptance
+from haarflow.run.sampler_settings import ReplicaExchange
+from haarflow.run.samplers import kernels_of, needs_flow, rungs_of, target_acceptance
 from haarflow.run.settings import Fit, Recipe, Train
 from haarflow.theories import catalogue
 

@@ -8,8 +8,9 @@ import pytest
 from haarflow.flows import catalogue as flow_catalogue
 from haarflow.run import own
 from haarflow.run.build import model_of
+from haarflow.run.kernels import KERNELS
 from haarflow.run.recipes import RecipeError, check
-from haarflow.run.samplers import KERNELS, SAMPLERS
+from haarflow.run.samplers import SAMPLERS
 from haarflow.run.schema import theory_settings
 from haarflow.run.settings import THEORY_SETTINGS
 from haarflow.run.target import target_of

@@ -6,7 +6,7 @@ import pytest
 
 from haarflow.run import recipes, toml
 from haarflow.run.recipes import RecipeError, check, load, names
-from haarflow.run.samplers import HMC
+from haarflow.run.sampler_settings import HMC
 from haarflow.run.toml import as_table, template, to_toml
 from haarflow.theories.catalogue import THEORIES
 

@@ -11,8 +11,10 @@ from haarflow.results import ensemble
 from haarflow.results.replica_evidence import compared, judged
 from haarflow.run import recipes
 from haarflow.run.build import build
+from haarflow.run.kernels import Proposal
 from haarflow.run.recipes.faults import RecipeError
-from haarflow.run.samplers import Proposal, ReplicaExchange, kernel
+from haarflow.run.sampler_settings import ReplicaExchange
+from haarflow.run.samplers import kernel
 from haarflow.theories import U1Gauge
 from tests.haarflow.run.test_tuned_runs import killed
 from tests.support.runs import numbers
