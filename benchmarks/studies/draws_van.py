@@ -13,7 +13,6 @@ import argparse
 import os
 import statistics
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +69,8 @@ def measure(extent: int, batch: int, pairs: int) -> dict[str, Any]:
     """Check the twin, then return its row: draws a CPU second of all, the ratio and its interval."""
     model = dense((extent, extent))
     params, angles = inputs(model, batch)
-    makers = {"jax": partial(library, "jax", model), "torch": partial(library, "torch", model), "twin": twin}
-    works = {name: make(params, angles) for name, make in makers.items()}
+    works = {name: library(name, model, params, angles) for name in ("jax", "torch")}
+    works["twin"] = twin(params, angles)
     spins, log_q = works["twin"]()
     for name in ("jax", "torch"):
         own, log_det = works[name]()
