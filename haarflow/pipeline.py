@@ -20,13 +20,13 @@ from haarflow.results.summary import summarise, training_figures
 from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
-from haarflow.run.paths import check_paths, with_paths
 from haarflow.run.progress import Progress
 from haarflow.run.records import Line, PathLine, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
+from haarflow.run.stages.paths import check_paths, with_paths
 from haarflow.run.toml import to_toml
 
 
@@ -93,8 +93,8 @@ def _has_block(folder: RunFolder, line: Line) -> bool:
 
 
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
-    from haarflow.run.fitting_stage import run_fit
-    from haarflow.run.training_stage import run_training, write_untrained
+    from haarflow.run.stages.fitting import run_fit
+    from haarflow.run.stages.training import run_training, write_untrained
 
     if folder.model.exists():
         progress.say("the flow is already trained")

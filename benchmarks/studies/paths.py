@@ -26,8 +26,8 @@ from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.kernel import run
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.stochastic.fitting import fitted
-from haarflow.run.paths import protocol
 from haarflow.run.recipes import load
+from haarflow.run.stages.paths import protocol
 from haarflow.run.target import Target, measure_of, target_of
 
 NODES, CHAINS, SWEEPS = 16, 16, 60  # of the integration over beta

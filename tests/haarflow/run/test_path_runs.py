@@ -8,7 +8,7 @@ import pytest
 from haarflow.pipeline import run
 from haarflow.results import ensemble, populations
 from haarflow.run import recipes
-from haarflow.run.paths import protocol
+from haarflow.run.stages.paths import protocol
 from haarflow.run.target import target_of
 
 PATH = {"first": {"beta": 0.0}, "steps": 4, "pilot": 32, "draws": 400, "block": 100, "kernels": ["heatbath"]}

@@ -24,12 +24,12 @@ from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import next_things
 from haarflow.run.build import Setup, card_of
 from haarflow.run.chains import target_draws
-from haarflow.run.fine_tuning import compared
 from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
 from haarflow.run.records import FineTuneLine, TrainLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
+from haarflow.run.stages.fine_tuning import compared
 
 FAILED = 2.5  # effective draws of a batch below which a training has failed
 
