@@ -34,7 +34,7 @@ from haarflow.verification.pair_objects import PAIR_ENTRIES
 from haarflow.verification.weight_objects import DENSITY_ENTRIES
 from tests.conftest import member
 from tests.mutants import autoregressive, loop_flows
-from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
+from tests.mutants.flows.table import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
 MODELS = (*FLOW_ENTRIES, *(entry for entry in PAIR_ENTRIES if entry.kind in ("model", "prior")))

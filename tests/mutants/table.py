@@ -10,12 +10,12 @@ from tests.mutants import (
     determinants,
     fermion_kernels,
     fermions,
-    flows,
     paths,
     solvers,
     theories,
     weights,
 )
+from tests.mutants.flows import table as flows
 from tests.mutants.pairs import kernels as pair_kernels
 from tests.mutants.pairs import theories as pair_theories
 
