@@ -1,7 +1,7 @@
 """The parts of a theory: records that say what a kernel may use of it, and the one place that looks for them.
 
-A theory has a lattice, an action, and a group (or `spaces`, where a field has several arrays); all else is optional. A part is a value, never inherited: `described(theory)`
-returns each one, or None where the theory does not offer it.
+A theory has a lattice, an action, and a group (or `spaces`, where a field has several arrays); all else is optional. A
+part is a value, never inherited: `described(theory)` returns each one, or None where the theory does not offer it.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Local:
 class AngleWeight:
     """The conditional weight exp(a cos theta + b sin theta) of a U(1) link, all others held.
 
-    `weight(field, mu, couplings) -> (a, b)` for the links along mu, each `(*batch, *lattice)`. `staple(field, mu)`, where
-    given, is (Re A, Im A) with a = k Re A, b = -k Im A for one number k. `reach` is the longest side of a loop in links;
-    `rectangular` says that every loop is a rectangle in a plane, one link wide.
+    `weight(field, mu, couplings) -> (a, b)` for the links along mu, each `(*batch, *lattice)`. `staple(field, mu)`,
+    where given, is (Re A, Im A) with a = k Re A, b = -k Im A for one number k. `reach` is the longest side of a loop in
+    links; `rectangular` says that every loop is a rectangle in a plane, one link wide.
     """
 
     weight: Callable[..., tuple[Array, Array]]
@@ -106,9 +106,9 @@ class Symmetries:
 class SpinWeight:
     """The conditional weight exp(h s) of a spin s = +1 or -1, all others held.
 
-    `field(spins, couplings) -> h`, `(*batch, *lattice)`, the local field at every site, which depends on nearest neighbours
-    alone. `bond(spins, couplings) -> k`, where given, says that S = -k sum_x sum_mu s(x) s(x+mu) with k >= 0, a number or
-    `(*batch, 1, ..., 1)` over the sites: cluster moves then exist.
+    `field(spins, couplings) -> h`, `(*batch, *lattice)`, the local field at every site, which depends on nearest
+    neighbours alone. `bond(spins, couplings) -> k`, where given, says that S = -k sum_x sum_mu s(x) s(x+mu) with k >=
+    0, a number or `(*batch, 1, ..., 1)` over the sites: cluster moves then exist.
     """
 
     field: Callable[..., Array]
@@ -250,8 +250,8 @@ def autodiff_force(theory: Theory, field: Tree, couplings: Couplings = None) -> 
 
     For a complex field F = dS/d Re phi + i dS/d Im phi. A field of several parts has a force of the same parts.
 
-    Write `force = autodiff_force` in the class body of a theory without a force of its own, or leave the force out. Raises
-    `backends.NoAutodiff` on NumPy and CuPy.
+    Write `force = autodiff_force` in the class body of a theory without a force of its own, or leave the force out.
+    Raises `backends.NoAutodiff` on NumPy and CuPy.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import Phi4
@@ -293,8 +293,8 @@ def force_of(theory: Theory) -> Callable[..., Tree]:
 def check_theory(theory: Any) -> Any:
     """Return the theory if kernels may use it, or raise TypeError that says what to change.
 
-    It has `lattice`, `action`, and a `group` or `spaces`; its parts are the records of this module, and it does not take
-    some of them from another theory's class while it replaces others: they would describe two different actions.
+    It has `lattice`, `action`, and a `group` or `spaces`; its parts are the records of this module, and it does not
+    take some of them from another theory's class while it replaces others: they would describe two different actions.
 
     >>> check_theory(3)
     Traceback (most recent call last):

@@ -4,8 +4,8 @@ F_c takes the prior to the target at couplings c. Then
 
     f = F_b o F_a^-1,    log_det = log |det dF_b| + log |det dF_a^-1|,
 
-takes the target at a to that at b, and its weights are near one where F errs at a and b alike, even if it errs much. Such maps
-carry ensembles from one coupling to another (arXiv:2401.10874) and exchange replicas (arXiv:2404.11674).
+takes the target at a to that at b, and its weights are near one where F errs at a and b alike, even if it errs much.
+Such maps carry ensembles from one coupling to another (arXiv:2401.10874) and exchange replicas (arXiv:2404.11674).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from haarflow.flows.symmetries import common
 class Between:
     """The map F_b o F_a^-1 of a conditioned flow F, itself a flow with F's parameters.
 
-    Its condition is {"from": couplings a, "to": couplings b}, both as F is told them; or they stand in its definition as
-    `start` and `end`, pairs of name and number, and it is told nothing. Between equal couplings it is the identity.
+    Its condition is {"from": couplings a, "to": couplings b}, both as F is told them; or they stand in its definition
+    as `start` and `end`, pairs of name and number, and it is told nothing. Between equal couplings it is the identity.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random

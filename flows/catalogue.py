@@ -19,7 +19,8 @@ class Row(NamedTuple):
 
     `options` names the class, and its fields, to which the constructor passes `**options`; `takes` are the options that
     default to the theory's definition and couplings where [flow] does not set them; `small` are lattices and arguments
-    for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out [train].
+    for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out
+    [train].
     """
 
     constructor: str | Callable[..., Any]

@@ -47,8 +47,8 @@ def matrix_valued(group: Group) -> bool:
 def on_links(group: Group, field_shape: tuple[int, ...], lattice: tuple[int, ...] | None = None) -> bool:
     """Return whether a field lives on links: one element for each direction before the lattice.
 
-    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is as
-    long as axes follow.
+    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is
+    as long as axes follow.
 
     >>> from haarflow.core.groups.additive import U1
     >>> on_links(U1(), (2, 4, 4)), on_links(U1(), (4, 4)), on_links(U1(), (2, 4, 4), (2, 4, 4))

@@ -43,7 +43,8 @@ class StochasticLayer(Protocol):
     def forward(self, params: Params, key: Key, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return y drawn from P(x -> y) and log_ratio = log P~(y -> x) - log P(x -> y), of the batch's shape.
 
-        P~ is the reverse move. log_ratio takes the place of log_det: log_w = -S(y) - log r(x) + sum of both over layers.
+        P~ is the reverse move. log_ratio takes the place of log_det: log_w = -S(y) - log r(x) + sum of both over
+        layers.
         """
         ...
 
@@ -179,8 +180,8 @@ def _unrolled(
 class Translate:
     """A translation of the field by `shifts` sites along the lattice axes, y(n + shifts) = x(n).
 
-    Between couplings it does the work of a shifted mask. `internal` is the number of axes between batch and lattice (one
-    for a U(1) gauge field, three for SU(N)).
+    Between couplings it does the work of a shifted mask. `internal` is the number of axes between batch and lattice
+    (one for a U(1) gauge field, three for SU(N)).
     """
 
     shifts: tuple[int, ...]

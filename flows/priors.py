@@ -63,7 +63,8 @@ class UniformLinks:
 class UniformSites:
     """Independent uniform angles, one a site: `(n, *lattice)` in [-pi, pi), of log-density 0 in normalised Haar measure.
 
-    What draws discrete values site by site starts from them. Raises ValueError for extents that are not whole numbers >= 1.
+    What draws discrete values site by site starts from them. Raises ValueError for extents that are not whole numbers
+    >= 1.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random

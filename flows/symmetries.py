@@ -4,9 +4,10 @@ A flow f declares `symmetries`, names from SYMMETRIES for which
 
     f(g x) = g f(x),   log_det(g x) = log_det(x),
 
-`periods`, the translations along each axis with which f commutes (1 by default), and `displacement`, the number of sites
-by which f translates the field along each axis: the law then holds for f followed by the opposite translation. All three
-are optional, and a flow need not have a symmetry that it does not declare. A prior declares the symmetries of its density.
+`periods`, the translations along each axis with which f commutes (1 by default), and `displacement`, the number of
+sites by which f translates the field along each axis: the law then holds for f followed by the opposite translation.
+All three are optional, and a flow need not have a symmetry that it does not declare. A prior declares the symmetries of
+its density.
 """
 
 from __future__ import annotations

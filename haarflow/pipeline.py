@@ -40,8 +40,8 @@ def run(
 ) -> dict[str, Any]:
     """Run a recipe in the folder `out` and return what summary.json holds.
 
-    `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory and
-    flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped and ChainStopped, each with a remedy; finished
+    `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory
+    and flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped and ChainStopped, each with a remedy; finished
     blocks are kept.
     """
     progress, setup = progress or Progress(), build(recipe, own)

@@ -1,7 +1,7 @@
 """The theories of the library, one literal row each: a new theory is its file and a row here.
 
-A row gives the fields and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers that a
-theory admits, and the small lattices on which the laws are checked.
+A row gives the fields and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers that
+a theory admits, and the small lattices on which the laws are checked.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ class Small(NamedTuple):
 class Row(NamedTuple):
     """All that the command line has to know about a theory.
 
-    `make(lattice, **options)` constructs it. `family` names the flows that it admits (`flows/catalogue.py`), `samplers` the
-    kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with it, or
-    None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
-    `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where unknown.
+    `make(lattice, **options)` constructs it. `family` names the flows that it admits (`flows/catalogue.py`), `samplers`
+    the kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with
+    it, or None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
+    `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where
+    unknown.
     """
 
     make: Callable[..., Any]

@@ -1,7 +1,7 @@
 """Theories made of others: sums of actions.
 
-Every term keeps its own couplings, its own check and its own kernels; a sum offers a part only where all terms have it, so
-that no kernel sees half of the action.
+Every term keeps its own couplings, its own check and its own kernels; a sum offers a part only where all terms have it,
+so that no kernel sees half of the action.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from haarflow.theories.theory import check_couplings, checked, no_subclass
 class Sum:
     """The theory of the action S = S_1 + S_2 + ..., for terms on one lattice, with fields of the same spaces.
 
-    A coupling that two terms name is one coupling. `local` and `conditional` are there where every term has them, of one
-    kind; `exact` is not known. Observables are those of all terms, the first term's where names meet, and `action` the sum.
-    Raises TypeError for a term that is no theory, ValueError without terms, for terms that do not fit and for a coupling of
-    two defaults.
+    A coupling that two terms name is one coupling. `local` and `conditional` are there where every term has them, of
+    one kind; `exact` is not known. Observables are those of all terms, the first term's where names meet, and `action`
+    the sum. Raises TypeError for a term that is no theory, ValueError without terms, for terms that do not fit and for
+    a coupling of two defaults.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge, SUNGauge

@@ -55,8 +55,8 @@ def with_parts(theory: Theory, **parts: Any) -> Any:
 
     A new `action` drops the parts that described the old one (force, difference, local, conditional, conjugates, exact,
     charge, other_form) unless they are replaced too; the observable `action` is then the new one. New `couplings` are
-    other defaults under the same names. Raises TypeError for an unknown part and for a part of the wrong type, ValueError
-    for couplings of other names.
+    other defaults under the same names. Raises TypeError for an unknown part and for a part of the wrong type,
+    ValueError for couplings of other names.
 
     >>> from haarflow.theories import Phi4
     >>> free = with_parts(Phi4((4, 4)), couplings={"m2": 1.0, "lam": 0.0})

@@ -3,12 +3,13 @@
     python -m haarflow.benchmarks.studies.correlated_ensembles [--lattice 16 16] [--betas 4 4.4] [--steps 600 300 150]
         [--draws 20000] [--seed 2026] [--json FILE]
 
-From exact configurations at both couplings: `plain`, the identity; `one number`, one sweep theta -> theta - c dS_1/dtheta with the c
-of the largest ESS on draws of its own; `trained`, F_b o F_a^-1 of a sweep flow that is told beta, trained from nothing: at both
-couplings on lattices of four columns and on the whole one, then as a map; and `closed form`, the same of the exact conditional
-distributions, cut off at 16 harmonics. Printed are the ESS of the pairs, the mean acceptance of a swap, the difference of plaquettes
-with its error and its distance from the exact one, and the gain in variance over independent ensembles. CPU seconds are those of the
-process, in JAX for the training (float32) and NumPy for all else.
+From exact configurations at both couplings: `plain`, the identity; `one number`, one sweep theta -> theta - c
+dS_1/dtheta with the c of the largest ESS on draws of its own; `trained`, F_b o F_a^-1 of a sweep flow that is told
+beta, trained from nothing: at both couplings on lattices of four columns and on the whole one, then as a map; and
+`closed form`, the same of the exact conditional distributions, cut off at 16 harmonics. Printed are the ESS of the
+pairs, the mean acceptance of a swap, the difference of plaquettes with its error and its distance from the exact one,
+and the gain in variance over independent ensembles. CPU seconds are those of the process, in JAX for the training
+(float32) and NumPy for all else.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from haarflow.backends.tree import tree_map
 from haarflow.benchmarks.harness.results import write
 from haarflow.benchmarks.studies.exactness import judge
 from haarflow.core import random
-from haarflow.core.chains.heatbath_u1 import link_colours
 from haarflow.core.chains.tempering import Replicas, Swap, joined
 from haarflow.core.statistics import Difference, correlated_difference, ess
 from haarflow.flows.between import Between
@@ -45,32 +45,12 @@ from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine, WarmUp
 from haarflow.flows.u1.autoregressive import Autoregressive
+from haarflow.flows.u1.gradient_sweep import GradientSweep
 from haarflow.flows.u1.sweep import Sweep
 from haarflow.theories import U1Gauge
 from haarflow.theories.samplers.u1 import exact_sample
 
 PILOT, BLOCK = 400, 500  # configurations that tune one number, and that are mapped at once
-HALVINGS = 50
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """A flow whose condition stands in its definition, for training and swaps that tell it nothing."""
-
-    flow: Any
-    start: float
-    end: float
-
-    symmetries = ("gauge",)
-
-    def init(self, key: Any, dtype: str = "float64") -> Any:
-        return self.flow.init(key, dtype)
-
-    def forward(self, params: Any, x: Any, condition: Any = None) -> Any:
-        return self.flow.forward(params, x, {"from": {"beta": self.start}, "to": {"beta": self.end}})
-
-    def inverse(self, params: Any, y: Any, condition: Any = None) -> Any:
-        return self.flow.inverse(params, y, {"from": {"beta": self.start}, "to": {"beta": self.end}})
 
 
 @dataclass(frozen=True)
@@ -93,47 +73,6 @@ class Equilibrium:
 
     def log_density(self, x: Any) -> Any:
         return -U1Gauge(self.lattice).action(x, {"beta": self.beta})
-
-
-@dataclass(frozen=True)
-class OneNumber:
-    """theta -> theta - c dS_1/dtheta, direction by direction and colour by colour, S_1 = -sum_P cos theta_P; parameters {"c"}.
-
-    The links of a class share no plaquette: with e^{i theta} A the sum of the plaquettes around one and psi = theta + arg A it is
-    psi -> psi - c |A| sin psi, which bisection inverts where |c| |A| < 1.
-    """
-
-    def forward(self, params: Any, x: Any, condition: Any = None) -> Any:
-        return self._swept(params["c"], x, _explicit, 1)
-
-    def inverse(self, params: Any, y: Any, condition: Any = None) -> Any:
-        return self._swept(params["c"], y, _implicit, -1)
-
-    def _swept(self, c: float, x: Any, move: Callable[..., Any], order: int) -> Any:
-        theory, log_det = U1Gauge(x.shape[-2:]), 0.0
-        classes = [(mu, colour) for mu in (0, 1) for colour in range(link_colours(theory.lattice, mu)[1])]
-        for mu, colour in classes[::order]:
-            real, imaginary = theory.staple(x, mu)
-            size, phase = numpy.hypot(real, imaginary), numpy.arctan2(imaginary, real)
-            change, slope = move(c * size, x[..., mu, :, :] + phase)
-            active = link_colours(theory.lattice, mu)[0] == colour
-            x = x.copy()
-            x[..., mu, :, :] += numpy.where(active, change, 0.0)
-            log_det = log_det + numpy.where(active, slope, 0.0).sum(axis=(-2, -1))
-        return x, log_det
-
-
-def _explicit(k: Any, psi: Any) -> Any:
-    return -k * numpy.sin(psi), numpy.log1p(-k * numpy.cos(psi))
-
-
-def _implicit(k: Any, psi: Any) -> Any:
-    low, high = -abs(k), abs(k)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        above = middle - k * numpy.sin(psi + middle) > 0.0
-        low, high = numpy.where(above, low, middle), numpy.where(above, middle, high)
-    return middle, -numpy.log1p(-k * numpy.cos(psi + middle))
 
 
 class ClosedForm:
@@ -164,15 +103,15 @@ def log_weights(lattice: Any, betas: Any, flow: Any, params: Any, x: Any) -> tup
     return y, theory.action(x, {"beta": betas[0]}) - theory.action(y, {"beta": betas[1]}) + log_det
 
 
-def best_number(lattice: Any, betas: Any, seed: int) -> dict[str, float]:
+def best_number(lattice: Any, betas: Any, seed: int) -> dict[str, Any]:
     """Return the c of the largest ESS, by golden section."""
     x = exact_sample(U1Gauge(lattice), random.key(seed, backends.get("numpy")), PILOT, {"beta": betas[0]}).field
-    quality = lambda c: float(ess(log_weights(lattice, betas, OneNumber(), {"c": c}, x)[1]))  # noqa: E731
+    quality = lambda c: float(ess(log_weights(lattice, betas, GradientSweep(), {"c": numpy.asarray(c)}, x)[1]))  # noqa: E731
     low, high, golden = 0.0, 0.1, (math.sqrt(5.0) - 1.0) / 2.0
     for _ in range(12):
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if quality(left) > quality(right) else (left, high)
-    return {"c": 0.5 * (low + high)}
+    return {"c": numpy.asarray(0.5 * (low + high))}
 
 
 class Stage(NamedTuple):
@@ -189,11 +128,12 @@ def trained(lattice: tuple[int, int], betas: tuple[float, float], steps: list[in
     """Return the map of a sweep flow that is told beta, and its parameters in double precision."""
     flow = Sweep(bins=32, condition=("beta",), stiffness=0.5 * sum(betas))
     told, mapped = Cycled({"beta": betas}), {"beta": betas[1]}
+    between = Between(flow, *((("beta", beta),) for beta in betas))
     narrow = (lattice[0], min(4, lattice[1]))
     stages: tuple[Stage, ...] = (
         Stage(Model(UniformLinks(narrow), flow), 2e-2, 128, ReverseKL(), told),
         Stage(Model(UniformLinks(lattice), flow), 4e-3, 64, PathGradient(), told),
-        Stage(Model(Equilibrium(lattice, betas[0]), Fixed(Between(flow), *betas)), 4e-3, 64, PathGradient(), mapped),
+        Stage(Model(Equilibrium(lattice, betas[0]), between), 4e-3, 64, PathGradient(), mapped),
     )
     backend, params = backends.get("jax", dtype="float32"), None
     for number, (stage, count) in enumerate(zip(stages, steps, strict=True)):
@@ -210,7 +150,7 @@ def trained(lattice: tuple[int, int], betas: tuple[float, float], steps: list[in
                 print(f"  stage {number} step {progress.step} ESS {progress.records['ess'].mean():.3f}", flush=True)
         params = tree_map(lambda *rows: sum(rows) / len(rows), *late)
     host = tree_map(lambda leaf: backend.to_numpy(leaf).astype("float64"), params)
-    return Fixed(Between(flow), *betas), host
+    return between, host
 
 
 def measured(lattice: Any, betas: Any, flow: Any, params: Any, draws: int, seed: int) -> tuple[Difference, float]:
@@ -236,7 +176,7 @@ def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
     exact = [U1Gauge(lattice).exact({"beta": beta})["plaquette"] for beta in betas]
     makers: dict[str, Callable[[], tuple[Any, Any]]] = {
         "plain": lambda: (None, {}),
-        "one number": lambda: (OneNumber(), best_number(lattice, betas, options.seed + 1)),
+        "one number": lambda: (GradientSweep(), best_number(lattice, betas, options.seed + 1)),
         "trained": partial(trained, lattice, betas, options.steps, options.seed),
         "closed form": lambda: (ClosedForm(*betas), {}),
     }

@@ -2,9 +2,9 @@
 
     python -m haarflow.benchmarks.studies.draws_van [--extents 8 16] [--batch 2000] [--pairs 5] [--json FILE]
 
-A masked dense net of 4 units a site in float64, one thread, process CPU seconds, the same parameters and the same uniform numbers:
-first the twin must give the library's spins and log q; then library (JAX, and Torch) and twin run in turns. Medians of draws a CPU
-second, and the median of the ratios of JAX to the twin with its 95% interval.
+A masked dense net of 4 units a site in float64, one thread, process CPU seconds, the same parameters and the same
+uniform numbers: first the twin must give the library's spins and log q; then library (JAX, and Torch) and twin run in
+turns. Medians of draws a CPU second, and the median of the ratios of JAX to the twin with its 95% interval.
 """
 
 from __future__ import annotations

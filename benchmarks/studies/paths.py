@@ -2,10 +2,10 @@
 
     python -m haarflow.benchmarks.studies.paths [CASE ...] [--draws 4096] [--seed 0] [--json FILE]
 
-Cases are paths of a shipped recipe with other settings, see CASES. KL = ln Z - <log w> of the paths, with ln Z exact in two
-dimensions and integrated over beta in four: dlnZ/dbeta = -<dS/dbeta> at Gauss-Legendre points, from heat-bath chains. CPU seconds
-are of the process, those of compiling left out; `numbers` is how many numbers the layers have (polynomials have fewer degrees of
-freedom).
+Cases are paths of a shipped recipe with other settings, see CASES. KL = ln Z - <log w> of the paths, with ln Z exact in
+two dimensions and integrated over beta in four: dlnZ/dbeta = -<dS/dbeta> at Gauss-Legendre points, from heat-bath
+chains. CPU seconds are of the process, those of compiling left out; `numbers` is how many numbers the layers have
+(polynomials have fewer degrees of freedom).
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@
         [--kind dense] [--hidden 4] [--kernel 7] [--steps 1000] [--batch 256] [--rate 1e-2] [--draws 40000] [--seed 1]
         [--anneal 0.5] [--dtype float64] [--json FILE]
 
-Each coupling is trained from scratch by the score function on the density averaged over the flip, beta rising from 0 over the first
-half of the steps (`--anneal`), on one thread of JAX; CPU seconds include compilation, which the first coupling pays for all. Fresh draws in
-float64 then give ESS, the gap KL/V = (ln Z - E_q[log w])/V with the exact ln Z, and ln Z by the weights with its deviation in
-standard errors. Seeds are fixed beforehand.
+Each coupling is trained from scratch by the score function on the density averaged over the flip, beta rising from 0
+over the first half of the steps (`--anneal`), on one thread of JAX; CPU seconds include compilation, which the first
+coupling pays for all. Fresh draws in float64 then give ESS, the gap KL/V = (ln Z - E_q[log w])/V with the exact ln Z,
+and ln Z by the weights with its deviation in standard errors. Seeds are fixed beforehand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Plain PyTorch: draws of a variational autoregressive network for spins as its paper has them, arXiv:1809.10606.
 
-A masked dense net of one hidden layer on spins `(n, V)`, row-major; for each site in turn the whole net is evaluated, and the site's
-spin is drawn from its own output. V passes for V sites.
+A masked dense net of one hidden layer on spins `(n, V)`, row-major; for each site in turn the whole net is evaluated,
+and the site's spin is drawn from its own output. V passes for V sites.
 """
 
 import torch

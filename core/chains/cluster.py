@@ -1,8 +1,8 @@
 """Cluster moves of Ising spins: Swendsen and Wang, Phys. Rev. Lett. 58 (1987) 86, in any dimension.
 
-With S = -k sum s(x) s(x+mu), bonds between equal spins are laid with probability 1 - e^{-2k}; every cluster that they join then
-takes a sign of its own, +1 or -1 with equal odds. Clusters are found by passing the smallest number of a site along the bonds until
-nothing changes, which takes as many passes as the longest way within a cluster is long.
+With S = -k sum s(x) s(x+mu), bonds between equal spins are laid with probability 1 - e^{-2k}; every cluster that they
+join then takes a sign of its own, +1 or -1 with equal odds. Clusters are found by passing the smallest number of a site
+along the bonds until nothing changes, which takes as many passes as the longest way within a cluster is long.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from haarflow.core.parts import SpinWeight, described
 class SwendsenWang(Cacheless):
     """All clusters of a configuration, each with a new sign, for a theory whose `SpinWeight` has a `bond`.
 
-    `values = {"couplings": {...}}`, numbers or batch-shaped arrays; one key `(2,)` or one per chain. Info: `clusters`, their
-    number per site. Raises TypeError for a theory whose action is no sum over bonds.
+    `values = {"couplings": {...}}`, numbers or batch-shaped arrays; one key `(2,)` or one per chain. Info: `clusters`,
+    their number per site. Raises TypeError for a theory whose action is no sum over bonds.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.kernel import run

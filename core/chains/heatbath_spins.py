@@ -1,7 +1,8 @@
 """Heat bath of Ising spins on a checkerboard, in any dimension.
 
-Given its neighbours a spin has the weight e^{h s}, h its local field, so that it is +1 with probability 1/(1 + e^{-2h}). Sites of
-one colour have no bond in common and are drawn at once. Source: Creutz, Jacobs, Rebbi, Phys. Rev. D 20 (1979) 1915.
+Given its neighbours a spin has the weight e^{h s}, h its local field, so that it is +1 with probability 1/(1 +
+e^{-2h}). Sites of one colour have no bond in common and are drawn at once. Source: Creutz, Jacobs, Rebbi, Phys. Rev. D
+20 (1979) 1915.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from haarflow.core.parts import SpinWeight
 class SpinHeatBath(Cacheless):
     """A sweep over all spins, colour by colour, of a theory whose `conditional` is a `SpinWeight`.
 
-    `values = {"couplings": {...}}`, numbers or batch-shaped arrays; one key `(2,)` or one per chain. Two colours, or three where
-    an extent is odd. Info: `flipped`, the share of the spins that changed. Raises TypeError for a theory without such a weight.
+    `values = {"couplings": {...}}`, numbers or batch-shaped arrays; one key `(2,)` or one per chain. Two colours, or
+    three where an extent is odd. Info: `flipped`, the share of the spins that changed. Raises TypeError for a theory
+    without such a weight.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.kernel import run
@@ -69,8 +71,8 @@ class SpinHeatBath(Cacheless):
 def site_colours(lattice: tuple[int, ...]) -> tuple[numpy.ndarray, int]:
     """Return labels `(*lattice)` such that neighbours differ, and their number.
 
-    The label is the sum of the coordinates mod 2, or where an extent is odd mod 3 with the last site of an odd ring counted as
-    2. The one site of a ring of extent 1 has no neighbour along it.
+    The label is the sum of the coordinates mod 2, or where an extent is odd mod 3 with the last site of an odd ring
+    counted as 2. The one site of a ring of extent 1 has no neighbour along it.
 
     >>> site_colours((2, 4))[0].tolist(), site_colours((3,))[0].tolist()
     ([[0, 1, 0, 1], [1, 0, 1, 0]], [0, 1, 2])

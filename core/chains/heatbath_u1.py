@@ -38,11 +38,13 @@ Rule = Callable[[Array, Array, Array], tuple[Array, Array]]  # (theta, k, phi) -
 class U1HeatBath(Cacheless):
     """A sweep over all links of a U(1) gauge theory, then `overrelaxation` sweeps of reflections.
 
-    The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
-    at once: two colours, three where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or
-    batch-shaped arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value
-    because all `tries` failed (0.34^tries at most). `backwards` visits the links in the opposite order. Raises ValueError for d < 2 and for an extent of 1, where a link is
-    its own staple, and for tries < 1; TypeError for a theory without such a weight.
+    The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin
+    theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn at once: two colours, three
+    where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or batch-shaped
+    arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value because all
+    `tries` failed (0.34^tries at most). `backwards` visits the links in the opposite order. Raises ValueError for d < 2
+    and for an extent of 1, where a link is its own staple, and for tries < 1; TypeError for a theory without such a
+    weight.
     """
 
     theory: Any
@@ -169,8 +171,8 @@ def conditional_of(theory: Any, kind: type[Weight]) -> Weight:
 def loop_reach(theory: Any) -> int:
     """Return how many links the longest side of a theory's loops has, by its `conditional` weight.
 
-    Raises ValueError for a reach beyond 1 unless the weight declares that its loops are `rectangular`, one link wide in a
-    plane: bent ones want other colours.
+    Raises ValueError for a reach beyond 1 unless the weight declares that its loops are `rectangular`, one link wide in
+    a plane: bent ones want other colours.
 
     >>> from haarflow.theories import SUNGauge
     >>> loop_reach(SUNGauge((4, 4))), loop_reach(SUNGauge((4, 4), rectangle=-1 / 12))
@@ -206,10 +208,10 @@ def link_colours(lattice: tuple[int, ...], mu: int, reach: int = 1) -> tuple[num
     """Return labels `(*lattice)` of the links along mu such that no loop holds two of one label, and their number.
 
     Loops are the rectangles of up to 1 x `reach` links in any plane. Reach 1: the label is the sum of the transverse
-    coordinates mod 2, or where one of those extents is odd mod 3 with the last site of an odd ring counted as 2. Reach 2:
-    twice x_mu plus that sum mod 4, which a step of nu, 2 nu, mu or mu +- nu changes, and no other joins two links of a
-    rectangle; all extents are then multiples of 4, so that none closes on itself.
-    Raises ValueError for d < 2, extents of 1, for reach 2 extents that 4 does not divide, and reach > 2.
+    coordinates mod 2, or where one of those extents is odd mod 3 with the last site of an odd ring counted as 2. Reach
+    2: twice x_mu plus that sum mod 4, which a step of nu, 2 nu, mu or mu +- nu changes, and no other joins two links of
+    a rectangle; all extents are then multiples of 4, so that none closes on itself. Raises ValueError for d < 2,
+    extents of 1, for reach 2 extents that 4 does not divide, and reach > 2.
 
     >>> link_colours((2, 4), 0)[0].tolist(), link_colours((3, 2), 1)[0].tolist()
     ([[0, 1, 0, 1], [0, 1, 0, 1]], [[0, 0], [1, 1], [2, 2]])

@@ -9,8 +9,8 @@ f from c_a to c_b, by the involution
 
     (x_a, x_b) -> (f^-1(x_b), f(x_a)),    log_det = log |det df(x_a)| + log |det df^-1(x_b)|.
 
-f = 1 is parallel tempering: Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Hukushima and Nemoto, J. Phys. Soc. Jpn. 65
-(1996) 1604. Through flows, in lattice gauge theory: arXiv:2404.11674. An ideal f is always accepted.
+f = 1 is parallel tempering: Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Hukushima and Nemoto, J. Phys. Soc.
+Jpn. 65 (1996) 1604. Through flows, in lattice gauge theory: arXiv:2404.11674. An ideal f is always accepted.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from haarflow.core.spaces import Space
 class Replicas:
     """The theory of `count` independent replicas of a theory, S = sum_r S(x_r; c_r), of fields `(*batch, count, *field_shape)`.
 
-    Each coupling is a number that all replicas share, or a tuple or an array of `count` numbers. Raises ValueError for fewer
-    than two replicas, TypeError for what is no theory.
+    Each coupling is a number that all replicas share, or a tuple or an array of `count` numbers. Raises ValueError for
+    fewer than two replicas, TypeError for what is no theory.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -97,7 +97,8 @@ class Swap:
     """The involution (x_a, x_b) -> (f^-1(x_b), f(x_a)) of two replicas of `theory`, without an auxiliary variable.
 
     `flow` is f, from the couplings of the first to those of the second, with the values "params" and, where it is told
-    couplings, "condition"; None is the identity. `Involutive(Replicas(theory), Swap(theory, flow, values))` is its kernel.
+    couplings, "condition"; None is the identity. `Involutive(Replicas(theory), Swap(theory, flow, values))` is its
+    kernel.
 
     >>> import numpy as np
     >>> from haarflow.theories import Phi4
@@ -136,11 +137,11 @@ class Swap:
 class ReplicaExchange(Cacheless):
     """One exchange of every pair of neighbours of `Replicas`: of 0 and 1, 2 and 3, ..., then of 1 and 2, 3 and 4, ....
 
-    `values = {"couplings": {...}}`, each a number or a tuple with one for every replica; with a `flow`, "params" is a tuple of
-    the parameters of each pair and "condition", where it is told couplings, a tuple of what it is told. Pair p has the key
-    `fold_in(key, p)`; keys as for all kernels. Info: `swapped` and `swap_dH`, `(*batch, R - 1)`. Alternate it with
-    what moves the replicas: `Cycle((EachReplica(heatbath, R, values), ReplicaExchange(replicas, values=values)))`.
-    Raises TypeError for a theory other than `Replicas`.
+    `values = {"couplings": {...}}`, each a number or a tuple with one for every replica; with a `flow`, "params" is a
+    tuple of the parameters of each pair and "condition", where it is told couplings, a tuple of what it is told. Pair p
+    has the key `fold_in(key, p)`; keys as for all kernels. Info: `swapped` and `swap_dH`, `(*batch, R - 1)`. Alternate
+    it with what moves the replicas: `Cycle((EachReplica(heatbath, R, values), ReplicaExchange(replicas,
+    values=values)))`. Raises TypeError for a theory other than `Replicas`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.kernel import run
@@ -198,8 +199,8 @@ INFO = {"swapped": "accepted", "swap_dH": "dH"}  # what the info of exchanges ca
 class EachReplica:
     """A kernel that moves every replica by a kernel of one, at its own couplings.
 
-    Its values are those of `kernel`, of which couplings may be tuples with a number for each of the `count` replicas. One program moves all replicas, as further chains. Info: the
-    kernel's, with an axis of replicas behind the batch.
+    Its values are those of `kernel`, of which couplings may be tuples with a number for each of the `count` replicas.
+    One program moves all replicas, as further chains. Info: the kernel's, with an axis of replicas behind the batch.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.heatbath_u1 import U1HeatBath

@@ -1,7 +1,8 @@
 """The group Z(2) of Ising spins: the signs +1 and -1 as floats.
 
-It is discrete: there is no algebra, hence no `exp`, `log`, momenta or force, and what moves fields along an algebra (HMC, local
-Metropolis) asks `has_algebra`. Densities refer to the counting measure: a partition function is a plain sum over spins.
+It is discrete: there is no algebra, hence no `exp`, `log`, momenta or force, and what moves fields along an algebra
+(HMC, local Metropolis) asks `has_algebra`. Densities refer to the counting measure: a partition function is a plain sum
+over spins.
 """
 
 from __future__ import annotations

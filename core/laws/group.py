@@ -140,7 +140,8 @@ def associativity(group: Group, a: Array, b: Array, c: Array) -> Verdict:
 def inverses(group: Group, a: Array, w: Array | None = None) -> Verdict:
     """a a^-1 = a^-1 a = exp(0) = 1, and 1 a = a.
 
-    `w` is any algebra element of a's shape; zero times it gives the identity. A group without an algebra has its `identity`.
+    `w` is any algebra element of a's shape; zero times it gives the identity. A group without an algebra has its
+    `identity`.
 
     >>> from haarflow.core.groups.additive import U1
     >>> inverses(U1(), numpy.asarray([3.0]), numpy.asarray([1.0])).passed
@@ -249,8 +250,8 @@ def momenta(group: Group, key: Array, shape: tuple[int, ...], dtype: str = "floa
 def haar_moments(group: Group, u: Array) -> Verdict:
     """<D(U)> = 0 under Haar for every nontrivial representation; U(1): <e^{i n theta}> = 0, n = 1 ... 4.
 
-    For SU(N) entries and their moments up to the fourth are checked. `u` is a sample of independent elements along axis 0,
-    in standard form.
+    For SU(N) entries and their moments up to the fourth are checked. `u` is a sample of independent elements along axis
+    0, in standard form.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random

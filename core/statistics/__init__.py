@@ -1,7 +1,7 @@
 """Errors of Monte Carlo averages, on the host: the Gamma method, weighted draws, resampling.
 
-Where an error cannot be estimated (NaN, constant, frozen, too short) `error` and `tau_int` are None, never a small number,
-and the note says why.
+Where an error cannot be estimated (NaN, constant, frozen, too short) `error` and `tau_int` are None, never a small
+number, and the note says why.
 """
 
 from haarflow.core.statistics.correlated import Difference, correlated_derivative, correlated_difference

@@ -4,8 +4,8 @@ With w = e^{-S_b(f(x)) + S_a(x)} |det df/dx| the images are weighted draws of th
 
     <O>_b - <O>_a = E_a[w O(f(x))]/E_a[w] - E_a[O(x)],
 
-whose two terms fluctuate together: where f moves little, the difference is known far better than from independent ensembles
-(arXiv:2401.10874).
+whose two terms fluctuate together: where f moves little, the difference is known far better than from independent
+ensembles (arXiv:2401.10874).
 """
 
 from __future__ import annotations

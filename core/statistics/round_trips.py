@@ -1,8 +1,8 @@
 """How replicas travel along a ladder of couplings: their places from recorded swaps, and the round trips that they make.
 
-A walker is a configuration that swaps carry from rung to rung. It has made a round trip when it has been at the first rung, then
-at the last, and is at the first again. A ladder along which no walker travels couples nothing, however often neighbours are
-exchanged.
+A walker is a configuration that swaps carry from rung to rung. It has made a round trip when it has been at the first
+rung, then at the last, and is at the first again. A ladder along which no walker travels couples nothing, however often
+neighbours are exchanged.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class RoundTrips(NamedTuple):
 def places(swapped: ArrayLike) -> numpy.ndarray:
     """Return which walker is at each rung after each draw, `(chain, draw, R)`, from `swapped (chain, draw, R - 1)`.
 
-    In each draw pairs 0 and 1, 2 and 3, ... were exchanged first and then 1 and 2, 3 and 4, ...; before the first draw walker r is
-    at rung r. Raises ValueError for another shape.
+    In each draw pairs 0 and 1, 2 and 3, ... were exchanged first and then 1 and 2, 3 and 4, ...; before the first draw
+    walker r is at rung r. Raises ValueError for another shape.
 
     >>> places([[[True, False], [False, True]]]).tolist()
     [[[1, 0, 2], [1, 2, 0]]]

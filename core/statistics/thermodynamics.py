@@ -1,7 +1,7 @@
 """Thermodynamics from ln Z: free energy, entropy, pressure, each with its error, in units of the lattice spacing.
 
-Z is relative to the measure in which ln Z is given: normalised Haar measure for links, prod dphi for real fields. Source:
-arXiv:2007.07115, where a flow gives ln Z; `integrated` is the classical way beside it.
+Z is relative to the measure in which ln Z is given: normalised Haar measure for links, prod dphi for real fields.
+Source: arXiv:2007.07115, where a flow gives ln Z; `integrated` is the classical way beside it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def entropy(log_z: Estimate, action: Estimate) -> Estimate:
 def pressure(log_z: Estimate, longer: Estimate, extent: int, steps: int = 1) -> Estimate:
     """Return p/T = [ln Z(T, L + steps) - ln Z(T, L)]/(steps x `extent`), `extent` the sites of a slice across the axis that grows.
 
-    It is -f, the free energy density over the temperature, where the volume is large. Raises ValueError for an extent or steps
-    < 1.
+    It is -f, the free energy density over the temperature, where the volume is large. Raises ValueError for an extent
+    or steps < 1.
 
     >>> pressure(Estimate(10.0, 0.03), Estimate(12.0, 0.04), extent=4)[:2]
     (0.5, 0.0125)
@@ -41,8 +41,8 @@ def pressure(log_z: Estimate, longer: Estimate, extent: int, steps: int = 1) -> 
 def integrated(start: Estimate, couplings: Sequence[float], slopes: Sequence[Estimate]) -> list[Estimate]:
     """Return ln Z at every coupling from d ln Z/dc = -<dS/dc>, given as independent `slopes`, by cubic splines.
 
-    `start` is ln Z at the first coupling. The integral of the spline is a sum of slopes with weights, which carry the errors.
-    Raises ValueError unless there are four increasing couplings or more, each with its slope and error.
+    `start` is ln Z at the first coupling. The integral of the spline is a sum of slopes with weights, which carry the
+    errors. Raises ValueError unless there are four increasing couplings or more, each with its slope and error.
 
     >>> couplings = [0.0, 0.5, 1.0, 1.5, 2.0]
     >>> curve = integrated(Estimate(0.0, 0.0), couplings, [Estimate(c**3, 0.01) for c in couplings])

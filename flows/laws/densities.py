@@ -1,8 +1,8 @@
 """Laws of densities that can be drawn from: mixtures, symmetrised models, models of one's own.
 
-Such an object has `init`, `sample(params, key, n, condition) -> (y, log q)`, `log_density(params, y, condition)`, and the
-`lattice`, `group` and `field_shape` of its fields. Its draws are those of `sample`, so that a density which is not that of the
-draws is found whatever it is made of.
+Such an object has `init`, `sample(params, key, n, condition) -> (y, log q)`, `log_density(params, y, condition)`, and
+the `lattice`, `group` and `field_shape` of its fields. Its draws are those of `sample`, so that a density which is not
+that of the draws is found whatever it is made of.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def draws_follow_the_density(
 ) -> Verdict:
     """E_q[p/(p + q)] = E_p[q/(p + q)]: Bennett's bridge between the draws and a known p gives ln Z = 0.
 
-    p is the Haar measure for links, and for real fields a normal density of the mean and the covariance of `others`, further
-    draws. All terms are bounded, whatever tails q has. `y` `(n, *field_shape)` are draws and `log_q` `(n,)` their density as it is
-    reported; `density` returns that of other fields.
+    p is the Haar measure for links, and for real fields a normal density of the mean and the covariance of `others`,
+    further draws. All terms are bounded, whatever tails q has. `y` `(n, *field_shape)` are draws and `log_q` `(n,)`
+    their density as it is reported; `density` returns that of other fields.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random

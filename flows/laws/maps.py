@@ -1,7 +1,7 @@
 """Laws of a flow as a map: inverse, range, batches, unchanged inputs, one trace, equal results on all backends.
 
-Tolerances follow from the map itself: rounding by UNITS ulp of the result and of the argument, the latter times the slope
-of the map (flows/laws/cases.py). In float64 this is about 1e-12 times the largest slope.
+Tolerances follow from the map itself: rounding by UNITS ulp of the result and of the argument, the latter times the
+slope of the map (flows/laws/cases.py). In float64 this is about 1e-12 times the largest slope.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def support(
 
     `source` is the group of x where it is not that of y.
 
-    A flow must cover the whole manifold, seams and far tails included: targets that it cannot reach would be missing from
-    the ensemble. Targets are first brought into range.
+    A flow must cover the whole manifold, seams and far tails included: targets that it cannot reach would be missing
+    from the ensemble. Targets are first brought into range.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.scalar.tails import QuarticTail

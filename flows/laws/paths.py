@@ -1,7 +1,7 @@
 """Laws of paths between couplings, where Z of both ends is known: Jarzynski's and Crooks' relations for any protocol.
 
-They are statements about ensembles of paths and hold for protocols as badly tuned as one likes, as long as weights do not become so
-uneven that no draws can tell; the protocols checked are short and far from equilibrium.
+They are statements about ensembles of paths and hold for protocols as badly tuned as one likes, as long as weights do
+not become so uneven that no draws can tell; the protocols checked are short and far from equilibrium.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ROUNDING = 1e4
 class KnownPath:
     """A path with ln Z of its end (over that of its start, where it starts from equilibrium), exact draws of the end and means.
 
-    `exact(key, n)` returns configurations `(n, *field_shape)` of e^{-S} at the end, None where there are none; `means` are exact
-    means of observables there. `at(couplings)` gives exact draws at a step's couplings, by which the law finds a kernel that moves
-    its step's weight; None: `exact` alone.
+    `exact(key, n)` returns configurations `(n, *field_shape)` of e^{-S} at the end, None where there are none; `means`
+    are exact means of observables there. `at(couplings)` gives exact draws at a step's couplings, by which the law
+    finds a kernel that moves its step's weight; None: `exact` alone.
     """
 
     path: Path
@@ -132,8 +132,8 @@ def deterministic_weight(path: Path, params: Any, key: Any, epsilon: float) -> V
 def kernels_keep_their_weights(obj: KnownPath, given: Given) -> Verdict:
     """The kernel of step k leaves e^{-S_k} invariant: one step from exact draws changes no mean of an observable.
 
-    Means before and after the step, of S_k and of the theory's observables; `step`, `couplings` and `observable` name the
-    counterexample.
+    Means before and after the step, of S_k and of the theory's observables; `step`, `couplings` and `observable` name
+    the counterexample.
     """
     params = obj.params(given)
     worst: tuple[float, int, str, dict[str, float]] = (0.0, 0, "", {})

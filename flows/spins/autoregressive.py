@@ -4,12 +4,12 @@ A masked net (flows/spins/nets.py) gives each site its local field h_j of the sp
 
     q(s_j | s_i, i < j) = e^{h_j s_j}/(2 cosh h_j),    log q(s) = -sum_j ln(1 + e^{-2 h_j s_j}).
 
-As a flow it maps independent angles, one a site, onto spins: s_j = +1 where theta_j/pi < tanh h_j. All angles of
-one cell become the same spins, and in normalised measure the cell has the volume q(s): `log_det` is minus the logarithm of that
-volume, so that log q = 0 - log_det as for any flow. `inverse` returns the middle of the cell.
+As a flow it maps independent angles, one a site, onto spins: s_j = +1 where theta_j/pi < tanh h_j. All angles of one
+cell become the same spins, and in normalised measure the cell has the volume q(s): `log_det` is minus the logarithm of
+that volume, so that log q = 0 - log_det as for any flow. `inverse` returns the middle of the cell.
 
-Drawing keeps the features of all sites before: a row of the lattice takes one product with them, and within the row each site adds
-what its neighbours to the left have become. V sites cost about one pass of the net instead of V.
+Drawing keeps the features of all sites before: a row of the lattice takes one product with them, and within the row
+each site adds what its neighbours to the left have become. V sites cost about one pass of the net instead of V.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def local_fields(masked: Masked, activation: str, spins: Array) -> Array:
 def drawn(masked: Masked, activation: str, threshold: Array, lattice: tuple[int, ...]) -> tuple[Array, Array]:
     """Return spins, +1 where the local field exceeds the threshold `(site, n)`, and these fields, row of the lattice by row.
 
-    A row's products with the features of all rows before are taken at once; the features of rows to come are still zero.
+    A row's products with the features of all rows before are taken at once; the features of rows to come are still
+    zero.
     """
     xp, width, count = array_namespace(threshold), lattice[-1], threshold.shape[1]
     rows = volume(lattice) // width

@@ -1,9 +1,10 @@
 """Masked nets for spins in an order: the local field of a site depends on the spins that come before it, and on no others.
 
-Sites are in row-major order. A layer maps features `(site, channel)` to features; those of a site depend on the features of sites up
-to itself, in the first layer, which reads the spins, of sites before it. A masked layer is a matrix over sites and channels with
-zeros above the diagonal; in a convolution its entries are tied by the displacement between two sites on the torus.
-Sources: arXiv:1502.03509 (masked dense nets), 1601.06759 (masked convolutions), 1809.10606 (both for spins).
+Sites are in row-major order. A layer maps features `(site, channel)` to features; those of a site depend on the
+features of sites up to itself, in the first layer, which reads the spins, of sites before it. A masked layer is a
+matrix over sites and channels with zeros above the diagonal; in a convolution its entries are tied by the displacement
+between two sites on the torus. Sources: arXiv:1502.03509 (masked dense nets), 1601.06759 (masked convolutions),
+1809.10606 (both for spins).
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Masked(NamedTuple):
 class MaskedDense:
     """A masked dense net on a lattice, with `hidden` units a site in each of its hidden layers.
 
-    Half of the weights are masked. Raises ValueError for no hidden layer, for units that are not whole numbers >= 1 and for an unknown activation.
+    Half of the weights are masked. Raises ValueError for no hidden layer, for units that are not whole numbers >= 1 and
+    for an unknown activation.
 
     >>> from haarflow.backends import numpy as backend
     >>> net = MaskedDense((2, 2), (3,))
@@ -94,8 +96,9 @@ class MaskedDense:
 class MaskedConvolution:
     """A masked convolution in `d` dimensions, with `hidden` channels in each of its hidden layers and kernels of odd extent `kernel`.
 
-    A site sees those of its neighbours on the torus that come before it, also across the boundary. Weights do not depend on the
-    lattice; `direct` weights have the same kernel. Raises ValueError as `MaskedDense` does, and for an even kernel.
+    A site sees those of its neighbours on the torus that come before it, also across the boundary. Weights do not
+    depend on the lattice; `direct` weights have the same kernel. Raises ValueError as `MaskedDense` does, and for an
+    even kernel.
 
     >>> from haarflow.backends import numpy as backend
     >>> net = MaskedConvolution(2, (3,), 3)

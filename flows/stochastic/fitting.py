@@ -4,10 +4,10 @@ The pilot walks along the protocol. At step k its fields x are held, and the par
 
     L(c) = mean over the pilot of S_k(f_c x) - log_det_c(x),
 
-the part of the mean work, that is of KL(forward paths | reverse paths), that depends on them; heat baths and accept steps are never
-differentiated. L is nearly quadratic for the few numbers of a short step, and Newton's method with numerical derivatives finds its
-minimum on every backend. A pilot leaves noise in the numbers, which follow smooth curves: polynomials in k/n take it away, and the
-path needs no more numbers than their coefficients.
+the part of the mean work, that is of KL(forward paths | reverse paths), that depends on them; heat baths and accept
+steps are never differentiated. L is nearly quadratic for the few numbers of a short step, and Newton's method with
+numerical derivatives finds its minimum on every backend. A pilot leaves noise in the numbers, which follow smooth
+curves: polynomials in k/n take it away, and the path needs no more numbers than their coefficients.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class NotFitted(ArithmeticError):
 def fitted(path: Path, params: Params, key: Key, pilot: int = 256, degree: int | None = 4) -> Params:
     """Return the numbers of a path with the parameters of its flows fitted on `pilot` paths, as polynomials of a degree in k/n.
 
-    `degree` None keeps each step's own numbers. Steps without a flow, or whose flow has no parameters, stay as they are. Raises
-    ValueError for a pilot of fewer than two populations, NotFitted where the mean work is not finite.
+    `degree` None keeps each step's own numbers. Steps without a flow, or whose flow has no parameters, stay as they
+    are. Raises ValueError for a pilot of fewer than two populations, NotFitted where the mean work is not finite.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.priors import UniformLinks

@@ -1,20 +1,22 @@
 """Paths between couplings: one runner for non-equilibrium Monte Carlo, stochastic flows, annealing and sequential Monte Carlo.
 
-A protocol starts at couplings 0 and takes steps k = 1 ... n, each with its couplings, a flow f_k or none, and a Markov kernel that
-leaves e^{-S_k} invariant or none:
+A protocol starts at couplings 0 and takes steps k = 1 ... n, each with its couplings, a flow f_k or none, and a Markov
+kernel that leaves e^{-S_k} invariant or none:
 
     y = f_k(x_{k-1}),     x_k ~ kernel_k(y),     W = sum_k [S_k(f_k x_{k-1}) - S_{k-1}(x_{k-1}) - log_det_k],
 
-and a path is a draw of e^{-S_n} with log w = log w_0 - W, w_0 the weight with which it started: E[w] = Z_n for a start from a
-density, Z_n/Z_0 for one from equilibrium, whatever the protocol. Without flows this is Jarzynski's relation (annealed importance
-sampling), without kernels a flow, with both a stochastic normalizing flow. Where the effective sample size of a population of paths
-falls below a share `resample` of it, the paths are drawn anew with their weights (sequential Monte Carlo).
+and a path is a draw of e^{-S_n} with log w = log w_0 - W, w_0 the weight with which it started: E[w] = Z_n for a start
+from a density, Z_n/Z_0 for one from equilibrium, whatever the protocol. Without flows this is Jarzynski's relation
+(annealed importance sampling), without kernels a flow, with both a stochastic normalizing flow. Where the effective
+sample size of a population of paths falls below a share `resample` of it, the paths are drawn anew with their weights
+(sequential Monte Carlo).
 
-`Path.reverse` is Crooks' path, from draws of e^{-S_n} back to the start by the inverse flows and the kernels' reversals. Its log w is
-what `free_energy` takes from draws of the target: E_R[1/w] = 1/Z_n, and with the paths' own weights Bennett's bridge.
+`Path.reverse` is Crooks' path, from draws of e^{-S_n} back to the start by the inverse flows and the kernels'
+reversals. Its log w is what `free_energy` takes from draws of the target: E_R[1/w] = 1/Z_n, and with the paths' own
+weights Bennett's bridge.
 
-Sources: arXiv:2201.08862 (stochastic flows on the lattice), 2210.03139, 2412.00200; Jarzynski, cond-mat/9610209; Crooks,
-cond-mat/9901352; annealed importance sampling, physics/9803008.
+Sources: arXiv:2201.08862 (stochastic flows on the lattice), 2210.03139, 2412.00200; Jarzynski, cond-mat/9610209;
+Crooks, cond-mat/9901352; annealed importance sampling, physics/9803008.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ class Moment(NamedTuple):
 class Path:
     """A protocol as a proposal, made by `path`; `values` are its numbers, which `init` puts on a backend.
 
-    Draws come in populations of `population` that may depend on one another: by resampling, or as they start from one chain.
+    Draws come in populations of `population` that may depend on one another: by resampling, or as they start from one
+    chain.
     """
 
     theory: Theory
@@ -136,7 +139,8 @@ class Path:
     def reverse(self, params: Params, key: Key, x: Tree) -> Array:
         """Return log w `(n,)` of Crooks' paths from configurations `(n, *field_shape)` of the target back to the start.
 
-        The start must be a density. Raises ValueError for a path with resampling, and for a kernel whose reversal is not known.
+        The start must be a density. Raises ValueError for a path with resampling, and for a kernel whose reversal is
+        not known.
         """
         if self.resample:
             raise ValueError("Crooks' reverse path is of a protocol without resampling: set resample=0")
@@ -177,8 +181,8 @@ def path(
 ) -> Path:
     """Return the path of a protocol: a start, the couplings there, and steps. Steps alike but for their numbers are one program.
 
-    `last` are the couplings at which it has to end. Raises ValueError for no steps, couplings that are not finite or not those of all
-    steps, an end at other couplings than `last`, and for a population or a share that make no sense.
+    `last` are the couplings at which it has to end. Raises ValueError for no steps, couplings that are not finite or
+    not those of all steps, an end at other couplings than `last`, and for a population or a share that make no sense.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core.chains.heatbath_u1 import U1HeatBath

@@ -1,8 +1,9 @@
 """Resampling of populations of weighted draws, systematic, so that the mean weight stays as it is.
 
-Of the m members of a population number i is kept n_i times with E[n_i] = m w_i / sum w: one uniform number u gives the places
-(j + u)/m, j = 0 ... m - 1, in the cumulated weights. Afterwards every member has the mean weight, so that estimates of Z stay
-unbiased. Source: Del Moral, Doucet, Jasra, J. R. Stat. Soc. B 68 (2006) 411; Kitagawa, J. Comput. Graph. Stat. 5 (1996) 1.
+Of the m members of a population number i is kept n_i times with E[n_i] = m w_i / sum w: one uniform number u gives the
+places (j + u)/m, j = 0 ... m - 1, in the cumulated weights. Afterwards every member has the mean weight, so that
+estimates of Z stay unbiased. Source: Del Moral, Doucet, Jasra, J. R. Stat. Soc. B 68 (2006) 411; Kitagawa, J. Comput.
+Graph. Stat. 5 (1996) 1.
 """
 
 from __future__ import annotations

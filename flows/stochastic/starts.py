@@ -1,8 +1,9 @@
 """Where paths start: from a density that is drawn from exactly, or from a Markov chain in equilibrium at other couplings.
 
-A start is a frozen dataclass with `init(key, dtype) -> params` and `draw(params, key, n, population, theory, couplings) -> (x, log_w)`:
-n fields of which each `population` in turn may depend on one another, and their log weights under e^{-S} at the couplings where the
-path starts. The mean weight is Z there for a density, and 1 for a chain: ln Z of a path from a chain is ln Z_1/Z_0.
+A start is a frozen dataclass with `init(key, dtype) -> params` and `draw(params, key, n, population, theory, couplings)
+-> (x, log_w)`: n fields of which each `population` in turn may depend on one another, and their log weights under
+e^{-S} at the couplings where the path starts. The mean weight is Z there for a density, and 1 for a chain: ln Z of a
+path from a chain is ln Z_1/Z_0.
 """
 
 from __future__ import annotations
@@ -102,9 +103,9 @@ class FromModel:
 class FromChain:
     """Configurations of Markov chains at the couplings of the start, one chain for each population, all of weight 1.
 
-    A chain begins with links of Haar's measure or normal scalars, makes `warmup` steps, and then gives a configuration after each
-    `between` steps. Configurations of a chain are correlated: a population is one draw of the error bars. Raises ValueError for
-    warmup or between < 1.
+    A chain begins with links of Haar's measure or normal scalars, makes `warmup` steps, and then gives a configuration
+    after each `between` steps. Configurations of a chain are correlated: a population is one draw of the error bars.
+    Raises ValueError for warmup or between < 1.
     """
 
     kernel: Kernel

@@ -1,10 +1,12 @@
 """A step of all SU(N) links along the gradient of the plaquettes, with its exact log-determinant and one number.
 
-The couplings of flows/sun/gradient_coupling.py for every direction and transverse colour in turn, all with the same coefficient:
+The couplings of flows/sun/gradient_coupling.py for every direction and transverse colour in turn, all with the same
+coefficient:
 
     U -> e^{iw} U,     w = N c grad sum_{P with U} Re tr U_P / N.
 
-At small c this is a step of Luescher's trivialising flow, for which c = dbeta / (2 (N^2 - 1)) at strong coupling (arXiv:0907.5491).
+At small c this is a step of Luescher's trivialising flow, for which c = dbeta / (2 (N^2 - 1)) at strong coupling
+(arXiv:0907.5491).
 """
 
 from __future__ import annotations

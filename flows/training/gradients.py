@@ -2,9 +2,9 @@
 
     reverse KL   L = E_q[log q + S] = KL(q|p) - ln Z,     forward KL   L = -E_p[log q]
 
-with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads, a tree like the parameters, and info,
-a dict of the 0-dimensional arrays `loss`, `ess` in (0, 1] and `log_z`, and of `log_w` itself.
-Sources: arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
+with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads, a tree like the parameters, and
+info, a dict of the 0-dimensional arrays `loss`, `ess` in (0, 1] and `log_z`, and of `log_w` itself. Sources:
+arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
 """
 
 from collections.abc import Callable

@@ -4,9 +4,10 @@ Class by class, the links of a direction and colour that share no plaquette move
 
     theta -> theta - c dS_1/dtheta,     S_1 = -sum_P cos theta_P,     ln det = sum ln(1 - c sum_{P with theta} cos theta_P).
 
-With A = sum over the link's staples V of e^{iV} the step is Kepler's equation psi' = psi - c |A| sin psi for psi = theta + arg A,
-whose inverse Newton's method finds. At small c this is a step of Luescher's trivialising flow, for which c = dbeta/4 in two
-dimensions at strong coupling (arXiv:0907.5491); as layers of stochastic flows such steps are used in arXiv:2201.08862.
+With A = sum over the link's staples V of e^{iV} the step is Kepler's equation psi' = psi - c |A| sin psi for psi =
+theta + arg A, whose inverse Newton's method finds. At small c this is a step of Luescher's trivialising flow, for which
+c = dbeta/4 in two dimensions at strong coupling (arXiv:0907.5491); as layers of stochastic flows such steps are used in
+arXiv:2201.08862.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Weighted draws that come in populations, such as resampled paths: the populations are independent, their members are not.
 
-An ensemble holds the members of a population along its chain axis. As one draw a population has the mean weight of its members, and
-as the value of an observable their weighted mean: sums of w and of w O over all draws stay as they are, and error bars that take
-these draws as independent are right.
+An ensemble holds the members of a population along its chain axis. As one draw a population has the mean weight of its
+members, and as the value of an observable their weighted mean: sums of w and of w O over all draws stay as they are,
+and error bars that take these draws as independent are right.
 """
 
 from __future__ import annotations

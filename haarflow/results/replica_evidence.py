@@ -7,8 +7,8 @@
                 "observables": {NAME: {"value", "error", "tau_int", "exact", "note" if there is one}},
                 "distribution": {NAME: {"chi2", "freedom", "largest"}} where exact probabilities are known}]}
 
-A distribution is compared with the exact one value by value, those of less than EXPECTED independent draws taken together with the rest;
-`chi2` is a sum of squared pulls, which are correlated, and `largest` the largest of them.
+A distribution is compared with the exact one value by value, those of less than EXPECTED independent draws taken
+together with the rest; `chi2` is a sum of squared pulls, which are correlated, and `largest` the largest of them.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ summary.json is a stable interface:
      "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
-frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
-needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why none of a sampler's
-numbers is to be trusted; each of them then has a note. `provenance` is about the process that finished the run; all else is the
-same for the same recipe, interrupted or not, but for CPU seconds.
+frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up
+included. Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there
+only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why
+none of a sampler's numbers is to be trusted; each of them then has a note. `provenance` is about the process that
+finished the run; all else is the same for the same recipe, interrupted or not, but for CPU seconds.
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
 def _steps(sampled: Sampled) -> dict[str, Any]:
     """What a chain's steps tell of themselves: <e^{-dH}> with its error, and the share of accepted flux hits.
 
-    A reversible map makes it 1 over the steps with |dH| < CUT, whatever the cut; a trajectory that ends beyond has a partner
-    with the opposite dH, too rare to be drawn, without which the mean over all steps comes out too small.
+    A reversible map makes it 1 over the steps with |dH| < CUT, whatever the cut; a trajectory that ends beyond has a
+    partner with the opposite dH, too rare to be drawn, without which the mean over all steps comes out too small.
     """
     found: dict[str, Any] = {}
     if "dH" in sampled.steps:

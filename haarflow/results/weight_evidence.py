@@ -8,9 +8,10 @@
                        "eubo": ESTIMATE, "bridge": ESTIMATE, "covered": ESTIMATE}},
      "modes": see mode_evidence, "exact": ln Z where it is known, "remark"}
 
-with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of `core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
-ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto shape
-and growth say it of 7 in 10,000 each.
+with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of
+`core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
+ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto
+shape and growth say it of 7 in 10,000 each.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _finite(value: float) -> float | None:
 def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any], remedy: str = "") -> list[str]:
     """Return what is wrong with a flow's sampler, one sentence each: its NaN weights, their tail, what it leaves out.
 
-    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry; `remedy` is what helps against a collapse.
+    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a
+    symmetry; `remedy` is what helps against a collapse.
     """
     said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
     said += _of_tail(found) if found["draws"] >= TAIL else []

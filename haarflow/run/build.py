@@ -211,8 +211,8 @@ def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
 def model_of(target: Target, own: Own = NOTHING) -> AnyModel:
     """Return the recipe's untrained model; raises ValueError where the options of [flow] do not fit together.
 
-    Options of every kind are `mixture`, the number of such models that are mixed, and `symmetrised`, the internal symmetries over
-    which the density is averaged.
+    Options of every kind are `mixture`, the number of such models that are mixed, and `symmetrised`, the internal
+    symmetries over which the density is averaged.
 
     The options that the flow's row `takes` come from the theory unless [flow] sets them. Raises TypeError if a custom
     function does not return a model.

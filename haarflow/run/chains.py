@@ -1,7 +1,7 @@
 """How the Markov chains of a run begin, and the chain on whose configurations a flow is trained.
 
-That chain is the recipe's, with random numbers and starts of its own: configurations on which a flow was trained never serve the
-bounds on ln Z and the coverage, which would come out too good.
+That chain is the recipe's, with random numbers and starts of its own: configurations on which a flow was trained never
+serve the bounds on ln Z and the coverage, which would come out too good.
 """
 
 from __future__ import annotations

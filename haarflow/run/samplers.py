@@ -56,10 +56,11 @@ def _tempered(theory: Any, couplings: Mapping[str, float], settings: Any, propos
 class Row(NamedTuple):
     """A sampler as recipes, runs and reports know it.
 
-    `draws` is the kind of its draws: "chain", a Markov chain; "accepted", independent proposals of a flow that an accept
-    step turns into a chain; "weighted", proposals of a flow with weights. `kernels` are its kernels if its settings name
-    none, `colour` is an index into `figures.COLOURS`, `draw` says what one draw is. `small` are examples for the laws, each
-    a theory of the catalogue (phi4, u1 or su2) with settings. `compose` makes one kernel of them all.
+    `draws` is the kind of its draws: "chain", a Markov chain; "accepted", independent proposals of a flow that an
+    accept step turns into a chain; "weighted", proposals of a flow with weights. `kernels` are its kernels if its
+    settings name none, `colour` is an index into `figures.COLOURS`, `draw` says what one draw is. `small` are examples
+    for the laws, each a theory of the catalogue (phi4, u1 or su2) with settings. `compose` makes one kernel of them
+    all.
     """
 
     settings: type

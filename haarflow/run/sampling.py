@@ -2,8 +2,8 @@
 
 The file of a block holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations
 `field`, and for Markov chains `last`, the fields from which the next block starts, and `target_log_w` where flows run
-beside them. A field of several parts has an entry for each, `field/U`, `last/U`, ... Warm-up draws are written in blocks
-like all others and dropped when the ensemble is composed.
+beside them. A field of several parts has an entry for each, `field/U`, `last/U`, ... Warm-up draws are written in
+blocks like all others and dropped when the ensemble is composed.
 """
 
 from __future__ import annotations

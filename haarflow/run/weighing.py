@@ -1,8 +1,8 @@
 """The flow's weights of the configurations of Markov chains that run beside it: they show what the flow leaves out.
 
-Of every chain some configurations, evenly spread over its draws, are weighed by each flow of the recipe as they are drawn, a
-quarter as many in all as the flow makes draws. A block's file holds them as `target_log_w/FLOW (kept, chain)`, FLOW the first
-sampler that draws from the flow.
+Of every chain some configurations, evenly spread over its draws, are weighed by each flow of the recipe as they are
+drawn, a quarter as many in all as the flow makes draws. A block's file holds them as `target_log_w/FLOW (kept, chain)`,
+FLOW the first sampler that draws from the flow.
 """
 
 from __future__ import annotations

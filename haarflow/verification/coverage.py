@@ -2,8 +2,8 @@
 
     python -m haarflow.verification.coverage > docs/coverage.md
 
-A law checks a class if it applies to an entry made of that class; if it applies to none of its entries, the table gives the
-reason; a class without an entry is missing, and a test fails.
+A law checks a class if it applies to an entry made of that class; if it applies to none of its entries, the table gives
+the reason; a class without an entry is missing, and a test fails.
 """
 
 from __future__ import annotations

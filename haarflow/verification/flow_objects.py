@@ -1,7 +1,7 @@
 """The flows and priors that the laws check: all public ones, each architecture in a small size, the shipped models.
 
-A flow is part of a `Model`, whose prior determines its fields. Networks are a few features wide: the laws do not depend on
-their size, compile times do.
+A flow is part of a `Model`, whose prior determines its fields. Networks are a few features wide: the laws do not depend
+on their size, compile times do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The entries for the laws that a user's subject stands for: an object, `module:name`, a model file, a recipe, or everything.
 
-The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
-`action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a density of one's own `init`, `sample` and
-`log_density`, a prior `sample` and `log_density`, a group `compose` and `haar`.
+The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a
+theory `action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a density of one's own
+`init`, `sample` and `log_density`, a prior `sample` and `log_density`, a group `compose` and `haar`.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ def on_a_prior(flow: Any) -> Model:
     """Return a flow on the first prior on which its inverse works; else on the first with the right shapes, or on which it
     runs at all: the laws then report what is wrong.
 
-    Scalars, U(1) links, angles on sites, SU(2) and SU(3) links in one to four dimensions are tried. Raises TypeError with the
-    first error if it runs on none of them.
+    Scalars, U(1) links, angles on sites, SU(2) and SU(3) links in one to four dimensions are tried. Raises TypeError
+    with the first error if it runs on none of them.
     """
     faults: list[str] = []
     found: dict[int, Model] = {}

@@ -1,8 +1,8 @@
 """The memory of a test process, and how to free what compilation keeps.
 
 JAX keeps every program it has compiled, and so do the bounded caches of the library (`lru_cache(maxsize=...)`): over
-the whole suite that adds up to gigabytes of programs that are never run again. The unbounded caches (`@cache`: adapters,
-Numba's kernels) are small, are used by all tests, and stay.
+the whole suite that adds up to gigabytes of programs that are never run again. The unbounded caches (`@cache`:
+adapters, Numba's kernels) are small, are used by all tests, and stay.
 """
 
 import contextlib

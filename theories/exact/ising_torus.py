@@ -1,12 +1,14 @@
 """The Ising model on the two-dimensional torus, exactly: Kaufman, Phys. Rev. 76 (1949) 1232.
 
-With K = beta, the sum over the spins is that over four sorts of free fermions, periodic or antiperiodic along each axis,
+With K = beta, the sum over the spins is that over four sorts of free fermions, periodic or antiperiodic along each
+axis,
 
-    Z = 2^{V-1} [Z_AA + Z_AP + Z_PA + (sinh 2K - 1) Z_PP'],   Z = prod_p w(p)^{1/2},   w(p) = cosh^2 2K - sinh 2K (cos p_0 + cos p_1),
+    Z = 2^{V-1} [Z_AA + Z_AP + Z_PA + (sinh 2K - 1) Z_PP'],   Z = prod_p w(p)^{1/2},   w(p) = cosh^2 2K - sinh 2K (cos
+    p_0 + cos p_1),
 
-with momenta 2 pi k/L or 2 pi (k + 1/2)/L; Z_PP' leaves out p = 0, where w = (sinh 2K - 1)^2 and its root changes sign at the
-critical point sinh 2K = 1. As products over both momenta the four are of one size from high to low temperature, so that nothing
-cancels. Extents 1 and 2 count bonds as `roll` does.
+with momenta 2 pi k/L or 2 pi (k + 1/2)/L; Z_PP' leaves out p = 0, where w = (sinh 2K - 1)^2 and its root changes sign
+at the critical point sinh 2K = 1. As products over both momenta the four are of one size from high to low temperature,
+so that nothing cancels. Extents 1 and 2 count bonds as `roll` does.
 """
 
 from __future__ import annotations

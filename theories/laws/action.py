@@ -1,7 +1,7 @@
 """Laws of an action and of its parts: values, rows of a batch, force, density, the weight of one link.
 
-A field is `(batch, *field_shape)`, couplings are a dict of numbers. Each law is a public function of a theory and of arrays
-of any backend and returns a `Verdict`; `theories.laws.tables` lists them.
+A field is `(batch, *field_shape)`, couplings are a dict of numbers. Each law is a public function of a theory and of
+arrays of any backend and returns a `Verdict`; `theories.laws.tables` lists them.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def batch_rows(theory: FullTheory, field: Array, couplings: Couplings = None) ->
 def force_by_differences(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
 
-    All components of the first row are checked, or an evenly spaced selection of as many as fit into a law's memory. The
-    tolerance is the rounding of the differences plus h^8/630 times the ninth derivative, which is taken to be as large as
-    the couplings.
+    All components of the first row are checked, or an evenly spaced selection of as many as fit into a law's memory.
+    The tolerance is the rounding of the differences plus h^8/630 times the ninth derivative, which is taken to be as
+    large as the couplings.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -214,8 +214,8 @@ def _each_way(theory: FullTheory, call: Callable[..., Any], field: Array, *coupl
 def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
-    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`, which is turned by two
-    angles. Void on lattices with an extent of 1, where a loop contains a link twice.
+    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`, which is turned
+    by two angles. Void on lattices with an extent of 1, where a loop contains a link twice.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge

@@ -1,7 +1,7 @@
 """The Ising model in any dimension: S = -beta sum_x sum_mu s(x) s(x+mu), spins s = +1 or -1 as floats, `(*batch, *lattice)`.
 
-Z is a plain sum over all spins. The values are discrete, so that there is no force and nothing to differentiate; a spin's weight
-given its neighbours takes the place of both (`SpinWeight`).
+Z is a plain sum over all spins. The values are discrete, so that there is no force and nothing to differentiate; a
+spin's weight given its neighbours takes the place of both (`SpinWeight`).
 """
 
 from __future__ import annotations

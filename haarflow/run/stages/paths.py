@@ -51,8 +51,8 @@ def with_paths(setup: Setup, folder: RunFolder, progress: Progress) -> Setup:
 def protocol(target: Target, name: str) -> Path:
     """Return the path of a sampler's settings, its layers as they are before they are fitted.
 
-    Raises ValueError for couplings that the theory does not have, for a start where nothing can be drawn, and for layers that do not
-    exist for the theory.
+    Raises ValueError for couplings that the theory does not have, for a start where nothing can be drawn, and for
+    layers that do not exist for the theory.
 
     >>> from haarflow.run.recipes import load
     >>> from haarflow.run.target import target_of

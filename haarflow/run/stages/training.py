@@ -1,7 +1,7 @@
 """The training of a run, from scratch or from an existing model, in chunks, each saved as a checkpoint.
 
-metrics.jsonl gets a `TrainLine` per chunk; its loss and ESS are means over the steps of the chunk. A loss that is not finite
-stops the run; the last checkpoint is kept.
+metrics.jsonl gets a `TrainLine` per chunk; its loss and ESS are means over the steps of the chunk. A loss that is not
+finite stops the run; the last checkpoint is kept.
 """
 
 from __future__ import annotations
