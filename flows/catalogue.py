@@ -140,6 +140,7 @@ FLOWS: dict[str, dict[str, Row]] = {
 
 # every class that a model file may name -> its module in haarflow.flows, or in haarflow for what a conditional flow acts by
 CLASSES: dict[str, str] = {
+    "Between": "between",
     "Chain": "flow",
     "Images": "images",
     "Mixture": "mixtures",
@@ -157,6 +158,7 @@ CLASSES: dict[str, str] = {
     "QuarticTail": "scalar.tails",
     "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
+    "GradientSweep": "u1.gradient_sweep",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
@@ -170,6 +172,7 @@ CLASSES: dict[str, str] = {
     "ConstantMass": "fermions.shears",
     "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",
+    "SUNGradientSweep": "sun.gradient_sweep",
     "Sweep": "u1.sweep",
     "Autoregressive": "u1.autoregressive",
     "AutoregressiveSpins": "spins.autoregressive",

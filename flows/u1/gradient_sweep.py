@@ -39,7 +39,8 @@ class GradientSweep:
     """One sweep over the links `(*batch, d, *lattice)`, theta -> theta - c dS_1/dtheta; parameters {"c": ()}, at first `start`.
 
     The number enters as b tanh(c/b) with b = 0.95 / (2 (d - 1)), where the map is invertible. Extents of 2 and more.
-    Angles come out in [-pi, pi).
+    Angles come out in [-pi, pi). Where all extents are even the sweep commutes with translations by two sites; where one is
+    odd, the colours of its last sites stand in the way.
 
     >>> import numpy as np
     >>> y, log_det = GradientSweep(2).forward({"c": np.asarray(0.1)}, np.zeros((1, 2, 4, 4)))
@@ -50,12 +51,7 @@ class GradientSweep:
     d: int = 2
     start: float = 0.0
 
-    symmetries = ("translation", "gauge", "charge_conjugation")
-
-    @property
-    def periods(self) -> tuple[int, ...]:
-        """Two sites along every axis: the classes follow one another."""
-        return (2,) * self.d
+    symmetries = ("gauge", "charge_conjugation")
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return `start`."""

@@ -100,8 +100,7 @@ def tuning(training: Mapping[str, Any]) -> str:
     """Return what fine-tuning did, nothing where training started from scratch.
 
     >>> tuning({"fine_tuning": {"draws": 2048, "start": 0.7, "end": 0.4, "difference": -0.3, "error": 0.02, "kept": "start"}})
-    'fine-tuning: ESS 0.700 before and 0.400 after on the same 2,048 draws (-0.300 ± 0.020); the parameters before it
-    are kept'
+    'fine-tuning: ESS 0.700 before and 0.400 after on the same 2,048 draws (-0.300 ± 0.020); the parameters before it are kept'
     """
     found = training.get("fine_tuning")
     if not found:

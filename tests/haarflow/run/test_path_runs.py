@@ -92,7 +92,7 @@ def test_paths_that_cannot_be_made_are_refused_before_anything_is_written(tmp_pa
 
 
 def test_kernels_that_a_theory_does_not_admit_are_refused():
-    with pytest.raises(recipes.RecipeError, match="a heat bath exists for gauge theories only"):
+    with pytest.raises(recipes.RecipeError, match="a heat bath exists for gauge theories and spins only"):
         recipe({"name": "phi4", "m2": -1.0, "lam": 1.0}, path={**PATH, "layers": "none"})
 
 
