@@ -1,7 +1,7 @@
 """The parts of a theory: records that say what a kernel may use of it, and the one place that looks for them.
 
-A theory has a lattice, an action, and a group (or `spaces`, where a field has several arrays); all else is optional. A part is a value, never inherited: `described(theory)`
-returns each one, or None where the theory does not offer it.
+A theory has a lattice, an action, and a group (or `spaces`, where a field has several arrays); all else is optional. A
+part is a value, never inherited: `described(theory)` returns each one, or None where the theory does not offer it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from haarflow import backends
 from haarflow.backends.tree import flatten, leaves
 from haarflow.backends.types import Array, Couplings, Theory, Tree
 from haarflow.core.groups.matrices import complex_array
+from haarflow.core.groups.signs import has_algebra
 from haarflow.core.lattice.geometry import check_lattice
 from haarflow.core.spaces import Space, paths
 
@@ -58,9 +59,9 @@ class Local:
 class AngleWeight:
     """The conditional weight exp(a cos theta + b sin theta) of a U(1) link, all others held.
 
-    `weight(field, mu, couplings) -> (a, b)` for the links along mu, each `(*batch, *lattice)`. `staple(field, mu)`, where
-    given, is (Re A, Im A) with a = k Re A, b = -k Im A for one number k. `reach` is the longest side of a loop in links;
-    `rectangular` says that every loop is a rectangle in a plane, one link wide.
+    `weight(field, mu, couplings) -> (a, b)` for the links along mu, each `(*batch, *lattice)`. `staple(field, mu)`,
+    where given, is (Re A, Im A) with a = k Re A, b = -k Im A for one number k. `reach` is the longest side of a loop in
+    links; `rectangular` says that every loop is a rectangle in a plane, one link wide.
     """
 
     weight: Callable[..., tuple[Array, Array]]
@@ -101,9 +102,22 @@ class Symmetries:
     tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
+@dataclass(frozen=True)
+class SpinWeight:
+    """The conditional weight exp(h s) of a spin s = +1 or -1, all others held.
+
+    `field(spins, couplings) -> h`, `(*batch, *lattice)`, the local field at every site, which depends on nearest
+    neighbours alone. `bond(spins, couplings) -> k`, where given, says that S = -k sum_x sum_mu s(x) s(x+mu) with k >=
+    0, a number or `(*batch, 1, ..., 1)` over the sites: cluster moves then exist.
+    """
+
+    field: Callable[..., Array]
+    bond: Callable[..., Any] | None = None
+
+
 RECORDS: dict[str, tuple[type, ...]] = {
     "local": (Local,),
-    "conditional": (AngleWeight, LinkWeight),
+    "conditional": (AngleWeight, LinkWeight, SpinWeight),
     "symmetries": (Symmetries, tuple),  # the words, where there are no exceptions
 }
 
@@ -185,9 +199,9 @@ class Described(NamedTuple):
         return own
 
     @property
-    def conditional(self) -> AngleWeight | LinkWeight | None:
-        """The weight of one link, all others held."""
-        own: AngleWeight | LinkWeight | None = self.part("conditional")
+    def conditional(self) -> AngleWeight | LinkWeight | SpinWeight | None:
+        """The weight of one link or spin, all others held."""
+        own: AngleWeight | LinkWeight | SpinWeight | None = self.part("conditional")
         return own
 
     @property
@@ -236,8 +250,8 @@ def autodiff_force(theory: Theory, field: Tree, couplings: Couplings = None) -> 
 
     For a complex field F = dS/d Re phi + i dS/d Im phi. A field of several parts has a force of the same parts.
 
-    Write `force = autodiff_force` in the class body of a theory without a force of its own, or leave the force out. Raises
-    `backends.NoAutodiff` on NumPy and CuPy.
+    Write `force = autodiff_force` in the class body of a theory without a force of its own, or leave the force out.
+    Raises `backends.NoAutodiff` on NumPy and CuPy.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.theories import Phi4
@@ -279,8 +293,8 @@ def force_of(theory: Theory) -> Callable[..., Tree]:
 def check_theory(theory: Any) -> Any:
     """Return the theory if kernels may use it, or raise TypeError that says what to change.
 
-    It has `lattice`, `action`, and a `group` or `spaces`; its parts are the records of this module, and it does not take
-    some of them from another theory's class while it replaces others: they would describe two different actions.
+    It has `lattice`, `action`, and a `group` or `spaces`; its parts are the records of this module, and it does not
+    take some of them from another theory's class while it replaces others: they would describe two different actions.
 
     >>> check_theory(3)
     Traceback (most recent call last):
@@ -325,6 +339,23 @@ def one_space(theory: Any, what: str) -> Space:
             "use HMC"
         )
     return spaces
+
+
+def check_moves(theory: Any, what: str) -> None:
+    """Raise TypeError for a theory whose fields cannot be moved continuously, as those of discrete spins; `what` says who would.
+
+    >>> from haarflow.theories.spins.ising import Ising
+    >>> check_moves(Ising((4, 4)), "HMC")
+    Traceback (most recent call last):
+        ...
+    TypeError: HMC moves fields along the algebra of a group, and the values of Ising are discrete: use a heat bath or cluster moves
+    """
+    offered = described(theory)
+    if not all(has_algebra(space.group) for space in leaves(offered.spaces)):
+        raise TypeError(
+            f"{what} moves fields along the algebra of a group, and the values of {offered.name} are discrete: use a heat "
+            "bath or cluster moves"
+        )
 
 
 def _check_spaces(offered: Described) -> None:

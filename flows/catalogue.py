@@ -19,7 +19,8 @@ class Row(NamedTuple):
 
     `options` names the class, and its fields, to which the constructor passes `**options`; `takes` are the options that
     default to the theory's definition and couplings where [flow] does not set them; `small` are lattices and arguments
-    for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out [train].
+    for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out
+    [train].
     """
 
     constructor: str | Callable[..., Any]
@@ -114,6 +115,18 @@ FLOWS: dict[str, dict[str, Row]] = {
             takes=("free", "g"),
         ),
     },
+    "spins": {
+        "dense": Row(
+            "spins.autoregressive:dense",
+            "variational autoregressive network, masked dense nets, arXiv:1809.10606",
+            small=((((2, 2), (3, 2), (3,)), {"hidden": (3,)}), (((2, 2),), {"hidden": (2, 2)})),
+        ),
+        "convolutional": Row(
+            "spins.autoregressive:convolutional",
+            "the same with masked convolutions on the torus, whose weights fit any lattice",
+            small=((((2, 2), (3, 4), (2, 2, 2)), {"hidden": (3,), "kernel": 3}),),
+        ),
+    },
     "phi4": {
         "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
         "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
@@ -127,6 +140,7 @@ FLOWS: dict[str, dict[str, Row]] = {
 
 # every class that a model file may name -> its module in haarflow.flows, or in haarflow for what a conditional flow acts by
 CLASSES: dict[str, str] = {
+    "Between": "between",
     "Chain": "flow",
     "Images": "images",
     "Mixture": "mixtures",
@@ -144,6 +158,7 @@ CLASSES: dict[str, str] = {
     "QuarticTail": "scalar.tails",
     "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
+    "GradientSweep": "u1.gradient_sweep",
     "LoopCoupling": "sun.gradient_coupling",
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
@@ -157,14 +172,19 @@ CLASSES: dict[str, str] = {
     "ConstantMass": "fermions.shears",
     "Shears": "fermions.shears",
     "SpectralCoupling": "sun.spectral",
+    "SUNGradientSweep": "sun.gradient_sweep",
     "Sweep": "u1.sweep",
     "Autoregressive": "u1.autoregressive",
+    "AutoregressiveSpins": "spins.autoregressive",
+    "MaskedDense": "spins.nets",
+    "MaskedConvolution": "spins.nets",
     "ClassSweep": "sun.sweep",
     "FreeField": "priors",
     "Gaussian": "priors",
     "HaarLinks": "priors",
     "Noise": "priors",
     "PairPrior": "pairs",
+    "UniformSites": "priors",
     "UniformLinks": "priors",
     "OddHops": "haarflow.theories.fermions.hops",
     "FreeStaggered": "haarflow.theories.fermions.staggered.free_staggered",

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy
 
 from haarflow.backends.types import Array, Group
+from haarflow.core.groups.signs import has_algebra
 from haarflow.core.lattice import loops
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import in_double
@@ -46,14 +47,14 @@ def matrix_valued(group: Group) -> bool:
 def on_links(group: Group, field_shape: tuple[int, ...], lattice: tuple[int, ...] | None = None) -> bool:
     """Return whether a field lives on links: one element for each direction before the lattice.
 
-    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is as
-    long as axes follow.
+    Numbers live on sites. Where the lattice is not given, the first axis of a group's field counts directions if it is
+    as long as axes follow.
 
     >>> from haarflow.core.groups.additive import U1
     >>> on_links(U1(), (2, 4, 4)), on_links(U1(), (4, 4)), on_links(U1(), (2, 4, 4), (2, 4, 4))
     (True, False, False)
     """
-    if group.name == "Real":
+    if group.name in ("Real", "Signs"):
         return False
     sites = len(field_shape) - group.matrix_axes
     return field_shape[0] == sites - 1 if lattice is None else sites == len(lattice) + 1
@@ -115,4 +116,5 @@ def change(group: Chart, a: Array, b: Array) -> numpy.ndarray:
 
 def apart(group: Chart, a: Array, b: Array) -> numpy.ndarray:
     """Return a - b on the host in double precision, entry by entry: angles modulo 2 pi, matrices complex."""
-    return in_double(a) - in_double(b) if matrix_valued(group) else change(group, a, b)
+    plain = matrix_valued(group) or not has_algebra(group)
+    return in_double(a) - in_double(b) if plain else change(group, a, b)

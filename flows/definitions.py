@@ -1,8 +1,9 @@
 """Definitions of models as JSON, and back: nested {"kind": class name, "fields": {name: value}}.
 
-A definition that is read may come from anywhere. So a kind is looked up in the literal table CLASSES of flows/catalogue.py,
-every value is compared with its field's type and with the largest number that the library itself writes, all before an object
-is made; and the shapes of the parameters are found without more numbers than the file holds.
+A definition that is read may come from anywhere. So a kind is looked up in the literal table CLASSES of
+flows/catalogue.py, every value is compared with its field's type and with the largest number that the library itself
+writes, all before an object is made; and the shapes of the parameters are found without more numbers than the file
+holds.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ ROLES = {
     **dict.fromkeys(("prior", "links", "noise"), "sample"),
     **dict.fromkeys(("flow", "flows", "marginal", "conditional"), "forward"),
     **dict.fromkeys(("net", "hops"), "apply"),
+    "masked_net": "masked",
     "bilinears": "of",
     "operator": "hop",
     "models": "log_density",
@@ -49,7 +51,8 @@ class DefinitionError(ValueError):
 def encode(value: Any) -> Any:
     """Return a definition as JSON: frozen dataclasses as {"kind", "fields"}, tuples as lists.
 
-    Fields that a repr leaves out, such as an operator's kernels, are no part of it: they have their defaults when it is read.
+    Fields that a repr leaves out, such as an operator's kernels, are no part of it: they have their defaults when it is
+    read.
 
     Raises TypeError for anything else that is not a number, a string or None.
 
@@ -73,8 +76,8 @@ def encode(value: Any) -> Any:
 def decode(value: Any, classes: Mapping[str, type] | None = None) -> Any:
     """Return the definition that JSON describes; `classes` adds kinds to the library's table.
 
-    Raises DefinitionError for a kind in neither, for fields that its class does not take, for values of another type or beyond
-    the bounds above, and for definitions that are too deep or too long; and what the classes raise.
+    Raises DefinitionError for a kind in neither, for fields that its class does not take, for values of another type or
+    beyond the bounds above, and for definitions that are too deep or too long; and what the classes raise.
 
     >>> decode({"kind": "Gaussian", "fields": {"lattice": [4, 4], "sigma": 0.5}})
     Gaussian(lattice=(4, 4), sigma=0.5)
@@ -182,8 +185,8 @@ def _short(value: Any) -> str:
 def outline(model: AnyModel, numbers: int) -> Params:
     """Return parameters of the shapes that a model's have, of any values.
 
-    Only one of a `Repeat`'s flows is made, and no draw of more than `numbers` numbers, those of the file (or FEW). Raises
-    ValueError where more would be needed.
+    Only one of a `Repeat`'s flows is made, and no draw of more than `numbers` numbers, those of the file (or FEW).
+    Raises ValueError where more would be needed.
 
     >>> from haarflow.flows.flow import Model, Translate
     >>> outline(Model(None, Repeat(Translate((1,)), 1 << 16)), 0)

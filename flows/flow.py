@@ -43,7 +43,8 @@ class StochasticLayer(Protocol):
     def forward(self, params: Params, key: Key, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return y drawn from P(x -> y) and log_ratio = log P~(y -> x) - log P(x -> y), of the batch's shape.
 
-        P~ is the reverse move. log_ratio takes the place of log_det: log_w = -S(y) - log r(x) + sum of both over layers.
+        P~ is the reverse move. log_ratio takes the place of log_det: log_w = -S(y) - log r(x) + sum of both over
+        layers.
         """
         ...
 
@@ -179,8 +180,8 @@ def _unrolled(
 class Translate:
     """A translation of the field by `shifts` sites along the lattice axes, y(n + shifts) = x(n).
 
-    Between couplings it does the work of a shifted mask. `internal` is the number of axes between batch and lattice (one
-    for a U(1) gauge field, three for SU(N)).
+    Between couplings it does the work of a shifted mask. `internal` is the number of axes between batch and lattice
+    (one for a U(1) gauge field, three for SU(N)).
     """
 
     shifts: tuple[int, ...]
@@ -267,8 +268,8 @@ class Model:
 
     @property
     def group(self) -> Group:
-        """The group of the fields, for fields of one array."""
-        group: Group = self.prior.group
+        """The group of the fields, for fields of one array: the prior's, or a discrete one onto which the flow maps."""
+        group: Group = traits(self.flow).onto or self.prior.group
         return group
 
     @property
@@ -287,7 +288,7 @@ class Model:
         log_q = self.prior.log_density(x) - log_det
         if self.images is None:
             return y, log_q
-        images = self.images.of(y, self.prior.group, self.prior.lattice)
+        images = self.images.of(y, self.group, self.prior.lattice)
         mean = self._averaged(params, images[1:, ...], [log_q], condition)
         return chosen(images, random.fold_in(key, IMAGE)), mean
 
@@ -297,7 +298,7 @@ class Model:
             return self._log_density(params, y, condition)
         batch = y.shape[: y.ndim - len(self.prior.field_shape)]
         flat = array_namespace(y).reshape(y, (-1, *self.prior.field_shape))
-        images = self.images.of(flat, self.prior.group, self.prior.lattice)
+        images = self.images.of(flat, self.group, self.prior.lattice)
         return array_namespace(y).reshape(self._averaged(params, images, [], condition), batch)
 
     def _log_density(self, params: Params, y: Array, condition: Condition) -> Array:

@@ -4,9 +4,10 @@ Where the target has a group G of symmetries and a model does not, the mean of i
 
     qbar(y) = 1/|G| sum_{g in G} q(g y),
 
-and is the density of g y for y drawn from q and g uniform in G. By convexity KL(qbar|p) <= KL(q|p), and the effective sample
-size under an invariant target grows. The price is one inverse pass of the flow for each image of a draw. Where the target has
-several wells that the group exchanges, a model of one of them becomes one of all, without further training.
+and is the density of g y for y drawn from q and g uniform in G. By convexity KL(qbar|p) <= KL(q|p), and the effective
+sample size under an invariant target grows. The price is one inverse pass of the flow for each image of a draw. Where
+the target has several wells that the group exchanges, a model of one of them becomes one of all, without further
+training.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Images:
     `internal` symmetries, "Z2" (phi -> -phi) or "charge_conjugation" (U -> U^*).
 
     A step of 0 means no translations along that axis. Raises ValueError for negative steps, for an axis that is not one
-    of them and for an unknown symmetry, and in use for a step that does not divide its extent and for a symmetry that fields of
-    the group do not have.
+    of them and for an unknown symmetry, and in use for a step that does not divide its extent and for a symmetry that
+    fields of the group do not have.
 
     >>> Images((2, 0), (1,)).count((8, 8)), Images((0, 0), internal=("Z2",)).count((8, 8))
     (8, 2)
@@ -64,7 +65,7 @@ class Images:
         """Raise ValueError for a lattice on which the translations do not act, and for a symmetry that the group does not have."""
         self._shifts(lattice)
         for name in self.internal:
-            if (name == "Z2") != (group.name == "Real"):
+            if (name == "Z2") != (group.name in ("Real", "Signs")):
                 raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
 
     def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:

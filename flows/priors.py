@@ -60,6 +60,42 @@ class UniformLinks:
 
 
 @dataclass(frozen=True)
+class UniformSites:
+    """Independent uniform angles, one a site: `(n, *lattice)` in [-pi, pi), of log-density 0 in normalised Haar measure.
+
+    What draws discrete values site by site starts from them. Raises ValueError for extents that are not whole numbers
+    >= 1.
+
+    >>> from haarflow.backends import numpy as backend
+    >>> from haarflow.core import random
+    >>> UniformSites((4, 4)).sample(random.key(0, backend), 3).shape
+    (3, 4, 4)
+    """
+
+    lattice: tuple[int, ...]
+
+    group = U1()
+    symmetries = ("translation", "reflection", "hypercubic", "Z2", "charge_conjugation")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lattice", check_lattice(self.lattice))
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """The shape of one configuration, that of the lattice."""
+        return self.lattice
+
+    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
+        """Return `n` configurations of independent angles."""
+        return U1().haar(key, (n, *self.lattice), dtype)
+
+    def log_density(self, x: Array) -> Array:
+        """Return log r(x) = 0 in normalised Haar measure, one number per configuration."""
+        check_field(x, self.lattice)
+        return 0.0 * _per_configuration(x, self.lattice)[..., 0]
+
+
+@dataclass(frozen=True)
 class HaarLinks:
     """Independent Haar-distributed SU(n) links `(samples, d, n, n, *lattice)`, of log-density 0.
 

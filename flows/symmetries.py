@@ -4,9 +4,10 @@ A flow f declares `symmetries`, names from SYMMETRIES for which
 
     f(g x) = g f(x),   log_det(g x) = log_det(x),
 
-`periods`, the translations along each axis with which f commutes (1 by default), and `displacement`, the number of sites
-by which f translates the field along each axis: the law then holds for f followed by the opposite translation. All three
-are optional, and a flow need not have a symmetry that it does not declare. A prior declares the symmetries of its density.
+`periods`, the translations along each axis with which f commutes (1 by default), and `displacement`, the number of
+sites by which f translates the field along each axis: the law then holds for f followed by the opposite translation.
+All three are optional, and a flow need not have a symmetry that it does not declare. A prior declares the symmetries of
+its density.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def images(
     >>> [image.name for image in images(("translation", "Z2"), Real(), (4, 4), (2, 1), rng)]
     ['translation by 2 along axis 0', 'translation by 1 along axis 1', 'phi -> -phi']
     """
-    links = group.name != "Real" if links is None else links
+    links = group.name not in ("Real", "Signs") if links is None else links
     applicable = meaning(group, links)
     return [
         image for name in names if name in applicable for image in MAKERS[name](group, lattice, steps, generator, links)
@@ -128,7 +129,7 @@ def meaning(group: Group, links: bool | None = None) -> tuple[str, ...]:
     >>> "gauge" in meaning(U1()), "Z2" in meaning(U1()), "gauge" in meaning(U1(), links=False)
     (True, False, False)
     """
-    if group.name == "Real":
+    if group.name in ("Real", "Signs"):
         return OF_SITES
     return OF_LINKS if links or links is None else OF_SITES_OF_A_GROUP
 

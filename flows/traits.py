@@ -6,14 +6,18 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from haarflow.backends.types import Group
+
 
 class Traits(NamedTuple):
     """The optional part of the contract of flows and priors, by name; the defaults hold for what is not declared.
 
-    `symmetries`, `periods` and `displacement` are those of flows/symmetries.py; `condition` names the couplings that it is
-    told; `integrated` says that its log-determinant is that of continuous time, `refined(k)` is it in k times as many steps;
-    `trained` says that its parameters are fixed; `fixed` are couplings by which it is defined, as a hopping series by kappa;
-    `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks, "field" or "float32".
+    `symmetries`, `periods` and `displacement` are those of flows/symmetries.py; `condition` names the couplings that it
+    is told; `integrated` says that its log-determinant is that of continuous time, `refined(k)` is it in k times as
+    many steps; `trained` says that its parameters are fixed; `fixed` are couplings by which it is defined, as a hopping
+    series by kappa; `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks,
+    "field" or "float32"; `onto` is the group of the fields it makes where that is discrete: it is then no bijection,
+    but maps many draws of the prior onto one field, and its log_det is minus the logarithm of their share.
     """
 
     symmetries: tuple[str, ...] = ()
@@ -26,6 +30,7 @@ class Traits(NamedTuple):
     fixed: dict[str, float] | None = None
     moves: Callable[[tuple[int, ...]], Any] | None = None
     net_precision: str = "field"
+    onto: Group | None = None
 
 
 def traits(obj: Any) -> Traits:

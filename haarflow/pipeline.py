@@ -21,11 +21,12 @@ from haarflow.results.summary_file import read_summary
 from haarflow.run.build import Setup, build, trained
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
-from haarflow.run.records import Line, SampleLine, TuneLine
+from haarflow.run.records import Line, PathLine, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
+from haarflow.run.stages.paths import check_paths, with_paths
 from haarflow.run.toml import to_toml
 
 
@@ -39,11 +40,12 @@ def run(
 ) -> dict[str, Any]:
     """Run a recipe in the folder `out` and return what summary.json holds.
 
-    `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory and
-    flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped and ChainStopped, each with a remedy; finished
+    `workers` processes draw the flow's blocks; the results do not depend on their number. `own` names a custom theory
+    and flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped and ChainStopped, each with a remedy; finished
     blocks are kept.
     """
     progress, setup = progress or Progress(), build(recipe, own)
+    check_paths(setup.target)
     with opened(out, to_toml(setup.recipe)) as folder:
         if not folder.summary.exists():
             _work(setup, folder, workers, progress)
@@ -73,6 +75,7 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
     if not folder.ensemble.exists():
         if any(map(needs_flow, setup.recipe.samplers.values())) and setup.recipe.flow:
             setup = trained(setup, folder.model)
+        setup = with_paths(setup, folder, progress)
         with _executor(workers) as executor:
             for name in setup.recipe.samplers:
                 sample(setup, name, folder, progress, executor)
@@ -83,15 +86,15 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
 
 
 def _has_block(folder: RunFolder, line: Line) -> bool:
-    """Whether the block of draws to which a line belongs is there; a sampler's tuning belongs to its first."""
-    if isinstance(line, TuneLine):
+    """Whether the block of draws to which a line belongs is there; a sampler's tuning and the fit of its path belong to its first."""
+    if isinstance(line, TuneLine | PathLine):
         return folder.block(line.sampler, 0).exists()
     return not isinstance(line, SampleLine) or folder.block(line.sampler, line.block).exists()
 
 
 def _train(setup: Setup, folder: RunFolder, progress: Progress) -> None:
-    from haarflow.run.fitting_stage import run_fit
-    from haarflow.run.training_stage import run_training, write_untrained
+    from haarflow.run.stages.fitting import run_fit
+    from haarflow.run.stages.training import run_training, write_untrained
 
     if folder.model.exists():
         progress.say("the flow is already trained")

@@ -1,9 +1,8 @@
 """The backend fixture: every function of fields runs on every backend, hostile ones included.
 
 Each xdist worker uses one thread, and JAX runs in 64-bit mode from the start, as on the command line, so that the order
-of tests does not matter. Between tests compiled programs
-are dropped when they fill the memory; with MEMORY_BAR in the environment the default run fails if a worker took more than
-`memory.BAR`.
+of tests does not matter. Between tests compiled programs are dropped when they fill the memory; with MEMORY_BAR in the
+environment the default run fails if a worker took more than `memory.BAR`.
 """
 
 import gc

@@ -7,5 +7,6 @@ from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.replaced import with_parts
 from haarflow.theories.scalar.phi4 import Phi4
+from haarflow.theories.spins.ising import Ising
 
-__all__ = ["Phi4", "SUNGauge", "Sum", "U1Gauge", "accelerated", "with_parts"]
+__all__ = ["Ising", "Phi4", "SUNGauge", "Sum", "U1Gauge", "accelerated", "with_parts"]

@@ -1,7 +1,7 @@
 """The theories of the library, one literal row each: a new theory is its file and a row here.
 
-A row gives the fields and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers that a
-theory admits, and the small lattices on which the laws are checked.
+A row gives the fields and checks of a recipe's [theory], titles and symbols of the report, the flows and samplers that
+a theory admits, and the small lattices on which the laws are checked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from haarflow.theories.models.qcd import QCD
 from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 from haarflow.theories.scalar.phi4 import Phi4
+from haarflow.theories.spins.ising import Ising
 
 Lattices = tuple[tuple[int, ...], ...]
 
@@ -54,10 +55,11 @@ class Small(NamedTuple):
 class Row(NamedTuple):
     """All that the command line has to know about a theory.
 
-    `make(lattice, **options)` constructs it. `family` names the flows that it admits (`flows/catalogue.py`), `samplers` the
-    kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with it, or
-    None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
-    `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where unknown.
+    `make(lattice, **options)` constructs it. `family` names the flows that it admits (`flows/catalogue.py`), `samplers`
+    the kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with
+    it, or None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
+    `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where
+    unknown.
     """
 
     make: Callable[..., Any]
@@ -259,6 +261,15 @@ THEORIES: dict[str, Row] = {
             Small("phi^4 hopping d=4", FOUR),
         ),
         width=_quartic_width,
+    ),
+    "ising": Row(
+        Ising,
+        "spins",
+        "Ising model",
+        "S = -beta sum_x sum_mu s(x) s(x+mu)",
+        {"beta": Coupling("inverse temperature, critical at 0.4406867935 in two dimensions", "β", 0)},
+        ("flow", "heatbath", "cluster"),
+        small=(Small("Ising d=1", RING), Small("Ising d=2", SQUARE), Small("Ising d=3", CUBE)),
     ),
     "yukawa": Row(
         Yukawa,

@@ -1,7 +1,7 @@
 """Theories made of others: sums of actions.
 
-Every term keeps its own couplings, its own check and its own kernels; a sum offers a part only where all terms have it, so
-that no kernel sees half of the action.
+Every term keeps its own couplings, its own check and its own kernels; a sum offers a part only where all terms have it,
+so that no kernel sees half of the action.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Couplings, Tree
 from haarflow.core.axes import spread
 from haarflow.core.chains.accept import action_difference
-from haarflow.core.parts import AngleWeight, LinkWeight, Local, Symmetries, check_theory, described, force_of
+from haarflow.core.parts import (
+    AngleWeight,
+    LinkWeight,
+    Local,
+    SpinWeight,
+    Symmetries,
+    check_theory,
+    described,
+    force_of,
+)
 from haarflow.core.spaces import Space
 from haarflow.theories.theory import check_couplings, checked, no_subclass
 
@@ -26,10 +35,10 @@ from haarflow.theories.theory import check_couplings, checked, no_subclass
 class Sum:
     """The theory of the action S = S_1 + S_2 + ..., for terms on one lattice, with fields of the same spaces.
 
-    A coupling that two terms name is one coupling. `local` and `conditional` are there where every term has them, of one
-    kind; `exact` is not known. Observables are those of all terms, the first term's where names meet, and `action` the sum.
-    Raises TypeError for a term that is no theory, ValueError without terms, for terms that do not fit and for a coupling of
-    two defaults.
+    A coupling that two terms name is one coupling. `local` and `conditional` are there where every term has them, of
+    one kind; `exact` is not known. Observables are those of all terms, the first term's where names meet, and `action`
+    the sum. Raises TypeError for a term that is no theory, ValueError without terms, for terms that do not fit and for
+    a coupling of two defaults.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge, SUNGauge
@@ -114,12 +123,14 @@ class Sum:
         return Local(self._density, max(reaches)) if len(reaches) == len(self.terms) else None
 
     @property
-    def conditional(self) -> AngleWeight | LinkWeight | None:
+    def conditional(self) -> AngleWeight | LinkWeight | SpinWeight | None:
         """The product of the terms' conditional weights, where all are of one kind."""
         weights: list[Any] = [described(term).conditional for term in self.terms]
         kinds = {type(weight) for weight in weights}
         if len(kinds) > 1 or None in weights:
             return None
+        if kinds == {SpinWeight}:
+            return SpinWeight(self._local_field)
         loops = {"reach": max(w.reach for w in weights), "rectangular": all(w.rectangular for w in weights)}
         if kinds == {AngleWeight}:
             return AngleWeight(self._angle_weight, **loops)
@@ -184,6 +195,9 @@ class Sum:
     def _angle_weight(self, field: Array, mu: int, couplings: Couplings = None) -> tuple[Array, Array]:
         pairs = [described(term).part("conditional").weight(field, mu, own) for term, own in self._shares(couplings)]
         return _total([a for a, _ in pairs]), _total([b for _, b in pairs])
+
+    def _local_field(self, spins: Array, couplings: Couplings = None) -> Array:
+        return _total([described(term).part("conditional").field(spins, own) for term, own in self._shares(couplings)])
 
     def _staple(self, field: Array, mu: int, couplings: Couplings = None) -> Array:
         weights = [(described(term).part("conditional"), own) for term, own in self._shares(couplings)]

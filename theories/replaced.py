@@ -10,7 +10,7 @@ from typing import Any, final
 
 from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.acceleration import Accelerated, accelerated
-from haarflow.core.parts import OPTIONAL, AngleWeight, LinkWeight, Local, check_theory, described
+from haarflow.core.parts import OPTIONAL, AngleWeight, LinkWeight, Local, SpinWeight, check_theory, described
 from haarflow.theories.composite import Sum
 from haarflow.theories.theory import no_subclass
 
@@ -55,8 +55,8 @@ def with_parts(theory: Theory, **parts: Any) -> Any:
 
     A new `action` drops the parts that described the old one (force, difference, local, conditional, conjugates, exact,
     charge, other_form) unless they are replaced too; the observable `action` is then the new one. New `couplings` are
-    other defaults under the same names. Raises TypeError for an unknown part and for a part of the wrong type, ValueError
-    for couplings of other names.
+    other defaults under the same names. Raises TypeError for an unknown part and for a part of the wrong type,
+    ValueError for couplings of other names.
 
     >>> from haarflow.theories import Phi4
     >>> free = with_parts(Phi4((4, 4)), couplings={"m2": 1.0, "lam": 0.0})
@@ -109,7 +109,9 @@ def on_lattice(theory: Theory, lattice: tuple[int, ...]) -> Any | None:
         return None if None in terms else Sum(tuple(terms))
     if isinstance(theory, Replaced):
         moved = on_lattice(theory.theory, lattice)
-        tied = any(callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight)) for _, part in theory.parts)
+        tied = any(
+            callable(part) or isinstance(part, (Local, AngleWeight, LinkWeight, SpinWeight)) for _, part in theory.parts
+        )
         return None if tied or moved is None else Replaced(moved, theory.parts)
     movable = (
         is_dataclass(theory) and not isinstance(theory, type) and "lattice" in {one.name for one in fields(theory)}
@@ -141,6 +143,9 @@ def _at_defaults(name: str, part: Any, defaults: Mapping[str, float]) -> Any:
     if isinstance(part, LinkWeight):
         staple, strength = (partial(_filled, f, n, defaults) for f, n in ((part.staple, 2), (part.strength, 1)))
         return replace(part, staple=staple, strength=strength)
+    if isinstance(part, SpinWeight):
+        bond = None if part.bond is None else partial(_filled, part.bond, 1, defaults)
+        return replace(part, field=partial(_filled, part.field, 1, defaults), bond=bond)
     return part
 
 

@@ -22,7 +22,7 @@ from haarflow.backends.types import Theory as Theory
 from haarflow.core.axes import field_shape as field_shape
 from haarflow.core.groups.matrices import precision
 from haarflow.core.lattice.symmetries import SYMMETRIES as SYMMETRIES
-from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, Symmetries, described
+from haarflow.core.parts import REMEDY, AngleWeight, LinkWeight, Local, SpinWeight, Symmetries, described
 from haarflow.core.parts import autodiff_force as autodiff_force
 from haarflow.core.parts import check_theory as check_theory
 from haarflow.core.parts import force_of as force_of
@@ -50,12 +50,13 @@ class FullTheory(Theory, Protocol):
     """All that a theory may offer beside its action; None stands for what it does not.
 
     `spaces`: `Space(group, shape)`, or a NamedTuple of them for fields of several arrays, in place of `group` and
-    `field_shape`. `couplings`: names and defaults. `force`: F = dS along the group, field-shaped; absent, the action is differentiated.
-    `difference`: S(new) - S(old) as the theory forms it itself. `local`: the action as a sum over sites. `conditional`: the
-    weight of one link. `observables`: per-configuration values, `(*batch,)` or `(*batch, n)`. `derived`: name -> `Derived`.
-    `summary`: the names a report shows. `correlators`: those of observables `(*batch, T)` that it draws against t. `exact`:
-    name -> value where known. `symmetries`: under which the action and the observables are invariant. `conjugates`: coupling
-    c -> the numbers k_O of dS/dc = sum_O k_O O. The records are those of `haarflow.core.parts`.
+    `field_shape`. `couplings`: names and defaults. `force`: F = dS along the group, field-shaped; absent, the action is
+    differentiated. `difference`: S(new) - S(old) as the theory forms it itself. `local`: the action as a sum over
+    sites. `conditional`: the weight of one link or spin. `observables`: per-configuration values, `(*batch,)` or
+    `(*batch, n)`. `derived`: name -> `Derived`. `summary`: the names a report shows. `correlators`: those of
+    observables `(*batch, T)` that it draws against t. `exact`: name -> value where known. `symmetries`: under which the
+    action and the observables are invariant. `conjugates`: coupling c -> the numbers k_O of dS/dc = sum_O k_O O. The
+    records are those of `haarflow.core.parts`.
     """
 
     @property
@@ -69,8 +70,8 @@ class FullTheory(Theory, Protocol):
         ...
 
     @property
-    def conditional(self) -> AngleWeight | LinkWeight | None:
-        """The weight of one link, all others held."""
+    def conditional(self) -> AngleWeight | LinkWeight | SpinWeight | None:
+        """The weight of one link or spin, all others held."""
         ...
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -25,9 +25,9 @@ from haarflow.core.axes import batch_shape, per_chain, total
 from haarflow.core.broadcasting import of_rank
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.lattice.loops import direction
-from haarflow.core.parts import AngleWeight, LinkWeight, check_theory, described
+from haarflow.core.parts import AngleWeight, LinkWeight, SpinWeight, check_theory, described
 
-Weight = TypeVar("Weight", AngleWeight, LinkWeight)
+Weight = TypeVar("Weight", AngleWeight, LinkWeight, SpinWeight)
 
 RECTANGLE_COLOURS = 4
 
@@ -38,17 +38,20 @@ Rule = Callable[[Array, Array, Array], tuple[Array, Array]]  # (theta, k, phi) -
 class U1HeatBath(Cacheless):
     """A sweep over all links of a U(1) gauge theory, then `overrelaxation` sweeps of reflections.
 
-    The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn
-    at once: two colours, three where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or
-    batch-shaped arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value
-    because all `tries` failed (0.34^tries at most). Raises ValueError for d < 2 and for an extent of 1, where a link is
-    its own staple, and for tries < 1; TypeError for a theory without such a weight.
+    The theory offers an `AngleWeight` as its `conditional`: (a, b) of the weight exp(a cos theta_mu(x) + b sin
+    theta_mu(x)). Links of one direction whose transverse neighbours stand still are drawn at once: two colours, three
+    where a transverse extent is odd, four with rectangles. `values = {"couplings": {...}}`, numbers or batch-shaped
+    arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of links that kept their value because all
+    `tries` failed (0.34^tries at most). `backwards` visits the links in the opposite order. Raises ValueError for d < 2
+    and for an extent of 1, where a link is its own staple, and for tries < 1; TypeError for a theory without such a
+    weight.
     """
 
     theory: Any
     tries: int = 8
     overrelaxation: int = 0
     values: Any = field(default_factory=dict, compare=False)
+    backwards: bool = False
 
     def __post_init__(self) -> None:
         conditional_of(self.theory, AngleWeight)
@@ -56,16 +59,22 @@ class U1HeatBath(Cacheless):
 
     def step(self, key: Array, state: State) -> tuple[State, dict[str, Any]]:
         """Return the state after one heat-bath sweep and the reflections."""
-        links, failed = state.field, 0.0
-        for mu in range(len(self.theory.lattice)):
-            draw = self._von_mises_update(random.fold_in(key, mu), links)
-            links, kept = self._sweep(links, mu, draw)
-            failed = failed + kept
-        for _ in range(self.overrelaxation):
-            for mu in range(len(self.theory.lattice)):
-                links, _ = self._sweep(links, mu, reflect)
+        links, failed, directions = state.field, 0.0, range(len(self.theory.lattice))
+        visits = [*directions, *(None for _ in range(self.overrelaxation))]
+        for visit in reversed(visits) if self.backwards else visits:
+            if visit is None:
+                for mu in reversed(directions) if self.backwards else directions:
+                    links, _ = self._sweep(links, mu, reflect)
+            else:
+                draw = self._von_mises_update(random.fold_in(key, visit), links)
+                links, kept = self._sweep(links, visit, draw)
+                failed = failed + kept
         batch = batch_shape(self.theory, links)
         return State(self.theory.group.project(links)), {"failed": failed / math.prod(links.shape[len(batch) :])}
+
+    def reversed(self) -> U1HeatBath:
+        """Return the sweep that visits the links in the opposite order: the reversal of this kernel."""
+        return replace(self, backwards=not self.backwards)
 
     def _von_mises_update(self, key: Array, links: Array) -> Rule:
         """The heat-bath rule of one direction; its random numbers serve each link once, whatever its colour."""
@@ -101,6 +110,7 @@ class U1HeatBath(Cacheless):
             return xp.where(here, new, links), failed
 
         colours = xp.arange(count, dtype=xp.int32, device=backends.place(links))
+        colours = xp.flip(colours) if self.backwards else colours
         links, failed = backends.of(links).scan(one_colour, links, colours)
         return links, xp.sum(failed, axis=0)
 
@@ -138,7 +148,7 @@ def von_mises(tangents: Array, logs: Array, k: Array) -> tuple[Array, Array]:
 
 
 def conditional_of(theory: Any, kind: type[Weight]) -> Weight:
-    """Return a theory's conditional weight of a kind, `AngleWeight` or `LinkWeight`.
+    """Return a theory's conditional weight of a kind, `AngleWeight`, `LinkWeight` or `SpinWeight`.
 
     Raises TypeError where it offers none of that kind.
 
@@ -161,15 +171,15 @@ def conditional_of(theory: Any, kind: type[Weight]) -> Weight:
 def loop_reach(theory: Any) -> int:
     """Return how many links the longest side of a theory's loops has, by its `conditional` weight.
 
-    Raises ValueError for a reach beyond 1 unless the weight declares that its loops are `rectangular`, one link wide in a
-    plane: bent ones want other colours.
+    Raises ValueError for a reach beyond 1 unless the weight declares that its loops are `rectangular`, one link wide in
+    a plane: bent ones want other colours.
 
     >>> from haarflow.theories import SUNGauge
     >>> loop_reach(SUNGauge((4, 4))), loop_reach(SUNGauge((4, 4), rectangle=-1 / 12))
     (1, 2)
     """
     weight = described(theory).conditional
-    if weight is None or weight.reach <= 1:
+    if not isinstance(weight, AngleWeight | LinkWeight) or weight.reach <= 1:
         return 1
     if not weight.rectangular:
         raise ValueError(
@@ -198,10 +208,10 @@ def link_colours(lattice: tuple[int, ...], mu: int, reach: int = 1) -> tuple[num
     """Return labels `(*lattice)` of the links along mu such that no loop holds two of one label, and their number.
 
     Loops are the rectangles of up to 1 x `reach` links in any plane. Reach 1: the label is the sum of the transverse
-    coordinates mod 2, or where one of those extents is odd mod 3 with the last site of an odd ring counted as 2. Reach 2:
-    twice x_mu plus that sum mod 4, which a step of nu, 2 nu, mu or mu +- nu changes, and no other joins two links of a
-    rectangle; all extents are then multiples of 4, so that none closes on itself.
-    Raises ValueError for d < 2, extents of 1, for reach 2 extents that 4 does not divide, and reach > 2.
+    coordinates mod 2, or where one of those extents is odd mod 3 with the last site of an odd ring counted as 2. Reach
+    2: twice x_mu plus that sum mod 4, which a step of nu, 2 nu, mu or mu +- nu changes, and no other joins two links of
+    a rectangle; all extents are then multiples of 4, so that none closes on itself. Raises ValueError for d < 2,
+    extents of 1, for reach 2 extents that 4 does not divide, and reach > 2.
 
     >>> link_colours((2, 4), 0)[0].tolist(), link_colours((3, 2), 1)[0].tolist()
     ([[0, 1, 0, 1], [0, 1, 0, 1]], [[0, 0], [1, 1], [2, 2]])

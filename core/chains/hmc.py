@@ -1,8 +1,8 @@
 """Hybrid Monte Carlo (Duane, Kennedy, Pendleton, Roweth 1987) for any theory.
 
 Momenta w ~ N(0, 1) per algebra coordinate, H = S(U) + 1/2 sum w^2, trajectory length = steps x step size, acceptance
-probability min(1, e^{-dH}). Where the theory offers a `local` density dH is a sum of per-site differences: the rounding of
-a difference of two large sums never enters the accept step.
+probability min(1, e^{-dH}). Where the theory offers a `local` density dH is a sum of per-site differences: the rounding
+of a difference of two large sums never enters the accept step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.integrators import LEAPFROG, Scheme, integrate
 from haarflow.core.chains.involution import Image, accepted_step
 from haarflow.core.chains.kernel import Cacheless, State
-from haarflow.core.parts import check_theory, described, force_of
+from haarflow.core.parts import check_moves, check_theory, described, force_of
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class HMC(Cacheless):
     `values = {"couplings": {...}, "step_size": h}`, each a number or a batch-shaped array; no couplings means the
     theory's. The key is one `(2,)`, or one per chain `(*batch, 2)`. Info: `dH` and `accepted`, of the batch's shape;
     <exp(-dH)> = 1 in equilibrium. A trajectory that ends in NaN is rejected. `evolve(theory, field, momentum, scheme,
-    step_size, steps, couplings)` makes the trajectory: None for the kernels of `accelerated(theory)` where there are some,
-    `molecular_dynamics` for array code. Raises ValueError for steps < 1 and a step size that is not positive and finite,
-    TypeError for what is no theory. `warmup.tuned` finds a step size.
+    step_size, steps, couplings)` makes the trajectory: None for the kernels of `accelerated(theory)` where there are
+    some, `molecular_dynamics` for array code. Raises ValueError for steps < 1 and a step size that is not positive and
+    finite, TypeError for what is no theory. `warmup.tuned` finds a step size.
 
     >>> from haarflow.theories import U1Gauge
     >>> HMC(U1Gauge((8, 8)), steps=10, values={"couplings": {"beta": 2.0}, "step_size": 0.1}).steps
@@ -49,7 +49,7 @@ class HMC(Cacheless):
     evolve: Callable[..., tuple[Tree, Tree, Array]] | None = None
 
     def __post_init__(self) -> None:
-        check_theory(self.theory)
+        check_moves(check_theory(self.theory), "HMC")
         if int(self.steps) != self.steps or self.steps < 1:
             raise ValueError(f"HMC takes a whole number of steps >= 1, got {self.steps!r}")
         check_own_scale("step_size", self.values)

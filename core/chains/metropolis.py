@@ -27,7 +27,7 @@ from haarflow.core.chains.accept import bar, coins, is_accepted, log_coins, with
 from haarflow.core.chains.checks import check_own_scale
 from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups.matrices import precision
-from haarflow.core.parts import Local, check_theory, described, one_space
+from haarflow.core.parts import Local, check_moves, check_theory, described, one_space
 
 
 def independence_chain(log_w: Array, uniforms: Array, start: Array | None = None) -> tuple[Array, Array]:
@@ -90,9 +90,9 @@ class IndependenceMetropolis:
     """`tries` independent proposals a step from a model with `sample` and `log_density`, for a theory with `action`.
 
     `values = {"params": ..., "couplings": {...}, "condition": {...}}` (the last two may be absent). The cache is the
-    log weight -S - log q of the field, which `init` computes by one inverse pass. Fields are `(*batch, *field_shape)`, or
-    NamedTuples of such arrays; one key for all chains. Info: `accepted`, the accepted fraction of a step's proposals, and
-    `log_w` of the new state. Raises ValueError for tries < 1, TypeError for a complex action.
+    log weight -S - log q of the field, which `init` computes by one inverse pass. Fields are `(*batch, *field_shape)`,
+    or NamedTuples of such arrays; one key for all chains. Info: `accepted`, the accepted fraction of a step's
+    proposals, and `log_w` of the new state. Raises ValueError for tries < 1, TypeError for a complex action.
     """
 
     proposal: Any
@@ -160,8 +160,8 @@ class LocalMetropolis(Cacheless):
     apart are moved at once, each accepted by the change of the terms around it. A site's internal components (the links
     of a gauge theory) move together. `values = {"couplings": {...}, "width": s}`, numbers or batch-shaped arrays; one
     key `(2,)` or one per chain. Any extent is legal: sites are coloured ring by ring (`colours`). Info: `accepted`, the
-    accepted fraction of the sites. Raises ValueError for a width that is not positive and finite, TypeError for a theory
-    without a `local` density and for a field of several parts.
+    accepted fraction of the sites. Raises ValueError for a width that is not positive and finite, TypeError for a
+    theory without a `local` density and for a field of several parts.
     """
 
     theory: Any
@@ -169,6 +169,7 @@ class LocalMetropolis(Cacheless):
 
     def __post_init__(self) -> None:
         one_space(check_theory(self.theory), "local moves")
+        check_moves(self.theory, "local Metropolis")
         check_own_scale("width", self.values)
         if described(self.theory).local is None:
             raise TypeError(

@@ -16,6 +16,7 @@ import numpy
 
 from haarflow.backends.standard import identity
 from haarflow.backends.types import Array, Group
+from haarflow.core.groups.signs import has_algebra
 from haarflow.core.laws.deviations import LIMIT, LUCK, largest_pull
 from haarflow.core.laws.fields import algebra_shape, element_shape, exponential_twin
 from haarflow.core.laws.law import (
@@ -46,7 +47,8 @@ FAITHFUL: dict[str, Callable[[Any], Any]] = {"U1": _angles}
 EXPONENTIALS: dict[str, Callable[[Any], Any]] = {"Real": lambda w: w, "Complex": lambda w: w, "U1": _angles}
 # name -> rows whose mean under the Haar measure is zero, from elements on the host; matrices have one for all N
 HAAR_ZEROS: dict[str, Callable[[Any], Any]] = {
-    "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1)
+    "U1": lambda a: numpy.stack([wave(n * a) for n in HARMONICS for wave in (numpy.cos, numpy.sin)], axis=-1),
+    "Signs": lambda a: numpy.concatenate([a, a[..., :1] * a[..., 1:]], axis=-1),
 }
 
 
@@ -135,16 +137,17 @@ def associativity(group: Group, a: Array, b: Array, c: Array) -> Verdict:
     return judge(associativity, _apart(group, left, right), _rounding(group, a, b, c), REASON, a=a, b=b, c=c)
 
 
-def inverses(group: Group, a: Array, w: Array) -> Verdict:
+def inverses(group: Group, a: Array, w: Array | None = None) -> Verdict:
     """a a^-1 = a^-1 a = exp(0) = 1, and 1 a = a.
 
-    `w` is any algebra element of a's shape; zero times it gives the identity.
+    `w` is any algebra element of a's shape; zero times it gives the identity. A group without an algebra has its
+    `identity`.
 
     >>> from haarflow.core.groups.additive import U1
     >>> inverses(U1(), numpy.asarray([3.0]), numpy.asarray([1.0])).passed
     True
     """
-    one, back = group.exp(0.0 * w), group.inverse(a)
+    one, back = group.identity(a) if w is None else group.exp(0.0 * w), group.inverse(a)
     pairs = [(group.compose(a, back), one), (group.compose(back, a), one), (group.compose(one, a), a)]
     residual = max(_apart(group, x, y) for x, y in pairs)
     return judge(inverses, residual, _rounding(group, a), REASON, a=a)
@@ -247,8 +250,8 @@ def momenta(group: Group, key: Array, shape: tuple[int, ...], dtype: str = "floa
 def haar_moments(group: Group, u: Array) -> Verdict:
     """<D(U)> = 0 under Haar for every nontrivial representation; U(1): <e^{i n theta}> = 0, n = 1 ... 4.
 
-    For SU(N) entries and their moments up to the fourth are checked. `u` is a sample of independent elements along axis 0,
-    in standard form.
+    For SU(N) entries and their moments up to the fourth are checked. `u` is a sample of independent elements along axis
+    0, in standard form.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -370,7 +373,18 @@ def _compact(group: Group) -> str | None:
     return "the space is not compact: it has no normalised Haar measure" if group.name in ("Real", "Complex") else None
 
 
+def _continuous(group: Group) -> str | None:
+    return None if has_algebra(group) else "it is discrete, and has no algebra"
+
+
+def _inverses(group: Group, given: Given) -> Verdict:
+    w = _algebra(group, given, 3) if has_algebra(group) else None
+    return inverses(_whole(group, given), _element(group, given), w)
+
+
 def _has_twin(group: Group) -> str | None:
+    if not has_algebra(group):
+        return _continuous(group)
     known = group.name in EXPONENTIALS or group.matrix_axes
     return None if known else f"there is no reference exponential for {group.name} yet"
 
@@ -378,20 +392,26 @@ def _has_twin(group: Group) -> str | None:
 GROUP_LAWS: tuple[Law, ...] = (
     Law(closure, lambda obj, given: closure(_whole(obj, given), *_elements(obj, given, 2))),
     Law(associativity, lambda obj, given: associativity(_whole(obj, given), *_elements(obj, given, 3))),
-    Law(inverses, lambda obj, given: inverses(_whole(obj, given), _element(obj, given), _algebra(obj, given, 3))),
+    Law(inverses, _inverses),
     Law(projection, lambda obj, given: projection(_whole(obj, given), _element(obj, given))),
     Law(exponential, lambda obj, given: exponential(_whole(obj, given), _algebra(obj, given, 3, 2.0)), _has_twin),
-    Law(one_parameter, lambda obj, given: one_parameter(_whole(obj, given), _algebra(obj, given, 3, 2.0))),
-    Law(logarithm, lambda obj, given: logarithm(_whole(obj, given), _element(obj, given), _small(obj, given))),
+    Law(one_parameter, lambda obj, given: one_parameter(_whole(obj, given), _algebra(obj, given, 3, 2.0)), _continuous),
+    Law(
+        logarithm,
+        lambda obj, given: logarithm(_whole(obj, given), _element(obj, given), _small(obj, given)),
+        _continuous,
+    ),
     Law(
         update_by_exponential,
         lambda obj, given: update_by_exponential(_whole(obj, given), _element(obj, given), _algebra(obj, given, 3)),
+        _continuous,
     ),
     Law(
         inner_product,
         lambda obj, given: inner_product(_whole(obj, given), _algebra(obj, given, 3), _algebra(obj, given, 4)),
+        _continuous,
     ),
-    Law(momenta, _momenta, sampled=True),
+    Law(momenta, _momenta, _continuous, sampled=True),
     Law(haar_moments, _haar_moments, _compact, sampled=True),
     Law(left_invariance, _invariances(left_invariance), _compact, sampled=True),
     Law(right_invariance, _invariances(right_invariance), _compact, sampled=True),

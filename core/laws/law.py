@@ -2,8 +2,8 @@
 
 A law computes a residual on concrete input and states the tolerance that it must meet, and why; the first line of its
 docstring is its formula. A row of a layer's literal table `LAWS` says how the input is built from a `Given`, the few
-settings that determine an example (lattice, seed, style, size), and to which objects the law applies. Hypothesis draws and
-shrinks these settings, not arrays, so that a counterexample is one line that can be pasted.
+settings that determine an example (lattice, seed, style, size), and to which objects the law applies. Hypothesis draws
+and shrinks these settings, not arrays, so that a counterexample is one line that can be pasted.
 """
 
 from __future__ import annotations
@@ -236,8 +236,10 @@ def host_field(group: Group, shape: tuple[int, ...], style: str, generator: nump
     if group.name == "Complex":
         real, imaginary = (host_field(Real(), shape, style, generator) for _ in range(2))
         return real + 1j * imaginary
+    if group.name == "Signs":
+        return numpy.ones(shape) if style == "cold" else generator.choice([-1.0, 1.0], shape)
     if group.name not in ("Real", "U1"):
-        raise ValueError(f"fields can be drawn for the groups Real, Complex, U1 and SU(N), got {group.name!r}")
+        raise ValueError(f"fields can be drawn for the groups Real, Complex, U1, SU(N) and Signs, got {group.name!r}")
     angle = group.name == "U1"
     haar = generator.uniform(-math.pi, math.pi, shape) if angle else generator.standard_normal(shape)
     if style == "cold":
@@ -256,15 +258,15 @@ def host_field(group: Group, shape: tuple[int, ...], style: str, generator: nump
 class Law(NamedTuple):
     """One row of a layer's table: the law, how it is checked on a `Given`, and why it may not apply to an object.
 
-    `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as a clause.
-    `sampled=True` marks a Monte Carlo law: it is checked once, from a fixed seed, and its reason states the probability of
-    a chance failure. `shared_draws=True` marks a sampled law whose draws are identical on all backends, because NumPy makes
-    them or another law compares them with NumPy's, and likewise what a backend computes from them. `programs=True` marks a
-    law that compiles its own programs, which takes seconds on a compiling backend and reveals nothing there that another
-    law does not. The quick profile checks the former only on NumPy and the latter only on backends that do not compile, if
-    the run has any. `expensive(obj)`: an example may take minutes, and the quick profile checks only the default example.
-    `first=True` marks a cheap law of what an object returns, without which the others make no sense: if it fails they are
-    skipped.
+    `check(obj, given)` returns a `Verdict`; `applies(obj)` returns None, or the reason as a clause. `sampled=True`
+    marks a Monte Carlo law: it is checked once, from a fixed seed, and its reason states the probability of a chance
+    failure. `shared_draws=True` marks a sampled law whose draws are identical on all backends, because NumPy makes them
+    or another law compares them with NumPy's, and likewise what a backend computes from them. `programs=True` marks a
+    law that compiles its own programs, which takes seconds on a compiling backend and reveals nothing there that
+    another law does not. The quick profile checks the former only on NumPy and the latter only on backends that do not
+    compile, if the run has any. `expensive(obj)`: an example may take minutes, and the quick profile checks only the
+    default example. `first=True` marks a cheap law of what an object returns, without which the others make no sense:
+    if it fails they are skipped.
     """
 
     law: Callable[..., Any]

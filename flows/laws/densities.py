@@ -1,8 +1,8 @@
 """Laws of densities that can be drawn from: mixtures, symmetrised models, models of one's own.
 
-Such an object has `init`, `sample(params, key, n, condition) -> (y, log q)`, `log_density(params, y, condition)`, and the
-`lattice`, `group` and `field_shape` of its fields. Its draws are those of `sample`, so that a density which is not that of the
-draws is found whatever it is made of.
+Such an object has `init`, `sample(params, key, n, condition) -> (y, log q)`, `log_density(params, y, condition)`, and
+the `lattice`, `group` and `field_shape` of its fields. Its draws are those of `sample`, so that a density which is not
+that of the draws is found whatever it is made of.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.types import Array, Params
+from haarflow.core.groups.signs import has_algebra, log_mass
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, host_field, in_double, judge, to_host
 from haarflow.core.statistics import bennett
 from haarflow.flows.coordinates import matrix_valued
@@ -31,6 +32,7 @@ from haarflow.flows.laws.density import (
     not_a_definition,
     sample_is_its_density,
 )
+from haarflow.flows.laws.spins import DISCRETE, not_enumerable, sums_to_one
 from haarflow.flows.laws.symmetry import invariant_density
 from haarflow.flows.mixtures import Mixture, components
 from haarflow.flows.symmetries import declared
@@ -76,14 +78,23 @@ def _integral(obj: Any, given: Given) -> Verdict:
     return verdict
 
 
+def _sum(obj: Any, given: Given) -> Verdict:
+    params = parameters(obj, given)
+    return sums_to_one(_log_density(obj, given, params), obj.group, tuple(obj.field_shape), given.array(numpy.zeros(1)))
+
+
+def _is_enumerable(obj: Any) -> str | None:
+    return not_enumerable(obj.group, tuple(obj.field_shape))
+
+
 def draws_follow_the_density(
     y: Array, log_q: Array, density: Callable[[Array], Array], others: Array, group: Any
 ) -> Verdict:
     """E_q[p/(p + q)] = E_p[q/(p + q)]: Bennett's bridge between the draws and a known p gives ln Z = 0.
 
-    p is the Haar measure for links, and for real fields a normal density of the mean and the covariance of `others`, further
-    draws. All terms are bounded, whatever tails q has. `y` `(n, *field_shape)` are draws and `log_q` `(n,)` their density as it is
-    reported; `density` returns that of other fields.
+    p is the Haar measure for links, and for real fields a normal density of the mean and the covariance of `others`,
+    further draws. All terms are bounded, whatever tails q has. `y` `(n, *field_shape)` are draws and `log_q` `(n,)`
+    their density as it is reported; `density` returns that of other fields.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -139,8 +150,8 @@ class Haar(NamedTuple):
         return host_field(self.group, (n, *self.shape), "haar", numpy.random.default_rng(SEED))
 
     def log_density(self, y: numpy.ndarray) -> numpy.ndarray:
-        """Return zeros."""
-        return numpy.zeros(len(y))
+        """Return log p, 0 in a normalised measure."""
+        return numpy.full(len(y), -log_mass(self.group, math.prod(self.shape)))
 
 
 def _draws(obj: Any, given: Given) -> Verdict:
@@ -166,6 +177,8 @@ def _file(obj: Any, given: Given) -> Verdict:
 
 
 def _is_small(obj: Any) -> str | None:
+    if not has_algebra(obj.group):
+        return DISCRETE
     if matrix_valued(obj.group):
         return "the lattice rule integrates over angles and real numbers, not over matrices"
     variables = count_free(tuple(obj.field_shape), obj.group, "gauge" in declared(obj), tuple(obj.lattice))
@@ -189,6 +202,7 @@ def _is_saved(obj: Any) -> str | None:
 DENSITY_LAWS: tuple[Law, ...] = (
     Law(sample_is_its_density, _sample),
     Law(integrates_to_one, _integral, _is_small),
+    Law(sums_to_one, _sum, _is_enumerable),
     Law(draws_follow_the_density, _draws, sampled=True),
     Law(invariant_density, _invariant, _has_symmetries),
     Law(file_keeps_the_model, _file, _is_saved),

@@ -4,10 +4,10 @@ Integrals over at most LARGEST variables use a rank-1 lattice rule with random s
 
     int q = mean over shifts s and points k of q(y(u)) |dy/du|,   u = k (1, a, a^2, ...)/N + s modulo 1,
 
-which converges fast for smooth periodic integrands, with an error estimated from the spread over the shifts. Angles cover
-the circle; real fields are whitened by the covariance of some draws and mapped by y = ln(u/(1 - u)), which makes every
-density with light tails smooth and periodic. The links of a gauge field on a spanning tree are set to one, since the
-density does not depend on them. For more variables Monte Carlo is used: E_q[p/q] = 1 for a normalised density p.
+which converges fast for smooth periodic integrands, with an error estimated from the spread over the shifts. Angles
+cover the circle; real fields are whitened by the covariance of some draws and mapped by y = ln(u/(1 - u)), which makes
+every density with light tails smooth and periodic. The links of a gauge field on a spanning tree are set to one, since
+the density does not depend on them. For more variables Monte Carlo is used: E_q[p/q] = 1 for a normalised density p.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from haarflow.backends.protocol import Backend
 from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Condition, Group, Params, Prior
 from haarflow.core import random
+from haarflow.core.groups.signs import log_mass
 from haarflow.core.laws import law
 from haarflow.core.laws.fields import algebra_shape
 from haarflow.core.laws.law import Verdict, Whole, fits, in_double, judge, precision_of, to_host
@@ -57,9 +58,9 @@ def integrates_to_one(
 ) -> Verdict:
     """int q(y) dy = 1 over the whole manifold.
 
-    `density` returns log q of fields `(n, *field_shape)` on the backend of `like` (default NumPy); `draws` from it, needed
-    for real fields, determine the integration range; `gauge` says that it is gauge invariant. Raises ValueError for more
-    than five variables.
+    `density` returns log q of fields `(n, *field_shape)` on the backend of `like` (default NumPy); `draws` from it,
+    needed for real fields, determine the integration range; `gauge` says that it is gauge invariant. Raises ValueError
+    for more than five variables.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -93,8 +94,8 @@ def integrates_to_one(
 def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Group) -> Verdict:
     """E_q[p/q] = 1 for a normalised p: the Haar measure for links, a normal density narrower than q for real fields.
 
-    `y` `(n, *field_shape)` are draws and `log_q` `(n,)` their density as the model reports it; `others` are further draws,
-    from whose covariance p is made.
+    `y` `(n, *field_shape)` are draws and `log_q` `(n,)` their density as the model reports it; `others` are further
+    draws, from whose covariance p is made.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -104,7 +105,7 @@ def draws_have_the_density(y: Array, log_q: Array, others: Array, group: Group) 
     >>> draws_have_the_density(y, prior.log_density(y), prior.sample(b, 1000), prior.group).passed
     True
     """
-    log_p: Array = 0.0
+    log_p: Array = -log_mass(group, math.prod(y.shape[1:]))
     if group.name == "Real":
         rows = in_double(y).reshape(y.shape[0], -1)
         root = NARROW * numpy.linalg.cholesky(_covariance(to_host(others).reshape(others.shape[0], -1)))

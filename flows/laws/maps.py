@@ -1,7 +1,7 @@
 """Laws of a flow as a map: inverse, range, batches, unchanged inputs, one trace, equal results on all backends.
 
-Tolerances follow from the map itself: rounding by UNITS ulp of the result and of the argument, the latter times the slope
-of the map (flows/laws/cases.py). In float64 this is about 1e-12 times the largest slope.
+Tolerances follow from the map itself: rounding by UNITS ulp of the result and of the argument, the latter times the
+slope of the map (flows/laws/cases.py). In float64 this is about 1e-12 times the largest slope.
 """
 
 from __future__ import annotations
@@ -71,11 +71,15 @@ def log_dets_cancel(
     return judge(log_dets_cancel, off.residual, off.allowed, ROUNDING, x=x, params=params)
 
 
-def support(flow: Any, params: Params, y: Array, condition: Condition = None, group: Any = None) -> Verdict:
+def support(
+    flow: Any, params: Params, y: Array, condition: Condition = None, group: Any = None, source: Any = None
+) -> Verdict:
     """inverse(y) is finite and in range for every target y, and forward(inverse(y)) = y.
 
-    A flow must cover the whole manifold, seams and far tails included: targets that it cannot reach would be missing from
-    the ensemble. Targets are first brought into range.
+    `source` is the group of x where it is not that of y.
+
+    A flow must cover the whole manifold, seams and far tails included: targets that it cannot reach would be missing
+    from the ensemble. Targets are first brought into range.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.flows.scalar.tails import QuarticTail
@@ -92,7 +96,7 @@ def support(flow: Any, params: Params, y: Array, condition: Condition = None, gr
     if not (math.isfinite(size(x)) and math.isfinite(size(log_det))):
         return judge(support, math.inf, 0.0, "the inverse must be finite", y=y, params=params)
     allowed = reach(lambda x: flow.forward(params, x, condition), x, group, again).field
-    outside = size(to_host(group.project(to_host(x))) - to_host(x))
+    outside = size(to_host((source or group).project(to_host(x))) - to_host(x))
     if outside > 1e-5:
         return judge(support, outside, 0.0, "the inverse must be in range", y=y, params=params)
     off = worst(apart(group, again[0], y), allowed)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy
+
 from haarflow import backends
 from haarflow.backends.types import Array, Prior
 from haarflow.core.laws.law import Given, Law, Verdict, Whole, at_once, void
@@ -48,9 +50,10 @@ from haarflow.flows.laws.maps import (
 )
 from haarflow.flows.laws.repeating_fields import COLUMNS
 from haarflow.flows.laws.shapes import shapes
+from haarflow.flows.laws.spins import DISCRETE, not_enumerable, order_of_sites, sums_to_one
 from haarflow.flows.laws.symmetry import equivariance, invariant_density, undeclared
 from haarflow.flows.symmetries import declared, periods
-from haarflow.flows.traits import traits
+from haarflow.flows.traits import parts_of, traits
 
 __all__ = [
     "FLOW_LAWS",
@@ -70,6 +73,7 @@ __all__ = [
     "log_det_by_autodiff",
     "log_det_by_differences",
     "log_dets_cancel",
+    "order_of_sites",
     "prior_draws",
     "prior_moments",
     "remembers_nothing",
@@ -78,6 +82,7 @@ __all__ = [
     "sample_is_its_density",
     "shapes",
     "step_order",
+    "sums_to_one",
     "support",
     "traced_once",
     "undeclared",
@@ -144,6 +149,43 @@ def _is_coupling(model: Model) -> str | None:
 
 def _integrated(obj: Any) -> bool:
     return traits(obj.flow).integrated
+
+
+def _is_bijection(obj: Any) -> str | None:
+    """Why a flow has no Jacobian and no full inverse, None where it has."""
+    if traits(obj.flow).onto is not None:
+        return "it maps many fields of the prior onto one discrete field"
+    return _is_exact(obj)
+
+
+def _in_an_order(obj: Any) -> str | None:
+    return None if hasattr(obj.flow, "local_fields") else "it does not fill discrete fields in an order"
+
+
+def _order(model: Model, given: Given) -> Verdict:
+    y = given.field(model.group, model.field_shape)
+    return order_of_sites(model.flow, parameters(model, given), y[0, ...])
+
+
+def _sum(model: Model, given: Given) -> Verdict:
+    bound, params = bind_model(model, given.backend), parameters(model, given)
+
+    def density(y: Array) -> Any:
+        return bound.log_density(params, y, repeated(conditions(model, given), 0, y.shape[0]))
+
+    return sums_to_one(density, model.group, model.field_shape, given.array(numpy.zeros(1)))
+
+
+def _is_enumerable(model: Model) -> str | None:
+    return not_enumerable(model.group, model.field_shape)
+
+
+def _support(model: Model, given: Given) -> Verdict:
+    flow, params, x, condition, group = case(model, given)
+    if traits(model.flow).onto is None:
+        return support(flow, params, x, condition, group)
+    y = given.field(model.group, model.field_shape)
+    return support(flow, params, y, condition, model.group, group)
 
 
 def _is_exact(obj: Any) -> str | None:
@@ -230,7 +272,13 @@ def _equivariant(model: Any, given: Given) -> Verdict:
 
 def _has_other_lattices(model: Model) -> str | None:
     named = {field.name for field in dataclasses.fields(model.prior)}
-    return None if "lattice" in named else "the flow is made for one lattice"
+    return None if "lattice" in named and not _holds_a_lattice(model.flow) else "the flow is made for one lattice"
+
+
+def _holds_a_lattice(flow: Any) -> bool:
+    inner = [part for part in parts_of(flow) if dataclasses.is_dataclass(part)]
+    own = dataclasses.is_dataclass(flow) and "lattice" in {field.name for field in dataclasses.fields(flow)}
+    return own or any(map(_holds_a_lattice, inner))
 
 
 def _has_symmetries(obj: Any) -> str | None:
@@ -238,7 +286,9 @@ def _has_symmetries(obj: Any) -> str | None:
 
 
 def _invariant(model: Model, given: Given) -> Verdict:
-    bound, (_, params, y, condition, group) = bind_model(model, given.backend), case(model, given)
+    bound, (_, params, y, condition, _) = bind_model(model, given.backend), case(model, given)
+    group = model.group
+    y = y if traits(model.flow).onto is None else given.field(group, model.field_shape)
     steps = periods(model.flow, len(model.prior.lattice))
 
     def density(y: Array) -> Any:
@@ -280,6 +330,8 @@ def _integral(model: Model, given: Given, share: float) -> Verdict:
 
 
 def _model_is_small(model: Model) -> str | None:
+    if traits(model.flow).onto is not None:
+        return DISCRETE
     return _too_many(model.prior, "gauge" in declared(model))
 
 
@@ -350,7 +402,7 @@ def _draws(model: Model, given: Given, share: float) -> Verdict:
         start = given.array(draws_on_the_host(model.prior, 100 + seed, n, given.dtype))
         samples.append(bound.flow.forward(params, start, repeated(conditions(model, given), 0, n))[0])
     log_q = bound.log_density(params, samples[0], repeated(conditions(model, given), 0, n))
-    return draws_have_the_density(samples[0], log_q, samples[1], model.prior.group)
+    return draws_have_the_density(samples[0], log_q, samples[1], model.group)
 
 
 def _sample(model: Model, given: Given) -> Verdict:
@@ -392,27 +444,29 @@ def _prior_moments(prior: Prior, given: Given) -> Verdict:
 
 FLOW_LAWS: tuple[Law, ...] = (
     Law(shapes, _shapes, first=True),
-    Law(log_det_by_differences, _resolved(_by_differences), _is_exact),
-    Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_exact, programs=True),
+    Law(log_det_by_differences, _resolved(_by_differences), _is_bijection),
+    Law(log_det_by_autodiff, _resolved(_by_autodiff), _is_bijection, programs=True),
     Law(integration_order, _on_finer(integration_order), _is_integrated, programs=True, expensive=_is_large),
     Law(reversal_order, _on_finer(reversal_order), _is_integrated, programs=True),
     Law(step_order, _steps, _has_exact_steps, programs=True),
     Law(frozen_components, _resolved(_frozen), _is_coupling),
-    Law(round_trip, _on_arrays(round_trip), _is_exact),
+    Law(round_trip, _on_arrays(round_trip), _is_bijection),
     Law(log_dets_cancel, _on_arrays(log_dets_cancel), _is_exact),
-    Law(support, _on_arrays(support), _is_exact),
+    Law(support, _support, _is_exact),
     Law(batch_is_its_members, _on_arrays(batch_is_its_members), programs=True),
     Law(inputs_unchanged, _unchanged),
     Law(equals_numpy, _on_arrays(equals_numpy)),
     Law(traced_once, _traced),
     Law(fresh_parameters, _fresh),
     Law(equivariance, _equivariant, lambda model: _has_symmetries(model.flow)),
+    Law(order_of_sites, _order, _in_an_order),
 )
 
 MODEL_LAWS: tuple[Law, ...] = (
     *FLOW_LAWS,
     Law(invariant_density, _invariant, _density_is_symmetric),
     Law(integrates_to_one, _model_integral, _model_is_small),
+    Law(sums_to_one, _sum, _is_enumerable),
     Law(draws_have_the_density, _model_draws, _is_wide, sampled=True, shared_draws=True),
     Law(remembers_nothing, _memory, _has_other_lattices, programs=True),
     Law(sample_is_its_density, _sample, _is_exact),

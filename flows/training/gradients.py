@@ -2,9 +2,9 @@
 
     reverse KL   L = E_q[log q + S] = KL(q|p) - ln Z,     forward KL   L = -E_p[log q]
 
-with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads, a tree like the parameters, and info,
-a dict of the 0-dimensional arrays `loss`, `ess` in (0, 1] and `log_z`, and of `log_w` itself.
-Sources: arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
+with log_w = -S - log q of shape (n,). Every estimator returns `(grads, info)`: grads, a tree like the parameters, and
+info, a dict of the 0-dimensional arrays `loss`, `ess` in (0, 1] and `log_z`, and of `log_w` itself. Sources:
+arXiv:2206.09016 and 2207.08219 (path gradients), 2202.01314 (REINFORCE with a leave-one-out baseline).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,10 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Key, Params
 from haarflow.core import random
+from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import components
 from haarflow.flows.proposals import Density, log_mean_exp, log_weight
+from haarflow.flows.traits import traits
 
 Action = Callable[[Array, Any], Array]  # (field, couplings) -> S of the batch's shape
 Values = dict[str, Any]  # couplings or conditions by name: numbers or `(n,)` arrays
@@ -64,7 +67,11 @@ class ReverseKL:
         condition: Values | None = None,
         samples: Array | Samples | None = None,
     ) -> tuple[Params, Info]:
-        """Return the gradient by reparameterisation, and the batch's loss and weights."""
+        """Return the gradient by reparameterisation, and the batch's loss and weights.
+
+        Raises ValueError for a model of discrete fields.
+        """
+        refuse_discrete(model, self)
 
         def loss(params: Params) -> tuple[Array, Array]:
             y, log_q = model.sample(params, key, n, condition)
@@ -92,7 +99,11 @@ class PathGradient:
         condition: Values | None = None,
         samples: Array | Samples | None = None,
     ) -> tuple[Params, Info]:
-        """Return the gradient along the samples' paths, and the batch's loss and weights."""
+        """Return the gradient along the samples' paths, and the batch's loss and weights.
+
+        Raises ValueError for a model of discrete fields.
+        """
+        refuse_discrete(model, self)
         frozen = backends.of(key).stop_gradient(params)
 
         def loss(params: Params) -> tuple[Array, Array]:
@@ -169,6 +180,33 @@ class ForwardKL:
         log_w = log_weight(action(y, couplings), log_q)
         info = {"loss": value, "ess": target_ess(log_w), "log_z": -log_mean_exp(-log_w), "log_w": log_w}
         return grads, info
+
+
+# names in recipes
+ESTIMATORS: dict[str, Estimator] = {
+    "reverse-kl": ReverseKL(),
+    "path-gradient": PathGradient(),
+    "reinforce": Reinforce(),
+    "forward-kl": ForwardKL(),
+}
+
+
+def refuse_discrete(model: Density, estimator: Any) -> None:
+    """Raise ValueError for an estimator that differentiates through the samples of a model whose samples are discrete.
+
+    >>> from haarflow.flows.spins.autoregressive import dense
+    >>> refuse_discrete(dense((2, 2)), ReverseKL())
+    Traceback (most recent call last):
+        ...
+    ValueError: ReverseKL differentiates through the samples, and those of AutoregressiveSpins are discrete: take Reinforce (reinforce) or ForwardKL (forward-kl)
+    """
+    flows = [part.flow for part in components(model) if isinstance(part, Model)]  # type: ignore[arg-type]
+    found = next((flow for flow in flows if traits(flow).onto is not None), None)
+    if found is not None and isinstance(estimator, ReverseKL | PathGradient):
+        raise ValueError(
+            f"{type(estimator).__name__} differentiates through the samples, and those of {type(found).__name__} are discrete: "
+            "take Reinforce (reinforce) or ForwardKL (forward-kl)"
+        )
 
 
 def report(value: Array, log_w: Array) -> Info:

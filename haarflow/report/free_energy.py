@@ -8,7 +8,7 @@ from typing import Any
 from haarflow.report.coverage import beside, with_doubt
 from haarflow.results.mode_evidence import named
 
-HEAD = ("flow", "beside", "ELBO", "IWAE", "ln Z", "bias", "ln Z of chain", "EUBO", "Bennett", "mass covered")
+HEAD = ("flow", "beside", "ELBO", "IWAE", "ln Z", "bias", "ln Z of chain", "EUBO", "Bennett", "exact", "mass covered")
 DIGITS = 4
 
 
@@ -21,6 +21,7 @@ def rows(samplers: Mapping[str, Any]) -> list[list[str]]:
             *(with_doubt(coverage[key], DIGITS) for key in ("elbo", "iwae", "ln_Z")),
             "–" if coverage["bias"] is None else f"{coverage['bias']:.1e}",
             *(with_doubt(chain and chain[key], DIGITS) for key in ("ln_Z", "eubo", "bridge")),
+            "–" if coverage.get("exact") is None else f"{coverage['exact']:.{DIGITS}f}",
             with_doubt(chain and chain["covered"], 3),
         ]
         for label, name, coverage, chain in beside(samplers)

@@ -45,7 +45,11 @@ def title(row: Row, summary: Mapping[str, Any]) -> str:
 
 
 def _coverage(samplers: Mapping[str, Any]) -> list[Section]:
-    headings = {"Does the flow cover the target?": tables.coverage_table, "Free energy": tables.free_energy_table}
+    headings = {
+        "Does the flow cover the target?": tables.coverage_table,
+        "Free energy": tables.free_energy_table,
+        "Replicas": tables.replicas_table,
+    }
     found = [(heading, *table(samplers)) for heading, table in headings.items()]
     return [Section(heading, body, words) for heading, body, words in found if body]
 

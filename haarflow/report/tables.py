@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from haarflow.report import coverage, free_energy
+from haarflow.report import coverage, free_energy, replicas
 from haarflow.report.columns import shown
 from haarflow.report.html import piece, prose, table
 from haarflow.report.text import tuning, with_error
@@ -203,6 +203,22 @@ def free_energy_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
         body += table(head, modes, "coverage")
         words = f"{words} {MODES.format(name=found['observable'], by=found['by'])}"
     return body, prose(words)
+
+
+REPLICAS = """One row for each replica's couplings; the numbers above are those of the replica at the recipe's. Swaps: the share of
+    exchanges with the next replica that were accepted. In brackets: the distance from the exact value. Distribution: the largest
+    distance of the probabilities of the values from the exact ones, of how many. A round trip leads a configuration from the first
+    couplings to the last and back."""
+
+
+def replicas_table(samplers: Mapping[str, Any]) -> tuple[Markup, str]:
+    """Return the table of replica exchange and its caption; nothing where there is none."""
+    rows = replicas.rows(samplers)
+    if not rows:
+        return Markup(), ""
+    return table(replicas.head(samplers), rows, "coverage") + piece("remarks", replicas.remarks(samplers)), prose(
+        REPLICAS
+    )
 
 
 def _number(value: float | None, form: str, absent: str = "–") -> str:

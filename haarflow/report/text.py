@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haarflow.report import coverage, free_energy
+from haarflow.report import coverage, free_energy, replicas
 from haarflow.report.columns import shown
 from haarflow.report.verdict import pull, verdict
 from haarflow.results.chain_evidence import warnings_of
@@ -92,7 +92,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     columns = shown(summary["samplers"].values())
     rows = [[name, *(column.cell(sampler) for column in columns)] for name, sampler in summary["samplers"].items()]
     glance = table(["sampler", *(column.head for column in columns)], rows)
-    return "\n\n".join(filter(None, [head, glance, coverage_table(summary["samplers"]), observables_table(summary)]))
+    parts = [head, glance, coverage_table(summary["samplers"]), replicas_table(summary["samplers"])]
+    return "\n\n".join(filter(None, [*parts, observables_table(summary)]))
 
 
 def tuning(training: Mapping[str, Any]) -> str:
@@ -118,6 +119,12 @@ def coverage_table(samplers: Mapping[str, Any]) -> str:
     found = ((coverage.HEAD, coverage.rows(samplers)), (free_energy.HEAD, free_energy.rows(samplers)))
     tables = [table(head, rows) for head, rows in (*found, free_energy.mode_table(samplers)) if rows]
     return "\n\n".join(filter(None, [*tables, "\n".join(coverage.remarks(samplers))]))
+
+
+def replicas_table(samplers: Mapping[str, Any]) -> str:
+    """Return the ladders of replica exchange, nothing where there are none."""
+    rows = replicas.rows(samplers)
+    return "\n\n".join([table(replicas.head(samplers), rows), "\n".join(replicas.remarks(samplers))]) if rows else ""
 
 
 def gauge_table(found: Mapping[str, Any]) -> str:

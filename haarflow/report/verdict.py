@@ -56,8 +56,14 @@ def trusted(samplers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pulls(samplers: Mapping[str, Any]) -> list[Pull]:
-    """Return all distances among trusted samplers' numbers: from exact values, and between every two samplers."""
-    return [one for one in (*_from_exact(samplers), *_between_samplers(samplers)) if math.isfinite(one.sigmas)]
+    """Return all distances among trusted samplers' numbers: from exact values, of replicas at all couplings, and between every
+    two samplers.
+    """
+    return [
+        one
+        for one in (*_from_exact(samplers), *_from_ladders(samplers), *_between_samplers(samplers))
+        if math.isfinite(one.sigmas)
+    ]
 
 
 def _from_exact(samplers: Mapping[str, Any]) -> Iterator[Pull]:
@@ -65,6 +71,17 @@ def _from_exact(samplers: Mapping[str, Any]) -> Iterator[Pull]:
         for name, entry in sampler["observables"].items():
             if (sigmas := pull(entry)) is not None:
                 yield Pull(sigmas, name, label)
+
+
+def _from_ladders(samplers: Mapping[str, Any]) -> Iterator[Pull]:
+    """Of the replicas at other couplings than the recipe's."""
+    for label, sampler in trusted(samplers).items():
+        ladder = sampler.get("replicas") or {"rungs": [], "own": None}
+        for rung in (rung for number, rung in enumerate(ladder["rungs"]) if number != ladder["own"]):
+            at = ", ".join(f"{name} {value:g}" for name, value in rung["couplings"].items())
+            for name, entry in rung["observables"].items():
+                if (sigmas := pull(entry)) is not None:
+                    yield Pull(sigmas, f"{name} at {at}", label)
 
 
 def _between_samplers(samplers: Mapping[str, Any]) -> Iterator[Pull]:

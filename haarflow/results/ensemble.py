@@ -6,13 +6,15 @@
     /SAMPLER/accepted                (chain, draw)      acceptance of each step, if steps can be rejected
     /SAMPLER/dH                      (chain, draw)      HMC: the change of the energy, where a draw is one trajectory
     /SAMPLER/hits                    (chain, draw)      the share of flux hits that were accepted, where there are some
+    /SAMPLER/swapped                 (chain, draw, pair) replicas: which neighbours were exchanged
+    /SAMPLER/observables/NAME@ladder (chain, draw, replica)  replicas: an observable at every coupling
     /SAMPLER/log_w                   (chain, draw)      flows: log weight of each proposal
     /SAMPLER/target_log_w/CHAIN      (chain, kept)      flows: log weights of configurations of the Markov chain CHAIN
     /SAMPLER/fields[/PART]           (chain, kept, *field)  every fields_every-th configuration
 
-The draws of a reweighted sampler are those of the flow and count with their weights; all others are draws from e^{-S}. The
-file is composed from complete blocks under a temporary name and renamed when it is complete, because a growing HDF5 file
-has no atomic commit. It contains no times, so that the same recipe gives the same bytes.
+The draws of a reweighted sampler are those of the flow and count with their weights; all others are draws from e^{-S}.
+The file is composed from complete blocks under a temporary name and renamed when it is complete, because a growing HDF5
+file has no atomic commit. It contains no times, so that the same recipe gives the same bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"
 WHAT = "an ensemble file of this version"
-STEPS = ("dH", "hits")
+STEPS = ("dH", "hits", "swapped")
 
 
 class EnsembleError(ValueError):
@@ -51,7 +53,8 @@ class Sampled(NamedTuple):
     """One sampler's part of an ensemble: observables `(chain, draw[, n])`, and `log_w`, `accepted` `(chain, draw)`.
 
     `steps` holds what a chain's steps record of themselves beside `accepted`, `(chain, draw)` by name, see STEPS.
-    `target_log_w` holds, of a flow, its log weights `(chain, kept)` of configurations of each Markov chain beside it. An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
+    `target_log_w` holds, of a flow, its log weights `(chain, kept)` of configurations of each Markov chain beside it.
+    An observable that is complex in the file is there as two real ones, NAME.re and NAME.im.
     """
 
     kind: str

@@ -9,15 +9,16 @@ summary.json is a stable interface:
                          "exp_minus_dH": {"value", "error"} of HMC, over steps with |dH| < 2, "hits": share of accepted flux hits,
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
+                         "replicas": see replica_evidence, for replica exchange,
                          "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
      "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
-frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up included.
-Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there only if a value
-needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why none of a sampler's
-numbers is to be trusted; each of them then has a note. `provenance` is about the process that finished the run; all else is the
-same for the same recipe, interrupted or not, but for CPU seconds.
+frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up
+included. Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there
+only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why
+none of a sampler's numbers is to be trusted; each of them then has a note. `provenance` is about the process that
+finished the run; all else is the same for the same recipe, interrupted or not, but for CPU seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import chain_evidence, ensemble, mode_evidence, weight_evidence
+from haarflow.results import chain_evidence, ensemble, mode_evidence, populations, replica_evidence, weight_evidence
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -75,38 +76,43 @@ def training_figures(log: Log) -> dict[str, Any] | None:
 
 def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: float) -> dict[str, Any]:
     sampled = samplers[name]
-    table = observables(target, sampled)
+    units = populations.independent(sampled)
+    table = observables(target, units)
     first = next(iter(sampled.observables.values()))
     samples = int(first.shape[0] * first.shape[1])
     chains = {label: other for label, other in samplers.items() if other.log_w is None}
-    coverage = weight_evidence.evidence(sampled, mode_evidence.evidence(target.theory, sampled, chains))
+    modes = mode_evidence.evidence(target.theory, sampled, chains)
+    coverage = weight_evidence.evidence(units, modes, target.exact.get("ln_Z"))
     acceptance = None if sampled.accepted is None else float(numpy.mean(sampled.accepted))
     warnings = (
         []
         if coverage is None
-        else weight_evidence.judged(sampled, coverage, table, advice.against_collapse(target, name))
+        else weight_evidence.judged(units, coverage, table, advice.against_collapse(target, name))
     )
     if coverage:
-        warnings += advice.said(target, samples, coverage["ess"]["value"], acceptance)
+        warnings += advice.said(target, int(coverage["draws"]), coverage["ess"]["value"], acceptance)
     entry = {
         "kind": sampled.kind,
         "acceptance": acceptance,
         **_steps(sampled),
-        "ess": _ess(sampled, table),
+        "ess": _ess(units, table, samples),
         "cpu_s": cpu_s,
         "samples": samples,
         "samples_per_cpu_s": samples / cpu_s if cpu_s > 0 else None,
         "observables": table,
         **({} if coverage is None else {"coverage": coverage}),
     }
+    ladder = replica_evidence.evidence(target, target.recipe.samplers[name], sampled)
+    if ladder is not None:
+        entry, warnings = entry | {"replicas": ladder}, warnings + replica_evidence.judged(ladder)
     return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry) + warnings})
 
 
 def _steps(sampled: Sampled) -> dict[str, Any]:
     """What a chain's steps tell of themselves: <e^{-dH}> with its error, and the share of accepted flux hits.
 
-    A reversible map makes it 1 over the steps with |dH| < CUT, whatever the cut; a trajectory that ends beyond has a partner
-    with the opposite dH, too rare to be drawn, without which the mean over all steps comes out too small.
+    A reversible map makes it 1 over the steps with |dH| < CUT, whatever the cut; a trajectory that ends beyond has a
+    partner with the opposite dH, too rare to be drawn, without which the mean over all steps comes out too small.
     """
     found: dict[str, Any] = {}
     if "dH" in sampled.steps:
@@ -127,9 +133,11 @@ def warnings(target: Target, samplers: Mapping[str, Sampled], name: str) -> list
     return found
 
 
-def _ess(sampled: Sampled, table: dict[str, dict[str, Any]]) -> float | None:
+def _ess(sampled: Sampled, table: dict[str, dict[str, Any]], samples: int) -> float | None:
+    """The share of the draws that independent ones would need; a population counts as one."""
     if sampled.log_w is not None:
-        return statistics.ess_estimate(sampled.log_w).value
+        value = statistics.ess_estimate(sampled.log_w).value
+        return None if value is None else value * sampled.log_w.size / samples
     slowest = [entry["tau_int"] for entry in table.values()]
     if not slowest or any(tau is None for tau in slowest):
         return None

@@ -80,6 +80,8 @@ def _check_coverage(path: Path, where: str, coverage: Any) -> None:
     for name, chain in coverage["chains"].items():
         _check(path, f"{where}chains.{name}.", chain, BESIDE | (BOUNDS_BESIDE if newer else {}))
         _check_estimates(path, f"{where}chains.{name}.", chain, ("ln_Z", *(BOUNDS_BESIDE if newer else ())))
+    if coverage.get("exact") is not None:
+        _check(path, where, coverage, {"exact": float})
     if coverage.get("modes"):
         _check_modes(path, f"{where}modes.", coverage["modes"])
 

@@ -6,11 +6,12 @@
      "ln_Z": ESTIMATE, "bias": of it, "elbo": ESTIMATE, "iwae": ESTIMATE of groups of "group" draws,
      "chains": {NAME: {"configurations", "independent", "above", "above_error", "far_above", "expected", "ess", "ln_Z": ESTIMATE,
                        "eubo": ESTIMATE, "bridge": ESTIMATE, "covered": ESTIMATE}},
-     "modes": see mode_evidence, "remark"}
+     "modes": see mode_evidence, "exact": ln Z where it is known, "remark"}
 
-with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of `core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
-ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto shape
-and growth say it of 7 in 10,000 each.
+with ESTIMATE = {"value", "error", "note"}; the bounds and estimates of ln Z are those of
+`core/statistics/free_energy.py`. `judged` makes sentences of what is wrong. Of 3,000 flows with log-normal weights of
+ESS 0.5 (2,000 draws, 1,200 configurations of a chain) none was called wrong by any of the rules; with 500 draws Pareto
+shape and growth say it of 7 in 10,000 each.
 """
 
 from __future__ import annotations
@@ -37,11 +38,18 @@ FAR = 3.0  # independent configurations far above the largest weight from which 
 PULLS = 5.0  # distance of ln Z from both sides, and of a mean from its exact zero: 6e-7 by chance
 APART = 0.1  # least difference of ln Z that counts: below it the skew of 1/w imitates missing parts of the target
 GROWTH = 1.3  # factor by which the error exceeds what quarters of the draws predict
+UNWEIGHED = (
+    "paths do not weigh the configurations of Markov chains: parts of the target that they never visit cannot be seen"
+)
 UNSEEN = "no Markov chain ran beside this flow: parts of the target that it never visits cannot be seen"
 
 
-def evidence(sampled: Sampled, modes: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the entry "coverage" of a sampler, with the `modes` of mode_evidence; None for one without a flow's weights."""
+def evidence(
+    sampled: Sampled, modes: Mapping[str, Any] | None = None, exact: float | None = None
+) -> dict[str, Any] | None:
+    """Return the entry "coverage" of a sampler, with the `modes` of mode_evidence and the `exact` ln Z; None for one without a
+    flow's weights.
+    """
     if sampled.log_w is None:
         return None
     log_w = sampled.log_w
@@ -60,7 +68,8 @@ def evidence(sampled: Sampled, modes: Mapping[str, Any] | None = None) -> dict[s
         "group": found.group,
         "chains": {name: _beside(log_w, target) for name, target in chains.items()},
         "modes": modes,
-        "remark": "" if sampled.target_log_w else UNSEEN,
+        "exact": exact,
+        "remark": "" if sampled.target_log_w else UNWEIGHED if sampled.kind == "path" else UNSEEN,
     }
 
 
@@ -87,7 +96,8 @@ def _finite(value: float) -> float | None:
 def judged(sampled: Sampled, found: Mapping[str, Any], observables: Mapping[str, Any], remedy: str = "") -> list[str]:
     """Return what is wrong with a flow's sampler, one sentence each: its NaN weights, their tail, what it leaves out.
 
-    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a symmetry; `remedy` is what helps against a collapse.
+    `found` is the sampler's `evidence`, `observables` its table in summary.json, where an exact zero is the work of a
+    symmetry; `remedy` is what helps against a collapse.
     """
     said = [note] if sampled.log_w is not None and (note := nan_note(sampled.log_w)) else []
     said += _of_tail(found) if found["draws"] >= TAIL else []

@@ -32,11 +32,13 @@ from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.mixtures import AnyModel, bare, components, mixed, parameters, symmetrised
 from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
+from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
+from haarflow.run.kernels import Proposal
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
 from haarflow.run.own import NOTHING, Own, check_force
-from haarflow.run.samplers import Proposal, averages, kernel, kernels_of, needs_flow, row_of, target_acceptance
+from haarflow.run.samplers import averages, kernel, kernels_of, needs_flow, row_of, rungs_of, target_acceptance
 from haarflow.run.settings import Recipe
 from haarflow.run.target import Target, observables_of, target_of
 from haarflow.theories.theory import checked
@@ -171,7 +173,7 @@ def plan(target: Target, name: str) -> Plan:
     """
     settings = target.recipe.samplers[name]
     independent = row_of(settings).draws == "weighted"
-    chains, warmup = (1, 0) if independent else (settings.chains, settings.warmup)
+    chains, warmup = (getattr(settings, "population", 1), 0) if independent else (settings.chains, settings.warmup)
     tuning = warmup * settings.thin if target_acceptance(settings) else 0
     one = Plan(name, settings, chains, 0 if tuning else warmup, settings.draws, 1, tuning)
     return dataclasses.replace(one, block=_block_draws(target, one))
@@ -185,7 +187,7 @@ def _block_draws(target: Target, plan: Plan) -> int:
     if plan.from_flow:
         return max(1, min(plan.total, 2**18 // (sites * plan.chains)))
     numbers = max(sites, sum(math.prod(space.shape) for space in leaves(described(target.theory).spaces)) // 2)
-    return max(1, min(-(-plan.total // 10), 2**22 // (numbers * plan.chains)))
+    return max(1, min(-(-plan.total // 10), 2**22 // (numbers * plan.chains * max(rungs_of(plan.settings), 1))))
 
 
 def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
@@ -209,8 +211,8 @@ def card_of(target: Target, condition: Iterable[str] = ()) -> dict[str, Any]:
 def model_of(target: Target, own: Own = NOTHING) -> AnyModel:
     """Return the recipe's untrained model; raises ValueError where the options of [flow] do not fit together.
 
-    Options of every kind are `mixture`, the number of such models that are mixed, and `symmetrised`, the internal symmetries over
-    which the density is averaged.
+    Options of every kind are `mixture`, the number of such models that are mixed, and `symmetrised`, the internal
+    symmetries over which the density is averaged.
 
     The options that the flow's row `takes` come from the theory unless [flow] sets them. Raises TypeError if a custom
     function does not return a model.
@@ -256,6 +258,8 @@ def _model(setup: Setup) -> AnyModel:
             "open a trained model (flow=false model=FILE)"
         )
     model = model_of(setup.target, setup.own)
+    if recipe.train is not None:
+        refuse_discrete(model, ESTIMATORS[recipe.train.estimator])
     names = recipe.train.between if recipe.train else recipe.flow.get("condition", ())
     try_model(setup.target, model, condition={name: setup.target.couplings[name] for name in names} or None)
     return model
@@ -390,7 +394,7 @@ def try_model(target: Target, model: AnyModel, params: Any = None, condition: di
 def _try_component(target: Target, model: Model, params: Any, condition: dict[str, float] | None) -> None:
     key, offered = random.key(0, backends.get("numpy")), described(target.theory)
     if model.images is not None:
-        model.images.check(model.prior.group, tuple(target.recipe.lattice))
+        model.images.check(model.group, tuple(target.recipe.lattice))
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
     if wrong := misshapen("forward", mapped, x):

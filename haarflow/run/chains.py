@@ -1,7 +1,7 @@
 """How the Markov chains of a run begin, and the chain on whose configurations a flow is trained.
 
-That chain is the recipe's, with random numbers and starts of its own: configurations on which a flow was trained never serve the
-bounds on ln Z and the coverage, which would come out too good.
+That chain is the recipe's, with random numbers and starts of its own: configurations on which a flow was trained never
+serve the bounds on ln Z and the coverage, which would come out too good.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains import warmup
 from haarflow.core.chains.kernel import Kernel
 from haarflow.core.parts import described
+from haarflow.run import replicas
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import TuneLine
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.samplers import starts_from_flow, target_acceptance
+from haarflow.run.samplers import rungs_of, starts_from_flow, target_acceptance
 
 STREAM = "training chain"  # the name of its random numbers
 
@@ -83,7 +84,7 @@ def _start(setup: Setup, plan: Plan, folder: RunFolder, number: int) -> Any:
     if starts_from_flow(plan.settings):
         model, params, condition = setup.proposals[plan.name]
         return model.sample(tree_map(setup.backend.asarray, params), key, plan.chains, condition)[0]
-    return setup.target.hot_start(key, plan.chains, setup.backend.dtype)
+    return replicas.hot_start(setup.target, plan.settings, key, plan.chains, setup.backend.dtype)
 
 
 def chain_of(setup: Setup, name: str = "") -> Plan:
@@ -91,7 +92,9 @@ def chain_of(setup: Setup, name: str = "") -> Plan:
 
     Raises ValueError where there is none.
     """
-    chains = {label: plan for label, plan in setup.plans.items() if label in setup.kernels}
+    chains = {
+        label: plan for label, plan in setup.plans.items() if label in setup.kernels and not rungs_of(plan.settings)
+    }
     if not chains or (name and name not in chains):
         known = f"choose one of {', '.join(chains)}" if chains else "add one, such as [samplers.hmc]"
         raise ValueError(

@@ -17,7 +17,9 @@ from functools import cached_property
 from typing import Any
 
 from haarflow.backends import Backend, NoAutodiff
-from haarflow.core.parts import described
+from haarflow.backends.tree import leaves
+from haarflow.core.groups.signs import has_algebra
+from haarflow.core.parts import SpinWeight, described
 from haarflow.flows.catalogue import FLOWS
 from haarflow.flows.catalogue import Row as FlowRow
 from haarflow.run.faults import fault, in_users_code
@@ -27,6 +29,7 @@ from haarflow.theories.theory import Space, check_theory
 
 # the lattices on which a theory is tried to see what it offers; the first that it accepts is enough
 LATTICES = ((4, 4), (8, 8), (6, 6), (3, 3), (2, 2), (16, 16), (4,), (4, 4, 4), (4, 4, 4, 4))
+OF_SITES = {"Real": "phi4", "Signs": "spins"}  # group of the values at sites -> family of flows
 
 
 def imported(path: str) -> Any:
@@ -217,24 +220,27 @@ def _samplers(theory: Any) -> tuple[str, ...]:
     theory of pairs, whose links move by that of its `marginal`."""
     offered = described(theory)
     if offered.part("marginal") is not None:
-        moves = "pseudofermions" if offered.part("hops") is not None else "hmc"
-        return ("flow", moves, "marginal", "gibbs")
+        links = "pseudofermions" if offered.part("hops") is not None else "hmc"
+        return ("flow", links, "marginal", "gibbs")
+    moves = all(has_algebra(space.group) for space in leaves(offered.spaces))
     further = {
+        "hmc": moves,
         "heatbath": offered.conditional is not None,
-        "metropolis": offered.local is not None,
+        "cluster": isinstance(offered.conditional, SpinWeight) and offered.conditional.bond is not None,
+        "metropolis": moves and offered.local is not None,
         "pseudofermions": any(isinstance(term, Fermions) for term in offered.part("terms") or ()),
     }
-    return ("flow", "hmc", *(name for name, allowed in further.items() if allowed))
+    return ("flow", *(name for name, allowed in further.items() if allowed))
 
 
 def _family(theory: Any) -> str:
-    """The family whose flows move such fields: one real number per site, one angle per link; "own" for all others."""
+    """The family whose flows make such fields: one real number or sign per site, one angle per link; "own" for all others."""
     spaces, lattice = described(theory).spaces, tuple(theory.lattice)
     if not isinstance(spaces, Space):
         return "own"
     shape = spaces.shape
-    if theory.group.name == "Real" and shape == lattice:
-        return "phi4"
+    if theory.group.name in OF_SITES and shape == lattice:
+        return OF_SITES[theory.group.name]
     return "u1" if theory.group.name == "U1" and shape == (len(lattice), *lattice) else "own"
 
 

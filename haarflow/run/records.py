@@ -4,6 +4,7 @@
 {"stage": "fine_tune", "draws", "start", "end", "difference", "error", "kept"}   one if training started from a model
 {"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
 {"stage": "tune", "sampler", "step_size", "steps", "acceptance", "target"}      one per sampler whose HMC the warm-up tunes
+{"stage": "path", "sampler", "numbers", "pilot", "cpu_s"}                   one per sampler whose path has fitted layers
 {"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
 """
 
@@ -52,6 +53,15 @@ class TuneLine(NamedTuple):
     target: float
 
 
+class PathLine(NamedTuple):
+    """The fitted numbers of a sampler's path in the order of its steps, the pilot they were fitted on, and CPU seconds."""
+
+    sampler: str
+    numbers: list[float]
+    pilot: int
+    cpu_s: float = 0.0
+
+
 class FineTuneLine(NamedTuple):
     """A fine-tuning: the ESS of the parameters it started from and of those it ended with on the same `draws`, their difference
     with its error, and which were `kept`, "start" or "end".
@@ -76,12 +86,13 @@ class SampleLine(NamedTuple):
     cpu_s: float = 0.0
 
 
-Line = TrainLine | FineTuneLine | FitLine | TuneLine | SampleLine
-STAGES: dict[str, type[TrainLine] | type[FineTuneLine] | type[FitLine] | type[TuneLine] | type[SampleLine]] = {
+Line = TrainLine | FineTuneLine | FitLine | TuneLine | PathLine | SampleLine
+STAGES: dict[str, type[Line]] = {
     "train": TrainLine,
     "fine_tune": FineTuneLine,
     "fit": FitLine,
     "tune": TuneLine,
+    "path": PathLine,
     "sample": SampleLine,
 }
 
@@ -94,6 +105,7 @@ class Log(NamedTuple):
     sample: tuple[SampleLine, ...] = ()
     fine_tune: FineTuneLine | None = None
     tune: tuple[TuneLine, ...] = ()
+    path: tuple[PathLine, ...] = ()
 
     @property
     def trained(self) -> TrainLine | None:
@@ -104,9 +116,14 @@ class Log(NamedTuple):
         """The last line of a sampler's tuning, None where its step size is fixed."""
         return next((line for line in reversed(self.tune) if line.sampler == sampler), None)
 
+    def fitted(self, sampler: str) -> PathLine | None:
+        """The last fit of a sampler's path, None where its layers are not fitted."""
+        return next((line for line in reversed(self.path) if line.sampler == sampler), None)
+
     def cpu_s(self, sampler: str) -> float:
-        """The CPU seconds of a sampler's blocks."""
-        return sum(line.cpu_s for line in self.sample if line.sampler == sampler)
+        """The CPU seconds of a sampler's blocks, and of the fit of its path."""
+        lines: list[SampleLine | PathLine] = [*self.sample, *self.path]
+        return sum(line.cpu_s for line in lines if line.sampler == sampler)
 
 
 def log_of(lines: Iterable[Line]) -> Log:
@@ -123,6 +140,7 @@ def log_of(lines: Iterable[Line]) -> Log:
         tuple(line for line in lines if isinstance(line, SampleLine)),
         next((line for line in reversed(lines) if isinstance(line, FineTuneLine)), None),
         tuple(line for line in lines if isinstance(line, TuneLine)),
+        tuple(line for line in lines if isinstance(line, PathLine)),
     )
 
 

@@ -2,8 +2,8 @@
 
 The file of a block holds `observables/NAME (draw, chain)`, `accepted`, `log_w` for flows, the kept configurations
 `field`, and for Markov chains `last`, the fields from which the next block starts, and `target_log_w` where flows run
-beside them. A field of several parts has an entry for each, `field/U`, `last/U`, ... Warm-up draws are written in blocks
-like all others and dropped when the ensemble is composed.
+beside them. A field of several parts has an entry for each, `field/U`, `last/U`, ... Warm-up draws are written in
+blocks like all others and dropped when the ensemble is composed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haarflow.core.solvers.solution import Unconverged
 from haarflow.core.statistics import ess
 from haarflow.flows.sampling.draws import DrawBlock
 from haarflow.flows.sampling.farm import farm
-from haarflow.run import chains, weighing
+from haarflow.run import chains, replicas, weighing
 from haarflow.run.build import Plan, Setup
 from haarflow.run.progress import Progress
 from haarflow.run.records import SampleLine
@@ -113,7 +113,7 @@ def _flow_block(block: dict[str, Any], plan: Plan, number: int) -> Block:
 def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolder, progress: Progress) -> Blocks:
     target, begun, stride = setup.target, time.process_time(), weighing.every(setup, plan)
     with_field = bool(setup.recipe.fields_every or stride)
-    measure = measure_of(target.theory, tuple(target.couplings.items()), with_field)
+    measure = replicas.measure_of(target, plan.settings, with_field)
     key, thin = setup.stream(plan.name), plan.settings.thin
     kernel, field = chains.begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
@@ -165,13 +165,20 @@ def _chain_arrays(setup: Setup, plan: Plan, number: int, observables: Any, field
     arrays = {f"observables/{name}": host(array) for name, array in observables.items()}
     for name in SHARES:
         if found := _of_steps(info, name):
-            arrays[name] = numpy.mean([host(array).astype(float) for array in found], axis=0)
-    if plan.settings.thin == 1 and (changes := _of_steps(info, "dH")):
+            arrays[name] = numpy.mean([_of_chains(host(array)) for array in found], axis=0)
+    if plan.settings.thin == 1 and (changes := [array for array in _of_steps(info, "dH") if array.ndim == 2]):
         arrays["dH"] = host(changes[0])
+    if swaps := _of_steps(info, "swapped"):
+        arrays["swapped"] = host(swaps[0])
     if every:
         kept = kept_draws(plan, number, every)
         arrays |= {path: host(part)[kept] for path, part in spaces.paths(field).items()}
     return arrays
+
+
+def _of_chains(marks: numpy.ndarray) -> numpy.ndarray:
+    """Marks `(draw, chain)`, averaged over replicas where there are some."""
+    return marks.astype(float).reshape(*marks.shape[:2], -1).mean(axis=-1)
 
 
 def _of_steps(info: Any, name: str) -> list[Any]:

@@ -38,6 +38,13 @@ class Train:
         Literal["reverse-kl", "path-gradient", "reinforce", "forward-kl"],
         Field(description="gradient estimator: reverse-kl, path-gradient, reinforce, forward-kl"),
     ] = "reverse-kl"
+    symmetrised: Annotated[
+        bool,
+        Field(
+            description="train the density averaged over flow.symmetrised, a pass for each image; false: that of one image, which "
+            "costs less"
+        ),
+    ] = False
     samples: Annotated[int, count("configurations of the target from which forward-kl learns")] = 4096
     chain: Annotated[
         str, Field(description="the chain sampler that draws them, apart from its own draws; empty: the first")

@@ -1,8 +1,8 @@
 """The flow's weights of the configurations of Markov chains that run beside it: they show what the flow leaves out.
 
-Of every chain some configurations, evenly spread over its draws, are weighed by each flow of the recipe as they are drawn, a
-quarter as many in all as the flow makes draws. A block's file holds them as `target_log_w/FLOW (kept, chain)`, FLOW the first
-sampler that draws from the flow.
+Of every chain some configurations, evenly spread over its draws, are weighed by each flow of the recipe as they are
+drawn, a quarter as many in all as the flow makes draws. A block's file holds them as `target_log_w/FLOW (kept, chain)`,
+FLOW the first sampler that draws from the flow.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy
 
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Tree
-from haarflow.flows.mixtures import components
+from haarflow.flows.flow import Model
+from haarflow.flows.mixtures import Mixture, components
 from haarflow.flows.sampling.draws import weigh
 from haarflow.run.build import Plan, Setup
-from haarflow.run.samplers import Proposal
+from haarflow.run.kernels import Proposal
 
 GROUP = "target_log_w"
 MOST, LEAST = 2048, 64  # configurations of one chain sampler that are weighed
@@ -40,6 +41,8 @@ def flows_beside(setup: Setup) -> dict[str, Proposal]:
 
 
 def _invertible(proposal: Proposal) -> bool:
+    if not isinstance(proposal.model, Model | Mixture):
+        return False  # paths weigh only themselves
     return all(hasattr(part.flow, "inverse") for part in components(proposal.model))
 
 

@@ -34,7 +34,7 @@ def public(kind: str) -> list[str]:
     Raises LookupError if there is none: then the layer was not searched.
 
     >>> public("group")
-    ['Complex', 'Real', 'SU', 'U1']
+    ['Complex', 'Real', 'SU', 'Signs', 'U1']
     """
     packages, methods = PUBLIC[kind]
     every = [value for package in packages for module in modules_of(package) for value in _classes_of(module, methods)]

@@ -8,9 +8,12 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy
+from array_api_compat import array_namespace
 
 from haarflow.backends import members
 from haarflow.core import random
+from haarflow.core.chains.cluster import SwendsenWang
+from haarflow.core.chains.heatbath_spins import SpinHeatBath
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.heatbath_u1 import U1HeatBath
 from haarflow.core.chains.hmc import HMC
@@ -19,10 +22,13 @@ from haarflow.core.chains.involution import Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis
 from haarflow.core.chains.nested import Nested, Term
+from haarflow.core.chains.tempering import EachReplica, ReplicaExchange, Replicas, Swap
 from haarflow.core.groups.additive import U1, Complex, Real
+from haarflow.core.groups.signs import Signs
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
 from haarflow.core.laws.kernels.stationary import Chained, ExactScalars
+from haarflow.flows.laws.spins import configurations
 from haarflow.flows.priors import FreeField, UniformLinks
 from haarflow.run.samplers import SAMPLERS, Row, kernel
 from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge
@@ -30,12 +36,14 @@ from haarflow.theories.exact import sun_torus
 from haarflow.theories.gauge.flux_hit import FluxHit
 from haarflow.theories.samplers.sun import exact_sample as exact_sun
 from haarflow.theories.samplers.u1 import exact_sample
+from haarflow.theories.spins.ising import Ising
 from haarflow.verification.entry import Entry
 
 PHI4 = {"m2": 2.0, "lam": 0.5}
 BETA = {"beta": 1.0}
 STRONG = {"beta": 3.0}
-SCALARS, LINKS = Phi4((2, 2)), U1Gauge((2, 2))
+WARM = {"beta": 0.4}
+SCALARS, LINKS, SPINS = Phi4((2, 2)), U1Gauge((2, 2)), Ising((3, 3))
 
 
 class Plain(NamedTuple):
@@ -167,6 +175,82 @@ def flux_hit(kind: Any = FluxHit) -> Any:
     return Involutive(LINKS, kind(LINKS, {"couplings": BETA}))
 
 
+RUNGS = (1.0, 2.0, 3.0)
+REPLICAS = Replicas(LINKS, len(RUNGS))
+
+
+def exchange(kind: Any = ReplicaExchange) -> Any:
+    """Replicas of U(1) at RUNGS: exchanges of neighbours, then a heat bath of each, with exact draws of all."""
+    values = {"couplings": {"beta": RUNGS}}
+    kernel = Cycle((kind(REPLICAS, values=values), EachReplica(U1HeatBath(LINKS, values=values))))
+    means = [
+        (f"{name}_{rung}", LINKS.exact({"beta": beta})[name]) for rung, beta in enumerate(RUNGS) for name in LADDER
+    ]
+    return Chained(kernel, exact_replicas, replica_observables, means=tuple(means))
+
+
+LADDER = ("plaquette", "Q", "Q2", "polyakov")
+
+
+def exact_replicas(key: Any, n: Any) -> Any:
+    """Return exact draws of all replicas, `(n, replica, 2, 2, 2)`."""
+    keys = random.split(key, len(RUNGS))
+    drawn = [exact_sample(LINKS, keys[rung], n, {"beta": beta}).field for rung, beta in enumerate(RUNGS)]
+    return numpy.stack(drawn, axis=1)
+
+
+def replica_observables(fields: Any) -> Any:
+    """Return the observables of each replica."""
+    measured = [LINKS.observables(fields[:, rung], {"beta": beta}) for rung, beta in enumerate(RUNGS)]
+    return {f"{name}_{rung}": values[name] for rung, values in enumerate(measured) for name in LADDER}
+
+
+class Stretch(NamedTuple):
+    """The flow x -> sinh(k arsinh x) of scalars, site by site, of one number k."""
+
+    def forward(self, params: Any, x: Any, condition: Any = None) -> Any:
+        xp = array_namespace(x)
+        angle = xp.asinh(x)
+        slope = params["k"] * xp.cosh(params["k"] * angle) / xp.cosh(angle)
+        return xp.sinh(params["k"] * angle), xp.sum(xp.log(slope), axis=(-2, -1))
+
+    def inverse(self, params: Any, y: Any, condition: Any = None) -> Any:
+        return self.forward({"k": 1.0 / params["k"]}, y)
+
+
+MASSES, LAM = (1.0, 2.5), 0.5  # two replicas of phi^4
+WIDE = {"m2": MASSES, "lam": LAM}
+STRETCH = {"k": 0.6}
+
+
+def stretched_swap(kind: Any = Swap) -> Any:
+    """The exchange of two replicas of phi^4 through a flow."""
+    return Involutive(Replicas(SCALARS), kind(SCALARS, Stretch(), {"couplings": WIDE, "params": STRETCH}))
+
+
+def stretched_exchange(kind: Any = ReplicaExchange) -> Any:
+    """Exchanges of two replicas of phi^4 through a flow, then local moves of each, with exact draws of both."""
+    values = {"couplings": WIDE, "params": (STRETCH,)}
+    moves = LocalMetropolis(SCALARS, {"couplings": WIDE, "width": 0.7})
+    kernel = Cycle((kind(Replicas(SCALARS), Stretch(), values), EachReplica(moves)))
+    return Chained(kernel, exact_pairs, pair_observables)
+
+
+def exact_pairs(key: Any, n: Any) -> Any:
+    """Return exact draws of both replicas, `(n, 2, 2, 2)`."""
+    keys = random.split(key, 2)
+    drawn = [
+        ExactScalars(SCALARS, {"m2": m2, "lam": LAM}, mass=m2)(keys[number], n) for number, m2 in enumerate(MASSES)
+    ]
+    return numpy.stack(drawn, axis=1)
+
+
+def pair_observables(fields: Any) -> Any:
+    """Return even moments of the fields of each replica."""
+    squares = fields.reshape(len(fields), 2, -1) ** 2
+    return {"phi2": squares.mean(axis=-1), "phi4": (squares**2).mean(axis=-1)}
+
+
 def local(theory: Any = SCALARS, kind: Any = LocalMetropolis) -> Any:
     """A sweep of local moves."""
     couplings = PHI4 if theory is SCALARS else BETA
@@ -191,6 +275,25 @@ def heat_bath_of_matrices(
     return kind(theory(lattice, n), values={"couplings": STRONG}, **words)
 
 
+def spins(kernel: Any, **words: Any) -> Any:
+    """A kernel of the Ising model on 3x3 with its exact draws."""
+    return Chained(kernel, exact_spins, spins_observables, **{"means": known(SPINS, WARM), **words})
+
+
+def exact_spins(key: Any, n: Any) -> Any:
+    """Return exact draws of the Ising model at WARM, from all its configurations."""
+    every = configurations(SPINS.lattice)
+    weight = numpy.exp(-SPINS.action(every, WARM))
+    edges = numpy.cumsum(weight / weight.sum())
+    return every[numpy.searchsorted(edges[:-1], random.uniform(key, (n,)))]
+
+
+def spins_observables(fields: Any) -> Any:
+    """Return the theory's observables and the products of a spin with a neighbour, and of one with the opposite corner."""
+    pairs = {"near": fields[:, 0, 0] * fields[:, 0, 1], "far": fields[:, 0, 0] * fields[:, 1, 1]}
+    return SPINS.observables(fields, WARM) | pairs
+
+
 GROUPS = {
     "Real": Real(),
     "Complex": Complex(),
@@ -198,6 +301,7 @@ GROUPS = {
     "SU(2)": SU(2, 2),
     "SU(3)": SU(3, 2),
     "SU(4)": SU(4, 2),
+    "Signs": Signs(),
 }  # on two axes
 KERNELS = {
     "hmc_phi4": scalars(hmc_of_scalars(), reversible=True),
@@ -211,6 +315,9 @@ KERNELS = {
     "hmc_u1_nested_volume": Involutive(LINKS, hmc_on_time_scales()),
     "flux_hit": flux_hit(),
     "hmc_with_flux_hits": links(Cycle((hmc_of_links(), flux_hit()))),
+    "replicas_u1": exchange(),
+    "replica_swap_through_flow": stretched_swap(),
+    "replicas_through_flow": stretched_exchange(),
     "local_phi4": scalars(local()),
     "local_u1": links(local(LINKS)),
     "local_su2": matrices(LocalMetropolis(SUNGauge((2, 2), 2), {"couplings": STRONG, "width": 1.0}), burn_in=80),
@@ -225,6 +332,8 @@ KERNELS = {
     "heat_bath_su2_rectangles": heat_bath_of_matrices(
         lattice=(4, 4), theory=partial(SUNGauge, rectangle=-1 / 12), overrelaxation=1
     ),
+    "heat_bath_spins": spins(SpinHeatBath(SPINS, {"couplings": WARM})),
+    "cluster": spins(SwendsenWang(SPINS, {"couplings": WARM}), reversible=True),
     "cycle": scalars(Cycle((independent(tries=1), local()))),
     "repeat": scalars(Repeat(local(), 2)),
 }

@@ -2,8 +2,8 @@
 
     python -m haarflow.verification.coverage > docs/coverage.md
 
-A law checks a class if it applies to an entry made of that class; if it applies to none of its entries, the table gives the
-reason; a class without an entry is missing, and a test fails.
+A law checks a class if it applies to an entry made of that class; if it applies to none of its entries, the table gives
+the reason; a class without an entry is missing, and a test fails.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ TITLES = {
     "prior": "Priors",
     "model": "Flows, on a prior",
     "density": "Mixtures and symmetrised models",
+    "path": "Paths between couplings of which ln Z of both ends is known",
     "weights": "Weighted draws of models of targets whose ln Z is known",
     "estimator": "Estimators of ln Z",
 }

@@ -1,7 +1,7 @@
 """The flows and priors that the laws check: all public ones, each architecture in a small size, the shipped models.
 
-A flow is part of a `Model`, whose prior determines its fields. Networks are a few features wide: the laws do not depend on
-their size, compile times do.
+A flow is part of a `Model`, whose prior determines its fields. Networks are a few features wide: the laws do not depend
+on their size, compile times do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from haarflow import models
 from haarflow.backends import of
 from haarflow.backends.tree import tree_map
 from haarflow.core.laws.law import to_host
+from haarflow.flows.between import Between
 from haarflow.flows.catalogue import FLOWS, constructor
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
 from haarflow.flows.links.orientations import EveryPlane, Turn
@@ -23,7 +24,7 @@ from haarflow.flows.loops.step import LoopStep
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.mixtures import symmetrised
 from haarflow.flows.modelfile import open_model
-from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks, UniformSites
 from haarflow.flows.scalar import architectures as phi4
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.momentum import MomentumScaling
@@ -33,10 +34,12 @@ from haarflow.flows.scalar.spline import SplineCoupling
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun import architectures as sun
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
 from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1 import architectures as u1
 from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.gradient_sweep import GradientSweep
 from haarflow.flows.u1.sweep import Sweep
 from haarflow.verification.entry import Entry
 
@@ -172,8 +175,15 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("chain that ends up displaced", "model", on(UniformLinks, Repeat(PAIR, 3)), ((2, 2), (4, 2))),
     Entry("translation of links", "model", on(UniformLinks, Translate((1, -2), 1)), ((2, 3), (1, 4))),
+    Entry("gradient sweep", "model", on(UniformLinks, GradientSweep(2, 0.1)), ((2, 2), (2, 3))),
     # the sweep
     Entry("sweep", "model", on(UniformLinks, Sweep(8, 3)), ((2, 2), (1, 3), (3, 1), (2, 3))),
+    Entry(
+        "between two couplings",
+        "model",
+        on(UniformLinks, Between(Sweep(6, 2, condition=("beta",)), (("beta", 1.0),), (("beta", 3.0),))),
+        ((2, 2),),
+    ),
     Entry(
         "sweep, conditioned, a net, no charge symmetry",
         "model",
@@ -211,6 +221,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
         by_loops(LoopCoupling(2, 3, 1, 1, 0.1, context=2, condition=("beta",))),
         ((2, 2, 2), (2, 4, 2)),
     ),
+    Entry("gradient sweep, SU(2)", "model", by_loops(SUNGradientSweep(2, 2, 0.1)), ((2, 2),)),
     Entry(
         "trivialising flow",
         "model",
@@ -385,6 +396,7 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     ),
     # priors
     Entry("uniform links", "prior", UniformLinks, ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
+    Entry("uniform sites", "prior", UniformSites, ((2, 2), (3,), (1, 2, 2))),
     Entry("Haar links", "prior", lambda lattice: HaarLinks(lattice, 3), ((2, 2), (3,), (1, 2, 2))),
     Entry("normal sites", "prior", lambda lattice: Gaussian(lattice, 0.7), ((2, 2), (3,), (1, 2, 2), (2, 1, 1, 2))),
     Entry("free field", "prior", lambda lattice: FreeField(lattice, 0.7), ((2, 2), (5,), (1, 2, 2), (2, 1, 1, 2))),

@@ -11,6 +11,7 @@ from haarflow.core.laws.law import Law
 from haarflow.core.laws.operators.tables import OPERATOR_LAWS
 from haarflow.flows.laws import tables as flow_laws
 from haarflow.flows.laws.densities import DENSITY_LAWS
+from haarflow.flows.laws.paths import PATH_LAWS
 from haarflow.flows.laws.weights import WEIGHT_LAWS
 from haarflow.theories.laws import tables as theory_laws
 from haarflow.theories.laws.determinant import DETERMINANT_LAWS
@@ -22,6 +23,7 @@ from haarflow.verification.fermion_objects import FERMION_ENTRIES
 from haarflow.verification.flow_objects import FLOW_ENTRIES
 from haarflow.verification.pair_kernels import PAIR_KERNEL_ENTRIES
 from haarflow.verification.pair_objects import PAIR_ENTRIES
+from haarflow.verification.path_objects import PATH_ENTRIES
 from haarflow.verification.solver_objects import SOLVER_ENTRIES
 from haarflow.verification.theory_objects import DETERMINANT_ENTRIES, OPERATOR_ENTRIES, THEORY_ENTRIES
 from haarflow.verification.weight_objects import DENSITY_ENTRIES, ESTIMATOR_ENTRIES, WEIGHT_ENTRIES
@@ -40,6 +42,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     "model": flow_laws.MODEL_LAWS,
     "density": DENSITY_LAWS,
     "weights": WEIGHT_LAWS,
+    "path": PATH_LAWS,
     "estimator": ESTIMATOR_LAWS,
 }
 ENTRIES: tuple[Entry, ...] = (
@@ -53,6 +56,7 @@ ENTRIES: tuple[Entry, ...] = (
     *PAIR_ENTRIES,
     *DENSITY_ENTRIES,
     *WEIGHT_ENTRIES,
+    *PATH_ENTRIES,
     *ESTIMATOR_ENTRIES,
     *PAIR_KERNEL_ENTRIES,
 )

@@ -1,8 +1,8 @@
 """The entries for the laws that a user's subject stands for: an object, `module:name`, a model file, a recipe, or everything.
 
-The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a theory
-`action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a density of one's own `init`, `sample` and
-`log_density`, a prior `sample` and `log_density`, a group `compose` and `haar`.
+The kind of an object is recognised by its attributes: a flow has `forward` and `inverse`, a model a prior and a flow, a
+theory `action` and `lattice`, a Dirac operator `prepare` and `hop`, a kernel `init` and `step`, a density of one's own
+`init`, `sample` and `log_density`, a prior `sample` and `log_density`, a group `compose` and `haar`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,15 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
-from haarflow.backends.types import Array, Key
-from haarflow.core.groups.additive import U1
 from haarflow.core.groups.matrices import precision
 from haarflow.core.laws.kernels.tables import theory_of
 from haarflow.core.parts import RECORDS, described
 from haarflow.flows.coordinates import apart
-from haarflow.flows.flow import Model, zero_log_det
+from haarflow.flows.flow import Model
 from haarflow.flows.laws.cases import condition_names
 from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.mixtures import Mixture, components, on_components, parameters
-from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks
+from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks, UniformSites
 from haarflow.flows.symmetries import displacement
 from haarflow.flows.traits import traits
 from haarflow.run.faults import fault
@@ -45,11 +43,12 @@ KINDS = {
     "flow": ("forward", "inverse", "init"),
     "theory": ("action", "lattice", "group"),
     "weights": ("model", "theory", "log_z", "perfect"),
+    "path": ("path", "couplings", "log_z", "means", "draws_at"),
     "operator": ("prepare", "hop", "apply", "adjoint", "lattice", "spinor_shape"),
     "kernel": ("init", "step", "values"),
     "density": ("init", "sample", "log_density", "lattice", "group", "field_shape"),
     "prior": ("sample", "log_density", "lattice", "group", "field_shape"),
-    "group": ("compose", "inverse", "exp", "log"),
+    "group": ("compose", "inverse", "haar", "project"),
 }
 LATTICES: tuple[Lattice, ...] = ((4, 4), (8, 8), (4,), (4, 4, 4), (2, 2, 2, 2))
 
@@ -197,8 +196,8 @@ def on_a_prior(flow: Any) -> Model:
     """Return a flow on the first prior on which its inverse works; else on the first with the right shapes, or on which it
     runs at all: the laws then report what is wrong.
 
-    Scalars, U(1) links, angles on sites, SU(2) and SU(3) links in one to four dimensions are tried. Raises TypeError with the
-    first error if it runs on none of them.
+    Scalars, U(1) links, angles on sites, SU(2) and SU(3) links in one to four dimensions are tried. Raises TypeError
+    with the first error if it runs on none of them.
     """
     faults: list[str] = []
     found: dict[int, Model] = {}
@@ -233,32 +232,6 @@ def _fits(model: Model) -> int:
         return 2
     off = apart(model.prior.group, back[0], x)
     return 0 if bool(numpy.all(numpy.abs(off) < 1e-6 * (1.0 + numpy.abs(x)))) else 1
-
-
-@dataclass(frozen=True)
-class UniformSites:
-    """Angles on sites by the Haar measure dtheta/2pi, for flows of such fields.
-
-    >>> UniformSites((2, 3)).field_shape
-    (2, 3)
-    """
-
-    lattice: tuple[int, ...]
-    group = U1()
-    symmetries = ("translation", "reflection", "hypercubic", "charge_conjugation")
-
-    @property
-    def field_shape(self) -> tuple[int, ...]:
-        """The lattice."""
-        return self.lattice
-
-    def sample(self, key: Key, n: int, dtype: str = "float64") -> Array:
-        """Return n fields `(n, *lattice)`."""
-        return self.group.haar(key, (n, *self.lattice), dtype)
-
-    def log_density(self, x: Array) -> Array:
-        """Return zeros of the batch's shape."""
-        return zero_log_det(x, len(self.lattice))
 
 
 # priors on which a flow is tried, in this order; links in one dimension look like sites in two and come late
@@ -300,6 +273,11 @@ class Fixed:
     def integrated(self) -> bool:
         """Whether the flow's log-determinant is that of continuous time."""
         return traits(self.flow).integrated
+
+    @property
+    def onto(self) -> Any:
+        """The discrete group onto which the flow maps, None for a bijection."""
+        return traits(self.flow).onto
 
     def refined(self, factor: int) -> Fixed:
         """Return the integrated flow in `factor` times as many steps."""

@@ -12,7 +12,9 @@ from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.tails import QuarticTail
+from haarflow.flows.spins.autoregressive import dense
 from haarflow.theories import Phi4, U1Gauge
+from haarflow.theories.spins.ising import Ising
 from haarflow.verification.entry import Entry
 
 Lattice = tuple[int, ...]
@@ -69,6 +71,16 @@ def uniform(lattice: Lattice) -> KnownTarget:
     return KnownTarget(model, theory, couplings, float(theory.exact(couplings)["ln_Z"]))
 
 
+def spins(lattice: Lattice) -> KnownTarget:
+    """Return an autoregressive network with the Ising model at beta = 0.3 as its target.
+
+    >>> round(spins((3, 3)).log_z, 3)
+    7.347
+    """
+    theory, couplings = Ising(lattice), {"beta": 0.3}
+    return KnownTarget(dense(lattice, (2,)), theory, couplings, float(theory.exact(couplings)["ln_Z"]))
+
+
 def shifted(lattice: Lattice) -> Model:
     """Return a free field with a shift.
 
@@ -95,6 +107,7 @@ DENSITY_ENTRIES: tuple[Entry, ...] = (
         SQUARES,
     ),
     Entry("symmetrised mixture", "density", lambda lattice: _symmetric(lattice), SQUARES),
+    Entry("symmetrised spins", "density", lambda lattice: symmetrised(dense(lattice, (3,)), ("Z2",)), ((3, 3), (2, 3))),
 )
 WEIGHT_ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -107,6 +120,7 @@ WEIGHT_ENTRIES: tuple[Entry, ...] = (
         "symmetrised shift", "weights", lambda lattice: free(lattice, symmetrised(shifted(lattice), ("Z2",))), SQUARES
     ),
     Entry("uniform links", "weights", uniform, ((2, 2),)),
+    Entry("spins in turn", "weights", spins, ((2, 2), (3, 3))),
 )
 
 

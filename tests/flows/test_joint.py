@@ -25,7 +25,9 @@ from haarflow.flows.pairs import Moves
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
-from haarflow.run.samplers import GibbsOfPairs, Proposal, kernel
+from haarflow.run.kernels import Proposal
+from haarflow.run.sampler_settings import GibbsOfPairs
+from haarflow.run.samplers import kernel
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pseudofermions.pair_schemes import GibbsByFlow
 from haarflow.theories.fermions.wilson import Wilson

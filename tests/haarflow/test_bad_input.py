@@ -37,7 +37,7 @@ def refused(capsys, folder, *words):
         ("sampelrs.hmc=3", "sampelrs: there is no such key, did you mean 'samplers'?"),
         ("lattice=[4, 4, 4]", "lattice"),
         ("lattice=[1, 4]", "extent"),
-        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath exists for gauge theories only"),
+        ("theory={name='phi4', m2=-4.0, lam=8.0}", "a heat bath exists for gauge theories and spins only"),
         ("run.dtype=float16", "run.dtype: 'float16' is not known"),
         ("samplers.mixture.kernels=[]", "samplers.mixture.kernels"),
         ("model=nowhere.safetensors", "no model 'nowhere.safetensors'"),
@@ -298,7 +298,7 @@ def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
             "samplers.pseudofermions.inner=[['omelyan', 2], ['omelyan', 2]]",
             "here 1 (the heavier factors and the gauge force)",
         ),
-        ("samplers.heatbath={}", "a heat bath exists for gauge theories only"),
+        ("samplers.heatbath={}", "a heat bath exists for gauge theories and spins only"),
     ],
 )
 def test_a_schwinger_model_that_cannot_run(override, says, tmp_path, capsys):

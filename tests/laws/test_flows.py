@@ -19,6 +19,7 @@ from haarflow.flows.laws.densities import DENSITY_LAWS
 from haarflow.flows.laws.density import free_components, integrates_to_one, lattice_rule
 from haarflow.flows.laws.jacobian import by_differences, log_det_by_differences
 from haarflow.flows.laws.maps import traced_once
+from haarflow.flows.laws.paths import PATH_LAWS
 from haarflow.flows.laws.tables import MODEL_LAWS, PRIOR_LAWS, undeclared
 from haarflow.flows.laws.weights import WEIGHT_LAWS
 from haarflow.flows.masks import frozen_loops
@@ -34,7 +35,7 @@ from haarflow.verification.pair_objects import PAIR_ENTRIES
 from haarflow.verification.weight_objects import DENSITY_ENTRIES
 from tests.conftest import member
 from tests.mutants import autoregressive, loop_flows
-from tests.mutants.flows import HEALTHY, IMPOSSIBLE, MUTANTS
+from tests.mutants.flows.table import HEALTHY, IMPOSSIBLE, MUTANTS
 
 LAWS = {"model": {law.name: law for law in MODEL_LAWS}, "prior": {law.name: law for law in PRIOR_LAWS}}
 MODELS = (*FLOW_ENTRIES, *(entry for entry in PAIR_ENTRIES if entry.kind in ("model", "prior")))
@@ -265,7 +266,7 @@ def is_a_law(value):
 
 def test_no_law_is_forgotten_in_the_tables():
     """Every public function of the laws' modules that returns a Verdict has a row in a table."""
-    tabled = {law.law for law in (*MODEL_LAWS, *PRIOR_LAWS, *DENSITY_LAWS, *WEIGHT_LAWS)}
+    tabled = {law.law for law in (*MODEL_LAWS, *PRIOR_LAWS, *DENSITY_LAWS, *WEIGHT_LAWS, *PATH_LAWS)}
     modules = modules_of("haarflow.flows.laws")
     found = [f for module in modules for f in vars(module).values() if is_a_law(f)]
     public = {f for f in found if not f.__name__.startswith("_") and f.__module__.startswith("haarflow.flows.laws.")}

@@ -1,6 +1,6 @@
 """Wrong backends, generators, groups and kernels, each with the laws that must catch it."""
 
-from tests.mutants import Mutant, backends, groups, hidden, kernels, matrices, random_numbers
+from tests.mutants import Mutant, backends, groups, hidden, kernels, matrices, random_numbers, spins
 
 MUTANTS: tuple[Mutant, ...] = (
     *backends.BACKENDS,
@@ -10,4 +10,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *kernels.KERNELS,
     *matrices.KERNELS,
     *hidden.KERNELS,
+    *spins.GROUPS,
+    *spins.KERNELS,
 )

@@ -15,6 +15,7 @@ from haarflow.core.chains.involution import Image, Involutive
 from haarflow.core.chains.kernel import Cycle, Repeat, State
 from haarflow.core.chains.metropolis import IndependenceMetropolis, LocalMetropolis, independence_chain
 from haarflow.core.chains.nested import Nested
+from haarflow.core.chains.tempering import ReplicaExchange, Swap, joined, replicas_of
 from haarflow.core.groups.additive import U1
 from haarflow.core.parts import described
 from haarflow.theories.gauge.flux_hit import FluxHit
@@ -23,6 +24,7 @@ from haarflow.verification.core_objects import (
     LINKS,
     PHI4,
     SCALARS,
+    exchange,
     flux_hit,
     heat_bath,
     hmc_of_links,
@@ -32,6 +34,7 @@ from haarflow.verification.core_objects import (
     links,
     local,
     scalars,
+    stretched_swap,
 )
 from tests.mutants import Mutant, kept
 from tests.mutants.groups import WideMomenta
@@ -281,6 +284,34 @@ class HitsTwice(FluxHit):
         return FluxHit.involution(self, x, v)._replace(auxiliary=v)
 
 
+@dataclass(frozen=True)
+class SwapsTheWrongWay(ReplicaExchange):
+    """The couplings of a pair are interchanged in the accept step: dbeta has the wrong sign."""
+
+    def swap(self, pair):
+        swap = ReplicaExchange.swap(self, pair)
+        turned = {name: value[::-1] for name, value in swap.values["couplings"].items()}
+        return swap.with_values({**swap.values, "couplings": turned})
+
+
+@dataclass(frozen=True)
+class SwapWithoutVolume(Swap):
+    """The volume that the flow stretches is forgotten."""
+
+    def involution(self, x, v):
+        return Swap.involution(self, x, v)._replace(log_det=None)
+
+
+@dataclass(frozen=True)
+class SwapBothUp(Swap):
+    """The flow is applied to both replicas, and inverted for neither."""
+
+    def involution(self, x, v):
+        a, b = replicas_of(self.theory, x)
+        (down, first), (up, second) = (self.flow.forward(self.values["params"], one) for one in (b, a))
+        return Image(joined(self.theory, [down, up]), None, first + second)
+
+
 def kernel(name, make, *laws, **given):
     return Mutant(name, "kernel", lambda lattice: make(), laws, given)
 
@@ -312,6 +343,9 @@ KERNELS = (
     kernel("an inner level that is no palindrome", lambda: links(hmc_on_time_scales(inner=SKEW)), "reversible"),
     kernel("a flux hit that only raises", lambda: links(Cycle((hmc_of_links(), flux_hit(HitsUpwards)))), "stationary"),
     kernel("a flux hit that keeps its sign", lambda: flux_hit(HitsTwice), "applied_twice"),
+    kernel("replicas exchanged with dbeta of the wrong sign", lambda: exchange(SwapsTheWrongWay), "stationary"),
+    kernel("a swap that forgets its volume", lambda: stretched_swap(SwapWithoutVolume), "involution_volume"),
+    kernel("a swap that inverts the flow for neither", lambda: stretched_swap(SwapBothUp), "applied_twice"),
     kernel("stationary, not balanced", lambda: links(hmc_of_links(Drifting), reversible=True), "time_reversal"),
     kernel("Metropolis with the ratio turned", lambda: scalars(independent(WeightTurned)), "detailed_balance", "stationary", "equilibrium"),
     kernel("Metropolis forgets the proposal", lambda: scalars(independent(ForgetsTheProposal)), "detailed_balance", "stationary"),

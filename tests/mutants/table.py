@@ -10,11 +10,12 @@ from tests.mutants import (
     determinants,
     fermion_kernels,
     fermions,
-    flows,
+    paths,
     solvers,
     theories,
     weights,
 )
+from tests.mutants.flows import table as flows
 from tests.mutants.pairs import kernels as pair_kernels
 from tests.mutants.pairs import theories as pair_theories
 
@@ -24,7 +25,7 @@ Deliberately wrong members of every kind, and the laws meant for them. The tests
 on NumPy, theories and flows against the first of them on array-api-strict, JAX and PyTorch, and all others against each law
 there too, as far as an engine can host it, and fail where one passes
 (tests/laws/test_core.py, test_solvers.py, test_theories.py, test_operators.py, test_determinants.py,
-test_pair_theories.py, test_flows.py and test_weights.py,
+test_pair_theories.py, test_flows.py, test_weights.py and test_paths.py,
 test_fermion_kernels.py and test_pair_kernels.py on NumPy; operators' not on JAX, most kernels' there by `make test-slow`).
 They write this page, too:
 
@@ -47,6 +48,7 @@ def everything() -> tuple[Mutant, ...]:
         *pair_kernels.MUTANTS,
         *flows.MUTANTS,
         *weights.MUTANTS,
+        *paths.MUTANTS,
     )
 
 

@@ -17,7 +17,7 @@ from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.exact import bessel
 from haarflow.theories.gauge.links import beta_for
 from haarflow.theories.theory import couplings_for
-from tests.mutants import Mutant, compiled, hidden, kept, matrices
+from tests.mutants import Mutant, compiled, hidden, kept, matrices, spins
 
 
 def at_the_origin(x, d):
@@ -406,4 +406,5 @@ MUTANTS = (
     *compiled.MUTANTS,
     *matrices.THEORIES,
     *hidden.THEORIES,
+    *spins.THEORIES,
 )

@@ -14,7 +14,7 @@ from haarflow.flows.mixtures import COMPONENT, Mixture, symmetrised
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.verification.weight_objects import MASS, free, shifted, well
-from tests.mutants import Mutant
+from tests.mutants import Mutant, spins
 
 
 class OwnImage(Model):
@@ -141,6 +141,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a mixture of two unlike wells called symmetric", "density", two_wells(Lopsided), ("invariant_density",), TWO
     ),
+    *spins.DENSITIES,
     Mutant("a mixture whose weights do not stay", "density", two_wells(Growing), ("file_keeps_the_model",), TWO),
     Mutant(
         "a propagator without its determinant",

@@ -1,7 +1,7 @@
 """Laws of an action and of its parts: values, rows of a batch, force, density, the weight of one link.
 
-A field is `(batch, *field_shape)`, couplings are a dict of numbers. Each law is a public function of a theory and of arrays
-of any backend and returns a `Verdict`; `theories.laws.tables` lists them.
+A field is `(batch, *field_shape)`, couplings are a dict of numbers. Each law is a public function of a theory and of
+arrays of any backend and returns a `Verdict`; `theories.laws.tables` lists them.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def batch_rows(theory: FullTheory, field: Array, couplings: Couplings = None) ->
 def force_by_differences(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:
     """F = d/ds S(exp(i s T) U) at s = 0, by eighth-order differences of the action along the group.
 
-    All components of the first row are checked, or an evenly spaced selection of as many as fit into a law's memory. The
-    tolerance is the rounding of the differences plus h^8/630 times the ninth derivative, which is taken to be as large as
-    the couplings.
+    All components of the first row are checked, or an evenly spaced selection of as many as fit into a law's memory.
+    The tolerance is the rounding of the differences plus h^8/630 times the ninth derivative, which is taken to be as
+    large as the couplings.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -214,8 +214,8 @@ def _each_way(theory: FullTheory, call: Callable[..., Any], field: Array, *coupl
 def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
     """S(theta') - S(theta) = -[a cos theta' + b sin theta'] + [a cos theta + b sin theta] for a change of one link.
 
-    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`, which is turned by two
-    angles. Void on lattices with an extent of 1, where a loop contains a link twice.
+    (a, b) = `conditional.weight(field, mu)` at the link, for every direction mu of the link at `site`, which is turned
+    by two angles. Void on lattices with an extent of 1, where a loop contains a link twice.
 
     >>> import numpy as np
     >>> from haarflow.theories import U1Gauge
@@ -239,6 +239,34 @@ def link_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplin
             worst = max(worst, largest(after - before + weight))
     tolerance = 4 * d * _rounding_of(theory, "action", field, couplings)
     return judge(link_weight, worst, tolerance, ROUNDING, field=field, site=site)
+
+
+def spin_weight(theory: FullTheory, field: Array, site: tuple[int, ...], couplings: Couplings = None) -> Verdict:
+    """S(s(x) = -1) - S(s(x) = +1) = 2 h(x), h = `conditional.field`, and S = -k sum_x sum_mu s(x) s(x+mu) with k = `conditional.bond`.
+
+    The first at one site, the second where the weight has a bond.
+
+    >>> import numpy as np
+    >>> from haarflow.theories.spins.ising import Ising
+    >>> spin_weight(Ising((2, 2)), np.ones((1, 2, 2)), (0, 1)).passed
+    True
+    """
+    action, backend, host = bound(theory, "action", field), backends.of(field), to_host(field)
+    here: Any = (..., *site)
+    turned = []
+    for sign in (1.0, -1.0):
+        spins = host.copy()
+        spins[here] = sign
+        turned.append(to_host(action(backend.asarray(spins, dtype=field.dtype), couplings)))
+    faults = [turned[1] - turned[0] - 2.0 * to_host(theory.conditional.field(field, couplings))[here]]
+    if theory.conditional.bond is not None:
+        d = len(theory.lattice)
+        bonds = sum(host * numpy.roll(host, -1, axis=mu - d) for mu in range(d))
+        k = theory.conditional.bond(field, couplings)
+        whole = numpy.sum(to_host(0.0 * field + k) * bonds, axis=tuple(range(-d, 0)))
+        faults.append(to_host(action(field, couplings)) + whole)
+    worst, tolerance = max(map(largest, faults)), 4 * _rounding_of(theory, "action", field, couplings)
+    return judge(spin_weight, worst, tolerance, ROUNDING, field=field, site=site)
 
 
 def staple_weight(theory: FullTheory, field: Array, couplings: Couplings = None) -> Verdict:

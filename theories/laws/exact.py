@@ -39,9 +39,9 @@ class Means(NamedTuple):
 def exact_by_quadrature(theory: Any, couplings: Couplings = None, fields: int = 20_000) -> Verdict:
     """exact(couplings)[O] = int O e^{-S} / int e^{-S}, and ln_Z = ln int e^{-S}, by an equidistant rule.
 
-    For theories of few variables (`smallest` gives one), on a grid of `fields` fields. A quantity is judged if two grids
-    agree on it to 1e-7, which a discontinuous one (a charge) does not. Measures: prod d phi, and normalised Haar for
-    angles.
+    For theories of few variables (`smallest` gives one), on a grid of `fields` fields. A quantity is judged if two
+    grids agree on it to 1e-7, which a discontinuous one (a charge) does not. Measures: prod d phi, normalised Haar for
+    angles, and a plain sum over signs.
 
     >>> from haarflow.theories import U1Gauge
     >>> exact_by_quadrature(U1Gauge((2, 1)), {"beta": 1.0}).passed
@@ -127,9 +127,9 @@ def exact_by_samples(theory: FullTheory, field: Array, couplings: dict[str, floa
     """|mean of O over exact samples - exact(couplings)[O]| in standard errors, for every observable O whose exact value is known;
     loops that wind around the torus, in any direction, have the mean 0.
 
-    `field` holds independent samples of e^{-S}/Z, `(n, *field_shape)`; `theories.samplers.u1.exact_sample` draws them for
-    two-dimensional U(1). A chance deviation beyond 5 standard errors has probability 6e-7 per observable. To the error of
-    integer observables 1/n is added in quadrature, for events too rare to occur in the sample.
+    `field` holds independent samples of e^{-S}/Z, `(n, *field_shape)`; `theories.samplers.u1.exact_sample` draws them
+    for two-dimensional U(1). A chance deviation beyond 5 standard errors has probability 6e-7 per observable. To the
+    error of integer observables 1/n is added in quadrature, for events too rare to occur in the sample.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -236,10 +236,13 @@ def _means(theory: FullTheory, couplings: Couplings, free: list[int], points: in
 
 
 def _rule(theory: FullTheory, couplings: Couplings, points: int) -> tuple[numpy.ndarray, float]:
-    """Equidistant values of one variable and their weight: the circle, or the part of the line where e^{-S} exceeds e^-42.
+    """Equidistant values of one variable and their weight: both signs, the circle, or the part of the line where e^{-S} exceeds
+    e^-42.
 
     This range is estimated from constant fields, for which the action of a stable theory grows slowest.
     """
+    if theory.group.name == "Signs":
+        return numpy.asarray([1.0, -1.0]), 1.0
     if theory.group.name == "U1":
         return 2 * math.pi * numpy.arange(points) / points, 1.0 / points
     heights = numpy.linspace(0.0, 30.0, 601)

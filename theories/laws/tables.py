@@ -20,7 +20,7 @@ from haarflow.core.acceleration import accelerated as accelerated_theory
 from haarflow.core.laws.fields import element_shape
 from haarflow.core.laws.law import Given, Law, Verdict, void
 from haarflow.core.laws.memory import LATTICES, remembers_nothing
-from haarflow.core.parts import AngleWeight, LinkWeight, described
+from haarflow.core.parts import AngleWeight, LinkWeight, SpinWeight, described
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.laws import accelerated
@@ -35,6 +35,7 @@ from haarflow.theories.laws.action import (
     gauge_orbit,
     link_staple,
     link_weight,
+    spin_weight,
     staple_weight,
 )
 from haarflow.theories.laws.cases import (
@@ -110,6 +111,7 @@ __all__ = [
     "reflection_invariance",
     "remembers_nothing",
     "sign_invariance",
+    "spin_weight",
     "staple_weight",
     "thermodynamic_identity",
     "traced_once",
@@ -269,7 +271,7 @@ def _matrices(theory: FullTheory) -> str | None:
 
 
 def _integrable(theory: FullTheory) -> str | None:
-    known = theory.group.name in ("Real", "U1")
+    known = theory.group.name in ("Real", "U1", "Signs")
     return _with_exact(theory) if known else "there is no quadrature over its group"
 
 
@@ -300,6 +302,7 @@ THEORY_LAWS: tuple[Law, ...] = (
     Law(density_sums, _on_a_field(density_sums), lacks("local")),
     Law(density_reach, _at_a_site(density_reach), lacks("local")),
     Law(link_weight, _at_a_site(link_weight), lacks_weight(AngleWeight)),
+    Law(spin_weight, _at_a_site(spin_weight), lacks_weight(SpinWeight)),
     Law(link_staple, _at_a_site(link_staple), _both(_matrices, lacks_weight(LinkWeight))),
     Law(staple_weight, _on_a_field(staple_weight), lacks_weight(AngleWeight, staple=True)),
     Law(translation_invariance, _off_the_seam(translation_invariance), _symmetry("translation")),

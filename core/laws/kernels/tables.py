@@ -218,7 +218,7 @@ def _is_reversible(obj: Any) -> str | None:
 
 def _enumerable(obj: Any) -> str | None:
     kinds = (IndependenceMetropolis, LocalMetropolis)
-    return None if isinstance(kernel_of(obj), kinds) else "the kernel needs continuous fields"
+    return None if isinstance(kernel_of(obj), kinds) else "the kernel does not take levels in place of its field"
 
 
 def _independent(obj: Any) -> str | None:

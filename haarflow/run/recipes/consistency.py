@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from haarflow.core.chains.warmup import LEAST
+from haarflow.run.kernels import KERNELS, hits_of
 from haarflow.run.own import Own
 from haarflow.run.recipes.faults import Errors, hint
-from haarflow.run.samplers import KERNELS, hits_of, kernels_of, needs_flow, target_acceptance
+from haarflow.run.sampler_settings import ReplicaExchange
+from haarflow.run.samplers import kernels_of, needs_flow, rungs_of, target_acceptance
 from haarflow.run.settings import Fit, Recipe, Train
 from haarflow.theories import catalogue
 
@@ -32,6 +34,7 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors += _fit_errors(recipe, recipe.fit)
     errors += [line for name, entry in recipe.samplers.items() for line in _tuning_errors(name, entry)]
     errors += [line for name, entry in recipe.samplers.items() for line in _hits_errors(recipe, name, entry)]
+    errors += [line for name, entry in recipe.samplers.items() for line in _ladder_errors(recipe, name, entry)]
     errors += _theory_errors(recipe, recipe.theory.row)
     if recipe.train is not None:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
@@ -70,6 +73,24 @@ def _hits_errors(recipe: Recipe, name: str, entry: Any) -> Errors:
     ]
 
 
+def _ladder_errors(recipe: Recipe, name: str, entry: Any) -> Errors:
+    """The errors of a ladder of couplings."""
+    if not isinstance(entry, ReplicaExchange):
+        return []
+    ladder, where = entry.ladder, f"samplers.{name}.ladder"
+    unknown = [word for word in ladder if word not in recipe.theory.row.couplings]
+    if unknown or not ladder:
+        said = f"there is no coupling {unknown[0]!r:.80}" if unknown else "it is missing"
+        return [f"{where}: {said}; name couplings of the replicas, from {', '.join(recipe.theory.row.couplings)}"]
+    if len(set(map(len, ladder.values()))) != 1 or rungs_of(entry) < 2:
+        return [f"{where}: two replicas or more, each with all couplings, wanted, got {dict(ladder)}"]
+    own = {word: getattr(recipe.theory, word) for word in ladder}
+    if tuple(own.values()) not in zip(*ladder.values(), strict=True):
+        said = ", ".join(f"{word} = {value:g}" for word, value in own.items())
+        return [f"{where} does not contain theory's {said}, at which the recipe's numbers are taken: add it"]
+    return []
+
+
 def _theory_errors(recipe: Recipe, row: catalogue.Row) -> list[str]:
     """The errors of samplers, couplings and lattice that the theory does not admit."""
     errors = [
@@ -93,7 +114,7 @@ def _not_admitted(word: str, name: str, row: catalogue.Row) -> str:
     """Why a theory does not admit a kernel, and which theories or kernels there are instead."""
     admitting = [other for other, entry in catalogue.THEORIES.items() if word in entry.samplers]
     if word == "heatbath" and admitting:
-        return f"a heat bath exists for gauge theories only: {', '.join(admitting)}"
+        return f"a heat bath exists for gauge theories and spins only: {', '.join(admitting)}"
     return f"{name} does not admit {word}; it admits {', '.join(row.samplers)}"
 
 

@@ -8,8 +8,9 @@ import pytest
 from haarflow.flows import catalogue as flow_catalogue
 from haarflow.run import own
 from haarflow.run.build import model_of
+from haarflow.run.kernels import KERNELS
 from haarflow.run.recipes import RecipeError, check
-from haarflow.run.samplers import KERNELS, SAMPLERS
+from haarflow.run.samplers import SAMPLERS
 from haarflow.run.schema import theory_settings
 from haarflow.run.settings import THEORY_SETTINGS
 from haarflow.run.target import target_of
@@ -77,7 +78,7 @@ def test_a_sampler_that_a_theory_does_not_admit_is_refused_with_a_sentence(monke
         RecipeError, match=r"samplers\.metropolis: bounded does not admit metropolis; it admits flow, hmc"
     ):
         check({**table, "samplers": {"metropolis": {}}})
-    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath exists for gauge theories only"):
+    with pytest.raises(RecipeError, match=r"samplers\.mix: a heat bath exists for gauge theories and spins only"):
         check({**table, "samplers": {"mix": {"kind": "cycle", "kernels": ["hmc", "heatbath"]}}})
 
 
@@ -107,6 +108,7 @@ def test_every_flow_of_the_catalogue_is_made_on_a_lattice():
     samples = {"u1": {"name": "u1", "beta": 1.0}, "sun": {"name": "su2", "beta": 1.0}}
     samples |= {"phi4": {"name": "phi4", "m2": 1.0, "lam": 1.0}, "qcd": {"name": "qcd", "beta": 1.0, "kappa": 0.1}}
     samples |= {"yukawa": {"name": "yukawa-pairs", "m2": 1.0, "lam": 1.0, "g": 0.3}}
+    samples |= {"spins": {"name": "ising", "beta": 0.3}}
     for family, rows in flow_catalogue.FLOWS.items():
         for kind, row in rows.items():
             table = {**TINY, "theory": samples[family], "flow": {"kind": kind}, "train": {}}

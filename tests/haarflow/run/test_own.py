@@ -230,7 +230,7 @@ def test_words_and_samplers_are_those_of_the_theory():
         recipes.load("mine.toml", ["theory.bta=2"], xy)
     with pytest.raises(RecipeError, match="does not admit metropolis; it admits flow, hmc"):
         recipes.load("mine.toml", ["samplers.metropolis.draws=3"], xy)
-    with pytest.raises(RecipeError, match="a heat bath exists for gauge theories only"):
+    with pytest.raises(RecipeError, match="a heat bath exists for gauge theories and spins only"):
         recipes.load("mine.toml", ["samplers.heatbath.draws=3"], whole)
     with pytest.raises(RecipeError, match=r"theory\.signed must be true or false"):
         recipes.load("whole.toml", ["theory.signed=1"], whole)

@@ -6,7 +6,7 @@ import pytest
 
 from haarflow.run import recipes, toml
 from haarflow.run.recipes import RecipeError, check, load, names
-from haarflow.run.samplers import HMC
+from haarflow.run.sampler_settings import HMC
 from haarflow.run.toml import as_table, template, to_toml
 from haarflow.theories.catalogue import THEORIES
 
@@ -128,7 +128,9 @@ def test_no_such_recipe_and_no_toml(tmp_path):
 
 def test_a_heat_bath_of_phi4_is_refused():
     phi4 = {**TINY, "theory": {"name": "phi4", "m2": -4.0, "lam": 8.0}, "samplers": {"heatbath": {}}}
-    assert faults(phi4) == ["samplers.heatbath: a heat bath exists for gauge theories only: u1, su2, su3, su4, sun"]
+    assert faults(phi4) == [
+        "samplers.heatbath: a heat bath exists for gauge theories and spins only: u1, su2, su3, su4, sun, ising"
+    ]
 
 
 def test_a_free_field_without_mass_is_refused():

@@ -9,7 +9,7 @@ from haarflow.flows import modelfile
 from haarflow.pipeline import run
 from haarflow.run import build, target
 from haarflow.run.recipes import load
-from haarflow.run.training_stage import training_of
+from haarflow.run.stages.training import training_of
 from haarflow.theories import catalogue
 from tests.support.runs import uniform_recipe
 

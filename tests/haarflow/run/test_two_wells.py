@@ -20,9 +20,9 @@ from haarflow.run.chains import STREAM, target_draws
 from haarflow.run.progress import Progress
 from haarflow.run.recipes import RecipeError, load
 from haarflow.run.runfolder import opened
+from haarflow.run.stages.training import run_training, training_of
 from haarflow.run.target import target_of
 from haarflow.run.toml import to_toml
-from haarflow.run.training_stage import run_training, training_of
 from tests.support.runs import haarflow
 
 KAPPA, MASS, V = 0.3, 0.3427, 2.0869

@@ -18,7 +18,7 @@ from haarflow.verification.flow_objects import by_loops
 from haarflow.verification.harness import left_out
 from haarflow.verification.subjects import entries, kind_of
 from haarflow.verification.verify import blocks_of
-from tests.mutants.flows import MUTANTS
+from tests.mutants.flows.table import MUTANTS
 from tests.support.runs import haarflow
 
 WRONG = """

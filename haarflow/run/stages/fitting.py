@@ -27,7 +27,8 @@ from haarflow.run.build import Setup, card_of
 from haarflow.run.progress import Progress
 from haarflow.run.records import FitLine
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.samplers import HMC, HeatBath, kernel
+from haarflow.run.sampler_settings import HMC, HeatBath
+from haarflow.run.samplers import kernel
 from haarflow.run.settings import Fit
 from haarflow.run.target import Target, target_of
 

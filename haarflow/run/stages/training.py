@@ -1,7 +1,7 @@
 """The training of a run, from scratch or from an existing model, in chunks, each saved as a checkpoint.
 
-metrics.jsonl gets a `TrainLine` per chunk; its loss and ESS are means over the steps of the chunk. A loss that is not finite
-stops the run; the last checkpoint is kept.
+metrics.jsonl gets a `TrainLine` per chunk; its loss and ESS are means over the steps of the chunk. A loss that is not
+finite stops the run; the last checkpoint is kept.
 """
 
 from __future__ import annotations
@@ -18,26 +18,20 @@ from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
-from haarflow.flows.training.gradients import ForwardKL, PathGradient, Reinforce, ReverseKL
+from haarflow.flows.training.gradients import ESTIMATORS
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import next_things
 from haarflow.run.build import Setup, card_of
 from haarflow.run.chains import target_draws
-from haarflow.run.fine_tuning import compared
 from haarflow.run.models import opened_model
 from haarflow.run.progress import Progress
 from haarflow.run.records import FineTuneLine, TrainLine
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
+from haarflow.run.stages.fine_tuning import compared
 
 FAILED = 2.5  # effective draws of a batch below which a training has failed
-ESTIMATORS: dict[str, Any] = {
-    "reverse-kl": ReverseKL(),
-    "path-gradient": PathGradient(),
-    "reinforce": Reinforce(),
-    "forward-kl": ForwardKL(),
-}
 
 
 class TrainingStopped(ArithmeticError):
@@ -48,7 +42,7 @@ def training_of(setup: Setup) -> Training:
     """Return the training that a recipe describes."""
     settings, model = _settings(setup.recipe), _model(setup)
     # one well is learnt at the price of one image, but configurations of the target lie in all of them
-    model = model if settings.estimator == "forward-kl" else bare(model)
+    model = model if settings.symmetrised or settings.estimator == "forward-kl" else bare(model)
     return Training(
         model,
         setup.target.theory,  # not its bound method, which no other run of the process would share

@@ -1,0 +1,223 @@
+"""Maps of U(1) between two couplings: replica swaps and correlated ensembles, plain, by one number, trained, in closed form.
+
+    python -m haarflow.benchmarks.studies.correlated_ensembles [--lattice 16 16] [--betas 4 4.4] [--steps 600 300 150]
+        [--draws 20000] [--seed 2026] [--json FILE]
+
+From exact configurations at both couplings: `plain`, the identity; `one number`, one sweep theta -> theta - c
+dS_1/dtheta with the c of the largest ESS on draws of its own; `trained`, F_b o F_a^-1 of a sweep flow that is told
+beta, trained from nothing: at both couplings on lattices of four columns and on the whole one, then as a map; and
+`closed form`, the same of the exact conditional distributions, cut off at 16 harmonics. Printed are the ESS of the
+pairs, the mean acceptance of a swap, the difference of plaquettes with its error and its distance from the exact one,
+and the gain in variance over independent ensembles. CPU seconds are those of the process, in JAX for the training
+(float32) and NumPy for all else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+
+import numpy
+
+from haarflow import backends
+from haarflow.backends.tree import tree_map
+from haarflow.benchmarks.harness.results import write
+from haarflow.benchmarks.studies.exactness import judge
+from haarflow.core import random
+from haarflow.core.chains.tempering import Replicas, Swap, joined
+from haarflow.core.statistics import Difference, correlated_difference, ess
+from haarflow.flows.between import Between
+from haarflow.flows.flow import Model
+from haarflow.flows.priors import UniformLinks
+from haarflow.flows.training.coupling_plans import Cycled
+from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
+from haarflow.flows.training.loop import Training, start, train
+from haarflow.flows.training.optimisers import Adam
+from haarflow.flows.training.schedules import Cosine, WarmUp
+from haarflow.flows.u1.autoregressive import Autoregressive
+from haarflow.flows.u1.gradient_sweep import GradientSweep
+from haarflow.flows.u1.sweep import Sweep
+from haarflow.theories import U1Gauge
+from haarflow.theories.samplers.u1 import exact_sample
+
+PILOT, BLOCK = 400, 500  # configurations that tune one number, and that are mapped at once
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """The prior of exact configurations at a coupling, up to ln Z."""
+
+    lattice: tuple[int, int]
+    beta: float
+
+    @property
+    def group(self) -> Any:
+        return U1Gauge(self.lattice).group
+
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        return (2, *self.lattice)
+
+    def sample(self, key: Any, n: int, dtype: str = "float64") -> Any:
+        return exact_sample(U1Gauge(self.lattice), key, n, {"beta": self.beta}, dtype).field
+
+    def log_density(self, x: Any) -> Any:
+        return -U1Gauge(self.lattice).action(x, {"beta": self.beta})
+
+
+class ClosedForm:
+    """F_b o F_a^-1 of the exact conditional distributions of the plane, cut off at 16 harmonics and 64 bins."""
+
+    def __init__(self, start: float, end: float) -> None:
+        options = {"bins": 64, "harmonics": 16, "waves": 1, "channels": 1, "hidden": 1, "kernel": 1}
+        self.ends = [Autoregressive(beta, **options) for beta in (start, end)]
+        key = random.key(0, backends.get("numpy"))
+        self.params = [flow.init(key) for flow in self.ends]  # its nets, which start at zero
+
+    def forward(self, params: Any, x: Any, condition: Any = None) -> Any:
+        return self._mapped(x, 0, 1)
+
+    def inverse(self, params: Any, y: Any, condition: Any = None) -> Any:
+        return self._mapped(y, 1, 0)
+
+    def _mapped(self, x: Any, start: int, end: int) -> Any:
+        latent, down = self.ends[start].inverse(self.params[start], x)
+        y, up = self.ends[end].forward(self.params[end], latent)
+        return y, down + up
+
+
+def log_weights(lattice: Any, betas: Any, flow: Any, params: Any, x: Any) -> tuple[Any, Any]:
+    """Return f(x) and -S_b(f(x)) + S_a(x) + log_det."""
+    theory = U1Gauge(lattice)
+    y, log_det = (x, 0.0) if flow is None else flow.forward(params, x)
+    return y, theory.action(x, {"beta": betas[0]}) - theory.action(y, {"beta": betas[1]}) + log_det
+
+
+def best_number(lattice: Any, betas: Any, seed: int) -> dict[str, Any]:
+    """Return the c of the largest ESS, by golden section."""
+    x = exact_sample(U1Gauge(lattice), random.key(seed, backends.get("numpy")), PILOT, {"beta": betas[0]}).field
+    quality = lambda c: float(ess(log_weights(lattice, betas, GradientSweep(), {"c": numpy.asarray(c)}, x)[1]))  # noqa: E731
+    low, high, golden = 0.0, 0.1, (math.sqrt(5.0) - 1.0) / 2.0
+    for _ in range(12):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, right) if quality(left) > quality(right) else (left, high)
+    return {"c": numpy.asarray(0.5 * (low + high))}
+
+
+class Stage(NamedTuple):
+    """One stage of the training: what is trained, and how."""
+
+    model: Model
+    rate: float
+    batch: int
+    estimator: Estimator
+    couplings: Any
+
+
+def trained(lattice: tuple[int, int], betas: tuple[float, float], steps: list[int], seed: int) -> tuple[Any, Any]:
+    """Return the map of a sweep flow that is told beta, and its parameters in double precision."""
+    flow = Sweep(bins=32, condition=("beta",), stiffness=0.5 * sum(betas))
+    told, mapped = Cycled({"beta": betas}), {"beta": betas[1]}
+    between = Between(flow, *((("beta", beta),) for beta in betas))
+    narrow = (lattice[0], min(4, lattice[1]))
+    stages: tuple[Stage, ...] = (
+        Stage(Model(UniformLinks(narrow), flow), 2e-2, 128, ReverseKL(), told),
+        Stage(Model(UniformLinks(lattice), flow), 4e-3, 64, PathGradient(), told),
+        Stage(Model(Equilibrium(lattice, betas[0]), between), 4e-3, 64, PathGradient(), mapped),
+    )
+    backend, params = backends.get("jax", dtype="float32"), None
+    for number, (stage, count) in enumerate(zip(stages, steps, strict=True)):
+        adam = Adam(
+            WarmUp(Cosine(stage.rate, max(1, count - 20), 0.01 * stage.rate), min(20, count)), b2=0.95, clip=5.0
+        )
+        condition = ("beta",) if isinstance(stage.couplings, Cycled) else ()
+        theory = U1Gauge(stage.model.prior.lattice)
+        training = Training(stage.model, theory, adam, stage.estimator, stage.batch, condition)
+        state, late = start(training, random.fold_in(random.key(seed, backend), number), params, "float32"), []
+        for progress in train(training, state, count, stage.couplings, every=10):
+            late += [progress.state.params] if progress.step > 0.75 * count else []
+            if progress.step % 50 == 0:
+                print(f"  stage {number} step {progress.step} ESS {progress.records['ess'].mean():.3f}", flush=True)
+        params = tree_map(lambda *rows: sum(rows) / len(rows), *late)
+    host = tree_map(lambda leaf: backend.to_numpy(leaf).astype("float64"), params)
+    return between, host
+
+
+def measured(lattice: Any, betas: Any, flow: Any, params: Any, draws: int, seed: int) -> tuple[Difference, float]:
+    """Return the difference of plaquettes from pairs, and the mean acceptance of swaps of exact configurations."""
+    theory, host, parts, odds = U1Gauge(lattice), backends.get("numpy"), [], []
+    swap = Swap(theory, flow, {"couplings": {"beta": betas}, "params": params})
+    for number in range(draws // BLOCK):
+        keys = random.split(random.fold_in(random.key(seed, host), number), 2)
+        x, z = (exact_sample(theory, keys[end], BLOCK, {"beta": betas[end]}).field for end in (0, 1))
+        y, log_w = log_weights(lattice, betas, flow, params, x)
+        parts.append([log_w, *(theory.observables(one, {"beta": betas[0]})["plaquette"] for one in (x, y))])
+        both = joined(theory, [x, z])
+        image = swap.involution(both, None)
+        d_h = Replicas(theory).difference(image.field, both, {"beta": betas})
+        odds.append(numpy.exp(numpy.minimum(0.0, (0.0 if image.log_det is None else image.log_det) - d_h)))
+    columns = [numpy.concatenate(column) for column in zip(*parts, strict=True)]
+    return correlated_difference(*columns), float(numpy.concatenate(odds).mean())
+
+
+def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row for each map, printed as it comes."""
+    lattice, betas, rows = tuple(options.lattice), tuple(options.betas), []
+    exact = [U1Gauge(lattice).exact({"beta": beta})["plaquette"] for beta in betas]
+    makers: dict[str, Callable[[], tuple[Any, Any]]] = {
+        "plain": lambda: (None, {}),
+        "one number": lambda: (GradientSweep(), best_number(lattice, betas, options.seed + 1)),
+        "trained": partial(trained, lattice, betas, options.steps, options.seed),
+        "closed form": lambda: (ClosedForm(*betas), {}),
+    }
+    for name, make in makers.items():
+        begun = time.process_time()
+        flow, params = make()
+        made = time.process_time()
+        found, swaps = measured(lattice, betas, flow, params, options.draws, options.seed)
+        value, error = (float(number or math.nan) for number in found.estimate[:2])
+        pull = (value - (exact[1] - exact[0])) / error
+        cost = {"cpu_s_made": made - begun, "cpu_s_measured": time.process_time() - made}
+        rows.append(
+            {"map": name, "ess": found.ess, "swaps": swaps, "gain": found.gain, "difference": value, "error": error}
+        )
+        rows[-1] |= {"pull": pull, **cost}
+        print(
+            f"{name:12} ESS {found.ess:.4f}  swaps {swaps:.3f}  gain {found.gain:.2f}  dP {value:.6f} +- {error:.6f} "
+            f"({pull:+.1f})  CPU s {cost['cpu_s_made']:.1f} + {cost['cpu_s_measured']:.1f}",
+            flush=True,
+        )
+    print(f"exact dP {exact[1] - exact[0]:.6f}")
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
+    """Measure all maps, and judge the differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lattice", type=int, nargs=2, default=[16, 16])
+    parser.add_argument("--betas", type=float, nargs=2, default=[4.0, 4.4])
+    parser.add_argument("--steps", type=int, nargs=3, default=[600, 300, 150])
+    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    rows = rows_of(options)
+    judge([row["pull"] for row in rows])
+    if options.json:
+        recipe = {name: value for name, value in vars(options).items() if name != "json"}
+        write(options.json, "correlated_ensembles", recipe, rows)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
