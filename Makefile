@@ -43,7 +43,7 @@ demo: $(VENV)/demo.done   ## train, sample and prove the 2D U(1) flow; the repor
 freezing: $(VENV)/demo.done   ## the charge history at 16x16, beta = 7, from the model that ships
 	$(BIN)/haarflow run u1-freezing --out runs/u1-freezing
 
-test: $(VENV)/dev.done   ## the default tests, about 11 minutes on two cores
+test: $(VENV)/dev.done   ## the default tests, about 9 minutes on two cores
 	$(BIN)/python -m pytest $(SHARE)
 
 test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend, further cases on JAX
