@@ -57,9 +57,8 @@ def round_trips(swapped: ArrayLike) -> RoundTrips:
     chains, draws, rungs = walkers.shape
     number = 0
     for chain in walkers:
-        seen = numpy.zeros(
-            rungs, dtype=int
-        )  # 0: not yet at the first rung, 1: since then not at the last, 2: at the last
+        # 0: not yet at the first rung, 1: since then not at the last, 2: at the last
+        seen = numpy.zeros(rungs, dtype=int)
         seen[0] = 1  # before the first draw
         for row in chain:
             number += int(seen[row[0]] == 2)

@@ -26,11 +26,10 @@ from haarflow.core import random
 from haarflow.core.acceleration import accelerated
 from haarflow.core.laws.law import to_host
 from haarflow.flows.stochastic.paths import Moment, Path, Stretch
+from haarflow.flows.stochastic.values import flat_numbers, with_numbers
 
-FIRST, LATER = (
-    4,
-    1,
-)  # Newton steps of a stretch's first step, and of others, which start from the numbers of the one before
+# Newton steps of a stretch's first step, and of others, which start from the numbers of the one before
+FIRST, LATER = 4, 1
 DIFFERENCE = 1e-3  # of a parameter, in numerical derivatives
 LONGEST = 1.0  # change of a parameter in one Newton step
 
@@ -93,27 +92,19 @@ def smoothed(rows: Array, degree: int) -> Array:
 
 def _minimum(path: Path, stretch: Stretch, moment: Moment, row: Tree, start: Params, newton: int) -> Params:
     """The parameters that minimise the step's mean work on the pilot, by Newton's method from `start`."""
-    leaves, rebuild = flatten(start)
-    backend, like = backends.of(leaves[0]), [to_host(leaf) for leaf in leaves]
     theory: Any = path.theory  # hashable, as every frozen record
-    compiled = _work(theory, stretch.flow, backend)
+    compiled = _work(theory, stretch.flow, backends.of(moment.log_w))
 
     def work(p: numpy.ndarray) -> float:
-        return float(compiled(_as_tree(p, like, leaves, rebuild), moment.field, dict(row["couplings"])))
+        return float(compiled(with_numbers(start, p), moment.field, dict(row["couplings"])))
 
-    p = numpy.concatenate([leaf.reshape(-1) for leaf in like]).astype("float64")
+    p = flat_numbers(start)
     best = work(p)
     for _ in range(newton):
         p, best = _descended(work, p, best)
     if not numpy.isfinite(best):
         raise NotFitted("the mean work of a step of the protocol is not finite on the pilot: take more steps")
-    return _as_tree(p, like, leaves, rebuild)
-
-
-def _as_tree(p: numpy.ndarray, like: list[numpy.ndarray], leaves: list[Array], rebuild: Callable[..., Tree]) -> Tree:
-    pieces = numpy.split(p, numpy.cumsum([leaf.size for leaf in like])[:-1])
-    pairs = zip(pieces, like, leaves, strict=True)
-    return rebuild([backends.of(leaf).asarray(one.reshape(own.shape), dtype=leaf.dtype) for one, own, leaf in pairs])
+    return with_numbers(start, p)
 
 
 def _descended(work: Callable[[numpy.ndarray], float], p: numpy.ndarray, value: float) -> tuple[numpy.ndarray, float]:

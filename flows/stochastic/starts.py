@@ -19,6 +19,7 @@ from haarflow.backends.types import Array, Couplings, Key, Params, Theory, Tree
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
 from haarflow.core.chains.kernel import Kernel
+from haarflow.core.groups.matrices import precision
 from haarflow.core.parts import described
 from haarflow.flows.proposals import Density, log_weight
 from haarflow.flows.stochastic.values import at_couplings, on_backend
@@ -65,8 +66,7 @@ class FromPrior:
         self, params: Params, key: Key, n: int, population: int, theory: Theory, couplings: Couplings
     ) -> tuple[Tree, Array]:
         """Return n independent fields."""
-        numbers = params["numbers"]
-        x = self.prior.sample(key, n, "float32" if numbers.dtype == array_namespace(numbers).float32 else "float64")
+        x = self.prior.sample(key, n, precision(params["numbers"]))
         return x, self.weigh(params, x, theory, couplings)
 
     def weigh(self, params: Params, x: Tree, theory: Theory, couplings: Couplings) -> Array:
@@ -126,10 +126,10 @@ class FromChain:
         self, params: Params, key: Key, n: int, population: int, theory: Theory, couplings: Couplings
     ) -> tuple[Tree, Array]:
         """Return `population` configurations of each of n / population chains, one chain after the other."""
-        backend, numbers = backends.of(key), params["numbers"]
+        backend = backends.of(key)
         kernel = self.kernel.with_values(at_couplings(params["values"], couplings))
         space = described(theory).spaces
-        dtype = "float32" if numbers.dtype == array_namespace(numbers).float32 else "float64"
+        dtype = precision(params["numbers"])
         shape = (n // population, *space.shape)
         draw = space.group.algebra_normal if space.group.name in ("Real", "Complex") else space.group.haar
         begun = draw(random.fold_in(key, 0), shape, dtype)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy
 
 from haarflow import backends
-from haarflow.backends.tree import tree_map
+from haarflow.backends.tree import flatten, tree_map
 from haarflow.backends.types import Couplings, Key, Tree
 from haarflow.core.laws.law import to_host
 
@@ -32,6 +33,33 @@ def stacked(trees: list[Tree]) -> Tree:
     {'c': array([1., 2.])}
     """
     return tree_map(lambda *leaves: numpy.stack([to_host(leaf).astype("float64") for leaf in leaves]), *trees)
+
+
+def flat_numbers(tree: Tree) -> numpy.ndarray:
+    """Return the numbers of all leaves in one row, in double precision on the host.
+
+    >>> flat_numbers({"a": numpy.ones((2, 1)), "b": numpy.asarray(3.0)}).tolist()
+    [1.0, 1.0, 3.0]
+    """
+    rows = [to_host(leaf).astype("float64").reshape(-1) for leaf in flatten(tree)[0]]
+    return numpy.concatenate(rows)
+
+
+def with_numbers(tree: Tree, numbers: numpy.ndarray) -> Tree:
+    """Undo `flat_numbers`: return a tree like the given one, its numbers in arrays of the same shapes, types and backend.
+
+    >>> with_numbers({"a": numpy.ones((2, 1)), "b": numpy.asarray(3.0)}, numpy.asarray([5.0, 6.0, 7.0]))
+    {'a': array([[5.],
+           [6.]]), 'b': array(7.)}
+    """
+    leaves, rebuild = flatten(tree)
+    pieces = numpy.split(numbers, numpy.cumsum([math.prod(leaf.shape) for leaf in leaves])[:-1])
+    return rebuild(
+        [
+            backends.of(leaf).asarray(piece.reshape(leaf.shape), dtype=leaf.dtype)
+            for piece, leaf in zip(pieces, leaves, strict=True)
+        ]
+    )
 
 
 def at_couplings(values: Any, couplings: Couplings) -> Any:

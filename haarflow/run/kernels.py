@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -163,3 +163,9 @@ KERNELS: dict[str, Part] = {
     "gibbs": Part(_gibbs, "gibbs"),
 }
 OF_PAIRS = ("marginal", "gibbs")  # the kernels that take proposals from the marginal factor of a flow of pairs
+
+
+def in_turn(kernels: Iterable[Kernel]) -> Kernel:
+    """Return the kernel that is one step of each in turn; one kernel alone is itself."""
+    made = tuple(kernels)
+    return made[0] if len(made) == 1 else Cycle(made)

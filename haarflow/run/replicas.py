@@ -30,7 +30,7 @@ def own_rung(couplings: Mapping[str, float], settings: Any) -> int:
     >>> own_rung({"beta": 3.0}, ReplicaExchange(ladder={"beta": (2.0, 3.0)}))
     1
     """
-    rungs = list(zip(*(settings.ladder[name] for name in settings.ladder), strict=True))
+    rungs = list(zip(*settings.ladder.values(), strict=True))
     return rungs.index(tuple(couplings[name] for name in settings.ladder))
 
 

@@ -10,7 +10,7 @@ from haarflow.core.chains.kernel import Cycle, Kernel, Repeat
 from haarflow.core.chains.tempering import EachReplica, Replicas
 from haarflow.flows.between import Between, told_between
 from haarflow.flows.flow import Model
-from haarflow.run.kernels import KERNELS, OF_PAIRS, Proposal
+from haarflow.run.kernels import KERNELS, OF_PAIRS, Proposal, in_turn
 from haarflow.run.sampler_settings import (
     HMC,
     Averaged,
@@ -31,8 +31,7 @@ from haarflow.run.sampler_settings import (
 
 def _in_turn(theory: Any, couplings: Mapping[str, Any], settings: Any, proposal: Proposal | None) -> Kernel:
     """The kernels of the settings one after another."""
-    made = tuple(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
-    return made[0] if len(made) == 1 else Cycle(made)
+    return in_turn(KERNELS[word].make(theory, couplings, settings, proposal) for word in kernels_of(settings))
 
 
 def _tempered(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:

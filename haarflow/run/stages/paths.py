@@ -6,15 +6,13 @@ metrics.jsonl gets one `PathLine` for each path with fitted layers: an interrupt
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from typing import Any
 
 import numpy
 
-from haarflow.backends.tree import flatten
 from haarflow.backends.types import Params
-from haarflow.core.chains.kernel import Cycle, Kernel, Repeat
+from haarflow.core.chains.kernel import Kernel, Repeat
 from haarflow.core.groups.additive import U1, Real
 from haarflow.core.groups.sun import SU
 from haarflow.core.parts import described
@@ -23,11 +21,12 @@ from haarflow.flows.priors import FreeField, HaarLinks, UniformLinks
 from haarflow.flows.stochastic.fitting import NotFitted, fitted
 from haarflow.flows.stochastic.paths import Path, Step, path, spaced
 from haarflow.flows.stochastic.starts import FromChain, FromPrior, Start
+from haarflow.flows.stochastic.values import flat_numbers, with_numbers
 from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
 from haarflow.flows.u1.gradient_sweep import GradientSweep
 from haarflow.run import sampler_settings
 from haarflow.run.build import Plan, Setup
-from haarflow.run.kernels import KERNELS, Proposal
+from haarflow.run.kernels import KERNELS, Proposal, in_turn
 from haarflow.run.progress import Progress
 from haarflow.run.records import PathLine
 from haarflow.run.runfolder import RunFolder
@@ -87,10 +86,9 @@ def _kernel(target: Target, words: sampler_settings.Path) -> Kernel | None:
         "heatbath": sampler_settings.HeatBath(overrelaxation=words.overrelaxation),
         "metropolis": sampler_settings.Metropolis(width=words.width),
     }
-    made = tuple(KERNELS[word].make(target.theory, target.couplings, settings[word], None) for word in words.kernels)
-    if not made:
+    if not words.kernels:
         return None
-    whole = made[0] if len(made) == 1 else Cycle(made)
+    whole = in_turn(KERNELS[word].make(target.theory, target.couplings, settings[word], None) for word in words.kernels)
     return whole if words.sweeps == 1 else Repeat(whole, words.sweeps)
 
 
@@ -137,7 +135,7 @@ def _proposal(setup: Setup, plan: Plan, folder: RunFolder, progress: Progress) -
 
 
 def _with_layers(setup: Setup, plan: Plan, made: Path, params: Params, folder: RunFolder, progress: Progress) -> Params:
-    line, (leaves, rebuild) = folder.log().fitted(plan.name), flatten(params["0"]["flow"])
+    line = folder.log().fitted(plan.name)
     if line is None:
         begun, pilot = time.process_time(), -(-plan.settings.pilot // made.population) * made.population
         with progress.task(f"layers of {plan.name}", 1, 0, setup.waiting) as task:
@@ -147,10 +145,7 @@ def _with_layers(setup: Setup, plan: Plan, made: Path, params: Params, folder: R
             except NotFitted as failure:
                 raise NotFitted(f"samplers.{plan.name}: {failure}") from None
             task.advance({})
-        flat = [setup.backend.to_numpy(leaf).reshape(-1) for leaf in flatten(found["0"]["flow"])[0]]
-        line = PathLine(plan.name, numpy.concatenate(flat).tolist(), pilot, time.process_time() - begun)
+        numbers = flat_numbers(found["0"]["flow"]).tolist()
+        line = PathLine(plan.name, numbers, pilot, time.process_time() - begun)
         folder.write_line(line)
-    pieces = numpy.split(numpy.asarray(line.numbers), numpy.cumsum([math.prod(leaf.shape) for leaf in leaves])[:-1])
-    pairs = zip(pieces, leaves, strict=True)
-    flow = rebuild([setup.backend.asarray(one.reshape(leaf.shape), dtype=setup.backend.dtype) for one, leaf in pairs])
-    return {**params, "0": {**params["0"], "flow": flow}}
+    return {**params, "0": {**params["0"], "flow": with_numbers(params["0"]["flow"], numpy.asarray(line.numbers))}}
