@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from haarflow.core.statistics.agreement import Disagreement, Scatter, disagreement, neighbours_correlate, scatter
+from haarflow.core.statistics.effective import FEW_WEIGHTS
 from haarflow.core.statistics.estimate import ENOUGH, Estimate
 from haarflow.core.statistics.series import chains_of, number
 from haarflow.core.statistics.window import WINDOW, autocovariance, error_of_time, summed
@@ -38,7 +39,8 @@ def gamma_method(
     for each; tau_int is then in steps of their largest common distance.
     The error is sqrt(2 tau_int Gamma(0) / N), summed up to the first W at which exp(-W/tau) < tau / sqrt(W N), tau from
     tau_int and S = `window`; the bias of the subtracted mean is corrected by eq. 49 of hep-lat/0306017, and the error of
-    tau_int is Bartlett's. Chains whose means, or halves, disagree by more than chance get the spread between the chains as
+    tau_int is Bartlett's. Where most proposals were rejected, and each value was kept for s draws, tau_int is at least
+    sum s^2 / (2 N), that of independent proposals. Chains whose means, or halves, disagree by more than chance get the spread between the chains as
     error, or none if there are fewer than four, and a note; where their means scatter by more than two sigmas of what the
     error allows, it is enlarged in proportion.
     Raises ValueError for arrays of other shapes, and for values that are no real numbers (see `real_numbers`).
@@ -152,14 +154,17 @@ def _windowed(value: float, fluctuations: numpy.ndarray, present: numpy.ndarray,
     total = found.total * (1.0 + (2 * found.window + 1) / n)
     if total <= 0.0:
         return Estimate(value, None, note="the autocorrelation sum is not positive: too few draws for an error")
-    tau_int = total / (2.0 * variance)
+    stays = _stays(fluctuations, present)
+    tau_int, by_stays = total / (2.0 * variance), float(stays @ stays) / (2.0 * n)
+    if by_stays > tau_int and _mostly_rejects(fluctuations[present], len(stays)):
+        total, tau_int = total * by_stays / tau_int, by_stays
     tau_error = error_of_time(found.rho, n)
     if n < 2.0 * LEAST * tau_int:
         return Estimate(
             value, None, note=f"{n / tau_int / 2.0:.0f} effective draws, below {LEAST}: too few for an error bar"
         )
     return Estimate(
-        value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int) or _stay(fluctuations, present)
+        value, math.sqrt(total / n), tau_int, tau_error, _shortness(n, longest, tau_int) or _few_stays(stays)
     )
 
 
@@ -171,12 +176,22 @@ def _shortness(n: int, draws: int, tau_int: float) -> str:
     return ""
 
 
-def _stay(fluctuations: numpy.ndarray, present: numpy.ndarray) -> str:
-    """Whether the longest time for which a chain keeps a value, as by rejections, rules the sum of the squared times."""
+def _stays(fluctuations: numpy.ndarray, present: numpy.ndarray) -> numpy.ndarray:
+    """For how many draws a chain keeps each of its values, as by rejections."""
     moved = numpy.ones(present.shape, dtype=bool)
     moved[:, 1:] = numpy.diff(fluctuations, axis=1) != 0
-    stays = numpy.diff(numpy.append(numpy.flatnonzero(moved[present]), present.sum())).astype(float)
-    if stays.max() ** 2 <= LARGEST_STAY * float(stays @ stays):
+    return numpy.diff(numpy.append(numpy.flatnonzero(moved[present]), present.sum())).astype(float)
+
+
+def _mostly_rejects(values: numpy.ndarray, stays: int) -> bool:
+    """Whether most draws repeat the one before, and no value that is left comes back, as whole numbers would."""
+    return 2 * stays < len(values) and len(numpy.unique(values)) == stays
+
+
+def _few_stays(stays: numpy.ndarray) -> str:
+    """Whether few long stays rule the sum of their squares, hence the error."""
+    squares = stays * stays
+    if squares.max() <= LARGEST_STAY * squares.sum() and squares.sum() ** 2 >= FEW_WEIGHTS * float(squares @ squares):
         return ""
     return f"a chain keeps one value for {stays.max():.0f} draws, which rules the error: the error bar is optimistic"
 

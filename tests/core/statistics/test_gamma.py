@@ -201,6 +201,36 @@ def test_many_short_chains_have_the_error_of_their_spread():
     assert found.error == pytest.approx(exact, rel=4 / math.sqrt(4000)) and "(chain, draw)" in found.note
 
 
+def _rejecting(stay, seed):
+    """Independent values, 1,500 kept for `stay` draws and 20 for 60, in random order: (series, sum s^2 / (2 N))."""
+    generator = numpy.random.default_rng(seed)
+    stays = generator.permutation(numpy.repeat([stay, 60], [1500, 20]))
+    return numpy.repeat(generator.normal(size=1520), stays), float(stays @ stays) / (2.0 * stays.sum())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_chain_that_mostly_rejects_has_the_time_of_its_stays(seed):
+    """The exact time of independent values; the window, which a drift of 1e-9 leaves alone, finds less with these seeds."""
+    x, exact = _rejecting(3, seed)
+    found, windowed = gamma_method(x), gamma_method(x + 1e-9 * numpy.arange(len(x)))
+    assert windowed.tau_int < found.tau_int == exact == 7.5
+    assert found.error == pytest.approx(windowed.error * math.sqrt(exact / windowed.tau_int), rel=1e-6)
+
+
+@pytest.mark.parametrize("series", [numpy.floor(10.0 * _rejecting(3, 3)[0]), _rejecting(1, 3)[0]])
+def test_whole_numbers_and_few_rejections_keep_the_time_of_the_window(series):
+    drift = gamma_method(series + 1e-9 * numpy.arange(len(series)))
+    assert gamma_method(series).tau_int == pytest.approx(drift.tau_int, rel=1e-6)
+
+
+@pytest.mark.parametrize(("count", "noted"), [(12, True), (14, False)])
+def test_fewer_than_fifteen_stays_that_make_the_sum_of_squares_are_noted(count, noted):
+    """Stays of 30 among 1,000 of one draw: (1000 + 900 n)^2 / (1000 + 810000 n) is 14.3 for n = 12, 16.3 for n = 14."""
+    stays = numpy.random.default_rng(4).permutation(numpy.repeat([1, 30], [1000, count]))
+    x = numpy.repeat(numpy.random.default_rng(5).normal(size=len(stays)), stays)
+    assert ("keeps one value for 30 draws" in gamma_method(x).note) == noted
+
+
 @pytest.mark.parametrize(("others", "noted"), [(380, True), (420, False)])
 def test_a_stay_is_noted_where_its_square_is_a_fifth_of_the_sum_of_squares(others, noted):
     """A stay of 10 among moves at every draw: 100 against 0.2 (100 + others), which are equal at 400."""
