@@ -12,13 +12,6 @@ BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_ran
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-# KEEP=1 keeps what JAX compiles for the next run of the tests, in $(VENV)/jax; without it every run compiles anew, as in CI.
-ifdef KEEP
-export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/$(VENV)/jax
-export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
-endif
-
 .PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs lowest newest check format clean help
 
 help:            ## show this list
