@@ -15,7 +15,7 @@ from haarflow.report.run_data import Run
 from haarflow.results.chain_evidence import warnings_of
 from haarflow.results.ensemble import Sampled
 
-CAPTION = """Above: C(t), the observable {name}, on a logarithmic scale, the mean of t and T − t, with errors by the Gamma method. Below: the effective
+CAPTION = """Above: C(t), the observable {name}, on a logarithmic scale, the mean of t and T − t, with errors by the Gamma method. Below, where there is one: the effective
     mass m(t) of a cosh, cosh m = [C(t−1) + C(t+1)] / 2C(t); it is flat where one state dominates. Points without a bar belong
     to a sampler that is not to be trusted."""
 

@@ -293,26 +293,29 @@ def densities(panels: Sequence[Panel], label: str) -> str:
 
 @_styled
 def correlator(found: Mapping[str, Any], label: str) -> str:
-    """Return C(t) on a log scale above its effective mass, `name -> (estimates of C, estimates of m)`."""
-    figure, (above, below) = _figure((5.0, 4.6), rows=2, sharex=True)
+    """Return C(t) on a log scale above its effective mass, if any, `name -> (estimates of C, estimates of m)`."""
+    massive = any(one.value is not None for _, masses in found.values() for one in masses)
+    figure, panels = _figure((5.0, 4.6 if massive else 3.0), rows=1 + massive, sharex=True)
+    panels = numpy.ravel(panels)
     for index, (colour, (name, curves)) in enumerate(zip(_colours(list(found)), found.items(), strict=True)):
         shift = 0.08 * (index - 0.5 * (len(found) - 1))
-        for axes, first, curve in zip((above, below), (0, 1), curves, strict=True):
+        for axes, first, curve in zip(panels, (0, 1), curves, strict=False):
             points = [(first + t + shift, one) for t, one in enumerate(curve) if one.value is not None]
             errors = [one.error or 0.0 for _, one in points]
             axes.errorbar([t for t, _ in points], [one.value for _, one in points], yerr=errors, fmt="o", markersize=3.5,
                           color=colour, elinewidth=1.0, label=_literal(name))  # fmt: skip
-    above.set_yscale("log")
-    above.set_ylabel(_literal(f"{label}(t)"))
-    below.set_ylabel("effective mass")
-    below.set_xlabel("t")
-    below.xaxis.get_major_locator().set_params(integer=True)
-    _legend_above(above)
+    panels[0].set_yscale("log")
+    for axes, word in zip(panels, (_literal(f"{label}(t)"), "effective mass"), strict=False):
+        axes.set_ylabel(word)
+        axes.margins(y=0.1)
+    panels[-1].set_xlabel("t")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    _legend_above(panels[0])
     return _svg(figure)
 
 
 def _legend_above(axes: Any) -> None:
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, 1.24), "ncols": 2}
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
     axes.legend(**place, fontsize=9, columnspacing=1.2, handlelength=1.4)
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy
 import pytest
 
-from haarflow.report import figures, reproduce, tables
+from haarflow.report import correlators, figures, reproduce, tables
 from haarflow.report.columns import effective_samples
 from haarflow.report.html import page as html_page
 from haarflow.report.report import _sections, write_report
@@ -269,3 +269,14 @@ def test_what_is_derived_of_other_observables_needs_no_draws_of_its_own(tmp_path
     run = read(folder)
     assert "signed_plaquette" in run.summary["samplers"]["hmc"]["observables"]
     assert "signed_plaquette" not in run.found.samplers["hmc"].observables
+
+
+@pytest.mark.parametrize(("before", "massive"), [(0.9, True), (0.3, False)])
+def test_a_correlator_has_a_panel_of_masses_only_where_there_is_one(before, massive):
+    """C(1) = 0.5 and C(2) = 0.2: cosh m = (C(0) + C(2)) / 2C(1) is 1.1 or 0.5, which is no cosh."""
+    series = numpy.broadcast_to(numpy.asarray([before, 0.5, 0.2, 0.5]), (4, 50, 4))
+    noise = 1e-3 * numpy.random.default_rng(1).normal(size=series.shape)
+    sampled = Sampled("hmc", {"pion": series + noise}, None, None)
+    curves = correlators.curves(sampled, "pion")
+    assert (curves[1][0].value is not None) == massive
+    assert ("effective mass" in figures.correlator({"hmc": curves}, "pion")) == massive
