@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.core.spaces import Pair, Space
+from haarflow.flows.fermions.factorised import FactorisedHopping
 from haarflow.flows.fermions.hopping import HoppingExponential, Hops
 from haarflow.flows.fermions.transport import transport_layers
 from haarflow.flows.flow import Chain, Flow, Model, Prior
@@ -238,11 +239,13 @@ def loops_and_hops(
     steps: int = 1,
     antiperiodic: bool = True,
     lines: bool = True,
+    hasenbusch: tuple[float, ...] = (),
 ) -> Model:
     """Return SU(n) links along loops, and on them pseudofermions by a hopping exponential of `hop_order`: nothing is trained.
 
     The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`, and with
-    `lines` of that of straight lines where an extent is 4, see `effective_lines`.
+    `lines` of that of straight lines where an extent is 4, see `effective_lines`. With `hasenbusch`, hopping parameters below kappa,
+    there is a pseudofermion field for each ratio of determinants between them.
 
     >>> from haarflow.theories.models.qcd import QCD
     >>> loops_and_hops((4, 4, 4, 4), QCD((4, 4, 4, 4)).hops, kappa=0.1).flow.marginal.beta
@@ -251,9 +254,21 @@ def loops_and_hops(
     around = effective_lines(kappa, lattice, antiperiodic) if lines else ()
     coupling = effective_beta(beta, kappa, n, len(lattice))
     links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
-    map_of_odd_sites = hops(kappa)
-    conditional = HoppingExponential(map_of_odd_sites, hop_order)
-    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), PairFlow(links, conditional))
+    conditional = conditional_of(hops(kappa), kappa, hop_order, hasenbusch)
+    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(conditional.shape)), PairFlow(links, conditional))
+
+
+def conditional_of(
+    hops: Hops, kappa: float, order: int = 2, hasenbusch: tuple[float, ...] = ()
+) -> HoppingExponential | FactorisedHopping:
+    """Return the hopping exponential of the pseudofermions, or one for each of Hasenbusch's factors.
+
+    >>> from haarflow.theories.models.qcd import QCD
+    >>> conditional_of(QCD((4, 4)).hops(0.2), 0.2, hasenbusch=(0.1,)).shares
+    (0.25,)
+    """
+    shares = tuple((heavier / kappa) ** 2 for heavier in hasenbusch)
+    return FactorisedHopping(hops, shares, order) if shares else HoppingExponential(hops, order)
 
 
 def loops_and_transport(
