@@ -35,12 +35,12 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import flatten, tree_map
 from haarflow.benchmarks.harness.results import write
+from haarflow.benchmarks.studies.qcd_conditional import of_factors
 from haarflow.core import random
 from haarflow.core.files import write_bytes
 from haarflow.core.lattice import loops
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import ess, jackknife, log_z
-from haarflow.flows.fermions.hopping import HoppingExponential
 from haarflow.flows.loops import newton
 from haarflow.flows.pairs import loops_and_hops
 from haarflow.theories.models.qcd import QCD
@@ -183,28 +183,6 @@ def row(name: str, log_w: numpy.ndarray) -> dict[str, Any]:
     return found | {"sigma": float(log_w.std()), "log_z": free.value, "log_z_error": free.error}
 
 
-def dense_of(linear: Any, shape: tuple[int, ...]) -> numpy.ndarray:
-    """Return the matrix of a linear map of fields of a shape, by all unit vectors at once."""
-    size = math.prod(shape)
-    units = numpy.eye(size, dtype=complex).reshape(size, *shape)
-    return numpy.asarray(linear(units)).reshape(size, size).T
-
-
-def exact_ess(given: argparse.Namespace, links: numpy.ndarray, order: int) -> tuple[float, float]:
-    """Return the ESS at fixed links, zero where it is infinitely bad, and the smallest eigenvalue of W."""
-    hops = set_up(given)[0].hops(given.kappa)
-    form, prepared = hops.form, hops.form.prepare(links)
-    flow = HoppingExponential(hops, order)
-    params = flow.init(random.key(0, backends.get("numpy")))
-    dhat = dense_of(lambda x: form.schur(prepared, given.kappa, x), hops.shape)
-    a = dense_of(lambda x: flow.forward(params, x, {"links": links})[0], hops.shape)
-    solved = numpy.linalg.solve(dhat, a)
-    values = numpy.linalg.eigvalsh(solved.conj().T @ solved)
-    if values.min() <= 0.5:
-        return 0.0, float(values.min())
-    return float(numpy.exp(numpy.sum(numpy.log(2 * values - 1) - 2 * numpy.log(values)))), float(values.min())
-
-
 def main() -> None:
     """Print the table."""
     given = parsed()
@@ -232,7 +210,7 @@ def main() -> None:
         links, _ = model.flow.marginal.forward(model.init(random.key(0, host))["marginal"], x.U)
         print(f"{'hop order':>12}{'ESS at fixed U':>16}{'min':>8}{'max':>8}{'least eigenvalue of W':>24}")
         for order in ORDERS:
-            found = [exact_ess(given, links[index], order) for index in range(given.dense)]
+            found = [of_factors(set_up(given)[0].hops(given.kappa), (), order, one) for one in links]
             sizes = [one for one, _ in found]
             print(
                 f"{order:12d}{numpy.mean(sizes):16.4f}{min(sizes):8.4f}{max(sizes):8.4f}{min(least for _, least in found):24.4f}"
