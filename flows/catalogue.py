@@ -164,6 +164,7 @@ CLASSES: dict[str, str] = {
     "LoopStep": "loops.step",
     "HoppingExponential": "fermions.hopping",
     "FactorisedHopping": "fermions.factorised",
+    "LocalHopping": "fermions.local_hopping",
     "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
     "Moves": "pairs",

@@ -21,6 +21,7 @@ from haarflow.core.groups.matrices import complex_array, precision
 from haarflow.core.spaces import Pair
 from haarflow.flows.fermions.factorised import FactorisedHopping
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.local_hopping import LocalHopping
 from haarflow.flows.fermions.shears import Shears
 from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Model, constant
@@ -241,6 +242,20 @@ def factorised(lattice: tuple[int, ...]) -> Model:
     return Model(Parted(Noise(flow.shape)), AtLinks(flow))
 
 
+def by_net(n: int, order: int) -> Callable[[tuple[int, ...]], Model]:
+    """Return the function that makes a model of pseudofermions at fixed links by an exponential with coefficients of a net.
+
+    >>> by_net(1, 2)((2, 4)).prior.field_shape
+    (2, 2, 4)
+    """
+
+    def make(lattice: tuple[int, ...]) -> Model:
+        flow = LocalHopping(OddHops(Wilson(lattice, n), 0.2), order, hidden=(3,), final_scale=4.0)
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow))
+
+    return make
+
+
 def transport(kind: str, n: int = 1, axis: int = 0, part: int = 0) -> Callable[[tuple[int, ...]], Model]:
     """Return the function that makes a model of pseudofermions at fixed links by one parallel-transport coupling.
 
@@ -323,6 +338,8 @@ PAIR_ENTRIES: tuple[Entry, ...] = (
     Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
     Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
     Entry("hopping exponentials of Hasenbusch's factors", "model", factorised, ((2, 2), (4, 4))),
+    Entry("hopping exponential, coefficients of a net", "model", by_net(1, 2), ((2, 2), (4, 4))),
+    Entry("hopping exponential, coefficients of a net, SU(2), third order", "model", by_net(2, 3), ((2, 2),)),
     Entry("transport coupling, sites", "model", transport("sites"), ((2, 2), (2, 4))),
     Entry("transport coupling, spins, SU(2)", "model", transport("spins", 2, axis=1, part=1), ((2, 2),)),
     Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),
