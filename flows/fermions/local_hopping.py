@@ -63,7 +63,7 @@ class LocalHopping:
 
     Parameters `{"coefficients": (order,), "net": ...}`, c_j, at first 1, and those of a convolutional net with `hidden` features and kernels of
     `kernel` sites along each axis, whose last layer is at first scaled by `final_scale`. `reach` is r, below 1. Coefficients c_j above `largest` in modulus
-    give NaN. Raises ValueError for an order below 1, and for a reach that is not between 0 and 1.
+    give NaN. Raises ValueError for an order below 1, a net without features or of an even kernel, and a reach that is not between 0 and 1.
 
     >>> import numpy as np
     >>> from haarflow import backends
@@ -94,6 +94,10 @@ class LocalHopping:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         if int(self.order) != self.order or self.order < 1:
             raise ValueError(f"LocalHopping wants an order of 1 or more, got {self.order!r}")
+        if any(int(n) != n or n < 1 for n in (*self.hidden, self.kernel)) or self.kernel % 2 == 0:
+            raise ValueError(
+                f"LocalHopping wants a net of 1 or more features in each layer and an odd kernel, got {self.hidden} and {self.kernel!r}"
+            )
         if not 0.0 < self.reach < 1.0:
             raise ValueError(
                 f"LocalHopping wants a reach between 0 and 1, by which a net moves coefficients, got {self.reach}"

@@ -131,6 +131,8 @@ def test_bad_input():
     hops = OddHops(Wilson((4, 4)), 0.15)
     with pytest.raises(ValueError, match="order of 1 or more"):
         LocalHopping(hops, 0)
+    with pytest.raises(ValueError, match=r"1 or more features in each layer and an odd kernel, got \(0,\) and 3"):
+        LocalHopping(hops, hidden=(0,))
     with pytest.raises(ValueError, match=r"reach between 0 and 1, by which a net moves coefficients, got 1.5"):
         LocalHopping(hops, reach=1.5)
     with pytest.raises(ValueError, match="not of Hasenbusch's factors: remove one of them"):
