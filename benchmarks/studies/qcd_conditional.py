@@ -31,12 +31,12 @@ from haarflow.core import random
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import ess, jackknife
 from haarflow.flows.conditionals import Conditional
-from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.hopping import HoppingExponential, Told
 from haarflow.flows.pairs import conditional_of, loops_and_hops
 from haarflow.flows.priors import Noise
 from haarflow.theories.models.qcd import QCD
 
-BATCH, BLOCKS = 64, 16
+BATCH, BLOCKS = 128, 16  # fields at once; parts of a jackknife
 
 
 def parsed() -> argparse.Namespace:
@@ -65,10 +65,11 @@ def equal_parts(kappa: float, order: int, factors: int) -> tuple[float, ...]:
 
 
 def dense_of(linear: Callable[[Any], Any], shape: tuple[int, ...]) -> numpy.ndarray:
-    """Return the matrix of a linear map of fields of a shape, by all unit vectors at once."""
+    """Return the matrix of a linear map of fields of a shape, by all unit vectors, BATCH at once."""
     size = math.prod(shape)
     units = numpy.eye(size, dtype=complex).reshape(size, *shape)
-    return numpy.asarray(linear(units)).reshape(size, size).T
+    columns = [linear(units[start : start + BATCH]) for start in range(0, size, BATCH)]
+    return numpy.concatenate(columns).reshape(size, size).T
 
 
 def exact_ess(flow: HoppingExponential, target: numpy.ndarray, links: numpy.ndarray) -> tuple[float, float]:
@@ -76,7 +77,7 @@ def exact_ess(flow: HoppingExponential, target: numpy.ndarray, links: numpy.ndar
     eigenvalue of W.
     """
     coefficients = numpy.ones(flow.order)
-    told = flow.told(links)
+    told = Told(flow.hops.prepare(links), numpy.zeros(flow.order))  # the matrix needs no traces
     a = dense_of(lambda x: flow.moved(coefficients, x, told, -1.0)[0], flow.shape)
     solved = numpy.linalg.solve(target, a)
     values = numpy.linalg.eigvalsh(solved.conj().T @ solved)
@@ -107,7 +108,7 @@ def sampled_ess(theory: Any, kappa: float, order: int, links: numpy.ndarray, giv
     )
     for number in range(-(-given.draws // BATCH)):
         repeated = numpy.broadcast_to(links, (BATCH, *links.shape))
-        phi, log_q = one.sample(params, random.fold_in(key, number), BATCH, repeated)
+        phi, log_q = one.sample(params, random.fold_in(key, number), BATCH, links)
         log_w.append(-theory.pseudofermion(Pair(repeated, phi), kappa)[0] - log_q)
     return jackknife(ess, numpy.concatenate(log_w)[: given.draws], blocks=BLOCKS)
 
