@@ -1,6 +1,6 @@
 """QCD with two flavours from a flow that nobody trained: ESS of pairs (U, phi), and of the conditional flow at fixed links.
 
-    python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--order 2] [--hop-order 2]
+    python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--hasenbusch] [--order 2] [--hop-order 2]
         [--steps 1] [--degree 1] [--fit 0] [--draws 2048] [--seed 1] [--dense 0] [--no-lines] [--json FILE] [--summary FILE]
 
 Links come from loops of `--order` of Luescher's series at the coupling that the leading term of two flavours makes of beta,
@@ -60,6 +60,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=3)
     parser.add_argument("--beta", type=float, default=1.0)
     parser.add_argument("--kappa", type=float, default=0.1)
+    parser.add_argument(
+        "--hasenbusch", type=float, nargs="*", default=[], help="hopping parameters below kappa, of factors"
+    )
     parser.add_argument("--order", type=int, default=2, help="of Luescher's series")
     parser.add_argument("--hop-order", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1, help="of the links' flow")
@@ -79,7 +82,7 @@ def parsed() -> argparse.Namespace:
 
 def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
     """Return the theory and the model."""
-    theory = QCD(tuple(given.extents), n=given.n)
+    theory = QCD(tuple(given.extents), n=given.n, hasenbusch=tuple(given.hasenbusch))
     model = loops_and_hops(
         tuple(given.extents),
         theory.hops,
@@ -91,6 +94,7 @@ def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
         given.degree,
         given.steps,
         lines=given.lines,
+        hasenbusch=theory.hasenbusch,
     )
     return theory, model
 
