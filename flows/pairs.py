@@ -103,6 +103,11 @@ class PairFlow:
         """The couplings by which a part is defined."""
         return {**(traits(self.marginal).fixed or {}), **(traits(self.conditional).fixed or {})}
 
+    @property
+    def hasenbusch(self) -> tuple[float, ...] | None:
+        """The hopping parameters of the factors of the pseudofermions, None where the conditional flow says nothing."""
+        return traits(self.conditional).hasenbusch
+
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters of both."""
         parts = {"marginal": self.marginal, "conditional": self.conditional}

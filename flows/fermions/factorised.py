@@ -71,6 +71,12 @@ class FactorisedHopping:
         """The couplings by which the hops are defined."""
         return traits(self.hops).fixed
 
+    @property
+    def hasenbusch(self) -> tuple[float, ...] | None:
+        """The hopping parameters k_1 > ... > k_m, where the hops have a kappa."""
+        kappa = (self.fixed or {}).get("kappa")
+        return None if kappa is None else tuple(kappa * share**0.5 for share in self.shares)
+
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return coefficients of 1, those of the logarithms."""
         return {"coefficients": constant(key, 1.0, (len(self.shares) + 1, self.order), dtype)}

@@ -96,6 +96,7 @@ class HoppingExponential:
     between: tuple[float, float] = (0.0, 1.0)
 
     condition = ("links",)
+    hasenbusch = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "between", tuple(map(float, self.between)))

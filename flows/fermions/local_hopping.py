@@ -89,6 +89,7 @@ class LocalHopping:
     final_scale: float = 0.0
 
     condition = ("links",)
+    hasenbusch = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
