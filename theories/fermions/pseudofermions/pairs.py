@@ -28,7 +28,7 @@ from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pseudofermions import pseudofermion
 from haarflow.theories.fermions.pseudofermions.hasenbusch import check_masses, factors
 from haarflow.theories.fermions.pseudofermions.measurements import Measurement
-from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
 
@@ -151,9 +151,12 @@ class WithPseudofermions:
         return values | checked(self.gauge, self._own(values))
 
     def action(self, field: Pair, couplings: Couplings = None) -> Array:
-        """Return S of the batch's shape."""
-        values = couplings_for(self, field, couplings, over=0)
-        return self.gauge.action(field.U, self._own(values)) + self.pseudofermion(field, values["kappa"])[0]
+        """Return S of the batch's shape; autodiff with respect to both fields differentiates no solve."""
+        values, accuracy = couplings_for(self, field, couplings, over=0), Accuracy(self.tolerance, self.max_steps)
+        total = self.gauge.action(field.U, self._own(values))
+        for part, phi in self._by_factor(field.phi, values["kappa"]):
+            total = total + pseudofermion.action_with_slopes(self.operator, part, field.U, phi, accuracy)
+        return total
 
     def observables(self, field: Pair, couplings: Couplings = None) -> dict[str, Array]:
         """Return the per-configuration values by name; `action` is that of both fields."""
@@ -194,15 +197,17 @@ class WithPseudofermions:
     def pseudofermion(self, field: Pair, kappa: Any) -> tuple[Array, Solves]:
         """Return phi^+ (A A^+)^-1 phi, summed over factors, NaN where a solve has not converged, and the record of the solves."""
         gauge, accuracy = pseudofermion.background(self.operator, field.U), Accuracy(self.tolerance, self.max_steps)
-        inner = (slice(None),) * len(self.form.packed_shape)
-        fields = (
-            [field.phi[(..., i, *inner)] for i in range(len(self.hasenbusch) + 1)] if self.hasenbusch else [field.phi]
-        )
-        parts = zip(factors(kappa, self.hasenbusch), fields, strict=True)
+        parts = self._by_factor(field.phi, kappa)
         (total, solves), *others = [pseudofermion.action(gauge, part, phi, accuracy) for part, phi in parts]
         for one, more in others:
             total, solves = total + one, together(solves, more)
         return total, solves
+
+    def _by_factor(self, phi: Array, kappa: Any) -> list[tuple[Factor, Array]]:
+        """The factors of the determinant, each with its pseudofermions."""
+        inner = (slice(None),) * len(self.form.packed_shape)
+        fields = [phi[(..., i, *inner)] for i in range(len(self.hasenbusch) + 1)] if self.hasenbusch else [phi]
+        return list(zip(factors(kappa, self.hasenbusch), fields, strict=True))
 
     @property
     def _factor_axis(self) -> tuple[int, ...]:
