@@ -17,6 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from haarflow.core import random
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import ess, jackknife
 from haarflow.flows.conditionals import Conditional
+from haarflow.flows.fermions.factorised import FactorisedHopping
 from haarflow.flows.fermions.hopping import HoppingExponential, Told
 from haarflow.flows.pairs import conditional_of, loops_and_hops
 from haarflow.flows.priors import Noise
@@ -89,10 +91,10 @@ def exact_ess(flow: HoppingExponential, target: numpy.ndarray, links: numpy.ndar
 def of_factors(hops: Any, masses: tuple[float, ...], order: int, links: numpy.ndarray) -> tuple[float, float]:
     """Return the ESS of all factors' fields, the product, and the smallest eigenvalue of any W."""
     prepared, chain = hops.form.prepare(links), (hops.kappa, *masses)
-    dense = [dense_of(lambda x, k=k: hops.form.schur(prepared, k, x), hops.shape) for k in chain]
+    dense = [dense_of(partial(hops.form.schur, prepared, k), hops.shape) for k in chain]
     targets = [*[numpy.linalg.solve(heavy, light) for light, heavy in pairwise(dense)], dense[-1]]
     whole = conditional_of(hops, hops.kappa, order, masses)
-    flows = (whole,) if isinstance(whole, HoppingExponential) else whole.exponentials
+    flows = whole.exponentials if isinstance(whole, FactorisedHopping) else (HoppingExponential(hops, order),)
     found = [exact_ess(flow, target, links) for flow, target in zip(flows, targets, strict=True)]
     return math.prod(size for size, _ in found), min(least for _, least in found)
 
