@@ -88,7 +88,7 @@ FLOWS: dict[str, dict[str, Row]] = {
         "loops-hopping": Row(
             "pairs:loops_and_hops",
             "links along loops, pseudofermions by the exponential of a hopping series, arXiv:2207.08945; even extents",
-            takes=("hops", *LINKS, "kappa", "antiperiodic"),
+            takes=("hops", *LINKS, "kappa", "antiperiodic", "hasenbusch"),
             untrained=True,
         ),
         "loops-transport": Row(
@@ -163,6 +163,8 @@ CLASSES: dict[str, str] = {
     "LoopFlow": "loops.flow",
     "LoopStep": "loops.step",
     "HoppingExponential": "fermions.hopping",
+    "FactorisedHopping": "fermions.factorised",
+    "LocalHopping": "fermions.local_hopping",
     "TransportCoupling": "fermions.transport",
     "PairFlow": "pairs",
     "Moves": "pairs",

@@ -83,6 +83,12 @@ class Chain:
         """The couplings by which a flow is defined."""
         return {name: value for flow in self.flows for name, value in (traits(flow).fixed or {}).items()}
 
+    @property
+    def hasenbusch(self) -> tuple[float, ...] | None:
+        """The hopping parameters of the factors of pseudofermions, where all flows say the same."""
+        found = {traits(flow).hasenbusch for flow in self.flows}
+        return found.pop() if len(found) == 1 else None
+
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each drawn with a separate key."""
         keys = random.split(key, max(len(self.flows), 1))

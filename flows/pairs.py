@@ -20,7 +20,9 @@ from typing import Any, Protocol
 from haarflow.backends.types import Array, Condition, Key, Params
 from haarflow.core import random
 from haarflow.core.spaces import Pair, Space
-from haarflow.flows.fermions.hopping import HoppingExponential, Hops
+from haarflow.flows.fermions.factorised import FactorisedHopping
+from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.local_hopping import LocalHopping, LocalHops
 from haarflow.flows.fermions.transport import transport_layers
 from haarflow.flows.flow import Chain, Flow, Model, Prior
 from haarflow.flows.loops.flow import LoopFlow
@@ -100,6 +102,11 @@ class PairFlow:
     def fixed(self) -> dict[str, float]:
         """The couplings by which a part is defined."""
         return {**(traits(self.marginal).fixed or {}), **(traits(self.conditional).fixed or {})}
+
+    @property
+    def hasenbusch(self) -> tuple[float, ...] | None:
+        """The hopping parameters of the factors of the pseudofermions, None where the conditional flow says nothing."""
+        return traits(self.conditional).hasenbusch
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return fresh parameters of both."""
@@ -228,7 +235,7 @@ class Featured:
 
 def loops_and_hops(
     lattice: tuple[int, ...],
-    hops: Callable[[float], Hops],
+    hops: Callable[[float], LocalHops],
     n: int = 3,
     beta: float = 1.0,
     kappa: float = 0.1,
@@ -238,11 +245,15 @@ def loops_and_hops(
     steps: int = 1,
     antiperiodic: bool = True,
     lines: bool = True,
+    hasenbusch: tuple[float, ...] = (),
+    hop_net: tuple[int, ...] = (),
 ) -> Model:
     """Return SU(n) links along loops, and on them pseudofermions by a hopping exponential of `hop_order`: nothing is trained.
 
     The links are those of the coupling that the leading term of two flavours makes of beta, see `effective_beta`, and with
-    `lines` of that of straight lines where an extent is 4, see `effective_lines`.
+    `lines` of that of straight lines where an extent is 4, see `effective_lines`. With `hasenbusch`, hopping parameters below kappa,
+    there is a pseudofermion field for each ratio of determinants between them. With `hop_net`, numbers of features, a net of the links'
+    loops computes the coefficients of the exponential at every site, at first those without it.
 
     >>> from haarflow.theories.models.qcd import QCD
     >>> loops_and_hops((4, 4, 4, 4), QCD((4, 4, 4, 4)).hops, kappa=0.1).flow.marginal.beta
@@ -251,9 +262,29 @@ def loops_and_hops(
     around = effective_lines(kappa, lattice, antiperiodic) if lines else ()
     coupling = effective_beta(beta, kappa, n, len(lattice))
     links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
-    map_of_odd_sites = hops(kappa)
-    conditional = HoppingExponential(map_of_odd_sites, hop_order)
-    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(map_of_odd_sites.shape)), PairFlow(links, conditional))
+    conditional = conditional_of(hops(kappa), kappa, hop_order, hasenbusch, hop_net)
+    return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(conditional.shape)), PairFlow(links, conditional))
+
+
+def conditional_of(
+    hops: LocalHops, kappa: float, order: int = 2, hasenbusch: tuple[float, ...] = (), hop_net: tuple[int, ...] = ()
+) -> HoppingExponential | FactorisedHopping | LocalHopping:
+    """Return the hopping exponential of the pseudofermions, one for each of Hasenbusch's factors, or one with the coefficients of a net.
+
+    Raises ValueError for both factors and a net.
+
+    >>> from haarflow.theories.models.qcd import QCD
+    >>> conditional_of(QCD((4, 4)).hops(0.2), 0.2, hasenbusch=(0.1,)).shares
+    (0.25,)
+    """
+    if hasenbusch and hop_net:
+        raise ValueError(
+            "a net computes the coefficients of one pseudofermion field, not of Hasenbusch's factors: remove one of them"
+        )
+    if hop_net:
+        return LocalHopping(hops, order, hop_net)
+    shares = tuple((heavier / kappa) ** 2 for heavier in hasenbusch)
+    return FactorisedHopping(hops, shares, order) if shares else HoppingExponential(hops, order)
 
 
 def loops_and_transport(

@@ -17,7 +17,8 @@ class Traits(NamedTuple):
     many steps; `trained` says that its parameters are fixed; `fixed` are couplings by which it is defined, as a hopping
     series by kappa; `moves(lattice)` gives a coupling's active elements; `net_precision` is that of its networks,
     "field" or "float32"; `onto` is the group of the fields it makes where that is discrete: it is then no bijection,
-    but maps many draws of the prior onto one field, and its log_det is minus the logarithm of their share.
+    but maps many draws of the prior onto one field, and its log_det is minus the logarithm of their share; `hasenbusch` are the hopping
+    parameters of the factors of its pseudofermions, none for a single field.
     """
 
     symmetries: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class Traits(NamedTuple):
     moves: Callable[[tuple[int, ...]], Any] | None = None
     net_precision: str = "field"
     onto: Group | None = None
+    hasenbusch: tuple[float, ...] | None = None
 
 
 def traits(obj: Any) -> Traits:

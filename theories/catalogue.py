@@ -201,6 +201,9 @@ THEORIES: dict[str, Row] = {
         {
             "n": Option("the N of SU(N)", "N", 2),
             "antiperiodic": Option("whether fermions are antiperiodic in time"),
+            "hasenbusch": Option(
+                "Hasenbusch's hopping parameters below kappa, a pseudofermion field for each ratio", "k"
+            ),
             "tolerance": Option("relative residual of the solves", defines=False),
             "max_steps": Option("steps that a solve may take", defines=False),
             "pion": Option("whether the pion correlator is measured, by a point source", defines=False),

@@ -1,6 +1,6 @@
 """QCD with two flavours from a flow that nobody trained: ESS of pairs (U, phi), and of the conditional flow at fixed links.
 
-    python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--order 2] [--hop-order 2]
+    python -m haarflow.benchmarks.studies.qcd_joint [--extents 4 4 4 4] [--beta 1] [--kappa 0.1] [--hasenbusch] [--order 2] [--hop-order 2]
         [--steps 1] [--degree 1] [--fit 0] [--draws 2048] [--seed 1] [--dense 0] [--no-lines] [--json FILE] [--summary FILE]
 
 Links come from loops of `--order` of Luescher's series at the coupling that the leading term of two flavours makes of beta,
@@ -35,12 +35,12 @@ import numpy
 from haarflow import backends
 from haarflow.backends.tree import flatten, tree_map
 from haarflow.benchmarks.harness.results import write
+from haarflow.benchmarks.studies.qcd_conditional import of_factors
 from haarflow.core import random
 from haarflow.core.files import write_bytes
 from haarflow.core.lattice import loops
 from haarflow.core.spaces import Pair
 from haarflow.core.statistics import ess, jackknife, log_z
-from haarflow.flows.fermions.hopping import HoppingExponential
 from haarflow.flows.loops import newton
 from haarflow.flows.pairs import loops_and_hops
 from haarflow.theories.models.qcd import QCD
@@ -60,6 +60,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=3)
     parser.add_argument("--beta", type=float, default=1.0)
     parser.add_argument("--kappa", type=float, default=0.1)
+    parser.add_argument(
+        "--hasenbusch", type=float, nargs="*", default=[], help="hopping parameters below kappa, of factors"
+    )
     parser.add_argument("--order", type=int, default=2, help="of Luescher's series")
     parser.add_argument("--hop-order", type=int, default=2)
     parser.add_argument("--steps", type=int, default=1, help="of the links' flow")
@@ -79,7 +82,7 @@ def parsed() -> argparse.Namespace:
 
 def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
     """Return the theory and the model."""
-    theory = QCD(tuple(given.extents), n=given.n)
+    theory = QCD(tuple(given.extents), n=given.n, hasenbusch=tuple(given.hasenbusch))
     model = loops_and_hops(
         tuple(given.extents),
         theory.hops,
@@ -91,6 +94,7 @@ def set_up(given: argparse.Namespace) -> tuple[Any, Any]:
         given.degree,
         given.steps,
         lines=given.lines,
+        hasenbusch=theory.hasenbusch,
     )
     return theory, model
 
@@ -183,28 +187,6 @@ def row(name: str, log_w: numpy.ndarray) -> dict[str, Any]:
     return found | {"sigma": float(log_w.std()), "log_z": free.value, "log_z_error": free.error}
 
 
-def dense_of(linear: Any, shape: tuple[int, ...]) -> numpy.ndarray:
-    """Return the matrix of a linear map of fields of a shape, by all unit vectors at once."""
-    size = math.prod(shape)
-    units = numpy.eye(size, dtype=complex).reshape(size, *shape)
-    return numpy.asarray(linear(units)).reshape(size, size).T
-
-
-def exact_ess(given: argparse.Namespace, links: numpy.ndarray, order: int) -> tuple[float, float]:
-    """Return the ESS at fixed links, zero where it is infinitely bad, and the smallest eigenvalue of W."""
-    hops = set_up(given)[0].hops(given.kappa)
-    form, prepared = hops.form, hops.form.prepare(links)
-    flow = HoppingExponential(hops, order)
-    params = flow.init(random.key(0, backends.get("numpy")))
-    dhat = dense_of(lambda x: form.schur(prepared, given.kappa, x), hops.shape)
-    a = dense_of(lambda x: flow.forward(params, x, {"links": links})[0], hops.shape)
-    solved = numpy.linalg.solve(dhat, a)
-    values = numpy.linalg.eigvalsh(solved.conj().T @ solved)
-    if values.min() <= 0.5:
-        return 0.0, float(values.min())
-    return float(numpy.exp(numpy.sum(numpy.log(2 * values - 1) - 2 * numpy.log(values)))), float(values.min())
-
-
 def main() -> None:
     """Print the table."""
     given = parsed()
@@ -232,7 +214,7 @@ def main() -> None:
         links, _ = model.flow.marginal.forward(model.init(random.key(0, host))["marginal"], x.U)
         print(f"{'hop order':>12}{'ESS at fixed U':>16}{'min':>8}{'max':>8}{'least eigenvalue of W':>24}")
         for order in ORDERS:
-            found = [exact_ess(given, links[index], order) for index in range(given.dense)]
+            found = [of_factors(set_up(given)[0].hops(given.kappa), (), order, one) for one in links]
             sizes = [one for one, _ in found]
             print(
                 f"{order:12d}{numpy.mean(sizes):16.4f}{min(sizes):8.4f}{max(sizes):8.4f}{min(least for _, least in found):24.4f}"

@@ -1,7 +1,8 @@
-"""Conditional flows of pseudofermions at fixed links in two dimensions: parallel-transport couplings beside the exponential.
+"""Conditional flows of pseudofermions at fixed links in two dimensions: parallel-transport couplings beside the exponential,
+and exponentials with coefficients of a net.
 
     python -m haarflow.benchmarks.studies.transport [--extents 4 4] [--n 1] [--beta 2] [--kappa 0.2] [--repeats 1 2]
-        [--orders 1 2 4] [--steps 400] [--links 16] [--seed 1]
+        [--orders 1 2 4] [--nets 1 2] [--steps 400] [--links 16] [--seed 1]
 
 Links are exact draws of pure gauge theory, half to train on, half to test on. The loss is exact at fixed links: with
 W = A^+ (Dhat Dhat^+)^-1 A the divergence of q(phi|U) is tr W - n - ln det W, and the ESS det(2 W - 1)/det(W)^2, or 0 if an
@@ -26,6 +27,7 @@ from haarflow import backends
 from haarflow.backends.tree import leaves
 from haarflow.core import random
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.local_hopping import LocalHopping
 from haarflow.flows.fermions.transport import transport_layers
 from haarflow.flows.flow import Chain
 from haarflow.flows.priors import Noise
@@ -49,6 +51,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--kappa", type=float, default=0.2)
     parser.add_argument("--repeats", type=int, nargs="*", default=[1, 2], help="rounds of the masks")
     parser.add_argument("--orders", type=int, nargs="*", default=[1, 2, 4], help="hopping orders")
+    parser.add_argument("--nets", type=int, nargs="*", default=[1, 2], help="hopping orders with coefficients of a net")
+    parser.add_argument("--hidden", type=int, nargs="*", default=[8], help="features of the net")
     parser.add_argument("--steps", type=int, default=400, help="of Adam")
     parser.add_argument("--links", type=int, default=16, help="gauge fields to train on, and as many for the test")
     parser.add_argument("--seed", type=int, default=1)
@@ -143,6 +147,7 @@ def main() -> None:
     flows: list[tuple[str, Any]] = [
         (f"exponential, J = {order}", HoppingExponential(hops, order)) for order in given.orders
     ]
+    flows += [(f"a net's, J = {order}", LocalHopping(hops, order, tuple(given.hidden))) for order in given.nets]
     flows += [(f"transport, {8 * r} layers", Chain(transport_layers(lattice, given.n, r))) for r in given.repeats]
     head = f"{'':>22}{'numbers':>8}{'KL':>10}{'ESS':>9}{'trained: KL':>14}{'ESS':>9}{'us a draw':>11}"
     print(f"{head}{'merit a number':>16}{'a CPU us':>10}")

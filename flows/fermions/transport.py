@@ -58,6 +58,7 @@ class TransportCoupling:
     start: tuple[float, float] = (0.0, 0.0)
 
     condition = ("links",)
+    hasenbusch = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", tuple(self.lattice))

@@ -36,7 +36,7 @@ from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed
 from haarflow.run.kernels import Proposal
-from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings
+from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings, refuse_other_factors
 from haarflow.run.own import NOTHING, Own, check_force
 from haarflow.run.samplers import averages, kernel, kernels_of, needs_flow, row_of, rungs_of, target_acceptance
 from haarflow.run.settings import Recipe
@@ -395,6 +395,7 @@ def _try_component(target: Target, model: Model, params: Any, condition: dict[st
     key, offered = random.key(0, backends.get("numpy")), described(target.theory)
     if model.images is not None:
         model.images.check(model.group, tuple(target.recipe.lattice))
+    refuse_other_factors(model.flow, offered.part("hasenbusch") or ())
     x = model.prior.sample(key, 1, precision(params))
     mapped = model.flow.forward(params, x, condition)
     if wrong := misshapen("forward", mapped, x):

@@ -73,6 +73,18 @@ def refuse_other_couplings(name: str, flow: Any, couplings: Mapping[str, float])
             )
 
 
+def refuse_other_factors(flow: Any, hasenbusch: tuple[float, ...]) -> None:
+    """Raise ValueError for a flow that says that its pseudofermions are of other factors than the theory's."""
+    own = traits(flow).hasenbusch
+    if own is None or (len(own) == len(hasenbusch) and all(map(math.isclose, own, hasenbusch))):
+        return
+    ours, theirs = (", ".join(f"{k:g}" for k in masses) or "none" for masses in (own, hasenbusch))
+    raise ValueError(
+        f"the flow's pseudofermions have Hasenbusch's hopping parameters {ours}, those of the theory {theirs}: give theory.hasenbusch the "
+        "flow's, or make a flow of kind loops-hopping for those of the theory"
+    )
+
+
 def _of_own_flow(path: Path, lattice: tuple[int, ...], own: Own) -> Model | None:
     card = flow_of(read_card(path)["card"])
     if card.pop("kind", None) != own.flow:

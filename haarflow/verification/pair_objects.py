@@ -19,7 +19,9 @@ from haarflow.core import random
 from haarflow.core.groups.additive import Real
 from haarflow.core.groups.matrices import complex_array, precision
 from haarflow.core.spaces import Pair
+from haarflow.flows.fermions.factorised import FactorisedHopping
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.local_hopping import LocalHopping
 from haarflow.flows.fermions.shears import Shears
 from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Model, constant
@@ -89,8 +91,8 @@ class Parted:
 
 @dataclass(frozen=True)
 class AtLinks:
-    """A flow of pseudofermions at fixed links, as one of real and imaginary parts; links and shape are those of `hops`, by
-    default the flow's own."""
+    """A flow of pseudofermions at fixed links, as one of real and imaginary parts; the links are those of `hops`, by default the
+    flow's own."""
 
     flow: Any
     hops: Any = None
@@ -109,7 +111,7 @@ class AtLinks:
 
     def _apply(self, apply: Any, params: Params, x: Array) -> tuple[Array, Array]:
         hops = self.hops or self.flow.hops
-        axes, operator = len(hops.shape), hops.operator
+        axes, operator = len(self.flow.shape), hops.operator
         links = operator.group.haar(random.key(SEED, backends.get("numpy")), operator.field_shape)
         kind = precision(x) if operator.n == 1 else {"float32": "complex64", "float64": "complex128"}[precision(x)]
         condition = {"links": backends.of(x).asarray(links, dtype=kind)}
@@ -230,6 +232,30 @@ def hopping(n: int, order: int, kappa: float = 0.15) -> Callable[[tuple[int, ...
     return make
 
 
+def factorised(lattice: tuple[int, ...]) -> Model:
+    """Return a model of the pseudofermions of two of Hasenbusch's factors at fixed links.
+
+    >>> factorised((2, 4)).prior.field_shape
+    (2, 2, 2, 4)
+    """
+    flow = FactorisedHopping(OddHops(Wilson(lattice), 0.2), (0.4,))
+    return Model(Parted(Noise(flow.shape)), AtLinks(flow))
+
+
+def by_net(n: int, order: int) -> Callable[[tuple[int, ...]], Model]:
+    """Return the function that makes a model of pseudofermions at fixed links by an exponential with coefficients of a net.
+
+    >>> by_net(1, 2)((2, 4)).prior.field_shape
+    (2, 2, 4)
+    """
+
+    def make(lattice: tuple[int, ...]) -> Model:
+        flow = LocalHopping(OddHops(Wilson(lattice, n), 0.2), order, hidden=(3,), final_scale=4.0)
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow))
+
+    return make
+
+
 def transport(kind: str, n: int = 1, axis: int = 0, part: int = 0) -> Callable[[tuple[int, ...]], Model]:
     """Return the function that makes a model of pseudofermions at fixed links by one parallel-transport coupling.
 
@@ -287,9 +313,9 @@ def shears(lattice: tuple[int, ...]) -> Model:
     return Model(Gaussian((2, *lattice), 0.5**0.5), AtScalar(flow))
 
 
-def links_with_pseudofermions(lattice: tuple[int, ...]) -> WithPseudofermions:
+def links_with_pseudofermions(lattice: tuple[int, ...], hasenbusch: tuple[float, ...] = ()) -> WithPseudofermions:
     """Return U(1) links with two flavours of Wilson fermions, as pairs."""
-    return WithPseudofermions(U1Gauge(lattice), Wilson(lattice))
+    return WithPseudofermions(U1Gauge(lattice), Wilson(lattice), hasenbusch=hasenbusch)
 
 
 PAIR_ENTRIES: tuple[Entry, ...] = (
@@ -302,9 +328,18 @@ PAIR_ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("Yukawa model as pairs", "pairs", yukawa_pairs, ((2, 2), (2, 1), (2, 4))),
     Entry("U(1) links and pseudofermions", "pairs", links_with_pseudofermions, ((2, 2), (2, 4))),
+    Entry(
+        "U(1) links and Hasenbusch's pseudofermions",
+        "pairs",
+        partial(links_with_pseudofermions, hasenbusch=(0.07,)),
+        ((2, 2),),
+    ),
     Entry("SU(2) links and pseudofermions", "pairs", partial(QCD, n=2), ((2, 2),)),
     Entry("hopping exponential", "model", hopping(1, 2), ((2, 2), (2, 4), (4, 4))),
     Entry("hopping exponential, SU(2), third order", "model", hopping(2, 3), ((2, 2),)),
+    Entry("hopping exponentials of Hasenbusch's factors", "model", factorised, ((2, 2), (4, 4))),
+    Entry("hopping exponential, coefficients of a net", "model", by_net(1, 2), ((2, 2), (4, 4))),
+    Entry("hopping exponential, coefficients of a net, SU(2), third order", "model", by_net(2, 3), ((2, 2),)),
     Entry("transport coupling, sites", "model", transport("sites"), ((2, 2), (2, 4))),
     Entry("transport coupling, spins, SU(2)", "model", transport("spins", 2, axis=1, part=1), ((2, 2),)),
     Entry("pairs of fields", "model", pairs, ((2, 2), (1, 3))),

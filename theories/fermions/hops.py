@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy
+from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.acceleration import accelerated
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
-from haarflow.theories.fermions.traces import traces
+from haarflow.theories.fermions.traces import clover, densities, odd_sites, traces, winding_line
 from haarflow.theories.fermions.wilson import Wilson
 
 
@@ -41,6 +42,11 @@ class OddHops:
         return {"kappa": self.kappa}
 
     @property
+    def lattice(self) -> tuple[int, ...]:
+        """The extents, time first."""
+        return self.operator.lattice
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of spinors on the odd sites."""
         return self.form.packed_shape
@@ -61,5 +67,33 @@ class OddHops:
     def traces(self, links: Array, powers: int) -> Array:
         """Return tr Y^j for j = 1 ... powers, `(*batch, powers)`."""
         found = traces(self.operator, links, powers)
+        return found * self._scales(found, powers)
+
+    def densities(self, links: Array, powers: int) -> Array:
+        """Return the traces of Y^j over spin and colour at every odd site, `(*batch, powers, V/2)`."""
+        found = densities(self.operator, links, powers)
+        return found * self._scales(found, powers)[:, None]
+
+    @property
+    def contexts(self) -> int:
+        """The number of fields of `context`."""
+        return 1 + self.operator.d
+
+    def context(self, links: Array) -> Array:
+        """Return gauge-invariant fields `(*batch, contexts, *lattice)`: the mean of Re tr U_P / n over the plaquettes at x, and for each
+        axis Re tr L / n of the line around it through x, with the sign of the boundary.
+        """
+        operator, d = self.operator, self.operator.d
+        mean = clover(operator, links) / (2 * d * (d - 1))
+        lines = [winding_line(operator, links, mu) for mu in range(d)]
+        return array_namespace(mean).stack([mean, *lines], axis=-1 - d) / operator.n
+
+    def own(self, field: Array) -> Array:
+        """Return the values at the sites of Y of fields `(..., *lattice)`: `(..., V/2)`."""
+        return odd_sites(self.operator, field)
+
+    def _scales(self, like: Array, powers: int) -> Array:
+        """kappa^{2j}."""
         scales = self.kappa ** (2 * numpy.arange(1.0, powers + 1))
-        return found * backends.of(found).asarray(scales, dtype=found.dtype)
+        found: Array = backends.of(like).asarray(scales, dtype=like.dtype)
+        return found

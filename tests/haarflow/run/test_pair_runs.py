@@ -4,6 +4,7 @@ from haarflow import backends
 from haarflow.core import random
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.pairs import loops_and_hops
+from haarflow.run.build import model_of
 from haarflow.run.recipes import load
 from haarflow.run.target import target_of
 from haarflow.theories.models.qcd import QCD
@@ -37,3 +38,32 @@ def test_what_is_measured_and_how_well_it_is_solved_for_define_no_theory():
     target = target_of(load("qcd-4d", ["theory.tolerance=1e-8", "theory.n=2"]))
     assert target.definition == {"n": 2}
     assert target.theory.tolerance == 1e-8 and target.theory.correlators == ("pion",)
+
+
+def test_hasenbusch_factors_of_the_theory_are_those_of_the_flow(tmp_path, capsys):
+    words = ["theory.hasenbusch=[0.09,0.08]", "theory.n=2", "theory.flow_time=0", "lattice=[4,4]", "flow.order=1"]
+    target = target_of(load("qcd-4d", words))
+    assert target.definition == {"n": 2, "hasenbusch": (0.09, 0.08)}
+    model = model_of(target)
+    assert model.prior.spaces == target.theory.spaces and target.theory.spaces.phi.shape[0] == 3
+    path, card = tmp_path / "pairs.safetensors", CARD["theory"] | {"hasenbusch": [0.09, 0.08]}
+    save_model(path, model, model.init(random.key(0, backends.get("numpy"))), {"theory": card})
+    own = ("samplers.flow-reweighting.draws=4", "flow=false", f"model={path}", "samplers.pseudofermions=false")
+    run = ("run", "qcd-4d", *words[1:4], *own, "--backend", "numpy", "--quiet", "--out")
+    assert haarflow(*run, tmp_path / "same", words[0]) == 0
+    assert haarflow(*run, tmp_path / "other", "theory.hasenbusch=[0.08]") == 1
+    assert "parameters 0.09, 0.08, those of the theory 0.08: give theory.hasenbusch" in capsys.readouterr().err
+    transport = (
+        "run",
+        "qcd-4d",
+        *words[1:4],
+        "theory.hasenbusch=[0.08]",
+        "flow.kind=loops-transport",
+        "--backend",
+        "numpy",
+        "--out",
+    )
+    assert haarflow(*transport, tmp_path / "transport") == 1
+    assert "parameters none, those of the theory 0.08" in capsys.readouterr().err
+    assert haarflow("run", "qcd-4d", *words[1:4], "theory.hasenbusch=[0.2]", "--out", tmp_path / "above") == 1
+    assert "fall from kappa = 0.1 towards 0, got 0.2: order them so" in capsys.readouterr().err

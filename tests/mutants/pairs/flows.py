@@ -1,14 +1,16 @@
 """Wrong flows of pseudofermions and of pairs: traces without a loop, determinants of other components, inverses of other maps."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from haarflow.core.lattice import loops
 from haarflow.flows.conditionals import scalars_and_shears_in_turn
+from haarflow.flows.fermions.factorised import FactorisedHopping
 from haarflow.flows.fermions.hopping import HoppingExponential
+from haarflow.flows.fermions.local_hopping import LocalHopping
 from haarflow.flows.fermions.shears import ConstantMass
 from haarflow.flows.fermions.transport import TransportCoupling
 from haarflow.flows.flow import Chain, Model
@@ -105,6 +107,64 @@ class FewTerms(HoppingExponential):
 
     def _steps(self, dtype):
         return 1, 3
+
+
+class OfOneFactor(FactorisedHopping):
+    """The determinant of the lightest factor alone."""
+
+    def _applied(self, params, x, condition, sign):
+        y, _ = super()._applied(params, x, condition, sign)
+        first = self.exponentials[0]
+        return y, first.moved(params["coefficients"][0, ...], x[..., 0, :, :], first.told(condition["links"]), sign)[1]
+
+
+class FactorsReversed(FactorisedHopping):
+    """The way back takes the factors from the heaviest on."""
+
+    def inverse(self, params, y, condition=None):
+        return replace(self, shares=tuple(1.0 - share for share in self.shares[::-1])).right(params, y, condition)
+
+    def right(self, params, y, condition):
+        return super().inverse(params, y, condition)
+
+
+class MeanCoefficients(LocalHopping):
+    """The determinant takes the mean of each coefficient over the sites, and the whole trace."""
+
+    def _applied(self, params, x, condition, sign):
+        y, _ = super()._applied(params, x, condition, sign)
+        xp, links = array_namespace(x), condition["links"]
+        mean = xp.mean(self.coefficients(params, links), axis=-1)
+        traces = self.hops.traces(links, self.order)
+        terms = [mean[..., j] * traces[..., j] / (j + 1) for j in range(self.order)]
+        return y, 2.0 * sign * sum(terms) + 0.0 * xp.abs(x[..., 0, 0])
+
+
+class SitesReversed(OddHops):
+    """What the net gives is told the odd sites in the wrong order, in the determinant alone."""
+
+    def densities(self, links, powers):
+        return array_namespace(links).flip(super().densities(links, powers), axis=-1)
+
+
+def local(kind=LocalHopping, hops=OddHops):
+    """A model of pseudofermions by an exponential with the coefficients of a net."""
+
+    def make(lattice):
+        flow = kind(hops(Wilson(lattice), 0.2), 2, hidden=(3,), final_scale=4.0)
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow))
+
+    return make
+
+
+def factored(kind):
+    """A model of the pseudofermions of two factors, by another flow."""
+
+    def make(lattice):
+        flow = kind(OddHops(Wilson(lattice), 0.2), (0.3,))
+        return Model(Parted(Noise(flow.shape)), AtLinks(flow))
+
+    return make
 
 
 class MarginalOnly(PairFlow):
@@ -225,6 +285,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("the determinant of complex components", "model", at_links(ComplexDeterminant), JACOBIAN, TWO),
     Mutant("an exponential that is its own inverse", "model", at_links(SameSign), ("round_trip",), TWO),
     Mutant("an exponential of three terms", "model", at_links(FewTerms), ("round_trip",), TWO),
+    Mutant("factors with the determinant of the lightest", "model", factored(OfOneFactor), JACOBIAN, FOUR),
+    Mutant("factors in another order on the way back", "model", factored(FactorsReversed), ("round_trip",), FOUR),
+    Mutant("a net's coefficients averaged in the determinant", "model", local(MeanCoefficients), JACOBIAN, FOUR),
+    Mutant("a net's coefficients at other sites", "model", local(hops=SitesReversed), JACOBIAN, FOUR),
     Mutant("paths from active components", "model", transported(ReadsWhatMoves), ("round_trip",), FOUR),
     Mutant("the determinant of transported complex ones", "model", transported(HalfTheComponents), JACOBIAN, TWO),
     Mutant("a way back that scales too late", "model", transported(ScaledTwice), ("round_trip",), FOUR),

@@ -77,6 +77,18 @@ def one_flavour(lattice):
     return Changed(theory, theory.spaces, theory.action, Sum((theory.gauge, Fermions(theory.operator, 1))))
 
 
+def every_factor_whole(lattice):
+    """Each of Hasenbusch's factors stands for its own determinant, not for a ratio to the next."""
+    theory = links_with_pseudofermions(lattice, (0.07,))
+    whole = links_with_pseudofermions(lattice)
+
+    def action(field, couplings=None):
+        heavy = whole.pseudofermion(Pair(field.U, field.phi[..., 1, :, :]), 0.07)[0]
+        return whole.action(Pair(field.U, field.phi[..., 0, :, :]), couplings) + heavy
+
+    return Changed(theory, theory.spaces, action, theory.marginal)
+
+
 TWO = {"lattice": (2, 2)}
 LAW = ("marginal_weight",)
 MUTANTS: tuple[Mutant, ...] = (
@@ -84,4 +96,5 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("complex fields where real ones are enough", "pairs", complex_fields, LAW, TWO),
     Mutant("pseudofermions of twice the variance", "pairs", half_the_weight, LAW, TWO),
     Mutant("a complex field for one flavour", "pairs", one_flavour, LAW, TWO),
+    Mutant("Hasenbusch's factors that are no ratios", "pairs", every_factor_whole, LAW, TWO),
 )

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from array_api_compat import array_namespace
 
+from haarflow import backends
 from haarflow.backends.types import Array, Key
 from haarflow.core import random
 from haarflow.core.acceleration import accelerated
@@ -26,6 +27,7 @@ from haarflow.core.solvers.cg import cg
 from haarflow.core.solvers.dense import dense, fits
 from haarflow.core.solvers.retry import Solves, no_solves, record, retried
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
+from haarflow.theories.fermions.slopes import joined, parts_of, slopes_of
 from haarflow.theories.fermions.wilson import Wilson
 
 
@@ -124,13 +126,45 @@ def action(gauge: Background, factor: Factor, phi: Array, accuracy: Accuracy) ->
     return total(xp.real(xp.conj(b) * x), gauge.batch_axes), solved
 
 
+def action_with_slopes(operator: Wilson, factor: Factor, field: Array, phi: Array, accuracy: Accuracy) -> Array:
+    """Return S = |A^-1 phi|^2 of gauge links and phi, whose derivatives by autodiff are those of the solved action, with no solve
+    differentiated: along the group the force, dS/dphi^+ = (A A^+)^-1 phi. There is none with respect to kappa.
+
+    >>> import numpy as np
+    >>> phi = np.ones((2, 8)) + 0j
+    >>> float(action_with_slopes(Wilson((4, 4)), Factor(0.0), np.zeros((2, 4, 4)), phi, Accuracy(1e-10, 100)))
+    16.0
+    """
+    links_parts = len(parts_of(field))
+
+    def value(*parts: Array) -> Array:
+        gauge = background(operator, joined(*parts[:links_parts]))
+        return action(gauge, factor, joined(*parts[links_parts:]), accuracy)[0]
+
+    def slopes(*parts: Array) -> tuple[Array, tuple[Array, ...]]:
+        links, spinor = joined(*parts[:links_parts]), joined(*parts[links_parts:])
+        gauge = background(operator, links)
+        b = _source(gauge, factor, spinor)
+        x, _ = solve(gauge, factor.kappa, b, accuracy)
+        along = x if factor.heavier is None else gauge.form.schur_adjoint(gauge.links, factor.heavier, x)
+        xp = array_namespace(b)
+        found = total(xp.real(xp.conj(b) * x), gauge.batch_axes)
+        return found, (*slopes_of(operator, links, _force(gauge, factor, spinor, x)), *parts_of(2.0 * along))
+
+    known: Array = backends.of(field).with_slopes(value, slopes, 0)(*parts_of(field), *parts_of(phi))
+    return known
+
+
 def force(gauge: Background, factor: Factor, phi: Array, accuracy: Accuracy) -> tuple[Array, Solves]:
     """Return F = dS along the group at fixed phi, shaped as the algebra, and the record."""
-    form, links = gauge.form, gauge.links
     x, solved = solve(gauge, factor.kappa, _source(gauge, factor, phi), accuracy)
-    y = form.schur_adjoint(links, factor.kappa, x)
-    found = bilinear(gauge, factor.kappa, x, y)
-    return found if factor.heavier is None else found - bilinear(gauge, factor.heavier, x, phi), solved
+    return _force(gauge, factor, phi, x), solved
+
+
+def _force(gauge: Background, factor: Factor, phi: Array, x: Array) -> Array:
+    """The force of a solution x."""
+    found = bilinear(gauge, factor.kappa, x, gauge.form.schur_adjoint(gauge.links, factor.kappa, x))
+    return found if factor.heavier is None else found - bilinear(gauge, factor.heavier, x, phi)
 
 
 def _source(gauge: Background, factor: Factor, phi: Array) -> Array:
