@@ -15,8 +15,8 @@ share p of a has approximately the density
     e^{F_a(p) + F_b(r - p)} / int dp',      F_n(p) = sum_j g_j(n) phi_j(p),
 
 where g_j(n) are the coefficients of the effective log-weight of an area n, learnt at some areas and interpolated between
-them, or given by a small net of (n, beta), and where wanted convolved from a learnt one of n = 1; phi_j are trigonometric polynomials of p, orthogonalised so that training is
-well-conditioned. The only assumption is that the weights of two areas multiply; with the exact weights (those of n
+them, or given by a small net of (n, beta), and phi_j are trigonometric polynomials of p, orthogonalised so that training is
+well-conditioned; beside these or in their place F_n may be the convolution of a learnt F_1 (flows/u1/convolution.py). The only assumption is that the weights of two areas multiply; with the exact weights (those of n
 plaquettes of total flux p) the flow is exact. h is the circular rational-quadratic spline with that density at its knots
 (arXiv:2002.02428), inverted in closed form. All steps share the weights, so that the same flow acts on any volume. It is
 gauge equivariant, since it is built from fluxes and adds gauge-invariant angles.
@@ -68,8 +68,8 @@ class Sweep:
     `charge_symmetric` makes the flow commute with theta -> -theta whatever its parameters, otherwise log-weights have sines
     too; `stiffness` is the beta at which the basis of log-weights is orthogonal (any value works, one near the target's
     trains faster). With `plaquette` harmonics of a learnt log-weight of one plaquette, its convolutions over all areas are
-    added to the log-weights: few numbers that know all areas from the start. Raises ValueError for a condition other than
-    beta, fewer than 2 bins or 1 harmonic, a negative stiffness or `plaquette`, and for fields that are not
+    added to the log-weights: few numbers that know all areas from the start, and without `table` the only ones. Raises
+    ValueError for a condition other than beta, fewer than 2 bins or 1 harmonic, a negative stiffness or `plaquette`, neither of both, and for fields that are not
     `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
@@ -87,6 +87,7 @@ class Sweep:
     charge_symmetric: bool = True
     stiffness: float = 4.0
     plaquette: int = 0
+    table: bool = True
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -100,14 +101,16 @@ class Sweep:
             raise ValueError(f"a sweep flow wants bins >= 2 and harmonics >= 1, got {self.bins} and {self.harmonics}")
         if not (math.isfinite(self.stiffness) and self.stiffness >= 0):
             raise ValueError(f"the stiffness is a finite number >= 0, got {self.stiffness}")
-        if self.plaquette < 0:
-            raise ValueError(f"a plaquette's log-weight has 0 harmonics (none) or more, got {self.plaquette}")
+        if self.plaquette < 0 or not (self.plaquette or self.table):
+            raise ValueError(
+                f"a plaquette's log-weight has 0 harmonics (none) or more, 1 or more without a table, got {self.plaquette}"
+            )
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the parameters of the net, and those of a plaquette; the flow starts as the identity."""
-        net = self._net().init(key, dtype)
+        net = self._net().init(key, dtype) if self.table else {}
         rows = 3 if self.condition else 1
         return net | ({PLAQUETTE: constant(key, 0.0, (self.plaquette, rows), dtype)} if self.plaquette else {})
 
@@ -182,22 +185,27 @@ class Sweep:
 
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
-        xp, backend = array_namespace(beta), backends.of(beta)
         beta = of_rank(beta, 3)
         strength = (beta - self.stiffness) / (beta + self.stiffness + 1)  # of a bounded interval for all beta >= 0
-        known = backend.asarray(hats(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        if self.condition:  # quadratic in the strength
+        parts = [self._tabulated(params, areas, strength)] if self.table else []
+        parts += [self._convolved(params[PLAQUETTE], areas, strength)] if self.plaquette else []
+        return sum(parts[1:], parts[0])
+
+    def _tabulated(self, params: Params, areas: list[int], strength: Array) -> Array:
+        """Return the log-weights learnt at some areas, quadratic in the strength of the coupling."""
+        xp, backend = array_namespace(strength), backends.of(strength)
+        known = backend.asarray(hats(tuple(areas)), dtype=strength.dtype)[:, :, None] + 0 * strength
+        if self.condition:
             known = xp.concat([known, known * strength, known * strength * strength], axis=0)
         net = self._net().apply(params, xp.reshape(known, (known.shape[0], -1)))
         net = xp.permute_dims(xp.reshape(net, (-1, *known.shape[1:])), (1, 0, 2))
-        change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
+        change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=strength.dtype)
         blocks = range(1 if self.charge_symmetric else 2)
         parts = [net[:, n * self.harmonics : (n + 1) * self.harmonics, :] for n in blocks]
-        table = xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
-        return table + self._convolved(params[PLAQUETTE], areas, strength) if self.plaquette else table
+        return xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
 
     def _convolved(self, plaquette: Array, areas: list[int], strength: Array) -> Array:
-        """Return the log-weights of areas of independent plaquettes, quadratic in the coupling's strength as the table is."""
+        """Return the log-weights of areas of independent plaquettes, quadratic in the strength as the table is."""
         xp, powers = array_namespace(strength), [strength[0, ...] ** n for n in range(plaquette.shape[1])]
         single = xp.matmul((self.stiffness + 1.0) * plaquette, xp.concat(powers, axis=0))
         cosines = convolved(single, tuple(areas), self.harmonics)
@@ -229,6 +237,7 @@ def sweep(
     charge_symmetric: bool = True,
     stiffness: float = 4.0,
     plaquette: int = 0,
+    table: bool = True,
 ) -> Model:
     """Return the sweep flow on uniform links. Raises ValueError unless the lattice has two axes.
 
@@ -238,7 +247,8 @@ def sweep(
     if len(check_lattice(lattice)) != 2:
         raise ValueError(f"a sweep flow needs two dimensions, got the lattice {tuple(lattice)}")
     return Model(
-        UniformLinks(tuple(lattice)), Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness, plaquette)
+        UniformLinks(tuple(lattice)),
+        Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness, plaquette, table),
     )
 
 
