@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array, Key, Params
 from haarflow.core import random
+from haarflow.core.lattice.random_images import random_images
 from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import components
 from haarflow.flows.proposals import Density, log_mean_exp, log_weight
@@ -152,9 +153,12 @@ class Reinforce:
 class ForwardKL:
     """Gradient of -E_p[log q] on n of the target samples, drawn with replacement.
 
-    `ess` is the mode-aware one, Z/E_p[w] = 1/(E_p[1/w] E_p[w]), and `log_z` is -ln E_p[1/w]. Raises ValueError without
-    samples.
+    With `images` each is moved by a random symmetry of the lattice (core/lattice/random_images.py), of fields on sites alone:
+    where the target has these symmetries, few samples teach what many would. `ess` is the mode-aware one, Z/E_p[w] =
+    1/(E_p[1/w] E_p[w]), and `log_z` is -ln E_p[1/w]. Raises ValueError without samples.
     """
+
+    images: bool = False
 
     def gradient(
         self,
@@ -171,6 +175,8 @@ class ForwardKL:
         if samples is None:
             raise ValueError("ForwardKL learns from samples of the target: pass samples=(N, *field), got None")
         y, couplings, condition = _pick(samples, key, n, couplings, condition)
+        if self.images:
+            y = random_images(random.fold_in(key, 1), y, y.ndim - 1)
 
         def loss(params: Params) -> tuple[Array, Array]:
             log_q = model.log_density(params, y, condition)

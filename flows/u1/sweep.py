@@ -16,7 +16,7 @@ share p of a has approximately the density
 
 where g_j(n) are the coefficients of the effective log-weight of an area n, learnt at some areas and interpolated between
 them, or given by a small net of (n, beta), and phi_j are trigonometric polynomials of p, orthogonalised so that training is
-well-conditioned. The only assumption is that the weights of two areas multiply; with the exact weights (those of n
+well-conditioned; beside these or in their place F_n may be the convolution of a learnt F_1 (flows/u1/convolution.py). The only assumption is that the weights of two areas multiply; with the exact weights (those of n
 plaquettes of total flux p) the flow is exact. h is the circular rational-quadratic spline with that density at its knots
 (arXiv:2002.02428), inverted in closed form. All steps share the weights, so that the same flow acts on any volume. It is
 gauge equivariant, since it is built from fluxes and adds gauge-invariant angles.
@@ -39,10 +39,11 @@ from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.core.lattice.geometry import check_lattice
-from haarflow.flows.flow import Model
+from haarflow.flows.flow import Model, constant, is_number
 from haarflow.flows.nets import ConvNet, coupling
 from haarflow.flows.priors import UniformLinks
 from haarflow.flows.splines import Table, inverse_spline, spline
+from haarflow.flows.u1.convolution import convolved
 
 SPLINES = {"forward": spline, "inverse": inverse_spline}
 # Areas at which log-weights are learnt. Later rows contain deviations from the interpolation between earlier ones: for areas
@@ -51,6 +52,7 @@ NODES = (tuple(2**k for k in range(10)), tuple(3 * 2**k for k in range(8)))
 EVEN_OUT = 0.01  # the fraction of the uniform density in the reference density of the basis: it limits the tails
 CROWD = 0.5  # the spacing of knots at the centre of a step, relative to equidistant ones
 FLOOR = 1e-5  # added to every step's density, whose peak is one: it bounds slopes and weights
+PLAQUETTE = "plaquette"  # the name of its numbers among the parameters
 TINY = 1e-24  # keeps the slope of the mean direction finite where two arrows cancel
 
 
@@ -65,8 +67,10 @@ class Sweep:
     are the layers of the net, none for a table; with `condition=("beta",)` one flow covers a range of couplings;
     `charge_symmetric` makes the flow commute with theta -> -theta whatever its parameters, otherwise log-weights have sines
     too; `stiffness` is the beta at which the basis of log-weights is orthogonal (any value works, one near the target's
-    trains faster). Raises ValueError for a condition other than beta, fewer than 2 bins or 1 harmonic, a negative
-    stiffness, and for fields that are not `(*batch, 2, T, X)`.
+    trains faster). With `plaquette` harmonics of a learnt log-weight of one plaquette, its convolutions over all areas are
+    added to the log-weights: few numbers that know all areas from the start, and without `table` the only ones. Raises
+    ValueError for a condition other than beta, fewer than 2 bins or 1 harmonic, a negative stiffness or `plaquette`, neither of both, and for fields that are not
+    `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -82,6 +86,8 @@ class Sweep:
     condition: tuple[str, ...] = ()
     charge_symmetric: bool = True
     stiffness: float = 4.0
+    plaquette: int = 0
+    table: bool = True
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -95,12 +101,18 @@ class Sweep:
             raise ValueError(f"a sweep flow wants bins >= 2 and harmonics >= 1, got {self.bins} and {self.harmonics}")
         if not (math.isfinite(self.stiffness) and self.stiffness >= 0):
             raise ValueError(f"the stiffness is a finite number >= 0, got {self.stiffness}")
+        if self.plaquette < 0 or not (self.plaquette or self.table):
+            raise ValueError(
+                f"a plaquette's log-weight has 0 harmonics (none) or more, 1 or more without a table, got {self.plaquette}"
+            )
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
-        """Return the parameters of the net; the flow starts as the identity."""
-        return self._net().init(key, dtype)
+        """Return the parameters of the net, and those of a plaquette; the flow starts as the identity."""
+        net = self._net().init(key, dtype) if self.table else {}
+        rows = 3 if self.condition else 1
+        return net | ({PLAQUETTE: constant(key, 0.0, (self.plaquette, rows), dtype)} if self.plaquette else {})
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return (y, log |det dy/dx|)."""
@@ -119,7 +131,6 @@ class Sweep:
         flux = xp.permute_dims(loops.plaquette(flat, 0, 1, 2), (1, 2, 0))  # sites first: steps run along axis 0
         columns = xp.sum(flux, axis=0)
         totals, turns, first = self._fill(direction, params, columns, 0 * columns[0, :], times, beta)
-        beta = xp.concat([beta] * spaces) if self.condition else beta
         rows = xp.reshape(flux, (times, -1))
         _, shifts, second = self._fill(direction, params, rows, xp.reshape(totals, (-1,)), 1, beta)
         log_det = first + xp.sum(xp.reshape(second, (spaces, -1)), axis=0)
@@ -138,6 +149,8 @@ class Sweep:
             return total[None, :], 0 * flux, 0 * total
         sizes = [area * n for n in range(steps, 0, -1)]
         weights = self._weights(params, [area, *sizes], beta)
+        if beta.shape[0] > 1:
+            weights = xp.concat([weights] * (flux.shape[1] // beta.shape[0]), axis=2)
 
         def step(carry: Carry, row: Carry) -> tuple[Carry, tuple[Array, Array]]:
             left, moved, log_det = carry
@@ -172,18 +185,31 @@ class Sweep:
 
     def _weights(self, params: Params, areas: list[int], beta: Array) -> Array:
         """Return the Fourier coefficients of each area's log-weight, `(area, harmonic, batch or 1)`, sines last."""
-        xp, backend = array_namespace(beta), backends.of(beta)
         beta = of_rank(beta, 3)
-        known = backend.asarray(hats(tuple(areas)), dtype=beta.dtype)[:, :, None] + 0 * beta
-        if self.condition:  # quadratic in a map of beta from [0, infinity) to a bounded interval
-            strength = (beta - self.stiffness) / (beta + self.stiffness + 1)
+        strength = (beta - self.stiffness) / (beta + self.stiffness + 1)  # of a bounded interval for all beta >= 0
+        parts = [self._tabulated(params, areas, strength)] if self.table else []
+        parts += [self._convolved(params[PLAQUETTE], areas, strength)] if self.plaquette else []
+        return sum(parts[1:], parts[0])
+
+    def _tabulated(self, params: Params, areas: list[int], strength: Array) -> Array:
+        """Return the log-weights learnt at some areas, quadratic in the strength of the coupling."""
+        xp, backend = array_namespace(strength), backends.of(strength)
+        known = backend.asarray(hats(tuple(areas)), dtype=strength.dtype)[:, :, None] + 0 * strength
+        if self.condition:
             known = xp.concat([known, known * strength, known * strength * strength], axis=0)
         net = self._net().apply(params, xp.reshape(known, (known.shape[0], -1)))
         net = xp.permute_dims(xp.reshape(net, (-1, *known.shape[1:])), (1, 0, 2))
-        change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=beta.dtype)
+        change = backend.asarray(basis(tuple(areas), self.harmonics, self.stiffness), dtype=strength.dtype)
         blocks = range(1 if self.charge_symmetric else 2)
         parts = [net[:, n * self.harmonics : (n + 1) * self.harmonics, :] for n in blocks]
         return xp.concat([xp.matmul(change[n, ...], part) for n, part in enumerate(parts)], axis=1)
+
+    def _convolved(self, plaquette: Array, areas: list[int], strength: Array) -> Array:
+        """Return the log-weights of areas of independent plaquettes, quadratic in the strength as the table is."""
+        xp, powers = array_namespace(strength), [strength[0, ...] ** n for n in range(plaquette.shape[1])]
+        single = xp.matmul((self.stiffness + 1.0) * plaquette, xp.concat(powers, axis=0))
+        cosines = convolved(single, tuple(areas), self.harmonics)
+        return cosines if self.charge_symmetric else xp.concat([cosines, 0.0 * cosines], axis=1)
 
     def _net(self) -> ConvNet:
         inputs = sum(map(len, NODES)) * (3 if self.condition else 1)
@@ -197,6 +223,8 @@ class Sweep:
         if not self.condition:
             return xp.reshape(xp.zeros_like(links[(0,) * links.ndim]) + self.stiffness, (1,))
         beta = coupling(condition, "beta", links, 0)
+        if is_number(beta) or beta.ndim == 0:  # one table for the whole batch
+            return xp.reshape(xp.zeros_like(links[(0,) * links.ndim]) + beta, (1,))
         return xp.reshape(xp.zeros_like(links[..., 0, 0, 0]) + beta, (math.prod(batch),))
 
 
@@ -208,6 +236,8 @@ def sweep(
     condition: tuple[str, ...] = (),
     charge_symmetric: bool = True,
     stiffness: float = 4.0,
+    plaquette: int = 0,
+    table: bool = True,
 ) -> Model:
     """Return the sweep flow on uniform links. Raises ValueError unless the lattice has two axes.
 
@@ -216,7 +246,10 @@ def sweep(
     """
     if len(check_lattice(lattice)) != 2:
         raise ValueError(f"a sweep flow needs two dimensions, got the lattice {tuple(lattice)}")
-    return Model(UniformLinks(tuple(lattice)), Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness))
+    return Model(
+        UniformLinks(tuple(lattice)),
+        Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness, plaquette, table),
+    )
 
 
 def check_links(links: Array) -> tuple[int, ...]:

@@ -46,6 +46,13 @@ class Train:
         ),
     ] = False
     samples: Annotated[int, count("configurations of the target from which forward-kl learns")] = 4096
+    images: Annotated[
+        bool,
+        Field(
+            description="forward-kl: move each configuration by a random translation, reflections and an exchange of axes, for "
+            "fields on sites"
+        ),
+    ] = False
     chain: Annotated[
         str, Field(description="the chain sampler that draws them, apart from its own draws; empty: the first")
     ] = ""

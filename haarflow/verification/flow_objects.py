@@ -181,7 +181,10 @@ FLOW_ENTRIES: tuple[Entry, ...] = (
     Entry(
         "between two couplings",
         "model",
-        on(UniformLinks, Between(Sweep(6, 2, condition=("beta",)), (("beta", 1.0),), (("beta", 3.0),))),
+        on(
+            UniformLinks,
+            Between(Sweep(6, 2, condition=("beta",), plaquette=2, table=False), (("beta", 1.0),), (("beta", 3.0),)),
+        ),
         ((2, 2),),
     ),
     Entry(

@@ -147,7 +147,8 @@ def _chain_errors(recipe: Recipe, train: Train) -> list[str]:
     """The errors of a training on configurations of a Markov chain."""
     chains = [name for name, entry in recipe.samplers.items() if not needs_flow(entry)]
     if train.estimator != "forward-kl":
-        return []
+        said = f"train.images is of train.estimator = 'forward-kl', got {train.estimator!r}: set train.images = false"
+        return [said] if train.images else []
     errors = [
         "train.estimator = 'forward-kl' learns from draws at the theory's couplings: remove train.anneal and train.between"
     ]

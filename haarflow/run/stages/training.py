@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy
 
-from haarflow.backends.tree import tree_map
+from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Params
+from haarflow.core.parts import described
 from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
-from haarflow.flows.training.gradients import ESTIMATORS
+from haarflow.flows.training.gradients import ESTIMATORS, Estimator, ForwardKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import next_things
@@ -31,6 +32,7 @@ from haarflow.run.runfolder import RunFolder
 from haarflow.run.settings import Recipe, Train
 from haarflow.run.stages.fine_tuning import compared
 
+SITE_SYMMETRIES = ("translation", "reflection", "hypercubic")
 FAILED = 2.5  # effective draws of a batch below which a training has failed
 
 
@@ -47,7 +49,7 @@ def training_of(setup: Setup) -> Training:
         model,
         setup.target.theory,  # not its bound method, which no other run of the process would share
         Adam(_rate(settings), settings.b1, settings.b2, clip=settings.clip or None),
-        ESTIMATORS[settings.estimator],
+        _estimator(setup),
         settings.batch,
         condition=tuple(sorted(settings.between)),
     )
@@ -63,6 +65,20 @@ def _settings(recipe: Recipe) -> Train:
     if recipe.train is None:
         raise ValueError("train is missing: a recipe with [flow] needs [train]")
     return recipe.train
+
+
+def _estimator(setup: Setup) -> Estimator:
+    """The estimator of the recipe; raises ValueError for images that are no configurations of the theory."""
+    settings, theory = _settings(setup.recipe), described(setup.target.theory)
+    if not settings.images:
+        return ESTIMATORS[settings.estimator]
+    shapes = [tuple(space.shape) for space in leaves(theory.spaces)]
+    if shapes != [tuple(setup.recipe.lattice)] or not set(SITE_SYMMETRIES) <= set(theory.symmetries.words):
+        raise ValueError(
+            f"train.images moves fields on sites by the symmetries {', '.join(SITE_SYMMETRIES)}, which {theory.name} does not "
+            "have or declare: set train.images = false"
+        )
+    return ForwardKL(images=True)
 
 
 def _rate(settings: Train) -> Any:

@@ -11,6 +11,8 @@ from haarflow.core import random, statistics
 from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.flows.splines import spline
+from haarflow.flows.u1.autoregressive import log_weights
+from haarflow.flows.u1.convolution import convolved
 from haarflow.flows.u1.sweep import EVEN_OUT, Sweep, basis, circle_knots, move_links, shared, sweep, waves
 from haarflow.theories import U1Gauge
 from haarflow.theories.exact import bessel, u1_torus
@@ -20,6 +22,7 @@ FLOWS = {
     "plain": Sweep(**SMALL),
     "conditioned": Sweep(**SMALL, condition=("beta",)),
     "unsymmetric": Sweep(**SMALL, charge_symmetric=False),
+    "plaquette": Sweep(**SMALL, condition=("beta",), plaquette=2),
 }
 CONDITION = {"plain": None, "conditioned": {"beta": 3.0}, "unsymmetric": None}
 
@@ -40,7 +43,7 @@ def same_angles(a, b, tolerance=1e-9):
 
 
 def test_the_same_numbers_on_every_backend(backend, host):
-    flow, lattice = FLOWS["conditioned"], (2, 3)
+    flow, lattice = FLOWS["plaquette"], (2, 3)
     beta = numpy.asarray([2.0, 5.0])
     want, want_log_det = flow.forward(params_of(flow, host), links(lattice), {"beta": beta})
 
@@ -58,7 +61,7 @@ def test_the_same_numbers_on_every_backend(backend, host):
 
 @pytest.mark.parametrize("batch", [(), (1,), (2, 3)])
 def test_batch_axes(host, batch):
-    flow, x = FLOWS["conditioned"], links((3, 4), 6)[: math.prod(batch)].reshape(*batch, 2, 3, 4)
+    flow, x = FLOWS["plaquette"], links((3, 4), 6)[: math.prod(batch)].reshape(*batch, 2, 3, 4)
     params, beta = params_of(flow, host), numpy.linspace(1, 3, math.prod(batch)).reshape(batch)
     y, log_det = flow.forward(params, x, {"beta": beta})
     assert y.shape == x.shape and log_det.shape == batch
@@ -68,8 +71,9 @@ def test_batch_axes(host, batch):
     numpy.testing.assert_allclose(log_det.reshape(-1), [one for _, one in each], atol=1e-9)
 
 
-def test_starts_as_the_identity(host):
-    flow, x = Sweep(), links((3, 4))
+@pytest.mark.parametrize("flow", [Sweep(), Sweep(plaquette=2, table=False)])
+def test_starts_as_the_identity(host, flow):
+    x = links((3, 4))
     y, log_det = flow.forward(flow.init(random.key(0, host)), x)
     same_angles(y, x, 1e-12)
     numpy.testing.assert_allclose(log_det, 0, atol=1e-12)
@@ -225,7 +229,61 @@ def test_refuses_what_is_not_two_dimensional(host):
         FLOWS["conditioned"].forward(params_of(FLOWS["conditioned"], host), links((2, 2)))
 
 
-@pytest.mark.parametrize("number", [{"bins": 1}, {"harmonics": 0}])
+def test_log_weights_of_areas_are_those_of_the_exact_conditionals(host):
+    """Of the Wilson action, against the discrete Fourier transform of another module."""
+    areas = (3, *range(12, 0, -3))
+    twin = log_weights(3, 5, 6, 2.5)
+    numpy.testing.assert_allclose(convolved(numpy.asarray([[2.5]]), areas, 6)[:, :, 0], twin, atol=1e-12)
+
+
+@pytest.mark.parametrize("numbers", [(1.0, -0.8), (-0.7, 0.9, 0.3)])
+def test_log_weights_of_areas_are_convolutions_of_any_plaquette(generator, numbers):
+    """F_3 as a double sum over the fluxes of two plaquettes; some of these characters are negative."""
+    p = 2 * math.pi * numpy.arange(128) / 128
+    single = numpy.exp(sum(g * numpy.cos(j * p) for j, g in enumerate(numbers, start=1)))
+    twice = numpy.asarray([(single * single[(n - numpy.arange(128)) % 128]).sum() for n in range(128)])
+    thrice = numpy.asarray([(single * twice[(n - numpy.arange(128)) % 128]).sum() for n in range(128)])
+    found = convolved(numpy.asarray(numbers)[:, None], (3,), 12)[0, :, 0]
+    rest = numpy.log(thrice) - numpy.cos(numpy.outer(p, numpy.arange(1, 13))) @ found
+    numpy.testing.assert_allclose(rest, rest.mean(), atol=1e-6)
+
+
+def test_a_plaquette_of_the_wilson_action_makes_the_flow_exact(host):
+    """On 4 x 3 at two couplings at once; what is left of log w is the error of the splines."""
+    flow, betas = Sweep(bins=48, harmonics=10, condition=("beta",), plaquette=1, table=False), (2.0, 4.0)
+    strengths = [(beta - 4.0) / (beta + 5.0) for beta in betas]
+    slope = (betas[1] - betas[0]) / (strengths[1] - strengths[0])
+    params = {"plaquette": numpy.asarray([[betas[1], slope, 0.0]]) / 5.0}
+    for beta in betas:
+        y, log_det = flow.forward(params, links((4, 3), 400), {"beta": beta})
+        log_w = log_det - U1Gauge((4, 3)).action(y, {"beta": beta})
+        assert log_w.std() < 0.03
+        assert abs(statistics.log_z(log_w).value - u1_torus.log_z(beta, 12)) < 5 * 0.03 / math.sqrt(400)
+
+
+def test_one_coupling_for_all_and_one_for_each_are_the_same(host):
+    flow, x = FLOWS["plaquette"], links((3, 2), 3)
+    params = params_of(flow, host)
+    (one, log_det), (each, other) = (
+        flow.forward(params, x, {"beta": beta}) for beta in (3.0, numpy.asarray([3.0, 3.0, 3.0]))
+    )
+    same_angles(one, each, 1e-10)
+    numpy.testing.assert_allclose(log_det, other, atol=1e-9)
+
+
+@pytest.mark.parametrize("number", [{"bins": 1}, {"harmonics": 0}, {"plaquette": -1}, {"table": False}])
 def test_refuses_too_few_knots(number):
     with pytest.raises(ValueError, match="got"):
         Sweep(**number)
+
+
+def test_a_plaquette_has_no_sines(host):
+    """Without a table a flow that need not commute with theta -> -theta is the one that does."""
+    numbers = {"bins": 8, "harmonics": 3, "plaquette": 2, "table": False}
+    params, x = {"plaquette": numpy.asarray([[0.3], [-0.1]])}, links((3, 2))
+    (y, log_det), (other, same) = (
+        Sweep(**numbers, charge_symmetric=symmetric).forward(params, x) for symmetric in (True, False)
+    )
+    same_angles(y, other, 1e-12)
+    numpy.testing.assert_allclose(log_det, same, atol=1e-11)
+    assert numpy.abs(wrap(y - x)).max() > 0.1

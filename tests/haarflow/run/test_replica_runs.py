@@ -92,7 +92,7 @@ def test_hmc_moves_replicas_of_scalars_at_two_couplings(tmp_path):
 def test_neighbours_are_exchanged_through_a_flow_that_is_told_beta(tmp_path):
     pytest.importorskip("torch")
     words = {
-        "flow": {"kind": "sweep", "condition": ["beta"], "bins": 4, "harmonics": 2},
+        "flow": {"kind": "sweep", "condition": ["beta"], "bins": 4, "harmonics": 2, "plaquette": 1, "table": False},
         "train": {"steps": 4, "batch": 4, "lr": 0.3, "between": {"beta": [1.0, 3.0]}},
         "run": {"backend": "torch"},
         "lattice": [2, 2],

@@ -2,9 +2,14 @@
 
 import json
 
+import pytest
+
 from haarflow.pipeline import run
+from haarflow.run.build import build
 from haarflow.run.own import theory_row
 from haarflow.run.recipes import load
+from haarflow.run.recipes.faults import RecipeError
+from haarflow.run.stages.training import training_of
 from haarflow.theories import Ising, Phi4
 from haarflow.verification.subjects import entries
 
@@ -35,6 +40,24 @@ def test_ising_van_runs_to_a_report_with_the_exact_free_energy(tmp_path):
             found["exact"] == exact["ln_Z"] and abs(found["ln_Z"]["value"] - exact["ln_Z"]) < 5 * found["ln_Z"]["error"]
         )
     assert f"{exact['ln_Z']:.4f}" in (tmp_path / "report.html").read_text()
+
+
+def test_a_network_learns_from_images_of_cluster_draws(tmp_path):
+    """Of 320 draws on 3 x 3; the exact ln Z within five errors."""
+    likelihood = ["train.estimator=forward-kl", "train.images=true", "train.chain=cluster", "train.samples=320"]
+    words = [*SMALL, *likelihood, "train.anneal={}", "train.anneal_steps=0", "samplers.heatbath=false"]
+    words = [*words, "samplers.flow-metropolis=false", "samplers.cluster.draws=20"]
+    run(load("ising-van", words, run__backend="torch"), tmp_path, report=False)
+    found = json.loads((tmp_path / "summary.json").read_text())["samplers"]["flow-reweighting"]["coverage"]
+    assert abs(found["ln_Z"]["value"] - found["exact"]) < 5 * found["ln_Z"]["error"] < 0.5
+
+
+def test_images_are_refused_where_there_are_none():
+    with pytest.raises(RecipeError, match=r"train\.images is of train\.estimator = 'forward-kl', got 'reinforce'"):
+        load("ising-van", ["train.images=true"])
+    words = ["train.images=true", "train.estimator=forward-kl", "train.chain=hmc"]
+    with pytest.raises(ValueError, match=r"does not have or declare: set train\.images = false"):
+        training_of(build(load("u1-tiny", [*words, "run.backend=torch"])))
 
 
 def test_a_custom_theory_of_spins_admits_what_needs_no_algebra():

@@ -19,6 +19,7 @@ from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.sweep import Sweep
 
 
 class Unchecked(GaugeCoupling):
@@ -187,3 +188,10 @@ class StaleRest(ClassSweep):
         time, space, columns = links
         links = (time, columns if way == "inverse" else space, columns)
         return super()._fill_row(way, numbers, beta, links, loops, steps)
+
+
+class ForgottenPlaquette(Sweep):
+    """The way back takes the table of log-weights alone, without the convolutions of a plaquette."""
+
+    def inverse(self, params, y, condition=None):
+        return super().inverse({**params, "plaquette": 0.0 * params["plaquette"]}, y, condition)

@@ -10,6 +10,7 @@ from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
 from haarflow.flows.sun.sweep import ClassSweep
+from haarflow.flows.u1.sweep import Sweep
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
 from tests.mutants import Mutant, autoregressive, hidden, loop_flows, spins
 from tests.mutants.flows.links import (
@@ -17,6 +18,7 @@ from tests.mutants.flows.links import (
     BareAngles,
     Fixed,
     FlatCell,
+    ForgottenPlaquette,
     HalfTurned,
     LinkReader,
     NoAdjoint,
@@ -228,6 +230,13 @@ MUTANTS: tuple[Mutant, ...] = (
         ("round_trip",),
         TWO,
     ),
+    Mutant(
+        "a way back without the learnt plaquette",
+        "model",
+        links(ForgottenPlaquette(6, 2, plaquette=1)),
+        ("round_trip", *JACOBIAN),
+        TWO,
+    ),
     *autoregressive.MUTANTS,
     *spins.FLOWS,
     *loop_flows.MUTANTS,
@@ -250,6 +259,7 @@ HEALTHY = {
     "spectra": by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
     "autoregressive": autoregressive.HEALTHY,
     "spins": spins.HEALTHY,
+    "sweep": links(Sweep(6, 2, plaquette=1)),
     "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
 }
 
