@@ -30,10 +30,10 @@ from haarflow.core.parts import described
 from haarflow.core.statistics.estimate import Estimate
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.stochastic.fitting import fitted
-from haarflow.run.recipes import load
-from haarflow.run.stages.paths import protocol
 from haarflow.results import populations
 from haarflow.results.ensemble import Sampled
+from haarflow.run.recipes import load
+from haarflow.run.stages.paths import protocol
 from haarflow.run.target import Target, measure_of, target_of
 
 # of the integration over beta: Gauss-Legendre points between these shares of beta, the crossover in the last part
