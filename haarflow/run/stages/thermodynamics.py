@@ -67,8 +67,10 @@ def points(recipe: Recipe, words: Thermodynamics) -> list[Point]:
 def at(target: Target, point: Point) -> Target:
     """Return the target at a point."""
     moved = target_of(target.recipe, point.lattice)
+    if point.value is None:
+        return moved
     along = target.recipe.thermodynamics.along if target.recipe.thermodynamics else {}
-    return dataclasses.replace(moved, couplings=moved.couplings | {name: point.value for name in along})
+    return dataclasses.replace(moved, couplings=moved.couplings | dict.fromkeys(along, point.value))
 
 
 def measure_thermodynamics(setup: Setup, words: Thermodynamics, folder: RunFolder, progress: Progress) -> None:
@@ -94,7 +96,7 @@ def _by_flow(
 ) -> Iterator[ThermodynamicsLine]:
     """ln Z, <S> and the slope by the flow's weights."""
     name = str(folder.model) if setup.recipe.flow else setup.recipe.model
-    for number, point in enumerate(wanted):
+    for point in wanted:
         begun, target = time.process_time(), at(setup.target, point)
         opened = opened_model(name, target, setup.own)
         refuse_extrapolation(name, opened.card, target.couplings)
