@@ -12,6 +12,7 @@ degrees of freedom). The error bars of resampled paths are those of their popula
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import time
 from functools import lru_cache
@@ -60,7 +61,8 @@ LONG = (
     "samplers.path.power=0.75",
     "samplers.path.degree=4",
 )
-RESAMPLED = ("samplers.path.population=8", "samplers.path.resample=0.5", "samplers.path.pilot=16")
+SWEPT = ("samplers.path.steps=64", "samplers.path.sweeps=4", *LONG[1:])
+RESAMPLED = ("samplers.path.population=48", "samplers.path.resample=0.5")
 CASES: dict[str, Case] = {
     "u1 8x8, heat bath": Case("u1-path", (*SMALL, *PLAIN), 1024),
     "u1 8x8, heat bath, flow": Case("u1-path", (*SMALL, *FITTED), 1024),
@@ -69,7 +71,9 @@ CASES: dict[str, Case] = {
     "u1 16x16, beta 7, HMC, flow": Case("u1-path", (), 256, 0.5),
     "su3 4^4, heat bath": Case("su3-4d-path", (*LONG, *PLAIN), 16, 32 / 4096),
     "su3 4^4, heat bath, flow": Case("su3-4d-path", LONG, 16, 32 / 4096),
-    "su3 4^4, heat bath, flow, resampled": Case("su3-4d-path", (*LONG, *RESAMPLED), 24, 96 / 4096),
+    "su3 4^4, four heat baths": Case("su3-4d-path", (*SWEPT, *PLAIN), 32, 64 / 4096),
+    "su3 4^4, four heat baths, flow": Case("su3-4d-path", SWEPT, 32, 64 / 4096),
+    "su3 4^4, four heat baths, flow, resampled": Case("su3-4d-path", (*SWEPT, *RESAMPLED), 48, 576 / 4096),
 }
 INTEGRATION = "su3 4^4, integration over beta"
 
@@ -81,7 +85,8 @@ def measured(name: str, case: Case, draws: int, seed: int) -> dict[str, Any]:
     params, words, begun = path.init(key), target.recipe.samplers["path"], time.process_time()
     numbers = 0
     if words.layers != "none":
-        params = fitted(path, params, random.fold_in(key, 0), words.pilot, words.degree)
+        alone = dataclasses.replace(path, population=1, resample=0.0)  # the same layers, from a smaller pilot
+        params = fitted(alone, params, random.fold_in(key, 0), words.pilot, words.degree)
         numbers = path.steps
     fit, measure = time.process_time() - begun, measure_of(target.theory, tuple(target.couplings.items()))
     blocks, found = max(1, round(case.share * draws / case.block)), []
