@@ -27,6 +27,7 @@ from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
 from haarflow.run.stages.paths import check_paths, with_paths
+from haarflow.run.stages.thermodynamics import measure_thermodynamics
 from haarflow.run.toml import to_toml
 
 
@@ -81,6 +82,8 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
                 sample(setup, name, folder, progress, executor)
         progress.say("composing ensemble.h5")
         ensemble.compose(setup, folder)
+    if setup.recipe.thermodynamics is not None:
+        measure_thermodynamics(setup, setup.recipe.thermodynamics, folder, progress)
     summary = summarise(setup.target, ensemble.read(folder.ensemble), folder.log())
     files.write_json(folder.summary, summary | {"provenance": provenance(time.monotonic() - begun)})
 

@@ -2,17 +2,20 @@
 
     python -m haarflow.benchmarks.studies.paths [CASE ...] [--draws 4096] [--seed 0] [--json FILE]
 
-Cases are paths of a shipped recipe with other settings, see CASES. KL = ln Z - <log w> of the paths, with ln Z exact in
-two dimensions and integrated over beta in four: dlnZ/dbeta = -<dS/dbeta> at Gauss-Legendre points, from heat-bath
-chains. CPU seconds are of the process, those of compiling left out; `numbers` is how many numbers the layers have
-(polynomials have fewer degrees of freedom).
+Cases are paths of a shipped recipe with other settings, see CASES. KL = ln Z - <log w> of the paths (None where they are
+resampled), with ln Z exact in two dimensions and integrated over beta in four: dlnZ/dbeta = -<dS/dbeta> at
+Gauss-Legendre points, from chains of heat bath and over-relaxation, which have a row of their own. CPU seconds are of
+the process, those of compiling left out; `numbers` is how many numbers the layers have (polynomials have fewer
+degrees of freedom). The error bars of resampled paths are those of their populations.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +27,19 @@ from haarflow.benchmarks.harness import results
 from haarflow.core import random, statistics
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.kernel import run
+from haarflow.core.parts import described
+from haarflow.core.statistics.estimate import Estimate
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.stochastic.fitting import fitted
+from haarflow.results import populations
+from haarflow.results.ensemble import Sampled
 from haarflow.run.recipes import load
 from haarflow.run.stages.paths import protocol
 from haarflow.run.target import Target, measure_of, target_of
 
-NODES, CHAINS, SWEEPS = 16, 16, 60  # of the integration over beta
+# of the integration over beta: Gauss-Legendre points between these shares of beta, the crossover in the last part
+PARTS = ((0.0, 2.0 / 3.0, 8), (2.0 / 3.0, 1.0, 16))
+CHAINS, WARMUP, SWEEPS = 16, 50, 250
 
 
 class Case(NamedTuple):
@@ -46,25 +55,38 @@ SMALL = ("lattice=[8,8]", "theory.beta=2.0", "samplers.path.steps=64", 'samplers
 FITTED = ("samplers.path.pilot=1024", "samplers.path.degree=4")
 PLAIN = ('samplers.path.layers="none"',)
 FAST = (*SMALL[:3], "samplers.path.sweeps=2", "samplers.path.trajectory=4", "samplers.path.step_size=0.25")
+LONG = (
+    "samplers.path.steps=256",
+    "samplers.path.overrelaxation=1",
+    "samplers.path.power=0.75",
+    "samplers.path.degree=4",
+)
+SWEPT = ("samplers.path.steps=64", "samplers.path.sweeps=4", *LONG[1:])
+RESAMPLED = ("samplers.path.population=48", "samplers.path.resample=0.5")
 CASES: dict[str, Case] = {
     "u1 8x8, heat bath": Case("u1-path", (*SMALL, *PLAIN), 1024),
     "u1 8x8, heat bath, flow": Case("u1-path", (*SMALL, *FITTED), 1024),
     "u1 8x8, HMC": Case("u1-path", (*FAST, *PLAIN), 1024),
     "u1 8x8, HMC, flow": Case("u1-path", (*FAST, *FITTED), 1024),
     "u1 16x16, beta 7, HMC, flow": Case("u1-path", (), 256, 0.5),
-    "su3 4^4, heat bath": Case("su3-4d-path", PLAIN, 16, 1 / 64),
-    "su3 4^4, heat bath, flow": Case("su3-4d-path", (), 16, 1 / 64),
+    "su3 4^4, heat bath": Case("su3-4d-path", (*LONG, *PLAIN), 16, 32 / 4096),
+    "su3 4^4, heat bath, flow": Case("su3-4d-path", LONG, 16, 32 / 4096),
+    "su3 4^4, four heat baths": Case("su3-4d-path", (*SWEPT, *PLAIN), 32, 64 / 4096),
+    "su3 4^4, four heat baths, flow": Case("su3-4d-path", SWEPT, 32, 64 / 4096),
+    "su3 4^4, four heat baths, flow, resampled": Case("su3-4d-path", (*SWEPT, *RESAMPLED), 48, 576 / 4096),
 }
+INTEGRATION = "su3 4^4, integration over beta"
 
 
 def measured(name: str, case: Case, draws: int, seed: int) -> dict[str, Any]:
     """Return the figures of one case."""
-    target, backend = target_of(load(case.recipe, [*case.overrides, "run.backend=jax"])), backends.get("jax")
+    target, backend = _target(case), backends.get("jax")
     path, key = protocol(target, "path"), random.key(seed, backend)
     params, words, begun = path.init(key), target.recipe.samplers["path"], time.process_time()
     numbers = 0
     if words.layers != "none":
-        params = fitted(path, params, random.fold_in(key, 0), words.pilot, words.degree)
+        alone = dataclasses.replace(path, population=1, resample=0.0)  # the same layers, from a smaller pilot
+        params = fitted(alone, params, random.fold_in(key, 0), words.pilot, words.degree)
         numbers = path.steps
     fit, measure = time.process_time() - begun, measure_of(target.theory, tuple(target.couplings.items()))
     blocks, found = max(1, round(case.share * draws / case.block)), []
@@ -77,21 +99,34 @@ def measured(name: str, case: Case, draws: int, seed: int) -> dict[str, Any]:
     cpu_s = (time.process_time() - begun) / (blocks * case.block)
     log_w = numpy.concatenate([one for one, _ in found[1:]])
     values = {k: numpy.concatenate([table[k] for _, table in found[1:]]) for k in found[0][1]}
-    return {"case": name, "steps": path.steps, "numbers": numbers, "draws": log_w.size} | figures(
-        target, log_w, values, fit, cpu_s
+    draws = log_w.size
+    if path.resample:
+        one = populations.independent(
+            Sampled("path", {k: _by_population(v, path) for k, v in values.items()}, _by_population(log_w, path), None)
+        )
+        log_w, values = one.log_w[0], {k: v[0] for k, v in one.observables.items()}
+    return {"case": name, "steps": path.steps, "numbers": numbers, "draws": draws} | figures(
+        target, log_w, values, fit, cpu_s, bool(path.resample)
     )
 
 
-def figures(target: Target, log_w: Any, values: dict[str, Any], fit: float, cpu_s: float) -> dict[str, Any]:
-    """Return what the draws of a path show."""
+def _by_population(values: Any, path: Any) -> Any:
+    """Values `(path, ...)` as `(member, population, ...)`."""
+    return values.reshape(-1, path.population, *values.shape[1:]).swapaxes(0, 1)
+
+
+def figures(
+    target: Target, log_w: Any, values: dict[str, Any], fit: float, cpu_s: float, resampled: bool = False
+) -> dict[str, Any]:
+    """Return what independent draws of a path, or its populations, show."""
     exact = target.exact
-    log_z, error = (exact["ln_Z"], 0.0) if "ln_Z" in exact else integrated(target)
+    log_z, error = (exact["ln_Z"], 0.0) if "ln_Z" in exact else _known(target).log_z[:2]
     quality, z = statistics.ess_estimate(log_w), statistics.log_z(log_w)
     row = {
         "ess": quality.value,
         "ess_error": quality.error,
-        "kl": float(log_z - log_w.mean()),
-        "kl_error": math.hypot(float(log_w.std()) / math.sqrt(log_w.size), error),
+        "kl": None if resampled else float(log_z - log_w.mean()),
+        "kl_error": None if resampled else math.hypot(float(log_w.std()) / math.sqrt(log_w.size), error),
         "ln_Z": z.value,
         "ln_Z_error": z.error,
         "ln_Z_known": log_z,
@@ -107,51 +142,99 @@ def figures(target: Target, log_w: Any, values: dict[str, Any], fit: float, cpu_
     return row
 
 
-def integrated(target: Target) -> tuple[float, float]:
-    """Return ln Z(beta)/Z(0) with its error, by integration of -<dS/dbeta> over heat-bath chains."""
-    beta, backend = target.couplings["beta"], backends.get("jax")
-    ((name, factor),) = target.theory.conjugates["beta"].items()
-    x, w = numpy.polynomial.legendre.leggauss(NODES)
-    kernel, key = (
-        SUNHeatBath(target.theory, overrelaxation=1, values={"couplings": {"beta": 0.0}}),
-        random.key(1, backend),
-    )
-    links = target.hot_start(random.fold_in(key, NODES), CHAINS, "float64")
-    value, variance = 0.0, 0.0
-    for index, (place, weight) in enumerate(zip(x, w, strict=True)):
-        at = {"couplings": {"beta": 0.5 * beta * (1.0 + place)}}
-        kernel = kernel.with_values(at)
-        measure = measure_of(target.theory, tuple(target.couplings.items()))
-        state, records = run(kernel, random.fold_in(key, index), kernel.init(links), SWEEPS, measure=measure)
-        links = state.field
-        series = backend.to_numpy(records["observables"][name])[SWEEPS // 3 :].T
-        mean = statistics.gamma_method(series)
-        value += -0.5 * beta * weight * factor * mean.value
-        variance += (0.5 * beta * weight * factor * mean.error) ** 2
-    return float(value), math.sqrt(variance)
+class Integral(NamedTuple):
+    """ln Z(beta)/Z(0) by integration, <dS/dbeta> at beta, and the CPU seconds of all chains."""
+
+    log_z: Estimate
+    slope: Estimate
+    cpu_s: float
+
+
+@lru_cache(maxsize=1)
+def integrated(theory: Any, beta: float) -> Integral:
+    """Return ln Z(beta)/Z(0) by integration of -<dS/dbeta> over chains of heat bath and over-relaxation."""
+    begun, space = time.process_time(), described(theory).spaces
+    points = [(beta * place, beta * weight) for part in PARTS for place, weight in _legendre(*part)]
+    kernel = SUNHeatBath(theory, overrelaxation=1, values={"couplings": {"beta": 0.0}})
+    key, slopes = random.key(1, backends.get("jax")), []
+    links = space.group.haar(random.fold_in(key, len(points) + 1), (CHAINS, *space.shape), "float64")
+    for index, (at, _) in enumerate([*points, (beta, 0.0)]):
+        links, slope = _slope(kernel, random.fold_in(key, index), links, at)
+        slopes.append(slope)
+    pairs = list(zip(slopes[:-1], points, strict=True))
+    value = -math.fsum(weight * slope.value for slope, (_, weight) in pairs)
+    error = math.hypot(*(weight * slope.error for slope, (_, weight) in pairs))
+    return Integral(Estimate(value, error), slopes[-1], time.process_time() - begun)
+
+
+def _legendre(low: float, high: float, count: int) -> list[tuple[float, float]]:
+    """Points and weights of Gauss and Legendre between two bounds."""
+    x, w = numpy.polynomial.legendre.leggauss(count)
+    half = 0.5 * (high - low)
+    return [(low + half * (1.0 + float(place)), half * float(weight)) for place, weight in zip(x, w, strict=True)]
+
+
+def _slope(kernel: Any, key: Any, links: Any, beta: float) -> tuple[Any, Estimate]:
+    """The links after more sweeps at a coupling, and <dS/dbeta> there."""
+    kernel = kernel.with_values({"couplings": {"beta": beta}})
+    state, records = run(kernel, key, kernel.init(links), WARMUP + SWEEPS, measure=_unit_action(kernel.theory))
+    series = backends.get("jax").to_numpy(records["observables"])[WARMUP:].T
+    return state.field, statistics.gamma_method(series)
+
+
+@lru_cache(maxsize=2)
+def _unit_action(theory: Any) -> Any:
+    """The function that measures dS/dbeta, the action at beta = 1; the same object for the same theory, so that it compiles once."""
+    return lambda field: theory.action(field, {"beta": 1.0})
+
+
+def _known(target: Target) -> Integral:
+    return integrated(target.theory, target.couplings["beta"])
+
+
+def integration(target: Target) -> dict[str, Any]:
+    """Return the row of the integration over beta."""
+    found = _known(target)
+    ((_, factor),) = target.theory.conjugates["beta"].items()
+    return {
+        "case": INTEGRATION,
+        "points": sum(count for *_, count in PARTS),
+        "sweeps": CHAINS * SWEEPS,
+        "ln_Z": found.log_z.value,
+        "ln_Z_error": found.log_z.error,
+        "plaquette": found.slope.value / factor,
+        "plaquette_error": abs(found.slope.error / factor),
+        "cpu_s": found.cpu_s,
+    }
+
+
+def _row(name: str, draws: int, seed: int) -> dict[str, Any]:
+    if name == INTEGRATION:
+        return integration(_target(CASES["su3 4^4, heat bath"]))
+    return measured(name, CASES[name], draws, seed)
+
+
+def _target(case: Case) -> Target:
+    return target_of(load(case.recipe, [*case.overrides, "run.backend=jax"]))
 
 
 def main() -> None:
     """Print one line for each case, and write them with --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", help=f"of: {'; '.join(CASES)}; default: all")
+    parser.add_argument("cases", nargs="*", help=f"of: {'; '.join([INTEGRATION, *CASES])}; default: all")
     parser.add_argument("--draws", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
+    recipe = {"command": "python -m haarflow.benchmarks.studies.paths", "draws": options.draws, "seed": options.seed}
     rows = []
-    for name in options.cases or CASES:
-        row = measured(name, CASES[name], options.draws, options.seed)
+    for name in options.cases or [INTEGRATION, *CASES]:
+        row = _row(name, options.draws, options.seed)
         rows.append(row)
         print("  ".join(f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    if options.json:
-        recipe = {
-            "command": "python -m haarflow.benchmarks.studies.paths",
-            "draws": options.draws,
-            "seed": options.seed,
-        }
-        results.write(options.json, "paths", recipe, rows)
+        if options.json:
+            results.write(options.json, "paths", recipe, rows)
 
 
 if __name__ == "__main__":

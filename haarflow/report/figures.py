@@ -100,6 +100,20 @@ def residuals(couplings: Sequence[float], sigma: Sequence[float]) -> str:
     return _svg(figure)
 
 
+@_styled
+def curves(axis: str, panels: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float, float]]]]]) -> str:
+    """Return panels `(label, {name: [(place, value, error), ...]})` one beside the other, points with their errors."""
+    figure, axes = _figure((7.5, 3.2), columns=len(panels))
+    for one, (label, series) in zip(axes.flat, panels, strict=True):
+        for (name, points), colour, marker in zip(series.items(), COLOURS[::2], "osD", strict=False):
+            place, value, error = zip(*points, strict=True)
+            one.errorbar(place, value, yerr=error, label=name, color=colour, marker=marker, markersize=4, capsize=2)
+        one.set_xlabel(axis)
+        one.set_ylabel(label)
+        one.legend(fontsize=9)
+    return _svg(figure)
+
+
 def _loss_range(loss: numpy.ndarray, floor: float | None) -> tuple[float, float]:
     """The range that shows where the training ended rather than its first steps."""
     seen = loss[numpy.isfinite(loss)]

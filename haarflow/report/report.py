@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from haarflow.core import files
-from haarflow.report import reproduce, sections, tables
+from haarflow.report import reproduce, sections, tables, thermodynamics
 from haarflow.report.html import Section, page
 from haarflow.report.run_data import Run, read
 from haarflow.run.own import NOTHING, Own
@@ -67,6 +67,7 @@ def _sections(run: Run) -> list[Section]:
             sections.history(run),
             Section("Results", *tables.observables_table(samplers, run.target.labels)),
             *_coverage(samplers),
+            *([thermodynamics.section(found_there)] if (found_there := run.summary.get("thermodynamics")) else []),
             Section("Cost", *tables.cost_table(samplers, run.summary["training"], run.summary.get("fit"))),
         ]
     small = sections.small(run)

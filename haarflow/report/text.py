@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haarflow.report import coverage, free_energy, replicas
+from haarflow.report import coverage, free_energy, replicas, thermodynamics
 from haarflow.report.columns import shown
 from haarflow.report.verdict import pull, verdict
 from haarflow.results.chain_evidence import warnings_of
@@ -93,7 +93,16 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     rows = [[name, *(column.cell(sampler) for column in columns)] for name, sampler in summary["samplers"].items()]
     glance = table(["sampler", *(column.head for column in columns)], rows)
     parts = [head, glance, coverage_table(summary["samplers"]), replicas_table(summary["samplers"])]
+    parts.append(thermodynamics_table(summary.get("thermodynamics")))
     return "\n\n".join(filter(None, [*parts, observables_table(summary)]))
+
+
+def thermodynamics_table(found: Mapping[str, Any] | None) -> str:
+    """Return the equation of state or ln Z along a coupling, nothing where the recipe did not ask for it."""
+    if not found:
+        return ""
+    lines = "\n".join(thermodynamics.remarks(found))
+    return "\n\n".join(filter(None, [table(thermodynamics.head(found), thermodynamics.rows(found)), lines]))
 
 
 def tuning(training: Mapping[str, Any]) -> str:

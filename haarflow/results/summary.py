@@ -5,6 +5,7 @@ summary.json is a stable interface:
     {"recipe", "versions", "backend", "seed", "theory": {"name", "n", couplings...}, "lattice": [...],
      "training": {"steps", "cpu_s", "ess", "fine_tuning": a `FineTuneLine` if it started from a model} or null,
      "fit": {"samples", "numbers", "couplings", "residuals", "integration", "spread", "lattice", "cpu_s"} if a flow was fitted,
+     "thermodynamics": see results/thermodynamics.py, if the recipe asks for it,
      "samplers": {NAME: {"kind", "acceptance", "ess", "cpu_s", "samples", "samples_per_cpu_s",
                          "exp_minus_dH": {"value", "error"} of HMC, over steps with |dH| < 2, "hits": share of accepted flux hits,
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
@@ -34,7 +35,15 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate, Weights
 from haarflow.core.statistics.effective import nan_note
 from haarflow.core.untrusted import parsed_toml
-from haarflow.results import chain_evidence, ensemble, mode_evidence, populations, replica_evidence, weight_evidence
+from haarflow.results import (
+    chain_evidence,
+    ensemble,
+    mode_evidence,
+    populations,
+    replica_evidence,
+    thermodynamics,
+    weight_evidence,
+)
 from haarflow.results.ensemble import Ensemble, Sampled
 from haarflow.run import advice, recipes
 from haarflow.run.own import NOTHING, Own
@@ -61,6 +70,7 @@ def summarise(target: Target, found: Ensemble, log: Log) -> dict[str, Any]:
         "lattice": list(recipe.lattice),
         "training": training_figures(log),
         **({"fit": log.fit._asdict()} if log.fit else {}),
+        **({"thermodynamics": thermodynamics.evidence(target, log.thermodynamics)} if log.thermodynamics else {}),
         "samplers": samplers,
     }
 

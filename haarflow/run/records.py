@@ -5,6 +5,7 @@
 {"stage": "fit", "samples", "numbers", "couplings", "residuals", ...}       one per fit
 {"stage": "tune", "sampler", "step_size", "steps", "acceptance", "target"}      one per sampler whose HMC the warm-up tunes
 {"stage": "path", "sampler", "numbers", "pilot", "cpu_s"}                   one per sampler whose path has fitted layers
+{"stage": "thermodynamics", "method", "lattice", "value", "log_z", ...}     one per point at which ln Z is wanted, and per method
 {"stage": "sample", "sampler", "block", "draws", "acceptance", "ess", "cpu_s"}  one per block of draws
 """
 
@@ -62,6 +63,26 @@ class PathLine(NamedTuple):
     cpu_s: float = 0.0
 
 
+class ThermodynamicsLine(NamedTuple):
+    """ln Z at one point by one `method`, "flow" or "integration": on a `lattice`, at a `value` of the coupling along a curve.
+
+    `action` is <S>, `slope` d ln Z/dc = -<dS/dc> along a curve, `ess` that of the flow's draws.
+    """
+
+    method: str
+    lattice: list[int]
+    value: float | None
+    log_z: float | None
+    error: float | None
+    action: float | None
+    action_error: float | None
+    slope: float | None = None
+    slope_error: float | None = None
+    ess: float | None = None
+    note: str = ""
+    cpu_s: float = 0.0
+
+
 class FineTuneLine(NamedTuple):
     """A fine-tuning: the ESS of the parameters it started from and of those it ended with on the same `draws`, their difference
     with its error, and which were `kept`, "start" or "end".
@@ -86,13 +107,14 @@ class SampleLine(NamedTuple):
     cpu_s: float = 0.0
 
 
-Line = TrainLine | FineTuneLine | FitLine | TuneLine | PathLine | SampleLine
+Line = TrainLine | FineTuneLine | FitLine | TuneLine | PathLine | ThermodynamicsLine | SampleLine
 STAGES: dict[str, type[Line]] = {
     "train": TrainLine,
     "fine_tune": FineTuneLine,
     "fit": FitLine,
     "tune": TuneLine,
     "path": PathLine,
+    "thermodynamics": ThermodynamicsLine,
     "sample": SampleLine,
 }
 
@@ -106,6 +128,7 @@ class Log(NamedTuple):
     fine_tune: FineTuneLine | None = None
     tune: tuple[TuneLine, ...] = ()
     path: tuple[PathLine, ...] = ()
+    thermodynamics: tuple[ThermodynamicsLine, ...] = ()
 
     @property
     def trained(self) -> TrainLine | None:
@@ -141,6 +164,7 @@ def log_of(lines: Iterable[Line]) -> Log:
         next((line for line in reversed(lines) if isinstance(line, FineTuneLine)), None),
         tuple(line for line in lines if isinstance(line, TuneLine)),
         tuple(line for line in lines if isinstance(line, PathLine)),
+        tuple(line for line in lines if isinstance(line, ThermodynamicsLine)),
     )
 
 

@@ -91,6 +91,32 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thermodynamics:
+    """ln Z on several lattices or at several couplings: by draws of the flow, and by integration over couplings with a chain."""
+
+    __pydantic_config__ = STRICT
+    extents: Annotated[
+        tuple[Annotated[int, Field(gt=0)], ...],
+        Field(description="extents of the first axis, time, each on the lattice's other axes; empty: none"),
+    ] = ()
+    wider: Annotated[int, count("sites by which the second axis grows for the pressure")] = 2
+    along: Annotated[
+        dict[str, Annotated[tuple[Annotated[float, number("coupling")], ...], Field(min_length=4)]],
+        Field(description="one coupling with four increasing values or more, such as beta, at which ln Z is a curve"),
+    ] = field(default_factory=dict)
+    draws: Annotated[int, count("draws of the flow at each point; 0: none", 0)] = 20_000
+    first: Annotated[
+        dict[str, Annotated[float, number("coupling")]],
+        Field(
+            description="couplings where ln Z is known, from which chains integrate to each point; empty: no integration"
+        ),
+    ] = field(default_factory=dict)
+    points: Annotated[int, count("couplings at which a chain measures on the way to another lattice's", 4)] = 12
+    sampler: Annotated[str, Field(description="the chain sampler whose kernel integrates; empty: the first")] = ""
+    sweeps: Annotated[int, count("draws of each of its chains at each coupling, after a quarter as many", 20)] = 200
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backend:
     """The backend that computes; empty strings leave the choice to the command."""
 
@@ -123,6 +149,7 @@ class Recipe:
     )
     train: Train | None = None
     fit: Fit | None = None
+    thermodynamics: Thermodynamics | None = None
     samplers: dict[str, Any] = field(default_factory=dict)
     run: Backend = Backend()
     versions: dict[str, str] = field(default_factory=dict)

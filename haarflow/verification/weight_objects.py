@@ -8,12 +8,13 @@ from haarflow.core.statistics import Estimate, bennett, log_z, target_log_z
 from haarflow.flows.flow import Chain, Model, Translate
 from haarflow.flows.laws.weights import KnownTarget
 from haarflow.flows.mixtures import Mixture, symmetrised
-from haarflow.flows.priors import FreeField, Gaussian, UniformLinks
+from haarflow.flows.priors import FreeField, Gaussian, HaarLinks, UniformLinks
 from haarflow.flows.scalar.momentum import MomentumScaling
 from haarflow.flows.scalar.shift import UniformShift
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.spins.autoregressive import dense
-from haarflow.theories import Phi4, U1Gauge
+from haarflow.flows.sun.gradient_coupling import LoopCoupling
+from haarflow.theories import Phi4, SUNGauge, U1Gauge
 from haarflow.theories.spins.ising import Ising
 from haarflow.verification.entry import Entry
 
@@ -81,6 +82,27 @@ def spins(lattice: Lattice) -> KnownTarget:
     return KnownTarget(dense(lattice, (2,)), theory, couplings, float(theory.exact(couplings)["ln_Z"]))
 
 
+def gradient(lattice: Lattice, start: float = 0.12) -> Model:
+    """Return gradient couplings of SU(2) links, one for each direction and colour, told beta: their strength is start x beta.
+
+    >>> len(gradient((2, 2)).flow.flows)
+    4
+    """
+    places = [(mu, colour) for mu in range(len(lattice)) for colour in range(2)]
+    parts = tuple(LoopCoupling(2, len(lattice), mu, colour, start, condition=("beta",)) for mu, colour in places)
+    return Model(HaarLinks(lattice, 2), Chain(parts))
+
+
+def told(lattice: Lattice, model: Any) -> KnownTarget:
+    """Return a model of SU(2) links that is told beta, with the theory at beta = 1 as its target.
+
+    >>> told((2, 2), gradient((2, 2))).told
+    ('beta',)
+    """
+    theory, couplings = SUNGauge(lattice, n=2), {"beta": 1.0}
+    return KnownTarget(model, theory, couplings, float(theory.exact(couplings)["ln_Z"]), told=("beta",))
+
+
 def shifted(lattice: Lattice) -> Model:
     """Return a free field with a shift.
 
@@ -121,6 +143,7 @@ WEIGHT_ENTRIES: tuple[Entry, ...] = (
     ),
     Entry("uniform links", "weights", uniform, ((2, 2),)),
     Entry("spins in turn", "weights", spins, ((2, 2), (3, 3))),
+    Entry("gradient couplings told beta", "weights", lambda lattice: told(lattice, gradient(lattice)), SQUARES[:1]),
 )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 from array_api_compat import array_namespace
@@ -13,7 +14,7 @@ from haarflow.flows.images import chosen
 from haarflow.flows.mixtures import COMPONENT, Mixture, symmetrised
 from haarflow.flows.priors import Gaussian
 from haarflow.flows.scalar.momentum import MomentumScaling
-from haarflow.verification.weight_objects import MASS, free, shifted, well
+from haarflow.verification.weight_objects import MASS, free, gradient, shifted, told, well
 from tests.mutants import Mutant, spins
 
 
@@ -80,6 +81,28 @@ class NoDeterminant(MomentumScaling):
 
     def forward(self, params, x, condition=None):
         return super().forward(params, x, condition)[0], zero_log_det(x, self.d)
+
+
+@dataclass(frozen=True)
+class DeterminantElsewhere:
+    """A flow whose log-determinant is that at beta = 1, whatever it is told."""
+
+    flow: Any
+    symmetries = ()
+
+    def init(self, key, dtype="float64"):
+        return self.flow.init(key, dtype)
+
+    def forward(self, params, x, condition=None):
+        return self.flow.forward(params, x, condition)[0], self.flow.forward(params, x, {"beta": 1.0})[1]
+
+    def inverse(self, params, y, condition=None):
+        return self.flow.inverse(params, y, condition)
+
+
+def elsewhere(lattice):
+    whole = gradient(lattice)
+    return told(lattice, Model(whole.prior, DeterminantElsewhere(whole.flow)))
 
 
 def two_wells(kind):
@@ -160,6 +183,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("weights that forget the average", "weights", forgetful, ("mean_weight_is_z",), TWO),
     Mutant(
         "weights above what ln Z allows", "weights", by_propagator(NoDeterminant(2, 0, MASS)), ("bounds_in_order",), TWO
+    ),
+    Mutant(
+        "a conditional flow with the determinant of one coupling",
+        "weights",
+        elsewhere,
+        ("slope_is_the_action",),
+        TWO,
     ),
     Mutant(
         "Bennett's bridge with a wrong ratio of draws",

@@ -18,11 +18,11 @@ from haarflow.run.recipes.consistency import between_tables
 from haarflow.run.recipes.faults import Errors, RecipeError, hint, line, no_such_key
 from haarflow.run.samplers import SAMPLERS
 from haarflow.run.schema import NAME, NAMED, theory_settings
-from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Train
+from haarflow.run.settings import THEORY_SETTINGS, Backend, Fit, Recipe, Thermodynamics, Train
 from haarflow.theories import catalogue
 
 WIDEST = 1 << 14  # layers, channels, pieces, ... of a flow
-TABLES: dict[str, type] = {"train": Train, "fit": Fit, "run": Backend}
+TABLES: dict[str, type] = {"train": Train, "fit": Fit, "thermodynamics": Thermodynamics, "run": Backend}
 MISSING = object()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from haarflow.core.chains.warmup import LEAST
@@ -11,8 +12,8 @@ from haarflow.run.kernels import KERNELS, hits_of
 from haarflow.run.own import Own
 from haarflow.run.recipes.faults import Errors, hint
 from haarflow.run.sampler_settings import ReplicaExchange
-from haarflow.run.samplers import kernels_of, needs_flow, rungs_of, target_acceptance
-from haarflow.run.settings import Fit, Recipe, Train
+from haarflow.run.samplers import kernels_of, needs_flow, row_of, rungs_of, target_acceptance
+from haarflow.run.settings import Fit, Recipe, Thermodynamics, Train
 from haarflow.theories import catalogue
 
 SITES = 1 << 31  # an index of a site has 32 bits
@@ -32,6 +33,8 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
         errors += _fit_errors(recipe, recipe.fit)
+    if recipe.thermodynamics is not None:
+        errors += _thermodynamics_errors(recipe, recipe.thermodynamics)
     errors += [line for name, entry in recipe.samplers.items() for line in _tuning_errors(name, entry)]
     errors += [line for name, entry in recipe.samplers.items() for line in _hits_errors(recipe, name, entry)]
     errors += [line for name, entry in recipe.samplers.items() for line in _ladder_errors(recipe, name, entry)]
@@ -41,6 +44,39 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors += _range_errors(recipe, recipe.train)
         errors += _chain_errors(recipe, recipe.train)
     return errors
+
+
+def _thermodynamics_errors(recipe: Recipe, words: Thermodynamics) -> Errors:
+    """The errors of the points at which ln Z is wanted."""
+    couplings, errors = recipe.theory.row.couplings, Errors()
+    if bool(words.extents) == bool(words.along) or len(words.along) > 1:
+        errors.append("thermodynamics wants either extents or along with one coupling")
+    if words.extents and len(recipe.lattice) < 2:
+        errors.append(
+            f"thermodynamics.extents: a time and an axis of space wanted, got the lattice {list(recipe.lattice)}"
+        )
+    if unknown := [name for name in (*words.along, *words.first) if name not in couplings]:
+        errors.append(f"thermodynamics: there is no coupling {unknown[0]!r:.80}; there are {', '.join(couplings)}")
+    errors += [
+        f"thermodynamics.along.{name}: increasing values wanted, got {list(values)}"
+        for name, values in words.along.items()
+        if any(b <= a for a, b in pairwise(values))
+    ]
+    if words.draws and not (recipe.flow or recipe.model):
+        errors.append("thermodynamics.draws are of a flow, and there is none: add [flow] or a model, or set draws = 0")
+    chains = [name for name, entry in recipe.samplers.items() if _is_plain_chain(entry)]
+    if words.first and (not chains or (words.sampler and words.sampler not in chains)):
+        errors.append(
+            f"thermodynamics.first: no chain sampler {words.sampler or '[samplers.hmc]'} is there to integrate: add one"
+        )
+    if not words.draws and not words.first:
+        errors.append("thermodynamics: nothing gives ln Z: set draws of a flow, or first for chains that integrate")
+    return errors
+
+
+def _is_plain_chain(entry: Any) -> bool:
+    """Whether a sampler is a Markov chain that needs no flow and no ladder."""
+    return row_of(entry).draws == "chain" and not needs_flow(entry) and not rungs_of(entry)
 
 
 def _untrained(recipe: Recipe, own: Own) -> bool:
