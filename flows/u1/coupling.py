@@ -117,12 +117,7 @@ class GaugeCoupling:
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the net's parameters, with the circle map's initial values added to the last biases."""
-        net, start = self.net.init(key, dtype), circle_map(self.map).start(self.pieces)
-        if start:
-            last = f"b{len(self.hidden)}"
-            xp = array_namespace(net[last])
-            net[last] = net[last] + xp.asarray(start, dtype=net[last].dtype, device=device(net[last]))
-        return {"net": net}
+        return {"net": with_start(self.net.init(key, dtype), self.map, self.pieces)}
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Move the active links and return log_det of the whole field.
@@ -191,6 +186,20 @@ class GaugeCoupling:
             wanted = f"(*batch, {self.d}, *lattice) with {self.d} lattice axes"
             raise ValueError(f"a gauge coupling wants links {wanted}, got the shape {tuple(links.shape)}")
         masks.check_extents(masks.LinkMask(*self.mask), tuple(links.shape[-self.d :]))
+
+
+def with_start(net: Params, map: str, pieces: int) -> Params:
+    """Return a net's parameters with the initial values of its circle map added to the last biases.
+
+    >>> import numpy as np
+    >>> with_start({"b0": np.zeros(5)}, "moebius_pairs", 1)["b0"].tolist()
+    [0.5, -0.5, 0.0, 0.0, 0.0]
+    """
+    start, last = circle_map(map).start(pieces), f"b{sum(name.startswith('b') for name in net) - 1}"
+    if not start:
+        return net
+    bias = net[last]
+    return net | {last: bias + array_namespace(bias).asarray(start, dtype=bias.dtype, device=device(bias))}
 
 
 def _flux(links: Array, loop: masks.Loop, mask: masks.LinkMask, d: int) -> Array:
