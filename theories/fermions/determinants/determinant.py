@@ -22,10 +22,10 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.axes import times
-from haarflow.core.groups.matrices import complex_array
 from haarflow.core.lattice.evenodd import packable
 from haarflow.theories.fermions.determinants import slices
 from haarflow.theories.fermions.determinants.dense import Determinant, by_even_odd, by_matrix
+from haarflow.theories.fermions.slopes import joined, link_slopes, parted
 from haarflow.theories.fermions.wilson import Wilson
 
 POSITIVE = 0.45  # the kappa up to which W of a slice in two dimensions, positive below 1/2, is well inverted
@@ -109,15 +109,15 @@ def log_det(operator: Any, field: Array, kappa: Any, form: str = "auto") -> tupl
     chosen, backend = _chosen(operator, form), backends.of(field)
 
     def value(*parts: Array) -> tuple[Array, Array]:
-        return chosen(operator, _joined(parts), kappa)[:2]
+        return chosen(operator, joined(parts), kappa)[:2]
 
     def slopes(*parts: Array) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-        links = _joined(parts)
+        links = joined(parts)
         found = chosen(operator, links, kappa, force=True)
-        return (found.log_abs, found.sign), _slopes(operator, links, found.force)
+        return (found.log_abs, found.sign), link_slopes(operator, links, found.force)
 
     known: Callable[..., tuple[Array, Array]] = backend.with_slopes(value, slopes, 0, has_aux=True)
-    return known(*_parts(field))
+    return known(*parted(field))
 
 
 def log_det_force(operator: Any, field: Array, kappa: Any, form: str = "auto") -> Array:
@@ -138,23 +138,3 @@ def _chosen(operator: Any, form: str) -> Callable[..., Determinant]:
     if form != "auto" and form not in known:
         raise ValueError(f"the determinant of {operator!r} has the forms auto, {', '.join(known)}, got {form!r}")
     return FORMS[known[0] if form == "auto" else form]
-
-
-def _parts(field: Array) -> tuple[Array, ...]:
-    """A field as real arrays, with respect to which slopes are defined."""
-    xp = array_namespace(field)
-    return (xp.real(field), xp.imag(field)) if xp.isdtype(field.dtype, "complex floating") else (field,)
-
-
-def _joined(parts: tuple[Array, ...]) -> Array:
-    return complex_array(*parts) if len(parts) == 2 else parts[0]
-
-
-def _slopes(operator: Any, links: Array, force: Array) -> tuple[Array, ...]:
-    """F for angles; for matrices the real and imaginary part of 2 i F_a T_a U, whose product with i w_a T_a U is F_a w_a."""
-    if force.shape == links.shape:
-        return (force,)
-    group = operator.group
-    slope = 2j * group.compose(group.algebra(force), links)
-    xp = array_namespace(slope)
-    return xp.real(slope), xp.imag(slope)

@@ -12,8 +12,12 @@ import math
 from dataclasses import dataclass
 from typing import Any, final
 
+from array_api_compat import array_namespace
+
+from haarflow import backends
 from haarflow.backends.types import Array, Couplings, Group, Key
 from haarflow.core.groups.additive import Complex
+from haarflow.core.groups.matrices import complex_array
 from haarflow.core.parts import Symmetries, described
 from haarflow.core.solvers.retry import Solves
 from haarflow.core.spaces import Pair, Space
@@ -24,6 +28,7 @@ from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pseudofermions import pseudofermion
 from haarflow.theories.fermions.pseudofermions.measurements import Measurement
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor
+from haarflow.theories.fermions.slopes import joined, link_slopes, parted
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import check_couplings, checked, couplings_for, no_subclass
 
@@ -144,7 +149,7 @@ class WithPseudofermions:
     def action(self, field: Pair, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape."""
         values = couplings_for(self, field, couplings, over=0)
-        return self.gauge.action(field.U, self._own(values)) + self.pseudofermion(field, values["kappa"])[0]
+        return self.gauge.action(field.U, self._own(values)) + self._by_slopes(field, values["kappa"])
 
     def observables(self, field: Pair, couplings: Couplings = None) -> dict[str, Array]:
         """Return the per-configuration values by name; `action` is that of both fields."""
@@ -179,6 +184,26 @@ class WithPseudofermions:
         """Return phi^+ (Dhat Dhat^+)^-1 phi, NaN where the solve has not converged, and the record of the solve."""
         gauge = pseudofermion.background(self.operator, field.U)
         return pseudofermion.action(gauge, Factor(kappa), field.phi, Accuracy(self.tolerance, self.max_steps))
+
+    def _by_slopes(self, field: Pair, kappa: Any) -> Array:
+        """The pseudofermion action with its derivative by both fields: that of the links is a force, that of phi 2 X."""
+        accuracy = Accuracy(self.tolerance, self.max_steps)
+
+        def value(real: Array, imaginary: Array, *links: Array) -> Array:
+            gauge = pseudofermion.background(self.operator, joined(links))
+            return pseudofermion.action(gauge, Factor(kappa), complex_array(real, imaginary), accuracy)[0]
+
+        def slopes(real: Array, imaginary: Array, *links: Array) -> tuple[Array, tuple[Array, ...]]:
+            gauge = pseudofermion.background(self.operator, joined(links))
+            found = pseudofermion.derivatives(gauge, kappa, complex_array(real, imaginary), accuracy)
+            xp = array_namespace(real)
+            of_phi = (2.0 * xp.real(found.x), 2.0 * xp.imag(found.x))
+            return found.action, (*of_phi, *link_slopes(self.operator, gauge.field, found.force))
+
+        xp = array_namespace(field.phi)
+        known: Any = backends.of(field.phi).with_slopes(value, slopes, 0)
+        result: Array = known(xp.real(field.phi), xp.imag(field.phi), *parted(field.U))
+        return result
 
     def _own(self, values: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if name != "kappa"}

@@ -133,6 +133,22 @@ def force(gauge: Background, factor: Factor, phi: Array, accuracy: Accuracy) -> 
     return found if factor.heavier is None else found - bilinear(gauge, factor.heavier, x, phi), solved
 
 
+class Derivatives(NamedTuple):
+    """The action of phi at one kappa, X = (Dhat Dhat^+)^-1 phi, which is half its derivative by phi^*, and the force on the links."""
+
+    action: Array
+    x: Array
+    force: Array
+
+
+def derivatives(gauge: Background, kappa: Any, phi: Array, accuracy: Accuracy) -> Derivatives:
+    """Return the action with its derivatives by both fields, from one solve."""
+    xp, (x, _) = array_namespace(phi), solve(gauge, kappa, phi, accuracy)
+    y = gauge.form.schur_adjoint(gauge.links, kappa, x)
+    value = total(xp.real(xp.conj(phi) * x), gauge.batch_axes)
+    return Derivatives(value, x, bilinear(gauge, kappa, x, y))
+
+
 def _source(gauge: Background, factor: Factor, phi: Array) -> Array:
     return phi if factor.heavier is None else gauge.form.schur(gauge.links, factor.heavier, phi)
 
