@@ -61,11 +61,12 @@ class Conditional:
 def marginal_and_conditional(model: AnyModel) -> tuple[Model, Conditional]:
     """Return both factors of a model of pairs, q(U) and q(phi|U); its parameters are {"marginal": ..., "conditional": ...}.
 
-    Raises TypeError for a model of another kind.
+    Of a model averaged over images q(U) is averaged over them and q(phi|U) is not: each of them is a normalised density. Raises TypeError for a model of another kind.
     """
     if not (isinstance(model, Model) and isinstance(model.prior, PairPrior) and isinstance(model.flow, PairFlow)):
         raise TypeError(f"a model of pairs q(U) q(phi|U) wanted, got {_kind(model)}")
-    return Model(model.prior.links, model.flow.marginal), Conditional(model.prior.noise, model.flow.conditional)
+    marginal = Model(model.prior.links, model.flow.marginal, model.images)
+    return marginal, Conditional(model.prior.noise, model.flow.conditional)
 
 
 def links_given_pseudofermions(model: AnyModel) -> Conditional:
@@ -112,14 +113,18 @@ def scalars_and_shears(
     pairs: int = 1,
     bins: int = 6,
     hidden: tuple[int, ...] = (8,),
+    shift: float = 0.0,
 ) -> Model:
     """Return the convolutional flow of a scalar field, and on it real pseudofermions by `Shears`.
+
+    With a shift the scalar flow is made for one of two wells, see `convolutional`: the field starts at `shift`, and no layer has the
+    symmetry phi -> -phi, over which the density of the pair may then be averaged.
 
     >>> from haarflow.theories.models.yukawa import yukawa_pairs
     >>> scalars_and_shears((4, 4), yukawa_pairs((4, 4)).free).prior.noise.field_shape
     (2, 4, 4)
     """
-    scalars = convolutional(lattice, pairs, bins=bins, hidden=hidden)
+    scalars = convolutional(lattice, pairs, bins=bins, hidden=hidden, shift=shift, tails=not shift, symmetric=not shift)
     return Model(_prior(scalars, flavours, lattice), PairFlow(scalars.flow, Shears(free(g))))
 
 
@@ -137,6 +142,7 @@ def scalars_and_shears_in_turn(
     bins: int = 6,
     hidden: tuple[int, ...] = (8,),
     rounds: int = 1,
+    shift: float = 0.0,
 ) -> Model:
     """Return the joint flow of a scalar field and real pseudofermions: `scalars_and_shears`, and then `rounds` times spline couplings
     of the scalar field that are told bilinears of the pseudofermions, and shears of these, all at first the identity.
@@ -145,8 +151,8 @@ def scalars_and_shears_in_turn(
     >>> [layer.field for layer in scalars_and_shears_in_turn((4, 4), yukawa_pairs((4, 4)).free).flow.flows]
     ['U', 'phi', 'U', 'phi']
     """
-    model, fermions = scalars_and_shears(lattice, free, g, flavours, pairs, bins, hidden), free(g)
-    net = CheckerboardNet(len(lattice), hidden, features=EVEN, odd_features=ODD)
+    model, fermions = scalars_and_shears(lattice, free, g, flavours, pairs, bins, hidden, shift), free(g)
+    net = CheckerboardNet(len(lattice), hidden, features=EVEN, odd_features=ODD, symmetric=not shift)
     told = Featured(couplings(net, 1, bins), Bilinears(fermions))
     first = (Moves("U", model.flow.marginal), Moves("phi", model.flow.conditional))
     return Model(

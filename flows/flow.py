@@ -17,11 +17,13 @@ from array_api_compat import array_namespace
 
 from haarflow import backends
 from haarflow.backends.tree import leaves, tree_map
-from haarflow.backends.types import Array, Condition, Group, Key, Params
+from haarflow.backends.types import Array, Condition, Group, Key, Params, Tree
 from haarflow.backends.types import Flow as Flow
 from haarflow.backends.types import Prior as Prior
 from haarflow.core import random
 from haarflow.core.lattice.symmetries import SYMMETRIES
+from haarflow.core.parts import described
+from haarflow.core.spaces import batch_shape
 from haarflow.flows.images import Images, chosen
 from haarflow.flows.proposals import log_mean_exp
 from haarflow.flows.symmetries import common, common_periods, total_displacement
@@ -274,7 +276,7 @@ class Model:
 
     @property
     def group(self) -> Group:
-        """The group of the fields, for fields of one array: the prior's, or a discrete one onto which the flow maps."""
+        """The group of the fields, of pairs a `Pair` of groups: the prior's, or a discrete one onto which the flow maps."""
         group: Group = traits(self.flow).onto or self.prior.group
         return group
 
@@ -295,30 +297,33 @@ class Model:
         if self.images is None:
             return y, log_q
         images = self.images.of(y, self.group, self.prior.lattice)
-        mean = self._averaged(params, images[1:, ...], [log_q], condition)
+        others = tree_map(itemgetter((slice(1, None), ...)), images)
+        mean = self._averaged(params, others, [log_q], condition)
         return chosen(images, random.fold_in(key, IMAGE)), mean
 
     def log_density(self, params: Params, y: Array, condition: Condition = None) -> Array:
         """Return log q(y) `(*batch,)`, computed by one inverse pass, or one for each image."""
         if self.images is None:
             return self._log_density(params, y, condition)
-        batch = y.shape[: y.ndim - len(self.prior.field_shape)]
-        flat = array_namespace(y).reshape(y, (-1, *self.prior.field_shape))
+        spaces = described(self.prior).spaces
+        batch, xp = batch_shape(spaces, y), array_namespace(*leaves(y))
+        flat = tree_map(lambda space, part: xp.reshape(part, (-1, *space.shape)), spaces, y)
         images = self.images.of(flat, self.group, self.prior.lattice)
-        return array_namespace(y).reshape(self._averaged(params, images, [], condition), batch)
+        return xp.reshape(self._averaged(params, images, [], condition), batch)
 
     def _log_density(self, params: Params, y: Array, condition: Condition) -> Array:
         x, log_det = self.flow.inverse(params, y, condition)
         return self.prior.log_density(x) + log_det
 
-    def _averaged(self, params: Params, images: Array, known: list[Array], condition: Condition) -> Array:
+    def _averaged(self, params: Params, images: Tree, known: list[Array], condition: Condition) -> Array:
         """ln of the mean of the densities of images `(image, n, *field_shape)` and of those that are known."""
 
-        def one(carry: Array, image: Array) -> tuple[Array, Array]:
+        def one(carry: Array, image: Tree) -> tuple[Array, Array]:
             return carry, self._log_density(params, image, condition)
 
-        xp, backend = array_namespace(images), backends.of(images)
-        _, rows = backend.scan(one, xp.zeros_like(images[(0, slice(None), *(0,) * (images.ndim - 2))]), images)
+        first = leaves(images)[0]
+        xp, backend = array_namespace(first), backends.of(first)
+        _, rows = backend.scan(one, xp.zeros_like(first[(0, slice(None), *(0,) * (first.ndim - 2))]), images)
         return log_mean_exp(xp.concat([*[row[None, :] for row in known], rows], axis=0))
 
 

@@ -7,7 +7,7 @@ Where the target has a group G of symmetries and a model does not, the mean of i
 and is the density of g y for y drawn from q and g uniform in G. By convexity KL(qbar|p) <= KL(q|p), and the effective
 sample size under an invariant target grows. The price is one inverse pass of the flow for each image of a draw. Where
 the target has several wells that the group exchanges, a model of one of them becomes one of all, without further
-training.
+training. A pair of a scalar field and staggered pseudofermions has phi -> -phi with chi(x) -> (-1)^x chi(x).
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy
 from array_api_compat import array_namespace
 
-from haarflow.backends.types import Array, Group, Key
+from haarflow import backends
+from haarflow.backends.tree import leaves, tree_map
+from haarflow.backends.types import Array, Group, Key, Tree
 from haarflow.core import random
 from haarflow.core.lattice import symmetries
 from haarflow.core.lattice.geometry import check_divisible, shift
+from haarflow.core.spaces import Pair
 from haarflow.flows.coordinates import link_group, on_links
 
 INTERNAL = ("Z2", "charge_conjugation")  # phi -> -phi, U -> U^*
@@ -35,8 +39,8 @@ class Images:
     `internal` symmetries, "Z2" (phi -> -phi) or "charge_conjugation" (U -> U^*).
 
     A step of 0 means no translations along that axis. Raises ValueError for negative steps, for an axis that is not one
-    of them and for an unknown symmetry, and in use for a step that does not divide its extent and for a symmetry that
-    fields of the group do not have.
+    of them and for an unknown symmetry, and in use for a step that does not divide its extent, for a symmetry that
+    fields of the group do not have, and for pairs of fields for all but Z2 of real ones, whose group is a `Pair` of groups.
 
     >>> Images((2, 0), (1,)).count((8, 8)), Images((0, 0), internal=("Z2",)).count((8, 8))
     (8, 2)
@@ -61,16 +65,29 @@ class Images:
         """Return the number of images |G|."""
         return math.prod(map(len, self._shifts(lattice))) << len(self.reflected) + len(self.internal)
 
-    def check(self, group: Group, lattice: tuple[int, ...]) -> None:
+    def check(self, group: Group | Pair, lattice: tuple[int, ...]) -> None:
         """Raise ValueError for a lattice on which the translations do not act, and for a symmetry that the group does not have."""
         self._shifts(lattice)
+        if isinstance(group, Pair):
+            self._check_pair(group)
+            return
         for name in self.internal:
             if (name == "Z2") != (group.name in ("Real", "Signs")):
                 raise ValueError(f"fields of the group {group.name} have no symmetry {name}: average over another")
 
-    def of(self, field: Array, group: Group, lattice: tuple[int, ...]) -> Array:
+    def _check_pair(self, group: Pair) -> None:
+        real = group.U.name == group.phi.name == "Real"
+        if any(self.steps) or self.reflected or not real or self.internal != ("Z2",):
+            raise ValueError(
+                f"a density of pairs is averaged over Z2 of real fields alone, got {self} for {group.U.name} and {group.phi.name}"
+            )
+
+    def of(self, field: Tree, group: Group | Pair, lattice: tuple[int, ...]) -> Tree:
         """Return all images of fields `(n, *field_shape)`, the field itself first, `(image, n, *field_shape)`."""
         self.check(group, lattice)
+        if isinstance(field, Pair):
+            other = Pair(-field.U, _alternating(lattice, field.phi) * field.phi)
+            return tree_map(lambda a, b: array_namespace(a).stack([a, b], axis=0), field, other)
         d, links = len(lattice), on_links(group, tuple(field.shape[1:]), lattice)
         turn: Callable[..., Array] = symmetries.reflect
         if links:
@@ -98,17 +115,24 @@ def _conjugate(field: Array) -> Array:
     return xp.conj(field) if xp.isdtype(field.dtype, "complex floating") else -field
 
 
-def chosen(images: Array, key: Key, weights: tuple[float, ...] = ()) -> Array:
+def _alternating(lattice: tuple[int, ...], like: Array) -> Array:
+    """(-1)^x at each site."""
+    signs = 1.0 - 2.0 * (numpy.indices(lattice).sum(axis=0) % 2)
+    return backends.of(like).asarray(signs, dtype=like.dtype)
+
+
+def chosen(images: Tree, key: Key, weights: tuple[float, ...] = ()) -> Tree:
     """Return one of the images of each field, `(image, n, *field_shape)` to `(n, *field_shape)`, drawn with their `weights`, by
     default uniformly.
     """
-    xp, (count, n) = array_namespace(images), images.shape[:2]
-    u = random.uniform(key, (n,), "float64" if images.dtype in (xp.float64, xp.complex128) else "float32")
+    first = leaves(images)[0]
+    xp, (count, n) = array_namespace(first), first.shape[:2]
+    u = random.uniform(key, (n,), "float64" if first.dtype in (xp.float64, xp.complex128) else "float32")
     index = xp.zeros_like(u, dtype=xp.int32)
     for edge in list(itertools.accumulate(weights or (1.0 / count,) * count))[:-1]:
         index = index + xp.astype(u >= edge, xp.int32)
-    rows = xp.reshape(images, (count * n, *images.shape[2:]))
-    return xp.take(rows, index * n + xp.arange(n, dtype=xp.int32), axis=0)
+    row = index * n + xp.arange(n, dtype=xp.int32)
+    return tree_map(lambda part: xp.take(xp.reshape(part, (count * n, *part.shape[2:])), row, axis=0), images)
 
 
 def _moved(field: Array, steps: tuple[int, ...]) -> Array:

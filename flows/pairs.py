@@ -56,6 +56,11 @@ class PairPrior:
         return Pair(*(Space(prior.group, prior.field_shape) for prior in (self.links, self.noise)))
 
     @property
+    def group(self) -> Pair:
+        """The groups of both fields."""
+        return Pair(self.links.group, self.noise.group)
+
+    @property
     def symmetries(self) -> tuple[str, ...]:
         """The symmetries of both."""
         return common([self.links, self.noise])

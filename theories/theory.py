@@ -36,6 +36,8 @@ COMPLEX = ("complex floating", ("complex128", "complex64"))
 class Derived(NamedTuple):
     """A quantity formed from ensemble means: `function(*means)` of the named primary observables.
 
+    `inside` names the observable that is 1 on the configurations of which it is a mean and 0 on others, see `statistics.within`.
+
     >>> half = Derived(("m_2",), lambda m_2: m_2 / 2)
     >>> half.function(3.0)
     1.5
@@ -43,6 +45,7 @@ class Derived(NamedTuple):
 
     ingredients: tuple[str, ...]
     function: Callable[..., Any]
+    inside: str = ""
 
 
 @runtime_checkable

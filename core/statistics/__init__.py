@@ -14,6 +14,7 @@ from haarflow.core.statistics.modes import Mode, modes
 from haarflow.core.statistics.pareto import pareto_shape
 from haarflow.core.statistics.resampling import bootstrap, jackknife
 from haarflow.core.statistics.round_trips import RoundTrips, places, round_trips
+from haarflow.core.statistics.sectors import within
 from haarflow.core.statistics.thermodynamics import entropy, integrated, pressure
 from haarflow.core.statistics.weights import Weights, log_z, mode_aware_ess, reweight, reweight_derived, weights_of
 
@@ -56,4 +57,5 @@ __all__ = (
     "round_trips",
     "target_log_z",
     "weights_of",
+    "within",
 )

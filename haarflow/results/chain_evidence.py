@@ -32,7 +32,8 @@ def judged(sampler: Mapping[str, Any]) -> list[str]:
     said += _sign(sampler["observables"].get("sign"))
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, entry in sampler["observables"].items():
-        if entry["tau_int"] is None and name != "sign":  # a determinant may well be positive everywhere
+        # a determinant may well be positive everywhere, and a sector may be rare
+        if entry["tau_int"] is None and name != "sign" and not entry.get("inside"):
             note = entry.get("note") or "the error cannot be estimated"
             groups.setdefault(note.partition("(")[0].partition(",")[0], []).append((name, note))
     said += [f"{found[0][1]} ({', '.join(name for name, _ in found)})" for found in groups.values()]

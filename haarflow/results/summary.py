@@ -11,12 +11,12 @@ summary.json is a stable interface:
                          "tuning": {"step_size", "steps", "acceptance", "target"} if the warm-up tuned HMC,
                          "warnings": [SENTENCE, ...], "coverage": see weight_evidence, for flows,
                          "replicas": see replica_evidence, for replica exchange,
-                         "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "note"}}}},
+                         "observables": {NAME: {"value", "error", "tau_int", "tau_error", "exact", "inside", "note"}}}},
      "provenance": {"date", "host", "commit", "wall_s"}}
 
 `ess` is the weights' ESS in (0, 1] for flows and 1/(2 tau_int) of the slowest observable for chains, null if one is
 frozen; `acceptance` is null for heat bath and reweighting; `cpu_s` is process seconds, compilation and warm-up
-included. Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there
+included. `inside` is there only if a value is a mean over the draws where the observable of this name is 1. Observables whose mean is zero by a symmetry that the theory declares are always among them. A `note` is there
 only if a value needs an explanation: a frozen or constant series has `tau_int` null and says why. `warnings` say why
 none of a sampler's numbers is to be trusted; each of them then has a note. `provenance` is about the process that
 finished the run; all else is the same for the same recipe, interrupted or not, but for CPU seconds.
@@ -148,7 +148,7 @@ def _ess(sampled: Sampled, table: dict[str, dict[str, Any]], samples: int) -> fl
     if sampled.log_w is not None:
         value = statistics.ess_estimate(sampled.log_w).value
         return None if value is None else value * sampled.log_w.size / samples
-    slowest = [entry["tau_int"] for entry in table.values()]
+    slowest = [entry["tau_int"] for entry in table.values() if not entry.get("inside")]
     if not slowest or any(tau is None for tau in slowest):
         return None
     return min(1.0, 1.0 / (2.0 * max(slowest)))
@@ -162,6 +162,8 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     exact = zeros | _real_numbers(target.exact)
     names = _names(sampled, described(theory).part("summary") or tuple(sampled.observables))
     weights = statistics.weights_of(sampled.log_w) if sampled.log_w is not None and sampled.weighted else None
+    derived = described(theory).part("derived") or {}
+    inside = {name: one.inside for name, one in derived.items() if one.inside}
     for name in dict.fromkeys([*names, *zeros]):
         estimate = estimate_of(theory, sampled, name, weights)
         if estimate is not None:
@@ -171,6 +173,7 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
                 "tau_int": estimate.tau_int,
                 "tau_error": estimate.tau_error,
                 "exact": None if exact.get(name) is None else float(exact[name]),
+                **({"inside": inside[name]} if name in inside else {}),
                 **({"note": estimate.note} if estimate.note else {}),
             }
     return table
@@ -211,6 +214,10 @@ def estimate_of(theory: Any, sampled: Sampled, name: str, weights: Weights | Non
     if sampled.log_w is not None and (note := nan_note(sampled.log_w)):
         return Estimate(None, None, note=note)
     function = None if derived is None else derived.function
+    if derived is not None and derived.inside:
+        inside = sampled.observables[derived.inside].astype(float)
+        given = sampled.log_w if weights is None else weights
+        return statistics.within(derived.function, series, inside, given if sampled.weighted else None)
     if sampled.weighted:
         return _reweighted(sampled.log_w if weights is None else weights, series, function)
     return statistics.gamma_method(series[0]) if function is None else statistics.gamma_method(series, function)

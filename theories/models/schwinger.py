@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
+from array_api_compat import array_namespace
+
 from haarflow.backends.types import Array, Couplings
 from haarflow.core.groups.additive import U1
 from haarflow.core.parts import Symmetries
@@ -22,6 +24,7 @@ from haarflow.theories.theory import Derived, no_subclass, number_of
 
 FERMIONIC = ("condensate", "log_det")
 SIGNED = ("plaquette", "Q2", "p_Q0", "condensate")  # reweighted by the sign where N_f is odd
+SECTORS = (0, 1, 2)  # |Q| for which the condensate is a quantity of its own: near-zero modes of D come with the charge
 
 
 @final
@@ -88,7 +91,8 @@ class Schwinger:
     @property
     def labels(self) -> dict[str, str]:
         """What a report calls the observables."""
-        return self._sum.labels
+        start = "signed_" if self.flavours % 2 else ""
+        return self._sum.labels | {f"{start}condensate_Q{n}": f"condensate at |Q| = {n}" for n in SECTORS}
 
     @property
     def symmetries(self) -> Symmetries:
@@ -97,9 +101,19 @@ class Schwinger:
 
     @property
     def derived(self) -> dict[str, Derived]:
-        """The topological susceptibility; for an odd number of flavours <O sign>/<sign>, the mean with the weight det D."""
+        """The topological susceptibility and the condensate at |Q| = 0, 1, 2, `condensate_Q0` ...; for an odd number of flavours
+        <O sign>/<sign>, the mean with the weight det D.
+        """
         signed = {f"signed_{name}": Derived((f"{name}_times_sign", "sign"), _ratio) for name in SIGNED}
-        return self.gauge.derived | (signed if self.flavours % 2 else {})
+        return self.gauge.derived | (signed if self.flavours % 2 else {}) | self._by_sector
+
+    @property
+    def _by_sector(self) -> dict[str, Derived]:
+        start, end = ("signed_", "_times_sign") if self.flavours % 2 else ("", "")
+        return {
+            f"{start}condensate_Q{n}": Derived((f"condensate_at_Q{n}{end}", f"p_Q{n}{end}"), _ratio, inside=f"p_Q{n}")
+            for n in SECTORS
+        }
 
     @property
     def conjugates(self) -> dict[str, dict[str, float]]:
@@ -110,7 +124,7 @@ class Schwinger:
     def summary(self) -> tuple[str, ...]:
         """The observables of a report; for an odd number of flavours the sign of the determinant and what it reweights, too."""
         signed = ("sign", *(f"signed_{name}" for name in SIGNED)) if self.flavours % 2 else ()
-        return (*self.gauge.summary, *FERMIONIC, *signed)
+        return (*self.gauge.summary, *FERMIONIC, *signed, *self._by_sector)
 
     def check(self, couplings: Couplings = None) -> dict[str, Any]:
         """Return all couplings; raises ValueError and TypeError as the terms do."""
@@ -130,13 +144,16 @@ class Schwinger:
         return self._sum.difference(new, old, couplings)
 
     def observables(self, field: Array, couplings: Couplings = None) -> dict[str, Array]:
-        """Return those of `U1Gauge` and of `Fermions`, the plaquette, Q, condensate, ..., and the action of both; for an odd
-        number of flavours also products with the sign, `plaquette_times_sign`, ..., for `derived`.
+        """Return those of `U1Gauge` and of `Fermions`, the plaquette, Q, condensate, ..., and the action of both; `p_Q1`, 1 where
+        |Q| = 1, `condensate_at_Q1`, the condensate there and 0 elsewhere, ..., for `derived`; for an odd number of flavours
+        also products with the sign, `plaquette_times_sign`, ...
         """
         values = self._sum.observables(field, couplings)
+        within = _sectors(values)
         if self.flavours % 2:
-            values |= {f"{name}_times_sign": values[name] * values["sign"] for name in SIGNED if name in values}
-        return values
+            reweighted = {name: values[name] for name in SIGNED if name in values} | within
+            values |= {f"{name}_times_sign": value * values["sign"] for name, value in reweighted.items()}
+        return values | within
 
     def charge(self, field: Array) -> Array:
         """Return the topological charge Q."""
@@ -159,5 +176,15 @@ class Schwinger:
         return Sum(self.terms)
 
 
-def _ratio(times_sign: Any, sign: Any) -> Any:
-    return times_sign / sign
+def _ratio(product: Any, factor: Any) -> Any:
+    return product / factor
+
+
+def _sectors(values: dict[str, Array]) -> dict[str, Array]:
+    """1 and the condensate where |Q| is 0, 1, 2, and 0 elsewhere."""
+    xp, found = array_namespace(values["Q"]), {}
+    for n in SECTORS:
+        found[f"p_Q{n}"] = xp.astype(xp.abs(values["Q"]) == float(n), values["Q"].dtype)
+        if "condensate" in values:
+            found[f"condensate_at_Q{n}"] = found[f"p_Q{n}"] * values["condensate"]
+    return found

@@ -8,12 +8,16 @@ import pytest
 from haarflow import backends
 from haarflow.backends.compiled import vector
 from haarflow.core import random
+from haarflow.core.groups.matrices import complex_array
 from haarflow.core.laws.deviations import largest_pull
+from haarflow.core.spaces import Pair
+from haarflow.theories import SUNGauge, U1Gauge
 from haarflow.theories.fermions.determinants.determinant import log_det
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hops import OddHops
 from haarflow.theories.fermions.pseudofermions import pseudofermion
 from haarflow.theories.fermions.pseudofermions.hasenbusch import factors
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Background, Factor, background
 from haarflow.theories.fermions.wilson import Wilson
 from tests.support.dirac_twins import spinor
@@ -147,3 +151,37 @@ def test_action_is_differentiated_by_its_force(autodiff_backend):
     near, far = ((float(action(h, host)) - float(action(-h, host))) / (2 * h) for h in (1e-3, 2e-3))
     assert abs(float(value) - float(action(0.0, host))) < 1e-9
     assert abs(float(slope) - (4 * near - far) / 3) < 1e-8 * abs(near)
+
+
+@pytest.mark.parametrize("gauge, n", [(U1Gauge((2, 2)), 1), (SUNGauge((2, 2), n=2), 2)])
+def test_autodiff_of_the_action_is_its_slope_along_both_fields(autodiff_backend, host, gauge, n, monkeypatch):
+    """As training takes it, against central differences in one direction of the links and of the pseudofermions."""
+    monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)  # the dense retry takes long to compile
+    theory, backend = WithPseudofermions(gauge, Wilson((2, 2), n=n), tolerance=1e-13), autodiff_backend
+    couplings, key = {"beta": 1.3, "kappa": 0.2}, random.key(7, host)
+    field = Pair(links(theory.operator, host), pseudofermion.noise(theory.form, key, (2,), "float64"))
+    w = random.normal(random.fold_in(key, 1), theory.operator.group.zeros(field.U).shape)
+    toward = pseudofermion.noise(theory.form, random.fold_in(key, 2), (2,), "float64")
+
+    def at(step):
+        return Pair(theory.operator.group.update(field.U, step * w), field.phi + step * toward)
+
+    by_differences = (theory.action(at(1e-4), couplings) - theory.action(at(-1e-4), couplings)) / 2e-4
+
+    def parts(pair):
+        return tuple(numpy.real(x) if k == 0 else numpy.imag(x) for x in pair for k in (0, 1))
+
+    def total(a, b, c, d):
+        u = a if n == 1 else complex_array(a, b)
+        return backend.xp.sum(theory.action(Pair(u, complex_array(c, d)), couplings))
+
+    def both(values):
+        return backend.value_and_grad(lambda values: total(*values))(values)[1]
+
+    found = map(backend.to_numpy, backend.jit(both)(tuple(map(backend.asarray, parts(field)))))
+    ahead, behind = parts(at(1e-4)), parts(at(-1e-4))
+    along = sum(
+        (slope * (one - other) / 2e-4).reshape(2, -1).sum(axis=1)
+        for slope, one, other in zip(found, ahead, behind, strict=True)
+    )
+    numpy.testing.assert_allclose(along, by_differences, rtol=1e-6)

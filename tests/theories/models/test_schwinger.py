@@ -1,7 +1,7 @@
 """The Schwinger model: its parts against dense twins, limits that are known, and numbers of two flavours on 4x4."""
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy
 import pytest
@@ -11,7 +11,7 @@ from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.chains.kernel import Cycle, run
-from haarflow.core.statistics import gamma_method, reweight
+from haarflow.core.statistics import gamma_method, reweight, within
 from haarflow.theories import Sum, U1Gauge
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinants.determinant import log_det
@@ -30,6 +30,12 @@ KNOWN = {
     "p_Q0": (0.9433, 0.0013),
     "log_det": (1.810, 0.005),
 }
+WITHIN = tuple(f"{start}_Q{n}" for start in ("condensate_at", "p") for n in (0, 1))
+
+
+def sectors(theory):
+    """The quantities of a sector with |Q| = 0 or 1; on 4x4 a larger charge is too rare."""
+    return {name: one for name, one in theory.derived.items() if one.inside in WITHIN}
 
 
 def links(lattice, backend, batch=3, seed=1):
@@ -69,6 +75,22 @@ def test_it_is_the_sum_of_its_terms(backend, flavours):
     found = backend.to_numpy(log_det(theory.operator, field, COUPLINGS["kappa"])[0])
     gauge = backend.to_numpy(theory.gauge.action(field, {"beta": 2.0}))
     assert numpy.allclose(backend.to_numpy(theory.action(field, COUPLINGS)), gauge - flavours * found, atol=1e-10)
+
+
+@pytest.mark.parametrize("flavours", [1, 2])
+def test_the_condensate_of_a_sector_is_the_mean_over_its_configurations(host, flavours):
+    """By hand over the configurations with |Q| = n, weighted with the sign where the number of flavours is odd."""
+    theory = Schwinger((4, 4), flavours)
+    field = math.pi * random.uniform(random.key(3, host), (200, 2, 4, 4), "float64") * 2.0
+    values = theory.observables(field, {"beta": 2.0, "kappa": 0.4})
+    sign = values["sign"] if flavours == 1 else numpy.ones(200)
+    assert (values["sign"] < 0).any()
+    for n in (0, 1, 2):
+        name = f"{'signed_' if flavours == 1 else ''}condensate_Q{n}"
+        one, here = theory.derived[name], numpy.abs(theory.charge(field)) == n
+        assert here.sum() > 20 and name in theory.summary and theory.labels[name].endswith(f"|Q| = {n}")
+        found = within(one.function, [values[word] for word in one.ingredients], values[one.inside], numpy.zeros(200))
+        assert found.value == pytest.approx((values["condensate"] * sign)[here].sum() / sign[here].sum(), rel=1e-12)
 
 
 def test_without_hopping_it_is_pure_gauge_theory(host):
@@ -120,20 +142,27 @@ def compared(estimates, known=KNOWN):
         assert abs(found.value - value) < 4.0 * math.hypot(found.error, error), (name, found)
 
 
-@pytest.mark.statistical
-def test_exact_draws_reweighted_give_the_numbers_of_two_flavours(host):
+@lru_cache(maxsize=1)
+def exact_draws():
     """20,000 exact draws of pure gauge theory with weight det^2, whose ESS is 0.33."""
     theory = Schwinger((4, 4))
-    field = exact_sample(theory.gauge, random.key(5, host), 20_000, {"beta": 2.0}).field
+    field = exact_sample(theory.gauge, random.key(5, backends.get("numpy")), 20_000, {"beta": 2.0}).field
     blocks = [theory.observables(field[first : first + 2500], COUPLINGS) for first in range(0, 20_000, 2500)]
-    values = {name: numpy.concatenate([block[name] for block in blocks]) for name in KNOWN}
+    return {name: numpy.concatenate([block[name] for block in blocks]) for name in (*KNOWN, *WITHIN)}
+
+
+@pytest.mark.statistical
+def test_exact_draws_reweighted_give_the_numbers_of_two_flavours():
+    values = exact_draws()
     log_w = 2.0 * values["log_det"][None]
     compared({name: reweight(log_w, values[name][None]) for name in KNOWN})
 
 
 @pytest.mark.statistical
 def test_hmc_with_hits_gives_the_numbers_of_two_flavours():
-    """64 chains of 400 trajectories with the exact determinant on JAX, or NumPy without it."""
+    """64 chains of 400 trajectories with the exact determinant on JAX, or NumPy without it; the condensate of each sector is that of
+    exact draws.
+    """
     where = backends.get("jax" if backends.is_present("jax") else "numpy")
     theory = Schwinger((4, 4))
     hmc = HMC(theory, OMELYAN, 4, {"couplings": COUPLINGS, "step_size": 0.35})
@@ -144,8 +173,16 @@ def test_hmc_with_hits_gives_the_numbers_of_two_flavours():
     for block in range(1, 9):
         state, records = run(both, random.key(6, where), state, 50, start=50 * block, measure=measure)
         blocks.append(records)
-    series = {name: numpy.concatenate([where.to_numpy(one["observables"][name]) for one in blocks]).T for name in KNOWN}
-    compared({name: gamma_method(values) for name, values in series.items()})
+    names = (*KNOWN, *WITHIN)
+    series = {name: numpy.concatenate([where.to_numpy(one["observables"][name]) for one in blocks]).T for name in names}
+    compared({name: gamma_method(series[name]) for name in KNOWN})
+    exact = exact_draws()
+    for name, one in sectors(theory).items():
+        chain, reweighted = (
+            within(one.function, [values[word] for word in one.ingredients], values[one.inside], log_w)
+            for values, log_w in ((series, None), (exact, 2.0 * exact["log_det"]))
+        )
+        compared({name: chain}, {name: reweighted[:2]})
     d_h = numpy.concatenate([where.to_numpy(one["info"]["0"]["dH"]) for one in blocks]).T
     ratio = gamma_method(numpy.exp(-d_h))
     assert abs(ratio.value - 1.0) < 4.0 * ratio.error
