@@ -15,6 +15,7 @@ from haarflow.core.statistics import gamma_method, jackknife, log_z
 from haarflow.flows.modelfile import ModelFileError, open_model, save_model
 from haarflow.flows.pairs import effective_beta, effective_lines, loops_and_hops
 from haarflow.flows.sampling.draws import draw
+from haarflow.flows.training.gradients import ReverseKL
 from haarflow.theories.exact import sun_torus
 from haarflow.theories.fermions.traces import traces
 from haarflow.theories.models.qcd import QCD
@@ -113,3 +114,26 @@ def test_a_solve_that_is_too_short_is_retried_and_else_no_number():
     action, solves = singular.pseudofermion(Pair(cold, pair.phi), 0.25)
     assert numpy.isnan(action).all()
     assert not solves.converged.any()
+
+
+def test_gradient_of_the_loss_is_that_of_draws_by_differences():
+    """Reverse KL by reparameterisation on Torch, through a solve that nothing differentiates, for coefficient and net."""
+    pytest.importorskip("torch")
+    torch, host = backends.get("torch"), backends.get("numpy")
+    model = loops_and_hops(LATTICE, THEORY.hops, 2, order=1, hop_order=1, hop_net=(2,), **COUPLINGS)
+
+    def params_of(backend, shift=0.0):
+        params = model.init(random.key(0, backend))
+        conditional = params["conditional"]
+        net = {name: value + 0.3 for name, value in conditional["net"].items()}
+        moved = {"coefficients": conditional["coefficients"] + shift, "net": net | {"b1": net["b1"] + 2.0 * shift}}
+        return params | {"conditional": moved}
+
+    def loss(shift):
+        pair, log_q = model.sample(params_of(host, shift), random.key(1, host), 2)
+        return float(numpy.mean(THEORY.action(pair, COUPLINGS) + log_q))
+
+    grads, _ = ReverseKL().gradient(model, THEORY.action, params_of(torch), random.key(1, torch), 2, COUPLINGS)
+    found = grads["conditional"]["coefficients"].sum() + 2.0 * grads["conditional"]["net"]["b1"].sum()
+    near, far = ((loss(h) - loss(-h)) / (2 * h) for h in (1e-3, 2e-3))
+    assert abs(float(found) - (4 * near - far) / 3) < 1e-6 * abs(near)
