@@ -85,7 +85,7 @@ class Images:
     def of(self, field: Tree, group: Group | Pair, lattice: tuple[int, ...]) -> Tree:
         """Return all images of fields `(n, *field_shape)`, the field itself first, `(image, n, *field_shape)`."""
         self.check(group, lattice)
-        if isinstance(field, Pair):
+        if isinstance(group, Pair):
             other = Pair(-field.U, _alternating(lattice, field.phi) * field.phi)
             return tree_map(lambda a, b: array_namespace(a).stack([a, b], axis=0), field, other)
         d, links = len(lattice), on_links(group, tuple(field.shape[1:]), lattice)

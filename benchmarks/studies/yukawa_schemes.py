@@ -64,7 +64,7 @@ from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 
 OBSERVABLES = ("phi2", "chi2", "log_det", "phi_condensate", "sign")
 JUDGED = OBSERVABLES[:-1]
-MODELS = {"pairs": scalars_and_shears, "told": shears_and_scalars, "joint": scalars_and_shears_in_turn}
+MODELS: dict[str, Any] = {"pairs": scalars_and_shears, "told": shears_and_scalars, "joint": scalars_and_shears_in_turn}
 FLOW_OF = {
     **dict.fromkeys(("marginal", "pseudo-marginal", "gibbs", "autoregressive"), "pairs"),
     "gibbs, told": "told",
