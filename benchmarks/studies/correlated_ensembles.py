@@ -1,12 +1,13 @@
 """Maps of U(1) between two couplings: replica swaps and correlated ensembles, plain, by one number, trained, in closed form.
 
-    python -m haarflow.benchmarks.studies.correlated_ensembles [--lattice 16 16] [--betas 4 4.4] [--steps 200 150 40]
+    python -m haarflow.benchmarks.studies.correlated_ensembles [--lattice 16 16] [--betas 4 4.4] [--steps 200] [--pilot 600]
         [--maps plain ...] [--draws 20000] [--seed 2026] [--json FILE]
 
 From exact configurations at both couplings: `plain`, the identity; `one number`, one sweep theta -> theta - c
 dS_1/dtheta with the c of the largest ESS on draws of its own; `trained`, F_b o F_a^-1 of a sweep flow that is told
 beta and convolves the learnt log-weight of one plaquette, nine numbers trained from nothing: at both couplings on
-lattices of four columns, then as a map there and on the whole lattice; and `closed form`, the same of the exact conditional distributions, cut off at 16 harmonics. Printed are the ESS of the
+lattices of four columns, then as a map by the spread of log w on configurations there and on the whole lattice; and
+`closed form`, the same of the exact conditional distributions, cut off at 16 harmonics. Printed are the ESS of the
 pairs, the mean acceptance of a swap, the difference of plaquettes with its error and its distance from the exact one,
 and the gain in variance over independent ensembles. CPU seconds are those of the process, in JAX for the training
 (float32) and NumPy for all else.
@@ -19,10 +20,9 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -39,8 +39,9 @@ from haarflow.core.statistics import Difference, correlated_difference, ess
 from haarflow.flows.between import Between
 from haarflow.flows.flow import Model
 from haarflow.flows.priors import UniformLinks
+from haarflow.flows.stochastic.least_spread import least_spread
 from haarflow.flows.training.coupling_plans import Cycled
-from haarflow.flows.training.gradients import Estimator, PathGradient, ReverseKL
+from haarflow.flows.training.gradients import ReverseKL
 from haarflow.flows.training.loop import Training, start, train
 from haarflow.flows.training.optimisers import Adam
 from haarflow.flows.training.schedules import Cosine, WarmUp
@@ -52,28 +53,6 @@ from haarflow.theories.samplers.u1 import exact_sample
 
 MAPS = ("plain", "one number", "trained", "closed form")
 PILOT, BLOCK = 400, 500  # configurations that tune one number, and that are mapped at once
-
-
-@dataclass(frozen=True)
-class Equilibrium:
-    """The prior of exact configurations at a coupling, up to ln Z."""
-
-    lattice: tuple[int, int]
-    beta: float
-
-    @property
-    def group(self) -> Any:
-        return U1Gauge(self.lattice).group
-
-    @property
-    def field_shape(self) -> tuple[int, ...]:
-        return (2, *self.lattice)
-
-    def sample(self, key: Any, n: int, dtype: str = "float64") -> Any:
-        return exact_sample(U1Gauge(self.lattice), key, n, {"beta": self.beta}, dtype).field
-
-    def log_density(self, x: Any) -> Any:
-        return -U1Gauge(self.lattice).action(x, {"beta": self.beta})
 
 
 class ClosedForm:
@@ -115,43 +94,33 @@ def best_number(lattice: Any, betas: Any, seed: int) -> dict[str, Any]:
     return {"c": numpy.asarray(0.5 * (low + high))}
 
 
-class Stage(NamedTuple):
-    """One stage of the training: what is trained, and how."""
-
-    model: Model
-    rate: float
-    batch: int
-    estimator: Estimator
-    couplings: Any
-
-
-def trained(lattice: tuple[int, int], betas: tuple[float, float], steps: list[int], seed: int) -> tuple[Any, Any]:
+def trained(lattice: tuple[int, int], betas: tuple[float, float], options: Any) -> tuple[Any, Any]:
     """Return the map of a sweep flow that is told beta, and its parameters in double precision."""
     flow = Sweep(48, 12, condition=("beta",), stiffness=0.5 * sum(betas), plaquette=3, table=False)
-    told, mapped = Cycled({"beta": betas}), {"beta": betas[1]}
     between = Between(flow, *((("beta", beta),) for beta in betas))
-    narrow = (lattice[0], min(4, lattice[1]))
-    stages: tuple[Stage, ...] = (
-        Stage(Model(UniformLinks(narrow), flow), 2e-2, 128, ReverseKL(), told),
-        Stage(Model(Equilibrium(narrow, betas[0]), between), 5e-2, 64, PathGradient(), mapped),
-        Stage(Model(Equilibrium(lattice, betas[0]), between), 1e-2, 64, PathGradient(), mapped),
-    )
-    backend, params = backends.get("jax", dtype="float32"), None
-    for number, (stage, count) in enumerate(zip(stages, steps, strict=True)):
-        adam = Adam(
-            WarmUp(Cosine(stage.rate, max(1, count - 20), 0.01 * stage.rate), min(20, count)), b2=0.95, clip=5.0
-        )
-        condition = ("beta",) if isinstance(stage.couplings, Cycled) else ()
-        theory = U1Gauge(stage.model.prior.lattice)
-        training = Training(stage.model, theory, adam, stage.estimator, stage.batch, condition)
-        state, late = start(training, random.fold_in(random.key(seed, backend), number), params, "float32"), []
-        for progress in train(training, state, count, stage.couplings, every=10):
-            late += [progress.state.params] if progress.step > 0.75 * count else []
-            if progress.step % 50 == 0:
-                print(f"  stage {number} step {progress.step} ESS {progress.records['ess'].mean():.3f}", flush=True)
-        params = tree_map(lambda *rows: sum(rows) / len(rows), *late)
-    host = tree_map(lambda leaf: backend.to_numpy(leaf).astype("float64"), params)
-    return between, host
+    narrow, host = (lattice[0], min(4, lattice[1])), backends.get("numpy")
+    params = trained_at_both(flow, narrow, betas, options)
+    for number, (extents, count) in enumerate(((narrow, options.pilot), (lattice, options.pilot // 2))):
+        key = random.fold_in(random.key(options.seed + 2, host), number)
+        x = exact_sample(U1Gauge(extents), key, count, {"beta": betas[0]}).field
+        spread = lambda params, extents=extents, x=x: log_weights(extents, betas, between, params, x)[1]  # noqa: E731
+        params = least_spread(spread, params, steps=5 - 3 * number)
+        print(f"  fitted on {extents}: ESS {ess(spread(params)):.4f} of the pilot", flush=True)
+    return between, params
+
+
+def trained_at_both(flow: Sweep, lattice: tuple[int, int], betas: tuple[float, float], options: Any) -> Any:
+    """Return the flow's parameters from a training at both couplings, the mean over its last quarter."""
+    backend, late = backends.get("jax", dtype="float32"), []
+    adam = Adam(WarmUp(Cosine(2e-2, options.steps - 20, 2e-4), 20), b2=0.95, clip=5.0)
+    training = Training(Model(UniformLinks(lattice), flow), U1Gauge(lattice), adam, ReverseKL(), 128, ("beta",))
+    state = start(training, random.key(options.seed, backend), None, "float32")
+    for progress in train(training, state, options.steps, Cycled({"beta": betas}), every=10):
+        late += [progress.state.params] if progress.step > 0.75 * options.steps else []
+        if progress.step % 50 == 0:
+            print(f"  step {progress.step} ESS {progress.records['ess'].mean():.3f}", flush=True)
+    mean = tree_map(lambda *rows: sum(rows) / len(rows), *late)
+    return tree_map(lambda leaf: backend.to_numpy(leaf).astype("float64"), mean)
 
 
 def measured(lattice: Any, betas: Any, flow: Any, params: Any, draws: int, seed: int) -> tuple[Difference, float]:
@@ -178,7 +147,7 @@ def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
     makers: dict[str, Callable[[], tuple[Any, Any]]] = {
         "plain": lambda: (None, {}),
         "one number": lambda: (GradientSweep(), best_number(lattice, betas, options.seed + 1)),
-        "trained": partial(trained, lattice, betas, options.steps, options.seed),
+        "trained": partial(trained, lattice, betas, options),
         "closed form": lambda: (ClosedForm(*betas), {}),
     }
     for name, make in ((name, makers[name]) for name in options.maps):
@@ -207,7 +176,8 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lattice", type=int, nargs=2, default=[16, 16])
     parser.add_argument("--betas", type=float, nargs=2, default=[4.0, 4.4])
-    parser.add_argument("--steps", type=int, nargs=3, default=[200, 150, 40])
+    parser.add_argument("--steps", type=int, default=200, help="of the training at both couplings")
+    parser.add_argument("--pilot", type=int, default=600, help="configurations on which the map is fitted")
     parser.add_argument("--maps", nargs="+", choices=MAPS, default=list(MAPS))
     parser.add_argument("--draws", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=2026)

@@ -50,4 +50,5 @@ def cosine_table(points: int) -> numpy.ndarray:
     [[1.0], [1.0], [1.0], [1.0]]
     """
     angles = 2.0 * math.pi * numpy.arange(points) / points
-    return numpy.cos(numpy.outer(angles, numpy.arange(points // 3)))
+    table: numpy.ndarray = numpy.cos(numpy.outer(angles, numpy.arange(points // 3)))
+    return table

@@ -207,7 +207,8 @@ class Sweep:
     def _convolved(self, plaquette: Array, areas: list[int], strength: Array) -> Array:
         """Return the log-weights of areas of independent plaquettes, quadratic in the strength as the table is."""
         xp, powers = array_namespace(strength), [strength[0, ...] ** n for n in range(plaquette.shape[1])]
-        single = xp.matmul((self.stiffness + 1.0) * plaquette, xp.concat(powers, axis=0))
+        change = backends.of(strength).asarray(basis((1,), self.plaquette, self.stiffness)[0, 0], dtype=strength.dtype)
+        single = xp.matmul(change, xp.matmul(plaquette, xp.concat(powers, axis=0)))
         cosines = convolved(single, tuple(areas), self.harmonics)
         return cosines if self.charge_symmetric else xp.concat([cosines, 0.0 * cosines], axis=1)
 

@@ -253,7 +253,7 @@ def test_a_plaquette_of_the_wilson_action_makes_the_flow_exact(host):
     flow, betas = Sweep(bins=48, harmonics=10, condition=("beta",), plaquette=1, table=False), (2.0, 4.0)
     strengths = [(beta - 4.0) / (beta + 5.0) for beta in betas]
     slope = (betas[1] - betas[0]) / (strengths[1] - strengths[0])
-    params = {"plaquette": numpy.asarray([[betas[1], slope, 0.0]]) / 5.0}
+    params = {"plaquette": numpy.asarray([[betas[1], slope, 0.0]]) / basis((1,), 1, 4.0)[0, 0]}
     for beta in betas:
         y, log_det = flow.forward(params, links((4, 3), 400), {"beta": beta})
         log_w = log_det - U1Gauge((4, 3)).action(y, {"beta": beta})

@@ -234,7 +234,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a way back without the learnt plaquette",
         "model",
         links(ForgottenPlaquette(6, 2, plaquette=1)),
-        ("round_trip", *JACOBIAN),
+        ("round_trip",),
         TWO,
     ),
     *autoregressive.MUTANTS,
