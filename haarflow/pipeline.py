@@ -27,7 +27,7 @@ from haarflow.run.samplers import needs_flow
 from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
 from haarflow.run.stages.paths import check_paths, with_paths
-from haarflow.run.stages.thermodynamics import measure_thermodynamics
+from haarflow.run.stages.thermodynamics import check_thermodynamics, measure_thermodynamics
 from haarflow.run.toml import to_toml
 
 
@@ -47,6 +47,7 @@ def run(
     """
     progress, setup = progress or Progress(), build(recipe, own)
     check_paths(setup.target)
+    check_thermodynamics(setup.target)
     with opened(out, to_toml(setup.recipe)) as folder:
         if not folder.summary.exists():
             _work(setup, folder, workers, progress)

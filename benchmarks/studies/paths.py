@@ -131,6 +131,7 @@ def figures(
         "ln_Z_error": z.error,
         "ln_Z_known": log_z,
         "ln_Z_known_error": error,
+        "ln_Z_off": None if z.value is None else z.value - log_z,
         "fit_cpu_s": fit,
         "ms_a_path": 1e3 * cpu_s,
         "effective_per_cpu_s": (quality.value or 0.0) / cpu_s,

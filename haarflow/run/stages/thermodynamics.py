@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from haarflow import backends
 from haarflow.backends.tree import tree_map
 from haarflow.backends.types import Array, Tree
 from haarflow.core import random, statistics
 from haarflow.core.chains import kernel as kernels
+from haarflow.core.chains import warmup
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.core.statistics.pareto import HEAVY
@@ -73,6 +75,17 @@ def at(target: Target, point: Point) -> Target:
     return dataclasses.replace(moved, couplings=moved.couplings | dict.fromkeys(along, point.value))
 
 
+def check_thermodynamics(target: Target) -> None:
+    """Raise ValueError for an integration that cannot start, before anything is written; see `measure_thermodynamics`."""
+    words = target.recipe.thermodynamics
+    if words is None or not words.first:
+        return
+    key = random.key(0, backends.get("numpy"))
+    for point in points(target.recipe, words):
+        there = at(target, point)
+        _known(there, there.hot_start(key, 1, "float64"), there.couplings | words.first, there.couplings)
+
+
 def measure_thermodynamics(setup: Setup, words: Thermodynamics, folder: RunFolder, progress: Progress) -> None:
     """Write the lines of all points and methods that the log does not have yet.
 
@@ -99,28 +112,41 @@ def _by_flow(
     for point in wanted:
         begun, target = time.process_time(), at(setup.target, point)
         opened = opened_model(name, target, setup.own)
-        refuse_extrapolation(name, opened.card, target.couplings)
+        if not setup.recipe.extrapolate:
+            refuse_extrapolation(name, opened.card, target.couplings)
         condition = {word: target.couplings[word] for word in opened.card.get("condition") or ()} or None
         params = tree_map(setup.backend.asarray, opened.params)
         block = max(1, min(words.draws, SITES // math.prod(point.lattice)))
         key, parts = setup.stream(f"thermodynamics {point}"), []
-        measure = _measured(target.theory, tuple(target.couplings.items()), tuple(words.along))
+        low, high = _ends(target.couplings, words)
+        measure = _difference(target.theory, tuple(low.items()), tuple(high.items()))
         for index in range(-(-words.draws // block)):
-            one = draw(
-                opened.model,
-                params,
-                target.theory,
-                random.fold_in(key, index),
-                block,
-                target.couplings,
-                condition,
-                measure,
-            )
-            parts.append(tree_map(setup.backend.to_numpy, {"log_w": one.log_w, **one.observables}))
-        found = {word: numpy.concatenate([part[word] for part in parts]) for word in parts[0]}
-        log_w = found.pop("log_w")
-        means = {word: statistics.reweight(log_w, values) for word, values in found.items()}
+            own = random.fold_in(key, index)
+            one = draw(opened.model, params, target.theory, own, block, target.couplings, condition, measure)
+            parts.append([setup.backend.to_numpy(part) for part in (one.log_w, *one.observables)])
+        log_w, *actions = (numpy.concatenate(part) for part in zip(*parts, strict=True))
+        means = {
+            word: statistics.reweight(log_w, values) for word, values in _at(actions, target.couplings, words).items()
+        }
         yield _line("flow", point, _of_weights(log_w), means, float(statistics.ess(log_w)), time.process_time() - begun)
+
+
+def _ends(couplings: Mapping[str, float], words: Thermodynamics) -> tuple[dict[str, float], dict[str, float]]:
+    """The couplings at both ends of the curve; a point's own where there is none."""
+    low, high = ({name: values[index] for name, values in words.along.items()} for index in (0, -1))
+    return {**couplings, **low}, {**couplings, **high}
+
+
+def _at(
+    actions: list[numpy.ndarray], couplings: Mapping[str, float], words: Thermodynamics
+) -> dict[str, numpy.ndarray]:
+    """The action at a point and, along a curve, its derivative there, of the actions at both ends."""
+    low, high = actions
+    if not words.along:
+        return {"action": low}
+    ((name, values),) = words.along.items()
+    slope = (high - low) / (values[-1] - values[0])
+    return {"action": low + (couplings[name] - values[0]) * slope, "slope": slope}
 
 
 def _of_weights(log_w: numpy.ndarray) -> Estimate:
@@ -166,6 +192,7 @@ def _along(
         kernel = samplers.kernel(theory, couplings, settings)
         warm = max(5, words.sweeps // 4)
         stream = random.fold_in(key, index)
+        field = field if index else _settled(kernel, random.fold_in(stream, warm), field, warm, measure, settings.thin)
         state, _ = kernels.run(kernel, stream, kernel.init(field), warm, 0, measure, settings.thin)
         state, records = kernels.run(kernel, stream, state, words.sweeps, warm, measure, settings.thin)
         field = state.field
@@ -185,6 +212,14 @@ def _along(
         )
         for log_z, action, slope in zip(curve, actions, slopes, strict=True)
     ]
+
+
+def _settled(kernel: Any, key: Array, field: Tree, draws: int, measure: Any, thin: int) -> Tree:
+    """The fields after draws with a quarter of HMC's step size: at a disordered start the full one is never accepted."""
+    if not warmup.has_step_size(kernel.values):
+        return field
+    gentler = kernel.with_values(warmup.with_step_size(kernel.values, lambda step_size: 0.25 * step_size))
+    return kernels.run(gentler, key, gentler.init(field), draws, 0, measure, thin)[0].field
 
 
 def _between(first: Mapping[str, float], last: Mapping[str, float], place: float) -> dict[str, float]:
@@ -217,19 +252,6 @@ def _known(target: Target, field: Tree, first: Mapping[str, float], last: Mappin
 def _difference(theory: Any, first: tuple[tuple[str, float], ...], last: tuple[tuple[str, float], ...]) -> Any:
     """The function that measures the action at both ends of a line; the same object for the same line, so that it compiles once."""
     return lambda field: (theory.action(field, dict(first)), theory.action(field, dict(last)))
-
-
-@lru_cache(maxsize=16)
-def _measured(theory: Any, couplings: tuple[tuple[str, float], ...], along: tuple[str, ...]) -> Any:
-    """The function that measures the action, and its derivative along a curve where there is one."""
-    here = dict(couplings)
-    there = here | {name: here[name] + 1.0 for name in along}
-
-    def measure(field: Tree) -> dict[str, Array]:
-        action = theory.action(field, here)
-        return {"action": action} | ({"slope": theory.action(field, there) - action} if along else {})
-
-    return measure
 
 
 def _line(

@@ -128,7 +128,7 @@ def test_an_interrupted_run_goes_on_with_the_next_point(free, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(free[0], folder)
     opened, whole = RunFolder(folder), json.loads((folder / "summary.json").read_text())
-    kept = opened.log().thermodynamics[:3]
+    kept = opened.log().thermodynamics[:6]
     opened.cut(lambda line: line not in opened.log().thermodynamics or line in kept)
     opened.summary.unlink()
     recipe = recipes.check({**FREE, "model": str(free[0].parent / f"{MASS}.safetensors")})
