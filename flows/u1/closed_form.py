@@ -57,14 +57,16 @@ def flux_density(beta: float, area: int, angle: numpy.ndarray) -> numpy.ndarray:
     return density
 
 
-def division_grid(beta: float, area: int, wholes: int, halves: int) -> Grid:
+def division_grid(beta: float, area: int, wholes: int, halves: int, first: float = 0.5) -> Grid:
     """Return p(S|T) on a grid of the angles T and S of an even number of plaquettes and of one half of them.
+
+    Both begin `first` of a spacing above -pi.
 
     >>> grid = division_grid(2.0, 4, wholes=8, halves=32)
     >>> grid.density.shape, round(float(grid.density.mean()), 12), round(float(grid.share.sum()), 12)
     ((8, 32), 1.0, 1.0)
     """
-    whole, half = (2 * math.pi * (numpy.arange(points) + 0.5) / points - math.pi for points in (wholes, halves))
+    whole, half = (2 * math.pi * (numpy.arange(points) + first) / points - math.pi for points in (wholes, halves))
     other = flux_density(beta, area // 2, whole[:, None] - half)
     density = flux_density(beta, area // 2, half) * other
     share = flux_density(beta, area, whole)

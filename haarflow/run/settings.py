@@ -51,6 +51,10 @@ class Train:
     ] = ""
     checkpoint: Annotated[int, count("steps between checkpoints, and between lines of metrics.jsonl")] = 50
     start: Annotated[str, Field(description="a model file to start from (fine-tuning); empty: from scratch")] = ""
+    closed_form: Annotated[
+        int,
+        count("steps that first fit each division of flux to its closed form in two dimensions, for U(1); 0: none", 0),
+    ] = 0
     anneal: Annotated[
         dict[str, Annotated[float, number("coupling")]],
         Field(description="couplings at the first step, such as beta, for annealing"),
