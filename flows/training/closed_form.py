@@ -25,7 +25,7 @@ from haarflow.flows.nets import ConvNet
 from haarflow.flows.training.optimisers import Adam, AdamState, apply_updates
 from haarflow.flows.training.schedules import Cosine
 from haarflow.flows.u1.circle_maps import circle_map
-from haarflow.flows.u1.closed_form import Grid, division_grid, divisions
+from haarflow.flows.u1.closed_form import Grid, couplings_of, division_grid, divisions
 from haarflow.flows.u1.coupling import GaugeCoupling, with_start
 
 WHOLES, HALVES = 80, 64  # points in T and in S
@@ -81,15 +81,16 @@ def closed_form_start(
     backend, params = backends.of(key), flow.init(key, dtype)
     fitted: dict[Any, tuple[list[Params], float]] = {}
     kl: dict[int, float] = {}
+    couplings = couplings_of(flow)
     for number, (area, layers) in enumerate(divisions(flow)):
-        nets = tuple(_alone(flow.flows[layer]) for layer in layers)
+        nets = tuple(_alone(couplings[layer]) for layer in layers)
         if (area, nets) not in fitted:  # every plane begins alike
             keys = random.split(random.fold_in(key, number), len(nets))
             fresh = [net.init(keys[index, :], dtype) for index, net in enumerate(nets)]
             fitted[area, nets] = _fitted(backend, nets, fresh, beta, area, steps, rate, dtype)
         numbers, kl[area] = fitted[area, nets]
         for layer, own in zip(layers, numbers, strict=True):
-            params[str(layer)] = {"net": _embedded(own, params[str(layer)]["net"], len(flow.flows[layer].context))}
+            params[str(layer)] = {"net": _embedded(own, params[str(layer)]["net"], len(couplings[layer].context))}
     return Start(params, kl)
 
 

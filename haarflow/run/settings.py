@@ -21,7 +21,7 @@ class Train:
     """Training of the flow, from scratch or from an existing model."""
 
     __pydantic_config__ = STRICT
-    steps: Annotated[int, count("optimiser steps")] = 1000
+    steps: Annotated[int, count("optimiser steps; 0: what train.closed_form fits, and no more", 0)] = 1000
     batch: Annotated[int, count("configurations drawn in each step", 2)] = 128
     lr: Annotated[float, number("initial learning rate of Adam", gt=0)] = 1e-3
     schedule: Annotated[

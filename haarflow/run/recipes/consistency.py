@@ -168,7 +168,7 @@ def _chain_errors(recipe: Recipe, train: Train) -> list[str]:
 def _closed_form_errors(recipe: Recipe, train: Train) -> Errors:
     """The errors of a training that starts at the closed form of divisions of flux."""
     if not train.closed_form:
-        return []
+        return [] if train.steps else ["train.steps must be 1 or more, or 0 with train.closed_form, got 0"]
     divided = recipe.theory.name == "u1" and recipe.flow.get("kind") == "convolutional"
     if not divided or not recipe.flow.get("conditioned", True):
         return [

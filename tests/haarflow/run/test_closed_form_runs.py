@@ -29,7 +29,7 @@ def test_a_run_starts_at_the_closed_form_and_its_report_names_the_cap_of_the_def
     """2x2 is one block, without a cap; on 4x4 the blocks' fluxes are uniform, and the ESS is that of them."""
     found = {}
     for extent in (2, 4):
-        recipe = load("u1-tiny", [*SMALL, f"lattice=[{extent},{extent}]"])
+        recipe = load("u1-tiny", [*SMALL, f"lattice=[{extent},{extent}]", f"train.steps={extent - 2}"])
         run(recipe, tmp_path / str(extent))
         summary = json.loads((tmp_path / str(extent) / "summary.json").read_text())
         found[extent] = (summary["samplers"]["flow-reweighting"]["ess"], cap_of(target_of(recipe)))
@@ -48,6 +48,7 @@ def test_a_run_starts_at_the_closed_form_and_its_report_names_the_cap_of_the_def
         (["flow.kind=sweep", "flow.block=false"], "train.closed_form is for the flow of U(1) that divides fluxes"),
         (["flow.conditioned=false"], "flow.conditioned = true: set it to 0"),
         (["train.anneal.beta=0.5"], "train.closed_form excludes train.start, train.anneal and train.between"),
+        (["train.closed_form=0", "train.steps=0"], "train.steps must be 1 or more, or 0 with train.closed_form, got 0"),
         (["flow.mixture=2"], "train.closed_form starts all models of a mixture alike: remove flow.mixture"),
     ],
 )
