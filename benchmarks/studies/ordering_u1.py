@@ -41,14 +41,15 @@ from haarflow.theories.exact import u1_torus
 from haarflow.theories.samplers.u1 import exact_sample
 
 BLOCK = 500  # draws at a time
-OPTIONS = {"depth": 1, "map": "moebius_pairs", "pieces": 4, "hidden": (16, 16)}
+OPTIONS: dict[str, Any] = {"depth": 1, "map": "moebius_pairs", "pieces": 4, "hidden": (16, 16)}
 
 
 def row_of(options: argparse.Namespace, beta: float, begin: str) -> dict[str, Any]:
     """Return what one flow reaches: before training, after it, and what it cost."""
     begun, single = time.process_time(), backends.get("jax", dtype="float32")
     model, closed = convolutional(tuple(options.lattice), options.block, **OPTIONS), begin == "closed-form"
-    key, left = random.key(options.seed, single), {}
+    key = random.key(options.seed, single)
+    left: dict[int, float] = {}
     if closed:
         params, left = closed_form_start(model.flow, key, beta, options.fit, dtype="float32")
     else:
