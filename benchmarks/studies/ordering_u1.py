@@ -41,14 +41,15 @@ from haarflow.theories.exact import u1_torus
 from haarflow.theories.samplers.u1 import exact_sample
 
 BLOCK = 500  # draws at a time
-OPTIONS = {"depth": 1, "map": "moebius_pairs", "pieces": 4, "hidden": (16, 16)}
+OPTIONS: dict[str, Any] = {"depth": 1, "map": "moebius_pairs", "pieces": 4, "hidden": (16, 16)}
 
 
 def row_of(options: argparse.Namespace, beta: float, begin: str) -> dict[str, Any]:
     """Return what one flow reaches: before training, after it, and what it cost."""
     begun, single = time.process_time(), backends.get("jax", dtype="float32")
     model, closed = convolutional(tuple(options.lattice), options.block, **OPTIONS), begin == "closed-form"
-    key, left = random.key(options.seed, single), {}
+    key = random.key(options.seed, single)
+    left: dict[int, float] = {}
     if closed:
         params, left = closed_form_start(model.flow, key, beta, options.fit, dtype="float32")
     else:
@@ -124,9 +125,9 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--betas", type=float, nargs="+", default=[7.0, 4.0, 5.0])
     parser.add_argument("--starts", nargs="+", choices=["closed-form", "fresh"], default=["closed-form", "fresh"])
     parser.add_argument("--fit", type=int, default=1500, help="steps of the fit of each division")
-    parser.add_argument("--steps", type=int, default=60, help="steps of training from the closed form")
-    parser.add_argument("--rate", type=float, default=2e-4, help="first learning rate of these")
-    parser.add_argument("--fresh-steps", type=int, default=300, help="steps of training from fresh numbers")
+    parser.add_argument("--steps", type=int, default=1000, help="steps of training from the closed form")
+    parser.add_argument("--rate", type=float, default=5e-5, help="first learning rate of these")
+    parser.add_argument("--fresh-steps", type=int, default=2000, help="steps of training from fresh numbers")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--draws", type=int, default=4000)
     parser.add_argument("--targets", type=int, default=2000)

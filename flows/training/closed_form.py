@@ -8,7 +8,7 @@ by training. Only the numbers at which training starts are those of two dimensio
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,10 +22,10 @@ from haarflow.backends.types import Array, Key, Params
 from haarflow.core import random
 from haarflow.flows.flow import Chain
 from haarflow.flows.nets import ConvNet
-from haarflow.flows.training.optimisers import Adam, apply_updates
+from haarflow.flows.training.optimisers import Adam, AdamState, apply_updates
 from haarflow.flows.training.schedules import Cosine
 from haarflow.flows.u1.circle_maps import circle_map
-from haarflow.flows.u1.closed_form import Grid, division_grid, divisions
+from haarflow.flows.u1.closed_form import Grid, couplings_of, division_grid, divisions
 from haarflow.flows.u1.coupling import GaugeCoupling, with_start
 
 WHOLES, HALVES = 80, 64  # points in T and in S
@@ -69,7 +69,7 @@ def closed_form_start(
     Raises ValueError for flows that `divisions` refuses and for fewer than one step, NoAutodiff on backends without
     automatic differentiation.
 
-    >>> from haarflow.backends import jax as backend
+    >>> from haarflow.backends import torch as backend
     >>> from haarflow.flows.u1.architectures import convolutional
     >>> flow = convolutional((2, 2), block=2, depth=1).flow
     >>> start = closed_form_start(flow, random.key(0, backend), beta=1.0, steps=100, dtype="float32")
@@ -81,15 +81,16 @@ def closed_form_start(
     backend, params = backends.of(key), flow.init(key, dtype)
     fitted: dict[Any, tuple[list[Params], float]] = {}
     kl: dict[int, float] = {}
+    couplings = couplings_of(flow)
     for number, (area, layers) in enumerate(divisions(flow)):
-        nets = tuple(_alone(flow.flows[layer]) for layer in layers)
+        nets = tuple(_alone(couplings[layer]) for layer in layers)
         if (area, nets) not in fitted:  # every plane begins alike
             keys = random.split(random.fold_in(key, number), len(nets))
             fresh = [net.init(keys[index, :], dtype) for index, net in enumerate(nets)]
             fitted[area, nets] = _fitted(backend, nets, fresh, beta, area, steps, rate, dtype)
         numbers, kl[area] = fitted[area, nets]
         for layer, own in zip(layers, numbers, strict=True):
-            params[str(layer)] = {"net": _embedded(own, params[str(layer)]["net"], len(flow.flows[layer].context))}
+            params[str(layer)] = {"net": _embedded(own, params[str(layer)]["net"], len(couplings[layer].context))}
     return Start(params, kl)
 
 
@@ -107,65 +108,61 @@ def _fitted(
     rate: float,
     dtype: str,
 ) -> tuple[list[Params], float]:
-    """Parameters after the fit, and the KL divergence left, on a grid of twice the points."""
+    """Parameters after the fit, and the KL divergence left, on points between those of the fit."""
     step, optimiser = _step(backend, nets, steps, rate)
-    grid, fine = (_arrays(backend, division_grid(beta, area, k * WHOLES, k * HALVES), nets[0], dtype) for k in (1, 2))
+    grid, between = (division_grid(beta, area, WHOLES, HALVES, first) for first in (0.5, 0.0))
+    points = _arrays(backend, grid, (1.0 - RARE) * grid.share + RARE / WHOLES, nets[0], dtype)
     state = optimiser.init(params)
     for _ in range(steps):
-        params, state = step(params, state, grid)
-    return params, float(backend.jit(_divergence(nets))(params, fine))
+        params, state, _ = step(params, state, points)
+    _, _, cross = step(params, state, _arrays(backend, between, between.share, nets[0], dtype))
+    entropy = float(between.share @ numpy.mean(between.density * numpy.log(between.density), axis=1))
+    return params, float(cross) + entropy
 
 
 class Points(NamedTuple):
-    """A grid on a backend: features `(T, 2 harmonics, 1)`, S `(T, S)`, probabilities p(S|T) `(T, S)`, and of T `(T, 1)`."""
+    """A grid on a backend: features `(T, 2 harmonics, 1)`, S and the weights of its points in the fit, `(T, S)`."""
 
     features: Array
     half: Array
-    density: Array
-    share: Array
+    weight: Array
 
 
-def _arrays(backend: Backend, grid: Grid, net: DivisionNet, dtype: str) -> Points:
+def _arrays(backend: Backend, grid: Grid, share: numpy.ndarray, net: DivisionNet, dtype: str) -> Points:
     waves = [wave(k * grid.whole) for k in range(1, net.harmonics + 1) for wave in (numpy.cos, numpy.sin)]
-    features = numpy.stack(waves, axis=1)[:, :, None]
     half = numpy.broadcast_to(grid.half, grid.density.shape).copy()
-    parts = (features, half, grid.density / len(grid.half), grid.share[:, None])
+    parts = (numpy.stack(waves, axis=1)[:, :, None], half, share[:, None] * grid.density / len(grid.half))
     return Points(*(backend.asarray(part, dtype=dtype) for part in parts))
 
 
+Fitting = Callable[[list[Params], AdamState, Points], tuple[list[Params], AdamState, Array]]
+
+
 @lru_cache(maxsize=16)
-def _step(backend: Backend, nets: tuple[DivisionNet, ...], steps: int, rate: float) -> tuple[Any, Adam]:
+def _step(backend: Backend, nets: tuple[DivisionNet, ...], steps: int, rate: float) -> tuple[Fitting, Adam]:
+    """A step of the fit, which returns the loss before it, and its optimiser."""
     optimiser = Adam(Cosine(rate, steps, 1e-3 * rate), b2=0.99, clip=10.0)
 
-    def loss(params: list[Params], grid: Points) -> Array:
-        weight = (1.0 - RARE) * grid.share + RARE / WHOLES
-        return -array_namespace(weight).sum(weight * grid.density * log_density(nets, params, grid))
+    def step(params: list[Params], state: AdamState, points: Points) -> tuple[list[Params], AdamState, Array]:
+        def loss(params: list[Params]) -> Array:
+            log_q = log_density(nets, params, points)
+            return -array_namespace(log_q).sum(points.weight * log_q)
 
-    def step(params: list[Params], state: Any, grid: Points) -> tuple[list[Params], Any]:
-        _, grads = backend.value_and_grad(lambda params: loss(params, grid))(params)
+        value, grads = backend.value_and_grad(loss)(params)
         updates, state = optimiser.update(grads, state, params)
-        return apply_updates(params, updates), state
+        return apply_updates(params, updates), state, value
 
-    return backend.jit(step), optimiser
+    compiled: Fitting = backend.jit(step)
+    return compiled, optimiser
 
 
-def log_density(nets: tuple[DivisionNet, ...], params: list[Params], grid: Points) -> Array:
+def log_density(nets: tuple[DivisionNet, ...], params: list[Params], points: Points) -> Array:
     """Return log q(S|T) `(T, S)` with respect to dS/2pi: uniform S, mapped by one net's circle map after another."""
-    x, total = grid.half, 0.0 * grid.half
+    x, total = points.half, 0.0 * points.half
     for net, own in zip(nets[::-1], params[::-1], strict=True):
-        x, log_slope = circle_map(net.map).inverse(x, net.net.apply(own, grid.features), -2)
+        x, log_slope = circle_map(net.map).inverse(x, net.net.apply(own, points.features), -2)
         total = total + log_slope
     return total
-
-
-def _divergence(nets: tuple[DivisionNet, ...]) -> Any:
-    def divergence(params: list[Params], grid: Points) -> Array:
-        xp = array_namespace(grid.density)
-        tiny = math.exp(-60.0)
-        log_p = xp.log(grid.density * grid.density.shape[1] + tiny)
-        return xp.sum(grid.share * grid.density * (log_p - log_density(nets, params, grid)))
-
-    return divergence
 
 
 def _embedded(own: Params, whole: Params, loops: int) -> Params:

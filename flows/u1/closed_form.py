@@ -57,14 +57,16 @@ def flux_density(beta: float, area: int, angle: numpy.ndarray) -> numpy.ndarray:
     return density
 
 
-def division_grid(beta: float, area: int, wholes: int, halves: int) -> Grid:
+def division_grid(beta: float, area: int, wholes: int, halves: int, first: float = 0.5) -> Grid:
     """Return p(S|T) on a grid of the angles T and S of an even number of plaquettes and of one half of them.
+
+    Both begin `first` of a spacing above -pi.
 
     >>> grid = division_grid(2.0, 4, wholes=8, halves=32)
     >>> grid.density.shape, round(float(grid.density.mean()), 12), round(float(grid.share.sum()), 12)
     ((8, 32), 1.0, 1.0)
     """
-    whole, half = (2 * math.pi * (numpy.arange(points) + 0.5) / points - math.pi for points in (wholes, halves))
+    whole, half = (2 * math.pi * (numpy.arange(points) + first) / points - math.pi for points in (wholes, halves))
     other = flux_density(beta, area // 2, whole[:, None] - half)
     density = flux_density(beta, area // 2, half) * other
     share = flux_density(beta, area, whole)
@@ -80,20 +82,26 @@ def divisions(flow: Any) -> tuple[Division, ...]:
     >>> divisions(convolutional((8, 8)).flow)[0]
     Division(area=16, layers=(0, 1))
     """
-    layers = flow.flows if isinstance(flow, Chain) else ()
-    if not layers or not all(isinstance(layer, GaugeCoupling) and _halves(layer) for layer in layers):
+    found, layers = list[Division](), couplings_of(flow)
+    if not layers or not all(map(_halves, layers)):
         raise ValueError(
             "the closed form is that of flows which halve the flux of rectangles and know it: take flow.kind = 'convolutional', "
             "conditioned"
         )
     if any(layer.condition for layer in layers):
         raise ValueError("the closed form is that of one coupling beta: leave out flow.condition")
-    found: list[Division] = []
     for number, layer in enumerate(layers):
         again = number > 0 and layer == layers[number - 1]
         earlier = found.pop().layers if again else ()
         found.append(Division(math.prod(layer.context[0][1]), (*earlier, number)))
     return tuple(found)
+
+
+def couplings_of(flow: Any) -> tuple[GaugeCoupling, ...]:
+    """Return the layers of a chain of gauge couplings, none for other flows."""
+    layers = flow.flows if isinstance(flow, Chain) else ()
+    found = tuple(layer for layer in layers if isinstance(layer, GaugeCoupling))
+    return found if len(found) == len(layers) else ()
 
 
 def _halves(layer: GaugeCoupling) -> bool:

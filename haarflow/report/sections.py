@@ -18,6 +18,7 @@ from haarflow.report.html import Section, picture, piece, prose
 from haarflow.report.run_data import Run
 from haarflow.results.chain_evidence import STUCK, warnings_of
 from haarflow.results.ensemble import Sampled
+from haarflow.run.advice import capped
 from haarflow.run.samplers import SAMPLERS
 
 # ---- history
@@ -225,6 +226,8 @@ def _training(run: Run) -> Section:
     words += ". " if exact is None else ", which for a perfect flow is −ln Z (dashed). "
     svg = figures.training(cpu_s, loss, ess, None if exact is None else -exact)
     body = picture(svg, "t", "loss and ESS against CPU seconds")
+    limit = capped(run.target)
+    words += f"The flow's definition: {limit}. " if limit else ""
     return Section("Training", body, prose(words + TRAINING), half=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ from haarflow.flows.images import INTERNAL
 from haarflow.run.samplers import averages
 from haarflow.run.settings import Recipe, Train
 from haarflow.run.target import Target
+from haarflow.theories.exact import u1_torus
 
 ORDERED = 3.0  # times the coupling of plaquette 1/2, from which training of a gauge theory is annealed
 ANNEALED = 2 / 3  # of the steps
 WEAK = 10.0  # effective draws below which an average has no error bar
+BLOCK = 4  # of the convolutional flow of U(1), where a recipe names none
+CAPPED = 0.9  # the largest ESS that a definition admits, below which that is said
 FAILED = 0.1  # ESS, where draws are that few, and acceptance below which a flow has failed
 
 
@@ -33,8 +37,8 @@ def half_ordered(target: Target) -> float | None:
 def annealed(target: Target) -> Target:
     """Return the target with `train.anneal` from plaquette 1/2 in its recipe where a gauge theory is strongly ordered.
 
-    That is beyond three times that coupling, for training from scratch at one coupling; the sweep flow, which starts near the
-    solution, needs none. `train.anneal` in the recipe, also at the theory's own coupling, overrides it.
+    That is beyond three times that coupling, for training from scratch at one coupling; the sweep flow, and one that
+    starts at the closed form, are near the solution and need none. `train.anneal` in the recipe, also at the theory's own coupling, overrides it.
 
     >>> from haarflow.run.recipes import load
     >>> from haarflow.run.target import target_of
@@ -43,7 +47,7 @@ def annealed(target: Target) -> Target:
     ({'beta': 1.0}, 133)
     """
     train, start = target.recipe.train, half_ordered(target)
-    if train is None or start is None or train.anneal or train.between or train.start:
+    if train is None or start is None or train.anneal or train.between or train.start or train.closed_form:
         return target
     if target.couplings["beta"] <= ORDERED * start or target.recipe.flow.get("kind") == "sweep":
         return target
@@ -137,6 +141,44 @@ def too_few(samples: int, ess: float | None) -> str:
     if ess is None or ess * samples >= WEAK or ess < FAILED:
         return ""
     return f"too few draws: {ess * samples:.1f} effective ones of {samples:,}, below {WEAK:.0f}; draw more"
+
+
+def cap_of(target: Target) -> float:
+    """Return the ESS that the definition of a coarse-to-fine flow of U(1) admits in two dimensions; 1 for other flows."""
+    flow, lattice = target.recipe.flow, target.recipe.lattice
+    if target.name != "u1" or flow.get("kind") != "convolutional" or len(lattice) != 2:
+        return 1.0
+    block = int(flow.get("block", BLOCK))
+    # a block that does not fill the lattice is refused by its masks
+    fills = block >= 1 and not any(extent % block for extent in lattice)
+    return u1_torus.ess_blocks(target.couplings["beta"], math.prod(lattice), block) if fills else 1.0
+
+
+def capped(target: Target) -> str:
+    """Return that a flow's definition caps its ESS below CAPPED, and the block that does not; nothing where it does not cap it.
+
+    >>> from haarflow.run.recipes import load
+    >>> from haarflow.run.target import target_of
+    >>> capped(target_of(load("u1-2d"))), capped(target_of(load("u1-2d", ["theory.beta=5.0", "lattice=[16,16]"])))
+    ('', 'flow.block=4 leaves the fluxes of 4x4 blocks uniform, which caps the ESS at 0.43 at beta = 5 on 16x16, whatever the training: take flow.block=8')
+    """
+    cap, lattice = cap_of(target), target.recipe.lattice
+    if cap >= CAPPED:
+        return ""
+    block = int(target.recipe.flow.get("block", BLOCK))
+    sizes = [size for k in range(1, 31) if not any(extent % (size := 2**k * block) for extent in lattice)]
+    beta, sites = target.couplings["beta"], math.prod(lattice)
+    better = [size for size in sizes if u1_torus.ess_blocks(beta, sites, size) >= CAPPED]
+    return (
+        f"flow.block={block} leaves the fluxes of {block}x{block} blocks uniform, which caps the ESS at {cap:.2g} at beta = {beta:g} on "
+        f"{'x'.join(map(str, lattice))}, whatever the training: take {f'flow.block={better[0]}' if better else 'flow.kind=sweep'}"
+    )
+
+
+def refuse_hopeless(target: Target) -> None:
+    """Raise ValueError for a flow whose definition caps its ESS below FAILED."""
+    if cap_of(target) < FAILED:
+        raise ValueError(capped(target))
 
 
 def against_collapse(target: Target, sampler: str) -> str:

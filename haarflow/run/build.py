@@ -34,7 +34,7 @@ from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
-from haarflow.run.advice import annealed
+from haarflow.run.advice import annealed, refuse_hopeless
 from haarflow.run.kernels import Proposal
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings, refuse_other_factors
 from haarflow.run.own import NOTHING, Own, check_force
@@ -111,7 +111,7 @@ class Setup:
 def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     """Return the set-up of a run.
 
-    Raises ValueError for couplings, a lattice or masks that do not fit and for a custom theory of the wrong shapes,
+    Raises ValueError for couplings, a lattice or masks that do not fit, for a flow that its definition makes fail and for a custom theory of the wrong shapes,
     NoAutodiff where this backend cannot train.
 
     >>> from haarflow.run.recipes import load
@@ -122,6 +122,7 @@ def build(recipe: Recipe, own: Own = NOTHING) -> Setup:
     target = annealed(target_of(resolved(recipe)))
     backend = backends.get(target.recipe.run.backend, target.recipe.run.device or None, target.recipe.run.dtype)
     checked(target.theory, target.couplings)
+    refuse_hopeless(target)
     backend.asarray([0.0])
     if own.theory:
         try_theory(target, backend)

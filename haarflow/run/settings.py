@@ -21,7 +21,7 @@ class Train:
     """Training of the flow, from scratch or from an existing model."""
 
     __pydantic_config__ = STRICT
-    steps: Annotated[int, count("optimiser steps")] = 1000
+    steps: Annotated[int, count("optimiser steps; 0: what train.closed_form fits, and no more", 0)] = 1000
     batch: Annotated[int, count("configurations drawn in each step", 2)] = 128
     lr: Annotated[float, number("initial learning rate of Adam", gt=0)] = 1e-3
     schedule: Annotated[
@@ -58,6 +58,10 @@ class Train:
     ] = ""
     checkpoint: Annotated[int, count("steps between checkpoints, and between lines of metrics.jsonl")] = 50
     start: Annotated[str, Field(description="a model file to start from (fine-tuning); empty: from scratch")] = ""
+    closed_form: Annotated[
+        int,
+        count("steps that first fit each division of flux to its closed form in two dimensions, for U(1); 0: none", 0),
+    ] = 0
     anneal: Annotated[
         dict[str, Annotated[float, number("coupling")]],
         Field(description="couplings at the first step, such as beta, for annealing"),

@@ -43,6 +43,7 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors += _training_errors(recipe.train, recipe.theory.row.couplings)
         errors += _range_errors(recipe, recipe.train)
         errors += _chain_errors(recipe, recipe.train)
+        errors += _closed_form_errors(recipe, recipe.train)
     return errors
 
 
@@ -199,6 +200,23 @@ def _chain_errors(recipe: Recipe, train: Train) -> list[str]:
             f"train.chain: {train.chain!r:.80} is no chain sampler{hint(train.chain, chains)}; there are {', '.join(chains)}"
         )
     return errors
+
+
+def _closed_form_errors(recipe: Recipe, train: Train) -> Errors:
+    """The errors of a training that starts at the closed form of divisions of flux."""
+    if not train.closed_form:
+        return [] if train.steps else ["train.steps must be 1 or more, or 0 with train.closed_form, got 0"]
+    divided = recipe.theory.name == "u1" and recipe.flow.get("kind") == "convolutional"
+    if not divided or not recipe.flow.get("conditioned", True):
+        return [
+            "train.closed_form is for the flow of U(1) that divides fluxes which it knows, flow.kind = 'convolutional' with "
+            "flow.conditioned = true: set it to 0"
+        ]
+    if recipe.flow.get("mixture", 1) > 1:
+        return ["train.closed_form starts all models of a mixture alike: remove flow.mixture"]
+    if train.start or train.anneal or train.between:
+        return ["train.closed_form excludes train.start, train.anneal and train.between: it starts at theory.beta"]
+    return []
 
 
 def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:

@@ -7,6 +7,7 @@ finite stops the run; the last checkpoint is kept.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -19,10 +20,11 @@ from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.training import coupling_plans, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
+from haarflow.flows.training.closed_form import closed_form_start
 from haarflow.flows.training.gradients import ESTIMATORS, Estimator, ForwardKL
 from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
 from haarflow.flows.training.optimisers import Adam
-from haarflow.run.advice import next_things
+from haarflow.run.advice import capped, next_things
 from haarflow.run.build import Setup, card_of
 from haarflow.run.chains import target_draws
 from haarflow.run.models import opened_model
@@ -106,8 +108,10 @@ def _plan(setup: Setup) -> Any:
 def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     """Train to the recipe's last step, from the folder's checkpoint if there is one, and write model.safetensors."""
     training, settings = training_of(setup), _settings(setup.recipe)
+    if limit := capped(setup.target):
+        progress.say(limit)
     samples, cpu_chain = _samples(setup, folder, progress)
-    state, cpu_before = _begin(setup, training, folder)
+    state, cpu_before = _begin(setup, training, folder, progress)
     cpu_before += cpu_chain
     done = int(state.step)
     if settings.anneal:
@@ -167,17 +171,31 @@ def _say_if_failed(setup: Setup, folder: RunFolder, progress: Progress) -> None:
         progress.say(f"the training has failed: ESS {last.ess:.3g}, near 1/{batch}; {next_things(setup.target)}")
 
 
-def _begin(setup: Setup, training: Training, folder: RunFolder) -> tuple[TrainingState, float]:
-    settings, params, backend = _settings(setup.recipe), None, setup.backend
+def _begin(setup: Setup, training: Training, folder: RunFolder, progress: Progress) -> tuple[TrainingState, float]:
+    settings, params, backend, begun = _settings(setup.recipe), None, setup.backend, time.process_time()
     if settings.start:
         params = tree_map(backend.asarray, _start_params(setup, training, settings.start))
-    state, cpu = start(training, setup.stream("train"), params, backend.dtype), 0.0
+    if settings.closed_form and not folder.checkpoint.exists():
+        params = _at_closed_form(setup, training, progress)
+    state, cpu = start(training, setup.stream("train"), params, backend.dtype), time.process_time() - begun
     if folder.checkpoint.exists():
         state, notes = load_checkpoint(folder.checkpoint, state)
         cpu = float(notes.get("cpu_s") or 0.0)
     last = int(state.step)
     folder.cut(lambda line: not isinstance(line, TrainLine) or line.step <= last)
     return state, cpu
+
+
+def _at_closed_form(setup: Setup, training: Training, progress: Progress) -> Params:
+    """Parameters fitted to the closed form of each division."""
+    (model,), sites = components(training.model), math.prod(setup.recipe.lattice)
+    steps, beta = _settings(setup.recipe).closed_form, setup.target.couplings["beta"]
+    begun = closed_form_start(model.flow, setup.stream("closed form"), beta, steps, dtype=setup.backend.dtype)
+    left = sum(kl * sites / area for area, kl in begun.kl.items())
+    progress.say(
+        f"{steps} steps fitted each division of flux to its closed form in two dimensions; a KL divergence of {left:.3g} is left in each plane"
+    )
+    return begun.params
 
 
 def _start_params(setup: Setup, training: Training, name: str) -> Params:
