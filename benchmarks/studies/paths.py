@@ -28,7 +28,6 @@ from haarflow.core import random, statistics
 from haarflow.core.chains.heatbath_sun import SUNHeatBath
 from haarflow.core.chains.kernel import run
 from haarflow.core.parts import described
-from haarflow.core.statistics.estimate import Estimate
 from haarflow.flows.sampling.draws import draw
 from haarflow.flows.stochastic.fitting import fitted
 from haarflow.results import populations
@@ -101,10 +100,10 @@ def measured(name: str, case: Case, draws: int, seed: int) -> dict[str, Any]:
     values = {k: numpy.concatenate([table[k] for _, table in found[1:]]) for k in found[0][1]}
     draws = log_w.size
     if path.resample:
-        one = populations.independent(
+        units = populations.independent(
             Sampled("path", {k: _by_population(v, path) for k, v in values.items()}, _by_population(log_w, path), None)
         )
-        log_w, values = one.log_w[0], {k: v[0] for k, v in one.observables.items()}
+        log_w, values = numpy.asarray(units.log_w)[0], {k: v[0] for k, v in units.observables.items()}
     return {"case": name, "steps": path.steps, "numbers": numbers, "draws": draws} | figures(
         target, log_w, values, fit, cpu_s, bool(path.resample)
     )
@@ -120,7 +119,7 @@ def figures(
 ) -> dict[str, Any]:
     """Return what independent draws of a path, or its populations, show."""
     exact = target.exact
-    log_z, error = (exact["ln_Z"], 0.0) if "ln_Z" in exact else _known(target).log_z[:2]
+    log_z, error = (exact["ln_Z"], 0.0) if "ln_Z" in exact else _known(target).log_z
     quality, z = statistics.ess_estimate(log_w), statistics.log_z(log_w)
     row = {
         "ess": quality.value,
@@ -143,11 +142,18 @@ def figures(
     return row
 
 
+class Known(NamedTuple):
+    """A value with its error."""
+
+    value: float
+    error: float
+
+
 class Integral(NamedTuple):
     """ln Z(beta)/Z(0) by integration, <dS/dbeta> at beta, and the CPU seconds of all chains."""
 
-    log_z: Estimate
-    slope: Estimate
+    log_z: Known
+    slope: Known
     cpu_s: float
 
 
@@ -165,7 +171,7 @@ def integrated(theory: Any, beta: float) -> Integral:
     pairs = list(zip(slopes[:-1], points, strict=True))
     value = -math.fsum(weight * slope.value for slope, (_, weight) in pairs)
     error = math.hypot(*(weight * slope.error for slope, (_, weight) in pairs))
-    return Integral(Estimate(value, error), slopes[-1], time.process_time() - begun)
+    return Integral(Known(value, error), slopes[-1], time.process_time() - begun)
 
 
 def _legendre(low: float, high: float, count: int) -> list[tuple[float, float]]:
@@ -175,12 +181,15 @@ def _legendre(low: float, high: float, count: int) -> list[tuple[float, float]]:
     return [(low + half * (1.0 + float(place)), half * float(weight)) for place, weight in zip(x, w, strict=True)]
 
 
-def _slope(kernel: Any, key: Any, links: Any, beta: float) -> tuple[Any, Estimate]:
+def _slope(kernel: Any, key: Any, links: Any, beta: float) -> tuple[Any, Known]:
     """The links after more sweeps at a coupling, and <dS/dbeta> there."""
     kernel = kernel.with_values({"couplings": {"beta": beta}})
     state, records = run(kernel, key, kernel.init(links), WARMUP + SWEEPS, measure=_unit_action(kernel.theory))
     series = backends.get("jax").to_numpy(records["observables"])[WARMUP:].T
-    return state.field, statistics.gamma_method(series)
+    mean = statistics.gamma_method(series)
+    if mean.value is None or mean.error is None:
+        raise ArithmeticError(f"<dS/dbeta> at beta = {beta:g} has no error: {mean.note}; take more sweeps")
+    return state.field, Known(mean.value, mean.error)
 
 
 @lru_cache(maxsize=2)
