@@ -164,7 +164,8 @@ def observables(target: Target, sampled: Sampled) -> dict[str, dict[str, Any]]:
     weights = statistics.weights_of(sampled.log_w) if sampled.log_w is not None and sampled.weighted else None
     derived = described(theory).part("derived") or {}
     inside = {name: one.inside for name, one in derived.items() if one.inside}
-    for name in dict.fromkeys([*names, *zeros]):
+    older = {name for name in inside if not set(derived[name].ingredients) <= set(sampled.observables)}  # a file's
+    for name in dict.fromkeys(one for one in [*names, *zeros] if one not in older):
         estimate = estimate_of(theory, sampled, name, weights)
         if estimate is not None:
             table[name] = {

@@ -94,3 +94,15 @@ def test_a_mean_sign_near_zero_is_a_warning_and_a_constant_one_is_not(value, err
     entry = {"value": value, "error": error, "tau_int": error and 0.5, "note": "" if error else "constant"}
     found = chain_evidence.judged({"kind": "hmc", "acceptance": 0.9, "observables": {"sign": entry}})
     assert bool(found) == wrong and all("within three errors of 0" in line for line in found)
+
+
+def test_a_file_without_the_series_of_sectors_has_the_other_numbers():
+    """As written before the condensate was measured by charge."""
+    target = target_of(recipes.load("schwinger-2d"))
+    names = described(target.theory).part("summary")
+    derived = described(target.theory).part("derived")
+    primary = [name for name in names if name not in derived]
+    inside = [name for name, one in derived.items() if one.inside]
+    series = {name: autoregressive(0.5, 100, 4, seed=number) for number, name in enumerate([*primary, "Q2", "p_Q0"])}
+    table = observables(target, Sampled("hmc", series, None, None))
+    assert inside and not set(inside) & set(table) and set(primary) <= set(table)
