@@ -84,8 +84,8 @@ def test_means_by_quadrature_are_offered_where_they_take_no_time(monkeypatch):
 def test_derived_quantities_come_from_means():
     theory = Phi4((8, 8))
     assert set(theory.summary) <= set(theory.observables(draw((8, 8)))) | set(theory.derived)
-    names, function = theory.derived["binder"]
-    assert function(*{"chi2": 64 * 0.5, "m_4": 0.75}.values()) == pytest.approx(0.0) and names == ("chi2", "m_4")
+    binder = theory.derived["binder"]
+    assert binder.ingredients == ("chi2", "m_4") and binder.function(64 * 0.5, 0.75) == pytest.approx(0.0)
     assert theory.derived["xi_2"].function(2.0, 1.0) == pytest.approx(0.5 / math.sin(math.pi / 8))
     assert math.isnan(theory.derived["xi_2"].function(1.0, 2.0))
     assert "xi_2" not in Phi4((1, 1)).summary
