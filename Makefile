@@ -7,6 +7,13 @@ JOBS ?= 2
 SHARE = -n $(JOBS) --dist worksteal
 # The check shuffles modules, and the tests within each, by a seed that it prints: SEED=N repeats an order.
 SHUFFLE = --random-order $(if $(SEED),--random-order-seed=$(SEED))
+# The default tests in parts, each with workers of its own: what compilers and libraries keep in memory ends with them.
+LARGE = tests/theories tests/flows
+SMALL = tests/backends tests/core
+REST = $(filter-out $(LARGE) $(SMALL) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+define default_tests
+	@failed=0; for part in $(LARGE) "$(SMALL)" "$(REST)"; do $(BIN)/python -m pytest $(SHARE) $(1) $$part || failed=1; done; exit $$failed
+endef
 # What `make lowest` and `make newest` run: every package that has a lower bound is used there.
 BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_random.py tests/backends/compiled/test_vector.py
 # One thread a process: two pytest workers share two cores without treading on each other.
@@ -37,7 +44,7 @@ freezing: $(VENV)/demo.done   ## the charge history at 16x16, beta = 7, from the
 	$(BIN)/haarflow run u1-freezing --out runs/u1-freezing
 
 test: $(VENV)/dev.done   ## the default tests, about 9 minutes on two cores
-	$(BIN)/python -m pytest $(SHARE)
+	$(call default_tests)
 
 test-engines: $(VENV)/dev.done   ## the laws and mutants on every further backend, further cases on JAX
 	$(BIN)/python -m pytest $(SHARE) -m "engines and not statistical and not slow"
@@ -79,7 +86,7 @@ check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(SHARE) $(SHUFFLE)
+	$(call default_tests,$(SHUFFLE))
 
 format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff check --fix .
