@@ -26,8 +26,9 @@ def random_images(key: Key, field: Array, d: int) -> Array:
     >>> from haarflow.backends import numpy as backend
     >>> one = numpy.zeros((1, 4, 4))
     >>> one[0, 1, 2] = 1.0
-    >>> random_images(random.key(0, backend), one, 2).sum(), random_images(random.key(0, backend), one, 2).shape
-    (1.0, (1, 4, 4))
+    >>> image = random_images(random.key(0, backend), one, 2)
+    >>> image.shape, float(image.sum())
+    ((1, 4, 4), 1.0)
     """
     if field.ndim != d + 1:
         raise ValueError(f"images of fields (n, *lattice) on {d} axes wanted, got the shape {tuple(field.shape)}")
