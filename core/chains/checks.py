@@ -6,6 +6,7 @@ would show it. The checks read values, so they pass over what is being traced.
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -69,12 +70,22 @@ def check_start(field: Tree) -> None:
 from a finite one, cold or drawn from the group's Haar measure
     """
     for path, part in paths(field).items():
-        if not _all(lambda xp, part=part: xp.isfinite(part), part):
+        if not _finite(part):
             of = f" in its part {path!r}" if path else ""
             raise ValueError(
                 f"the chains start from a field with NaN or infinite values{of}, from where no proposal is ever accepted: "
                 "start from a finite one, cold or drawn from the group's Haar measure"
             )
+
+
+def _finite(array: Array) -> bool:
+    """Whether all values are finite: their sum then is, at a fraction of the time, unless it overflows."""
+    try:
+        if cmath.isfinite(complex(array_namespace(array).sum(array))):
+            return True
+    except (TypeError, RuntimeError):  # it is being traced
+        pass
+    return _all(lambda xp: xp.isfinite(array), array)
 
 
 def _all(condition: Any, array: Array) -> bool:
