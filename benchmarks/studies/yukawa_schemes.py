@@ -263,8 +263,8 @@ def _notes(row: Row) -> list[str]:
     return list(dict.fromkeys(estimate.note for estimate in row.estimates.values() if estimate.note))
 
 
-def main() -> None:
-    """Train, measure and print all points, and judge their pulls together."""
+def asked() -> argparse.Namespace:
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lattices", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--lams", type=float, nargs="+", default=[8.0, 4.0])
@@ -283,7 +283,12 @@ def main() -> None:
     parser.add_argument("--backend", default="jax" if backends.is_present("jax") else "torch")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, measure and print all points, and judge their pulls together."""
+    options = asked()
     every: list[tuple[str, float]] = []
     record: list[dict[str, Any]] = []
     for extent, g, lam in itertools.product(options.lattices, options.gs, options.lams):
