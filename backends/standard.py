@@ -15,6 +15,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow.backends import tree
+from haarflow.backends.compiled.alone import alone
 from haarflow.backends.protocol import Backend, NoAutodiff
 from haarflow.backends.types import Array, Tree
 
@@ -280,7 +281,8 @@ def leaky_relu(x: Array) -> Array:
 def written(function: Callable[..., None], like: Sequence[Any], *arrays: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
     """Return what `function(into, *arrays)` writes into new NumPy arrays with the shapes and types of `like`."""
     into = tuple(numpy.empty(x.shape, dtype=x.dtype) for x in like)
-    function(into, *arrays)
+    with alone():
+        function(into, *arrays)
     return into
 
 

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from haarflow.backends import standard, tree
 from haarflow.backends.compiled import normals
+from haarflow.backends.compiled.alone import alone
 from haarflow.backends.kernels import circulants
 from haarflow.backends.kernels import threefry as host_words
 from haarflow.backends.protocol import Backend, MissingBackend
@@ -265,7 +266,8 @@ def on_host(function: Any, plain: Any, like: Any, *arrays: Array, numbers: float
 
     def written(*arrays: numpy.ndarray) -> tuple[Array, ...]:
         into = tuple(torch.empty(x.shape, dtype=x.dtype, device="cpu") for x in like)
-        function([x.numpy() for x in into], *arrays)
+        with alone():
+            function([x.numpy() for x in into], *arrays)
         return into
 
     return _on_the_host(written, *arrays)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy
 
 from haarflow.backends.compiled import vector
+from haarflow.backends.compiled.alone import alone
 from haarflow.backends.compiled.functions import logarithm, sine_and_cosine_of_turns, uniforms
 
 CHUNK = 256  # pairs at a time
@@ -30,7 +31,8 @@ def normal(key: numpy.ndarray, count: int, purpose: int) -> numpy.ndarray | None
 
     keys = numpy.ascontiguousarray(key).reshape(-1, 2)
     drawn = numpy.empty((len(keys), count))
-    fill(keys, drawn, CHUNK, _compiled(purpose).address)
+    with alone():
+        fill(keys, drawn, CHUNK, _compiled(purpose).address)
     return drawn.reshape(*key.shape[:-1], count)
 
 

@@ -20,6 +20,7 @@ import jax
 import numpy
 from jax import ffi
 
+from haarflow.backends.compiled.alone import alone
 from haarflow.backends.types import Array
 
 TARGET = "haarflow_on_host"
@@ -161,7 +162,8 @@ def _answer(pointer: Any) -> Any:
             raise LookupError(
                 "this program was compiled in another process, whose functions this one does not have: compile it again"
             )
-        FUNCTIONS[number](_arrays(frame.results), *_arrays(frame.arguments))
+        with alone():
+            FUNCTIONS[number](_arrays(frame.results), *_arrays(frame.arguments))
     except BaseException as error:  # it must not leave XLA's thread
         message = f"{type(error).__name__}: {error}".encode()
         report = _ErrorReport(ctypes.sizeof(_ErrorReport), None, message, INTERNAL)
