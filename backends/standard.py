@@ -15,7 +15,7 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow.backends import tree
-from haarflow.backends.compiled.alone import alone
+from haarflow.backends.alone import alone
 from haarflow.backends.protocol import Backend, NoAutodiff
 from haarflow.backends.types import Array, Tree
 

@@ -13,8 +13,8 @@ import torch
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
 from haarflow.backends import standard, tree
+from haarflow.backends.alone import alone
 from haarflow.backends.compiled import normals
-from haarflow.backends.compiled.alone import alone
 from haarflow.backends.kernels import circulants
 from haarflow.backends.kernels import threefry as host_words
 from haarflow.backends.protocol import Backend, MissingBackend

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
+from haarflow.backends.alone import alone
 from haarflow.backends.compiled import vector
-from haarflow.backends.compiled.alone import alone
 from haarflow.backends.compiled.functions import logarithm, sine_and_cosine_of_turns, uniforms
 
 CHUNK = 256  # pairs at a time

@@ -20,7 +20,7 @@ import jax
 import numpy
 from jax import ffi
 
-from haarflow.backends.compiled.alone import alone
+from haarflow.backends.alone import alone
 from haarflow.backends.types import Array
 
 TARGET = "haarflow_on_host"

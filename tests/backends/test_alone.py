@@ -6,7 +6,7 @@ import numpy
 import pytest
 
 from haarflow import backends
-from haarflow.backends.compiled.alone import alone
+from haarflow.backends.alone import alone
 from haarflow.core import random
 
 pytest.importorskip("jax")
