@@ -23,7 +23,7 @@ from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
 from haarflow.results.mode_evidence import table
 from haarflow.run.records import ThermodynamicsLine
-from haarflow.run.stages.thermodynamics import Point, at
+from haarflow.run.stages.thermodynamics import Point, at, scaled
 from haarflow.run.target import Target
 
 NOTHING = Estimate(None, None)
@@ -89,8 +89,8 @@ def _row(target: Target, line: ThermodynamicsLine) -> dict[str, Any]:
         "value": line.value,
         "ln_Z": table(log_z),
         "exact": _exact(target, line).get("ln_Z"),
-        "density": table(_over(log_z, sites)),
-        "entropy": table(_over(entropy, sites)),
+        "density": table(scaled(log_z, 1.0 / sites)),
+        "entropy": table(scaled(entropy, 1.0 / sites)),
         "ess": line.ess,
         "note": line.note,
         "cpu_s": line.cpu_s,
@@ -113,11 +113,6 @@ def _exact_slope(target: Target, line: ThermodynamicsLine) -> float | None:
 
 def _log_z(line: ThermodynamicsLine) -> Estimate:
     return Estimate(line.log_z, line.error)
-
-
-def _over(one: Estimate, sites: int) -> Estimate:
-    value, error = (None if part is None else part / sites for part in one[:2])
-    return one._replace(value=value, error=error)
 
 
 def _difference(one: Estimate, other: Estimate) -> Estimate:

@@ -60,3 +60,17 @@ def log_det_of_free_fermions(lattice, kappa):
     mass = 1 - 2 * kappa * sum(numpy.cos(p) for p in grid)
     squares = mass**2 + 4 * kappa**2 * sum(numpy.sin(p) ** 2 for p in grid)
     return 2 ** (len(lattice) // 2 - 1) * numpy.sum(numpy.log(squares))
+
+
+def there_and_back(flow, params, links, backend):
+    """Return (chi, phi, log_det) on the host of a conditional flow of pseudofermions on a backend, whose inverse undoes it."""
+    given, chi = {"links": backend.asarray(links)}, spinor((2, *flow.shape))
+
+    def both(chi):
+        phi, log_det = flow.forward(params, chi, given)
+        return phi, log_det, *flow.inverse(params, phi, given)
+
+    phi, log_det, back, minus = map(backend.to_numpy, backend.jit(both)(backend.asarray(chi)))
+    numpy.testing.assert_allclose(back, chi, atol=1e-13)
+    numpy.testing.assert_allclose(log_det + minus, 0.0, atol=1e-13)
+    return chi, phi, log_det

@@ -28,7 +28,6 @@ from haarflow.core.chains import kernel as kernels
 from haarflow.core.chains import warmup
 from haarflow.core.parts import described
 from haarflow.core.statistics import Estimate
-from haarflow.core.statistics.pareto import HEAVY
 from haarflow.flows.sampling.draws import draw
 from haarflow.run import samplers
 from haarflow.run.build import Setup
@@ -125,10 +124,11 @@ def _by_flow(
             one = draw(opened.model, params, target.theory, own, block, target.couplings, condition, measure)
             parts.append([setup.backend.to_numpy(part) for part in (one.log_w, *one.observables)])
         log_w, *actions = (numpy.concatenate(part) for part in zip(*parts, strict=True))
+        weights = statistics.weights_of(log_w)
         means = {
-            word: statistics.reweight(log_w, values) for word, values in _at(actions, target.couplings, words).items()
+            word: statistics.reweight(weights, values) for word, values in _at(actions, target.couplings, words).items()
         }
-        yield _line("flow", point, _of_weights(log_w), means, float(statistics.ess(log_w)), time.process_time() - begun)
+        yield _line("flow", point, statistics.log_z(weights), means, weights.ess, time.process_time() - begun)
 
 
 def _ends(couplings: Mapping[str, float], words: Thermodynamics) -> tuple[dict[str, float], dict[str, float]]:
@@ -147,17 +147,6 @@ def _at(
     ((name, values),) = words.along.items()
     slope = (high - low) / (values[-1] - values[0])
     return {"action": low + (couplings[name] - values[0]) * slope, "slope": slope}
-
-
-def _of_weights(log_w: numpy.ndarray) -> Estimate:
-    """ln Z, with a note where the weights do not support it."""
-    found = statistics.log_z(log_w)
-    shape = statistics.pareto_shape(log_w).value
-    if found.note or shape is None or shape <= HEAVY:
-        return found
-    return found._replace(
-        note=f"heavy tail of the weights, Pareto shape {shape:.2f} above {HEAVY}: the error is too small"
-    )
 
 
 def _integrated(setup: Setup, words: Thermodynamics, wanted: list[Point]) -> Iterator[ThermodynamicsLine]:
@@ -206,7 +195,7 @@ def _along(
             "integration",
             end,
             log_z,
-            {"action": action} if scale is None else {"action": action, "slope": _scaled(slope, -1.0 / scale)},
+            {"action": action} if scale is None else {"action": action, "slope": scaled(slope, -1.0 / scale)},
             None,
             spent if scale is not None else spent * len(places),
         )
@@ -258,7 +247,7 @@ def _line(
     method: str, point: Point, log_z: Estimate, means: Mapping[str, Estimate], ess: float | None, cpu_s: float
 ) -> ThermodynamicsLine:
     action = means["action"]
-    slope = _scaled(means["slope"], -1.0) if "slope" in means else Estimate(None, None)
+    slope = scaled(means["slope"], -1.0) if "slope" in means else Estimate(None, None)
     note = "; ".join(dict.fromkeys(one.note for one in (log_z, action, slope) if one.note))
     return ThermodynamicsLine(
         method, list(point.lattice), point.value, log_z.value, log_z.error, action.value, action.error,
@@ -266,7 +255,8 @@ def _line(
     )  # fmt: skip
 
 
-def _scaled(one: Estimate, factor: float) -> Estimate:
+def scaled(one: Estimate, factor: float) -> Estimate:
+    """Return the estimate of a multiple."""
     value, error = one.value, one.error
     return one._replace(
         value=None if value is None else factor * value, error=None if error is None else abs(factor) * error
