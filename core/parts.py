@@ -316,7 +316,8 @@ def check_theory(theory: Any) -> Any:
             raise TypeError(
                 f"{offered.name} wants {wanted} (haarflow.core.parts) as its `{name}`, got {offered.part(name)!r}"
             )
-    _refuse_inheritance(type(theory))
+    kind: Any = type(theory)
+    _refuse_inheritance(kind)
     check_lattice(theory.lattice)
     _check_spaces(offered)
     return theory
@@ -373,6 +374,7 @@ REMEDY = (
 )
 
 
+@lru_cache(maxsize=256)
 def _refuse_inheritance(kind: type) -> None:
     """Raise TypeError for a class that replaces parts of a theory from which it is derived."""
     replaced: set[str] = set()

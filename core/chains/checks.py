@@ -80,12 +80,21 @@ from a finite one, cold or drawn from the group's Haar measure
 
 def _finite(array: Array) -> bool:
     """Whether all values are finite: their sum then is, at a fraction of the time, unless it overflows."""
+    here = _in_host_memory(array)
     try:
-        if cmath.isfinite(complex(array_namespace(array).sum(array))):
+        if cmath.isfinite(complex(array_namespace(here).sum(here))):
             return True
     except (TypeError, RuntimeError):  # it is being traced
         pass
     return _all(lambda xp: xp.isfinite(array), array)
+
+
+def _in_host_memory(array: Array) -> Array:
+    """The same values as a NumPy array without a copy, whose sum takes no dispatch; the array itself where they live elsewhere."""
+    try:
+        return numpy.from_dlpack(array)
+    except (AttributeError, BufferError, RuntimeError, TypeError):
+        return array  # an accelerator's, one being traced, one whose gradient is wanted
 
 
 def _all(condition: Any, array: Array) -> bool:

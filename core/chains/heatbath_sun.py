@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy
 from array_api_compat import array_namespace
@@ -34,7 +34,7 @@ from haarflow.core.chains.kernel import Cacheless, State
 from haarflow.core.groups import matrices
 from haarflow.core.lattice import evenodd
 from haarflow.core.lattice.loops import direction
-from haarflow.core.parts import LinkWeight
+from haarflow.core.parts import LinkWeight, described
 
 Rule = Callable[[int, Array, list[Array]], tuple[list[Array], Array]]
 
@@ -86,8 +86,8 @@ class SUNHeatBath(Cacheless):
 
     @property
     def weight(self) -> LinkWeight:
-        """The theory's conditional weight of a link."""
-        return conditional_of(self.theory, LinkWeight)
+        """The theory's conditional weight of a link, of the right kind since the kernel was made."""
+        return cast(LinkWeight, described(self.theory).conditional)
 
     def by_arrays(self, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
         """Return links in standard form after the sweeps and how many subgroup steps failed, `(*batch,)`."""

@@ -161,8 +161,8 @@ def run(
     check_start(state.field)
     check_scales(kernel.values)
     backend = backends.of(state.field, key)
-    definition: Any = kernel.with_values(None)
-    block = _compiled(definition, backend, measure, int(draws), int(thin))
+    moves: Any = kernel  # hashed and compared without its values
+    block = _compiled(moves, backend, measure, int(draws), int(thin))
     done: tuple[State, dict[str, Any]] = block(as_floats(kernel.values), key, state, start)
     _check_solves(kernel.values, done[1]["info"], start)
     return done
@@ -184,9 +184,10 @@ def _check_solves(values: Tree, info: Any, start: int) -> None:
 
 @lru_cache(maxsize=64)
 def _compiled(
-    definition: Any, backend: backends.Backend, measure: Callable[[Tree], Tree] | None, draws: int, thin: int
+    kernel: Any, backend: backends.Backend, measure: Callable[[Tree], Tree] | None, draws: int, thin: int
 ) -> Callable[..., Any]:
-    """The jitted block of `draws` draws; everything that changes between calls is its argument."""
+    """The jitted block of `draws` draws, one for kernels that differ in their values alone: these are its argument."""
+    definition = kernel.with_values(None)
 
     def block(values: Tree, key: Key, state: State, start: int | Array) -> tuple[State, dict[str, Any]]:
         kernel = definition.with_values(values)
