@@ -124,7 +124,12 @@ def _list(found: dict[str, str]) -> str:
 
 
 def exact(
-    theory: Annotated[str, typer.Argument(metavar="THEORY", help="u1, phi4, phi4-hopping, su2, su3, su4, ...")],
+    theory: Annotated[
+        str,
+        typer.Argument(
+            metavar="THEORY", help="u1, phi4, phi4-hopping, su2, su3, su4, ..., or your own MODULE:NAME, such as xy:XY"
+        ),
+    ],
     values: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="couplings and lattice: beta=7 lattice=[16,16]")
     ] = None,
@@ -134,5 +139,5 @@ def exact(
     from haarflow.report.text import indented
     from haarflow.results.info import exact_results
 
-    found = exact_results(theory, values or ())
+    found = exact_results(theory, values or (), own_of(theory if ":" in theory else ""))
     show(found, as_json, lambda: indented(found))

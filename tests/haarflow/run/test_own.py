@@ -266,6 +266,14 @@ def test_bench_and_verify_take_the_same_options(here, capsys):
     assert "own_xy:Whole" in capsys.readouterr().out
 
 
+def test_exact_results_of_ones_own_theory(here, capsys):
+    assert haarflow("exact", "own_xy:Whole", "beta=0", "lattice=[4]", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exact"]["bond"] == 0.0 and found["lattice"] == [4]
+    assert haarflow("exact", "own_xy:Nothing") == 1
+    assert "Nothing" in capsys.readouterr().err
+
+
 def test_a_complex_action_is_refused(here, capsys):
     (here / "own_xy.py").write_text(MODULE.replace("return -beta * xp.sum(", "return (1j - beta) * xp.sum("))
     assert haarflow("run", "mine.toml", "--theory", "own_xy:XY", "-b", "numpy", "-q", "-o", here / "run") != 0
