@@ -16,16 +16,18 @@ from haarflow.run.own import NOTHING, Own
 from haarflow.run.target import Target
 
 
-def opened_model(name: str, target: Target, own: Own = NOTHING) -> OpenedModel:
-    """Return the model that a recipe names, on NumPy and on the recipe's lattice.
+def opened_model(name: str, target: Target | None = None, own: Own = NOTHING) -> OpenedModel:
+    """Return the model that a recipe names, on NumPy and on the recipe's lattice; without a target on its own.
 
     A model of a custom flow is made by the function that `own` names, with the options on its card. Raises
     ModelFileError for a model of another theory, and for one whose custom flow the command line does not name.
     """
-    path, lattice = path_of(name), target.recipe.lattice
+    path, theory, lattice = path_of(name), None, None
+    if target is not None:
+        theory, lattice = target.name, target.recipe.lattice
     definition = _of_own_flow(path, lattice, own) if own.flow else None
     try:
-        return open_model(path, definition=definition, theory=target.name, lattice=lattice)
+        return open_model(path, definition=definition, theory=theory, lattice=lattice)
     except ModelFileError as error:
         kind = str(flow_of(read_card(path)["card"]).get("kind"))
         if ":" not in kind or kind == own.flow:
@@ -85,10 +87,11 @@ def refuse_other_factors(flow: Any, hasenbusch: tuple[float, ...]) -> None:
     )
 
 
-def _of_own_flow(path: Path, lattice: tuple[int, ...], own: Own) -> Model | None:
-    card = flow_of(read_card(path)["card"])
-    if card.pop("kind", None) != own.flow:
+def _of_own_flow(path: Path, lattice: tuple[int, ...] | None, own: Own) -> Model | None:
+    card = read_card(path)["card"]
+    flow = flow_of(card)
+    if flow.pop("kind", None) != own.flow:
         return None
-    options = {name: tuple(value) if isinstance(value, list) else value for name, value in card.items()}
-    model: Model = constructor(own.flows("")[own.flow])(lattice, **options)
+    options = {name: tuple(value) if isinstance(value, list) else value for name, value in flow.items()}
+    model: Model = constructor(own.flows("")[own.flow])(lattice or tuple(card["theory"]["lattice"]), **options)
     return model

@@ -314,15 +314,14 @@ def _from_file(name: str, source: str, own: Own) -> list[Entry]:
             f"there is nothing called {name!r} to verify: give module:name, a model file, a recipe ({known}) or an object of the "
             f"library ({', '.join(entry.name for entry in ENTRIES[:4])}, ...; haarflow verify --list)"
         )
-    return [_trained(name, source)]
+    return [_trained(name, source, own)]
 
 
-def _trained(name: str, source: str) -> Entry:
+def _trained(name: str, source: str, own: Own) -> Entry:
     """A model file with its parameters, on the smallest lattice that its flow accepts."""
-    from haarflow import models
-    from haarflow.flows.modelfile import open_model
+    from haarflow.run.models import opened_model
 
-    opened = open_model(models.path_of(name))
+    opened = opened_model(name, own=own)
     trained = dict(zip(components(opened.model), parameters(opened.model, opened.params), strict=True))
 
     def on(lattice: Lattice) -> Any:
@@ -331,7 +330,7 @@ def _trained(name: str, source: str) -> Entry:
 
         return on_components(moved, opened.model)
 
-    return _smallest(name, kind_of(opened.model), on, opened.model.lattice, source)
+    return _smallest(name, kind_of(_held(opened.model)), on, opened.model.lattice, source)
 
 
 def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
@@ -353,7 +352,7 @@ def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
             )
         )
     if recipe.model:
-        found.append(_trained(recipe.model, source))
+        found.append(_trained(recipe.model, source, own))
     return found
 
 

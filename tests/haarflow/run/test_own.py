@@ -75,6 +75,11 @@ class Whole:
 @dataclass(frozen=True)
 class Angles:
     lattice: tuple[int, ...]
+    group = U1()
+
+    @property
+    def field_shape(self):
+        return self.lattice
 
     def sample(self, key, n, dtype="float64"):
         return U1().haar(key, (n, *self.lattice), dtype)
@@ -253,6 +258,18 @@ def test_a_flow_trains_and_its_model_says_what_it_wants(here, capsys):
     assert haarflow(*draw, *named) == 0
     # beta = 0: the weights of uniform angles are all one
     assert summary(here / "drawn")["samplers"]["flow-reweighting"]["ess"] == pytest.approx(1.0)
+    pytest.importorskip("hypothesis")
+    verify = ("verify", folder / "model.safetensors", "-b", "numpy", "-l", "round_trip", "-q")
+    assert haarflow(*verify) == 1 and "--flow own_xy:turned" in capsys.readouterr().err
+    assert haarflow(*verify, *named[2:]) == 0
+    (here / "own_xy.py").write_text(
+        MODULE.replace("    group = U1()\n\n    @property\n    def field_shape", "    def shape")
+    )
+    sys.modules.pop("own_xy")
+    assert (
+        haarflow(*verify, *named[2:]) == 1
+        and "Angles of this model lacks group and field_shape" in capsys.readouterr().err
+    )
 
 
 def test_bench_and_verify_take_the_same_options(here, capsys):
