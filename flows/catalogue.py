@@ -20,7 +20,7 @@ class Row(NamedTuple):
     `options` names the class, and its fields, to which the constructor passes `**options`; `takes` are the options that
     default to the theory's definition and couplings where [flow] does not set them; `small` are lattices and arguments
     for the laws. `untrained` says that its first parameters make a sampler already, so that a recipe may leave out
-    [train].
+    [train]. `papers` are keys of references.bib, what to cite for it.
     """
 
     constructor: str | Callable[..., Any]
@@ -29,6 +29,7 @@ class Row(NamedTuple):
     takes: tuple[str, ...] = ()
     small: tuple[tuple[Lattices, dict[str, Any]], ...] = ()
     untrained: bool = False
+    papers: tuple[str, ...] = ()
 
 
 # options of [flow] for every kind: the symmetries that its density is averaged over, and the number of models that are mixed
@@ -44,10 +45,24 @@ LINKS = ("n", "rectangle", "beta")
 # family of theories -> kind -> row
 FLOWS: dict[str, dict[str, Row]] = {
     "u1": {
-        "tutorial": Row("u1.architectures:tutorial", "mixtures of non-compact projections, arXiv:2101.08176"),
-        "stripes": Row("u1.architectures:stripes", "the published masks, larger loops as context", GAUGE),
-        "convolutional": Row("u1.architectures:convolutional", "gauge-equivariant couplings, any dimension", GAUGE),
-        "sweep": Row("u1.sweep:sweep", "one visit per link, flux swept ahead; two dimensions"),
+        "tutorial": Row(
+            "u1.architectures:tutorial",
+            "mixtures of non-compact projections, arXiv:2101.08176",
+            papers=("Kanwar2020", "Albergo2021"),
+        ),
+        "stripes": Row(
+            "u1.architectures:stripes",
+            "the published masks, larger loops as context",
+            GAUGE,
+            papers=("Kanwar2020", "Rezende2020"),
+        ),
+        "convolutional": Row(
+            "u1.architectures:convolutional",
+            "gauge-equivariant couplings, any dimension",
+            GAUGE,
+            papers=("Kanwar2020", "Rezende2020"),
+        ),
+        "sweep": Row("u1.sweep:sweep", "one visit per link, flux swept ahead; two dimensions", papers=("Kanwar2020",)),
         "autoregressive": Row(
             "u1.autoregressive:autoregressive",
             "exact pure gauge theory, each link conditioned on all drawn before, for the Schwinger model; two dimensions",
@@ -64,6 +79,7 @@ FLOWS: dict[str, dict[str, Row]] = {
                 ),
             ),
             untrained=True,
+            papers=("Cho2014", "Ballas2015"),
         ),
     },
     "sun": {
@@ -71,18 +87,26 @@ FLOWS: dict[str, dict[str, Row]] = {
             "sun.architectures:trivialising",
             "couplings by the gradient of loops, at first the leading order of arXiv:0907.5491; any dimension",
             takes=LINKS,
+            papers=("Luscher2010", "Morningstar2004", "Boyda2021"),
         ),
         "spectral": Row(
             "sun.architectures:spectral",
             "couplings of the eigen-angles of plaquettes, SU(2) and SU(3), arXiv:2008.05456; any dimension",
             takes=LINKS,
+            papers=("Boyda2021", "Abbott2023"),
         ),
         "loops": Row(
             "loops.flow:loops",
             "gradient flow of loops in exact masked steps, Luescher's series or [fit], arXiv:0907.5491; any dimension",
             takes=LINKS,
+            papers=("Luscher2010", "Bacchio2023"),
         ),
-        "sweep": Row("sun.sweep:class_sweep", "one visit per link, SU(2) and SU(3); two dimensions", takes=LINKS),
+        "sweep": Row(
+            "sun.sweep:class_sweep",
+            "one visit per link, SU(2) and SU(3); two dimensions",
+            takes=LINKS,
+            papers=("Boyda2021",),
+        ),
     },
     "qcd": {
         "loops-hopping": Row(
@@ -90,12 +114,14 @@ FLOWS: dict[str, dict[str, Row]] = {
             "links along loops, pseudofermions by the exponential of a hopping series, arXiv:2207.08945; even extents",
             takes=("hops", *LINKS, "kappa", "antiperiodic", "hasenbusch"),
             untrained=True,
+            papers=("Luscher2010", "Abbott2022"),
         ),
         "loops-transport": Row(
             "pairs:loops_and_transport",
             "links along loops, pseudofermions by parallel-transport couplings, arXiv:2207.08945; even extents",
             takes=(*LINKS, "kappa", "antiperiodic"),
             untrained=True,
+            papers=("Luscher2010", "Abbott2022"),
         ),
     },
     "yukawa": {
@@ -103,37 +129,47 @@ FLOWS: dict[str, dict[str, Row]] = {
             "conditionals:scalars_and_shears",
             "a convolutional flow of the scalar field, pseudofermions by shears about a constant mass; even extents",
             takes=("free", "g"),
+            papers=("Albergo2021fermions",),
         ),
         "scalars-shears-joint": Row(
             "conditionals:scalars_and_shears_in_turn",
             "the same, then layers of both fields in turn, each told the other, arXiv:2106.05934; even extents",
             takes=("free", "g"),
+            papers=("Albergo2021fermions",),
         ),
         "shears-scalars": Row(
             "conditionals:shears_and_scalars",
             "pseudofermions of a constant mass, the scalar field by a convolutional flow told of them; even extents",
             takes=("free", "g"),
+            papers=("Albergo2021fermions",),
         ),
     },
     "spins": {
         "dense": Row(
             "spins.autoregressive:dense",
             "variational autoregressive network, masked dense nets, arXiv:1809.10606",
+            papers=("Wu2018", "Germain2015"),
             small=((((2, 2), (3, 2), (3,)), {"hidden": (3,)}), (((2, 2),), {"hidden": (2, 2)})),
         ),
         "convolutional": Row(
             "spins.autoregressive:convolutional",
             "the same with masked convolutions on the torus, whose weights fit any lattice",
+            papers=("Wu2018", "vandenOord2016"),
             small=((((2, 2), (3, 4), (2, 2, 2)), {"hidden": (3,), "kernel": 3}),),
         ),
     },
     "phi4": {
-        "tutorial": Row("scalar.architectures:tutorial", "affine couplings, arXiv:2101.08176"),
+        "tutorial": Row(
+            "scalar.architectures:tutorial",
+            "affine couplings, arXiv:2101.08176",
+            papers=("Albergo2019", "Albergo2021", "Dinh2016"),
+        ),
         "copula": Row("scalar.architectures:copula", "momentum scalings and quartic tails, some 20 numbers"),
         "convolutional": Row(
             "scalar.architectures:convolutional",
             "the copula, then convolutional couplings; any dimension",
             CHECKERBOARD,
+            papers=("Albergo2019", "Durkan2019"),
         ),
     },
 }

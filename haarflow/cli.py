@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from haarflow.commands import bench, convert, info, run, verify
+from haarflow.commands import bench, convert, info, publish, run, verify
 from haarflow.run.faults import fault, in_users_code, raised_on_purpose
 
 HELP = (
@@ -123,5 +123,7 @@ for command in (
     info.exact,
     verify.verify,
     bench.bench,
+    publish.export,
+    publish.cite,
 ):
     app.command()(command)

@@ -59,7 +59,7 @@ class Row(NamedTuple):
     the kernels. `dimensions` is the least number of axes. `fault(couplings)` returns a coupling and what is wrong with
     it, or None. `width(couplings)` is the standard deviation of a disordered scalar field; groups use the Haar measure.
     `distributions` maps an observable to a function (lattice, couplings) of its exact probabilities, None where
-    unknown.
+    unknown. `papers` are keys of references.bib, what to cite for it.
     """
 
     make: Callable[..., Any]
@@ -74,6 +74,7 @@ class Row(NamedTuple):
     fault: Callable[[Mapping[str, float]], tuple[str, str] | None] | None = None
     width: Callable[[Mapping[str, float]], float] | None = None
     distributions: Mapping[str, Callable[..., dict[int, float] | None]] = {}
+    papers: tuple[str, ...] = ()
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -216,6 +217,7 @@ THEORIES: dict[str, Row] = {
             ),
         },
         dimensions=2,
+        papers=("Abbott2022a",),
     ),
     "schwinger": Row(
         Schwinger,
@@ -233,6 +235,7 @@ THEORIES: dict[str, Row] = {
             Small("Schwinger model, one flavour, periodic", ((2, 4), (3, 3)), {"flavours": 1, "antiperiodic": False}),
         ),
         dimensions=2,
+        papers=("Albergo2022",),
     ),
     "phi4": Row(
         Phi4,
@@ -273,6 +276,7 @@ THEORIES: dict[str, Row] = {
         {"beta": Coupling("inverse temperature, critical at 0.4406867935 in two dimensions", "β", 0)},
         ("flow", "heatbath", "cluster"),
         small=(Small("Ising d=1", RING), Small("Ising d=2", SQUARE), Small("Ising d=3", CUBE)),
+        papers=("Kaufman1949",),
     ),
     "yukawa": Row(
         Yukawa,
@@ -285,6 +289,7 @@ THEORIES: dict[str, Row] = {
         (Small("Yukawa model", ((4, 4), (2, 2), (2, 1), (4, 2))),),
         fault=_free_field,
         width=_quartic_width,
+        papers=("Albergo2021fermions",),
     ),
     "yukawa-pairs": Row(
         yukawa_pairs,
@@ -296,5 +301,6 @@ THEORIES: dict[str, Row] = {
         {"antiperiodic": Option("fermions antiperiodic in time, else periodic")},
         fault=_free_field,
         width=_quartic_width,
+        papers=("Albergo2021fermions",),
     ),
 }

@@ -143,24 +143,25 @@ def _metropolis(theory: Any, couplings: Mapping[str, float], settings: Any, prop
 
 
 class Part(NamedTuple):
-    """A kernel: the function of (theory, couplings, settings, proposal) that makes it, and the entry of a theory's row that
-    admits it.
+    """A kernel: the function of (theory, couplings, settings, proposal) that makes it, the entry of a theory's row that
+    admits it, and what to cite for it, keys of references.bib.
     """
 
     make: Callable[..., Kernel]
     admitted_as: str
+    papers: tuple[str, ...] = ()
 
 
 # name of a kernel in a cycle -> kernel; "hmc" needs a force, "heatbath" conditional weights, "metropolis" a local action
 KERNELS: dict[str, Part] = {
-    "flow": Part(_flow, "flow"),
-    "hmc": Part(_hmc, "hmc"),
-    "pseudofermions": Part(_pseudofermions, "pseudofermions"),
+    "flow": Part(_flow, "flow", ("Albergo2019",)),
+    "hmc": Part(_hmc, "hmc", ("Duane1987",)),
+    "pseudofermions": Part(_pseudofermions, "pseudofermions", ("Duane1987",)),
     "heatbath": Part(_heatbath, "heatbath"),
-    "cluster": Part(_cluster, "cluster"),
+    "cluster": Part(_cluster, "cluster", ("SwendsenWang1987",)),
     "metropolis": Part(_metropolis, "metropolis"),
-    "marginal": Part(_marginal, "marginal"),
-    "gibbs": Part(_gibbs, "gibbs"),
+    "marginal": Part(_marginal, "marginal", ("Albergo2021fermions",)),
+    "gibbs": Part(_gibbs, "gibbs", ("Albergo2021fermions",)),
 }
 OF_PAIRS = ("marginal", "gibbs")  # the kernels that take proposals from the marginal factor of a flow of pairs
 

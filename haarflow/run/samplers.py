@@ -59,7 +59,7 @@ class Row(NamedTuple):
     accept step turns into a chain; "weighted", proposals of a flow with weights. `kernels` are its kernels if its
     settings name none, `colour` is an index into `figures.COLOURS`, `draw` says what one draw is. `small` are examples
     for the laws, each a theory of the catalogue (phi4, u1 or su2) with settings. `compose` makes one kernel of them
-    all.
+    all. `papers` are keys of references.bib, what to cite beside those of its kernels.
     """
 
     settings: type
@@ -69,11 +69,14 @@ class Row(NamedTuple):
     colour: int | None = None
     small: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     compose: Callable[..., Kernel] = _in_turn
+    papers: tuple[str, ...] = ()
 
 
 SAMPLERS: dict[str, Row] = {
     "flow-metropolis": Row(FlowMetropolis, "accepted", ("flow",), "one proposal of the flow", 0),
-    "flow-reweighting": Row(FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1),
+    "flow-reweighting": Row(
+        FlowReweighting, "weighted", ("flow",), "one proposal of the flow", 1, papers=("Nicoli2019", "Vehtari2015")
+    ),
     "hmc": Row(HMC, "chain", ("hmc",), "one HMC trajectory (times thin)", 2),
     "pseudofermions": Row(Pseudofermions, "chain", ("pseudofermions",), "one pseudofermion trajectory (times thin)", 4),
     "heatbath": Row(HeatBath, "chain", ("heatbath",), "one heat-bath sweep (times thin)", 3),
@@ -81,10 +84,17 @@ SAMPLERS: dict[str, Row] = {
     "metropolis": Row(Metropolis, "chain", ("metropolis",), "one sweep of local Metropolis (times thin)"),
     "marginal": Row(Marginal, "chain", ("marginal",), "one proposal of the marginal flow (times thin)"),
     "gibbs": Row(GibbsOfPairs, "chain", ("gibbs",), "one draw of phi and one proposal at fixed phi (times thin)"),
-    "path": Row(Path, "weighted", (), "one path", 5),
+    "path": Row(
+        Path, "weighted", (), "one path", 5, papers=("Jarzynski1997", "Neal2001", "Caselle2022", "Vehtari2015")
+    ),
     "cycle": Row(Mixture, "chain", (), "one round of a cycle's kernels (times thin)"),
     "replicas": Row(
-        ReplicaExchange, "chain", (), "steps of every replica and one exchange of neighbours", compose=_tempered
+        ReplicaExchange,
+        "chain",
+        (),
+        "steps of every replica and one exchange of neighbours",
+        compose=_tempered,
+        papers=("SwendsenWang1986", "Hukushima1996"),
     ),
 }
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -302,12 +303,16 @@ class Fixed:
 
 
 def _from_file(name: str, source: str, own: Own) -> list[Entry]:
-    """A model file or a recipe, by path or by the name of one that ships."""
+    """A published folder, a model file or a recipe, by path or by the name of one that ships."""
     from haarflow import models
+    from haarflow.report.exporting import SUMS, check_sums
     from haarflow.run import recipes
 
     if name in recipes.names() or name.endswith(".toml"):
         return _of_recipe(recipes.load(name, own=own), name, source, own)
+    if (Path(name) / SUMS).is_file():
+        check_sums(Path(name))
+        return [_trained(name, source, own)]
     if not name.endswith(".safetensors") and name not in models.shipped():
         known = ", ".join([*recipes.names(), *models.shipped()])
         raise ValueError(

@@ -28,6 +28,7 @@ def test_a_wheel_holds_the_package_and_nothing_beside_it(tmp_path):
         "flows/flow.py",
         "recipes/u1-2d.toml",
         "models/u1-freezing.safetensors",
+        "references.bib",
     ):
         assert (target / "haarflow" / part).is_file(), part
     code = "import haarflow.core.random, haarflow.theories; print(haarflow.__file__)"
