@@ -33,14 +33,20 @@ def convert(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="refuse a file whose links contradict its header")
     ] = True,
+    qcdml: Annotated[
+        Path | None,
+        typer.Option(help="for ILDG: write B.xml, QCDml for ILDG's catalogue, with the words of this TOML file"),
+    ] = None,
     lattice: Extents = None,
     group: Group = None,
     as_json: Json = False,
 ) -> None:
     """Convert a gauge file into another format and check it; `haarflow info` describes a file."""
     from haarflow.gaugefiles import convert_gauge
+    from haarflow.gaugefiles import qcdml as metadata
     from haarflow.report.text import indented
 
+    words = None if qcdml is None else metadata.words_of(qcdml)
     done = convert_gauge(
         source,
         destination,
@@ -51,5 +57,7 @@ def convert(
         lattice=extents(lattice),
         group=group,
     )
+    if words is not None:
+        metadata.write_qcdml(destination, words)
     found = {"read": done.source.as_dict(), "written": done.target.as_dict()}
     show(found, as_json, lambda: indented(found))
