@@ -18,7 +18,7 @@ BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_ran
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs lowest newest check format clean help
+.PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs lowest newest docs check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -80,6 +80,16 @@ newest:          ## the same subset with the newest versions (torch apart)
 	$(VENV)-newest/bin/pip install -e '.[dev,demo,torch]'
 	$(VENV)-newest/bin/python -m pytest $(BOUNDS)
 
+# The environment of `make docs`, apart from the site itself: it alone needs the network.
+$(VENV)-docs/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install -q --no-compile -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)-docs/done   ## the manual and the reference as HTML in build/site; a broken link or reference fails
+	$(VENV)-docs/bin/python -m docs.tools.pages build/pages
+	$(VENV)-docs/bin/zensical build --strict --clean
+
 check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -92,4 +102,4 @@ format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and build leftovers
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-lowest $(VENV)-newest build dist *.egg-info
