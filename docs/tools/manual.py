@@ -1,20 +1,24 @@
 """The tables of the physics manual: `python -m docs.tools.manual` writes them anew into the pages of docs/manual/.
 
 A page says where a table stands by a pair of comments, `<!-- theory u1 -->` and `<!-- end -->`. What is between them comes
-from the catalogues of theories and flows, from the theories themselves, from the recipes and from references.bib; all else
-on a page is written by hand. The tests fail where a table is out of date, and where a theory or a family of flows has no page.
+from the catalogues of theories and flows, from the theories themselves, from the recipes, from the stored benchmarks and
+from references.bib; all else on a page is written by hand. The tests fail where a table is out of date, and where
+a theory or a family of flows has no page.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from docs.tools.costs import costs
+from docs.tools.papers import cited
+from docs.tools.tables import table
 from haarflow.backends import numpy as backend
 from haarflow.core import random
 from haarflow.core.parts import described
@@ -38,8 +42,8 @@ def with_tables(text: str) -> str:
     """
 
     def filled(match: re.Match[str]) -> str:
-        table = "\n".join(TABLES[match[1]](text, match[2].split()))
-        return f"<!-- {match[1]}{match[2]} -->\n\n{table}\n\n<!-- end -->"
+        lines = "\n".join(TABLES[match[1]](text, match[2].split()))
+        return f"<!-- {match[1]}{match[2]} -->\n\n{lines}\n\n<!-- end -->"
 
     return MARKED.sub(filled, text)
 
@@ -66,11 +70,11 @@ def _theory(name: str, row: Row) -> list[str]:
         f"{row.title}, in {row.dimensions} dimension{'s' * (row.dimensions > 1)} or more. Flows: {_of_family(row.family)}. "
         f"Samplers: {', '.join(f'`{word}`' for word in _samplers(row))}.",
         "",
-        *_table(("setting", "kind", "symbol", "bounds", "default", "what it is"), [*couplings, *choices]),
+        *table(("setting", "kind", "symbol", "bounds", "default", "what it is"), [*couplings, *choices]),
         "",
         f"What is measured, on {_lattice(made)} for example:",
         "",
-        *_table(("name", "meaning"), _measured(made)),
+        *table(("name", "meaning"), _measured(made)),
         "",
         *_exact(made),
     ]
@@ -111,8 +115,8 @@ def _lattice(target: Target) -> str:
 
 def _measured(target: Target) -> list[tuple[str, ...]]:
     known, start = described(target.theory), target.hot_start(random.key(0, backend), 2, "float64")
-    names = [*known.part("observables")(start, target.couplings), *(known.part("derived") or {})]
-    return [(f"`{name}`", target.labels.get(name, "")) for name in dict.fromkeys(names)]
+    measured = [*known.part("observables")(start, target.couplings), *(known.part("derived") or {})]
+    return [(f"`{name}`", target.labels.get(name, "")) for name in dict.fromkeys(measured)]
 
 
 def _exact(target: Target) -> list[str]:
@@ -120,7 +124,7 @@ def _exact(target: Target) -> list[str]:
     if not target.exact:
         return ["No exact value is known."]
     rows = [(f"`{name}`", f"{value:.6g}") for name, value in target.exact.items()]
-    return [f"Exactly known on {_lattice(target)} at {values}:", "", *_table(("name", "value"), rows)]
+    return [f"Exactly known on {_lattice(target)} at {values}:", "", *table(("name", "value"), rows)]
 
 
 def flows(text: str, families: Sequence[str]) -> list[str]:
@@ -144,7 +148,7 @@ def _flow(kind: str, row: FlowRow) -> list[str]:
         f"{row.what[0].upper()}{row.what[1:]}.{taken}{untrained}",
         "",
     ]
-    return [*head, *_table(("option", "type", "default"), rows), ""]
+    return [*head, *table(("option", "type", "default"), rows), ""]
 
 
 def _type(hint: Any) -> str:
@@ -161,6 +165,27 @@ def _value(parameters: Any, name: str) -> str:
     return f"`{parameters[name].default!r}`"
 
 
+def samplers(text: str, names: Sequence[str]) -> list[str]:
+    """Return the tables of samplers: what one draw is, and the settings of [samplers.NAME]."""
+    return [line for name in names for line in _sampler(name)]
+
+
+def _sampler(name: str) -> list[str]:
+    row = SAMPLERS[name]
+    head = [f'### In a recipe: `kind = "{name}"`', "", f"{inspect.getdoc(row.settings)} A draw: {row.draw}.", ""]
+    found = typing.get_type_hints(row.settings, include_extras=True)
+    rows = [_sampler_setting(one, found[one.name]) for one in dataclasses.fields(row.settings) if one.name != "kind"]
+    return [*head, *table(("setting", "default", "what it is"), rows), ""]
+
+
+def _sampler_setting(one: Any, hint: Any) -> tuple[str, str, str]:
+    what = next(
+        (str(note.description) for note in getattr(hint, "__metadata__", ()) if hasattr(note, "description")), ""
+    )
+    made = one.default_factory is not dataclasses.MISSING
+    return f"`{one.name}`", f"`{one.default_factory() if made else one.default!r}`", what
+
+
 def recipe(text: str, names: Sequence[str]) -> list[str]:
     """Return a list of the recipes that ship for theories."""
     found = [(name, what) for name, what in recipes.names().items() if recipes.read(name)["theory"]["name"] in names]
@@ -168,68 +193,16 @@ def recipe(text: str, names: Sequence[str]) -> list[str]:
 
 
 def papers(text: str, names: Sequence[str]) -> list[str]:
-    """Return the papers of the bibliography that a page cites by their arXiv numbers, outside its tables."""
-    cited = re.findall(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", MARKED.sub("", text))
-    return [f"- {_bibliography()[number]}" for number in dict.fromkeys(cited)]
-
-
-@cache
-def _bibliography() -> dict[str, str]:
-    entries = re.split(r"^@\w+\{", (ROOT / "references.bib").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found = [{word: _field(entry, word) for word in ("author", "title", "year", "eprint")} for entry in entries]
-    return {one["eprint"]: _reference(one) for one in found if one["eprint"]}
-
-
-def _field(entry: str, word: str) -> str:
-    match = re.search(rf"\b{word} = \{{((?:[^{{}}]|\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}})*)\}}", entry)
-    return " ".join(_unbraced(match[1]).split()) if match else ""
-
-
-def _unbraced(text: str) -> str:
-    for code, letter in LETTERS.items():
-        text = text.replace(code, letter)
-    return text.replace("{", "").replace("}", "").replace("\\", "").replace("$", "")
-
-
-def _reference(one: dict[str, str]) -> str:
-    authors = one["author"].split(" and ")
-    last = [author.split(",")[0].strip() for author in authors]
-    who = last[0] + " et al." if len(last) > 3 else ", ".join(last)
-    return f"{who}, *{one['title']}* ({one['year']}), [arXiv:{one['eprint']}](https://arxiv.org/abs/{one['eprint']})"
-
-
-LETTERS = {
-    "{\\`e}": "è",
-    "{\\'e}": "é",
-    "{\\'E}": "É",
-    "{\\'a}": "á",
-    "{\\'i}": "í",
-    "{\\'o}": "ó",
-    "{\\'\\i}": "í",
-    "{\\~n}": "ñ",
-    '{\\"a}': "ä",
-    '{\\"o}': "ö",
-    '{\\"u}': "ü",
-    "{\\ss}": "ß",
-    "{\\o}": "ø",
-    "{\\c c}": "ç",
-    "{\\c{c}}": "ç",
-}
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table, without the columns that are empty in every row."""
-    rows = list(rows)
-    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    lines = [head, *rows]
-    cells = ["| " + " | ".join(line[i].replace("|", "\\|") for i in kept) + " |" for line in lines]
-    return [cells[0], "|" + "---|" * len(kept), *cells[1:]] if rows else []
+    """Return the papers that a page cites by their arXiv numbers outside its tables."""
+    return [f"- {reference}" for reference in cited(MARKED.sub("", text))]
 
 
 TABLES: dict[str, Callable[[str, Sequence[str]], list[str]]] = {
     "theory": theory,
     "flows": flows,
+    "samplers": samplers,
     "recipes": recipe,
+    "costs": costs,
     "papers": papers,
 }
 
