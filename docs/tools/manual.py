@@ -42,7 +42,7 @@ def with_tables(text: str) -> str:
     """
 
     def filled(match: re.Match[str]) -> str:
-        lines = "\n".join(TABLES[match[1]](text, match[2].split()))
+        lines = "\n".join(TABLES[match[1]](text, match[2].split())).rstrip()
         return f"<!-- {match[1]}{match[2]} -->\n\n{lines}\n\n<!-- end -->"
 
     return MARKED.sub(filled, text)
