@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,7 @@ def write(target: Path) -> None:
         _put(target / "reference" / name, text)
 
 
+@cache
 def reference() -> dict[str, str]:
     """Return the pages of the reference by file name: the index, and one page for each package that has modules."""
     packages = {package: [file for file in files if _public(file)] for package, files in _packages().items()}
