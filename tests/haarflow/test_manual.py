@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,21 @@ def test_the_reference_has_every_module_with_something_public():
     assert {"haarflow", "haarflow.core.random", "haarflow.theories.gauge.u1", "haarflow.flows.loops.flow"} <= named
     assert not [name for name in named if name.startswith("haarflow.benchmarks")]
     assert "haarflow.theories.catalogue" in named and "haarflow.core.chains.hmc" in named
+
+
+def test_docstrings_are_shown_as_they_are_written(monkeypatch):
+    """Examples are code up to the next empty line, prose keeps its <O>, a_b and x*, code stays as it is."""
+    griffe = SimpleNamespace(Extension=object, Object=object, Module=object)  # it is no part of this environment
+    monkeypatch.setitem(sys.modules, "griffe", griffe)
+    examples = importlib.import_module("docs.tools.examples")
+    written = "Return <O>_b of `a*b_c`.\n\n    x_i < y_j\n\n>>> f(1)\n[2][0]\n\nThen x * y."
+    shown = examples.shown(written)
+    assert shown.startswith(r"Return &lt;O>\_b of `a*b_c`.")
+    assert "\n    x_i < y_j\n" in shown and "```pycon\n>>> f(1)\n[2][0]\n```" in shown and shown.endswith("Then x * y.")
+    obj = SimpleNamespace(docstring=SimpleNamespace(value=written))
+    examples.Shown().on_object(obj=obj)
+    assert obj.docstring.value == shown
+    examples.Shown().on_object(obj=SimpleNamespace(docstring=None))
 
 
 def test_the_navigation_names_pages_that_are_there():
