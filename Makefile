@@ -112,4 +112,4 @@ format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and build leftovers
-	rm -rf $(VENV) $(VENV)-docs $(VENV)-lowest $(VENV)-newest build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-lowest $(VENV)-newest .cache build dist *.egg-info
