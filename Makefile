@@ -18,7 +18,7 @@ BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_ran
 # One thread a process: two pytest workers share two cores without treading on each other.
 export OMP_NUM_THREADS = 1
 
-.PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs lowest newest check format clean help
+.PHONY: demo freezing test test-engines test-statistical test-slow fuzz kill costs coverage release lowest newest docs check format clean help
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:.*##/\t/'
@@ -63,6 +63,16 @@ kill: $(VENV)/dev.done   ## kill 100 runs at random times, resume them, and comp
 costs: $(VENV)/dev.done   ## the default tests, and which files and tests take most CPU and memory, in compilers and in all
 	$(BIN)/python -m pytest $(SHARE) -p tests.support.costs
 
+COVERED = --cov-append --cov-report= $(addprefix --cov=haarflow,"" .backends .core .theories .flows)
+
+coverage: $(VENV)/dev.done   ## the default tests, and which share of each package they execute
+	rm -f .coverage
+	$(call default_tests,$(COVERED))
+	$(BIN)/python -m tests.support.covered
+
+release: $(VENV)/dev.done   ## build wheel and sdist, try them in empty environments on every Python here, list what is left to do
+	$(BIN)/python -m tests.release
+
 # The environment of `make lowest`, apart from its tests: it alone needs the network.
 $(VENV)-lowest/done: pyproject.toml tests/support/lowest.py
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -80,6 +90,16 @@ newest:          ## the same subset with the newest versions (torch apart)
 	$(VENV)-newest/bin/pip install -e '.[dev,demo,torch]'
 	$(VENV)-newest/bin/python -m pytest $(BOUNDS)
 
+# The environment of `make docs`, apart from the site itself: it alone needs the network.
+$(VENV)-docs/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install -q --no-compile -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: $(VENV)-docs/done   ## the manual and the reference as HTML in build/site; a broken link or reference fails
+	$(VENV)-docs/bin/python -m docs.tools.pages build/pages
+	$(VENV)-docs/bin/zensical build --strict --clean
+
 check: $(VENV)/dev.done   ## ruff, mypy, the layer contracts and the default tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -92,4 +112,4 @@ format: $(VENV)/dev.done   ## put the sources into the house format
 	$(BIN)/ruff format .
 
 clean:           ## remove the environment and build leftovers
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-docs $(VENV)-lowest $(VENV)-newest .cache build dist *.egg-info

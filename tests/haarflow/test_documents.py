@@ -21,8 +21,10 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from haarflow import __version__ as haarflow_version
 from haarflow import cli
 from haarflow.run import recipes
+from tests import release
 from tests.support.runs import haarflow, uniform_model
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +62,8 @@ def test_every_block_has_a_language_that_is_checked(name):
     assert len(opened) % 2 == 0 and set(opened[::2]) <= {"python", "bash", "toml"} and set(opened[1::2]) <= {""}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if blocks(ROOT / name, "python")])
+# the tutorials run as notebooks, in test_manual.py
+@pytest.mark.parametrize("name", [n for n in NAMES if "tutorials/" not in n and blocks(ROOT / n, "python")])
 def test_the_python_of_a_document_runs(name, tmp_path, monkeypatch):
     pytest.importorskip("jax")
     monkeypatch.chdir(tmp_path)
@@ -141,11 +144,48 @@ def test_a_run_from_the_readme_in_small(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_links_lead_to_files(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", text):
-        link = "".join(target)
-        assert link.startswith("https://") or ((ROOT / name).parent / link).exists(), f"{name}: {link}"
+def test_links_lead_to_files_and_headings(name):
+    assert not lost(ROOT / name)
+
+
+def lost(page):
+    """The links of a page that lead nowhere, to no file or to no heading of one."""
+    targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", page.read_text(encoding="utf-8"))
+    links = [link for target in targets for link in target if link and not link.startswith("https://")]
+    return [link for link in links if not leads(page, *link.partition("#")[::2])]
+
+
+def leads(page, path, anchor):
+    """Whether there is a file, relative to the page, and in it a heading of this anchor, if one is asked for."""
+    file = page.parent / path if path else page
+    return file.exists() and (not anchor or anchor in headings(file))
+
+
+def headings(file):
+    """The anchors of a page's headings, as GitHub and the site form them."""
+    text = re.sub(r"^```.*?^```$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = [re.sub(r"[^\w\- ]", "", title.lower()) for title in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)]
+    return {title.strip().replace(" ", "-") for title in titles}
+
+
+def test_a_link_that_leads_nowhere_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One `name` (here)\n\n[a](#one-name-here), [b](page.md#two), [c](none.md), [d](page.md)\n")
+    assert lost(page) == ["page.md#two", "none.md"]
+
+
+def test_the_version_is_the_same_everywhere():
+    assert release.version() == haarflow_version
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_the_makefile():
+    """The same commands, in the environment that the Makefile makes: so they are the same ruff and mypy."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    entries = re.findall(r"entry: (.+)$", hooks, flags=re.MULTILINE)
+    check = (ROOT / "Makefile").read_text(encoding="utf-8").split("\ncheck: ")[1].split("\n\n")[0]
+    for tool in ("ruff check", "ruff format", "mypy", "lint-imports"):
+        assert f"$(BIN)/{tool}" in check and any(entry.startswith(f".venv/bin/{tool}") for entry in entries), tool
+    assert "rev:" not in hooks  # nothing that could be of another version
 
 
 def test_every_paper_that_the_sources_cite_is_in_the_bibliography():
