@@ -138,8 +138,8 @@ def precision_works(extent, beta, kappa, chains, mixed):
     phi = backend.jit(lambda u: pseudofermion.drawn(background(operator, u), Factor(kappa), key, exact)[0])(links)
     solve = backend.jit(lambda u, phi: pseudofermion.solve(background(operator, u), kappa, phi, accuracy))
     force = backend.jit(lambda u, phi: pseudofermion.force(background(operator, u), Factor(kappa), phi, accuracy))
-    words = {"for_action": ACTION._replace(mixed=mixed), "for_force": accuracy}
-    hmc = PseudofermionHMC(theory.marginal, steps=3, values=values, **words)
+    in_action = ACTION._replace(mixed=mixed)
+    hmc = PseudofermionHMC(theory.marginal, steps=3, values=values, for_action=in_action, for_force=accuracy)
     state = hmc.init(links)
     return {
         "solve": lambda: jax.block_until_ready(solve(links, phi)),
@@ -150,7 +150,7 @@ def precision_works(extent, beta, kappa, chains, mixed):
 
 def precisions(extents, beta, kappa, chains, pairs):
     """CPU seconds in double and in mixed precision, and the factors: median, smallest, largest."""
-    figures = {}
+    figures: dict[str, Any] = {}
     for extent in extents:
         double, mixed = (precision_works(extent, beta, kappa, chains, way) for way in (False, True))
         (x, its), (y, others) = double["solve"](), mixed["solve"]()
