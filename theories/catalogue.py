@@ -207,6 +207,7 @@ THEORIES: dict[str, Row] = {
             ),
             "tolerance": Option("relative residual of the solves", defines=False),
             "max_steps": Option("steps that a solve may take", defines=False),
+            "mixed": Option("whether the solves step in single precision between residuals in double", defines=False),
             "pion": Option("whether the pion correlator is measured, by a point source", defines=False),
             "determinant": Option("whether ln|det D| is measured", defines=False),
             "flow_time": Option(

@@ -262,6 +262,17 @@ class Row:
         """The row that begins some bytes later."""
         return Row(self.builder, self.builder.add(self.address, _bytes(distance)), self.stride, self.register)
 
+    def everywhere(self, distance: int) -> Lanes:
+        """The one number that lies some bytes further, in all lanes."""
+        from llvmlite import ir
+
+        vector = _vector(self.register)
+        pointer = self.builder.inttoptr(self.builder.add(self.address, _bytes(distance)), vector.element.as_pointer())
+        number = self.builder.load(pointer, align=self.register.bytes)
+        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+        return Lanes(self.builder, self.builder.shuffle_vector(first, first, lanes))
+
     def prefetch(self, distance: int) -> None:
         """Ask for the cache line that lies some bytes further."""
         from llvmlite import ir

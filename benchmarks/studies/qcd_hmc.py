@@ -1,12 +1,16 @@
 """Solves and forces of pseudofermions in QCD: the library beside plain PyTorch, and the cost of a trajectory against volume.
 
     python -m haarflow.benchmarks.studies.qcd_hmc speed [--extent 8] [--kappa 0.15] [--beta 5.6] [--chains 1] [--pairs 3]
+    python -m haarflow.benchmarks.studies.qcd_hmc precisions [--extents 4 8] [--kappa 0.15] [--beta 5.6] [--chains 1] [--pairs 3]
     python -m haarflow.benchmarks.studies.qcd_hmc volumes [--extents 4 6 8] [--force-extents 16] [--json FILE]
 
 Speed: X = (Dhat Dhat^+)^-1 phi and the force of phi^+ X on SU(3) links of a heat bath, JAX and the twin
 `benchmarks/twins/qcd_torch.py`, double precision, the same batch, one thread, process CPU seconds. Both must agree first, then
 they take turns: medians, and the factor with its range. The twin multiplies by matmul or einsum, at its faster. Operations
 count hops alone, 1,320 a site; the twin computes those of both parities, as rolls do.
+
+Precisions: the same solve and force, and a trajectory of pseudofermion HMC of three steps, in double precision and mixed: steps in single
+precision between residuals in double. Solutions agree first, then both take turns.
 
 Volumes: one trajectory of pseudofermion HMC, one force and one draw of the flow of qcd-4d, at beta = 1 and kappa = 0.1, and the
 exponent z of CPU seconds ~ V^z.
@@ -115,6 +119,56 @@ def speed(extent, beta, kappa, chains, pairs):
     return figures
 
 
+def precision_works(extent, beta, kappa, chains, mixed):
+    """Solve, force and trajectory on JAX as functions without arguments: those of solves return X and the steps."""
+    import jax
+
+    from haarflow import backends
+    from haarflow.core import random
+    from haarflow.core.chains.kernel import run
+    from haarflow.theories.fermions.pseudofermions import pseudofermion
+    from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy, Factor, background
+    from haarflow.theories.fermions.pseudofermions.pseudofermion_hmc import ACTION, FORCE, PseudofermionHMC
+    from haarflow.theories.models.qcd import QCD
+
+    backend, theory, accuracy = backends.get("jax"), QCD((extent,) * 4), FORCE._replace(mixed=mixed)
+    operator, values = theory.operator, {"couplings": {"beta": beta, "kappa": kappa}, "step_size": 0.05}
+    links, key = backend.asarray(thermal(operator, beta, chains)), random.key(SEED + 1, backend)
+    exact = Accuracy(1e-12, 2000)
+    phi = backend.jit(lambda u: pseudofermion.drawn(background(operator, u), Factor(kappa), key, exact)[0])(links)
+    solve = backend.jit(lambda u, phi: pseudofermion.solve(background(operator, u), kappa, phi, accuracy))
+    force = backend.jit(lambda u, phi: pseudofermion.force(background(operator, u), Factor(kappa), phi, accuracy))
+    in_action = ACTION._replace(mixed=mixed)
+    hmc = PseudofermionHMC(theory.marginal, steps=3, values=values, for_action=in_action, for_force=accuracy)
+    state = hmc.init(links)
+    return {
+        "solve": lambda: jax.block_until_ready(solve(links, phi)),
+        "force": lambda: jax.block_until_ready(force(links, phi)),
+        "trajectory": lambda: jax.block_until_ready(run(hmc, key, state, 1)[1]),
+    }
+
+
+def precisions(extents, beta, kappa, chains, pairs):
+    """CPU seconds in double and in mixed precision, and the factors: median, smallest, largest."""
+    figures: dict[str, Any] = {}
+    for extent in extents:
+        double, mixed = (precision_works(extent, beta, kappa, chains, way) for way in (False, True))
+        (x, its), (y, others) = double["solve"](), mixed["solve"]()
+        off = float(numpy.linalg.norm(x - y) / numpy.linalg.norm(x))
+        figures[f"{extent}^4, solutions apart"], steps = off, (int(its.steps.max()), int(others.steps.max()))
+        figures[f"{extent}^4, steps"] = dict(zip(("double", "mixed"), steps, strict=True))
+        for kind, work in double.items():
+            work(), mixed[kind]()  # compile
+            turns = [(cpu_seconds(work), cpu_seconds(mixed[kind])) for _ in range(pairs)]
+            seconds = [statistics.median(turn[side] for turn in turns) for side in (0, 1)]
+            ratios = sorted(one / other for one, other in turns)
+            figures[f"{extent}^4, {kind}"] = (
+                f"double {seconds[0]:.4f} s, mixed {seconds[1]:.4f} s, factor {statistics.median(ratios):.2f} "
+                f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            )
+    return figures
+
+
 def exponent(volumes, seconds):
     """The slope of ln seconds over ln V by least squares."""
     return float(numpy.polyfit(numpy.log(volumes), numpy.log(seconds), 1)[0])
@@ -191,7 +245,7 @@ def volumes(extents, pairs, works):
 def main():
     """Measure, print, and store the results if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("speed", "volumes"))
+    parser.add_argument("what", choices=("speed", "precisions", "volumes"))
     parser.add_argument("--extent", type=int, default=8)
     parser.add_argument("--kappa", type=float, default=0.15)
     parser.add_argument("--beta", type=float, default=5.6)
@@ -206,6 +260,11 @@ def main():
         figures = speed(options.extent, options.beta, options.kappa, options.chains, options.pairs)
         print(
             f"QCD {options.extent}^4, beta {options.beta}, kappa {options.kappa}, {options.chains} chains, one thread"
+        )
+    elif options.what == "precisions":
+        figures = precisions(options.extents, options.beta, options.kappa, options.chains, options.pairs)
+        print(
+            f"QCD, beta {options.beta}, kappa {options.kappa}, {options.chains} chains, JAX, one thread: process CPU seconds"
         )
     else:
         works = {

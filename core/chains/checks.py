@@ -13,8 +13,8 @@ from typing import Any
 import numpy
 from array_api_compat import array_namespace
 
-from haarflow.backends.tree import paths
 from haarflow.backends.types import Array, Tree
+from haarflow.core.spaces import paths
 
 SCALES = ("step_size", "width")
 
@@ -61,7 +61,8 @@ def check_own_scale(name: str, values: Any) -> None:
 
 
 def check_start(field: Tree) -> None:
-    """Raise ValueError where a chain starts from a field that holds a NaN or an infinity.
+    """Raise ValueError where a chain starts from a field that holds a NaN or an infinity, with the name of the part of a NamedTuple or a
+    dict that does.
 
     >>> check_start(numpy.asarray([[0.0, numpy.nan]]))
     Traceback (most recent call last):
@@ -71,7 +72,8 @@ from a finite one, cold or drawn from the group's Haar measure
     """
     for path, part in paths(field).items():
         if not _finite(part):
-            of = f" in its part {path!r}" if path else ""
+            name = path.removeprefix("field").removeprefix("/")
+            of = f" in its part {name!r}" if name else ""
             raise ValueError(
                 f"the chains start from a field with NaN or infinite values{of}, from where no proposal is ever accepted: "
                 "start from a finite one, cold or drawn from the group's Haar measure"

@@ -112,8 +112,8 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
         settings.steps,
         values,
         inner,
-        Accuracy(settings.action, settings.max_steps),
-        Accuracy(settings.force, settings.max_steps),
+        Accuracy(settings.action, settings.max_steps, settings.mixed),
+        Accuracy(settings.force, settings.max_steps, settings.mixed),
         Root(settings.poles, settings.lowest),
     )
     return _with_hits(kernel, settings) if links is None else Refreshed(theory, kernel)

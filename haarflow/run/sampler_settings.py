@@ -150,6 +150,10 @@ class Pseudofermions(Hits, Trajectory, _Sampler):
     action: Annotated[float, number("relative residual of the solves for the action", gt=0, lt=1)] = ACTION.tolerance
     force: Annotated[float, number("relative residual of the solves for the force", gt=0, lt=1)] = FORCE.tolerance
     max_steps: Annotated[int, count("steps of a solve before its retry with more")] = FORCE.max_steps
+    mixed: Annotated[
+        bool,
+        Field(description="whether solves for pairs of flavours step in single precision between residuals in double"),
+    ] = False
     poles: Annotated[int, count("poles of the rational approximation of an odd flavour")] = ROOT.poles
     lowest: Annotated[
         float,

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace
 from haarflow.core.groups.additive import Real
 from haarflow.core.lattice.geometry import shift
 from haarflow.core.parts import Symmetries
-from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, with_parts
+from haarflow.theories import Phi4, Sum, SUNGauge, U1Gauge, accelerated, with_parts
 from haarflow.theories.catalogue import RING, SQUARE, THEORIES
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinants.determinant import FORMS, log_det, log_det_force
@@ -139,6 +139,11 @@ def determinant_of(form: str, options: Mapping[str, Any], lattice: tuple[int, ..
     return Form(Wilson(lattice, **options), partial(log_det, form=form), partial(log_det_force, form=form))
 
 
+def compiled_determinant(lattice: tuple[int, ...]) -> Form:
+    """Return the determinant of Wilson's operator by the compiled elimination of slices."""
+    return Form(accelerated(Wilson(lattice)), partial(log_det, form="slices"), partial(log_det_force, form="slices"))
+
+
 def staggered_determinant(lattice: tuple[int, ...]) -> Form:
     """Return the determinant of staggered fermions in a scalar field."""
     return Form(Staggered(lattice), staggered.log_det, staggered.log_det_force)
@@ -150,6 +155,7 @@ DETERMINANT_ENTRIES: tuple[Entry, ...] = (
         Entry(f"{form} U(1) d=2", "determinant", partial(determinant_of, form, {}), EVEN if form == "even-odd" else ANY)
         for form in FORMS
     ),
+    Entry("compiled slices U(1) d=2", "determinant", compiled_determinant, ANY),
     Entry("slices periodic d=2", "determinant", partial(determinant_of, "slices", {"antiperiodic": False}), ((3, 4),)),
     *(Entry(f"{form} SU(2) d=2", "determinant", partial(determinant_of, form, {"n": 2}), ((2, 4),)) for form in FORMS),
     *(

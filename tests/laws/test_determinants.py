@@ -12,7 +12,13 @@ from tests.mutants.determinants import MUTANTS
 LAWS = {law.name: law for law in DETERMINANT_LAWS}
 ENTRIES = {entry.name: entry for entry in DETERMINANT_ENTRIES}
 # JAX compiles every law of every form: these by default, the rest as slow tests
-QUICK = {"jax": {("slices U(1) d=2", "dense_determinant"), ("slices U(1) d=2", "derivative_is_force")}}
+QUICK = {
+    "jax": {
+        ("slices U(1) d=2", "dense_determinant"),
+        ("slices U(1) d=2", "derivative_is_force"),
+        ("compiled slices U(1) d=2", "dense_determinant"),
+    }
+}
 SMALL = {name for name in ENTRIES if "d=4" not in name}
 
 

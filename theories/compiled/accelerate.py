@@ -16,10 +16,12 @@ from haarflow.backends.types import Array, Couplings, Theory
 from haarflow.core.acceleration import Accelerated, Kernels, accelerated
 from haarflow.core.lattice import evenodd
 from haarflow.theories.composite import Sum
+from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.hopping import Hopping
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
+from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.scalar.phi4 import Phi4
 
 
@@ -39,6 +41,15 @@ _evolve, _sweep = _kernel("gauge_trajectory", "compiled"), _kernel("heatbath", "
 def _observables_of_angles(theory: U1Gauge, field: Array, couplings: Couplings) -> dict[str, Array]:
     """The observables, measured on compiled plaquettes."""
     return theory.observables(field, couplings, angles=_plaquettes(theory, field))
+
+
+def _action_of_terms(theory: Schwinger, field: Array, couplings: Couplings) -> Array:
+    """The sum of the accelerated terms' actions."""
+    return accelerated(Sum(theory.terms)).action(field, couplings)
+
+
+def _force_of_terms(theory: Schwinger, field: Array, couplings: Couplings) -> Array:
+    return accelerated(Sum(theory.terms)).force(field, couplings)
 
 
 class Row(NamedTuple):
@@ -83,12 +94,14 @@ TABLE: tuple[Row, ...] = (
         lambda theory: True,
         Kernels(_kernel("phi4", "action"), _kernel("phi4", "force"), evolve=_kernel("phi4", "trajectory")),
     ),
+    Row(Schwinger, lambda theory: True, Kernels(_action_of_terms, _force_of_terms)),
 )
 
 
 @accelerated.register(U1Gauge)
 @accelerated.register(SUNGauge)
 @accelerated.register(Phi4)
+@accelerated.register(Schwinger)
 def by_table(theory: Any) -> Any:
     """Return the theory with the kernels of its row, or the theory itself if it has none or numba is not installed.
 
@@ -113,14 +126,24 @@ def term_by_term(theory: Sum) -> Sum:
 
 
 IN_ROWS = Hopping(*(_kernel("hop", name) for name in ("prepare", "axes", "hop")))
+IN_CACHE = _kernel("slices", "eliminated")
 COLOURS = (1, 2, 3)  # a link and a half spinor stay in registers
 
 
 @accelerated.register(Wilson)
 def by_rows(operator: Wilson) -> Wilson:
-    """Return the operator with the compiled hop, or itself for other groups or where numba is not installed.
+    """Return the operator with the compiled hop and elimination of slices, or itself for other groups or where numba is not
+    installed.
 
     >>> by_rows(Wilson((4, 4), n=5)) == Wilson((4, 4), n=5)
     True
     """
-    return replace(operator, hopping=IN_ROWS) if vector.is_present() and operator.n in COLOURS else operator
+    if not vector.is_present() or operator.n not in COLOURS:
+        return operator
+    return replace(operator, hopping=IN_ROWS, elimination=IN_CACHE if operator.n == 1 else operator.elimination)
+
+
+@accelerated.register(Fermions)
+def by_operator(theory: Fermions) -> Fermions:
+    """Return the flavours with the accelerated operator."""
+    return replace(theory, operator=accelerated(theory.operator))

@@ -49,7 +49,7 @@ def axes(links: Array, sites: Sites) -> int:
 
 
 def are_rows(links: Array) -> bool:
-    """Return whether links are laid out in rows: then they are real."""
+    """Return whether links are laid out in rows, that is whether an array is real."""
     kind: Any = type(links.dtype)
     return _is_real(kind, links.dtype)
 
@@ -61,7 +61,7 @@ def _is_real(kind: type, dtype: Any) -> bool:
 
 
 def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | None = None, factor: Any = None) -> Array:
-    """Return `hopping.hop` of links as `prepare` gives them."""
+    """Return `hopping.hop` of links as `prepare` gives them; spinors that are real or of another precision are left to it."""
     if not are_rows(links):
         return hopping.hop(links, psi, sites, sign, base, factor)
 
@@ -73,7 +73,7 @@ def hop(links: Array, psi: Array, sites: Sites, sign: int = 1, base: Array | Non
     if len({len(batch) for batch in batches}) > 1:
         arrays, batches = _of_one_rank(arrays, batches)
     found = None
-    if precision(links) == precision(psi):
+    if precision(links) == precision(psi) and not are_rows(psi):
         like, work = _result(arrays[1], batches), partial(hop_kernel.hop, sites, sign)
         found = backends.of(psi).on_host(work, plain, (like,), *arrays)
     return plain(*arrays)[0] if found is None else found[0]

@@ -160,20 +160,16 @@ def hop(
     number = "float64" if result.itemsize == 16 else "float32"
     made = plan(sites, number, sign, base is not None)
     added, strength = (psi, UNUSED[number]) if base is None or factor is None else (base, factor)
-    lead, end = result.shape[: result.ndim - own], made.rows * made.numbers * made.extent
-    spinors = (-1, made.numbers // 2, made.rows, made.extent, 2)
-    buffer = numpy.empty(end + made.numbers * (made.extent + 2), dtype=number)
-    factors = numpy.empty((*lead, made.width), dtype=number)
-    factors[...] = strength[..., None]
+    lead, spinors = result.shape[: result.ndim - own], (-1, made.numbers // 2, made.rows, made.extent, 2)
+    batches = (psi.shape[: psi.ndim - own], links.shape[: links.ndim - 3], added.shape[: added.ndim - own])
     hop_rows(
         *(numpy.ascontiguousarray(x).view(number).reshape(spinors) for x in (result, added, psi)),
         numpy.ascontiguousarray(links).reshape(-1, *links.shape[-3:]),
-        orders(lead, psi.shape[: psi.ndim - own], links.shape[: links.ndim - 3], added.shape[: added.ndim - own]),
-        factors.reshape(-1, made.width),
+        numpy.ascontiguousarray(strength).reshape(-1),
+        orders(lead, *batches, strength.shape),
         made.places,
         made.behind,
-        buffer[:end].reshape(made.rows, made.numbers, made.extent),
-        buffer[end:].reshape(made.numbers, made.extent + 2),
+        made.width,
         made.bodies,
     )
 

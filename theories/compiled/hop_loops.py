@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy
+
 from haarflow.backends.compiled.loops import call, loop
 from haarflow.backends.types import Array
 
@@ -12,25 +14,29 @@ def hop_rows(
     base: Array,
     psi: Array,
     links: Array,
-    which: Array,
     factors: Array,
+    which: Array,
     places: Array,
     behind: Array,
-    spread: Array,
-    wide: Array,
+    width: int,
     bodies: tuple[int, int, int],
 ) -> None:
     """Write H psi, or base - factor H psi, for spinors `(count, components, rows, extent, 2)`, row by row.
 
-    `links` are `(fields, rows, components, extent)`; `which` `(3, count)` says which psi, links and base belong to a result.
-    `spread` `(rows, components, extent)` holds one psi, and `wide` one row of it with a site more at both ends; `places`
-    `(rows, 8)` are the addresses of a row's neighbours, counted from the begin of `spread`, which `wide` follows;
-    `behind` `(rows, 3)` are the rows one site back, whose links a hop may read.
+    `links` are `(fields, rows, components, extent)`; `which` `(4, count)` says which psi, links, base and factor belong to a
+    result. A buffer holds one psi, `spread`, `(rows, components, extent)`, and behind it `wide`, one row of it with a site more at both
+    ends; `places` `(rows, 8)` are the addresses of a row's neighbours, counted from its begin. `behind` `(rows, 3)` are the rows one
+    site back, whose links a hop may read; `width` is that of a register.
     """
     split, copy, body = bodies
-    count, _, rows, extent, _ = into.shape
+    count, half, rows, extent, _ = into.shape
+    numbers = 2 * half
+    buffer = numpy.empty(rows * numbers * extent + numbers * (extent + 2), dtype=psi.dtype)
+    spread = buffer[: rows * numbers * extent].reshape(rows, numbers, extent)
+    wide = buffer[rows * numbers * extent :].reshape(numbers, extent + 2)
+    lanes = numpy.empty(width, dtype=psi.dtype)
     size, start, held = into.itemsize, spread.ctypes.data, -1
-    end, line, numbers = size * extent, into.strides[2], spread.shape[1]
+    end, line, factor = size * extent, into.strides[2], lanes.ctypes.data
     for one in range(count):
         if which[0, one] != held:
             held = which[0, one]
@@ -40,7 +46,7 @@ def hop_rows(
         result = into.ctypes.data + one * into.strides[0]
         link = links.ctypes.data + which[1, one] * links.strides[0]
         added = base.ctypes.data + which[2, one] * base.strides[0]
-        factor = factors.ctypes.data + one * factors.strides[0]
+        lanes[:] = factors[which[3, one]]
         for row in range(rows):
             call(copy, end, (start + row * spread.strides[0], wide.ctypes.data + size))
             for number in range(numbers):

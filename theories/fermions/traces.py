@@ -50,9 +50,9 @@ def squared_trace(operator: Wilson, field: Array) -> Array:
     d, spin, group = operator.d, spinors.components(operator.d), _group(operator)
     total = -8.0 * spin * _sum(operator, loops.plaquettes(field, d, group), axes=d + 1)
     for mu in (mu for mu in range(d) if operator.lattice[mu] == 4):
-        sign = -1.0 if operator.antiperiodic and mu == 0 else 1.0
         # a line begins at each of its four sites
-        total = total + sign * 8.0 * spin * _sum(operator, loops.polyakov(field, mu, operator.lattice, group), axes=d)
+        line = array_namespace(field).sum(winding_line(operator, field, mu), axis=tuple(range(-d, 0)))
+        total = total + 8.0 * spin * line
     return total
 
 

@@ -27,6 +27,7 @@ from haarflow.core.groups.matrices import complex_array, dagger, precision
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import spinors
 from haarflow.core.lattice.geometry import check_lattice, shift
+from haarflow.theories.fermions.determinants import slices
 from haarflow.theories.fermions.evenodd import EvenOdd
 from haarflow.theories.fermions.hopping import ARRAYS, Hopping, Sites, check_shape, flat
 
@@ -50,6 +51,7 @@ class Wilson:
     n: int = 1
     antiperiodic: bool = True
     hopping: Hopping = field(default=ARRAYS, repr=False)
+    elimination: slices.Elimination = field(default=slices.by_arrays, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lattice", check_lattice(self.lattice))

@@ -63,7 +63,7 @@ def _workloads(
     yield "action", lambda x: made.action(x, couplings), lambda x: plain.action(x, couplings)
     yield "force", lambda x: made.force(x, couplings), lambda x: plain.force(x, couplings)
     yield "observables", lambda x: made.observables(x, couplings), lambda x: plain.observables(x, couplings)
-    if plain.group.name != "Real":
+    if hasattr(plain, "plaquettes"):
         yield "plaquettes", made.plaquettes, plain.plaquettes
     fast = HMC(made, OMELYAN, STEPS, values)
     slow = HMC(plain, OMELYAN, STEPS, values, evolve=molecular_dynamics)

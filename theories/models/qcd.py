@@ -24,10 +24,11 @@ def QCD(
     determinant: bool = False,
     flow_time: float = 0.0,
     hasenbusch: tuple[float, ...] = (),
+    mixed: bool = False,
 ) -> WithPseudofermions:
     """Return the theory on a lattice of even extents, in two or four dimensions, of fields `Pair(U, phi)`.
 
-    `tolerance` and `max_steps` are those of the solves. `pion`: whether the pion correlator of a point source is measured,
+    `tolerance` and `max_steps` are those of the solves; `mixed`: whether these step in single precision between residuals in double. `pion`: whether the pion correlator of a point source is measured,
     `determinant`: whether ln|det D| is, `flow_time`: after which gradient flow the charge is, in four dimensions, 0 for no
     charge. `hasenbusch` are hopping parameters below kappa, with a pseudofermion field for each ratio of determinants between
     them. Raises ValueError for odd extents, and for a charge in two dimensions.
@@ -40,4 +41,6 @@ def QCD(
         raise ValueError(f"the charge of SU(N) is defined in four dimensions, got d = {operator.d}: set flow_time to 0")
     charge = (FlowedCharge(flow_time),) if flow_time else ()
     measurements = (*((PointPion(),) if pion else ()), *((Determinant(),) if determinant else ()), *charge)
-    return WithPseudofermions(SUNGauge(operator.lattice, n=n), operator, tolerance, max_steps, measurements, hasenbusch)
+    return WithPseudofermions(
+        SUNGauge(operator.lattice, n=n), operator, tolerance, max_steps, measurements, hasenbusch, mixed
+    )

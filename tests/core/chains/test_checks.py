@@ -12,7 +12,7 @@ from haarflow.core.spaces import Pair
 def test_a_field_with_a_value_that_is_not_finite_is_refused_by_its_part(backend, bad, imaginary):
     field = numpy.zeros((3, 4), dtype=complex) if imaginary else numpy.zeros((3, 4))
     field[1, : len(bad)] = [complex(0.0, x) if imaginary else x for x in bad]
-    with pytest.raises(ValueError, match="NaN or infinite values in its part '1'"):
+    with pytest.raises(ValueError, match="NaN or infinite values in its part 'phi'"):
         check_start(Pair(backend.asarray(numpy.zeros((3, 4))), backend.asarray(field)))
 
 

@@ -6,7 +6,9 @@ from haarflow.flows.modelfile import save_model
 from haarflow.flows.pairs import loops_and_hops
 from haarflow.run.build import model_of
 from haarflow.run.recipes import load
+from haarflow.run.samplers import kernel
 from haarflow.run.target import target_of
+from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.models.qcd import QCD
 from tests.support.runs import haarflow
 
@@ -35,9 +37,16 @@ def test_a_model_of_pairs_at_another_kappa_is_refused(tmp_path, capsys):
 
 
 def test_what_is_measured_and_how_well_it_is_solved_for_define_no_theory():
-    target = target_of(load("qcd-4d", ["theory.tolerance=1e-8", "theory.n=2"]))
+    target = target_of(load("qcd-4d", ["theory.tolerance=1e-8", "theory.mixed=true", "theory.n=2"]))
     assert target.definition == {"n": 2}
-    assert target.theory.tolerance == 1e-8 and target.theory.correlators == ("pion",)
+    assert target.theory.accuracy == Accuracy(1e-8, 1000, mixed=True) and target.theory.correlators == ("pion",)
+
+
+def test_mixed_precision_is_a_setting_of_the_sampler():
+    recipe = load("qcd-4d", ["samplers.pseudofermions.mixed=true", "samplers.pseudofermions.force=1e-8"])
+    target = target_of(recipe)
+    hmc = kernel(target.theory, target.couplings, recipe.samplers["pseudofermions"]).kernel
+    assert hmc.for_force == Accuracy(1e-8, 2000, mixed=True) and hmc.for_action.mixed
 
 
 def test_hasenbusch_factors_of_the_theory_are_those_of_the_flow(tmp_path, capsys):

@@ -42,6 +42,38 @@ def action_at(operator, field, factor, phi):
     return pseudofermion.action(background(operator, field), factor, phi, TIGHT)[0]
 
 
+def test_mixed_precision_steps_in_single_and_reaches_the_residual_in_double(backend, monkeypatch):
+    """Both solutions are as near to the exact one as the residual and the condition of Dhat Dhat^+ allow."""
+    monkeypatch.setattr(pseudofermion, "fits", lambda *args: False)  # the dense retry takes long to compile
+    operator, kinds, plain, tolerance = OPERATORS[0], set(), EvenOdd.schur, 1e-12
+
+    def seen(form, prepared, kappa, psi):
+        kinds.add(str(psi.dtype).split(".")[-1])
+        return plain(form, prepared, kappa, psi)
+
+    monkeypatch.setattr(EvenOdd, "schur", seen)
+    field = links(operator, backend)
+    b = backend.asarray(spinor((2, *operator.even_odd.packed_shape)))
+
+    def both(field, b):
+        gauge = background(operator, field)
+        return [pseudofermion.solve(gauge, 0.23, b, Accuracy(tolerance, 200, mixed)) for mixed in (False, True)]
+
+    (x, _), (y, solves) = backend.jit(both)(field, b)
+    assert kinds == {"complex128", "complex64"}
+    assert backend.to_numpy(solves.converged).all() and (backend.to_numpy(solves.residual) <= tolerance).all()
+    x, y = map(backend.to_numpy, (x, y))
+    assert y.dtype == numpy.complex128 and numpy.abs(x - y).max() < 50 * tolerance * numpy.abs(x).max()
+
+
+def test_fields_in_single_precision_are_solved_as_they_are(host):
+    operator = OPERATORS[0]
+    gauge = background(operator, links(operator, host).astype("float32"))
+    b = spinor((2, *operator.even_odd.packed_shape)).astype("complex64")
+    (x, _), (y, _) = (pseudofermion.solve(gauge, 0.23, b, Accuracy(1e-9, 200, mixed)) for mixed in (False, True))
+    assert x.dtype == numpy.complex64 and numpy.array_equal(x, y)
+
+
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("factor", FACTORS)
 def test_a_drawn_field_has_the_action_of_its_noise(backend, operator, factor, monkeypatch):

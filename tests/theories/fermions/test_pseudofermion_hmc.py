@@ -40,9 +40,10 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize(("masses", "inner"), [((), ()), ((0.2,), (Inner(OMELYAN, 1), Inner(LEAPFROG, 2)))])
-@pytest.mark.parametrize("tolerance", [1e-12, 1e-6])
-def test_it_is_reversible_to_the_tolerance_of_its_forces(host, masses, inner, tolerance):
-    hmc = kernel(masses=masses, inner=inner, for_force=Accuracy(tolerance, 500))
+@pytest.mark.parametrize(("tolerance", "mixed"), [(1e-12, False), (1e-6, False), (1e-9, True)])
+def test_it_is_reversible_to_the_tolerance_of_its_forces(host, masses, inner, tolerance, mixed):
+    words = {"for_action": Accuracy(1e-11, 500, mixed), "for_force": Accuracy(tolerance, 500, mixed)}
+    hmc = kernel(masses=masses, inner=inner, **words)
     x = start(host)
     v = hmc.auxiliary(random.key(2, host), x)
     there = hmc.involution(x, v)
@@ -170,13 +171,20 @@ def test_what_does_not_fit_is_refused():
 
 @pytest.mark.statistical
 @pytest.mark.parametrize(
-    ("flavours", "tolerance", "chains", "draws"), [(2, 1e-9, 200, 100), (2, 1e-4, 200, 100), (1, 1e-4, 100, 60)]
+    ("flavours", "force", "chains", "draws"),
+    [
+        (2, Accuracy(1e-9, 500), 200, 100),
+        (2, Accuracy(1e-4, 500), 200, 100),
+        (2, Accuracy(1e-9, 500, mixed=True), 200, 60),
+        (1, Accuracy(1e-4, 500), 100, 60),
+    ],
 )
-def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, flavours, tolerance, chains, draws):
+def test_exp_minus_dh_and_the_plaquette_at_loose_forces(host, flavours, force, chains, draws):
     """<exp(-dH)> = 1 and the exact determinant's plaquette on 2x4 at 4 sigma (chance of luck 1e-4); the seeds are fixed."""
     theory = Schwinger((2, 4), flavours)
     hits = FluxHits(theory, 1, {"couplings": COUPLINGS})
-    hmc = kernel(theory, steps=3, step_size=0.3, for_force=Accuracy(tolerance, 500), root=Root(8, 1e-3))
+    action = Accuracy(1e-11, 2000, force.mixed)
+    hmc = kernel(theory, steps=3, step_size=0.3, for_action=action, for_force=force, root=Root(8, 1e-3))
     pseudo = Cycle((hmc, hits))
     measure = partial(theory.gauge.observables, couplings={"beta": 2.0})
     state = pseudo.init(start(host, chains=chains))

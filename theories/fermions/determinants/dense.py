@@ -16,6 +16,7 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.axes import times
+from haarflow.core.groups.matrices import precision
 
 
 class Determinant(NamedTuple):
@@ -68,11 +69,12 @@ def by_even_odd(operator: Any, field: Array, kappa: Any, force: bool = False) ->
 
 
 def _units(field: Array, field_shape: tuple[int, ...], shape: tuple[int, ...], prepared: Any) -> Array:
-    """Unit vectors `(n, *1s for the batch, *shape)`."""
+    """Complex unit vectors `(n, *1s for the batch, *shape)`; prepared links may be real."""
     like = backends.tree.leaves(prepared)[0]
     xp, n = array_namespace(like), math.prod(shape)
+    kind = xp.complex64 if precision(like) == "float32" else xp.complex128
     batch = (1,) * (field.ndim - len(field_shape))
-    return xp.reshape(xp.eye(n, dtype=like.dtype, device=backends.place(like)), (n, *batch, *shape))
+    return xp.reshape(xp.eye(n, dtype=kind, device=backends.place(like)), (n, *batch, *shape))
 
 
 def _matrix(images: Array, shape: tuple[int, ...]) -> Array:

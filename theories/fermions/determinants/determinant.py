@@ -51,15 +51,28 @@ def by_slices(operator: Wilson, field: Array, kappa: Any, force: bool = False) -
 
 def _eliminated(operator: Wilson, links: Array, kappa: Any, force: bool, positive: bool) -> Determinant:
     """The determinant by slices, whose W is inverted where it is positive."""
-    inversion: slices.Inversion = slices.by_complement if positive else slices.pivoted
-    rings = positive and operator.n == 1
-    chain = slices.chain_of_rings(links, kappa) if rings else slices.chain(links, kappa, operator.d, operator.n)
+    if not positive:
+        return _of_chain(
+            operator, slices.chain(links, kappa, operator.d, operator.n), slices.pivoted, links, kappa, force
+        )
+    if operator.n > 1:
+        chain = slices.chain(links, kappa, operator.d, operator.n)
+        return _of_chain(operator, chain, slices.by_complement, links, kappa, force)
+
+    def twin(links: Array, kappa: Any) -> tuple[Array, ...]:
+        found = _of_chain(operator, slices.chain_of_rings(links, kappa), slices.by_complement, links, kappa, force)
+        return found if force else found[:2]
+
+    return Determinant(*operator.elimination(twin, links, kappa, force))
+
+
+def _of_chain(
+    operator: Wilson, chain: slices.Chain, inversion: slices.Inversion, links: Array, kappa: Any, force: bool
+) -> Determinant:
+    """The determinant of a chain of slices by array code."""
     found = slices.eliminate(chain, inversion, keep=force)
-    if not force:
-        return Determinant(found.log_abs, found.sign)
-    return Determinant(
-        found.log_abs, found.sign, _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice))
-    )
+    slopes = _force(operator, links, kappa, slices.diagonals(found, chain, operator.lattice)) if force else None
+    return Determinant(found.log_abs, found.sign, slopes)
 
 
 def _force(operator: Wilson, links: Array, kappa: Any, diagonals: Array) -> Array:

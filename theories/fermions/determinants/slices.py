@@ -64,8 +64,16 @@ class Eliminated(NamedTuple):
     kept: Any
 
 
+# of U(1) in two dimensions: (twin, links, kappa, whether with the force) -> what `twin(links, kappa)`, which is array code, returns
+Elimination = Callable[[Callable[..., tuple[Array, ...]], Array, Any, bool], tuple[Array, ...]]
+
 # of a slice: from what belongs to it and the Hermitian loss of its (+, -) quarter to the inverse of what is left
 Inversion = Callable[[tuple[Array, ...], Array], Inverse]
+
+
+def by_arrays(twin: Callable[..., tuple[Array, ...]], links: Array, kappa: Any, force: bool) -> tuple[Array, ...]:
+    """Return what the twin returns: the elimination without a compiled kernel."""
+    return twin(links, kappa)
 
 
 def chain(links: Array, kappa: Any, d: int, colours: int) -> Chain:

@@ -41,7 +41,7 @@ class WithPseudofermions:
     """A gauge theory with two flavours of the operator's fermions, of fields `Pair(U, phi)`.
 
     Couplings: those of the gauge theory and `kappa`. Where a solve does not reach `tolerance`, a relative residual, within
-    `max_steps`, nor after one retry, the action is NaN. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
+    `max_steps`, nor after one retry, the action is NaN; for `mixed` see `pseudofermion.Accuracy`. Observables: those of the gauge theory, and `pseudofermion`, phi^+ (Dhat Dhat^+)^-1 phi,
     whose mean is exactly n, and those of `measurements`. With `hasenbusch`, hopping parameters that fall from kappa towards 0, phi has an axis of factors in
     front, the lightest first, and `pseudofermion` is the sum over them. Raises ValueError for an operator on other links than those of the theory.
 
@@ -59,6 +59,7 @@ class WithPseudofermions:
     max_steps: int = 1000
     measurements: tuple[Measurement, ...] = ()
     hasenbusch: tuple[float, ...] = ()
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hasenbusch", tuple(map(float, self.hasenbusch)))
@@ -101,6 +102,11 @@ class WithPseudofermions:
     def form(self) -> EvenOdd:
         """The even-odd form of the operator; raises ValueError for odd extents."""
         return EvenOdd(self.operator)
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """That of all solves."""
+        return Accuracy(self.tolerance, self.max_steps, self.mixed)
 
     @property
     def n(self) -> int:
@@ -152,7 +158,7 @@ class WithPseudofermions:
 
     def action(self, field: Pair, couplings: Couplings = None) -> Array:
         """Return S of the batch's shape; autodiff with respect to both fields differentiates no solve."""
-        values, accuracy = couplings_for(self, field, couplings, over=0), Accuracy(self.tolerance, self.max_steps)
+        values, accuracy = couplings_for(self, field, couplings, over=0), self.accuracy
         total = self.gauge.action(field.U, self._own(values))
         for part, phi in self._by_factor(field.phi, values["kappa"]):
             total = total + pseudofermion.action_with_slopes(self.operator, part, field.U, phi, accuracy)
@@ -166,9 +172,8 @@ class WithPseudofermions:
         own = self.pseudofermion(field, values["kappa"])[0]
         gauge = found.get("action")
         found |= {"pseudofermion": own} | ({} if gauge is None else {"action": gauge + own})
-        accuracy = Accuracy(self.tolerance, self.max_steps)
         for one in self.measurements:
-            found |= one.values(self.operator, field.U, values["kappa"], accuracy)
+            found |= one.values(self.operator, field.U, values["kappa"], self.accuracy)
         return found
 
     def refreshed(self, key: Key, field: Array, couplings: Couplings = None) -> Array:
@@ -177,7 +182,7 @@ class WithPseudofermions:
         The field of factor i takes fold_in(key, i), that of a theory without Hasenbusch masses the key itself.
         """
         parts = factors(self.check(couplings)["kappa"], self.hasenbusch)
-        gauge, accuracy = pseudofermion.background(self.operator, field), Accuracy(self.tolerance, self.max_steps)
+        gauge, accuracy = pseudofermion.background(self.operator, field), self.accuracy
         keys = [random.fold_in(key, index) for index in range(len(parts))] if self.hasenbusch else [key]
         drawn = [pseudofermion.drawn(gauge, part, own, accuracy)[0] for part, own in zip(parts, keys, strict=True)]
         return (
@@ -196,7 +201,7 @@ class WithPseudofermions:
 
     def pseudofermion(self, field: Pair, kappa: Any) -> tuple[Array, Solves]:
         """Return phi^+ (A A^+)^-1 phi, summed over factors, NaN where a solve has not converged, and the record of the solves."""
-        gauge, accuracy = pseudofermion.background(self.operator, field.U), Accuracy(self.tolerance, self.max_steps)
+        gauge, accuracy = pseudofermion.background(self.operator, field.U), self.accuracy
         parts = self._by_factor(field.phi, kappa)
         (total, solves), *others = [pseudofermion.action(gauge, part, phi, accuracy) for part, phi in parts]
         for one, more in others:

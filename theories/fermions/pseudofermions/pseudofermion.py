@@ -25,7 +25,9 @@ from haarflow.core.axes import per_chain, spread, total
 from haarflow.core.groups.matrices import EPSILON, complex_array, precision
 from haarflow.core.solvers.cg import cg
 from haarflow.core.solvers.dense import dense, fits
+from haarflow.core.solvers.mixed import mixed
 from haarflow.core.solvers.retry import Solves, no_solves, record, retried
+from haarflow.core.solvers.solution import Solution
 from haarflow.theories.fermions.evenodd import EvenOdd, Halves
 from haarflow.theories.fermions.slopes import joined, parts_of, slopes_of
 from haarflow.theories.fermions.wilson import Wilson
@@ -43,11 +45,13 @@ ROUNDINGS = 64  # the least relative residual that is asked for, in units of the
 
 class Accuracy(NamedTuple):
     """The relative residual of a solve, though no less than ROUNDINGS of the field's precision, and the steps that it may take
-    before its one retry.
+    before its one retry. A `mixed` one of a field in double precision steps in single precision, between residuals in double;
+    solves for an odd flavour do not.
     """
 
     tolerance: float
     max_steps: int
+    mixed: bool = False
 
 
 class Background(NamedTuple):
@@ -71,7 +75,7 @@ def background(operator: Wilson, field: Array) -> Background:
 
 
 def solve(gauge: Background, kappa: Any, b: Array, accuracy: Accuracy) -> tuple[Array, Solves]:
-    """Return X = (Dhat Dhat^+)^-1 b of packed spinors, by conjugate gradients from X = 0, and the record.
+    """Return X = (Dhat Dhat^+)^-1 b of packed spinors, by conjugate gradients from X = 0, and the record; see `Accuracy`.
 
     No first guess is carried along a trajectory, so that its forces depend on the field alone and it is reversible.
     """
@@ -84,12 +88,28 @@ def solve(gauge: Background, kappa: Any, b: Array, accuracy: Accuracy) -> tuple[
     def by_matrix() -> Any:
         return dense(normal, b, tolerance, axes)
 
+    def iterated(steps: int) -> Solution:
+        if not accuracy.mixed or precision(gauge.field) == "float32":
+            return cg(normal, b, tolerance, steps, axes)
+        return mixed(normal, rough, b, tolerance, steps, axes)
+
+    narrow = Halves(*map(_narrowed, links)) if accuracy.mixed else links
+
+    def rough(x: Array) -> Array:
+        return form.schur(narrow, kappa, form.schur_adjoint(narrow, kappa, x))
+
     solution = retried(
-        lambda steps: cg(normal, b, tolerance, steps, axes),
+        iterated,
         accuracy.max_steps,
         by_matrix if fits(b, axes) else None,
     )
     return solution.x, record(solution)
+
+
+def _narrowed(x: Array) -> Array:
+    """Real or complex numbers in single precision."""
+    xp = array_namespace(x)
+    return xp.astype(x, xp.complex64 if xp.isdtype(x.dtype, "complex floating") else xp.float32)
 
 
 def noise(form: EvenOdd, key: Key, batch: tuple[int, ...], dtype: str) -> Array:
