@@ -44,6 +44,7 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors += _range_errors(recipe, recipe.train)
         errors += _chain_errors(recipe, recipe.train)
         errors += _closed_form_errors(recipe, recipe.train)
+        errors += _spread_errors(recipe, recipe.train)
     return errors
 
 
@@ -217,6 +218,23 @@ def _closed_form_errors(recipe: Recipe, train: Train) -> Errors:
     if train.start or train.anneal or train.between:
         return ["train.closed_form excludes train.start, train.anneal and train.between: it starts at theory.beta"]
     return []
+
+
+def _spread_errors(recipe: Recipe, train: Train) -> list[str]:
+    """The errors of a training by the spread of log w of one flow's own draws."""
+    if train.method != "least-spread":
+        return []
+    asked = {
+        "train.estimator": train.estimator != "reverse-kl",
+        "train.between": bool(train.between),
+        "train.symmetrised": train.symmetrised,
+        "flow.mixture": recipe.flow.get("mixture", 1) > 1,
+    }
+    return [
+        f"train.method = 'least-spread' fits one flow to its own draws at one set of couplings: remove {name}"
+        for name, wrong in asked.items()
+        if wrong
+    ]
 
 
 def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:
