@@ -74,12 +74,13 @@ class SmearedPotentials:
         return dataclasses.replace(self, steps=factor * self.steps)
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
-        """Return the identity: no velocity, w = 1 and the smearing times given."""
-        lengths = 1 + len(self.smearings)
+        """Return the identity: no velocity, the smearing times given, and w = (1 + 2 d s)^(1/3), as the smeared field gets smaller."""
+        lengths, asarray = 1 + len(self.smearings), backends.of(key).asarray
+        times = numpy.asarray((0.0, *self.smearings))
         return {
             "C": constant(key, 0.0, (self.degree + 1, lengths, self.terms), dtype),
-            "log_w": constant(key, 0.0, (lengths,), dtype),
-            "log_s": backends.of(key).asarray(numpy.log(numpy.asarray(self.smearings)), dtype=dtype),
+            "log_w": asarray(numpy.log1p(2 * self.d * times) / 3.0, dtype=dtype),
+            "log_s": asarray(numpy.log(times[1:]), dtype=dtype),
         }
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:

@@ -3,9 +3,10 @@
 Each step draws x from the prior and takes log w and its derivatives J by all numbers, draw by draw. Where the flow is exact log w is
 constant, so that the change d of the numbers that minimises
 
-    sum_draws (log w - mean + (J - mean) d)^2 + damping sum_k scale_k^2 d_k^2
+    sum_draws v (log w - mean + (J - mean) d)^2 + damping sum_k scale_k^2 d_k^2
 
-(scale_k the root mean square of column k) needs some hundred draws and ten steps where stochastic gradients take thousands:
+(scale_k the root mean square of column k, v = 1/2 + w/2 in units of the mean weight, as if half of the draws were the target's, so that
+the fit sees where the flow is too thin) needs some hundred draws and ten steps where stochastic gradients take thousands:
 near the solution the residuals, and with them the noise of d, vanish. The damping is adapted from step to step (Levenberg, Q. Appl.
 Math. 2 (1944) 164; Marquardt, SIAM J. Appl. Math. 11 (1963) 431), and a step that does not lower the variance is not taken.
 """
@@ -39,8 +40,9 @@ from haarflow.flows.training.loop import NotFinite, Progress, Training, Training
 MOST = 500  # numbers of a flow: the linear problem and the derivatives of all draws are kept in memory
 SITES = 100_000  # of the draws that are differentiated at a time
 FIRST, LEAST, LARGEST = 1e-3, 1e-8, 1.0  # damping
-FACTORS, SHARES = (0.1, 1.0, 10.0), (1.0, 0.5)  # of the damping, and of the step, that are tried
+FACTORS, PARTS = (0.1, 1.0, 10.0), (1.0, 0.5)  # of the damping, and of the step, that are tried
 STUCK = 30.0  # factor of the damping after a step that none lowered
+HEAVIEST = 10.0  # a weight, in units of their mean, in v
 FLOOR = 3e-4  # of the largest column: a smaller one has no say yet
 
 
@@ -102,47 +104,58 @@ def _step(
     couplings = plan.draw(keys[pieces, :], state.step, -(-training.batch // pieces))
     weigh, differentiate = _compiled(training, backend)
 
-    def spread(numbers: numpy.ndarray) -> float:
+    def log_w(numbers: numpy.ndarray) -> numpy.ndarray:
         params = with_numbers(state.params, numbers)
         parts = [to_host(weigh(params, keys[k, :], couplings)).astype("float64") for k in range(pieces)]
-        return float(numpy.var(numpy.concatenate(parts)))
+        return numpy.concatenate(parts)
 
     parts = [differentiate(state.params, keys[k, :], couplings) for k in range(pieces)]
     block = Block(*(numpy.concatenate([to_host(part[i]).astype("float64") for part in parts]) for i in (0, 1)))
     row = _row(block)
     if not all(numpy.isfinite(part).all() for part in block):
         raise NotFinite(state, int(state.step), _records([row], int(state.step) + 1))
-    numbers, damping = lowered(spread, flat_numbers(state.params), block, float(state.optimiser["damping"]))
+    numbers, damping = lowered(log_w, flat_numbers(state.params), block, float(state.optimiser["damping"]))
     optimiser = {"damping": backend.asarray(numpy.asarray(damping), dtype="float32")}
     return TrainingState(with_numbers(state.params, numbers), optimiser, state.key, state.step + 1), row
 
 
 def lowered(
-    spread: Callable[[numpy.ndarray], float], numbers: numpy.ndarray, block: Block, damping: float
+    log_w: Callable[[numpy.ndarray], numpy.ndarray], numbers: numpy.ndarray, block: Block, damping: float
 ) -> tuple[numpy.ndarray, float]:
     """Return the numbers with the smallest spread among the damped steps, and the damping that found them.
 
-    Where no step lowers the spread the numbers stay, and the damping grows.
+    `block` holds log w and its derivatives at `numbers`. Where no step lowers the spread the numbers stay, and the damping grows.
 
     >>> x = numpy.linspace(-1.0, 1.0, 9)
-    >>> log_w = lambda c: x**2 - c[0] * x
-    >>> found, _ = lowered(lambda c: log_w(c).var() - (x**2).var(), numpy.ones(1), Block(log_w([1.0]), -x[:, None]), 1e-6)
+    >>> found, _ = lowered(lambda c: c[0] * x, numpy.ones(1), Block(x, x[:, None]), 1e-6)
     >>> abs(float(found[0])) < 1e-5
     True
     """
-    columns, rest = block.slopes - block.slopes.mean(axis=0), block.log_w - block.log_w.mean()
-    scale = numpy.sqrt(numpy.mean(columns**2, axis=0))
+    shares = _shares(block.log_w)
+
+    def spread(values: numpy.ndarray) -> float:
+        return float(shares @ (values - shares @ values) ** 2)
+
+    columns, rest = block.slopes - shares @ block.slopes, block.log_w - shares @ block.log_w
+    scale = numpy.sqrt(shares @ columns**2)
     scale = numpy.maximum(scale, FLOOR * scale.max() + 1e-300)
     columns = columns / scale
-    curvature, slope = columns.T @ columns / len(rest), columns.T @ rest / len(rest)
-    best, found = spread(numbers), (numbers, min(STUCK * damping, LARGEST))
-    for factor, share in itertools.product(FACTORS, SHARES):
+    curvature, slope = (columns.T * shares) @ columns, columns.T @ (shares * rest)
+    best, found = spread(block.log_w), (numbers, min(STUCK * damping, LARGEST))
+    for factor, part in itertools.product(FACTORS, PARTS):
         tried = min(max(factor * damping, LEAST), LARGEST)
-        moved = numbers - share * numpy.linalg.solve(curvature + tried * numpy.eye(len(scale)), slope) / scale
-        there = spread(moved)
+        moved = numbers - part * numpy.linalg.solve(curvature + tried * numpy.eye(len(scale)), slope) / scale
+        there = spread(log_w(moved))
         if there < best:  # false for NaN
             best, found = there, (moved, tried)
     return found
+
+
+def _shares(log_w: numpy.ndarray) -> numpy.ndarray:
+    """v of each draw; they sum to one."""
+    weights = numpy.exp(log_w - numpy.logaddexp.reduce(log_w) + math.log(len(log_w)))
+    shares: numpy.ndarray = 1.0 + numpy.minimum(weights, HEAVIEST)
+    return shares / shares.sum()
 
 
 def _pieces(training: Training) -> int:
@@ -179,14 +192,14 @@ def _compiled(training: Training, backend: Backend) -> tuple[Callable[..., Array
 
 
 def _row(block: Block) -> dict[str, float]:
-    slope = numpy.linalg.norm(block.slopes.mean(axis=0))
-    return {
-        "loss": float(-block.log_w.mean()),
-        "ess": float(statistics.ess(block.log_w)),
-        "log_z": float(numpy.logaddexp.reduce(block.log_w) - math.log(len(block.log_w))),
-        "grad_norm": float(slope),
-        "spread": float(numpy.var(block.log_w)),
-    }
+    with numpy.errstate(over="ignore", invalid="ignore"):  # a step that is not finite is told of by NotFinite
+        return {
+            "loss": float(-block.log_w.mean()),
+            "ess": float(statistics.ess(block.log_w)),
+            "log_z": float(numpy.logaddexp.reduce(block.log_w) - math.log(len(block.log_w))),
+            "grad_norm": float(numpy.linalg.norm(block.slopes.mean(axis=0))),
+            "spread": float(numpy.var(block.log_w)),
+        }
 
 
 def _records(rows: list[dict[str, float]], taken: int) -> dict[str, numpy.ndarray]:

@@ -268,14 +268,24 @@ def _model(setup: Setup) -> AnyModel:
 
 def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
     """The trained flows that a recipe opens, by sampler; each file is opened once."""
-    opened: dict[str, Proposal] = {}
-    proposals = {}
-    for name, settings in target.recipe.samplers.items():
-        model = (settings.model or target.recipe.model) if needs_flow(settings) else ""
-        if model:
-            opened[model] = opened.get(model) or _opened(target, own, model)
-            proposals[name] = opened[model]
+    opened = {name: _opened(target, own, name) for name in models_of(target.recipe)}
+    named = {
+        name: model
+        for name, settings in target.recipe.samplers.items()
+        if (model := _model_named(target.recipe, settings))
+    }
+    proposals = {name: opened[model] for name, model in named.items()}
     return _as_settings_say(target.recipe, proposals)
+
+
+def models_of(recipe: Recipe) -> list[str]:
+    """Return the names of the models that a recipe's samplers open, each once."""
+    found = (_model_named(recipe, settings) for settings in recipe.samplers.values())
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def _model_named(recipe: Recipe, settings: Any) -> str:
+    return str(settings.model or recipe.model) if needs_flow(settings) else ""
 
 
 def _as_settings_say(recipe: Recipe, proposals: dict[str, Proposal]) -> dict[str, Proposal]:

@@ -28,7 +28,9 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
             f"samplers.{needs_model[0]} needs a flow: add [flow] with its kind and [train], or model with a trained one"
         )
     if recipe.model and recipe.flow:
-        errors.append("model and flow exclude each other: a recipe opens a model or trains a flow")
+        errors.append(
+            "model and flow exclude each other: a recipe opens a model or trains a flow; add flow=false train=false to open the model"
+        )
     if recipe.flow and recipe.train is None and recipe.fit is None and not _untrained(recipe, own):
         errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
