@@ -5,7 +5,7 @@ r"""One continuous flow of phi^4 on several volumes: carried as it is, retuned a
 
 The couplings are those of arXiv:1904.12072 and 2207.00283 at m2 = -4, where the correlation length is a quarter of the extent. The first
 volume is trained from the free field, by least spread (flows/training/least_spread.py). Its parameters are carried to the next
-volume and weighed there as they are, at their own coupling and at the new one; then tuned to the new coupling on --small x --small sites,
+volume and weighed there as they are, at their own coupling and at the new one; then tuned to the new coupling on a smaller one (--small),
 carried and weighed again; then retuned on the volume itself, from which the third is reached, and so on. --fresh lists volumes
 that are trained from the free field, too. CPU seconds of a row are all those spent since the volume before, compilation included. Training
 is in float32 on one thread of JAX with --flow-steps steps of the flow, weights in float64 with twice as many; `integration` is
@@ -46,9 +46,11 @@ from haarflow.flows.training.loop import Training
 from haarflow.theories import Phi4, accelerated
 
 SITES = 100_000  # of a block of draws
-CHECKED = 64  # draws on which the error of integration is measured
+CHECKED = 16  # draws on which the error of integration is measured
 CHAINS = 32
 M2 = -4.0
+
+Rows = list[dict[str, Any]]
 
 
 def model_of(extent: int, options: argparse.Namespace) -> Model:
@@ -58,24 +60,29 @@ def model_of(extent: int, options: argparse.Namespace) -> Model:
 
 def trained(
     extent: int, lam: float, begin: Params, steps: int, batch: int, options: argparse.Namespace
-) -> tuple[Params, float]:
-    """Return the parameters after some steps of least spread, from those given or from the free field, and the CPU seconds."""
+) -> tuple[Params, dict[str, float]]:
+    """Return the parameters after some steps of least spread, from those given or from the free field, and what they cost.
+
+    Beside the CPU seconds: ESS and variance of log w of the first step's draws, which are of the flow before it.
+    """
     name = f"{extent}-{lam}-{'fresh' if begin is None else 'tuned'}.safetensors"
     file = options.models / name if options.models else None
     if file is not None and file.exists():
         opened = open_model(file, backend=backends.get("jax", dtype="float32"))
-        return opened.params, float(opened.card["cpu_s"])
-    begun, single = time.process_time(), backends.get("jax", dtype="float32")
+        return opened.params, dict(opened.card["cost"])
+    begun, single, cost = time.process_time(), backends.get("jax", dtype="float32"), {}
     model = model_of(extent, options)
     training = Training(model, accelerated(Phi4((extent, extent))), batch=batch)
     state = least_spread.start(training, random.key(options.seed + extent, single), begin, "float32")
     for progress in least_spread.train(training, state, steps, {"m2": M2, "lam": lam}):
-        state, shown = progress.state, {name: float(progress.records[name][-1]) for name in ("ess", "spread")}
-        print(f"  {name}: step {progress.step}, {shown}, CPU {progress.cpu_s:.0f} s", flush=True)
-    spent = time.process_time() - begun
+        state, ess, spread = progress.state, *(float(progress.records[word][-1]) for word in ("ess", "spread"))
+        cost = cost or {"ess_before": ess, "variance_before": spread}
+        seen = f"ESS {ess:.4f}, variance {spread:.4f} before it, CPU {progress.cpu_s:.0f} s"
+        print(f"  {name}: step {progress.step}, {seen}", flush=True)
+    cost["train_cpu_s"] = time.process_time() - begun
     if file is not None:
-        save_model(file, model, tree_map(single.to_numpy, state.params), {"cpu_s": spent})
-    return state.params, spent
+        save_model(file, model, tree_map(single.to_numpy, state.params), {"cost": cost})
+    return state.params, cost
 
 
 def weighed(extent: int, lam: float, params: Params, draws: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -151,28 +158,32 @@ def hmc_draws(
 
 
 def rows_of(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield a row for each way to come by a flow on each volume."""
+    """Yield a row for each way to come by a flow on each volume; ways that are to be weighed by no draws have none."""
     params: Params = None
-    home, few = 0.0, options.carried
+    home = 0.0
     for number, (extent, lam) in enumerate(zip(options.extents, options.lams, strict=True)):
         steps, batch, draws = options.steps[number], options.batch[number], options.draws[number]
+
+        def row(how: str, at: float, params: Params, draws: int, cost: Any = None, extent: int = extent) -> Rows:
+            found = {"extent": extent, "lam": at, "how": how} | (cost or {"train_cpu_s": 0.0})
+            return [found | weighed(extent, at, params, draws, options)] if draws else []
+
         if number:
-            yield _row(extent, home, "carried, at its own coupling", weighed(extent, home, params, few, options))
-            yield _row(extent, lam, "carried", weighed(extent, lam, params, few, options))
-            params, spent = trained(options.small, lam, params, options.moves, options.batch[0], options)
-            how = f"carried, tuned on {options.small}x{options.small}"
-            yield _row(extent, lam, how, weighed(extent, lam, params, few, options), spent)
+            few, spent = options.carried[number - 1], {}
+            yield from row("carried, at its own coupling", home, params, few)
+            yield from row("carried", lam, params, few)
+            small, moves = options.small[number - 1], options.moves[number - 1]
+            if moves:
+                params, spent = trained(small, lam, params, moves, options.batch[0], options)
+                yield from row(f"carried, tuned on {small}x{small}", lam, params, few, spent)
             params, more = trained(extent, lam, params, steps, batch, options)
-            yield _row(extent, lam, "retuned", weighed(extent, lam, params, draws, options), spent + more)
+            total = more["train_cpu_s"] + spent.get("train_cpu_s", 0.0)
+            yield from row("retuned", lam, params, draws, more | {"train_cpu_s": total})
         if not number or extent in options.fresh:
             fresh, spent = trained(extent, lam, None, options.steps[0], batch, options)
-            yield _row(extent, lam, "fresh", weighed(extent, lam, fresh, draws, options), spent)
+            yield from row("fresh", lam, fresh, draws, spent)
             params = params or fresh
         home = lam
-
-
-def _row(extent: int, lam: float, how: str, found: dict[str, Any], cpu_s: float = 0.0) -> dict[str, Any]:
-    return {"extent": extent, "lam": lam, "how": how, "train_cpu_s": cpu_s} | found
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
@@ -184,13 +195,17 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument(
         "--steps", type=int, nargs="+", default=[10, 3, 2], help="steps on each volume, fresh: the first"
     )
-    parser.add_argument("--small", type=int, default=20, help="extent on which the flow is tuned to a new coupling")
-    parser.add_argument("--moves", type=int, default=5, help="steps of that")
+    parser.add_argument("--small", type=int, nargs="+", default=[20, 32], help="extents of tuning to a new coupling")
+    parser.add_argument("--moves", type=int, nargs="+", default=[5, 3], help="steps of that; 0: none")
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[1000, 1000, 400], help="draws of a step on each volume"
     )
-    parser.add_argument("--draws", type=int, nargs="+", default=[20_000, 10_000, 2000], help="draws that are weighed")
-    parser.add_argument("--carried", type=int, default=500, help="draws that are weighed before retuning")
+    parser.add_argument(
+        "--draws", type=int, nargs="+", default=[20_000, 10_000, 2000], help="draws that are weighed; 0: none"
+    )
+    parser.add_argument(
+        "--carried", type=int, nargs="+", default=[500, 100], help="before retuning, on further volumes"
+    )
     parser.add_argument("--targets", type=int, default=0, help="configurations of HMC for Bennett's bridge; 0: none")
     parser.add_argument("--smearings", type=float, nargs="+", default=[0.3, 1.0, 3.0, 10.0, 30.0])
     parser.add_argument("--terms", type=int, default=4)

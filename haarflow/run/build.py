@@ -336,10 +336,11 @@ def _check_integration(setup: Setup) -> None:
             found[id(proposal)] = measured(model, params, setup.target.theory, x, setup.target.couplings, condition)
         off, draws = found[id(proposal)], entry.chains * entry.draws
         if not off.allowed(draws):
+            exact = "flow.scheme = 'masked', which is exact, " if hasattr(model.flow, "scheme") else ""  # that of loops
             raise ValueError(
                 f"samplers.{name}: log w of this flow in continuous time is off by {off.spread:.2g} from draw to draw, and "
-                f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take flow.scheme = 'masked', "
-                f"which is exact, {off.factor(draws)} times the {model.flow.steps} steps, or flow-reweighting, which corrects for it"
+                f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take {exact}"
+                f"flow.steps {off.factor(draws)} times as large, or flow-reweighting, which corrects for it"
             )
 
 
