@@ -102,7 +102,12 @@ class Chain:
         return self._refined if self.integrated else None
 
     def _refined(self, factor: int) -> Chain:
-        return Chain(tuple(flow.refined(factor) if traits(flow).integrated else flow for flow in self.flows))
+        def finer(flow: Flow) -> Flow:
+            found = traits(flow)
+            refined: Flow = found.refined(factor) if found.integrated and found.refined else flow
+            return refined
+
+        return Chain(tuple(map(finer, self.flows)))
 
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each drawn with a separate key."""

@@ -53,9 +53,17 @@ M2 = -4.0
 Rows = list[dict[str, Any]]
 
 
-def model_of(extent: int, options: argparse.Namespace) -> Model:
-    """Return the untrained flow on one volume."""
-    return continuous((extent, extent), tuple(options.smearings), options.terms, options.degree, options.flow_steps)
+def model_of(extent: int, params: Params, options: argparse.Namespace) -> Model:
+    """Return the flow of some parameters, or the first one where there are none, on one volume."""
+    degree = options.degree[0] if params is None else params["1"]["C"].shape[0] - 1
+    return continuous((extent, extent), tuple(options.smearings), options.terms, degree, options.flow_steps)
+
+
+def grown(params: Params, degree: int) -> Params:
+    """Return the parameters of the same flow with coefficients of a higher degree in time, at first zero."""
+    numbers = np.asarray(params["1"]["C"])
+    more = np.zeros((max(degree + 1 - len(numbers), 0), *numbers.shape[1:]), numbers.dtype)
+    return params | {"1": params["1"] | {"C": np.concatenate([numbers, more])}}
 
 
 def trained(
@@ -70,8 +78,10 @@ def trained(
     if file is not None and file.exists():
         opened = open_model(file, backend=backends.get("jax", dtype="float32"))
         return opened.params, dict(opened.card["cost"])
-    begun, single, cost = time.process_time(), backends.get("jax", dtype="float32"), {}
-    model = model_of(extent, options)
+    begun, single = time.process_time(), backends.get("jax", dtype="float32")
+    cost: dict[str, float] = {}
+    model = model_of(extent, begin, options)
+    begin = None if begin is None else tree_map(lambda x: single.asarray(np.asarray(x), dtype="float32"), begin)
     training = Training(model, accelerated(Phi4((extent, extent))), batch=batch)
     state = least_spread.start(training, random.key(options.seed + extent, single), begin, "float32")
     for progress in least_spread.train(training, state, steps, {"m2": M2, "lam": lam}):
@@ -88,7 +98,7 @@ def trained(
 def weighed(extent: int, lam: float, params: Params, draws: int, options: argparse.Namespace) -> dict[str, Any]:
     """Return ESS, KL and ln Z of at least some draws, weighed in float64."""
     begun, double, couplings = time.process_time(), backends.get("jax", dtype="float64"), {"m2": M2, "lam": lam}
-    model, theory = model_of(extent, options), accelerated(Phi4((extent, extent)))
+    model, theory = model_of(extent, params, options), accelerated(Phi4((extent, extent)))
     model = replace(model, flow=model.flow.refined(2))
     params = tree_map(lambda x: double.asarray(np.asarray(x), dtype="float64"), params)
     key, block = random.key(1000 + options.seed, double), min(max(SITES // extent**2, 1), draws)
@@ -169,14 +179,16 @@ def rows_of(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             return [found | weighed(extent, at, params, draws, options)] if draws else []
 
         if number:
-            few, spent = options.carried[number - 1], {}
+            few = options.carried[number - 1]
+            spent: dict[str, float] = {}
             yield from row("carried, at its own coupling", home, params, few)
             yield from row("carried", lam, params, few)
+            begin = grown(params, options.degree[number])
             small, moves = options.small[number - 1], options.moves[number - 1]
             if moves:
-                params, spent = trained(small, lam, params, moves, options.batch[0], options)
+                params, spent = trained(small, lam, begin, moves, options.batch[0], options)
                 yield from row(f"carried, tuned on {small}x{small}", lam, params, few, spent)
-            params, more = trained(extent, lam, params, steps, batch, options)
+            params, more = trained(extent, lam, params if moves else begin, steps, batch, options)
             total = more["train_cpu_s"] + spent.get("train_cpu_s", 0.0)
             yield from row("retuned", lam, params, draws, more | {"train_cpu_s": total})
         if not number or extent in options.fresh:
@@ -209,7 +221,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--targets", type=int, default=0, help="configurations of HMC for Bennett's bridge; 0: none")
     parser.add_argument("--smearings", type=float, nargs="+", default=[0.3, 1.0, 3.0, 10.0, 30.0])
     parser.add_argument("--terms", type=int, default=4)
-    parser.add_argument("--degree", type=int, default=2)
+    parser.add_argument("--degree", type=int, nargs="+", default=[2, 2, 4], help="in time, of the flow for each volume")
     parser.add_argument("--flow-steps", type=int, default=6)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--models", type=Path, help="folder of model files: those there are used, others are written")

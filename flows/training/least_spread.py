@@ -155,22 +155,28 @@ def _shares(log_w: numpy.ndarray) -> numpy.ndarray:
     """v of each draw; they sum to one."""
     weights = numpy.exp(log_w - numpy.logaddexp.reduce(log_w) + math.log(len(log_w)))
     shares: numpy.ndarray = 1.0 + numpy.minimum(weights, HEAVIEST)
-    return shares / shares.sum()
+    shares /= shares.sum()
+    return shares
 
 
 def _pieces(training: Training) -> int:
-    return max(1, math.ceil(training.batch * math.prod(training.model.prior.lattice) / SITES))
+    """The number of pieces in which the draws of a step come."""
+    model: Any = training.model
+    sites: int = math.prod(model.prior.lattice)
+    return max(1, math.ceil(training.batch * sites / SITES))
 
 
 @lru_cache(maxsize=16)
 def _compiled(training: Training, backend: Backend) -> tuple[Callable[..., Array], Callable[..., tuple[Array, Array]]]:
     """The compiled functions (params, key, couplings) -> log w of a piece of the batch, and -> log w and its derivatives."""
-    model, theory = training.model, accelerated(training.theory)
+    model: Any = training.model
+    theory: Any = training.theory
+    action = accelerated(theory).action if hasattr(theory, "action") else theory
     n = -(-training.batch // _pieces(training))
 
     def log_w(params: Params, x: Array, couplings: Any) -> Array:
         y, log_det = model.flow.forward(params, x)
-        return log_weight(theory.action(y, couplings), model.prior.log_density(x) - log_det)
+        return log_weight(action(y, couplings), model.prior.log_density(x) - log_det)
 
     def drawn(params: Params, key: Key) -> Array:
         return model.prior.sample(key, n, precision(params))
@@ -186,7 +192,8 @@ def _compiled(training: Training, backend: Backend) -> tuple[Callable[..., Array
             slopes = leaves(pullback(backend.xp.ones_like(value)))
             return value, backend.xp.concat([backend.xp.reshape(leaf, (-1,)) for leaf in slopes])
 
-        return backend.vmap(of_one)(drawn(params, key))
+        found: tuple[Array, Array] = backend.vmap(of_one)(drawn(params, key))
+        return found
 
     return backend.jit(weigh), backend.jit(differentiate)
 

@@ -45,11 +45,8 @@ def carried(name: str, card: Mapping[str, Any], target: Target) -> str | None:
     theory = theory if isinstance(theory, dict) else {}
     there, here = tuple(theory.get("lattice") or ()), tuple(target.recipe.lattice)
     known = dict(theory.get("couplings") or {})
-    other = [
-        word
-        for word, value in known.items()
-        if word not in card.get("condition", ()) and not math.isclose(value, target.couplings.get(word, value))
-    ]
+    own = {word: value for word, value in known.items() if word not in card.get("condition", ())}
+    other = [word for word, value in target.couplings.items() if not math.isclose(own.get(word, value), value)]
     if not there or (there == here and not other):
         return None
     places = [
