@@ -145,10 +145,14 @@ def jacobian(f: Any) -> Any:
 
 
 def checkpoint(f: Any) -> Any:
-    """Return f with its intermediate values recomputed in the backward pass."""
-    return lambda *args: torch_checkpoint(
-        f, *args, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
-    )
+    """Return f with its intermediate values recomputed in the backward pass; within vjp or jvp, which keep them, f itself."""
+
+    def recomputed(*args: Any) -> Any:
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return f(*args)
+        return torch_checkpoint(f, *args, use_reentrant=False, preserve_rng_state=False, determinism_check="none")
+
+    return recomputed
 
 
 class _Sloped(torch.autograd.Function):

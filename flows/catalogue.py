@@ -171,6 +171,14 @@ FLOWS: dict[str, dict[str, Row]] = {
             CHECKERBOARD,
             papers=("Albergo2019", "Durkan2019"),
         ),
+        "continuous": Row(
+            "scalar.architectures:continuous",
+            "free field, then along smeared local potentials in continuous time, arXiv:2110.02673; some 80 numbers for any volume",
+            small=(
+                (((4, 4), (3, 2)), {"smearings": (0.5, 3.0), "terms": 3, "degree": 1, "steps": 2}),
+                (((2, 3, 2),), {"smearings": (1.0,), "terms": 2, "degree": 0, "steps": 2}),
+            ),
+        ),
     },
 }
 
@@ -192,6 +200,7 @@ CLASSES: dict[str, str] = {
     "LatticeNet": "scalar.nets",
     "MomentumScaling": "scalar.momentum",
     "QuarticTail": "scalar.tails",
+    "SmearedPotentials": "scalar.smeared",
     "UniformShift": "scalar.shift",
     "GaugeCoupling": "u1.coupling",
     "GradientSweep": "u1.gradient_sweep",

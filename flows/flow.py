@@ -91,6 +91,24 @@ class Chain:
         found = {traits(flow).hasenbusch for flow in self.flows}
         return found.pop() if len(found) == 1 else None
 
+    @property
+    def integrated(self) -> bool:
+        """Whether a log-determinant is that of continuous time."""
+        return any(traits(flow).integrated for flow in self.flows)
+
+    @property
+    def refined(self) -> Callable[[int], Chain] | None:
+        """What returns the same flows in a multiple of the steps of those in continuous time, where there are any."""
+        return self._refined if self.integrated else None
+
+    def _refined(self, factor: int) -> Chain:
+        def finer(flow: Flow) -> Flow:
+            found = traits(flow)
+            refined: Flow = found.refined(factor) if found.integrated and found.refined else flow
+            return refined
+
+        return Chain(tuple(map(finer, self.flows)))
+
     def init(self, key: Array, dtype: str = "float64") -> Params:
         """Return the parameters of every flow, each drawn with a separate key."""
         keys = random.split(key, max(len(self.flows), 1))

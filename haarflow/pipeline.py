@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from haarflow.core import files
+from haarflow.flows.modelfile import read_card
 from haarflow.flows.sampling.farm import processes
+from haarflow.models import path_of
 from haarflow.results import ensemble
 from haarflow.results.provenance import provenance
 from haarflow.results.summary import summarise, training_figures
 from haarflow.results.summary_file import read_summary
-from haarflow.run.build import Setup, build, trained
+from haarflow.run.build import Setup, build, models_of, trained
+from haarflow.run.models import carried
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
 from haarflow.run.records import Line, PathLine, SampleLine, TuneLine
@@ -73,6 +76,9 @@ def _work(setup: Setup, folder: RunFolder, workers: int, progress: Progress) -> 
     begun = time.monotonic()
     if setup.recipe.flow:
         _train(setup, folder, progress)
+    for name in models_of(setup.recipe):
+        if words := carried(name, read_card(path_of(name))["card"], setup.target):
+            progress.say(words)
     folder.cut(lambda line: _has_block(folder, line))
     if not folder.ensemble.exists():
         if any(map(needs_flow, setup.recipe.samplers.values())) and setup.recipe.flow:

@@ -8,6 +8,7 @@ the lattice momenta `phat^2 = sum_mu 4 sin^2(p_mu/2)`, p = 2 pi k / L. Source: H
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -24,11 +25,20 @@ def hartley(x: Array, d: int) -> Array:
     >>> hartley(hartley(np.asarray([1.0, 2.0, 4.0]), 1), 1).round(12).tolist()
     [1.0, 2.0, 4.0]
     """
-    xp = array_namespace(x)
     backend = of(x)
+    return along_axes(x, [backend.asarray(cas_matrix(n), dtype=x.dtype) for n in x.shape[x.ndim - d :]], d)
+
+
+def along_axes(x: Array, matrices: Sequence[Array], d: int) -> Array:
+    """Return `x (*batch, *lattice)` with each of its last `d` axes multiplied by its own symmetric matrix.
+
+    >>> import numpy as np
+    >>> along_axes(np.asarray([[1.0, 2.0]]), [np.asarray([[0.0, 1.0], [1.0, 0.0]])], 1).tolist()
+    [[2.0, 1.0]]
+    """
+    xp = array_namespace(x)
     shape = x.shape
-    for axis in range(x.ndim - d, x.ndim):
-        matrix = backend.asarray(cas_matrix(shape[axis]), dtype=x.dtype)
+    for axis, matrix in zip(range(x.ndim - d, x.ndim), matrices, strict=True):
         rest = math.prod(shape[axis + 1 :])
         if rest == 1:
             x = xp.reshape(x, (-1, shape[axis])) @ matrix

@@ -17,15 +17,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from haarflow import backends
-from haarflow.backends.host_table import host_table
 from haarflow.backends.types import Array
 from haarflow.core.broadcasting import of_rank
 from haarflow.core.groups.sun import SU
 from haarflow.flows.loops import fields
 from haarflow.flows.loops.algebra import Product
-
-# low-storage form of the scheme: K <- A K + B Z, U <- exp(K) U, its nodes within a step, and the quadrature's weights
-CARRY, GAIN, NODES, QUADRATURE = (0.0, -17 / 9, -1.0), (1 / 4, 8 / 9, 3 / 4), (0.0, 1 / 4, 2 / 3), (1 / 4, 0.0, 3 / 4)
+from haarflow.flows.runge_kutta import stage_table
 
 
 class Slopes(NamedTuple):
@@ -74,15 +71,3 @@ def slope_of(slopes: Slopes, c: Array, rows: Array, lattice: tuple[int, ...]) ->
     shares = xp.matmul(xp.permute_dims(backends.of(rows).asarray(table, dtype=c.dtype), (1, 0)), c)
     laplacian = xp.sum(shares[:-1, :] * fields.values(plan, loops), axis=0) + math.prod(lattice) * shares[-1, :]
     return fields.gradient(plan, store, loops, c, lattice), laplacian
-
-
-@host_table
-def stage_table(steps: int, forward: bool) -> numpy.ndarray:
-    """Return for each stage (A, B, b/end, weight of the divergence).
-
-    >>> stage_table(1, True)[:, 2].round(3).tolist(), stage_table(1, False)[:, 2].round(3).tolist()
-    ([0.0, 0.25, 0.667], [1.0, 0.75, 0.333])
-    """
-    times = (numpy.arange(steps)[:, None] + numpy.asarray(NODES)).reshape(-1) / steps
-    rest = (numpy.tile(part, steps) for part in (CARRY, GAIN))
-    return numpy.stack([*rest, times if forward else 1.0 - times, numpy.tile(QUADRATURE, steps)], axis=1)

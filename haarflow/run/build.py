@@ -268,14 +268,24 @@ def _model(setup: Setup) -> AnyModel:
 
 def _proposals(target: Target, own: Own) -> dict[str, Proposal]:
     """The trained flows that a recipe opens, by sampler; each file is opened once."""
-    opened: dict[str, Proposal] = {}
-    proposals = {}
-    for name, settings in target.recipe.samplers.items():
-        model = (settings.model or target.recipe.model) if needs_flow(settings) else ""
-        if model:
-            opened[model] = opened.get(model) or _opened(target, own, model)
-            proposals[name] = opened[model]
+    opened = {name: _opened(target, own, name) for name in models_of(target.recipe)}
+    named = {
+        name: model
+        for name, settings in target.recipe.samplers.items()
+        if (model := _model_named(target.recipe, settings))
+    }
+    proposals = {name: opened[model] for name, model in named.items()}
     return _as_settings_say(target.recipe, proposals)
+
+
+def models_of(recipe: Recipe) -> list[str]:
+    """Return the names of the models that a recipe's samplers open, each once."""
+    found = (_model_named(recipe, settings) for settings in recipe.samplers.values())
+    return list(dict.fromkeys(name for name in found if name))
+
+
+def _model_named(recipe: Recipe, settings: Any) -> str:
+    return str(settings.model or recipe.model) if needs_flow(settings) else ""
 
 
 def _as_settings_say(recipe: Recipe, proposals: dict[str, Proposal]) -> dict[str, Proposal]:
@@ -326,10 +336,11 @@ def _check_integration(setup: Setup) -> None:
             found[id(proposal)] = measured(model, params, setup.target.theory, x, setup.target.couplings, condition)
         off, draws = found[id(proposal)], entry.chains * entry.draws
         if not off.allowed(draws):
+            exact = "flow.scheme = 'masked', which is exact, " if hasattr(model.flow, "scheme") else ""  # that of loops
             raise ValueError(
                 f"samplers.{name}: log w of this flow in continuous time is off by {off.spread:.2g} from draw to draw, and "
-                f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take flow.scheme = 'masked', "
-                f"which is exact, {off.factor(draws)} times the {model.flow.steps} steps, or flow-reweighting, which corrects for it"
+                f"Metropolis with {draws} draws wants less than a tenth of their statistical error: take {exact}"
+                f"flow.steps {off.factor(draws)} times as large, or flow-reweighting, which corrects for it"
             )
 
 

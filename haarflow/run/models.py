@@ -35,6 +35,33 @@ def opened_model(name: str, target: Target | None = None, own: Own = NOTHING) ->
         raise ModelFileError(f"{error}; its flow is a custom one: add --flow {kind} to the command") from None
 
 
+def carried(name: str, card: Mapping[str, Any], target: Target) -> str | None:
+    """Return the words for a model that its card says was trained on another lattice or at other couplings, None for one at home.
+
+    >>> from haarflow.run.recipes import load
+    >>> from haarflow.run.target import target_of
+    >>> carried("m", {"theory": {"lattice": [4, 4], "couplings": {"m2": -4.0, "lam": 6.0}}}, target_of(load("phi4-2d")))
+    'm, trained on 4x4 at lam = 6, draws on 8x8 at lam = 8: its weights are exact here too, but its ESS falls with distance; train.start retunes it'
+    """
+    theory = card.get("theory")
+    theory = theory if isinstance(theory, dict) else {}
+    there, here = tuple(theory.get("lattice") or ()), tuple(target.recipe.lattice)
+    known = dict(theory.get("couplings") or {})
+    own = {word: value for word, value in known.items() if word not in card.get("condition", ())}
+    other = [word for word, value in target.couplings.items() if not math.isclose(own.get(word, value), value)]
+    if not there or (there == here and not other):
+        return None
+    places = [
+        "x".join(map(str, lattice))
+        + (" at " + ", ".join(f"{word} = {values[word]:g}" for word in other) if other else "")
+        for lattice, values in ((there, known), (here, target.couplings))
+    ]
+    return (
+        f"{name}, trained on {places[0]}, draws on {places[1]}: its weights are exact here too, but its ESS falls with distance; "
+        "train.start retunes it"
+    )
+
+
 def trained_between(card: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Return the range of each coupling that a conditioned model was trained or fitted for, as far as its card says.
 

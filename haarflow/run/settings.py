@@ -21,6 +21,13 @@ class Train:
     """Training of the flow, from scratch or from an existing model."""
 
     __pydantic_config__ = STRICT
+    method: Annotated[
+        Literal["adam", "least-spread"],
+        Field(
+            description="adam, or least-spread: Gauss-Newton steps on the variance of log w, for flows of at most some 100 numbers; ten "
+            "steps with some hundred draws"
+        ),
+    ] = "adam"
     steps: Annotated[int, count("optimiser steps; 0: what train.closed_form fits, and no more", 0)] = 1000
     batch: Annotated[int, count("configurations drawn in each step", 2)] = 128
     lr: Annotated[float, number("initial learning rate of Adam", gt=0)] = 1e-3

@@ -28,7 +28,9 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
             f"samplers.{needs_model[0]} needs a flow: add [flow] with its kind and [train], or model with a trained one"
         )
     if recipe.model and recipe.flow:
-        errors.append("model and flow exclude each other: a recipe opens a model or trains a flow")
+        errors.append(
+            "model and flow exclude each other: a recipe opens a model or trains a flow; add flow=false train=false to open the model"
+        )
     if recipe.flow and recipe.train is None and recipe.fit is None and not _untrained(recipe, own):
         errors.append("train is missing: a recipe with [flow] needs [train], or [fit] for a flow along loops")
     if recipe.fit is not None:
@@ -44,6 +46,7 @@ def between_tables(recipe: Recipe, own: Own) -> Errors:
         errors += _range_errors(recipe, recipe.train)
         errors += _chain_errors(recipe, recipe.train)
         errors += _closed_form_errors(recipe, recipe.train)
+        errors += _spread_errors(recipe, recipe.train)
     return errors
 
 
@@ -217,6 +220,23 @@ def _closed_form_errors(recipe: Recipe, train: Train) -> Errors:
     if train.start or train.anneal or train.between:
         return ["train.closed_form excludes train.start, train.anneal and train.between: it starts at theory.beta"]
     return []
+
+
+def _spread_errors(recipe: Recipe, train: Train) -> list[str]:
+    """The errors of a training by the spread of log w of one flow's own draws."""
+    if train.method != "least-spread":
+        return []
+    asked = {
+        "train.estimator": train.estimator != "reverse-kl",
+        "train.between": bool(train.between),
+        "train.symmetrised": train.symmetrised,
+        "flow.mixture": recipe.flow.get("mixture", 1) > 1,
+    }
+    return [
+        f"train.method = 'least-spread' fits one flow to its own draws at one set of couplings: remove {name}"
+        for name, wrong in asked.items()
+        if wrong
+    ]
 
 
 def _fit_errors(recipe: Recipe, fit: Fit) -> list[str]:

@@ -23,7 +23,7 @@ def names() -> dict[str, str]:
     """Return the built-in recipes and what each shows.
 
     >>> sorted(names())[:3]
-    ['ising-van', 'phi4-2d', 'phi4-thermodynamics']
+    ['ising-van', 'phi4-2d', 'phi4-line']
     """
     files = sorted(BUILT_IN.glob("*.toml"))
     return {file.stem: tomllib.loads(file.read_text(encoding="utf-8")).get("description", "") for file in files}

@@ -18,11 +18,11 @@ from haarflow.backends.types import Params
 from haarflow.core.parts import described
 from haarflow.flows.mixtures import AnyModel, bare, components
 from haarflow.flows.modelfile import save_model
-from haarflow.flows.training import coupling_plans, schedules
+from haarflow.flows.training import coupling_plans, least_spread, loop, schedules
 from haarflow.flows.training.checkpoint import load_checkpoint, save_checkpoint
 from haarflow.flows.training.closed_form import closed_form_start
 from haarflow.flows.training.gradients import ESTIMATORS, Estimator, ForwardKL
-from haarflow.flows.training.loop import NotFinite, Training, TrainingState, start, train
+from haarflow.flows.training.loop import NotFinite, Training, TrainingState
 from haarflow.flows.training.optimisers import Adam
 from haarflow.run.advice import capped, next_things
 from haarflow.run.build import Setup, card_of
@@ -35,6 +35,7 @@ from haarflow.run.settings import Recipe, Train
 from haarflow.run.stages.fine_tuning import compared
 
 SITE_SYMMETRIES = ("translation", "reflection", "hypercubic")
+METHODS = {"adam": loop, "least-spread": least_spread}  # modules with `start` and `train`
 FAILED = 2.5  # effective draws of a batch below which a training has failed
 
 
@@ -111,6 +112,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
     if limit := capped(setup.target):
         progress.say(limit)
     samples, cpu_chain = _samples(setup, folder, progress)
+    method = METHODS[settings.method]
     state, cpu_before = _begin(setup, training, folder, progress)
     cpu_before += cpu_chain
     done = int(state.step)
@@ -121,7 +123,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
         )
     try:
         with progress.task("training", settings.steps, done, setup.waiting) as task:
-            for step in train(training, state, settings.steps, _plan(setup), samples, settings.checkpoint):
+            for step in method.train(training, state, settings.steps, _plan(setup), samples, settings.checkpoint):
                 state, cpu = step.state, cpu_before + step.cpu_s
                 shown = {name: float(numpy.mean(step.records[name])) for name in ("loss", "ess")}
                 folder.write_line(TrainLine(step.step, **shown, cpu_s=cpu))
@@ -177,7 +179,8 @@ def _begin(setup: Setup, training: Training, folder: RunFolder, progress: Progre
         params = tree_map(backend.asarray, _start_params(setup, training, settings.start))
     if settings.closed_form and not folder.checkpoint.exists():
         params = _at_closed_form(setup, training, progress)
-    state, cpu = start(training, setup.stream("train"), params, backend.dtype), time.process_time() - begun
+    first = METHODS[settings.method].start
+    state, cpu = first(training, setup.stream("train"), params, backend.dtype), time.process_time() - begun
     if folder.checkpoint.exists():
         state, notes = load_checkpoint(folder.checkpoint, state)
         cpu = float(notes.get("cpu_s") or 0.0)

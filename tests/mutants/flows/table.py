@@ -6,6 +6,7 @@ from haarflow.flows.flow import Model
 from haarflow.flows.priors import Gaussian, UniformLinks
 from haarflow.flows.scalar.affine import AffineCoupling
 from haarflow.flows.scalar.nets import CheckerboardNet
+from haarflow.flows.scalar.smeared import SmearedPotentials
 from haarflow.flows.scalar.tails import QuarticTail
 from haarflow.flows.sun.gradient_coupling import LoopCoupling
 from haarflow.flows.sun.spectral import SpectralCoupling
@@ -13,6 +14,7 @@ from haarflow.flows.sun.sweep import ClassSweep
 from haarflow.flows.u1.sweep import Sweep
 from haarflow.verification.flow_objects import HALF, HALVES, SPACE, WHOLE, by_loops, halving
 from tests.mutants import Mutant, autoregressive, hidden, loop_flows, spins
+from tests.mutants.flows import smeared
 from tests.mutants.flows.links import (
     Arc,
     BareAngles,
@@ -242,6 +244,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *loop_flows.MUTANTS,
     *pairs.MUTANTS,
     *hidden.FLOWS,
+    *smeared.MUTANTS,
     Mutant("a density missing an arc of the circle", "prior", MissingArc, ("integrates_to_one",), TWO),
     Mutant("draws of another mass", "prior", WrongWidth, ("prior_moments",), TWO),
     Mutant("draws that miss an arc", "prior", ArcPrior, ("prior_moments",), TWO),
@@ -258,6 +261,7 @@ HEALTHY = {
     "matrices": by_loops(LoopCoupling(2, 2, 1, 0, 0.4)),
     "spectra": by_loops(SpectralCoupling(2, 2, HALVES, (WHOLE,), 3, (3,))),
     "autoregressive": autoregressive.HEALTHY,
+    "smeared": smeared.small(SmearedPotentials, steps=16),
     "spins": spins.HEALTHY,
     "sweep": links(Sweep(6, 2, plaquette=1)),
     "sweep of matrices": by_loops(ClassSweep(2, 2.0, closings=1)),
