@@ -122,6 +122,7 @@ class SUNHeatBath(Cacheless):
         lattice, group, batch = tuple(self.theory.lattice), self.theory.group, batch_shape(self.theory, links)
         xp, d = array_namespace(links), len(lattice)
         left, order = evenodd.masks(links, lattice), slice(None, None, -1 if self.backwards else 1)
+        left = xp.flip(left, axis=0) if self.backwards else left
         failed = xp.zeros(batch, dtype=xp.real(links).dtype, device=backends.place(links))
         halves = tuple(
             tuple(direction(half, mu, d, group) for mu in range(d)) for half in evenodd.split(links, lattice)
@@ -134,7 +135,7 @@ class SUNHeatBath(Cacheless):
                 new, missed = subgroup_steps(here[mu], staples, group, _rule(u, coupling), self.backwards)
                 return (there, (*here[:mu], new, *here[mu + 1 :])), total(missed, len(batch))
 
-            return backends.of(links).scan(one, halves, (left[order, ...], numbers))
+            return backends.of(links).scan(one, halves, (left, numbers))
 
         halves = halves[order]
         for sweep, mu in self._visits():

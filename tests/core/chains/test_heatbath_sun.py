@@ -92,9 +92,10 @@ def test_the_first_success_counts_and_failures_are_told(backend):
     assert drop[0] == drop[1] != 0.0
 
 
-def test_a_sweep_is_the_same_on_every_backend(backend, host):
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_sweep_is_the_same_on_every_backend(backend, host, backwards):
     theory = SUNGauge((2, 2), n=2)
-    kernel, links = SUNHeatBath(theory, tries=2, overrelaxation=1, values=BETA), hot(theory, 3)
+    kernel, links = SUNHeatBath(theory, 2, 1, values=BETA, backwards=backwards), hot(theory, 3)
 
     def sweep(engine):
         state, info = engine.jit(kernel.step)(random.key(2, engine), kernel.init(engine.asarray(links)))
