@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy
@@ -53,7 +53,7 @@ class SUNHeatBath(Cacheless):
     rectangles. `sweep(kernel, key, links, coupling)` moves the links: None for the compiled kernel of `accelerated(theory)`
     where there is one, `SUNHeatBath.by_arrays` for array code. `values = {"couplings": {...}}`, numbers or batch-shaped
     arrays; one key `(2,)` or one per chain. Info: `failed`, the fraction of subgroup steps left out because all `tries`
-    failed (0.3^tries at most). Raises ValueError for d < 2, an extent of 1, where a link is its own staple, tries < 1,
+    failed (0.3^tries at most). `backwards` visits the links and their subgroups in the opposite order, by array code. Raises ValueError for d < 2, an extent of 1, where a link is its own staple, tries < 1,
     with rectangles for extents that 4 does not divide, and for the loops that `heatbath.loop_reach` refuses; TypeError for
     a theory without such a weight.
 
@@ -71,6 +71,7 @@ class SUNHeatBath(Cacheless):
     overrelaxation: int = 0
     values: Any = field(default_factory=dict, compare=False)
     sweep: Callable[..., tuple[Array, Array]] | None = None
+    backwards: bool = False
 
     def __post_init__(self) -> None:
         conditional_of(self.theory, LinkWeight)
@@ -84,6 +85,10 @@ class SUNHeatBath(Cacheless):
         steps = len(theory.group.subgroups) * len(theory.lattice) * math.prod(theory.lattice)
         return State(links), {"failed": failed / steps}
 
+    def reversed(self) -> SUNHeatBath:
+        """Return the sweep in the opposite order, of links and of their subgroups: the reversal of this kernel."""
+        return replace(self, backwards=not self.backwards)
+
     @property
     def weight(self) -> LinkWeight:
         """The theory's conditional weight of a link, of the right kind since the kernel was made."""
@@ -95,6 +100,11 @@ class SUNHeatBath(Cacheless):
         packed = evenodd.packable(tuple(theory.lattice)) and self.weight.plaquettes_only
         links, failed = (self._packed if packed else self._coloured)(key, links, coupling)
         return theory.group.restore(links), failed
+
+    def _visits(self) -> list[tuple[int, int]]:
+        """The sweeps, of which the first draws and all others reflect, with their directions mu, in the order of this kernel."""
+        visits = [(sweep, mu) for sweep in range(1 + self.overrelaxation) for mu in range(len(self.theory.lattice))]
+        return visits[::-1] if self.backwards else visits
 
     def _numbers(self, key: Array, mu: int, visits: int, shape: tuple[int, ...], links: Array) -> Array:
         """The uniform numbers of all visits to links along mu, `(visits, subgroup, number, *shape)`.
@@ -108,10 +118,11 @@ class SUNHeatBath(Cacheless):
         return array_namespace(u).moveaxis(u, (chains, chains + 1, chains + 2), (0, 1, 2)) if chains else u
 
     def _packed(self, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
-        """Sweep over even, then odd links of each direction."""
+        """Sweep over even, then odd links of each direction; backwards odd links come first."""
         lattice, group, batch = tuple(self.theory.lattice), self.theory.group, batch_shape(self.theory, links)
         xp, d = array_namespace(links), len(lattice)
-        left = evenodd.masks(links, lattice)
+        left, order = evenodd.masks(links, lattice), slice(None, None, -1 if self.backwards else 1)
+        left = xp.flip(left, axis=0) if self.backwards else left
         failed = xp.zeros(batch, dtype=xp.real(links).dtype, device=backends.place(links))
         halves = tuple(
             tuple(direction(half, mu, d, group) for mu in range(d)) for half in evenodd.split(links, lattice)
@@ -121,17 +132,17 @@ class SUNHeatBath(Cacheless):
             def one(halves: Any, visit: Any) -> tuple[Any, Array]:
                 (here, there), (mask, u) = halves, visit
                 staples = evenodd.staple(here, there, mu, group, mask)
-                new, missed = subgroup_steps(here[mu], staples, group, _rule(u, coupling))
+                new, missed = subgroup_steps(here[mu], staples, group, _rule(u, coupling), self.backwards)
                 return (there, (*here[:mu], new, *here[mu + 1 :])), total(missed, len(batch))
 
             return backends.of(links).scan(one, halves, (left, numbers))
 
-        for sweep in range(1 + self.overrelaxation):
-            for mu in range(d):
-                half = (*batch, *lattice[:-1], lattice[-1] // 2)
-                halves, missed = both(halves, mu, None if sweep else self._numbers(key, mu, 2, half, links))
-                failed = failed + xp.sum(missed, axis=0)
-        even, odd = (xp.stack(half, axis=-d - 3) for half in halves)
+        halves = halves[order]
+        for sweep, mu in self._visits():
+            half = (*batch, *lattice[:-1], lattice[-1] // 2)
+            halves, missed = both(halves, mu, None if sweep else self._numbers(key, mu, 2, half, links))
+            failed = failed + xp.sum(missed, axis=0)
+        even, odd = (xp.stack(half, axis=-d - 3) for half in halves[order])
         return evenodd.merge(even, odd, lattice), failed
 
     def _coloured(self, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
@@ -149,24 +160,26 @@ class SUNHeatBath(Cacheless):
                 colour, u = visit
                 active = of_rank(labels == colour, here.ndim)
                 staples = self.weight.staple(links, mu, self.values.get("couplings"))
-                new, missed = subgroup_steps(direction(links, mu, d, group), staples, group, _rule(u, coupling))
+                old, rule = direction(links, mu, d, group), _rule(u, coupling)
+                new, missed = subgroup_steps(old, staples, group, rule, self.backwards)
                 moved = xp.where(here & active, new[(..., None) + (slice(None),) * (d + 2)], links)
                 return moved, total(xp.where(active, missed, xp.zeros_like(missed)), len(batch))
 
             order = xp.arange(count, dtype=xp.int32, device=backends.place(links))
-            return backend.scan(one, links, (order, numbers))
+            return backend.scan(one, links, (xp.flip(order) if self.backwards else order, numbers))
 
-        for sweep in range(1 + self.overrelaxation):
-            for mu in range(d):
-                visits = link_colours(lattice, mu, loop_reach(self.theory))[1]
-                numbers = None if sweep else self._numbers(key, mu, visits, (*batch, *lattice), links)
-                links, missed = colours(links, mu, numbers)
-                failed = failed + xp.sum(missed, axis=0)
+        for sweep, mu in self._visits():
+            visits = link_colours(lattice, mu, loop_reach(self.theory))[1]
+            numbers = None if sweep else self._numbers(key, mu, visits, (*batch, *lattice), links)
+            links, missed = colours(links, mu, numbers)
+            failed = failed + xp.sum(missed, axis=0)
         return links, failed
 
 
 def swept(kernel: SUNHeatBath, key: Array, links: Array, coupling: Any) -> tuple[Array, Array]:
-    """Return what `by_arrays` does, by the theory's compiled kernel where it serves these arrays."""
+    """Return what `by_arrays` does, by the theory's compiled kernel where it serves these arrays; it has no way backwards."""
+    if kernel.backwards:
+        return kernel.by_arrays(key, links, coupling)
     words = coupling, kernel.tries, kernel.overrelaxation, kernel.by_arrays
     found = kernels_of(kernel.theory).sweep(key, links, *words)
     return kernel.by_arrays(key, links, coupling) if found is None else found
@@ -179,8 +192,10 @@ def _rule(u: Any, coupling: Any) -> Rule:
     return lambda place, size, unit: heat_bath(u[place, ...], 2.0 * coupling * size, unit)
 
 
-def subgroup_steps(links: Array, staples: Array, group: Any, rule: Rule) -> tuple[Array, Array]:
-    """Return links moved through every SU(2) subgroup in turn, and how many steps of each were left out.
+def subgroup_steps(
+    links: Array, staples: Array, group: Any, rule: Rule, backwards: bool = False
+) -> tuple[Array, Array]:
+    """Return links moved through every SU(2) subgroup in turn, the last one first if `backwards`, and how many steps were left out.
 
     `links` and `staples` are `(*batch, N, N, *lattice)`; `rule(place, |q|, v) -> (g, found)` gives the quaternion g that
     multiplies the rows of subgroup number `place`, where the block of U V is q = |q| v.
@@ -188,7 +203,8 @@ def subgroup_steps(links: Array, staples: Array, group: Any, rule: Rule) -> tupl
     d = group.d
     u, m = matrices.entries(links, d), matrices.entries(group.compose(links, staples), d)
     xp, missed = array_namespace(links), 0.0
-    for place, (i, j) in enumerate(group.subgroups):
+    for place in range(len(group.subgroups))[:: -1 if backwards else 1]:
+        i, j = group.subgroups[place]
         size, unit = _unit_quaternion(m[i][i], m[i][j], m[j][i], m[j][j])
         parts, found = rule(place, size, unit)
         g = xp.stack([xp.where(found, part, float(k == 0) * xp.ones_like(part)) for k, part in enumerate(parts)])

@@ -12,7 +12,7 @@ from haarflow.core.chains.kernel import Cycle, Repeat
 
 
 def reversal(kernel: Any) -> Any:
-    """Return the reversal of a kernel: of HMC itself, of a U(1) heat bath the sweep backwards, of cycles that of their parts.
+    """Return the reversal of a kernel: of HMC itself, of a heat bath of links the sweep backwards, of cycles that of their parts.
 
     A kernel of your own says it by a method `reversed()`. Raises ValueError for a kernel of which none is known.
 
@@ -31,6 +31,6 @@ def reversal(kernel: Any) -> Any:
     if own is None:
         raise ValueError(
             f"the reversal of {type(kernel).__name__} is not known, which Crooks' reverse path wants: give it a method reversed(), or "
-            "take HMC or the heat bath of U(1)"
+            "take HMC or a heat bath of links"
         )
     return own()

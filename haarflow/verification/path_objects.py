@@ -18,6 +18,7 @@ from haarflow.flows.stochastic.starts import FromChain, FromPrior, Start
 from haarflow.flows.sun.gradient_sweep import SUNGradientSweep
 from haarflow.flows.u1.gradient_sweep import GradientSweep
 from haarflow.theories import Phi4, SUNGauge, U1Gauge
+from haarflow.theories.samplers import sun
 from haarflow.theories.samplers.u1 import exact_sample
 from haarflow.verification.entry import Entry
 
@@ -106,7 +107,12 @@ def su2(lattice: Lattice) -> KnownPath:
     steps = [Step(at, flow, {"c": 0.1}, kernel) for at in spaced({"beta": 0.0}, last, 2)]
     exact = theory.exact(last)
     made = path(theory, FromPrior(HaarLinks(lattice, 2)), {"beta": 0.0}, steps)
-    return KnownPath(made, last, float(exact["ln_Z"]), {"plaquette": float(exact["plaquette"])})
+    means = {"plaquette": float(exact["plaquette"])}
+    return KnownPath(made, last, float(exact["ln_Z"]), means, partial(_sun_draws, theory))
+
+
+def _sun_draws(theory: Any, couplings: Mapping[str, float]) -> Callable[[Any, int], Any]:
+    return lambda key, n: sun.exact_sample(theory, key, n, couplings)
 
 
 PATH_ENTRIES: tuple[Entry, ...] = (
