@@ -146,6 +146,7 @@ def _work(setup: Setup, folder: RunFolder, pool: Executor | None, progress: Prog
         setup = with_paths(_with_flow(setup, folder), folder, progress)
         for name in setup.recipe.samplers:
             sample(setup, name, folder, progress, pool)
+        shards.merge(folder, setup.recipe.samplers)  # now with the blocks that shards had left
         progress.say("composing ensemble.h5")
         ensemble.compose(setup, folder)
     if setup.recipe.thermodynamics is not None:

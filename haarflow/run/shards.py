@@ -12,8 +12,9 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from haarflow.core import files, untrusted
 from haarflow.run.build import Plan
@@ -24,7 +25,8 @@ from haarflow.run.runfolder import FolderError, RunFolder, locked, read_metrics,
 Plans = Mapping[str, Plan]
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """Shard `number` of `count`, counted from 1.
 
     >>> str(Shard(2, 4)), Shard(2, 4).name

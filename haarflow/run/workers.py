@@ -80,7 +80,7 @@ class Workers(Executor):
 
     def __init__(self, inner: Any, count: int, own: Identity, lost: tuple[type[BaseException], ...] = ()) -> None:
         self.workers, self._inner, self._own = count, inner, own
-        self._lost = (BrokenExecutor, *lost)
+        self._lost: tuple[type[BaseException], ...] = (BrokenExecutor, *lost)
         self._task: tuple[Any, bytes] = (None, b"")
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
