@@ -89,7 +89,9 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[None]:
 def _wait_for_node(folder: Path, environment: dict[str, str]) -> None:
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        state = subprocess.run(["sinfo", "--noheader", "--format", "%T"], env=environment, capture_output=True, text=True)
+        state = subprocess.run(
+            ["sinfo", "--noheader", "--format", "%T"], env=environment, capture_output=True, text=True
+        )
         if state.stdout.strip() == "idle":
             return
         time.sleep(0.2)
@@ -106,7 +108,9 @@ def _cancel_all(environment: dict[str, str]) -> None:
 
 def queue(environment: dict[str, str]) -> list[str]:
     """Return the jobs that are waiting or running."""
-    found = subprocess.run(["squeue", "--noheader", "--format", "%i %T"], env=environment, capture_output=True, text=True)
+    found = subprocess.run(
+        ["squeue", "--noheader", "--format", "%i %T"], env=environment, capture_output=True, text=True
+    )
     return [line for line in found.stdout.splitlines() if line.strip()]
 
 

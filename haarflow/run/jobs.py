@@ -52,12 +52,22 @@ class Jobs:
         with self._lock:
             if not self._begun:
                 self._cancel_left()
-            self._begun, job = True, self._inner.submit(fn, *args, **kwargs)
+            self._begun = True
+            job = self._submitted(fn, *args, **kwargs)
         self._wait(job)
         if self._ended.is_set() and not job.paths.result_pickle.exists():
             job.cancel(check=False)
             raise BrokenExecutor(f"job {job.job_id} was cancelled")
         return self._result(job)
+
+    def _submitted(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A new job, whose refusal comes with the scheduler's own words."""
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        try:
+            return self._inner.submit(fn, *args, **kwargs)
+        except (FailedJobError, FailedSubmissionError) as refused:
+            raise JobsFailed(f"the scheduler takes no job: {str(refused).strip()}") from None
 
     def _wait(self, job: Any) -> None:
         """Return when the result is there, the job is gone, or all jobs are to end."""

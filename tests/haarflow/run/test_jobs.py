@@ -23,6 +23,10 @@ class Failed(Uncompleted):
     """submitit's FailedJobError, whose message holds the traceback."""
 
 
+class Refused(RuntimeError):
+    """submitit's FailedSubmissionError."""
+
+
 class Job:
     """A job that has run at once, or never gives a result where its argument is `lost`."""
 
@@ -59,10 +63,13 @@ class Submitit(types.ModuleType):
         super().__init__("submitit")
         self.core, self.utils = types.ModuleType("submitit.core"), types.ModuleType("submitit.core.utils")
         self.utils.FailedJobError, self.utils.UncompletedJobError = Failed, Uncompleted
+        self.utils.FailedSubmissionError, self.closed = Refused, False
         self.lost, self.jobs, self.swept, self.parameters = lost, [], [], {}
 
     def AutoExecutor(self, folder, cluster):
         def submit(fn, argument):
+            if self.closed:
+                raise Refused("sbatch: error: invalid partition specified: gpu\n")
             self.jobs.append(Job(len(self.jobs) + 1, Path(folder), fn, argument, self.lost))
             return self.jobs[-1]
 
@@ -171,3 +178,12 @@ def test_parameters_that_sbatch_does_not_have_are_refused(submitit, tmp_path):
     words, said = "slurm:cluster=local,colour=red", "colour=red is refused: Unavailable arguments: colour"
     with pytest.raises(ExecutorError, match=said), opened(words, [], [], tmp_path):
         pass
+
+
+def test_the_words_of_a_scheduler_that_takes_no_job_are_passed_on(submitit, tmp_path):
+    submitit.closed = True
+    with (
+        Jobs(tmp_path / "jobs", 1, "local") as executor,
+        pytest.raises(JobsFailed, match="no job: sbatch: error: invalid part"),
+    ):
+        executor.submit(abs, -3).result()
