@@ -13,6 +13,7 @@ import typer
 
 from haarflow.commands import bench, convert, info, publish, run, verify
 from haarflow.run.faults import fault, in_users_code, raised_on_purpose
+from haarflow.run.stops import CODE, Stopped
 
 HELP = (
     "Machine-learned samplers for lattice field theory whose answers are exact.\n\n"
@@ -61,6 +62,8 @@ def _failure(error: Exception) -> int:
         return int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "Abort":
         return _complain("interrupted: finished blocks are kept, and the same command resumes the run", 130)
+    if isinstance(error, Stopped):
+        return _complain(str(error), CODE)
     if os.environ.get("HAARFLOW_TRACEBACK"):
         raise error
     if isinstance(error, OSError) and error.errno is not None:
@@ -114,6 +117,7 @@ for command in (
     run.run,
     run.train,
     run.sample,
+    run.gather,
     info.measure,
     info.info,
     convert.convert,

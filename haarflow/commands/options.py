@@ -34,7 +34,23 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="threads the backend may use, by default its own choice; use 1 for timings")
 ]
 Workers = Annotated[
-    int, typer.Option(min=1, help="processes that draw the flow's blocks; the results do not depend on it")
+    int, typer.Option(min=1, help="processes that draw the flow's blocks, short for --executor processes:N")
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="WHERE",
+        help="where the flow's blocks are drawn: processes:N, dask:ADDRESS, mpi or slurm:KEY=VALUE,...; the results do not "
+        "depend on it",
+    ),
+]
+ShardWords = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="i/N",
+        help="draw only every N-th block, from the i-th; `haarflow gather` makes the run of all shards",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON on standard output")]
 Report = Annotated[bool, typer.Option("--report/--no-report", help="write report.html at the end")]

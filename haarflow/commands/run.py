@@ -1,9 +1,10 @@
-"""The commands that compute: run, train, sample."""
+"""The commands that compute: run, train, sample, gather."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -12,6 +13,7 @@ from haarflow.commands.options import (
     BackendName,
     Device,
     Dtype,
+    Executor,
     Json,
     Out,
     Overrides,
@@ -21,6 +23,7 @@ from haarflow.commands.options import (
     RecipeName,
     Report,
     Seed,
+    ShardWords,
     Threads,
     Workers,
     backend_overrides,
@@ -39,6 +42,8 @@ def run(
     seed: Seed = None,
     threads: Threads = None,
     workers: Workers = 1,
+    executor: Executor = "",
+    shard: ShardWords = "",
     report: Report = True,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,19 +54,14 @@ def run(
 
     The folder will contain recipe.toml (complete, with versions), metrics.jsonl, model.safetensors, ensemble.h5,
     summary.json and report.html. The same command on the same folder resumes an interrupted run; another recipe is
-    refused there.
+    refused there. SIGTERM or SIGUSR1 lets it commit the block or checkpoint under way and exit with code 75.
     """
     use_threads(threads)
-    from haarflow.pipeline import run as run_recipe
-    from haarflow.run.progress import progress
     from haarflow.run.recipes import load
 
     own = own_of(theory, flow)
     asked = load(recipe, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
-    folder = out or Path("runs") / asked.name
-    summary = run_recipe(asked, folder, workers, progress(quiet), report, own)
-    page = folder / "report.html"
-    _show_summary(summary, as_json, f"The report: {page}" if page.exists() else f"The run: {folder}")
+    _draw(Drawing(asked, out or Path("runs") / asked.name, own, workers, executor, shard, report), as_json, quiet)
 
 
 def train(
@@ -83,11 +83,13 @@ def train(
     from haarflow.pipeline import train_only
     from haarflow.run.progress import progress
     from haarflow.run.recipes import load
+    from haarflow.run.stops import on_signals
 
     own = own_of(theory, flow)
     asked = load(recipe, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
     folder = out or Path("runs") / asked.name
-    figures = train_only(asked, folder, progress(quiet), own)
+    with on_signals() as stop:
+        figures = train_only(asked, folder, progress(quiet, stop), own)
     found = {"model": str(folder / "model.safetensors"), **figures}
     show(found, as_json, lambda: _trained(found))
 
@@ -113,6 +115,8 @@ def sample(
     seed: Seed = None,
     threads: Threads = None,
     workers: Workers = 1,
+    executor: Executor = "",
+    shard: ShardWords = "",
     as_json: Json = False,
     quiet: Quiet = False,
     theory: OwnTheory = "",
@@ -124,9 +128,7 @@ def sample(
     default it is runs/sample-MODEL, or the next of runs/sample-MODEL-2, ... that holds no other draws.
     """
     use_threads(threads)
-    from haarflow.pipeline import run as run_recipe
     from haarflow.run.build import build
-    from haarflow.run.progress import progress
     from haarflow.run.recipes import for_model
     from haarflow.run.runfolder import vacant
     from haarflow.run.toml import to_toml
@@ -135,13 +137,78 @@ def sample(
     own = own_of(theory, flow)
     asked = for_model(model, kind, number, overrides or (), own, **backend_overrides(backend, device, dtype, seed))
     folder = out or vacant(Path("runs") / asked.name, to_toml(build(asked, own).recipe))
-    summary = run_recipe(asked, folder, workers, progress(quiet), report=False, own=own)
-    _show_summary(summary, as_json, f"The ensemble: {folder / 'ensemble.h5'}")
+    _draw(Drawing(asked, folder, own, workers, executor, shard, report=False), as_json, quiet)
 
 
-def _show_summary(summary: dict[str, Any], as_json: bool, where: str) -> None:
+def gather(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="the --out folder of the shards, where the run will be")
+    ],
+    others: Annotated[
+        list[Path] | None, typer.Argument(metavar="[OTHER]...", help="folders of shards that were drawn apart from it")
+    ] = None,
+    threads: Threads = None,
+    report: Report = True,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    theory: OwnTheory = "",
+    flow: OwnFlow = "",
+) -> None:
+    """Make one run of all shards: one ensemble, one Metropolis chain, summary.json and report.html.
+
+    Nothing is drawn here. A shard that is missing is named, and so is one of another recipe, seed, version or code.
+    """
+    use_threads(threads)
+    from haarflow.pipeline import gather as gather_shards
+    from haarflow.run.progress import progress
+    from haarflow.run.stops import on_signals
+
+    with on_signals() as stop:
+        summary = gather_shards(folder, others or (), progress(quiet, stop), report, own_of(theory, flow))
+    _show_summary(summary, as_json, folder)
+
+
+class Drawing(NamedTuple):
+    """What is drawn, into which folder, and by whom."""
+
+    recipe: Any
+    folder: Path
+    own: Any
+    workers: int
+    executor: str
+    shard: str
+    report: bool
+
+
+def _draw(asked: Drawing, as_json: bool, quiet: bool) -> None:
+    """Run a recipe, or one shard of it, and show the result."""
+    from haarflow import pipeline
+    from haarflow.run.executors import Served
+    from haarflow.run.progress import progress
+    from haarflow.run.shards import shard_of
+    from haarflow.run.stops import on_signals
+
+    recipe, folder, own, workers, executor, shard, report = asked
+    with contextlib.suppress(Served), on_signals() as stop:
+        shown = progress(quiet, stop)
+        if not shard:
+            summary = pipeline.run(recipe, folder, workers, shown, report, own, executor)
+            _show_summary(summary, as_json, folder)
+            return
+        drawn = pipeline.run_shard(recipe, folder, shard_of(shard), workers, shown, own, executor)
+        blocks = ", ".join(f"{count} of {name}" for name, count in drawn["blocks"].items() if count) or "none"
+        show(
+            drawn,
+            as_json,
+            lambda: f"shard {shard} has its blocks: {blocks}\nAfter all shards: haarflow gather {folder}",
+        )
+
+
+def _show_summary(summary: dict[str, Any], as_json: bool, folder: Path) -> None:
     from haarflow.report.text import summary_table
 
+    page, ensemble = folder / "report.html", folder / "ensemble.h5"
+    where = f"The report: {page}" if page.exists() else f"The ensemble: {ensemble}"
     show(summary, as_json, lambda: f"{summary_table(summary)}\n\n{where}")
 
 

@@ -12,13 +12,12 @@ import math
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from haarflow import __version__, backends
+from haarflow import backends
 from haarflow.backends import Backend, NoAutodiff
 from haarflow.backends.tree import leaves, tree_map
 from haarflow.backends.types import Array
@@ -30,11 +29,11 @@ from haarflow.flows import catalogue as flows
 from haarflow.flows.flow import Model, precision
 from haarflow.flows.laws.shapes import misshapen
 from haarflow.flows.mixtures import AnyModel, bare, components, mixed, parameters, symmetrised
-from haarflow.flows.modelfile import versions
 from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed, refuse_hopeless
+from haarflow.run.identity import installed
 from haarflow.run.kernels import Proposal
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings, refuse_other_factors
 from haarflow.run.own import NOTHING, Own, check_force
@@ -150,9 +149,9 @@ def resolved(recipe: Recipe) -> Recipe:
     An empty backend means the first installed of jax and torch, or numpy where neither is installed.
     """
     name = recipe.run.backend or next((name for name in ("jax", "torch") if backends.is_present(name)), "numpy")
-    installed = versions() | {"haarflow": __version__, "h5py": metadata.version("h5py")}
+    here = installed()
     relevant = ("haarflow", "python", "numpy", "numba", "array-api-compat", "h5py", name)
-    recorded = {package: installed[package] for package in relevant if package in installed}
+    recorded = {package: here[package] for package in relevant if package in here}
     return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, backend=name), versions=recorded)
 
 

@@ -12,7 +12,8 @@ from types import FrameType
 # An exception of a user's object passes through these packages; none of their lines is the user's.
 ARRAYS = ("jax", "jaxlib", "torch", "numpy", "cupy", "scipy", "numba", "array_api_compat", "array_api_strict")
 TOOLS = ("hypothesis", "equinox", "opt_einsum", "typer", "click", "rich", "pydantic", "pydantic_core", "h5py")
-NOT_THE_USERS = frozenset((*sys.stdlib_module_names, *ARRAYS, *TOOLS, "haarflow"))
+SPREAD = ("dask", "distributed", "tornado", "mpi4py", "submitit", "cloudpickle")
+NOT_THE_USERS = frozenset((*sys.stdlib_module_names, *ARRAYS, *TOOLS, *SPREAD, "haarflow"))
 
 
 def fault(error: BaseException) -> str:

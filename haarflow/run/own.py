@@ -95,6 +95,15 @@ class Own:
             return theories.THEORIES
         return {**theories.THEORIES, self.theory: theory_row(self.theory, imported(self.theory))}
 
+    @property
+    def modules(self) -> list[str]:
+        """The modules that are named.
+
+        >>> Own("xy:XY", "xy:flow").modules
+        ['xy']
+        """
+        return sorted({path.partition(":")[0] for path in (self.theory, self.flow) if path})
+
     def flows(self, family: str) -> Mapping[str, FlowRow]:
         """Return the kinds of flow for a family of theories, with the custom one; raises as `theories` does."""
         ours = FLOWS.get(family, {})

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from haarflow.run.stops import Stop
+
 _LINE_EVERY = 10.0  # seconds between plain lines
 
 
@@ -105,7 +107,10 @@ class BarTask(Task):
 
 
 class Progress:
-    """Progress that shows nothing; the two kinds below do."""
+    """Progress that shows nothing; the two kinds below do. `stop` says whether the run has been asked to end."""
+
+    def __init__(self, stop: Stop | None = None) -> None:
+        self.stop = stop or Stop()
 
     def say(self, text: str) -> None:
         """Show a sentence."""
@@ -132,9 +137,10 @@ class PlainProgress(Progress):
 class BarProgress(Progress):
     """Bars for a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Stop | None = None) -> None:
         from rich.console import Console
 
+        super().__init__(stop)
         self.console = Console(stderr=True)
 
     def say(self, text: str) -> None:
@@ -155,8 +161,8 @@ class BarProgress(Progress):
             yield BarTask(name, total, done, waiting).attach(bars)
 
 
-def progress(quiet: bool = False) -> Progress:
+def progress(quiet: bool = False, stop: Stop | None = None) -> Progress:
     """Return bars if standard error is a terminal, else plain lines, or nothing if `quiet`."""
     if quiet:
-        return Progress()
-    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+        return Progress(stop)
+    return BarProgress(stop) if sys.stderr.isatty() else PlainProgress(stop)

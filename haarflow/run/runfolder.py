@@ -7,6 +7,7 @@
     summary.json       the results, a stable interface
     report.html        the report, one page
     blocks/            draws not yet composed, one file per block; removed when the run is complete
+    shards/            the logs of shards, one file each, until a run or `gather` takes them into metrics.jsonl
 
 The line of a training chunk or block is written before its checkpoint or block is renamed into place, so that a line
 without a file is dropped.
@@ -20,6 +21,7 @@ import fcntl
 import itertools
 import json
 import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -46,9 +48,13 @@ class FolderError(ValueError):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of a run and how they are written; made by `opened`."""
+    """The paths of a run and how they are written; made by `opened`, for one shard by `shards.opened`.
+
+    A `shard` writes its lines to a log of its own.
+    """
 
     path: Path
+    shard: str = ""
 
     @property
     def recipe(self) -> Path:
@@ -56,7 +62,11 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.shards / f"{self.shard}.jsonl" if self.shard else self.path / "metrics.jsonl"
+
+    @property
+    def shards(self) -> Path:
+        return self.path / "shards"
 
     @property
     def model(self) -> Path:
@@ -98,8 +108,9 @@ class RunFolder:
             raise
 
     def log(self) -> Log:
-        """The complete lines of metrics.jsonl, without a truncated last one."""
-        return log_of(read_metrics(self.metrics))
+        """The complete lines of metrics.jsonl, without a truncated last one; those of a shard come after the run's."""
+        common = read_metrics(self.path / "metrics.jsonl") if self.shard else []
+        return log_of([*common, *read_metrics(self.metrics)])
 
     def cut(self, keep: Callable[[Line], bool]) -> None:
         """Drop the lines of metrics.jsonl for which `keep` is false, and a truncated last one."""
@@ -125,7 +136,8 @@ class RunFolder:
             raise FolderError(f"{path} is damaged ({error}): remove it, and the same command draws it again") from None
 
     def clear_blocks(self) -> None:
-        """Remove the blocks, which are in ensemble.h5 now."""
+        """Remove the blocks, which are in ensemble.h5 now, and the logs of shards, which are in metrics.jsonl."""
+        shutil.rmtree(self.shards, ignore_errors=True)
         for file in self.blocks.glob("*.safetensors"):
             file.unlink()
         with contextlib.suppress(OSError):
@@ -179,10 +191,10 @@ def opened(path: str | Path, recipe_text: str) -> Iterator[RunFolder]:
     Raises FolderError if the folder belongs to another recipe or a running process, or contains other files.
     """
     folder = RunFolder(Path(path))
-    _check(folder, recipe_text)
+    refuse_other(folder, recipe_text)
     folder.path.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.path):
-        _check(folder, recipe_text)
+    with locked(folder.path / ".lock", fcntl.LOCK_EX):
+        refuse_other(folder, recipe_text)
         files.remove_leftovers(folder.path)
         if not folder.recipe.exists():
             files.write_text(folder.recipe, recipe_text)
@@ -199,13 +211,14 @@ def vacant(path: Path, recipe_text: str) -> Path:
 
 def _serves(path: Path, recipe_text: str) -> bool:
     try:
-        _check(RunFolder(path), recipe_text)
+        refuse_other(RunFolder(path), recipe_text)
     except FolderError:
         return False
     return True
 
 
-def _check(folder: RunFolder, recipe_text: str) -> None:
+def refuse_other(folder: RunFolder, recipe_text: str) -> None:
+    """Raise FolderError for a folder that belongs to another recipe or other versions, or holds other files."""
     if folder.path.exists() and not folder.path.is_dir():
         raise FolderError(f"{folder.path} is a file; a run needs a folder: choose another --out")
     if folder.recipe.exists():
@@ -247,18 +260,18 @@ def _flat(table: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time; the lock ends with its process, even after SIGKILL.
+def locked(path: Path, kind: int) -> Iterator[None]:
+    """Only one process at a time, or those alone that share (LOCK_SH); the lock ends with its process, even after SIGKILL.
 
-    On a file system without locks the run goes on with a note.
+    On a file system without locks the run goes on with a note. Raises FolderError if another process has the lock.
     """
-    with open(path / ".lock", "a", encoding="utf-8") as file:
+    with open(path, "a", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderError(f"another process is using {path}: wait for it or choose another --out") from None
+            raise FolderError(f"another process is using {path.parent}: wait for it or choose another --out") from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            print(f"{path}: {NO_LOCK_NOTE}", file=sys.stderr)
+            print(f"{path.parent}: {NO_LOCK_NOTE}", file=sys.stderr)
         yield

@@ -9,7 +9,7 @@ blocks like all others and dropped when the ensemble is composed.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -43,21 +43,28 @@ class ChainStopped(ArithmeticError):
     """A chain that does not move; finished blocks are kept."""
 
 
-def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, executor: Executor | None = None) -> None:
-    """Draw the blocks of one sampler that are not yet in the folder.
+def sample(
+    setup: Setup,
+    name: str,
+    folder: RunFolder,
+    progress: Progress,
+    executor: Executor | None = None,
+    numbers: Sequence[int] | None = None,
+) -> None:
+    """Draw the blocks of one sampler that are not yet in the folder: those of `numbers`, by default all.
 
-    Raises ChainStopped for chains that accept nothing after the warm-up, NotTuned where no step size is accepted,
+    Raises Stopped, after the blocks under way, if the run has been asked to end, ChainStopped for chains that accept nothing after the warm-up, NotTuned where no step size is accepted,
     Unconverged for a solve that failed in a step.
     """
     plan = setup.plans[name]
+    wanted = range(plan.blocks) if numbers is None else numbers
+    missing = [number for number in wanted if not folder.block(name, number).exists()]
     if plan.from_flow:
-        missing = [number for number in range(plan.blocks) if not folder.block(name, number).exists()]
-        blocks = _flow_blocks(setup, plan, missing, executor)
+        blocks = _flow_blocks(setup, plan, progress.stop.until(missing), executor)
     else:
-        first = next(number for number in range(plan.blocks + 1) if not folder.block(name, number).exists())
-        missing = list(range(first, plan.blocks))
+        missing = [number for number in wanted if missing and number >= missing[0]]
         blocks = _chain_blocks(setup, plan, missing, folder, progress) if missing else iter(())
-    with progress.task(name, plan.blocks, plan.blocks - len(missing), setup.waiting) as task:
+    with progress.task(name, len(wanted), len(wanted) - len(missing), setup.waiting) as task:
         try:
             for line, arrays in blocks:
                 folder.write_line(line)
@@ -65,6 +72,7 @@ def sample(setup: Setup, name: str, folder: RunFolder, progress: Progress, execu
                 task.advance(_shown(line))
         except Unconverged as failure:
             raise Unconverged(f"samplers.{name}: {failure}; finished blocks are kept") from None
+    progress.stop.check()
 
 
 def _shown(line: SampleLine) -> dict[str, float]:
@@ -72,7 +80,7 @@ def _shown(line: SampleLine) -> dict[str, float]:
     return {word: value for word, value in shown.items() if value is not None}
 
 
-def _flow_blocks(setup: Setup, plan: Plan, numbers: list[int], executor: Executor | None) -> Blocks:
+def _flow_blocks(setup: Setup, plan: Plan, numbers: Iterable[int], executor: Executor | None) -> Blocks:
     if plan.name not in setup.proposals:
         raise ValueError(f"samplers.{plan.name}: needs a flow: give the recipe a [flow] or a model")
     model, params, condition = setup.proposals[plan.name]
@@ -117,7 +125,7 @@ def _chain_blocks(setup: Setup, plan: Plan, numbers: list[int], folder: RunFolde
     key, thin = setup.stream(plan.name), plan.settings.thin
     kernel, field = chains.begun(setup, plan, folder, numbers[0], measure, progress)
     idle = 0 if numbers[0] * plan.block <= plan.warmup else None
-    for number in numbers:
+    for number in progress.stop.until(numbers):
         # the cache is rebuilt at each block, as when an interrupted run resumes from the file of a block
         state, records = kernels.run(kernel, key, kernel.init(field), plan.block, number * plan.block, measure, thin)
         field = state.field

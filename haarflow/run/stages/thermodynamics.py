@@ -101,6 +101,7 @@ def measure_thermodynamics(setup: Setup, words: Thermodynamics, folder: RunFolde
             for line in lines:
                 folder.write_line(line)
                 task.advance({} if line.log_z is None else {"ln Z": line.log_z})
+                progress.stop.check()
 
 
 def _by_flow(

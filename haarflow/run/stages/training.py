@@ -130,6 +130,7 @@ def run_training(setup: Setup, folder: RunFolder, progress: Progress) -> None:
                 save_checkpoint(folder.checkpoint, state, {"cpu_s": cpu})
                 task.advance(shown, step.step - done)
                 done = step.step
+                progress.stop.check()
     except NotFinite as stop:
         kept = f"the checkpoint of step {done} is kept in {folder.checkpoint}" if done else "no step succeeded"
         raise TrainingStopped(

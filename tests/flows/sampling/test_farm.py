@@ -4,7 +4,11 @@ import math
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy
 import pytest
@@ -17,6 +21,7 @@ from haarflow.flows.sampling import farm as farm_module
 from haarflow.flows.sampling.draws import DrawBlock, draw, farmed_chain, metropolis
 from haarflow.flows.sampling.farm import farm, processes
 from haarflow.theories import U1Gauge
+from tests.support.runs import ROOT
 
 LATTICE = (4, 4)
 MODEL = Model(UniformLinks(LATTICE), Translate((0, 0), internal=1))
@@ -180,3 +185,43 @@ def test_senseless_numbers_are_refused():
         list(farm(abs, [1], ahead=0))
     with pytest.raises(ValueError, match="at least one draw"):
         draw(MODEL, {}, U1Gauge(LATTICE), random.key(0, backends.get("numpy")), 0)
+
+
+ORPHANED = """
+import os, pathlib, signal, sys
+from haarflow.flows.sampling.farm import processes
+
+if __name__ == "__main__":
+    with processes(1) as executor:
+        pathlib.Path(sys.argv[1]).write_text(str(executor.submit(os.getpid).result()))
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "orphaned.py").write_text(ORPHANED)
+    command = [sys.executable, str(tmp_path / "orphaned.py"), str(tmp_path / "worker")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    worker, end = int((tmp_path / "worker").read_text()), time.monotonic() + 30
+    try:
+        while alive(worker):
+            assert time.monotonic() < end, f"the worker {worker} has outlived its parent"
+            time.sleep(0.05)
+    finally:
+        if alive(worker):
+            os.kill(worker, signal.SIGKILL)
+
+
+def alive(number):
+    """Whether a process is there and not only waiting to be reaped."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_leave_the_signal_of_batch_systems_to_their_parent():
+    with processes(1) as executor:
+        assert executor.submit(os.kill, executor.submit(os.getpid).result(), signal.SIGUSR1).result() is None
+        assert executor.submit(abs, -3).result() == 3 and executor.renewals == farm_module.RENEWALS
