@@ -34,7 +34,7 @@ class Row(NamedTuple):
 # options of [flow] for every kind: the symmetries that its density is averaged over, and the number of models that are mixed
 SHARED: dict[str, Any] = {"symmetrised": tuple[str, ...], "mixture": int}
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
-GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
+GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision", "dilations", "winding"))
 CHECKERBOARD = (
     "scalar.nets:CheckerboardNet",
     ("hidden", "reach", "kernel", "activation", "symmetric", "tied", "net_precision"),
@@ -62,6 +62,16 @@ FLOWS: dict[str, dict[str, Row]] = {
                     {"beta": 1.0, "bins": 6, "harmonics": 2, "waves": 1, "channels": 2, "hidden": 2, "kernel": 1}
                     | {"images": (1, 0), "reflected": (0,)},
                 ),
+            ),
+            untrained=True,
+        ),
+        "sweep-couplings": Row(
+            "u1.architectures:sweep_couplings",
+            "couplings that see winding lines and charge, on the sweep that samples pure gauge theory; two dimensions",
+            GAUGE,
+            takes=("beta",),
+            small=(
+                (((2, 2), (2, 4)), {"beta": 1.0, "rounds": 1, "period": 2, "bins": 6, "harmonics": 2} | {"hidden": (3,), "pieces": 2}),
             ),
             untrained=True,
         ),
