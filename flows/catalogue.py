@@ -71,7 +71,10 @@ FLOWS: dict[str, dict[str, Row]] = {
             GAUGE,
             takes=("beta",),
             small=(
-                (((2, 2), (2, 4)), {"beta": 1.0, "rounds": 1, "period": 2, "bins": 6, "harmonics": 2} | {"hidden": (3,), "pieces": 2}),
+                (
+                    ((2, 2), (2, 4)),
+                    {"beta": 1.0, "rounds": 1, "period": 2, "bins": 6, "harmonics": 2} | {"hidden": (3,), "pieces": 2},
+                ),
             ),
             untrained=True,
         ),

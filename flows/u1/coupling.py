@@ -90,6 +90,7 @@ class GaugeCoupling:
                 "winding lines and charge enter nets on the active sublattice of stripes in two dimensions, "
                 f"got {mask.kind} in {self.d} dimensions" + ", nets on the whole lattice" * self.on_lattice
             )
+        _ = self.net
 
     @property
     def symmetries(self) -> tuple[str, ...]:
