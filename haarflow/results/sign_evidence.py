@@ -52,6 +52,6 @@ def _share_of_others(sampled: Sampled, sign: float) -> Estimate:
     if "sign" not in sampled.observables:
         return Estimate(None, None)
     others = (sampled.observables["sign"] != sign).astype(float)
-    if sampled.weighted:
+    if sampled.weighted and sampled.log_w is not None:
         return statistics.reweight(sampled.log_w, others)
     return statistics.gamma_method(others)
