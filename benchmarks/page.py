@@ -311,6 +311,21 @@ def alarms_table(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+schwinger_table = column_table(
+    {
+        "model": text("model"),
+        "images": text("images"),
+        "draws": text("draws"),
+        "CPU ms a draw": text("cpu_s_per_draw", ".3g", 1e3),
+        "ESS": text("ess", ".3f"),
+        "mode-aware ESS": lambda row: f"{row['mode_aware_ess']:.3f} ± {row['mode_aware_ess_error']:.3f}",
+        "<Q^2>, flow": text("Q2", ".3f"),
+        "<Q^2>, HMC": text("hmc_Q2", ".3f"),
+        "ESS untrained": text("pure_gauge_ess", ".3f"),
+    },
+    left=1,
+)
+
 SECTIONS: dict[str, tuple[str, str, Table]] = {
     "twins": (
         "What being array-agnostic costs",
@@ -370,6 +385,13 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "last, `slogdet` and `matrix_exp`, on one thread in double precision, in turns, after links, log-determinants and "
         "gradients agreed to 1e-10: `python -m haarflow.benchmarks.studies.coupling_sun`. The bar: 5 times the twin's speed.",
         coupling_table,
+    ),
+    "schwinger_flow": (
+        "Flows for the Schwinger model",
+        "Two flavours, beta = 2, kappa = 0.276. The mode-aware ESS is that of configurations of HMC with flux hits, which may lie "
+        "where the flow never draws; untrained are exact draws of pure gauge theory: "
+        "`python -m haarflow.benchmarks.studies.schwinger_flow --model NAME`.",
+        schwinger_table,
     ),
     "depth": (
         "Deep flows: compiling, scanning, memory",

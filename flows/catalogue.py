@@ -35,7 +35,7 @@ class Row(NamedTuple):
 # options of [flow] for every kind: the symmetries that its density is averaged over, and the number of models that are mixed
 SHARED: dict[str, Any] = {"symmetrised": tuple[str, ...], "mixture": int}
 _COUPLING = ("pieces", "hidden", "harmonics", "kernel", "activation", "final_scale", "tied", "condition")
-GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision"))
+GAUGE = ("u1.coupling:GaugeCoupling", ("map", *_COUPLING, "net_precision", "dilations", "winding"))
 CHECKERBOARD = (
     "scalar.nets:CheckerboardNet",
     ("hidden", "reach", "kernel", "activation", "symmetric", "tied", "net_precision"),
@@ -80,6 +80,19 @@ FLOWS: dict[str, dict[str, Row]] = {
             ),
             untrained=True,
             papers=("Cho2014", "Ballas2015"),
+        ),
+        "sweep-couplings": Row(
+            "u1.architectures:sweep_couplings",
+            "couplings that see winding lines and charge, on the sweep that samples pure gauge theory; two dimensions",
+            GAUGE,
+            takes=("beta",),
+            small=(
+                (
+                    ((2, 2), (2, 4)),
+                    {"beta": 1.0, "rounds": 1, "period": 2, "bins": 6, "harmonics": 2} | {"hidden": (3,), "pieces": 2},
+                ),
+            ),
+            untrained=True,
         ),
     },
     "sun": {

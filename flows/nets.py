@@ -87,9 +87,11 @@ class ConvNet:
     activation gives an odd net; `tied=True` ties each kernel by the hypercubic group (one weight for each orbit of
     displacements); `condition` names couplings that are appended to the input as constant features; `final_scale` scales
     the last layer's initial weights (0: the net starts at zero). With `separated` the kernels are sums of one along each
-    axis, 1 + d (k - 1) weights in place of k^d. `net_precision="float32"` computes the net in single
+    axis, 1 + d (k - 1) weights in place of k^d; their taps may be `dilations` sites apart, one number for each layer, so that
+    few layers see far. `net_precision="float32"` computes the net in single
     precision whatever the field's: the output is still a function of the features, so that a coupling stays invertible and
-    its log_det exact. Raises ValueError for another precision, and for kernels that are both tied and separated.
+    its log_det exact. Raises ValueError for another precision, for kernels that are both tied and separated, and for
+    dilations that are not one whole number >= 1 for each layer of separated kernels.
 
     >>> from haarflow.backends import numpy as backend
     >>> from haarflow.core import random
@@ -111,11 +113,19 @@ class ConvNet:
     final_scale: float = 1.0
     net_precision: str = "field"
     separated: bool = False
+    dilations: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dilations", tuple(self.dilations))
         check_net_precision(self.net_precision)
         if self.tied and self.separated:
             raise ValueError("a net's kernels are tied by the hypercubic group or separated along the axes, not both")
+        layers = len(self.channels) - 1
+        if self.dilations and not (self.separated and len(self.dilations) == layers and min(self.dilations) >= 1):
+            raise ValueError(
+                "dilations belong to separated kernels, one whole number >= 1 for each layer: "
+                f"got {self.dilations} for {layers} layers" + ", not separated" * (not self.separated)
+            )
 
     def kernels(self) -> tuple[int, ...]:
         """Return the kernel extent of every layer."""
@@ -147,7 +157,8 @@ class ConvNet:
         biases = [params[f"b{layer}"] if self.biased else None for layer in layers]
         activations = [ACTIVATIONS[self.activation]] * (len(layers) - 1) + [ACTIVATIONS[self.final]]
         inputs = lowered(self.net_precision, (self._with_condition(features, condition), weights, biases))
-        run = partial(_separated, self.d) if self.separated else backends.of(features).conv_net
+        apart = self.dilations or (1,) * len(layers)
+        run = partial(_separated, self.d, apart) if self.separated else backends.of(features).conv_net
         return raised(run(*inputs, activations), features)
 
     def _taps(self, extent: int) -> int:
@@ -172,6 +183,7 @@ class ConvNet:
 
 def _separated(
     d: int,
+    dilations: Sequence[int],
     x: Array,
     weights: Sequence[Array],
     biases: Sequence[Any],
@@ -179,8 +191,8 @@ def _separated(
 ) -> Array:
     """The layers of `conv_net` with kernels `(out, in, 1 + d (k - 1))`: matrices times features and their shifts."""
     xp = array_namespace(x)
-    for w, b, activate in zip(weights, biases, activations, strict=True):
-        views = [shift(x, axis, d, step) for axis, step in _displacements(d, w.shape[2])]
+    for w, b, activate, apart in zip(weights, biases, activations, dilations, strict=True):
+        views = [shift(x, axis, d, apart * step) for axis, step in _displacements(d, w.shape[2])]
         rows = xp.reshape(xp.concat(views, axis=-d - 1), (*x.shape[: -d - 1], w.shape[1] * w.shape[2], -1))
         y = xp.matmul(xp.reshape(xp.permute_dims(w, (0, 2, 1)), (w.shape[0], -1)), rows)
         y = xp.reshape(y, (*x.shape[: -d - 1], w.shape[0], *x.shape[-d:]))

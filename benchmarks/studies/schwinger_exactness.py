@@ -55,9 +55,9 @@ class Row(NamedTuple):
     quality: float
 
 
-def kernels(theory: Schwinger, couplings: dict[str, float]) -> dict[str, Kernel]:
-    """Return the Markov kernels by name."""
-    steps = STEPS.get(theory.lattice[0], 10)
+def kernels(theory: Schwinger, couplings: dict[str, float], steps: int = 0) -> dict[str, Kernel]:
+    """Return the Markov kernels by name, with `steps` of a trajectory or those of STEPS."""
+    steps = steps or STEPS.get(theory.lattice[0], 10)
     values = {"couplings": couplings, "step_size": LENGTH / steps}
     exact = HMC(theory, OMELYAN, steps, values)
     hits = FluxHits(theory, 1, {"couplings": couplings})

@@ -1,12 +1,14 @@
 """The effective sample size of a trained flow for the Schwinger model, from its draws and from those of HMC with flux hits.
 
     python -m haarflow.benchmarks.studies.schwinger_flow [--model schwinger-8x8] [--draws 4000] [--steps 1 0] [--reflected 0 1]
-        [--chains 16] [--configurations 60] [--backend jax] [--seed 2026] [--json FILE]
+        [--chains 16] [--configurations 60] [--thin 5] [--trajectory 0] [--reference FILE] [--backend jax] [--seed 2026]
+        [--json FILE]
 
 `--steps` and `--reflected` give the images over which the density is averaged (flows/images.py), `--steps 0 0` the flow alone;
 without them the model's own. Printed are the ESS of the draws, the mode-aware one Z/E_p[w] with the weights of configurations
 of HMC with hits, which may lie where the flow never draws, the charge on both sides, and the price of a draw. Beside them
-exact draws of pure gauge theory at the same beta, which is the flow before training.
+exact draws of pure gauge theory at the same beta, which is the flow before training. `--reference` keeps the configurations of
+HMC, which are read from it where it exists: the price of several models beside the same chains is paid once.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from haarflow.flows.proposals import Weighted
 from haarflow.theories.models.schwinger import Schwinger
 from haarflow.theories.samplers.u1 import exact_sample
 
-BLOCK, WARMUP, THIN = 250, 60, 5
+BLOCK, WARMUP = 250, 60
 
 
 def drawn(proposal: Weighted, params: Any, couplings: dict[str, float], options: Any) -> dict[str, numpy.ndarray]:
@@ -56,19 +58,30 @@ def drawn(proposal: Weighted, params: Any, couplings: dict[str, float], options:
     return {"log_w": log_w, "Q": numpy.rint(charge), "cpu_s": numpy.asarray(cpu)}
 
 
-def weighed(proposal: Weighted, params: Any, couplings: dict[str, float], options: Any) -> dict[str, numpy.ndarray]:
-    """Return the flow's log weights of configurations of HMC with hits, and their charge, `(chain, draw)`."""
-    backend, theory = backends.get(options.backend), cast("Schwinger", proposal.theory)
-    kernel = kernels(theory, couplings)["hmc-hits"]
+def reference(theory: Schwinger, couplings: dict[str, float], options: Any) -> numpy.ndarray:
+    """Return configurations of HMC with hits, `(kept, chain, *field)`, from the file or written to it."""
+    if options.reference and options.reference.exists():
+        return cast("numpy.ndarray", numpy.load(options.reference)["fields"])
+    backend, kernel = backends.get(options.backend), kernels(theory, couplings, options.trajectory)["hmc-hits"]
     key = random.key(options.seed + 1, backend)
     start = 0.3 * random.normal(random.fold_in(key, 1 << 20), (options.chains, *theory.field_shape))
     state, _ = run(kernel, key, kernel.init(start), WARMUP, 0, None)
-    compiled = backend.jit(partial(proposal.weigh, couplings=couplings))
-    log_w, charge = [], []
+    kept = []
     for number in range(options.configurations):
-        state, _ = run(kernel, key, state, THIN, WARMUP + THIN * number, None)
-        log_w.append(backend.to_numpy(compiled(params, state.field)))
-        charge.append(numpy.rint(backend.to_numpy(theory.charge(state.field))))
+        state, _ = run(kernel, key, state, options.thin, WARMUP + options.thin * number, None)
+        kept.append(backend.to_numpy(state.field))
+    if options.reference:
+        numpy.savez(options.reference, fields=numpy.stack(kept))
+    return numpy.stack(kept)
+
+
+def weighed(proposal: Weighted, params: Any, couplings: dict[str, float], options: Any) -> dict[str, numpy.ndarray]:
+    """Return the flow's log weights of configurations of HMC with hits, and their charge, `(chain, draw)`."""
+    backend, theory = backends.get(options.backend), cast("Schwinger", proposal.theory)
+    compiled = backend.jit(partial(proposal.weigh, couplings=couplings))
+    fields = [backend.asarray(field, dtype="float64") for field in reference(theory, couplings, options)]
+    log_w = [backend.to_numpy(compiled(params, field)) for field in fields]
+    charge = [numpy.rint(backend.to_numpy(theory.charge(field))) for field in fields]
     return {"log_w": numpy.stack(log_w, axis=1), "Q": numpy.stack(charge, axis=1)}
 
 
@@ -88,6 +101,9 @@ def main() -> None:
     parser.add_argument("--reflected", type=int, nargs="*", default=[])
     parser.add_argument("--chains", type=int, default=16)
     parser.add_argument("--configurations", type=int, default=60, help="of each chain; 0: no HMC")
+    parser.add_argument("--thin", type=int, default=5, help="trajectories between two configurations")
+    parser.add_argument("--trajectory", type=int, default=0, help="steps of a trajectory; 0: by the extent")
+    parser.add_argument("--reference", type=Path, help="file of the configurations, read where it exists")
     parser.add_argument("--backend", default="jax" if backends.is_present("jax") else "numpy")
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--json", type=Path)

@@ -118,9 +118,18 @@ class PathGradient:
 class Reinforce:
     """Score-function gradient 1/n sum_i (l_i - b_i) d log q(y_i), l = log q + S, b_i = mean of the other l_j.
 
-    Needs no derivative of the action or of the samples: one forward pass and the gradient of one inverse pass. Raises
-    ValueError for n < 2, where there is no other sample. Source: arXiv:2202.01314.
+    Needs no derivative of the action or of the samples: one forward pass and the gradient of one inverse pass. With a `power`
+    a > 0 the loss is L_a = -ln E_q[w^a]/(a (1 - a)), which is the reverse KL for a -> 0 and rates rare large weights the
+    higher the larger a is; its gradient is -1/n sum_i (w_i^a/mean w^a - 1)/a d log q(y_i), with a bias of order 1/n. a = 1/2
+    belongs to the overlap of sqrt(p) and sqrt(q), symmetric in p and q. Raises ValueError for n < 2, where there is no other
+    sample, and for a power outside [0, 1). Source: arXiv:2202.01314.
     """
+
+    power: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.power < 1.0:
+            raise ValueError(f"Reinforce raises the weights to a power in [0, 1), got {self.power}")
 
     def gradient(
         self,
@@ -138,15 +147,24 @@ class Reinforce:
             raise ValueError(f"Reinforce compares each sample with the others: a batch of at least 2 wanted, got {n}")
         backend = backends.of(key)
         y, log_q = backend.stop_gradient(model.sample(params, key, n, condition))
-        value, log_w = _mean_and_log_w(action(y, couplings), log_q)
+        log_w = log_weight(action(y, couplings), log_q)
         xp = array_namespace(log_w)
-        weight = backend.stop_gradient((xp.mean(log_w) - log_w) * (n / (n - 1)))
+        value, gain = self._value_and_gain(log_w)
+        weight = backend.stop_gradient(-gain * (n / (n - 1)))
 
         def surrogate(params: Params) -> Array:
             return xp.mean(weight * model.log_density(params, y, condition))
 
         _, grads = backend.value_and_grad(surrogate)(params)
         return grads, report(value, log_w)
+
+    def _value_and_gain(self, log_w: Array) -> tuple[Array, Array]:
+        """The loss, and what each sample gains over the mean."""
+        xp, a = array_namespace(log_w), self.power
+        if a == 0.0:
+            return -xp.mean(log_w), log_w - xp.mean(log_w)
+        mean = log_mean_exp(a * log_w)
+        return -mean / (a * (1.0 - a)), (xp.exp(a * log_w - mean) - 1.0) / a
 
 
 @dataclass(frozen=True)
@@ -193,6 +211,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "reverse-kl": ReverseKL(),
     "path-gradient": PathGradient(),
     "reinforce": Reinforce(),
+    "hellinger": Reinforce(power=0.5),
     "forward-kl": ForwardKL(),
 }
 

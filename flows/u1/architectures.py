@@ -4,6 +4,7 @@
 - `stripes`: the published masks in another order, with larger loops as context.
 - `convolutional`: from coarse to fine. Each coupling divides the flux of a rectangle between its two halves, conditioned
   on the Wilson loop of the rectangle, which contains no active link; the halves are divided next, everywhere at once.
+- `sweep_couplings`: the couplings of `stripes` with nets that see far, on top of the sampler of pure gauge theory.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from typing import Any
 
 from haarflow.core.lattice.loops import planes
 from haarflow.flows.flow import Chain, Model, Repeat, Translate
+from haarflow.flows.images import Images
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import UniformLinks
 from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.sweep import sweep
 
 
 def tutorial(
@@ -76,12 +79,49 @@ def stripes(
     4
     """
     options = {"map": "moebius", "pieces": 4, "hidden": (16,), "kernel": (3, 1), "final_scale": 0.1, **options}
+    return Model(UniformLinks(tuple(lattice)), Chain(_passes(rounds, period, extents, options)))
+
+
+def _passes(
+    rounds: int, period: int, extents: tuple[tuple[int, int], ...], options: dict[str, Any]
+) -> tuple[Repeat, ...]:
+    """Couplings of all links, one direction after the other, `rounds` times."""
     passes = []
     for mu in (0, 1) * rounds:
         mask = ("stripes", mu, 1 - mu, period, 0)
         coupling = GaugeCoupling(2, mask, frozen_loops(mask, 2, extents), **options)
         passes.append(Repeat(Chain((coupling, Translate((mu, 1 - mu), 1))), period))
-    return Model(UniformLinks(tuple(lattice)), Chain(tuple(passes)))
+    return tuple(passes)
+
+
+def sweep_couplings(
+    lattice: tuple[int, ...],
+    beta: float,
+    rounds: int = 2,
+    period: int = 4,
+    extents: tuple[tuple[int, int], ...] = ((1, 1), (1, 2)),
+    bins: int = 16,
+    harmonics: int = 8,
+    images: tuple[int, ...] = (),
+    reflected: tuple[int, ...] = (),
+    **options: Any,
+) -> Model:
+    """Return couplings on top of the sweep flow, which starts as the sampler of pure gauge theory at `beta`.
+
+    The couplings are those of `stripes`; their nets see far, by kernels with taps 1, 2, 3 sites apart, winding lines and the
+    charge, and start at zero, so that the whole flow starts as pure gauge theory. `bins` and `harmonics` are those of the
+    sweep, `options` those of `GaugeCoupling`; the density is averaged over `images` and the reflections of the axes
+    `reflected` (flows/images.py). Raises ValueError unless the lattice has two axes.
+
+    >>> sweep_couplings((8, 8), beta=2.0, rounds=1).flow.flows[0].start
+    2.0
+    """
+    hidden = options.pop("hidden", (16, 16))
+    far = {"kernel": 3, "dilations": tuple(range(1, len(hidden) + 2)), "winding": True, "final_scale": 0.0}
+    options = {"map": "spline", "pieces": 8, "hidden": hidden, **far, **options}
+    prior = sweep(lattice, bins, harmonics, plaquette=1, start=beta)
+    flow = Chain((prior.flow, *_passes(rounds, period, extents, options)))
+    return Model(prior.prior, flow, Images(images or (0, 0), reflected) if images or reflected else None)
 
 
 def convolutional(

@@ -25,6 +25,7 @@ from haarflow.core.groups.additive import wrap
 from haarflow.core.lattice import loops
 from haarflow.flows import masks
 from haarflow.flows.nets import ConvNet, check_net_precision
+from haarflow.flows.u1 import far_context
 from haarflow.flows.u1.circle_maps import Map, circle_map
 
 
@@ -36,7 +37,9 @@ class GaugeCoupling:
     enter the net; `active` is the loop that is mapped, by default the plaquette P_mu,nu at the link. The net acts on the
     active sublattice with kernels of odd extents `kernel`; its input is cos and sin of 1 to `harmonics` times each angle.
     `on_lattice=True` runs it on the whole lattice instead, on frozen plaquettes with zero angles elsewhere (the published
-    architecture). `tied=True` makes the kernels even along every axis except the mask's plane: these are the reflections
+    architecture). `dilations`, one for each layer, make kernels sums along the axes whose taps are that far apart
+    (flows/nets.py); with `winding=True` the net sees besides the winding lines and the charge of the frozen loops
+    (flows/u1/far_context.py), in two dimensions and for stripes. `tied=True` makes the kernels even along every axis except the mask's plane: these are the reflections
     that the mask allows (combined with charge conjugation). `condition` names couplings that enter the net;
     `net_precision="float32"` computes the net in single precision, everything else in the field's precision. Raises
     ValueError for a mask and loops that do not fit together.
@@ -67,8 +70,11 @@ class GaugeCoupling:
     tied: bool = False
     condition: tuple[str, ...] = ()
     net_precision: str = "field"
+    dilations: tuple[int, ...] = ()
+    winding: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "dilations", tuple(self.dilations))
         mask = masks.check_mask(self.mask, self.d)
         circle_map(self.map)
         check_net_precision(self.net_precision)
@@ -79,6 +85,12 @@ class GaugeCoupling:
                 raise ValueError(f"context loops are frozen, but {loop} contains an active link of {tuple(mask)}")
         if self.tied and not all(_even(loop, mask, self.d) for loop in self.context):
             raise ValueError("tied kernels need context loops in the mask's plane, symmetric about the active link")
+        if self.winding and (self.d != 2 or mask.kind != "stripes" or self.on_lattice):
+            raise ValueError(
+                "winding lines and charge enter nets on the active sublattice of stripes in two dimensions, "
+                f"got {mask.kind} in {self.d} dimensions" + ", nets on the whole lattice" * self.on_lattice
+            )
+        _ = self.net
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -104,15 +116,17 @@ class GaugeCoupling:
     def net(self) -> ConvNet:
         """The context net, from features to the raw parameters of the circle map."""
         angles = 1 if self.on_lattice else len(self.context)
-        channels = (max(2 * self.harmonics * angles, 1), *self.hidden, circle_map(self.map).channels(self.pieces))
+        inputs = max(2 * self.harmonics * angles, 1) + far_context.FEATURES * self.winding
         return ConvNet(
             self.d,
-            channels,
+            (inputs, *self.hidden, circle_map(self.map).channels(self.pieces)),
             self.kernel,
             self.activation,
             condition=self.condition,
             final_scale=self.final_scale,
             net_precision=self.net_precision,
+            separated=bool(self.dilations),
+            dilations=self.dilations,
         )
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
@@ -145,11 +159,11 @@ class GaugeCoupling:
         weights = params["net"]
         if self.tied:
             weights = {name: self._even_kernel(name, w) for name, w in weights.items()}
-        raw = self.net.apply(weights, self._features(links), condition)
-        if not self.on_lattice:
-            return raw
-        mask = masks.LinkMask(*self.mask)
-        return masks.active_sites(raw, mask, self.d)
+        mask, features = masks.LinkMask(*self.mask), self._features(links)
+        if self.winding:
+            features = array_namespace(links).concat([features, far_context.features(links, mask)], axis=-1 - self.d)
+        raw = self.net.apply(weights, features, condition)
+        return masks.active_sites(raw, mask, self.d) if self.on_lattice else raw
 
     def _features(self, links: Array) -> Array:
         """Cosines and sines of the context's angles, `(*batch, channel, *coarse)`; a constant where there is none."""

@@ -67,9 +67,10 @@ class Sweep:
     are the layers of the net, none for a table; with `condition=("beta",)` one flow covers a range of couplings;
     `charge_symmetric` makes the flow commute with theta -> -theta whatever its parameters, otherwise log-weights have sines
     too; `stiffness` is the beta at which the basis of log-weights is orthogonal (any value works, one near the target's
-    trains faster). With `plaquette` harmonics of a learnt log-weight of one plaquette, its convolutions over all areas are
+    trains faster); `start` is the beta of the pure gauge theory of which a fresh flow is the sampler, which takes
+    `plaquette` >= 1, and 0 the identity. With `plaquette` harmonics of a learnt log-weight of one plaquette, its convolutions over all areas are
     added to the log-weights: few numbers that know all areas from the start, and without `table` the only ones. Raises
-    ValueError for a condition other than beta, fewer than 2 bins or 1 harmonic, a negative stiffness or `plaquette`, neither of both, and for fields that are not
+    ValueError for a condition other than beta, fewer than 2 bins or 1 harmonic, a negative stiffness or `plaquette`, neither of both, a start without `plaquette` or with a condition, and for fields that are not
     `(*batch, 2, T, X)`.
 
     >>> from haarflow.backends import numpy as backend
@@ -88,6 +89,7 @@ class Sweep:
     stiffness: float = 4.0
     plaquette: int = 0
     table: bool = True
+    start: float = 0.0
 
     @property
     def symmetries(self) -> tuple[str, ...]:
@@ -105,14 +107,29 @@ class Sweep:
             raise ValueError(
                 f"a plaquette's log-weight has 0 harmonics (none) or more, 1 or more without a table, got {self.plaquette}"
             )
+        if self.start and (not math.isfinite(self.start) or self.plaquette < 1 or self.condition):
+            raise ValueError(
+                "a sweep flow starts at a finite coupling with plaquette >= 1 and without a condition, "
+                f"got start = {self.start}, plaquette = {self.plaquette}, condition = {self.condition}"
+            )
         if self.condition not in ((), ("beta",)):
             raise ValueError(f"a sweep flow is conditioned on nothing, (), or on ('beta',), got {self.condition}")
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
-        """Return the parameters of the net, and those of a plaquette; the flow starts as the identity."""
+        """Return the parameters of the net, and those of a plaquette; the flow starts as the identity, or as `start` says."""
         net = self._net().init(key, dtype) if self.table else {}
         rows = 3 if self.condition else 1
-        return net | ({PLAQUETTE: constant(key, 0.0, (self.plaquette, rows), dtype)} if self.plaquette else {})
+        if not self.plaquette:
+            return net
+        fresh = constant(key, 0.0, (self.plaquette, rows), dtype)
+        return net | {PLAQUETTE: fresh + self._at_start(fresh) if self.start else fresh}
+
+    def _at_start(self, like: Array) -> Array:
+        """The numbers of the log-weight beta cos p of a plaquette."""
+        cosine = numpy.zeros(self.plaquette)
+        cosine[0] = self.start
+        found = numpy.linalg.solve(basis((1,), self.plaquette, self.stiffness)[0, 0], cosine)
+        return backends.of(like).asarray(found[:, None], dtype=like.dtype)
 
     def forward(self, params: Params, x: Array, condition: Condition = None) -> tuple[Array, Array]:
         """Return (y, log |det dy/dx|)."""
@@ -239,6 +256,7 @@ def sweep(
     stiffness: float = 4.0,
     plaquette: int = 0,
     table: bool = True,
+    start: float = 0.0,
 ) -> Model:
     """Return the sweep flow on uniform links. Raises ValueError unless the lattice has two axes.
 
@@ -249,7 +267,7 @@ def sweep(
         raise ValueError(f"a sweep flow needs two dimensions, got the lattice {tuple(lattice)}")
     return Model(
         UniformLinks(tuple(lattice)),
-        Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness, plaquette, table),
+        Sweep(bins, harmonics, hidden, condition, charge_symmetric, stiffness, plaquette, table, start),
     )
 
 

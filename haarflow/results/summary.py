@@ -41,6 +41,7 @@ from haarflow.results import (
     mode_evidence,
     populations,
     replica_evidence,
+    sign_evidence,
     thermodynamics,
     weight_evidence,
 )
@@ -115,6 +116,7 @@ def _sampler(target: Target, samplers: Mapping[str, Sampled], name: str, cpu_s: 
     ladder = replica_evidence.evidence(target, target.recipe.samplers[name], sampled)
     if ladder is not None:
         entry, warnings = entry | {"replicas": ladder}, warnings + replica_evidence.judged(ladder)
+    warnings += sign_evidence.judged(name, samplers)
     return chain_evidence.marked({**entry, "warnings": chain_evidence.judged(entry) + warnings})
 
 

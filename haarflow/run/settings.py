@@ -42,8 +42,8 @@ class Train:
         float, number("decay rate of Adam's mean square; 0.95 forgets large initial gradients sooner", ge=0, lt=1)
     ] = 0.999
     estimator: Annotated[
-        Literal["reverse-kl", "path-gradient", "reinforce", "forward-kl"],
-        Field(description="gradient estimator: reverse-kl, path-gradient, reinforce, forward-kl"),
+        Literal["reverse-kl", "path-gradient", "reinforce", "hellinger", "forward-kl"],
+        Field(description="gradient estimator: reverse-kl, path-gradient, reinforce, hellinger, forward-kl"),
     ] = "reverse-kl"
     symmetrised: Annotated[
         bool,

@@ -76,6 +76,20 @@ def test_a_separated_kernel_is_a_cross(generator):
     assert numpy.abs(net.apply(params, x) - wanted).max() < 1e-13
 
 
+def test_taps_lie_apart(generator):
+    """Two layers with taps 1 and 2 sites apart against the sums of rolled features."""
+    net = ConvNet(2, (2, 3, 1), 3, "tanh", separated=True, dilations=(1, 2))
+    params = moved(net.init(random.key(0, HOST)), generator)
+    x = y = generator.standard_normal((4, 2, 5, 6))
+    for layer, apart in enumerate((1, 2)):
+        w, b = params[f"w{layer}"], params[f"b{layer}"]
+        steps = ((0, 0), (-apart, 0), (apart, 0), (0, -apart), (0, apart))
+        views = numpy.stack([numpy.roll(y, (-t, -s), (2, 3)) for t, s in steps], axis=2)
+        y = numpy.einsum("oik,nikts->nots", w, views) + b[:, None, None]
+        y = numpy.tanh(y) if layer == 0 else y
+    numpy.testing.assert_allclose(net.apply(params, x), y, atol=1e-13)
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_it_starts_as_the_trivialising_map_to_first_order(n):
     """sigma of log w is of second order in beta: twice the coupling, four times sigma, where Haar links have twice as much."""

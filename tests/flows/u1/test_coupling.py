@@ -15,8 +15,12 @@ from haarflow.flows import masks
 from haarflow.flows.flow import Model
 from haarflow.flows.masks import frozen_loops
 from haarflow.flows.priors import UniformLinks
-from haarflow.flows.u1.architectures import convolutional, stripes, tutorial
+from haarflow.flows.u1.architectures import convolutional, stripes, sweep_couplings, tutorial
 from haarflow.flows.u1.coupling import GaugeCoupling
+from haarflow.flows.u1.far_context import features, frozen_charge, frozen_lines
+from haarflow.theories import U1Gauge
+from haarflow.theories.exact import u1_torus
+from haarflow.theories.gauge.flux_hit import instanton
 
 STRIPES = ("stripes", 0, 1, 4, 3)
 CELLS = ("cells", 1, 0, (2, 2), (1, 0))
@@ -38,6 +42,12 @@ LAYERS = {
     "pairs": (GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1)]), "moebius_pairs", 2), (2, 4)),
     "published": (tutorial((4, 4), hidden=(4,)).flow.flow.flows[1], (4, 4)),
     "space": (GaugeCoupling(3, SPACE, frozen_loops(SPACE, 3, [(1, 2)], [(2, 0), (1, 0)]), "spline", 3), (2, 2, 2)),
+    "far": (
+        GaugeCoupling(
+            2, STRIPES, frozen_loops(STRIPES, 2, [(1, 1)]), "spline", 3, (3,), 3, dilations=(1, 2), winding=True
+        ),
+        (2, 8),
+    ),
     "time": (GaugeCoupling(4, TIME, frozen_loops(TIME, 4, [(1, 2)]), "noncompact", 2), (2, 2, 1, 2)),
 }
 
@@ -173,6 +183,36 @@ def test_named_models_have_the_layers_and_loops_asked_for():
         assert {math.prod(extents) for _, extents, _ in part.context} == {1, 2, 3}
 
 
+@pytest.mark.parametrize("mask", [("stripes", 0, 1, 4, 3), ("stripes", 1, 0, 2, 1), ("stripes", 1, 0, 4, 0)])
+def test_far_features_are_whole_invariant_and_blind_to_active_links(mask):
+    """Fields of a few instantons with small noise: where no flux is near pi, the frozen loops carry the whole charge."""
+    rng, mask = numpy.random.default_rng(2), masks.LinkMask(*mask)
+    numbers = numpy.asarray([-2.0, 0.0, 1.0, 3.0])
+    x = wrap(numbers[:, None, None, None] * numpy.asarray(instanton((8, 8))) + 0.2 * rng.normal(size=(4, 2, 8, 8)))
+    assert frozen_charge(x, mask).tolist() == U1Gauge((8, 8)).charge(x).tolist() == numbers.tolist()
+    found = features(x, mask)
+    sites = rng.uniform(-3, 3, (4, 8, 8))
+    numpy.testing.assert_allclose(features(loops.gauge_transform(x, sites, 2), mask), found, atol=1e-12)
+    moved = masks.move_links(x, rng.uniform(-3, 3, (4, *found.shape[-2:])), mask, 2)
+    numpy.testing.assert_allclose(features(moved, mask), found, atol=1e-12)
+    assert numpy.abs(features(wrap(x + rng.normal(size=x.shape)), mask) - found).max() > 0.1
+
+
+def test_frozen_lines_are_those_through_and_beside_the_active_link():
+    """Twin: sums of links by hand, at the active site (t, x) = (1, 4 + 3)."""
+    x = numpy.random.default_rng(1).normal(size=(2, 3, 8))
+    across, ahead, behind = (line[1, 1] for line in frozen_lines(x, masks.LinkMask(*STRIPES)))
+    assert numpy.allclose([across, ahead, behind], [x[1, 1].sum(), x[0, :, 0].sum(), x[0, :, 6].sum()])
+
+
+def test_couplings_on_the_sweep_start_as_pure_gauge_theory():
+    """The nets are zero at first: the weights of pure gauge theory are those of the sweep, constant to some percent."""
+    host, model = backends.get("numpy"), sweep_couplings((4, 4), 2.0, rounds=1, hidden=(2,))
+    field, log_q = model.sample(model.init(random.key(0, host)), random.key(1, host), 500)
+    log_w = -U1Gauge((4, 4)).action(field, {"beta": 2.0}) - log_q
+    assert log_w.std() < 0.1 and abs(log_w.mean() - u1_torus.log_z(2.0, 16)) < 0.05
+
+
 def test_bad_input_is_refused():
     layer, _ = LAYERS["stripes"]
     host = backends.get("numpy")
@@ -187,6 +227,12 @@ def test_bad_input_is_refused():
         GaugeCoupling(2, STRIPES, active=((0, 1), (2, 1), (0, 0)))
     with pytest.raises(ValueError, match="symmetric about the active link"):
         GaugeCoupling(2, STRIPES, frozen_loops(STRIPES, 2, [(2, 2)]), tied=True)
+    with pytest.raises(ValueError, match="stripes in two dimensions, got cells in 2 dimensions"):
+        GaugeCoupling(2, CELLS, active=((1, 0), (2, 1), (0, 0)), winding=True)
+    with pytest.raises(ValueError, match="nets on the whole lattice"):
+        GaugeCoupling(2, STRIPES, winding=True, on_lattice=True)
+    with pytest.raises(ValueError, match=r"one whole number >= 1 for each layer: got \(1,\) for 2 layers"):
+        GaugeCoupling(2, STRIPES, dilations=(1,))
     with pytest.raises(ValueError, match="power of two"):
         convolutional((8, 8), block=3)
     with pytest.raises(ValueError, match="even number"):

@@ -261,6 +261,14 @@ def test_a_plaquette_of_the_wilson_action_makes_the_flow_exact(host):
         assert abs(statistics.log_z(log_w).value - u1_torus.log_z(beta, 12)) < 5 * 0.03 / math.sqrt(400)
 
 
+def test_starts_at_the_coupling_that_is_asked_for(host):
+    """On 4 x 3 at two couplings; what is left of log w is the error of the splines."""
+    for beta in (0.5, 3.0):
+        flow = Sweep(bins=48, harmonics=10, plaquette=2, start=beta)
+        y, log_det = flow.forward(flow.init(random.key(0, host)), links((4, 3), 100))
+        assert (log_det - U1Gauge((4, 3)).action(y, {"beta": beta})).std() < 0.03
+
+
 def test_one_coupling_for_all_and_one_for_each_are_the_same(host):
     flow, x = FLOWS["plaquette"], links((3, 2), 3)
     params = params_of(flow, host)
@@ -271,7 +279,7 @@ def test_one_coupling_for_all_and_one_for_each_are_the_same(host):
     numpy.testing.assert_allclose(log_det, other, atol=1e-9)
 
 
-@pytest.mark.parametrize("number", [{"bins": 1}, {"harmonics": 0}, {"plaquette": -1}, {"table": False}])
+@pytest.mark.parametrize("number", [{"bins": 1}, {"harmonics": 0}, {"plaquette": -1}, {"table": False}, {"start": 2.0}])
 def test_refuses_too_few_knots(number):
     with pytest.raises(ValueError, match="got"):
         Sweep(**number)

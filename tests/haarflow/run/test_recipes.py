@@ -65,7 +65,7 @@ def test_three_faults_are_named_at_once_each_with_path_and_nearest_word():
         ),
         (
             "flow.kind=tutoral",
-            "flow.kind: 'tutoral' is not known; choose one of autoregressive, convolutional, stripes, sweep, tutorial, did you mean 'tutorial'?",
+            "flow.kind: 'tutoral' is not known; choose one of autoregressive, convolutional, stripes, sweep, sweep-couplings, tutorial, did you mean 'tutorial'?",
         ),
         ("flow.peices=3", "flow.peices: there is no such key, did you mean 'pieces'?"),
         ("train.stesp=3", "train.stesp: there is no such key, did you mean 'steps'?"),

@@ -11,6 +11,7 @@ from haarflow.core.groups import matrices, weyl_cell
 from haarflow.core.groups.additive import wrap
 from haarflow.core.groups.sun import SU
 from haarflow.core.lattice import loops
+from haarflow.flows import masks
 from haarflow.flows.flow import Chain, Repeat, zero_log_det
 from haarflow.flows.links import jacobian
 from haarflow.flows.links.orientations import EveryPlane, Turn
@@ -36,6 +37,16 @@ class LinkReader(GaugeCoupling):
         raw = super()._raw(params, links, condition)
         angle = array_namespace(links).cos(links[(..., slice(0, 1), slice(0, 1), slice(0, 1))])
         return raw * (1.0 + 0.1 * angle)
+
+
+class OwnLine(GaugeCoupling):
+    """The raw numbers depend on the winding line that the active links form."""
+
+    def _raw(self, params, links, condition):
+        raw = super()._raw(params, links, condition)
+        line = loops.polyakov(links, self.mask[1], links.shape[-2:])
+        own = masks.active_sites(line, masks.LinkMask(*self.mask), 2)
+        return raw * (1.0 + 0.5 * array_namespace(links).cos(own)[..., None, :, :])
 
 
 @dataclass(frozen=True)
