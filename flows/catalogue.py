@@ -98,6 +98,18 @@ FLOWS: dict[str, dict[str, Row]] = {
             untrained=True,
         ),
     },
+    "schwinger": {
+        "autoregressive-hopping": Row(
+            "pairs:autoregressive_and_hops",
+            "links as exact pure gauge theory, conditioned on all drawn before, pseudofermions by a hopping exponential; even extents",
+            (
+                "u1.autoregressive:Autoregressive",
+                ("bins", "harmonics", "waves", "channels", "hidden", "kernel", "parts"),
+            ),
+            takes=("hops", "beta", "kappa", "hasenbusch"),
+            untrained=True,
+        ),
+    },
     "yukawa": {
         "scalars-shears": Row(
             "conditionals:scalars_and_shears",
