@@ -7,6 +7,7 @@ pseudofermions each factor is checked, the second at fixed links: its Jacobian i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from haarflow.core.parts import described
@@ -14,6 +15,8 @@ from haarflow.core.spaces import Pair
 from haarflow.flows.conditionals import marginal_and_conditional
 from haarflow.flows.flow import Model
 from haarflow.flows.mixtures import AnyModel, components, on_components
+from haarflow.theories.fermions.pseudofermions.measurements import PointPion
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
 from haarflow.verification.joint_objects import as_rows
 from haarflow.verification.pair_objects import AtLinks, AtNoise, Parted
 
@@ -35,7 +38,18 @@ def is_of_pairs(theory: Any) -> bool:
 
 def theories(theory: Make) -> list[tuple[str, str, Make]]:
     """Return what stands for a theory of pairs: names, kinds, and functions of the lattice."""
-    return [("theory", "pairs", theory), ("theory at fixed pseudofermions", "theory", lambda on: AtNoise(theory(on)))]
+
+    def links(on: Lattice) -> AtNoise:
+        return AtNoise(_without_point_sources(theory(on)))
+
+    return [("theory", "pairs", theory), ("theory at fixed pseudofermions", "theory", links)]
+
+
+def _without_point_sources(theory: Any) -> Any:
+    """A theory without the pion of a point source: the laws take kappa beyond where its solves converge."""
+    if not isinstance(theory, WithPseudofermions):
+        return theory
+    return replace(theory, measurements=tuple(one for one in theory.measurements if not isinstance(one, PointPion)))
 
 
 def models(model: Make, theory: Make, lattice: Lattice, kappa: float | None) -> list[tuple[str, str, Make]]:
