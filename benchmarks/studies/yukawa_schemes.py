@@ -240,9 +240,13 @@ class Bench:
 
 
 def with_pulls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of a point, or several, with the pulls of those that are judged: none of a row with a note."""
+    """Return the rows with the pulls of those that are judged: HMC where there is quadrature, and all others."""
     hmc = {_point(row): row for row in rows if row["scheme"] == "hmc"}
-    return [{**row, "pulls": pulls(row, hmc[_point(row)])} if _point(row) in hmc else row for row in rows]
+    judged = [_point(row) in hmc and (row["scheme"] != "hmc" or "phi2" in exactly(row)) for row in rows]
+    return [
+        {**row, "pulls": pulls(row, hmc[_point(row)])} if wanted else row
+        for row, wanted in zip(rows, judged, strict=True)
+    ]
 
 
 def _point(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -250,9 +254,9 @@ def _point(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def pulls(row: dict[str, Any], hmc: dict[str, Any]) -> dict[str, float]:
-    """Return the pulls of a row by name: against quadrature where it is known, else those of other schemes against HMC."""
+    """Return the pulls of a row by name, against quadrature where it is known, else against HMC: none of a row with a note."""
     exact = exactly(row)
-    if notes(row) or ("phi2" not in exact and row["scheme"] == "hmc"):
+    if notes(row):
         return {}
     known = {name: {"value": exact[name], "error": 0.0} if name in exact else hmc["estimates"][name] for name in JUDGED}
     return {name: _pull(row["estimates"][name], known[name]) for name in JUDGED}
