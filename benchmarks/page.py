@@ -13,6 +13,7 @@ from typing import Any
 from haarflow.benchmarks.harness import console
 from haarflow.benchmarks.harness.results import FOLDER
 from haarflow.benchmarks.studies import alarms
+from haarflow.report.text import with_error
 
 Table = Callable[[Mapping[str, Any]], list[str]]
 
@@ -289,6 +290,77 @@ calibration_table = column_table(
 )
 
 
+def estimate(name: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what writes one of a row's estimates, with its error on the last digits; nothing where there is none.
+
+    >>> estimate("Q2")({"estimates": {"Q2": {"value": 0.0573, "error": 0.0013}}})
+    '0.0573(13)'
+    """
+
+    def cell(row: Mapping[str, Any]) -> str:
+        found = row["estimates"].get(name)
+        return "" if found is None else with_error(found["value"], found["error"])
+
+    return cell
+
+
+def largest_pull(row: Mapping[str, Any]) -> str:
+    """Return the largest pull of a row, and how many there are; nothing for a row that is not judged.
+
+    >>> largest_pull({"pulls": {"Q2": 0.5, "plaquette": -1.25}}), largest_pull({"pulls": {}}), largest_pull({})
+    ('-1.25 of 2', 'not supported', '')
+    """
+    if "pulls" not in row:
+        return ""
+    pulls = row["pulls"]
+    return f"{max(pulls.values(), key=abs):+.2f} of {len(pulls)}" if pulls else "not supported"
+
+
+def judged_table(columns: Mapping[str, str], estimates: Mapping[str, str]) -> Table:
+    """Return the table of a study that holds samplers against each other, with the verdict on all pulls: columns by heading, the
+    entries of rows and their estimates.
+    """
+    table = column_table(
+        {
+            **{heading: text(name) for heading, name in columns.items()},
+            **{heading: estimate(name) for heading, name in estimates.items()},
+            "acceptance or ESS": text("quality", ".3f"),
+            "largest pull": largest_pull,
+            "CPU s": text("cpu_s", ".0f"),
+        },
+        left=len(columns),
+    )
+
+    def judged(found: Mapping[str, Any]) -> list[str]:
+        return [*table(found), verdict(pull for row in found["rows"] for pull in row.get("pulls", {}).values())]
+
+    return judged
+
+
+schemes_table = judged_table(
+    {"lattice": "lattice", "λ": "lam", "g": "g", "scheme": "scheme"},
+    {
+        "⟨φ²⟩": "phi2",
+        "χ₂": "chi2",
+        "ln\\|det M\\|": "log_det",
+        "φ condensate": "phi_condensate",
+        "sign": "sign",
+        "ln Z": "ln_Z",
+    },
+)
+schwinger_table = judged_table(
+    {"lattice": "lattice", "β": "beta", "κ": "kappa", "sampler": "sampler"},
+    {
+        "plaquette": "plaquette",
+        "⟨Q²⟩": "Q2",
+        "p(Q = 0)": "p_Q0",
+        "condensate": "condensate",
+        "ln\\|det D\\|": "log_det",
+        "sign": "sign",
+    },
+)
+
+
 def alarms_table(found: Mapping[str, Any]) -> list[str]:
     """Return the counts of every case, and how often each text was said."""
     rows = [alarms.Row(**row) for row in found["rows"]]
@@ -356,6 +428,19 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "count. Notes at single numbers say how well an error bar is known. Wilson's 95% intervals: "
         "`python -m haarflow.benchmarks.studies.alarms`.",
         alarms_table,
+    ),
+    "yukawa_schemes": (
+        "Yukawa model by every exact scheme",
+        "m² = -4, nothing but the action shared: on 2x2 pulls against quadrature, on 8x8 against HMC. No pull of a row whose weights have "
+        "a note, such as of too few effective draws: it supports no comparison. Bars: χ² p > 0.001, none above 3.5, ln Z on 2x2 to "
+        "2e-3: `python -m haarflow.benchmarks.studies.yukawa_schemes`.",
+        schemes_table,
+    ),
+    "schwinger_exactness": (
+        "Schwinger model by HMC, pseudofermions, flux hits and reweighted exact draws",
+        "Two flavours; pulls against HMC with hits of estimates without a note. HMC without hits is not judged. Bars: χ² p > 0.001, "
+        "none above 4: `python -m haarflow.benchmarks.studies.schwinger_exactness --chains 16 --draws 300 --exact 12000`.",
+        schwinger_table,
     ),
     "hmc_sun": (
         "HMC of SU(N) against plain PyTorch",

@@ -137,6 +137,19 @@ FLOWS: dict[str, dict[str, Row]] = {
             papers=("Luscher2010", "Abbott2022"),
         ),
     },
+    "schwinger": {
+        "autoregressive-hopping": Row(
+            "pairs:autoregressive_and_hops",
+            "links as exact pure gauge theory, conditioned on all drawn before, pseudofermions by a hopping exponential; even extents",
+            (
+                "u1.autoregressive:Autoregressive",
+                ("bins", "harmonics", "waves", "channels", "hidden", "kernel", "parts"),
+            ),
+            takes=("hops", "beta", "kappa", "hasenbusch"),
+            untrained=True,
+            papers=("Albergo2022", "Abbott2022", "Cho2014", "Ballas2015"),
+        ),
+    },
     "yukawa": {
         "scalars-shears": Row(
             "conditionals:scalars_and_shears",

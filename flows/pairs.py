@@ -29,6 +29,7 @@ from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks, Noise
 from haarflow.flows.symmetries import common
 from haarflow.flows.traits import traits
+from haarflow.flows.u1.autoregressive import autoregressive
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,28 @@ def loops_and_hops(
     links = LoopFlow(n, len(lattice), order, coupling, steps, degree, lines=around if any(around) else ())
     conditional = conditional_of(hops(kappa), kappa, hop_order, hasenbusch, hop_net)
     return Model(PairPrior(HaarLinks(tuple(lattice), n), Noise(conditional.shape)), PairFlow(links, conditional))
+
+
+def autoregressive_and_hops(
+    lattice: tuple[int, ...],
+    hops: Callable[[float], LocalHops],
+    beta: float = 2.0,
+    kappa: float = 0.2,
+    hop_order: int = 2,
+    hasenbusch: tuple[float, ...] = (),
+    hop_net: tuple[int, ...] = (),
+    **options: Any,
+) -> Model:
+    """Return U(1) links in two dimensions, at first exact draws of pure gauge theory at `effective_beta`, and on them pseudofermions by
+    a hopping exponential, as in `loops_and_hops`. `options` are those of `autoregressive` but for its images.
+
+    >>> from haarflow.theories.models.schwinger import schwinger_pairs
+    >>> autoregressive_and_hops((4, 4), schwinger_pairs((4, 4)).hops).flow.marginal.beta
+    2.0256
+    """
+    links = autoregressive(lattice, effective_beta(beta, kappa, 1, len(lattice)), **options)
+    conditional = conditional_of(hops(kappa), kappa, hop_order, hasenbusch, hop_net)
+    return Model(PairPrior(links.prior, Noise(conditional.shape)), PairFlow(links.flow, conditional))
 
 
 def conditional_of(

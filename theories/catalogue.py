@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from haarflow.theories.gauge.sun import SUNGauge
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.models.qcd import QCD
-from haarflow.theories.models.schwinger import Schwinger
+from haarflow.theories.models.schwinger import Schwinger, schwinger_pairs
 from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
 from haarflow.theories.scalar.phi4 import Phi4
 from haarflow.theories.spins.ising import Ising
@@ -126,7 +126,18 @@ RECTANGLE = Option(
     "c₁",
 )
 QUARTIC = Coupling("quartic coupling", "λ", 0)
+PSEUDOFERMIONS = {
+    "antiperiodic": Option("whether fermions are antiperiodic in time"),
+    "hasenbusch": Option("Hasenbusch's hopping parameters below kappa, a pseudofermion field for each ratio", "k"),
+    "tolerance": Option("relative residual of the solves", defines=False),
+    "max_steps": Option("steps that a solve may take", defines=False),
+    "mixed": Option("whether the solves step in single precision between residuals in double", defines=False),
+}
 
+SCHWINGER = {
+    "beta": Coupling("inverse coupling", "β", 0),
+    "kappa": Coupling("hopping parameter of the quarks", "κ", 0),
+}
 YUKAWA = {
     "m2": Coupling("bare mass squared; may be negative where lam > 0", "m²"),
     "lam": QUARTIC,
@@ -201,13 +212,7 @@ THEORIES: dict[str, Row] = {
         ("flow", "pseudofermions", "marginal", "gibbs"),
         {
             "n": Option("the N of SU(N)", "N", 2),
-            "antiperiodic": Option("whether fermions are antiperiodic in time"),
-            "hasenbusch": Option(
-                "Hasenbusch's hopping parameters below kappa, a pseudofermion field for each ratio", "k"
-            ),
-            "tolerance": Option("relative residual of the solves", defines=False),
-            "max_steps": Option("steps that a solve may take", defines=False),
-            "mixed": Option("whether the solves step in single precision between residuals in double", defines=False),
+            **PSEUDOFERMIONS,
             "pion": Option("whether the pion correlator is measured, by a point source", defines=False),
             "determinant": Option("whether ln|det D| is measured", defines=False),
             "flow_time": Option(
@@ -225,7 +230,7 @@ THEORIES: dict[str, Row] = {
         "u1",
         "Schwinger model",
         "S = -beta sum_P cos theta_P - N_f ln|det(1 - kappa H)|",
-        {"beta": Coupling("inverse coupling", "β", 0), "kappa": Coupling("hopping parameter of the quarks", "κ", 0)},
+        SCHWINGER,
         ("flow", "hmc", "pseudofermions"),
         {
             "flavours": Option("number of flavours of equal mass", "N_f", 1),
@@ -237,6 +242,20 @@ THEORIES: dict[str, Row] = {
         ),
         dimensions=2,
         papers=("Albergo2022",),
+    ),
+    "schwinger-pairs": Row(
+        schwinger_pairs,
+        "schwinger",
+        "Schwinger model with pseudofermions",
+        "S = -beta sum_P cos theta_P + phi^+ (Dhat Dhat^+)^-1 phi, D = 1 - kappa H",
+        SCHWINGER,
+        ("flow", "pseudofermions", "marginal", "gibbs"),
+        {
+            **PSEUDOFERMIONS,
+            "quarks": Option("whether ln|det D|, the condensate and the pion correlator are measured", defines=False),
+        },
+        dimensions=2,
+        papers=("Albergo2022", "Abbott2022"),
     ),
     "phi4": Row(
         Phi4,

@@ -119,17 +119,17 @@ def bench(plan: Plan, absent: dict[str, str] | None = None, progress: Progress |
     )
 
 
-def rounded(value: Any) -> Any:
-    """Return a tree with its numbers rounded to four digits, to keep stored results small.
+def rounded(value: Any, digits: int = 4) -> Any:
+    """Return a tree with its numbers rounded to some digits, to keep stored results small.
 
     >>> rounded({"cpu_s": [0.0123456, 3]})
     {'cpu_s': [0.01235, 3]}
     """
     if isinstance(value, dict):
-        return {name: rounded(entry) for name, entry in value.items()}
+        return {name: rounded(entry, digits) for name, entry in value.items()}
     if isinstance(value, list):
-        return [rounded(entry) for entry in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+        return [rounded(entry, digits) for entry in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 def rows_of(plan: Plan, problem: Problem, work: str, rates: dict[str, float]) -> list[dict[str, Any]]:

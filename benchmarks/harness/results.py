@@ -16,8 +16,8 @@ from haarflow.core.files import write_json
 FOLDER = Path(__file__).parent.parent / "results"
 
 
-def write(path: Path, kind: str, recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write rows with the machine, the versions and the recipe that produced them."""
+def write(path: Path, kind: str, recipe: dict[str, Any], rows: list[dict[str, Any]], digits: int = 4) -> None:
+    """Write rows with the machine, the versions and the recipe that produced them, numbers of so many digits."""
     found = {
         "format": FORMAT,
         "kind": kind,
@@ -27,4 +27,4 @@ def write(path: Path, kind: str, recipe: dict[str, Any], rows: list[dict[str, An
         "recipe": recipe,
         "rows": rows,
     }
-    write_json(path, rounded(found))
+    write_json(path, rounded(found, digits))

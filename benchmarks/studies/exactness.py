@@ -133,13 +133,13 @@ def charges(sampled: ensemble.Sampled, lattice: tuple[int, ...], beta: float) ->
     return rows
 
 
-def judge(pulls: list[float]) -> None:
-    """Print the largest pull and the chi^2 of all with its p."""
+def judge(pulls: list[float], bar: float = 4.0) -> None:
+    """Print the largest pull, which may not exceed `bar`, and the chi^2 of all with its p."""
     from scipy.stats import chi2
 
     total = float(numpy.sum(numpy.square(pulls)))
     p, largest = float(chi2.sf(total, len(pulls))), float(numpy.max(numpy.abs(pulls)))
-    verdict = "passed" if largest <= 4 and p > 0.001 else "FAILED"
+    verdict = "passed" if largest <= bar and p > 0.001 else "FAILED"
     print(f"{len(pulls)} pulls, largest {largest:.2f}, chi^2 {total:.1f}, p = {p:.3f}: {verdict}")
 
 

@@ -4,6 +4,8 @@
         [--draws 400] [--chains 64] [--weighted 102400] [--estimates 4] [--two-wells 4] [--schemes NAME ...] [--backend jax]
         [--seed 2026] [--json FILE]
 
+With `--json` every scheme is written when it is measured, and a later call with the same options measures what is missing.
+
 At each point three flows are trained at m2 = -4. Of q(phi) q(chi|phi) the marginal factor with the exact determinant, the same
 with an estimate of it (pseudo-marginal), Gibbs in the variables of the marginal flow, and the pair as a whole (autoregressive, by
 Metropolis and by weights); of q(chi) q(phi|chi) the second factor, which proposes phi at chi drawn exactly (Gibbs, told); and a joint
@@ -23,8 +25,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,7 @@ import numpy
 
 from haarflow import backends
 from haarflow.backends.tree import tree_map
+from haarflow.benchmarks.harness import cells
 from haarflow.benchmarks.harness.results import write
 from haarflow.benchmarks.studies.exactness import judge
 from haarflow.core import random, statistics
@@ -70,7 +72,9 @@ FLOW_OF = {
     "gibbs, told": "told",
     "joint": "joint",
 }
-SCHEMES, WEIGHTED = ("hmc", *FLOW_OF), ("autoregressive", "joint")
+SCHEMES = ("hmc", *FLOW_OF)
+WEIGHTED = {f"{scheme} weights": scheme for scheme in ("autoregressive", "joint")}
+KIND, BAR, M2 = "yukawa_schemes", 3.5, -4.0
 MIRRORED = Images((0, 0), internal=("Z2",))
 WELL = 0.7  # where the field of a flow of one well starts: phi^2 = -m2 / (2 lam) has 0.71 at lam = 4
 WARMUP, WIDTH = 100, {2: 0.5, 8: 0.2}  # draws before a measurement; of Gibbs moves by the extent
@@ -92,15 +96,6 @@ class Point(NamedTuple):
     couplings: dict[str, float]
     flows: dict[str, Trained]
     key: Any
-
-
-class Row(NamedTuple):
-    """One scheme: its estimates by name, CPU seconds, and the acceptance or ESS of its draws."""
-
-    scheme: str
-    estimates: dict[str, Estimate]
-    cpu_s: float
-    quality: float
 
 
 def trained(extent: int, couplings: dict[str, float], options: Any) -> Point:
@@ -166,9 +161,10 @@ def _company(point: Point, field: Pair, estimates: int) -> Pair:
     return Pair(field.U, xp.stack([field.phi, *others], axis=1))
 
 
-def by_chain(point: Point, name: str, field: Pair, options: Any, number: int) -> Row:
+def by_chain(point: Point, name: str, field: Pair, options: Any) -> dict[str, Any]:
     """Return the estimates of a Markov chain."""
     begun, kernel, host = time.process_time(), kernel_of(point, name, options), backends.of(field.U).to_numpy
+    number = SCHEMES.index(name)
     field = _company(point, field, options.estimates) if name == "pseudo-marginal" else field
     state, rows, accepted = kernel.init(field), [], []
     for block in range(1 + -(-options.draws // WARMUP)):
@@ -179,7 +175,13 @@ def by_chain(point: Point, name: str, field: Pair, options: Any, number: int) ->
             accepted.append(float(numpy.mean(host(records["info"]["accepted"]).astype(float))))
     series = {name: numpy.concatenate([row[name] for row in rows]).T for name in OBSERVABLES}
     estimates = {name: _estimate(values) for name, values in series.items()}
-    return Row(name, estimates, time.process_time() - begun, float(numpy.mean(accepted)))
+    return _row(estimates, begun, float(numpy.mean(accepted)))
+
+
+def _row(estimates: dict[str, Estimate], begun: float, quality: float) -> dict[str, Any]:
+    """What is stored of a scheme: its estimates by name, and the acceptance or ESS of its draws."""
+    numbers = {name: one._asdict() for name, one in estimates.items()}
+    return {"cpu_s": time.process_time() - begun, "quality": quality, "estimates": numbers}
 
 
 def _estimate(values: numpy.ndarray) -> Estimate:
@@ -201,7 +203,7 @@ def _observables(theory: Yukawa, couplings: dict[str, float], pair: Pair) -> dic
     return theory.observables(pair.U, couplings)
 
 
-def by_weights(point: Point, scheme: str, options: Any) -> Row:
+def by_weights(point: Point, scheme: str, options: Any) -> dict[str, Any]:
     """Return the estimates of weighted pairs, with ln Z without its factor pi^V."""
     model, params = point.flows[FLOW_OF[scheme]]
     begun, host = time.process_time(), backends.of(point.key).to_numpy
@@ -218,49 +220,75 @@ def by_weights(point: Point, scheme: str, options: Any) -> Row:
     found = statistics.log_z(joined_log_w[0])
     ln_z = found._replace(value=float(found.value or 0.0) - math.prod(point.alone.lattice) * math.log(math.pi))
     ess = float(statistics.ess(joined_log_w[0]))
-    return Row(f"{scheme} weights", estimates | {"ln_Z": ln_z}, time.process_time() - begun, ess)
+    return _row(estimates | {"ln_Z": ln_z}, begun, ess)
 
 
-def measured(point: Point, options: Any) -> Iterator[Row]:
-    """Yield the rows of a point."""
-    field = thermalised(point, options)
-    for number, name in enumerate(SCHEMES):
-        if name in options.schemes:
-            yield by_chain(point, name, field, options, number)
-    for name in WEIGHTED:
-        if name in options.schemes:
-            yield by_weights(point, name, options)
+class Bench:
+    """What the schemes of one point share, made when a scheme first wants it: the trained flows, and thermalised pairs."""
+
+    def __init__(self, extent: int, couplings: dict[str, float], options: Any) -> None:
+        self.point = cache(partial(trained, extent, couplings, options))
+        self.field = cache(lambda: thermalised(self.point(), options))
+        self.options = options
+
+    def measured(self, cell: cells.Cell) -> dict[str, Any]:
+        """Measure one scheme."""
+        name = cell["scheme"]
+        if name in WEIGHTED:
+            return by_weights(self.point(), WEIGHTED[name], self.options)
+        return by_chain(self.point(), name, self.field(), self.options)
 
 
-def pulls(point: Point, rows: list[Row]) -> list[tuple[str, float]]:
-    """Return the pulls against quadrature where it is known, else those of the schemes against HMC, of rows without a note."""
-    exact, found = point.alone.exact(point.couplings), []
-    for row in rows if "phi2" in exact else rows[1:]:
-        for name in () if _notes(row) else JUDGED:
-            ours, other = row.estimates[name], rows[0].estimates[name]
-            known = Estimate(exact[name], 0.0) if name in exact else other
-            found.append((f"{name}: {row.scheme}", _pull(ours, known)))
-    return found
+def with_pulls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with the pulls of those that are judged: HMC where there is quadrature, and all others."""
+    hmc = {_point(row): row for row in rows if row["scheme"] == "hmc"}
+    judged = [_point(row) in hmc and (row["scheme"] != "hmc" or "phi2" in exactly(row)) for row in rows]
+    return [
+        {**row, "pulls": pulls(row, hmc[_point(row)])} if wanted else row
+        for row, wanted in zip(rows, judged, strict=True)
+    ]
 
 
-def _pull(ours: Estimate, known: Estimate) -> float:
-    values, errors = (ours.value, known.value), (ours.error, known.error)
-    if None in (*values, *errors):
+def _point(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["lattice"], row["lam"], row["g"]
+
+
+def pulls(row: dict[str, Any], hmc: dict[str, Any]) -> dict[str, float]:
+    """Return the pulls of a row by name, against quadrature where it is known, else against HMC: none of a row with a note."""
+    exact = exactly(row)
+    if notes(row):
+        return {}
+    known = {name: {"value": exact[name], "error": 0.0} if name in exact else hmc["estimates"][name] for name in JUDGED}
+    return {name: _pull(row["estimates"][name], known[name]) for name in JUDGED}
+
+
+def exactly(row: dict[str, Any]) -> dict[str, float]:
+    """Return what is known at the point of a row."""
+    theory = Yukawa((row["lattice"], row["lattice"]))
+    return theory.exact({"m2": M2, "lam": row["lam"], "g": row["g"]})
+
+
+def _pull(ours: dict[str, Any], known: dict[str, Any]) -> float:
+    if None in (ours["value"], ours["error"], known["value"], known["error"]):
         raise ValueError(f"a scheme has no estimate with an error: {ours}, {known}")
-    (a, b), (x, y) = (map(float, pair) for pair in (values, errors))  # type: ignore[arg-type]
-    return (a - b) / math.hypot(x, y)
+    return float((ours["value"] - known["value"]) / math.hypot(ours["error"], known["error"]))
 
 
-def shown(row: Row) -> str:
+def shown(row: dict[str, Any]) -> str:
     """Return a row as text."""
-    cells = [f"{name} {row.estimates[name].value:.5f}({row.estimates[name].error or 0.0:.5f})" for name in OBSERVABLES]
-    notes = "".join(f"\n    not supported: {note}" for note in _notes(row))
-    return f"  {row.scheme:16s} {'  '.join(cells)} | {row.quality:.3f} | {row.cpu_s:.0f} CPU s{notes}"
+    found = row["estimates"]
+    numbers = [f"{name} {one['value']:.5f}({one['error'] or 0.0:.5f})" for name, one in found.items()]
+    said = "".join(f"\n    not supported: {note}" for note in notes(row))
+    largest = max(row.get("pulls", {}).items(), key=lambda entry: abs(entry[1]), default=None)
+    pull = f" | {largest[1]:+.2f} {largest[0]}" if largest else ""
+    exact = exactly(row).get("ln_Z") if "ln_Z" in found else None
+    known = "" if exact is None else f" | ln Z exactly {exact:.5f}"
+    return f"  {row['scheme']:16s} {'  '.join(numbers)} | {row['quality']:.3f}{pull}{known} | {row['cpu_s']:.0f} CPU s{said}"
 
 
-def _notes(row: Row) -> list[str]:
+def notes(row: dict[str, Any]) -> list[str]:
     """Why estimates of a row are not to be trusted, each once."""
-    return list(dict.fromkeys(estimate.note for estimate in row.estimates.values() if estimate.note))
+    return list(dict.fromkeys(one["note"] for one in row["estimates"].values() if one["note"]))
 
 
 def asked() -> argparse.Namespace:
@@ -289,47 +317,21 @@ def asked() -> argparse.Namespace:
 def main() -> None:
     """Train, measure and print all points, and judge their pulls together."""
     options = asked()
-    every: list[tuple[str, float]] = []
-    record: list[dict[str, Any]] = []
+    words = ("steps", "draws", "chains", "weighted", "estimates", "two_wells", "backend", "seed")
+    recipe = {name: getattr(options, name) for name in words}
+    rows: list[dict[str, Any]] = []
     for extent, g, lam in itertools.product(options.lattices, options.gs, options.lams):
-        couplings = {"m2": -4.0, "lam": lam, "g": g}
         print(f"{extent}x{extent}, lam {lam:g}, g {g:g}: value(error) | acceptance or ESS | ...", flush=True)
-        point, rows = trained(extent, couplings, options), []
-        for row in measured(point, options):
-            print(shown(row), flush=True)
-            rows.append(row)
-        exact = point.alone.exact(couplings).get("ln_Z")
-        for row in (row for row in rows if "ln_Z" in row.estimates):
-            ln_z = row.estimates["ln_Z"]
-            print(
-                f"    ln Z {ln_z.value:.5f}({ln_z.error:.5f}), {row.scheme}"
-                + (f", exactly {exact:.5f}" if exact else "")
-            )
-        found = pulls(point, rows)
-        every += found
-        for name, pull in sorted(found, key=lambda entry: -abs(entry[1]))[:2]:
-            print(f"    {pull:+.2f}  {name}", flush=True)
-        record.append({"lattice": extent, **couplings, "ln_Z exact": exact, "rows": [_plain(row) for row in rows]})
-    judge([pull for _, pull in every])
-    print(f"rows that are not supported: {sum(bool(row['notes']) for point in record for row in point['rows'])}")
+        schemes = [*options.schemes, *(name for name, scheme in WEIGHTED.items() if scheme in options.schemes)]
+        wanted = [{"lattice": extent, "lam": lam, "g": g, "scheme": name} for name in schemes]
+        bench = Bench(extent, {"m2": M2, "lam": lam, "g": g}, options)
+        found = with_pulls(cells.measured(options.json, KIND, recipe, wanted, bench.measured))
+        print("\n".join(map(shown, found)), flush=True)
+        rows += found
+    judge([pull for row in rows for pull in row.get("pulls", {}).values()], BAR)
+    print(f"rows that are not supported: {sum(bool(notes(row)) for row in rows)}")
     if options.json:
-        write(
-            options.json,
-            "yukawa_schemes",
-            {"seed": options.seed, "steps": options.steps, "draws": options.draws},
-            record,
-        )
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    numbers = {name: [estimate.value, estimate.error] for name, estimate in row.estimates.items()}
-    return {
-        "scheme": row.scheme,
-        "cpu_s": row.cpu_s,
-        "quality": row.quality,
-        "estimates": numbers,
-        "notes": _notes(row),
-    }
+        write(options.json, KIND, recipe, with_pulls(cells.stored(options.json, KIND, recipe)), cells.DIGITS)
 
 
 if __name__ == "__main__":

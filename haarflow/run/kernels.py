@@ -64,7 +64,7 @@ def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: P
     values = {"couplings": couplings, "step_size": settings.step_size}
     alone = described(theory).part("marginal")  # of a theory of pairs (U, phi)
     kernel = HybridMonteCarlo(alone or theory, SCHEMES[settings.scheme], settings.steps, values=values)
-    return _with_hits(kernel, settings) if alone is None else Refreshed(theory, kernel)
+    return _with_hits(kernel, settings, theory if alone else None)
 
 
 def _marginal(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -94,12 +94,12 @@ def _values(params: Params, couplings: Mapping[str, float], proposal: Proposal) 
     return {"params": params, "couplings": couplings} | told
 
 
-def _with_hits(kernel: Any, settings: Any) -> Kernel:
-    """A kernel with the flux hits of its settings after each step, if there are any."""
+def _with_hits(kernel: Any, settings: Any, pairs: Any = None) -> Kernel:
+    """A kernel with the flux hits of its settings after each step, if there are any; each made one of `pairs` where they are given."""
     hits = hits_of(settings)
-    if not hits:
-        return kernel
-    return Cycle((kernel, FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]})))
+    flux = (FluxHits(kernel.theory, hits, {"couplings": kernel.values["couplings"]}),) if hits else ()
+    steps: tuple[Kernel, ...] = (kernel, *flux)
+    return in_turn(steps if pairs is None else (Refreshed(pairs, step) for step in steps))
 
 
 def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -116,7 +116,7 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
         Accuracy(settings.force, settings.max_steps, settings.mixed),
         Root(settings.poles, settings.lowest),
     )
-    return _with_hits(kernel, settings) if links is None else Refreshed(theory, kernel)
+    return _with_hits(kernel, settings, theory if links else None)
 
 
 # kind of a theory's conditional weight -> its heat bath

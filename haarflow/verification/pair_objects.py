@@ -92,10 +92,11 @@ class Parted:
 @dataclass(frozen=True)
 class AtLinks:
     """A flow of pseudofermions at fixed links, as one of real and imaginary parts; the links are those of `hops`, by default the
-    flow's own."""
+    flow's own. `shape` is that of the complex field where the flow does not say it."""
 
     flow: Any
     hops: Any = None
+    shape: tuple[int, ...] | None = None
 
     def init(self, key: Key, dtype: str = "float64") -> Params:
         """Return the parameters of the flow."""
@@ -111,7 +112,7 @@ class AtLinks:
 
     def _apply(self, apply: Any, params: Params, x: Array) -> tuple[Array, Array]:
         hops = self.hops or self.flow.hops
-        axes, operator = len(self.flow.shape), hops.operator
+        axes, operator = len(self.flow.shape if self.shape is None else self.shape), hops.operator
         links = operator.group.haar(random.key(SEED, backends.get("numpy")), operator.field_shape)
         kind = precision(x) if operator.n == 1 else {"float32": "complex64", "float64": "complex128"}[precision(x)]
         condition = {"links": backends.of(x).asarray(links, dtype=kind)}

@@ -27,12 +27,13 @@ from haarflow.flows.coordinates import apart
 from haarflow.flows.flow import Model
 from haarflow.flows.laws.cases import condition_names
 from haarflow.flows.laws.shapes import misshapen
-from haarflow.flows.mixtures import Mixture, components, on_components, parameters
+from haarflow.flows.mixtures import AnyModel, Mixture, components, on_components, parameters
 from haarflow.flows.priors import Gaussian, HaarLinks, UniformLinks, UniformSites
 from haarflow.flows.symmetries import displacement
 from haarflow.flows.traits import traits
 from haarflow.run.faults import fault
 from haarflow.run.own import NOTHING, Own, imported
+from haarflow.verification import pair_subjects
 from haarflow.verification.entry import Entry
 from haarflow.verification.objects import ENTRIES
 
@@ -51,6 +52,7 @@ KINDS = {
     "prior": ("sample", "log_density", "lattice", "group", "field_shape"),
     "group": ("compose", "inverse", "haar", "project"),
 }
+SHORT = (3, 4, 8)  # extents of the lattices on which a model or a theory of one array is tried
 LATTICES: tuple[Lattice, ...] = ((4, 4), (8, 8), (4,), (4, 4, 4), (2, 2, 2, 2))
 
 
@@ -343,29 +345,30 @@ def _of_recipe(recipe: Any, name: str, source: str, own: Own) -> list[Entry]:
     from haarflow.run.build import model_of
     from haarflow.run.target import target_of
 
-    found = [
-        _smallest(f"{name} theory", "theory", lambda lattice: target_of(recipe, lattice).theory, recipe.lattice, source)
-    ]
-    if recipe.flow:
-        found.append(
-            _smallest(
-                f"{name} flow",
-                kind_of(model_of(target_of(recipe), own)),
-                lambda lattice: model_of(target_of(recipe, lattice), own),
-                recipe.lattice,
-                source,
-            )
-        )
-    if recipe.model:
-        found.append(_trained(recipe.model, source, own))
-    return found
+    def theory(lattice: Lattice) -> Any:
+        return target_of(recipe, lattice).theory
+
+    def flow(lattice: Lattice) -> AnyModel:
+        return model_of(target_of(recipe, lattice), own)
+
+    pairs, whole = pair_subjects.is_of_pairs(theory(recipe.lattice)), recipe.lattice
+    found = pair_subjects.theories(theory) if pairs else [("theory", "theory", theory)]
+    if recipe.flow and pairs:
+        found += pair_subjects.models(flow, theory, whole, target_of(recipe).couplings.get("kappa"))
+    elif recipe.flow:
+        found += [("flow", kind_of(flow(whole)), flow)]
+    extents = pair_subjects.EXTENTS if pairs else SHORT
+    entries = [_smallest(f"{name} {what}", kind, make, whole, source, extents) for what, kind, make in found]
+    return [*entries, *([_trained(recipe.model, source, own)] if recipe.model else [])]
 
 
-def _smallest(name: str, kind: str, make: Any, lattice: tuple[int, ...], source: str) -> Entry:
-    """An entry on the first lattice that works, of extents 3, 4, 8 and its own: dense Jacobians need few components."""
-    for extents in ((extent,) * len(lattice) for extent in (3, 4, 8)):
-        if math.prod(extents) <= math.prod(lattice) and _draws(make, extents):
-            return Entry(name, kind, make, (extents,), source)
+def _smallest(
+    name: str, kind: str, make: Any, lattice: Lattice, source: str, extents: tuple[int, ...] = SHORT
+) -> Entry:
+    """An entry on the first lattice that works, of equal extents and its own: dense Jacobians need few components."""
+    for short in ((extent,) * len(lattice) for extent in extents):
+        if math.prod(short) <= math.prod(lattice) and _draws(make, short):
+            return Entry(name, kind, make, (short,), source)
     return Entry(name, kind, make, (tuple(lattice),), source)
 
 

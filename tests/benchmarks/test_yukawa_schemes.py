@@ -4,24 +4,24 @@ from types import SimpleNamespace
 
 import pytest
 
-from haarflow.benchmarks.studies.yukawa_schemes import JUDGED, OBSERVABLES, Row, _model, pulls
+from haarflow.benchmarks.studies.yukawa_schemes import JUDGED, OBSERVABLES, _model, with_pulls
 from haarflow.core.statistics import Estimate
 from haarflow.flows.mixtures import Mixture
-from haarflow.theories.models.yukawa import Yukawa, yukawa_pairs
+from haarflow.theories.models.yukawa import yukawa_pairs
 
 COUPLINGS = {"m2": -4.0, "lam": 4.0, "g": 0.8}
 
 
 def row(scheme, value, note=""):
-    return Row(scheme, dict.fromkeys(OBSERVABLES, Estimate(value, 3.0, note=note)), 0.0, 1.0)
+    estimates = dict.fromkeys(OBSERVABLES, Estimate(value, 3.0, note=note)._asdict())
+    return {"lattice": 4, "lam": 4.0, "g": 0.8, "scheme": scheme, "estimates": estimates}
 
 
 def test_a_row_that_its_draws_do_not_support_is_not_judged():
-    point = SimpleNamespace(alone=Yukawa((4, 4)), couplings=COUPLINGS)
     rows = [row("hmc", 0.0), row("joint", 4.0), row("joint weights", 99.0, "3 effective samples")]
-    found = pulls(point, rows)
-    assert [name for name, _ in found] == [f"{name}: joint" for name in JUDGED]
-    assert all(pull == pytest.approx(4.0 / 18**0.5) for _, pull in found)
+    hmc, joint, weights = (one.get("pulls") for one in with_pulls(rows))
+    assert hmc is None and weights == {} and tuple(joint) == JUDGED
+    assert all(pull == pytest.approx(4.0 / 18**0.5) for pull in joint.values())
 
 
 @pytest.mark.parametrize(

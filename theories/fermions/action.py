@@ -18,6 +18,8 @@ from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.theory import couplings_for, no_subclass
 
 KAPPA = 0.2  # the default hopping parameter
+LOG_DET, SIGN = "ln|det D|, of one flavour", "sign det D, of one flavour"
+CONDENSATE, PION = "Re tr D⁻¹/V, chiral condensate of one flavour", "C(t), pion correlator"
 LARGEST = 1024  # rows of D up to which the propagator is computed as a dense inverse
 
 
@@ -74,12 +76,7 @@ class Fermions:
     @property
     def labels(self) -> dict[str, str]:
         """What a report calls the observables."""
-        return {
-            "log_det": "ln|det D|, of one flavour",
-            "sign": "sign det D, of one flavour",
-            "condensate": "Re tr D⁻¹/V, chiral condensate of one flavour",
-            "pion": "C(t), pion correlator",
-        }
+        return {"log_det": LOG_DET, "sign": SIGN, "condensate": CONDENSATE, "pion": PION}
 
     @property
     def symmetries(self) -> Symmetries:

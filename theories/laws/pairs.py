@@ -16,7 +16,9 @@ from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.laws.law import EPSILON, Given, Law, Verdict, at_once, judge, precision_of, to_host
 from haarflow.core.parts import described
-from haarflow.core.spaces import Pair
+from haarflow.core.spaces import Pair, Space
+
+LARGEST = 128  # real components of the pseudofermions, of which Q is formed
 
 
 def marginal_weight(theory: Any, field: Array) -> Verdict:
@@ -30,8 +32,7 @@ def marginal_weight(theory: Any, field: Array) -> Verdict:
     True
     """
     space = described(theory).spaces.phi
-    parts = 2 if space.group.name == "Complex" else 1
-    n = parts * math.prod(space.shape)
+    parts, n = _parts(space), _components(space)
     rows, columns = numpy.triu_indices(n)
     units = numpy.eye(n)
     vectors = numpy.concatenate([units[:1], units[rows] + units[columns]])
@@ -59,9 +60,23 @@ def marginal_weight(theory: Any, field: Array) -> Verdict:
     )
 
 
+def _parts(space: Space) -> int:
+    return 2 if space.group.name == "Complex" else 1
+
+
+def _components(space: Space) -> int:
+    """The number of real components of the pseudofermions."""
+    return _parts(space) * math.prod(space.shape)
+
+
 def _one(theory: Any, given: Given) -> Verdict:
     space = described(theory).spaces.U
     return marginal_weight(theory, given.field(space.group, space.shape)[0, ...])
 
 
-PAIR_LAWS: tuple[Law, ...] = (Law(marginal_weight, _one, programs=True),)
+def _has_many_components(theory: Any) -> str | None:
+    n = _components(described(theory).spaces.phi)
+    return f"Q would be formed of the actions of {n * (n + 1) // 2:,} fields" if n > LARGEST else None
+
+
+PAIR_LAWS: tuple[Law, ...] = (Law(marginal_weight, _one, _has_many_components, programs=True),)

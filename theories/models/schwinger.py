@@ -18,6 +18,8 @@ from haarflow.core.groups.additive import U1
 from haarflow.core.parts import Symmetries
 from haarflow.theories.composite import Sum
 from haarflow.theories.fermions.action import Fermions
+from haarflow.theories.fermions.pseudofermions.measurements import DenseQuarks, Determinant
+from haarflow.theories.fermions.pseudofermions.pairs import WithPseudofermions
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.u1 import U1Gauge
 from haarflow.theories.theory import Derived, no_subclass, number_of
@@ -174,6 +176,29 @@ class Schwinger:
     @property
     def _sum(self) -> Sum:
         return Sum(self.terms)
+
+
+def schwinger_pairs(
+    lattice: tuple[int, ...],
+    antiperiodic: bool = True,
+    tolerance: float = 1e-10,
+    max_steps: int = 1000,
+    quarks: bool = True,
+    hasenbusch: tuple[float, ...] = (),
+    mixed: bool = False,
+) -> WithPseudofermions:
+    """Return the model of two flavours as pairs (U, phi) of links and pseudofermions, on a lattice of even extents.
+
+    `tolerance` and `max_steps` are those of the solves; `mixed`: whether these step in single precision between residuals in double.
+    `hasenbusch`: hopping parameters below kappa, with a pseudofermion field for each ratio of determinants between them. `quarks`: whether ln|det D|, its sign, the condensate and the pion correlator are measured, by
+    dense matrices. Raises ValueError for odd extents and for a lattice that has not two dimensions.
+
+    >>> schwinger_pairs((4, 4)).spaces.phi.shape
+    (2, 8)
+    """
+    model = Schwinger(lattice, antiperiodic=antiperiodic)
+    measurements = (Determinant(), DenseQuarks()) if quarks else ()
+    return WithPseudofermions(model.gauge, model.operator, tolerance, max_steps, measurements, hasenbusch, mixed)
 
 
 def _ratio(product: Any, factor: Any) -> Any:

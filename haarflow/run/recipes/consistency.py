@@ -17,6 +17,7 @@ from haarflow.run.settings import Fit, Recipe, Thermodynamics, Train
 from haarflow.theories import catalogue
 
 SITES = 1 << 31  # an index of a site has 32 bits
+FLUXES = ("u1", "schwinger")  # families of theories whose links are angles
 
 
 def between_tables(recipe: Recipe, own: Own) -> Errors:
@@ -104,7 +105,7 @@ def _tuning_errors(name: str, entry: Any) -> Errors:
 
 def _hits_errors(recipe: Recipe, name: str, entry: Any) -> Errors:
     """The error of a sampler with flux hits where there is no flux."""
-    fluxes = recipe.theory.row.family == "u1" and len(recipe.lattice) == 2
+    fluxes = recipe.theory.row.family in FLUXES and len(recipe.lattice) == 2
     if not hits_of(entry) or fluxes:
         return []
     return [

@@ -96,6 +96,7 @@ def test_a_row_says_of_its_theory_what_is_so(name):
     assert (check_couplings(theory, {}) and row.title and row.formula and row.small) or name in (
         "su4",
         "qcd",
+        "schwinger-pairs",
         "yukawa-pairs",
     )
 
@@ -108,6 +109,7 @@ def test_every_flow_of_the_catalogue_is_made_on_a_lattice():
     samples = {"u1": {"name": "u1", "beta": 1.0}, "sun": {"name": "su2", "beta": 1.0}}
     samples |= {"phi4": {"name": "phi4", "m2": 1.0, "lam": 1.0}, "qcd": {"name": "qcd", "beta": 1.0, "kappa": 0.1}}
     samples |= {"yukawa": {"name": "yukawa-pairs", "m2": 1.0, "lam": 1.0, "g": 0.3}}
+    samples |= {"schwinger": {"name": "schwinger-pairs", "beta": 1.0, "kappa": 0.1}}
     samples |= {"spins": {"name": "ising", "beta": 0.3}}
     for family, rows in flow_catalogue.FLOWS.items():
         for kind, row in rows.items():

@@ -2,9 +2,11 @@
 
 from haarflow import backends
 from haarflow.core import random
+from haarflow.core.spaces import Pair
 from haarflow.flows.modelfile import save_model
 from haarflow.flows.pairs import loops_and_hops
 from haarflow.run.build import model_of
+from haarflow.run.kernels import KERNELS
 from haarflow.run.recipes import load
 from haarflow.run.samplers import kernel
 from haarflow.run.target import target_of
@@ -76,3 +78,23 @@ def test_hasenbusch_factors_of_the_theory_are_those_of_the_flow(tmp_path, capsys
     assert "parameters none, those of the theory 0.08" in capsys.readouterr().err
     assert haarflow("run", "qcd-4d", *words[1:4], "theory.hasenbusch=[0.2]", "--out", tmp_path / "above") == 1
     assert "fall from kappa = 0.1 towards 0, got 0.2: order them so" in capsys.readouterr().err
+
+
+def test_flux_hits_of_pairs_move_the_charge_and_draw_their_pseudofermions():
+    """At beta = 0, kappa = 0 every hit is accepted: Q moves by 1 beyond what the trajectory does; phi is drawn at the new links."""
+    target = target_of(load("schwinger-pairs", ["lattice=[4,4]", "theory.beta=0", "theory.kappa=0"]))
+    theory, settings, host = target.theory, target.recipe.samplers["pseudofermions"], backends.get("numpy")
+    kernel = KERNELS["pseudofermions"].make(theory, target.couplings, settings, None)
+    trajectory, hit = kernel.kernels
+    start = Pair(host.xp.zeros((4, 2, 4, 4)), host.xp.zeros((4, *theory.spaces.phi.shape)) + 0j)
+    state, info = hit.step(random.key(1, host), hit.init(start))
+    assert (abs(theory.gauge.charge(state.field.U)) == 1.0).all() and (info["hits"] == 1.0).all()
+    assert (abs(state.field.phi) > 0.0).all() and trajectory.theory is hit.theory is theory
+    _, info = kernel.step(random.key(1, host), kernel.init(start))
+    assert set(info) == {"0", "1"} and info["0"]["accepted"].all()
+
+
+def test_hits_are_refused_where_there_is_no_flux(tmp_path, capsys):
+    words = ("samplers.pseudofermions.hits=1", "--backend", "numpy", "--out", tmp_path / "run")
+    assert haarflow("run", "qcd-4d", *words) == 1
+    assert "flux hits are for U(1) links in two dimensions, got qcd on" in capsys.readouterr().err

@@ -77,6 +77,33 @@ def test_subjects_of_every_sort(subject, kinds):
     assert {entry.kind for entry in entries(subject)} >= kinds
 
 
+@pytest.mark.parametrize(
+    "recipe, kinds",
+    [
+        (
+            "schwinger-pairs",
+            {
+                "theory": "pairs",
+                "theory at fixed pseudofermions": "theory",
+                "flow of links": "model",
+                "flow of pseudofermions": "model",
+            },
+        ),
+        ("yukawa-joint", {"theory": "pairs", "theory at fixed pseudofermions": "theory", "flow": "model"}),
+    ],
+)
+def test_recipes_of_pairs_are_verified_field_by_field(recipe, kinds, capsys):
+    """On 2x2: the weight of the links that integrating over the pseudofermions leaves, and Jacobians that the way back undoes."""
+    found = entries(recipe)
+    assert {entry.name: entry.kind for entry in found} == {f"{recipe} {name}": kind for name, kind in kinds.items()}
+    assert {entry.lattices for entry in found} == {((2, 2),)}
+    laws = ("--law", "marginal_weight", "--law", "log_dets_cancel", "--law", "border")
+    words = ("--backend", "numpy", "--jobs", 1, "--quiet", "--json")
+    assert haarflow("verify", recipe, *laws, *words) == 0
+    checked = {row["object"] for row in json.loads(capsys.readouterr().out)["results"]}
+    assert checked == {entry.name for entry in found}
+
+
 def test_a_trained_model_is_verified_with_its_own_parameters():
     found = library.verify(
         "u1-freezing",

@@ -11,13 +11,14 @@ from haarflow.core import random
 from haarflow.core.chains.hmc import HMC
 from haarflow.core.chains.integrators import OMELYAN
 from haarflow.core.chains.kernel import Cycle, run
+from haarflow.core.spaces import Pair
 from haarflow.core.statistics import gamma_method, reweight, within
 from haarflow.theories import Sum, U1Gauge
 from haarflow.theories.fermions.action import Fermions
 from haarflow.theories.fermions.determinants.determinant import log_det
 from haarflow.theories.fermions.wilson import Wilson
 from haarflow.theories.gauge.flux_hit import FluxHits
-from haarflow.theories.models.schwinger import Schwinger
+from haarflow.theories.models.schwinger import Schwinger, schwinger_pairs
 from haarflow.theories.samplers.u1 import exact_sample
 from tests.support.dirac_twins import dense
 
@@ -63,6 +64,20 @@ def test_observables_equal_those_of_the_dense_operator(backend, lattice, antiper
         assert found["sign"][index] == pytest.approx(sign.real)
         assert found["condensate"][index] == pytest.approx(numpy.einsum("axax->", inverse).real / sites, abs=1e-9)
         assert numpy.allclose(found["pion"][index], pion, atol=1e-9)
+
+
+def test_pairs_measure_what_links_have():
+    """Gauge observables, determinant, condensate and pion of a pair are those of the model of its links alone."""
+    pairs, alone, host = schwinger_pairs((4, 4)), Schwinger((4, 4)), backends.get("numpy")
+    field = links((4, 4), host)
+    wanted = alone.observables(field, COUPLINGS)
+    found = pairs.observables(Pair(field, pairs.refreshed(random.key(2, host), field, COUPLINGS)), COUPLINGS)
+    names = set(wanted) & set(found) - {"action"}
+    assert {*pairs.summary} - {"pseudofermion"} <= names and set(pairs.correlators) <= names
+    for name in names:
+        numpy.testing.assert_allclose(found[name], wanted[name], atol=1e-12)
+    assert pairs.derived["chi_top"].function(1.0) == alone.derived["chi_top"].function(1.0) == 1 / 16
+    assert schwinger_pairs((4, 4), quarks=False).measurements == ()
 
 
 @pytest.mark.parametrize("flavours", [1, 2, 3])

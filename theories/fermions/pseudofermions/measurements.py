@@ -15,7 +15,9 @@ from array_api_compat import array_namespace
 from haarflow import backends
 from haarflow.backends.types import Array
 from haarflow.core.groups.matrices import precision
+from haarflow.theories.fermions.action import CONDENSATE, LOG_DET, PION, SIGN
 from haarflow.theories.fermions.determinants.determinant import log_det
+from haarflow.theories.fermions.propagator import condensate_and_pion
 from haarflow.theories.fermions.pseudofermions import pseudofermion
 from haarflow.theories.fermions.pseudofermions.pseudofermion import Accuracy
 from haarflow.theories.fermions.wilson import Wilson
@@ -55,7 +57,7 @@ class Measurement(Protocol):
 class Determinant:
     """ln|det D| and its sign, of one flavour, exactly: some tenths of a second for each configuration of 4^4 sites."""
 
-    labels = {"log_det": "ln|det D|, of one flavour", "sign": "sign det D, of one flavour"}  # noqa: RUF012
+    labels = {"log_det": LOG_DET, "sign": SIGN}  # noqa: RUF012
     correlators = ()
     summary = ("log_det", "sign")
     exact = UNKNOWN
@@ -67,10 +69,27 @@ class Determinant:
 
 
 @dataclass(frozen=True)
+class DenseQuarks:
+    """The condensate of one flavour and the pion correlator over all sources, exactly, by dense inverses of D; see
+    `propagator.condensate_and_pion`.
+    """
+
+    labels = {"condensate": CONDENSATE, "pion": PION}  # noqa: RUF012
+    correlators = ("pion",)
+    summary = ("condensate",)
+    exact = UNKNOWN
+
+    def values(self, operator: Wilson, field: Array, kappa: Any, accuracy: Accuracy) -> dict[str, Array]:
+        """Return both, `(*batch,)` and `(*batch, T)`."""
+        condensate, pion = condensate_and_pion(operator, field, kappa)
+        return {"condensate": condensate, "pion": pion}
+
+
+@dataclass(frozen=True)
 class PointPion:
     """The pion correlator of a point source at the origin; see `point_pion`."""
 
-    labels = {"pion": "C(t), pion correlator"}  # noqa: RUF012
+    labels = {"pion": PION}  # noqa: RUF012
     correlators = ("pion",)
     summary = ()
     exact = UNKNOWN

@@ -140,6 +140,11 @@ class WithPseudofermions:
         return tuple(name for one in self.measurements for name in one.correlators)
 
     @property
+    def derived(self) -> dict[str, Any]:
+        """Those of the gauge theory."""
+        return dict(described(self.gauge).part("derived") or {})
+
+    @property
     def symmetries(self) -> Symmetries:
         """Gauge transformations of both fields are not among those that act on links alone."""
         return Symmetries()
