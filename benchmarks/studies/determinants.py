@@ -40,6 +40,7 @@ def angles(extent, batch):
 def forms_apart(extent):
     """For every form and backend the largest difference of ln |det D| from NumPy's dense one: free field, random fields."""
     from haarflow.backends import members
+    from haarflow.theories import accelerated
     from haarflow.theories.fermions.determinants.determinant import forms_for, log_det
     from haarflow.theories.fermions.wilson import Wilson
 
@@ -51,8 +52,11 @@ def forms_apart(extent):
     found = {}
     for name in (one for one in members.OURS if members.absence(one) is None):
         backend = members.member(name)
-        for form in forms_for(operator):
-            run = backend.jit(lambda x, form=form: log_det(operator, x, KAPPA, form))
+        ways = {form: (operator, form) for form in forms_for(operator)} | {
+            "compiled slices": (accelerated(operator), "slices")
+        }
+        for form, (one, way) in ways.items():
+            run = backend.jit(lambda x, one=one, way=way: log_det(one, x, KAPPA, way))
             log_abs, sign = (backend.to_numpy(x) for x in run(backend.asarray(fields)))
             off = numpy.maximum(abs(log_abs - exact[1]), abs(sign - exact[0].real))
             found[f"{form} on {name}, {extent}x{extent}"] = (float(off[0]), float(off[1:].max()))

@@ -257,3 +257,16 @@ def test_the_same_body_is_compiled_once():
     for code, factor in ((first, 2.25), (again, 2.25), (other, 2.75)):
         code(x, y)
         assert (y == factor).all()
+
+
+@pytest.mark.parametrize("number", ["float64", "float32"])
+def test_one_number_stands_in_all_lanes(number):
+    register = vector.Register(number, 4)
+    x, y, factors = numbers(1, LANES).astype(number), numpy.zeros((1, LANES), number), numpy.asarray([5.0, 3.0], number)
+
+    def body(x, y, factors):
+        y[0] = factors.everywhere(register.bytes) * x[0]
+
+    stride = LANES * register.bytes
+    vector.compiled(body, 3, stride, fixed=1, register=register)(x, y, factors)
+    numpy.testing.assert_allclose(y, 3.0 * x, rtol=1e-6 if number == "float32" else 1e-15, atol=0)
