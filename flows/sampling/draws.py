@@ -24,7 +24,7 @@ from haarflow.core.chains.kernel import as_floats
 from haarflow.core.chains.metropolis import independence_chain
 from haarflow.flows.proposals import Density, Draws, Proposal, Weighted
 from haarflow.flows.sampling.farm import farm
-from haarflow.flows.sampling.integrated import proposal_of
+from haarflow.flows.sampling.integrated import Extrapolated, proposal_of, weigher_of
 
 Measure = Callable[[Tree], Tree]
 
@@ -71,6 +71,8 @@ def weigh(
 ) -> Array:
     """Return log w = -S(y) - log q(y) `(n,)` of given configurations `(n, *field_shape)`, such as those of a Markov chain.
 
+    Those by a flow in continuous time are extrapolated to short steps, too.
+
     Compiled once for each model, theory and n.
 
     >>> import numpy as np
@@ -81,12 +83,12 @@ def weigh(
     >>> weigh(model, {}, U1Gauge((4, 4)), np.zeros((2, 2, 4, 4)), {"beta": 1.0}).tolist()
     [16.0, 16.0]
     """
-    compiled = _weighing(Weighted(model, theory), backends.of(field))
+    compiled = _weighing(weigher_of(model, theory), backends.of(field))
     return compiled(params, field, as_floats(couplings), as_floats(condition))
 
 
 @lru_cache(maxsize=32)
-def _weighing(proposal: Weighted, backend: backends.Backend) -> Callable[..., Array]:
+def _weighing(proposal: Extrapolated | Weighted, backend: backends.Backend) -> Callable[..., Array]:
     compiled: Callable[..., Array] = backend.jit(proposal.weigh)
     return compiled
 

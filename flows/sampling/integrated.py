@@ -20,7 +20,7 @@ from haarflow.backends.types import Array, Condition, Couplings, Key, Params, Th
 from haarflow.core.acceleration import accelerated
 from haarflow.core.statistics import Estimate, log_z, reweight
 from haarflow.flows.flow import precision
-from haarflow.flows.proposals import Density, Draws, Proposal, as_proposal, log_weight, modulus_and_phase
+from haarflow.flows.proposals import Density, Draws, Proposal, Weighted, as_proposal, log_weight, modulus_and_phase
 from haarflow.flows.traits import traits
 
 ORDER = 3  # of the scheme of the flows along loops
@@ -46,6 +46,18 @@ class Extrapolated:
         )
         log_w, phase = modulus_and_phase(limit(coarse, fine))
         return Draws(y, log_w, phase=phase)
+
+    def weigh(self, params: Params, y: Array, couplings: Couplings = None, condition: Condition = None) -> Array:
+        """Return the log weights `(n,)` of given configurations, by three inverse passes.
+
+        The way back has the opposite error: log w of draws and of given configurations approach their limit from two sides.
+        """
+        finer = dataclasses.replace(self.model, flow=self.model.flow.refined(2))
+        coarse, fine = (
+            Weighted(model, self.theory).weigh(params, y, couplings, condition) for model in (self.model, finer)
+        )
+        log_w: Array = limit(coarse, fine)
+        return log_w
 
 
 class IntegrationError(NamedTuple):
@@ -139,6 +151,12 @@ def proposal_of(model: Density | Proposal, theory: Theory) -> Proposal:
     if not isinstance(model, Proposal) and traits(flow).integrated:
         return Extrapolated(model, theory)
     return as_proposal(model, theory)
+
+
+def weigher_of(model: Density, theory: Theory) -> Extrapolated | Weighted:
+    """Return what weighs given configurations by a model; one whose flow is integrated in continuous time with extrapolated weights."""
+    flow = getattr(model, "flow", None)
+    return Extrapolated(model, theory) if traits(flow).integrated else Weighted(model, theory)
 
 
 def _weighed(

@@ -1,5 +1,7 @@
 """The error of integration of flows in continuous time: what is stated holds the true one, and weights are corrected."""
 
+import dataclasses
+
 import numpy
 import pytest
 
@@ -9,7 +11,8 @@ from haarflow.flows.flow import Model
 from haarflow.flows.laws.integration import integration_errors
 from haarflow.flows.loops.flow import LoopFlow
 from haarflow.flows.priors import HaarLinks
-from haarflow.flows.sampling.draws import draw
+from haarflow.flows.proposals import Weighted
+from haarflow.flows.sampling.draws import draw, weigh
 from haarflow.flows.sampling.integrated import measured
 from haarflow.theories import SUNGauge
 
@@ -64,3 +67,17 @@ def test_estimates_carry_the_error_of_integration(host):
     plaquette = theory.observables(y)["plaquette"]
     assert stated.reweight(log_w, plaquette).error > stated.spread * plaquette.std()
     assert not stated.allowed(10**6) and stated.factor(10**6) > 1
+
+
+def test_given_configurations_have_the_weights_of_continuous_time(host):
+    """As for draws; the error of the way back is opposite to that of the way there."""
+    model, params, theory, x = started(host, 2)
+    y, _ = dataclasses.replace(model, flow=model.flow.refined(8)).flow.forward(params, x)
+    fine, coarse = (
+        Weighted(dataclasses.replace(model, flow=flow), theory).weigh(params, y, COUPLINGS)
+        for flow in (model.flow.refined(8), model.flow)
+    )
+    off = numpy.abs(coarse - fine).max()
+    assert numpy.abs(weigh(model, params, theory, y, COUPLINGS) - fine).max() < 0.2 * off
+    there = measured(model, params, theory, x, COUPLINGS)
+    assert numpy.mean(fine - coarse) * there.shift < 0.0
