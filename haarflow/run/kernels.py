@@ -64,7 +64,7 @@ def _hmc(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: P
     values = {"couplings": couplings, "step_size": settings.step_size}
     alone = described(theory).part("marginal")  # of a theory of pairs (U, phi)
     kernel = HybridMonteCarlo(alone or theory, SCHEMES[settings.scheme], settings.steps, values=values)
-    return _with_hits(kernel, settings, theory if alone else None)
+    return _with_hits(kernel, settings, None if alone is None else theory)
 
 
 def _marginal(theory: Any, couplings: Mapping[str, float], settings: Any, proposal: Proposal | None) -> Kernel:
@@ -116,7 +116,7 @@ def _pseudofermions(theory: Any, couplings: Mapping[str, float], settings: Any, 
         Accuracy(settings.force, settings.max_steps, settings.mixed),
         Root(settings.poles, settings.lowest),
     )
-    return _with_hits(kernel, settings, theory if links else None)
+    return _with_hits(kernel, settings, None if links is None else theory)
 
 
 # kind of a theory's conditional weight -> its heat bath
