@@ -62,6 +62,11 @@ def quiet(words: list[str], **variables: str) -> None:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **variables})
 
 
+def background(words: list[str]) -> subprocess.Popen[bytes]:
+    """Start a command whose words nobody reads."""
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def processes(folder: Path, out: str, count: int) -> None:
     """Processes of this machine."""
     quiet(command(folder, out, "--executor", f"processes:{count}"))
@@ -80,15 +85,14 @@ def by_shards(folder: Path, out: str, count: int) -> None:
 def dask(folder: Path, out: str, count: int) -> None:
     """A scheduler of dask and its workers, each a process of one thread."""
     file = folder / f"{out}.json"
-    quick = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     start = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", *common]
     work = [sys.executable, "-m", "dask", "worker", "--nthreads", "1", "--host", "127.0.0.1", *common]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ended(subprocess.Popen(start, **quick)))
+        stack.enter_context(ended(background(start)))
         wait_for(file.exists)
         for _ in range(count):
-            stack.enter_context(ended(subprocess.Popen(work, **quick)))
+            stack.enter_context(ended(background(work)))
         time.sleep(5)  # both workers have registered
         quiet(command(folder, out, "--executor", f"dask:{file}"))
 

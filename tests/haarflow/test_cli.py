@@ -12,7 +12,7 @@ from haarflow.models import shipped
 from haarflow.run import progress, recipes
 from tests.support.runs import ROOT, haarflow, process, uniform_model, uniform_recipe
 
-VERBS = ("run", "train", "sample", "measure", "info", "convert", "new", "backends", "recipes", "exact")
+VERBS = ("run", "train", "sample", "gather", "measure", "info", "convert", "new", "backends", "recipes", "exact")
 
 
 @pytest.fixture(scope="module")
