@@ -25,6 +25,7 @@ SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/none
 CredType=cred/none
+AuthInfo=cred_expire=5
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none

@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import hashlib
 import importlib.util
+import json
 import os
 import resource
 import shutil
@@ -61,6 +62,11 @@ def quiet(words: list[str], **variables: str) -> None:
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **variables})
 
 
+def background(words: list[str]) -> subprocess.Popen[bytes]:
+    """Start a command whose words nobody reads."""
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def processes(folder: Path, out: str, count: int) -> None:
     """Processes of this machine."""
     quiet(command(folder, out, "--executor", f"processes:{count}"))
@@ -79,15 +85,14 @@ def by_shards(folder: Path, out: str, count: int) -> None:
 def dask(folder: Path, out: str, count: int) -> None:
     """A scheduler of dask and its workers, each a process of one thread."""
     file = folder / f"{out}.json"
-    quick = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     start = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", *common]
     work = [sys.executable, "-m", "dask", "worker", "--nthreads", "1", "--host", "127.0.0.1", *common]
     with contextlib.ExitStack() as stack:
-        stack.enter_context(ended(subprocess.Popen(start, **quick)))
+        stack.enter_context(ended(background(start)))
         wait_for(file.exists)
         for _ in range(count):
-            stack.enter_context(ended(subprocess.Popen(work, **quick)))
+            stack.enter_context(ended(background(work)))
         time.sleep(5)  # both workers have registered
         quiet(command(folder, out, "--executor", f"dask:{file}"))
 
@@ -155,12 +160,19 @@ def cpu_of_children() -> float:
 
 
 def measured(way: Callable[[Path, str, int], None], folder: Path, out: str, count: int) -> dict[str, Any]:
-    """CPU and wall seconds of a run by one way, the load, and a hash of its ensemble."""
+    """CPU seconds of a run by one way and those of its draws, wall seconds, the load, and a hash of its ensemble."""
     before, begin = cpu_of_children(), time.perf_counter()
     way(folder, out, count)
     wall = time.perf_counter() - begin
     found = hashlib.sha256((folder / out / "ensemble.h5").read_bytes()).hexdigest()
-    return {"cpu_s": cpu_of_children() - before, "wall_s": wall, "load": os.getloadavg()[0], "numbers": found}
+    draws = sum(json.loads(line)["cpu_s"] for line in (folder / out / "metrics.jsonl").read_text().splitlines())
+    return {
+        "cpu_s": cpu_of_children() - before,
+        "draws_s": draws,
+        "wall_s": wall,
+        "load": os.getloadavg()[0],
+        "numbers": found,
+    }
 
 
 def compared(names: list[str], folder: Path) -> Iterator[dict[str, Any]]:
@@ -175,9 +187,10 @@ def compared(names: list[str], folder: Path) -> Iterator[dict[str, Any]]:
         figures = {
             f"{word}_{count}": one_of[word]
             for count, one_of in ((1, one), (2, two))
-            for word in ("cpu_s", "wall_s", "load")
+            for word in ("cpu_s", "draws_s", "wall_s", "load")
         }
-        yield {"executor": name, **figures, "ratio": two["cpu_s"] / one["cpu_s"], "equal": equal}
+        ratios = {"ratio": two["cpu_s"] / one["cpu_s"], "ratio_of_draws": two["draws_s"] / one["draws_s"]}
+        yield {"executor": name, **figures, **ratios, "equal": equal}
 
 
 def shown(row: dict[str, Any]) -> str:
@@ -185,7 +198,8 @@ def shown(row: dict[str, Any]) -> str:
     if "note" in row:
         return f"{row['executor']}: not measured, {row['note']}"
     return (
-        "{executor}: {cpu_s_1:.1f} CPU s on one worker, {cpu_s_2:.1f} on two, ratio {ratio:.3f}; wall {wall_s_1:.0f} s and {wall_s_2:.0f} s "
+        "{executor}: {cpu_s_1:.1f} CPU s on one worker ({draws_s_1:.1f} of them draws), {cpu_s_2:.1f} ({draws_s_2:.1f}) on two, ratio "
+        "{ratio:.3f} (draws {ratio_of_draws:.3f}); wall {wall_s_1:.0f} s and {wall_s_2:.0f} s "
         "at a load of {load_1:.1f} and {load_2:.1f}; numbers {same}"
     ).format(**row, same="equal" if row["equal"] else "DIFFERENT")
 

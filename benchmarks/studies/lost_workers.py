@@ -4,7 +4,7 @@
 
 Half of the rounds draw on two worker processes, of which some are killed, and at times the run itself, which is then repeated;
 the other half draw by three shards at once, of which some are killed and repeated, and gather them with a gatherer that is killed
-once or twice. Every kill is SIGKILL at a time uniform over most of the length of the undisturbed process. All commands run in forks of one
+once or twice. Every kill is SIGKILL at a time uniform over most of the length of the undisturbed process. All processes are forks of one
 process, so that a run takes about a second and any moment of it is likely to be hit.
 """
 
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import hashlib
-import io
 import json
 import os
 import random
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +65,19 @@ def numbers(folder: Path) -> tuple[str, str]:
 
 
 class Fork:
-    """A command of haarflow in a fork of this process."""
+    """A piece of work in a fork of this process."""
 
-    def __init__(self, *words: Any) -> None:
-        from haarflow.cli import main
-
-        self.pid, self.code = os.fork(), None
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.code: int | None = None
+        self.pid = os.fork()
         if self.pid == 0:
             nothing = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nothing, 1)
             os.dup2(nothing, 2)
-            os._exit(main([str(word) for word in words]))
+            with contextlib.suppress(BaseException):
+                work()
+                os._exit(0)
+            os._exit(1)
 
     def ended(self) -> bool:
         """Whether it has ended; `code` is then its exit code, negative for a signal."""
@@ -119,49 +121,63 @@ class Rounds:
     """The rounds of a study: what they run, how long it takes undisturbed, and what was killed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
+        from haarflow.run.recipes import load
+
         self.rng, self.killed, self.out = random.Random(seed), Counter[str](), folder / "run"
-        self.common = ("run", recipe_in(folder), "-b", "numpy", "--no-report", "--quiet", "--out", self.out)
-        self.gather = ("gather", self.out, "--no-report", "--quiet")
+        self.recipe = load(recipe_in(folder), run__backend="numpy")
         self.workers: set[int] = set()
         self.lengths: dict[str, float] = {}
 
+    def alone(self, executor: str = "") -> None:
+        """The run in one process, or on an executor."""
+        from haarflow.pipeline import run
+
+        run(self.recipe, self.out, report=False, executor=executor)
+
+    def spread(self) -> None:
+        """The run on two workers."""
+        self.alone("processes:2")
+
+    def shard(self, number: int) -> Callable[[], Any]:
+        """One of the shards."""
+        from haarflow.pipeline import run_shard
+        from haarflow.run.shards import Shard
+
+        return functools.partial(run_shard, self.recipe, self.out, Shard(number + 1, SHARDS))
+
+    def gather(self) -> None:
+        """The run of all shards."""
+        from haarflow.pipeline import gather
+
+        gather(self.out, report=False)
+
     def undisturbed(self) -> tuple[str, str]:
         """The numbers of one process; the lengths of all kinds of process are measured beside it."""
-        from haarflow.cli import main
-
-        with contextlib.redirect_stdout(io.StringIO()):  # what the forks would import and compile
-            main([str(word) for word in self.common])
+        self.alone()  # what the forks would import and compile
         shutil.rmtree(self.out)
-        self._timed("alone", *self.common)
+        self._timed("alone", self.alone)
         whole = numbers(self.out)
         shutil.rmtree(self.out)
-        self._timed("workers", *self.common, "--executor", "processes:2")
+        self._timed("workers", self.spread)
         shutil.rmtree(self.out)
         for number in range(SHARDS):
-            self._timed("shard", *self.common, "--shard", f"{number + 1}/{SHARDS}")
-        self._timed("gatherer", *self.gather)
+            self._timed("shard", self.shard(number))
+        self._timed("gatherer", self.gather)
         shutil.rmtree(self.out)
         return whole
 
-    def _timed(self, kind: str, *words: Any) -> None:
+    def _timed(self, kind: str, work: Callable[[], Any]) -> None:
         begun = time.monotonic()
-        assert Fork(*words).wait() == 0, words
+        assert Fork(work).wait() == 0, kind
         self.lengths[kind] = time.monotonic() - begun
 
     def _moment(self, kind: str) -> float:
         return self.rng.uniform(0.0, 0.8 * self.lengths[kind])  # or most are too late
 
-    def _killed(self, kind: str, *words: Any) -> None:
-        """One process of which we know that it was killed, or that it has done its work."""
-        fork = Fork(*words)
-        time.sleep(self._moment(kind))
-        self.killed[kind] += fork.kill()
-
     def by_workers(self) -> int:
         """A run on two workers; return the exit code of the last one."""
-        words = (*self.common, "--executor", "processes:2")
         while True:
-            run, dies = Fork(*words), self.rng.random() < 0.5
+            run, dies = Fork(self.spread), self.rng.random() < 0.5
             for _ in range(self.rng.randint(1, 3)):
                 time.sleep(self._moment("workers") / 3)
                 here = workers_of(run.pid)
@@ -176,7 +192,7 @@ class Rounds:
     def by_shards(self) -> int:
         """Three shards at once and a gatherer; return the exit code of the last one."""
         for again in range(8):
-            shards = {number: Fork(*self.common, "--shard", f"{number + 1}/{SHARDS}") for number in range(SHARDS)}
+            shards = {number: Fork(self.shard(number)) for number in range(SHARDS)}
             time.sleep(self._moment("shard"))
             if again < 2:
                 for number in self.rng.sample(range(SHARDS), self.rng.randint(1, 2)):
@@ -184,8 +200,10 @@ class Rounds:
             if {fork.wait() for fork in shards.values()} == {0}:
                 break
         for _ in range(self.rng.randint(1, 2)):
-            self._killed("gatherer", *self.gather)
-        return Fork(*self.gather).wait()
+            gatherer = Fork(self.gather)
+            time.sleep(self._moment("gatherer"))
+            self.killed["gatherer"] += gatherer.kill()
+        return Fork(self.gather).wait()
 
 
 def rounds(count: int, seed: int) -> Iterator[tuple[str, bool, Rounds]]:

@@ -16,6 +16,7 @@ VERBS = (
     "run",
     "train",
     "sample",
+    "gather",
     "measure",
     "info",
     "convert",
