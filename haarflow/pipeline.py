@@ -19,9 +19,9 @@ from haarflow.results import ensemble
 from haarflow.results.provenance import provenance
 from haarflow.results.summary import summarise, training_figures
 from haarflow.results.summary_file import read_summary
-from haarflow.run import executors, shards
 from haarflow.run.build import Setup, build, models_of, trained
-from haarflow.run.identity import identity
+from haarflow.run.executors import table as executors
+from haarflow.run.executors.identity import identity
 from haarflow.run.models import carried
 from haarflow.run.own import NOTHING, Own
 from haarflow.run.progress import Progress
@@ -29,10 +29,11 @@ from haarflow.run.recipes import load
 from haarflow.run.records import Line, PathLine, SampleLine, TuneLine
 from haarflow.run.runfolder import RunFolder, opened
 from haarflow.run.samplers import needs_flow
-from haarflow.run.sampling import sample
 from haarflow.run.settings import Recipe
-from haarflow.run.shards import Shard
+from haarflow.run.stages import shards
 from haarflow.run.stages.paths import check_paths, with_paths
+from haarflow.run.stages.sampling import sample
+from haarflow.run.stages.shards import Shard
 from haarflow.run.stages.thermodynamics import check_thermodynamics, measure_thermodynamics
 from haarflow.run.toml import to_toml
 
@@ -48,7 +49,7 @@ def run(
 ) -> dict[str, Any]:
     """Run a recipe in the folder `out` and return what summary.json holds.
 
-    `executor` says where the flow's blocks are drawn, see `haarflow.run.executors`; `workers` is short for processes:N. The
+    `executor` says where the flow's blocks are drawn, see `haarflow.run.executors.table`; `workers` is short for processes:N. The
     results do not depend on it. `own` names a custom theory and flow. Raises ValueError, NoAutodiff, OSError, TrainingStopped
     and ChainStopped, each with a remedy, Stopped where a signal has asked the run to end; finished blocks are kept.
     """

@@ -141,7 +141,7 @@ class Rounds:
     def shard(self, number: int) -> Callable[[], Any]:
         """One of the shards."""
         from haarflow.pipeline import run_shard
-        from haarflow.run.shards import Shard
+        from haarflow.run.stages.shards import Shard
 
         return functools.partial(run_shard, self.recipe, self.out, Shard(number + 1, SHARDS))
 

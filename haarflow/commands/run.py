@@ -183,9 +183,9 @@ class Drawing(NamedTuple):
 def _draw(asked: Drawing, as_json: bool, quiet: bool) -> None:
     """Run a recipe, or one shard of it, and show the result."""
     from haarflow import pipeline
-    from haarflow.run.executors import Served
+    from haarflow.run.executors.table import Served
     from haarflow.run.progress import progress
-    from haarflow.run.shards import shard_of
+    from haarflow.run.stages.shards import shard_of
     from haarflow.run.stops import on_signals
 
     recipe, folder, own, workers, executor, shard, report = asked

@@ -37,7 +37,7 @@ from haarflow.run import weighing
 from haarflow.run.build import Plan, Setup, stream
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.samplers import SAMPLERS, row_of
-from haarflow.run.sampling import kept_draws
+from haarflow.run.stages.sampling import kept_draws
 from haarflow.run.toml import to_toml
 
 FORMAT = "haarflow-ensemble 1"

@@ -33,7 +33,7 @@ from haarflow.flows.sampling.integrated import IntegrationError, measured
 from haarflow.flows.training.gradients import ESTIMATORS, refuse_discrete
 from haarflow.flows.traits import traits
 from haarflow.run.advice import annealed, refuse_hopeless
-from haarflow.run.identity import installed
+from haarflow.run.executors.identity import installed
 from haarflow.run.kernels import Proposal
 from haarflow.run.models import opened_model, refuse_extrapolation, refuse_other_couplings, refuse_other_factors
 from haarflow.run.own import NOTHING, Own, check_force

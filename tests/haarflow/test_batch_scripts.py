@@ -9,8 +9,8 @@ import pytest
 import typer.main
 
 from haarflow import cli
-from haarflow.run.executors import EXECUTORS
-from haarflow.run.shards import shard_of
+from haarflow.run.executors.table import EXECUTORS
+from haarflow.run.stages.shards import shard_of
 from haarflow.run.stops import CODE
 from tests.support.runs import ROOT
 

@@ -9,11 +9,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from haarflow.pipeline import train_only
-from haarflow.run import executors, recipes
+from haarflow.run import recipes
+from haarflow.run.executors import table as executors
 from haarflow.run.progress import Progress
 from haarflow.run.runfolder import RunFolder
 from haarflow.run.stops import CODE, SIGNALS, Stop, Stopped, on_signals
-from tests.haarflow.run.test_shards import FEW
+from tests.haarflow.run.stages.test_shards import FEW
 from tests.support.runs import haarflow, numbers, uniform_recipe
 
 

@@ -9,7 +9,7 @@ from haarflow.pipeline import run
 from haarflow.results import ensemble
 from haarflow.run import recipes
 from haarflow.run.runfolder import RunFolder
-from haarflow.run.sampling import ChainStopped
+from haarflow.run.stages.sampling import ChainStopped
 from tests.support.runs import numbers
 
 HMC = {

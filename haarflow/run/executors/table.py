@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from haarflow.flows.sampling.farm import processes
-from haarflow.run.identity import Identity, identity
-from haarflow.run.jobs import Jobs
+from haarflow.run.executors.identity import Identity, identity
+from haarflow.run.executors.jobs import Jobs
+from haarflow.run.executors.workers import Workers
 from haarflow.run.stops import SIGNALS
-from haarflow.run.workers import Workers
 
 Opened = AbstractContextManager[Executor | None]
 
@@ -130,7 +130,7 @@ def refuse_unknown(words: str) -> None:
 
     >>> refuse_unknown("procesess:2")
     Traceback (most recent call last):
-    haarflow.run.executors.ExecutorError: there is no executor 'procesess': choose processes:N, dask:ADDRESS, mpi or slurm:KEY=VALUE,...
+    haarflow.run.executors.table.ExecutorError: there is no executor 'procesess': choose processes:N, dask:ADDRESS, mpi or slurm:KEY=VALUE,...
     """
     name = words.partition(":")[0]
     if name not in EXECUTORS:

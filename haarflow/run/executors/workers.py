@@ -15,7 +15,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from haarflow.run.identity import Identity, identity
+from haarflow.run.executors.identity import Identity, identity
 
 
 class WorkerError(ValueError):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from haarflow import __version__
 from haarflow.flows.modelfile import versions
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[2]
 APART = ("benchmarks", "__pycache__")  # folders that draw nothing
 
 

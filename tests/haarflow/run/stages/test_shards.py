@@ -6,12 +6,13 @@ import shutil
 import pytest
 
 from haarflow.pipeline import gather, run, run_shard
-from haarflow.run import recipes, shards
+from haarflow.run import recipes
 from haarflow.run.build import Plan, build
-from haarflow.run.identity import identity
+from haarflow.run.executors.identity import identity
 from haarflow.run.records import PathLine, SampleLine, ThermodynamicsLine, TrainLine, TuneLine, as_json
 from haarflow.run.runfolder import FolderError, RunFolder, opened, read_metrics
-from haarflow.run.shards import Shard, shard_of
+from haarflow.run.stages import shards
+from haarflow.run.stages.shards import Shard, shard_of
 from tests.support.runs import haarflow, numbers, uniform_recipe
 
 FEW = ["samplers.heatbath=false", "samplers.mixture=false", "samplers.hmc.draws=12", "fields_every=5"]

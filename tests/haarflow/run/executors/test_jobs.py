@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from haarflow.flows.sampling.farm import farm
-from haarflow.run import jobs
-from haarflow.run.executors import ExecutorError, opened
-from haarflow.run.jobs import Jobs, JobsFailed
+from haarflow.run.executors import jobs
+from haarflow.run.executors.jobs import Jobs, JobsFailed
+from haarflow.run.executors.table import ExecutorError, opened
 
 
 class Uncompleted(RuntimeError):

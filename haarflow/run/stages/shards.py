@@ -18,7 +18,7 @@ from typing import Any
 
 from haarflow.core import files, untrusted
 from haarflow.run.build import Plan
-from haarflow.run.identity import Identity
+from haarflow.run.executors.identity import Identity
 from haarflow.run.records import Line, PathLine, SampleLine, ThermodynamicsLine, TuneLine, as_json
 from haarflow.run.runfolder import FolderError, RunFolder, locked, read_metrics, refuse_other
 

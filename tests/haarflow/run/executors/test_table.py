@@ -10,11 +10,11 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 import pytest
 
 from haarflow.flows.sampling.farm import farm
-from haarflow.run import executors
-from haarflow.run.executors import EXECUTORS, ExecutorError, Served, opened, options
+from haarflow.run.executors import table as executors
+from haarflow.run.executors.identity import Identity, identity
+from haarflow.run.executors.table import EXECUTORS, ExecutorError, Served, opened, options
+from haarflow.run.executors.workers import WorkerError, Workers, answer
 from haarflow.run.faults import raised_on_purpose
-from haarflow.run.identity import Identity, identity
-from haarflow.run.workers import WorkerError, Workers, answer
 from tests.support.runs import haarflow, uniform_recipe
 
 OWN = identity(["numpy"])

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from haarflow.run import identity as module
-from haarflow.run.identity import Identity, identity
+from haarflow.run.executors import identity as module
+from haarflow.run.executors.identity import Identity, identity
 from haarflow.run.own import Own
 
 
