@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--targets", type=int, default=0, help="configurations of HMC for Bennett's bridge; 0: none")
     parser.add_argument("--smearings", type=float, nargs="+", default=[0.3, 1.0, 3.0, 10.0, 30.0])
     parser.add_argument("--terms", type=int, default=4)
-    parser.add_argument("--degree", type=int, nargs="+", default=[2, 2, 4], help="in time, of the flow for each volume")
+    parser.add_argument("--degree", type=int, nargs="+", default=[2, 2, 2], help="in time, of the flow for each volume")
     parser.add_argument("--flow-steps", type=int, default=6)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--models", type=Path, help="folder of model files: those there are used, others are written")
