@@ -241,11 +241,12 @@ class Bench:
 
 def with_pulls(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows with the pulls of those that are judged: HMC where there is quadrature, and all others."""
-    hmc = {_point(row): row for row in rows if row["scheme"] == "hmc"}
-    judged = [_point(row) in hmc and (row["scheme"] != "hmc" or "phi2" in exactly(row)) for row in rows]
+    plain = [{word: entry for word, entry in row.items() if word != "pulls"} for row in rows]
+    hmc = {_point(row): row for row in plain if row["scheme"] == "hmc"}
+    judged = [_point(row) in hmc and (row["scheme"] != "hmc" or "phi2" in exactly(row)) for row in plain]
     return [
         {**row, "pulls": pulls(row, hmc[_point(row)])} if wanted else row
-        for row, wanted in zip(rows, judged, strict=True)
+        for row, wanted in zip(plain, judged, strict=True)
     ]
 
 
