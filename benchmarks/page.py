@@ -383,7 +383,7 @@ def alarms_table(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-schwinger_table = column_table(
+schwinger_flow_table = column_table(
     {
         "model": text("model"),
         "images": text("images"),
@@ -478,7 +478,7 @@ SECTIONS: dict[str, tuple[str, str, Table]] = {
         "Two flavours, beta = 2, kappa = 0.276. The mode-aware ESS is that of configurations of HMC with flux hits, which may lie "
         "where the flow never draws; untrained are exact draws of pure gauge theory: "
         "`python -m haarflow.benchmarks.studies.schwinger_flow --model NAME`.",
-        schwinger_table,
+        schwinger_flow_table,
     ),
     "depth": (
         "Deep flows: compiling, scanning, memory",
