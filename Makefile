@@ -8,10 +8,11 @@ SHARE = -n $(JOBS) --dist worksteal
 # The check shuffles modules, and the tests within each, by a seed that it prints: SEED=N repeats an order.
 SHUFFLE = --random-order $(if $(SEED),--random-order-seed=$(SEED))
 # The default tests in parts, each with workers of its own: what compilers and libraries keep in memory ends with them.
-PHYSICS = tests/backends tests/core tests/theories
-REST = $(filter-out $(PHYSICS) tests/flows tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+PHYSICS = tests/core tests/theories
+FLOWS = tests/backends tests/flows
+REST = $(filter-out $(PHYSICS) $(FLOWS) tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 define default_tests
-	@failed=0; for part in "$(PHYSICS)" tests/flows "$(REST)"; do $(BIN)/python -m pytest $(SHARE) $(1) $$part || failed=1; done; exit $$failed
+	@failed=0; for part in "$(PHYSICS)" "$(FLOWS)" "$(REST)"; do $(BIN)/python -m pytest $(SHARE) $(1) $$part || failed=1; done; exit $$failed
 endef
 # What `make lowest` and `make newest` run: every package that has a lower bound is used there.
 BOUNDS = tests/haarflow/test_cli.py tests/core/test_files.py tests/core/test_random.py tests/backends/compiled/test_vector.py

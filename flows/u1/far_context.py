@@ -60,8 +60,8 @@ def frozen_charge(links: Array, mask: masks.LinkMask) -> Array:
     """Return Q_f `(*batch,)`, in the orientation of the plane (0, 1).
 
     >>> import numpy as np
-    >>> frozen_charge(np.zeros((5, 2, 4, 4)), masks.LinkMask("stripes", 1, 0, 4, 1)).tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> bool(np.all(frozen_charge(np.zeros((5, 2, 4, 4)), masks.LinkMask("stripes", 1, 0, 4, 1)) == 0.0))
+    True
     """
     xp, (mu, nu) = array_namespace(links), (mask.direction, mask.plane)
     period, offset = masks.periods(mask, 2), masks.offsets(mask, 2)
