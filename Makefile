@@ -94,6 +94,7 @@ newest:          ## the same subset with the newest versions (torch apart)
 # The environment of `make docs`, apart from the site itself: it alone needs the network.
 $(VENV)-docs/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install -q --upgrade pip
 	$(VENV)-docs/bin/pip install -q --no-compile -c constraints.txt -e '.[docs]'
 	touch $@
 

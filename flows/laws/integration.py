@@ -30,6 +30,7 @@ from haarflow.flows.laws.repeating_fields import cell_of, log_abs_det, repeating
 
 ORDER = 3
 FLOOR = 1e-8  # errors below this are those of the finite differences
+ROUNDING = 64.0  # units of the last place that a way there and back may leave, in single precision more than FLOOR
 QUARTER = 0.3
 SECOND = "a quarter, with a margin of a fifth for the next order; a scheme of first order leaves a half"
 REASON = "2^(1/2 - order): halved steps leave an eighth of the error, with a margin for the next order"
@@ -68,7 +69,7 @@ def integration_order(
     def errors_of(one: Any) -> numpy.ndarray:
         return integration_errors(one, params, x, condition, group, cell=cell, lattice=lattice)
 
-    return _ratio(integration_order, errors_of, flow, finer, most, x=x, params=params)
+    return _ratio(integration_order, errors_of, flow, finer, most, FLOOR, x=x, params=params)
 
 
 def reversal_order(
@@ -83,9 +84,10 @@ def reversal_order(
 ) -> Verdict:
     """inverse(forward(x)) = x + O(step^3): halving the steps (`finer`) leaves an eighth of the error of `flow`.
 
-    Arguments as for `integration_order`.
+    Arguments as for `integration_order`. An error of `flow` within the rounding of the field's precision has no order to show.
     """
     group = group or Real()
+    rounding = ROUNDING * float(numpy.finfo(to_host(x).dtype).eps)
 
     def errors_of(one: Any) -> numpy.ndarray:
         result: numpy.ndarray = numpy.abs(
@@ -93,7 +95,7 @@ def reversal_order(
         )
         return result
 
-    return _ratio(reversal_order, errors_of, flow, finer, most, x=x, params=params)
+    return _ratio(reversal_order, errors_of, flow, finer, most, max(FLOOR, rounding), x=x, params=params)
 
 
 def step_order(
@@ -156,12 +158,18 @@ def integration_errors(
 
 
 def _ratio(
-    law: Callable[..., Any], errors_of: Callable[..., Any], flow: Flow, finer: Flow, most: float, **example: Any
+    law: Callable[..., Any],
+    errors_of: Callable[..., Any],
+    flow: Flow,
+    finer: Flow,
+    most: float,
+    floor: float,
+    **example: Any,
 ) -> Verdict:
     """The verdict on the ratio of the errors of two flows, NaN if the first error is too large."""
     coarse = _root_mean_square(errors_of(flow))
     fine = math.nan if coarse > most else _root_mean_square(errors_of(finer))
-    return judge(law, fine / max(coarse, FLOOR), 2.0 ** (0.5 - ORDER), REASON, errors=[coarse, fine], **example)
+    return judge(law, fine / max(coarse, floor), 2.0 ** (0.5 - ORDER), REASON, errors=[coarse, fine], **example)
 
 
 def _root_mean_square(errors: numpy.ndarray) -> float:
