@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,8 @@ def _executor(setup: Setup, out: str | Path, workers: int, words: str) -> Abstra
         raise ValueError(
             f"--workers N is short for --executor processes:N: give one of --workers {workers} and --executor {words}"
         )
+    if not words and workers == 1:
+        return nullcontext()  # this process alone, which has no others to compare itself with
     return executors.opened(words or f"processes:{workers}", setup.recipe.versions, setup.own.modules, Path(out))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 
-FILE = Path(__file__).parents[2] / "references.bib"
+from haarflow.report.citing import entries
+
 NUMBER = r"\d{4}\.\d{4,5}|[a-z-]+/\d{7}"
 ACCENTS = {
     "`e": "è",
@@ -40,8 +40,7 @@ def cited(text: str) -> list[str]:
 @cache
 def bibliography() -> dict[str, str]:
     """Return the reference of every paper that has an arXiv number, by that number."""
-    entries = re.split(r"^@\w+\{", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found = [{word: _field(entry, word) for word in ("author", "title", "year", "eprint")} for entry in entries]
+    found = [{word: _field(one, word) for word in ("author", "title", "year", "eprint")} for one in entries().values()]
     return {one["eprint"]: _reference(**one) for one in found if one["eprint"]}
 
 

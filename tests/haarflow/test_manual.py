@@ -13,6 +13,7 @@ import pytest
 
 from docs.tools import manual, notebooks, pages, papers
 from haarflow.flows.catalogue import FLOWS
+from haarflow.report import citing
 from haarflow.run.samplers import SAMPLERS
 from haarflow.theories.catalogue import THEORIES
 
@@ -58,7 +59,7 @@ def test_the_manual_leads_to_all_of_its_pages():
 
 
 def test_every_paper_of_the_bibliography_is_read():
-    numbers = re.findall(r"eprint = \{([^}]+)\}", papers.FILE.read_text(encoding="utf-8"))
+    numbers = re.findall(r"eprint = \{([^}]+)\}", citing.FILE.read_text(encoding="utf-8"))
     found = papers.bibliography()
     assert set(found) == set(numbers)
     assert not [line for line in found.values() if re.search(r"[\\{}]|, \*\*|\(\)", line)]
